@@ -1,0 +1,116 @@
+"""Who a person is here, and who that is in WeCom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.visibility import Person
+
+
+class User(AbstractUser):
+    """A person. Signs in by password, or by WeCom through one of the accounts."""
+
+    first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
+    last_name = None  # type: ignore[assignment]  # see above
+    name = models.CharField(_("name"), max_length=64, blank=True)
+    manages_all_corps = models.BooleanField(
+        _("manages all companies"), default=False, help_text=_("Sees every WeCom company in the administration.")
+    )
+    managed_corps = models.ManyToManyField(
+        Corp,
+        blank=True,
+        related_name="+",
+        verbose_name=_("manages companies"),
+        help_text=_("Sees only these WeCom companies in the administration."),
+    )
+
+    objects: ClassVar[UserManager[User]] = UserManager()
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.username})" if self.name else self.username
+
+    def get_full_name(self) -> str:
+        return self.name or self.username
+
+    def get_short_name(self) -> str:
+        return self.get_full_name()
+
+
+class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
+    def complete(self) -> Self:
+        """Accounts with both attributes: they alone can sign in and receive."""
+        return self.filter(corp__isnull=False).exclude(userid_folded="")
+
+    def for_identity(self, *, corp: Corp, userid: str) -> Self:
+        """The account of one WeCom identity; WeCom does not tell upper from lower case in userids."""
+        return self.filter(corp=corp, userid_folded=fold_userid(userid))
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))
+
+
+def fold_userid(userid: str) -> str:
+    """The form of a userid under which it is stored for look-ups: without spaces around, in lower case."""
+    return userid.strip().lower()
+
+
+class WeComAccount(models.Model):
+    """A person's userid in one corp: the two attributes 企业微信公司名称 and 企业微信账号. Either may be empty."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="wecom_accounts", verbose_name=_("user"))
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="wecom_accounts",
+        verbose_name=_("WeCom company name"),
+    )
+    userid = models.CharField(
+        _("WeCom account"),
+        max_length=64,
+        blank=True,
+        help_text=_("The account in WeCom's contacts: neither the WeChat ID nor the display name."),
+    )
+    userid_folded = models.CharField(max_length=64, blank=True, editable=False)
+    is_primary = models.BooleanField(
+        _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
+    )
+
+    objects = WeComAccountQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("WeCom account")
+        verbose_name_plural = _("WeCom accounts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["corp", "userid_folded"], condition=~Q(userid_folded=""), name="one_account_per_wecom_identity"
+            ),
+            models.UniqueConstraint(fields=["user"], condition=Q(is_primary=True), name="one_primary_account_per_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.corp or '—'} / {self.userid or '—'}"
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Keep the folded form beside the given one, also where only some fields are named."""
+        self.userid = self.userid.strip()
+        self.userid_folded = fold_userid(self.userid)
+        update_fields = kwargs.get("update_fields")
+        if update_fields is not None and "userid" in update_fields:  # type: ignore[operator]  # Django's own keyword
+            kwargs["update_fields"] = {*update_fields, "userid_folded"}  # type: ignore[misc]  # see above
+        super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came

@@ -1,0 +1,162 @@
+"""Settings of guanwecom: one module, read from the environment (.env.example lists every variable)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.utils.translation import gettext_lazy as _
+
+from guanwecom import environment as e
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+e.env.read_env(BASE_DIR / ".env")
+
+# --- Where this runs -------------------------------------------------------------------------------------------------
+# production refuses the sandbox; demo and test are for one machine.
+ENVIRONMENT = e.read(e.one_of("production", "demo", "test"), "ENVIRONMENT", "production")
+DEBUG = e.read(e.boolean, "DEBUG", "false")
+SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
+# Keys for secrets at rest, newest first: the first encrypts, all decrypt. Make one with `manage.py generate_key`.
+FIELD_ENCRYPTION_KEYS = e.read(e.fernet_keys, "FIELD_ENCRYPTION_KEYS")
+# Host names that are admitted beside the saved site addresses (health checks, internal names).
+EXTRA_ALLOWED_HOSTS = e.read(e.words, "ALLOWED_HOSTS", "")
+# Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+TRUSTED_PROXIES = e.read(e.networks, "TRUSTED_PROXIES", "")
+
+# integrations.middleware checks the host against the saved site addresses, which only the database knows.
+ALLOWED_HOSTS = ["*"]
+
+# --- Application -----------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "guanwecom.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "notifications",
+    "accounts",
+    "integrations",
+]
+MIDDLEWARE = [
+    "integrations.middleware.SiteAddressMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "guanwecom.urls"
+WSGI_APPLICATION = "guanwecom.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "guanwecom" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database, cache, broker -----------------------------------------------------------------------------------------
+DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+VALKEY_URL = e.read(e.valkey_url, "VALKEY_URL")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL}}
+
+CELERY_BROKER_URL = e.broker_url(VALKEY_URL)
+# The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "unacked_restore_throttle": 1,
+    "unacked_restore_interval": 5,
+}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# How soon beat notices a changed entry, in seconds.
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+
+# --- People ----------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.WeComBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+
+# --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "no-referrer"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- Languages and time ----------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "guanwecom" / "locale"]
+USE_I18N = True
+USE_TZ = True
+# The zone in which times are shown where a person or a subscription names no other.
+TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
+
+# --- Static files ----------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = ENVIRONMENT != "production"
+if ENVIRONMENT == "production":
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
+
+# --- WeCom -----------------------------------------------------------------------------------------------------------
+# A call to WeCom: time to connect, to wait for each read, and for the whole call, in seconds.
+WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_CONNECT_TIMEOUT_SECONDS", "3.05")
+WECOM_READ_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_READ_TIMEOUT_SECONDS", "10")
+WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
+# How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
+LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")
+
+# --- Push engine -----------------------------------------------------------------------------------------------------
+# How often beat looks for what is due, in seconds.
+DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", "2")
+# How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
+DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
+
+# --- Logging: ids, codes and durations; never a URL of WeCom, a body or a token --------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO")},
+    "loggers": {
+        # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
+        "urllib3": {"level": "WARNING"},
+        "requests": {"level": "WARNING"},
+    },
+}

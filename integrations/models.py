@@ -1,0 +1,195 @@
+"""The outside systems that we are connected to, as rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from integrations import visibility
+from integrations.fields import EncryptedTextField
+
+if TYPE_CHECKING:
+    from typing import Self
+
+DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+class SiteAddress(models.Model):
+    """The address at which people reach this site: callback domain, trusted domain and home page derive from it.
+
+    One is the default; a corp with a domain of its own names another.
+    """
+
+    url = models.CharField(
+        _("site address"),
+        max_length=255,
+        unique=True,
+        help_text=_("Scheme and host (and port, if any) at which employees reach this site."),
+    )
+    is_default = models.BooleanField(_("default"), default=False)
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("site address")
+        verbose_name_plural = _("site addresses")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_site_address"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.url).scheme
+
+    @property
+    def domain(self) -> str:
+        """Host and port without scheme: what WeCom's console takes as trusted domain and callback domain."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def is_local(self) -> bool:
+        """True for an address that only this machine reaches, as the initial one."""
+        return (urlsplit(self.url).hostname or "") in LOOPBACK_HOSTS
+
+    def absolute(self, path: str) -> str:
+        """`path` (which begins with a slash) at this address."""
+        return self.url.rstrip("/") + path
+
+
+class CorpQuerySet(models.QuerySet["Corp"]):
+    def enabled(self) -> Self:
+        return self.filter(is_enabled=True)
+
+    def signing_in(self) -> Self:
+        """Corps whose people can sign in with WeCom."""
+        return self.filter(is_enabled=True, sign_in_enabled=True)
+
+    def visible_to(self, person: visibility.Person) -> Self:
+        return self.filter(visibility.corp_condition(person))
+
+
+class Corp(models.Model):
+    """One self-built app in one WeCom company."""
+
+    name = models.CharField(
+        _("WeCom company name"), max_length=64, unique=True, help_text=_("Shown to people who choose a company.")
+    )
+    corpid = models.CharField(
+        "CorpId",
+        max_length=64,
+        validators=[
+            RegexValidator(r"^w[wx][0-9A-Za-z]{16}$", _("A CorpId has 18 characters and begins with ww or wx."))
+        ],
+        help_text=_("In WeCom's console: My company → Company information → Company ID, at the bottom of the page."),
+    )
+    agentid = models.PositiveBigIntegerField(
+        "AgentId",
+        validators=[MinValueValidator(1)],
+        help_text=_("In WeCom's console: App management → the app's page."),
+    )
+    secret = EncryptedTextField(
+        "Secret", help_text=_("In WeCom's console: App management → the app's page. Stored encrypted, never shown.")
+    )
+    contacts_secret = EncryptedTextField(_("contacts secret"), blank=True)
+    contacts_callback_token = EncryptedTextField(_("contacts callback Token"), blank=True)
+    contacts_callback_aes_key = EncryptedTextField(_("contacts callback EncodingAESKey"), blank=True)
+    callback_token = EncryptedTextField(_("callback Token"), blank=True)
+    callback_aes_key = EncryptedTextField(_("callback EncodingAESKey"), blank=True)
+    department_root_ids = models.JSONField(
+        _("department roots"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "IDs of the departments whose people take part, separated by commas. Empty: all that the app sees."
+        ),
+    )
+    domain_id = models.CharField(
+        "domain_id",
+        max_length=128,
+        blank=True,
+        help_text=_("The domain parameter of the home page link. May be left empty in private deployments."),
+    )
+    site_address = models.ForeignKey(
+        SiteAddress,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("own site address"),
+        help_text=_("Only for a company whose domain differs from the default site address."),
+    )
+    api_base_url = models.CharField(_("API address"), max_length=255, default="https://qyapi.weixin.qq.com")
+    authorize_base_url = models.CharField(
+        _("authorise page"), max_length=255, default="https://open.weixin.qq.com/connect/oauth2/authorize"
+    )
+    qr_base_url = models.CharField(
+        _("QR page"), max_length=255, default="https://login.work.weixin.qq.com/wwlogin/sso/login"
+    )
+    proxy_url = EncryptedTextField(_("proxy"), blank=True, help_text=_("http://user:password@host:port, if needed."))
+    ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
+    sign_in_enabled = models.BooleanField(
+        _("sign-in with WeCom"),
+        default=True,
+        help_text=_("Off: pushes only; the app's home page is the plain address of the login page."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=False)
+    first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)
+    # Raised with every change of what a connection test depends on: a test counts only for the version it saw.
+    connection_version = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = CorpQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("WeCom company")
+        verbose_name_plural = _("WeCom companies")
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["corpid", "agentid"], name="one_row_per_wecom_app")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_sandbox(self) -> bool:
+        """True when the API address is this machine's own: the sandbox, not WeCom."""
+        return (urlsplit(self.api_base_url).hostname or "") in LOOPBACK_HOSTS
+
+
+class ConnectionTest(models.Model):
+    """One try of a corp's credentials: fetch a token, read the app. Run in the background, shown on the corp's page."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        PASSED = "passed", _("passed")
+        FAILED = "failed", _("failed")
+
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="connection_tests", verbose_name=_("company"))
+    connection_version = models.PositiveIntegerField()
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    requested_at = models.DateTimeField(_("requested"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    # What WeCom said: its error number and hint, the address that it saw us come from, the app's own settings.
+    errcode = models.IntegerField(_("errcode"), null=True)
+    hint = models.CharField(_("hint"), max_length=64, blank=True)
+    caller_ip = models.GenericIPAddressField(_("our address as WeCom saw it"), null=True)
+    message = models.TextField(_("message"), blank=True)
+    app_name = models.CharField(_("app name"), max_length=128, blank=True)
+    app_home_url = models.TextField(_("home page in WeCom"), blank=True)
+    app_redirect_domain = models.CharField(_("trusted domain in WeCom"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("connection test")
+        verbose_name_plural = _("connection tests")
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.corp} {self.requested_at:%Y-%m-%d %H:%M} {self.get_status_display()}"

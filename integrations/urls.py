@@ -1,0 +1,5 @@
+"""URLs of integrations."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

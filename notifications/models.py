@@ -1,0 +1,366 @@
+"""What is sent, when, to whom, and what became of it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+
+class Channel(models.TextChoices):
+    WECOM = "wecom", _("WeCom")
+
+
+class MessageForm(models.TextChoices):
+    TEXT = "text", _("text")
+    MARKDOWN = "markdown", _("Markdown")
+    TEXTCARD = "textcard", _("text card")
+
+
+class ReportQuerySet(models.QuerySet["Report"]):
+    def visible_to(self, person: Person) -> Self:
+        """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
+        hidden = Corp.objects.exclude(pk__in=Corp.objects.visible_to(person))
+        everything = Q(corp__isnull=True) if not hidden.exists() else Q(pk__in=[])
+        return self.filter(everything | Q(corp__in=Corp.objects.visible_to(person)))
+
+
+class Report(models.Model):
+    """The content of a push: a title, a body, and the page that it links to."""
+
+    title = models.CharField(_("title"), max_length=128)
+    body = models.TextField(_("body"))
+    link = models.CharField(
+        _("link"),
+        max_length=1024,
+        blank=True,
+        help_text=_("The page that the message leads to: an address with http or https, or a path on this site."),
+    )
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ReportQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("report")
+        verbose_name_plural = _("reports")
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SubscriptionQuerySet(models.QuerySet["Subscription"]):
+    def due(self, now: datetime) -> Self:
+        return self.filter(is_enabled=True, next_run_at__lte=now)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(report__in=Report.objects.visible_to(person))
+
+
+class Subscription(models.Model):
+    """A standing order: which report, to whom, in which form, when."""
+
+    name = models.CharField(_("name"), max_length=128)
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+    )
+    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
+    message_form = models.CharField(
+        _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
+    )
+    crontab = models.CharField(
+        _("schedule"),
+        max_length=128,
+        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
+    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
+    grace_minutes = models.PositiveIntegerField(
+        _("grace period (minutes)"),
+        default=60,
+        help_text=_("A time missed by no more than this is made up for once; an older one is recorded as missed."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = SubscriptionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+        indexes = [
+            # The dispatcher's query: SubscriptionQuerySet.due().
+            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CorpScopedRunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(Q(subscription__in=Subscription.objects.visible_to(person)))
+
+
+class Run(models.Model):
+    """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person."""
+
+    class Trigger(models.TextChoices):
+        SCHEDULE = "schedule", _("schedule")
+        MANUAL = "manual", _("by hand")
+        TRIAL = "trial", _("sent to me")
+        RESEND = "resend", _("sent again")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENDING = "sending", _("sending")
+        FINISHED = "finished", _("finished")
+        MISSED = "missed", _("missed")
+        FAILED = "failed", _("failed")
+
+    # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>, …
+    key = models.CharField(_("key"), max_length=128, unique=True)
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")
+    )
+    trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
+    slot_at = models.DateTimeField(_("due"))
+    requested_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
+    )
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    created_at = models.DateTimeField(_("claimed"), auto_now_add=True)
+    rendered_at = models.DateTimeField(_("rendered"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
+    error = models.TextField(_("error"), blank=True)
+
+    objects = CorpScopedRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-pk"]
+        indexes = [
+            # The sweep's query: runs whose rendering task was lost.
+            models.Index(fields=["created_at"], condition=Q(status="waiting"), name="run_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription or self.key} {self.slot_at:%Y-%m-%d %H:%M}"
+
+
+def new_mark() -> str:
+    """A mark unique to one delivery: unguessable, and letters and digits only."""
+    return secrets.token_hex(16)
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def sendable(self, now: datetime) -> Self:
+        """Pending deliveries whose time has come; a disabled corp's wait until it is enabled again."""
+        return self.filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now, corp__is_enabled=True)
+
+    def lease_expired(self, now: datetime) -> Self:
+        return self.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class Delivery(models.Model):
+    """One call to WeCom: one content, one corp, at most 1000 people. Frozen before its first attempt."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        SENDING = "sending", _("sending")
+        ACCEPTED = "accepted", _("accepted")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("outcome unknown")
+        CANCELED = "canceled", _("canceled")
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("run"))
+    corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
+    # What the message page shows.
+    title = models.CharField(_("title"), max_length=128)
+    text = models.TextField(_("text"))
+    link = models.CharField(_("link"), max_length=1024, blank=True)
+    # Frozen: the exact bytes of every attempt, and what they were made with.
+    corpid = models.CharField("CorpId", max_length=64)
+    agentid = models.PositiveBigIntegerField("AgentId")
+    body = models.BinaryField(_("body"))
+    mark = models.CharField(_("mark"), max_length=32, unique=True, default=new_mark)
+    recipient_count = models.PositiveIntegerField(_("recipients"))
+
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
+    next_attempt_at = models.DateTimeField(_("next attempt"))
+    expires_at = models.DateTimeField(_("worthless after"))
+    # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
+    fencing_token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    first_attempt_at = models.DateTimeField(_("first attempt"), null=True)
+    attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
+    settled_at = models.DateTimeField(_("settled"), null=True)
+    errcode = models.IntegerField(_("errcode"), null=True)
+    error = models.TextField(_("error"), blank=True)
+    msgid = models.CharField("msgid", max_length=255, blank=True)
+    response_code = models.CharField(max_length=255, blank=True)
+    invalid_count = models.PositiveIntegerField(_("invalid"), default=0)
+    unlicensed_count = models.PositiveIntegerField(_("unlicensed"), default=0)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-pk"]
+        indexes = [
+            # The sender's query: DeliveryQuerySet.sendable().
+            models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
+            # The sweep's query: DeliveryQuerySet.lease_expired().
+            models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} → {self.corp}"
+
+    @property
+    def accepted_count(self) -> int:
+        if self.status != self.Status.ACCEPTED:
+            return 0
+        return self.recipient_count - self.invalid_count - self.unlicensed_count
+
+
+class Attempt(models.Model):
+    """One try of a delivery. The row is committed before the call, so a crash in between leaves a trace."""
+
+    class Outcome(models.TextChoices):
+        STARTED = "started", _("started")
+        ACCEPTED = "accepted", _("accepted")
+        REFUSED = "refused", _("refused")
+        NOT_SENT = "not_sent", _("not sent")
+        UNCLEAR = "unclear", _("unclear")
+
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery")
+    )
+    number = models.PositiveIntegerField(_("number"))
+    fencing_token = models.UUIDField()
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.STARTED)
+    errcode = models.IntegerField(_("errcode"), null=True)
+    duration_ms = models.PositiveIntegerField(_("milliseconds"), null=True)
+    answer = models.CharField(_("answer"), max_length=500, blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["delivery_id", "number"]
+        constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.get_outcome_display()}"
+
+
+class ReceiptQuerySet(models.QuerySet["Receipt"]):
+    def visible_to(self, person: Person) -> Self:
+        """Receipts of deliveries in visible corps; a skipped person has none: then the run decides."""
+        return self.filter(
+            Q(delivery__corp__in=Corp.objects.visible_to(person))
+            | Q(delivery__isnull=True, run__in=Run.objects.visible_to(person))
+        )
+
+    def arrived(self) -> Self:
+        """Receipts of messages that stand, or may stand, on the person's phone."""
+        return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
+
+
+class Receipt(models.Model):
+    """What became of a run for one person. Its status is empty while it is the delivery's own."""
+
+    class Status(models.TextChoices):
+        ACCEPTED = "accepted", _("accepted")
+        INVALID = "invalid", _("invalid account")
+        UNLICENSED = "unlicensed", _("no licence")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("outcome unknown")
+        SKIPPED = "skipped", _("skipped")
+
+    class Reason(models.TextChoices):
+        NO_COMPANY = "no_company", _("WeCom company name is missing")
+        NO_USERID = "no_userid", _("WeCom account is missing")
+        NO_ACCOUNT = "no_account", _("not linked to WeCom")
+        CORP_DISABLED = "corp_disabled", _("the company is disabled")
+        OTHER_CORP = "other_corp", _("the report is for another company")
+        USER_DISABLED = "user_disabled", _("the user is disabled")
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, null=True, related_name="receipts", verbose_name=_("delivery")
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("user")
+    )
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "user:<id>" for a person without address.
+    address = models.CharField(_("address"), max_length=128)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
+    reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)
+    read_at = models.DateTimeField(_("read"), null=True)
+
+    objects = ReceiptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("receipt")
+        verbose_name_plural = _("receipts")
+        constraints = [models.UniqueConstraint(fields=["run", "channel", "address"], name="one_receipt_per_address")]
+        indexes = [
+            # A person's messages, newest first.
+            models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.get_status_display()}"
+
+
+class TickClaim(models.Model):
+    """The last period for which a tick was done: of several beats, the one that moves it on does the work."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    period = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("tick")
+        verbose_name_plural = _("ticks")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.period}"
