@@ -1,0 +1,138 @@
+"""urllib3 connections that end at a deadline, however slowly the other side drips.
+
+Why? requests' time-out is per read: an answer that brings one byte every few seconds never ends, neither in its
+headers nor in its body. Here one deadline, set by the caller for its thread, bounds everything that happens on the
+socket: connecting, the TLS handshake, the answer of a proxy, sending, the header lines and the body.
+
+Limits: looking up a host name is the resolver's own affair (`resolv.conf`, usually 5 s a try), and a host with
+several addresses gets the connect time-out for each of them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
+
+_thread = threading.local()
+
+
+@contextmanager
+def total_deadline(seconds: float) -> Iterator[None]:
+    """Everything that this thread's connections do inside the block ends after `seconds`."""
+    before = getattr(_thread, "ends_at", None)
+    _thread.ends_at = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _thread.ends_at = before
+
+
+def remaining_seconds() -> float | None:
+    """What is left of this thread's deadline; None without one. Raises TimeoutError when it has passed."""
+    return _remaining(getattr(_thread, "ends_at", None))
+
+
+def _remaining(ends_at: float | None) -> float | None:
+    if ends_at is None:
+        return None
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("total deadline passed")
+    return left
+
+
+class NotConnectedError(NewConnectionError):
+    """No connection came about, so nothing of the request was sent. `is_certificate_refused`: TLS was the reason."""
+
+    def __init__(self, connection: HTTPConnection, cause: Exception) -> None:
+        super().__init__(connection, type(cause).__name__)
+        self.is_certificate_refused = isinstance(cause, ssl.SSLCertVerificationError)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """The reading side of a socket; every read gets only what is left of the deadline."""
+
+    def __init__(self, sock: socket.socket, ends_at: float | None) -> None:
+        self._sock = sock
+        # Why not recv on the socket itself? A file keeps the descriptor open after `Connection: close`.
+        self._file = sock.makefile("rb", buffering=0)
+        self._ends_at = ends_at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_remaining(self._ends_at))
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Readable:
+    """The one method of a socket that http.client's response uses."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, getattr(_thread, "ends_at", None)))
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
+
+
+class _Deadlined(HTTPConnection):
+    """A connection that minds the deadline of the thread that uses it."""
+
+    response_class = _DeadlineResponse
+
+    def connect(self) -> None:
+        try:
+            left = remaining_seconds()
+            if left is not None and isinstance(self.timeout, int | float):
+                self.timeout = min(self.timeout, left)
+            super().connect()
+        except NewConnectionError:
+            raise
+        except (OSError, http.client.HTTPException, ssl.SSLError, ssl.CertificateError) as error:
+            self.close()
+            raise NotConnectedError(self, error) from error
+
+    def send(self, data: Any) -> None:
+        """Send `data` (bytes) in pieces, so that a reader that takes a byte at a time cannot hold us either."""
+        if self.sock is None:
+            self.connect()
+        view = memoryview(data)
+        while view:
+            self.sock.settimeout(remaining_seconds())
+            view = view[self.sock.send(view) :]
+
+
+class _DeadlinedTLS(_Deadlined, HTTPSConnection):
+    """The same over TLS."""
+
+
+class DeadlinePool(HTTPConnectionPool):
+    ConnectionCls = _Deadlined
+
+
+class DeadlineTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _DeadlinedTLS
+
+
+POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}

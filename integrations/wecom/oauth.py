@@ -1,0 +1,121 @@
+"""The links of signing in with WeCom. Pure: values in, a link out.
+
+Sources: "构造网页授权链接" (document/path/91022, page of 2024-07-30) and "企业微信Web登录" (document/path/98171,
+page of 2026-01-14), both on developer.work.weixin.qq.com; the home page link follows the customer's specification.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit
+
+AUTHORIZE_BASE_URL = "https://open.weixin.qq.com"
+WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
+SCOPES = ("snsapi_base", "snsapi_privateinfo")
+_STATE = re.compile(r"[A-Za-z0-9]{0,128}")
+
+
+class LinkError(ValueError):
+    """A value that WeCom would refuse in a link; `field` names it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def authorize_url(
+    *,
+    corpid: str,
+    agentid: int,
+    redirect_uri: str,
+    state: str = "",
+    scope: str = "snsapi_base",
+    base_url: str = AUTHORIZE_BASE_URL,
+) -> str:
+    """Where a browser inside WeCom is sent to be signed in without a password.
+
+    `redirect_uri`: not encoded; its host and port must be the trusted domain. `state`: `[A-Za-z0-9]`, at most 128.
+    An empty state is left out. Raises LinkError.
+    """
+    if scope not in SCOPES:
+        raise LinkError("scope", f"one of {', '.join(SCOPES)}")
+    stated = f"&state={_checked_state(state)}" if state else ""
+    return (
+        f"{_checked_base(base_url)}/connect/oauth2/authorize?appid={quote(corpid, safe='')}"
+        f"&redirect_uri={_encoded_page(redirect_uri)}&response_type=code&scope={scope}{stated}"
+        f"&agentid={agentid}#wechat_redirect"
+    )
+
+
+def wwlogin_url(
+    *,
+    corpid: str,
+    agentid: int,
+    redirect_uri: str,
+    state: str = "",
+    lang: str = "zh",
+    base_url: str = WWLOGIN_BASE_URL,
+) -> str:
+    """The page with the QR code, for an ordinary browser. Values as in `authorize_url`; `lang`: zh or en."""
+    if lang not in ("zh", "en"):
+        raise LinkError("lang", "zh or en")
+    stated = f"&state={_checked_state(state)}" if state else ""
+    return (
+        f"{_checked_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={quote(corpid, safe='')}"
+        f"&agentid={agentid}&redirect_uri={_encoded_page(redirect_uri)}{stated}&lang={lang}"
+    )
+
+
+def home_page_link(
+    *,
+    corpid: str,
+    agentid: int,
+    callback_url: str,
+    domain_id: str = "",
+    inner_path: str = "",
+    base_url: str = AUTHORIZE_BASE_URL,
+) -> str:
+    """The link for "应用主页" in WeCom's console.
+
+    Whoever opens it comes to `callback_url` with `domain=<domain_id>` (left out when empty) and
+    `path_url=<inner_path>` in its own query; the whole of it is encoded once, as the specification asks. The link is
+    static, so it carries no state: what arrives with its code must be checked anew.
+    """
+    return authorize_url(
+        corpid=corpid,
+        agentid=agentid,
+        redirect_uri=host_url(callback_url=callback_url, domain_id=domain_id, inner_path=inner_path),
+        base_url=base_url,
+    )
+
+
+def host_url(*, callback_url: str, domain_id: str = "", inner_path: str = "") -> str:
+    """The callback address with its own query, not yet encoded for the link around it."""
+    pairs = [("domain", domain_id), ("path_url", inner_path)]
+    query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)
+    if not query:
+        return callback_url
+    return f"{callback_url}{'&' if '?' in callback_url else '?'}{query}"
+
+
+def _checked_state(state: str) -> str:
+    if not _STATE.fullmatch(state):
+        raise LinkError("state", "letters and digits, at most 128")
+    return state
+
+
+def _checked_base(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise LinkError("base_url", "an address with http or https and without a query")
+    return base_url.rstrip("/")
+
+
+def _encoded_page(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise LinkError("redirect_uri", "a full address with http or https")
+    if parts.fragment:
+        raise LinkError("redirect_uri", "no fragment: WeCom appends the code to the query")
+    return quote(url, safe="")
