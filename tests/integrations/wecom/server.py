@@ -1,0 +1,125 @@
+"""A WeCom at the other end of a real socket: counts calls, checks tokens, and misbehaves where a test wants it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+SECRET = "right-secret-0123456789"
+
+
+@dataclass
+class WireServer:
+    """What the server knows. `misbehave` takes a path: its function gets the socket in place of an answer."""
+
+    url: str = ""
+    valid_secret: str = SECRET
+    gettoken_seconds: float = 0.0
+    expires_in: int = 7200
+    calls: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    bodies: list[bytes] = field(default_factory=list)
+    misbehave: dict[str, Callable[[socket.socket], None]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    valid_token: str = ""
+
+    def revoke(self) -> None:
+        """The token in use ends at once; the next gettoken makes another."""
+        self.valid_token = ""
+
+    def answer(self, path: str, query: dict[str, list[str]]) -> dict[str, Any]:
+        with self.lock:
+            self.calls[path] += 1
+            if path == "/cgi-bin/gettoken":
+                return self._gettoken(query)
+            if query.get("access_token") != [self.valid_token]:
+                self.refused[path] += 1
+                return {"errcode": 40014, "errmsg": "invalid access_token"}
+        return {"errcode": 0, "errmsg": "ok", "agentid": 1000002, "userid": "lilei", "msgid": "sim-msg-0001"}
+
+    def _gettoken(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        if query.get("corpsecret") != [self.valid_secret]:
+            return {"errcode": 40001, "errmsg": "invalid credential, hint: [1764000000123456789012345]"}
+        if not self.valid_token:
+            self.valid_token = f"token-{self.calls['/cgi-bin/gettoken']}"
+        return {"errcode": 0, "errmsg": "ok", "access_token": self.valid_token, "expires_in": self.expires_in}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gives up half-way is what many of these tests are about."""
+
+
+@contextmanager
+def wire_server() -> Iterator[WireServer]:
+    """A running server on a free port of this machine."""
+    state = WireServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if body:
+                state.bodies.append(body)
+            if parts.path in state.misbehave:
+                state.calls[parts.path] += 1
+                with suppress(OSError):
+                    state.misbehave[parts.path](self.connection)
+                self.close_connection = True
+                return
+            if parts.path == "/cgi-bin/gettoken":
+                time.sleep(state.gettoken_seconds)
+            answer = json.dumps(state.answer(parts.path, parse_qs(parts.query))).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
+            self.wfile.write(head.encode() + answer)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Tests print nothing."""
+
+    server = _Server(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def at_once(count: int, call: Callable[[], object]) -> list[object]:
+    """What `count` threads get from `call`, started together: its result, or the error it raised."""
+    results: list[object] = []
+    barrier = threading.Barrier(count)
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            results.append(call())
+        except Exception as error:  # noqa: BLE001  # the test looks at what each thread got
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
