@@ -1,18 +1,20 @@
-"""What is sent, when, to whom, and what became of it."""
+"""The outbox: each execution, each call to WeCom, each try of it, and what became of it for each person."""
 
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.models import Corp
+from notifications.models.orders import Channel, MessageForm, Subscription
+from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,112 +23,17 @@ if TYPE_CHECKING:
     from integrations.visibility import Person
 
 
-class Channel(models.TextChoices):
-    WECOM = "wecom", _("WeCom")
+# How long the same bytes may be sent again after an unclear attempt. WeCom drops identical JSON for 4 hours at most.
+REPEAT_SECONDS = int(3.5 * 3600)
 
 
-class MessageForm(models.TextChoices):
-    TEXT = "text", _("text")
-    MARKDOWN = "markdown", _("Markdown")
-    TEXTCARD = "textcard", _("text card")
-
-
-class ReportQuerySet(models.QuerySet["Report"]):
-    def visible_to(self, person: Person) -> Self:
-        """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
-        hidden = Corp.objects.exclude(pk__in=Corp.objects.visible_to(person))
-        everything = Q(corp__isnull=True) if not hidden.exists() else Q(pk__in=[])
-        return self.filter(everything | Q(corp__in=Corp.objects.visible_to(person)))
-
-
-class Report(models.Model):
-    """The content of a push: a title, a body, and the page that it links to."""
-
-    title = models.CharField(_("title"), max_length=128)
-    body = models.TextField(_("body"))
-    link = models.CharField(
-        _("link"),
-        max_length=1024,
-        blank=True,
-        help_text=_("The page that the message leads to: an address with http or https, or a path on this site."),
-    )
-    corp = models.ForeignKey(
-        Corp,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        verbose_name=_("only for the company"),
-        help_text=_("Empty: for people of every company."),
-    )
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    objects = ReportQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("report")
-        verbose_name_plural = _("reports")
-
-    def __str__(self) -> str:
-        return self.title
-
-
-class SubscriptionQuerySet(models.QuerySet["Subscription"]):
-    def due(self, now: datetime) -> Self:
-        return self.filter(is_enabled=True, next_run_at__lte=now)
+class RunQuerySet(models.QuerySet["Run"]):
+    def unrendered(self, now: datetime) -> Self:
+        """Runs whose rendering task was lost, or failed and may try again."""
+        return self.filter(status=Run.Status.WAITING, render_after__lte=now)
 
     def visible_to(self, person: Person) -> Self:
-        return self.filter(report__in=Report.objects.visible_to(person))
-
-
-class Subscription(models.Model):
-    """A standing order: which report, to whom, in which form, when."""
-
-    name = models.CharField(_("name"), max_length=128)
-    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
-    owner = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
-    )
-    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
-    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
-    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
-    message_form = models.CharField(
-        _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
-    )
-    crontab = models.CharField(
-        _("schedule"),
-        max_length=128,
-        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
-    )
-    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
-    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    grace_minutes = models.PositiveIntegerField(
-        _("grace period (minutes)"),
-        default=60,
-        help_text=_("A time missed by no more than this is made up for once; an older one is recorded as missed."),
-    )
-    is_enabled = models.BooleanField(_("enabled"), default=True)
-    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    objects = SubscriptionQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("subscription")
-        verbose_name_plural = _("subscriptions")
-        indexes = [
-            # The dispatcher's query: SubscriptionQuerySet.due().
-            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class CorpScopedRunQuerySet(models.QuerySet["Run"]):
-    def visible_to(self, person: Person) -> Self:
-        return self.filter(Q(subscription__in=Subscription.objects.visible_to(person)))
+        return self.filter(scope_condition(person))
 
 
 class Run(models.Model):
@@ -136,7 +43,6 @@ class Run(models.Model):
         SCHEDULE = "schedule", _("schedule")
         MANUAL = "manual", _("by hand")
         TRIAL = "trial", _("sent to me")
-        RESEND = "resend", _("sent again")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -151,26 +57,37 @@ class Run(models.Model):
         Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")
     )
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
+    # The report's company at the time of the claim (empty: every company). It decides who may see the run.
+    corp = models.ForeignKey(
+        Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
+    )
     slot_at = models.DateTimeField(_("due"))
+    # More than 1 where one row stands for several times of the schedule: made up for at once, or missed in a row.
+    slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
     )
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    created_at = models.DateTimeField(_("claimed"), auto_now_add=True)
+    claimed_at = models.DateTimeField(_("claimed"))
+    # Nobody else renders before this time; moved on by whoever starts or enqueues a rendering.
+    render_after = models.DateTimeField()
+    render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     error = models.TextField(_("error"), blank=True)
 
-    objects = CorpScopedRunQuerySet.as_manager()
+    objects = RunQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         ordering = ["-pk"]
         indexes = [
-            # The sweep's query: runs whose rendering task was lost.
-            models.Index(fields=["created_at"], condition=Q(status="waiting"), name="run_waiting"),
+            # The sweep's queries: RunQuerySet.unrendered(), and runs whose last delivery was settled.
+            models.Index(fields=["render_after"], condition=Q(status="waiting"), name="run_waiting"),
+            models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
         ]
 
     def __str__(self) -> str:
@@ -184,11 +101,31 @@ def new_mark() -> str:
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries whose time has come; a disabled corp's wait until it is enabled again."""
-        return self.filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now, corp__is_enabled=True)
+        """Pending deliveries that may be tried now; a disabled corp's wait until it is enabled again."""
+        return self.filter(
+            Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
+            status=Delivery.Status.PENDING,
+            next_attempt_at__lte=now,
+            expires_at__gt=now,
+            corp__is_enabled=True,
+        )
+
+    def unqueued(self, now: datetime) -> Self:
+        """Deliveries for which no task is under way, or whose task was lost."""
+        return self.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=now))
+
+    def given_up(self, now: datetime) -> Self:
+        """Pending deliveries that may not be tried any more: worthless by now, or unclear for too long."""
+        return self.filter(
+            Q(expires_at__lte=now) | Q(unclear_since__lte=now - timedelta(seconds=REPEAT_SECONDS)),
+            status=Delivery.Status.PENDING,
+        )
 
     def lease_expired(self, now: datetime) -> Self:
         return self.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+
+    def unsettled(self) -> Self:
+        return self.filter(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(corp__in=Corp.objects.visible_to(person))
@@ -218,15 +155,19 @@ class Delivery(models.Model):
     agentid = models.PositiveBigIntegerField("AgentId")
     body = models.BinaryField(_("body"))
     mark = models.CharField(_("mark"), max_length=32, unique=True, default=new_mark)
+    language = models.CharField(_("language"), max_length=16)
     recipient_count = models.PositiveIntegerField(_("recipients"))
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
     next_attempt_at = models.DateTimeField(_("next attempt"))
+    # Until then a task that will try it counts as under way.
+    queued_until = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(_("worthless after"))
     # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
     fencing_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
-    first_attempt_at = models.DateTimeField(_("first attempt"), null=True)
+    # Start of the first attempt whose outcome is unclear: from then on it may stand on people's phones already.
+    unclear_since = models.DateTimeField(_("unclear since"), null=True)
     attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
     settled_at = models.DateTimeField(_("settled"), null=True)
     errcode = models.IntegerField(_("errcode"), null=True)
@@ -243,10 +184,14 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
         indexes = [
-            # The sender's query: DeliveryQuerySet.sendable().
+            # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
+            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
+            models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
             # The sweep's query: DeliveryQuerySet.lease_expired().
             models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
+            # Is a run finished? DeliveryQuerySet.unsettled() of one run.
+            models.Index(fields=["run"], condition=Q(status__in=["pending", "sending"]), name="delivery_unsettled"),
         ]
 
     def __str__(self) -> str:
@@ -257,6 +202,11 @@ class Delivery(models.Model):
         if self.status != self.Status.ACCEPTED:
             return 0
         return self.recipient_count - self.invalid_count - self.unlicensed_count
+
+    @property
+    def is_accepted_on_repeat(self) -> bool:
+        """Accepted, but not for certain by the first call: the answer may lack invalid recipients and the msgid."""
+        return self.status == self.Status.ACCEPTED and self.unclear_since is not None
 
 
 class Attempt(models.Model):
@@ -319,6 +269,7 @@ class Receipt(models.Model):
         NO_COMPANY = "no_company", _("WeCom company name is missing")
         NO_USERID = "no_userid", _("WeCom account is missing")
         NO_ACCOUNT = "no_account", _("not linked to WeCom")
+        BAD_USERID = "bad_userid", _("the WeCom account has characters that WeCom does not know")
         CORP_DISABLED = "corp_disabled", _("the company is disabled")
         OTHER_CORP = "other_corp", _("the report is for another company")
         USER_DISABLED = "user_disabled", _("the user is disabled")

@@ -1,0 +1,18 @@
+"""What is sent, when, to whom (orders), and what became of it (outbox)."""
+
+from notifications.models.orders import Channel, MessageForm, Report, Subscription
+from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
+
+__all__ = [
+    "REPEAT_SECONDS",
+    "Attempt",
+    "Channel",
+    "Delivery",
+    "MessageForm",
+    "Receipt",
+    "Report",
+    "Run",
+    "Subscription",
+    "TickClaim",
+    "new_mark",
+]

@@ -1,0 +1,133 @@
+"""Standing orders: what is sent, to whom, when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.visibility import scope_condition
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+MAX_GRACE_MINUTES = 24 * 60
+MAX_LIFETIME_HOURS = 7 * 24
+
+
+class Channel(models.TextChoices):
+    WECOM = "wecom", _("WeCom")
+
+
+class MessageForm(models.TextChoices):
+    TEXT = "text", _("text")
+    MARKDOWN = "markdown", _("Markdown")
+    TEXTCARD = "textcard", _("text card")
+
+
+class ReportQuerySet(models.QuerySet["Report"]):
+    def visible_to(self, person: Person) -> Self:
+        """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
+        return self.filter(scope_condition(person))
+
+
+class Report(models.Model):
+    """The content of a push: a title, a body, and the page that it links to."""
+
+    title = models.CharField(_("title"), max_length=128)
+    body = models.TextField(_("body"))
+    link = models.CharField(
+        _("link"),
+        max_length=1024,
+        blank=True,
+        help_text=_("The page that the message leads to: an address with http or https, or a path on this site."),
+    )
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ReportQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("report")
+        verbose_name_plural = _("reports")
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SubscriptionQuerySet(models.QuerySet["Subscription"]):
+    def due(self, now: datetime) -> Self:
+        return self.filter(is_enabled=True, next_run_at__lte=now)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(report__in=Report.objects.visible_to(person))
+
+
+class Subscription(models.Model):
+    """A standing order: which report, to whom, in which form, when."""
+
+    name = models.CharField(_("name"), max_length=128)
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+    )
+    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
+    message_form = models.CharField(
+        _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
+    )
+    crontab = models.CharField(
+        _("schedule"),
+        max_length=128,
+        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
+    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
+    grace_minutes = models.PositiveIntegerField(
+        _("grace period (minutes)"),
+        default=60,
+        validators=[MaxValueValidator(MAX_GRACE_MINUTES)],
+        help_text=_("A time missed by no more than this is made up for once; an older one is recorded as missed."),
+    )
+    lifetime_hours = models.PositiveIntegerField(
+        _("worthless after (hours)"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
+        help_text=_("A message that could not be sent within this time is canceled."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    # Set by notifications.schedule alone; empty when no further slot exists.
+    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = SubscriptionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+        indexes = [
+            # The dispatcher's query: SubscriptionQuerySet.due().
+            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
