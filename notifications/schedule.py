@@ -68,14 +68,24 @@ def next_slots(crontab: str, time_zone: str, after: datetime, count: int) -> lis
     return list(islice(slots(crontab, time_zone, after), count))
 
 
+def valid_slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
+    """Every time t later than `after` with valid_from ≤ t < valid_to. Raises ScheduleError."""
+    if subscription.valid_from is not None and subscription.valid_from > after:
+        after = _just_before(subscription.valid_from)
+    for moment in slots(subscription.crontab, subscription.time_zone, after):
+        if subscription.valid_to is not None and moment >= subscription.valid_to:
+            return
+        yield moment
+
+
 def next_slots_of(subscription: Subscription, after: datetime, count: int) -> list[datetime]:
     """The next times, at most `count`, within the subscription's validity. Raises ScheduleError."""
-    return list(islice(_valid_slots(subscription, after), count))
+    return list(islice(valid_slots(subscription, after), count))
 
 
 def next_slot_of(subscription: Subscription, after: datetime) -> datetime | None:
     """The next time within the subscription's validity, or None. Raises ScheduleError."""
-    return next(_valid_slots(subscription, after), None)
+    return next(valid_slots(subscription, after), None)
 
 
 def reschedule(subscription: Subscription, *, now: datetime) -> None:
@@ -86,16 +96,6 @@ def reschedule(subscription: Subscription, *, now: datetime) -> None:
     subscription.next_run_at = next_slot_of(subscription, now) if subscription.is_enabled else None
 
 
-def _valid_slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
-    """Times t with valid_from ≤ t < valid_to."""
-    if subscription.valid_from is not None and subscription.valid_from > after:
-        after = _just_before(subscription.valid_from)
-    for moment in slots(subscription.crontab, subscription.time_zone, after):
-        if subscription.valid_to is not None and moment >= subscription.valid_to:
-            return
-        yield moment
-
-
 def _just_before(moment: datetime) -> datetime:
     # Slots lie on whole minutes; cronsim drops microseconds, so a whole second before is the closest that it sees.
     return datetime.fromtimestamp(moment.timestamp() - 1, tz=UTC) if moment.microsecond == 0 else moment
@@ -104,17 +104,20 @@ def _just_before(moment: datetime) -> datetime:
 def _simulation(crontab: str, after: datetime) -> CronSim:
     words = crontab.split()
     if len(words) != len(FIELDS):
-        message = _(
-            "A schedule has five fields (minute, hour, day of month, month, day of week), this one has %(count)d."
-        )
+        message = _("A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d.")
         raise ScheduleError(message % {"count": len(words)})
-    for position, word in enumerate(words):
-        if not _is_readable(position, word):
-            raise ScheduleError(_("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]})
     try:
         return CronSim(" ".join(words), after)
-    except CronSimError as error:  # each field is right, so it is their combination
-        raise ScheduleError(_never_fires()) from error
+    except (CronSimError, ValueError) as error:
+        raise ScheduleError(_complaint(words)) from error
+
+
+def _complaint(words: list[str]) -> str:
+    """Which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
+    for position, word in enumerate(words):
+        if not _is_readable(position, word):
+            return _("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
+    return _never_fires()
 
 
 def _is_readable(position: int, word: str) -> bool:

@@ -69,9 +69,9 @@ def test_where_clocks_change(time_zone: str, crontab: str, after: str, expected:
 @pytest.mark.parametrize(
     ("crontab", "sentence"),
     [
-        ("", "this one has 0"),
-        ("0 9 * *", "this one has 4"),
-        ("0 0 9 * * *", "this one has 6"),
+        ("", "this has 0"),
+        ("0 9 * *", "this has 4"),
+        ("0 0 9 * * *", "this has 6"),
         ("60 9 * * *", "“60” is no minute."),
         ("0 24 * * *", "“24” is no hour."),
         ("0 9 32 * *", "“32” is no day of month."),

@@ -1,0 +1,27 @@
+"""The database's clock. Deadlines of deliveries are counted on it, so workers with a wrong clock cannot disagree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+Clock = Callable[[], datetime]
+
+
+def database_clock() -> Clock:
+    """A clock set by the database once, then moved on by this process's monotonic time. Make one per task."""
+    start, monotonic_start = _database_now(), time.monotonic()
+    return lambda: start + timedelta(seconds=time.monotonic() - monotonic_start)
+
+
+def _database_now() -> datetime:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":  # a file on this machine: its clock is ours
+            cursor.execute("SELECT STRFTIME('%%Y-%%m-%%dT%%H:%%M:%%f', 'now')", ())
+            return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+        return moment

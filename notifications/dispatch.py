@@ -1,0 +1,152 @@
+"""Turns due subscriptions into runs, once per slot, with any number of dispatchers at work."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+from django.db.models import Q
+
+from notifications import schedule
+from notifications.models import Run, Subscription, TickClaim
+from notifications.schedule import ScheduleError
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+BATCH = 500
+# After this long a run that nobody has rendered is handed out again.
+RENDER_LEASE = timedelta(seconds=60)
+# Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
+MISSED_COUNTED = 1000
+# A claimed period that lies further ahead than this was written under a wrong clock.
+CLOCK_TOLERANCE_SECONDS = 60
+
+
+def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
+    """Whether this caller is the one that does the work of the period around `now`. Of many callers one is."""
+    seconds = int(now.timestamp())
+    period = seconds - seconds % period_seconds
+    TickClaim.objects.bulk_create([TickClaim(name=name, period=0)], ignore_conflicts=True)
+    is_new = Q(period__lt=period) | Q(period__gt=period + CLOCK_TOLERANCE_SECONDS)
+    return TickClaim.objects.filter(is_new, name=name).update(period=period) == 1
+
+
+def claim_due(*, now: datetime) -> list[int]:
+    """Make the runs of all due subscriptions and move those on to their next time. Returns the ids to render.
+
+    Each batch is one transaction, so a crash leaves either both or neither. Missed times: the latest one runs if it
+    is no older than the subscription's grace period and stands for the others within it; older ones are recorded as
+    missed, one row for the whole stretch.
+    """
+    run_ids: list[int] = []
+    while True:
+        claimed, claimed_run_ids = _claim_batch(now)
+        run_ids += claimed_run_ids
+        if claimed < BATCH:
+            return run_ids
+
+
+def request_run(
+    subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
+) -> tuple[Run, bool]:
+    """The run asked for by one form, and whether it is new. The same form sent twice gives the same run."""
+    fields = _run_fields(subscription, trigger, slot_at=now, now=now)
+    return Run.objects.get_or_create(key=f"{trigger}:{token}", defaults={**fields, "requested_by": person})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a due subscription asks for: at most one run, at most one record of missed times, and its next time."""
+
+    runs: list[Run]
+    next_run_at: datetime | None
+
+
+def plan(subscription: Subscription, *, now: datetime) -> Plan:
+    """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen."""
+    first = subscription.next_run_at or now
+    try:
+        next_run_at = schedule.next_slot_of(subscription, now)
+        missed, due = _missed_and_due(subscription, first, now)
+    except ScheduleError as error:
+        # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
+        return Plan([_scheduled_run(subscription, first, now, Run.Status.FAILED, 1, str(error))], None)
+    runs = []
+    if missed:
+        runs.append(_scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed)))
+    if due:
+        runs.append(_scheduled_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
+    return Plan(runs, next_run_at)
+
+
+def _missed_and_due(
+    subscription: Subscription, first: datetime, now: datetime
+) -> tuple[list[datetime], list[datetime]]:
+    """The slots from `first` to `now`: those older than the grace period (counted up to a limit), and the others."""
+    grace_start = now - timedelta(minutes=subscription.grace_minutes)
+    just_before_first = first - timedelta(seconds=1)
+    missed: list[datetime] = []
+    if first < grace_start:
+        old = takewhile(lambda slot: slot < grace_start, schedule.valid_slots(subscription, just_before_first))
+        missed = list(islice(old, MISSED_COUNTED))
+    start = max(just_before_first, grace_start - timedelta(seconds=1))
+    recent = takewhile(lambda slot: slot <= now, schedule.valid_slots(subscription, start))
+    return missed, [slot for slot in recent if slot >= grace_start]
+
+
+def _claim_batch(now: datetime) -> tuple[int, list[int]]:
+    with transaction.atomic():
+        due = Subscription.objects.due(now).select_related("report").order_by("next_run_at")
+        # Why only where it exists? SQLite has no row locks: there the transaction itself is exclusive (IMMEDIATE).
+        if connection.features.has_select_for_update_skip_locked:
+            due = due.select_for_update(skip_locked=True, of=("self",))
+        subscriptions = list(due[:BATCH])
+        plans = [plan(subscription, now=now) for subscription in subscriptions]
+        runs = [run for planned in plans for run in planned.runs]
+        # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.
+        Run.objects.bulk_create(runs, ignore_conflicts=True)
+        _move_on(zip(subscriptions, plans, strict=True))
+        keys = [run.key for run in runs if run.status == Run.Status.WAITING]
+        waiting = Run.objects.filter(key__in=keys, status=Run.Status.WAITING)
+        return len(subscriptions), list(waiting.values_list("pk", flat=True))
+
+
+def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:
+    """One update per distinct next time: thousands of subscriptions share few of them."""
+    ids_by_next: dict[datetime | None, list[int]] = defaultdict(list)
+    for subscription, its_plan in planned:
+        ids_by_next[its_plan.next_run_at].append(subscription.pk)
+    for next_run_at, ids in ids_by_next.items():
+        Subscription.objects.filter(pk__in=ids).update(next_run_at=next_run_at)
+
+
+def _scheduled_run(
+    subscription: Subscription, slot: datetime, now: datetime, status: Run.Status, slot_count: int, error: str = ""
+) -> Run:
+    return Run(
+        key=f"sub:{subscription.pk}:{slot.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        status=status,
+        slot_count=slot_count,
+        finished_at=None if status == Run.Status.WAITING else now,
+        error=error,
+        **_run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=slot, now=now),
+    )
+
+
+def _run_fields(
+    subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime
+) -> dict[str, Any]:
+    return {
+        "subscription": subscription,
+        "corp_id": subscription.report.corp_id,
+        "trigger": trigger,
+        "slot_at": slot_at,
+        "claimed_at": now,
+        "render_after": now + RENDER_LEASE,
+    }

@@ -1,0 +1,80 @@
+"""Rows for the tests of notifications. All names and numbers are invented."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from accounts.models import User, WeComAccount
+from integrations.models import Corp
+from notifications import schedule
+from notifications.models import Report, Run, Subscription
+
+API = "https://wecom.example.test"
+NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)  # 09:00:30 in Shanghai
+_numbers = count(1)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def make_corp(**fields: Any) -> Corp:
+    number = next(_numbers)
+    defaults = {
+        "name": f"Company {number}",
+        "corpid": f"ww{number:016d}",
+        "agentid": 1_000_000 + number,
+        "secret": f"secret-{number}",
+        "api_base_url": API,
+        "is_enabled": True,
+    }
+    return Corp.objects.create(**{**defaults, **fields})
+
+
+def make_person(corp: Corp | None = None, userid: str = "", **fields: Any) -> User:
+    """A person; with a corp or a userid also a primary WeCom account."""
+    username = fields.pop("username", f"person{next(_numbers)}")
+    person = User.objects.create(username=username, **fields)
+    if corp is not None or userid:
+        WeComAccount.objects.create(user=person, corp=corp, userid=userid)
+    return person
+
+
+def make_people(corp: Corp, number: int) -> list[User]:
+    people = User.objects.bulk_create(User(username=f"{corp.pk}-{n}") for n in range(number))
+    WeComAccount.objects.bulk_create(
+        WeComAccount(user=person, corp=corp, userid=f"U{n}", userid_folded=f"u{n}") for n, person in enumerate(people)
+    )
+    return people
+
+
+def make_report(**fields: Any) -> Report:
+    return Report.objects.create(**{"title": "日报", "body": "今天的销售额:100 万元", **fields})
+
+
+def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subscription:
+    """A subscription for 09:00 in Shanghai that is due at NOW."""
+    if "report" not in fields:
+        fields["report"] = make_report()
+    defaults = {"name": "每日九点", "crontab": "0 9 * * *", "time_zone": "Asia/Shanghai"}
+    subscription = Subscription(**{**defaults, **fields})
+    if "next_run_at" not in fields:
+        schedule.reschedule(subscription, now=now.replace(hour=0))
+    subscription.save()
+    subscription.users.set(people)
+    return subscription
+
+
+def make_run(subscription: Subscription, now: datetime = NOW, **fields: Any) -> Run:
+    defaults = {
+        "key": f"test:{next(_numbers)}",
+        "subscription": subscription,
+        "corp": subscription.report.corp,
+        "trigger": Run.Trigger.SCHEDULE,
+        "slot_at": now,
+        "claimed_at": now,
+        "render_after": now,
+    }
+    return Run.objects.create(**{**defaults, **fields})

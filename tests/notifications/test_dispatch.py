@@ -1,0 +1,226 @@
+"""Due subscriptions become runs: once per slot, whatever was missed, whoever else dispatches."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from accounts.models import User
+from notifications import dispatch
+from notifications.models import Run, Subscription, TickClaim
+from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
+
+pytestmark = pytest.mark.django_db
+
+
+def runs() -> list[tuple[str, datetime, int]]:
+    return list(Run.objects.order_by("slot_at").values_list("status", "slot_at", "slot_count"))
+
+
+def test_a_due_subscription_gets_one_run_and_its_next_time() -> None:
+    corp = make_corp()
+    subscription = make_subscription(report=make_report(corp=corp))
+
+    run_ids = dispatch.claim_due(now=NOW)
+
+    run = Run.objects.get()
+    assert run_ids == [run.pk]
+    assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
+    assert (run.subscription, run.corp, run.trigger) == (subscription, corp, Run.Trigger.SCHEDULE)
+    assert (run.status, run.slot_at, run.slot_count) == (Run.Status.WAITING, utc("2026-11-24 01:00"), 1)
+    assert (run.claimed_at, run.render_after) == (NOW, NOW + timedelta(seconds=60))
+    subscription.refresh_from_db()
+    assert subscription.next_run_at == utc("2026-11-25 01:00")
+
+
+def test_a_second_look_finds_nothing() -> None:
+    make_subscription()
+    dispatch.claim_due(now=NOW)
+
+    assert dispatch.claim_due(now=NOW) == []
+    assert Run.objects.count() == 1
+
+
+def test_what_is_disabled_or_not_yet_due_stays() -> None:
+    make_subscription(is_enabled=False, next_run_at=NOW)
+    make_subscription(crontab="1 9 * * *")
+
+    assert dispatch.claim_due(now=NOW) == []
+    assert not Run.objects.exists()
+
+
+def test_due_at_the_very_moment() -> None:
+    make_subscription()
+
+    assert len(dispatch.claim_due(now=utc("2026-11-24 01:00"))) == 1
+
+
+def test_more_than_one_batch_is_claimed_and_shares_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "BATCH", 2)
+    for _ in range(5):
+        make_subscription()
+
+    run_ids = dispatch.claim_due(now=NOW)
+
+    assert len(set(run_ids)) == 5
+    assert set(Subscription.objects.values_list("next_run_at", flat=True)) == {utc("2026-11-25 01:00")}
+
+
+def test_within_the_grace_period_missed_times_are_made_up_for_once() -> None:
+    make_subscription(crontab="*/20 * * * *", next_run_at=utc("2026-11-24 00:20"), grace_minutes=60)
+
+    assert len(dispatch.claim_due(now=NOW)) == 1
+
+    assert runs() == [("waiting", utc("2026-11-24 01:00"), 3)]
+
+
+def test_older_times_are_recorded_as_missed_and_only_the_latest_runs() -> None:
+    subscription = make_subscription(
+        crontab="0 * * * *", time_zone="UTC", next_run_at=utc("2026-11-23 20:00"), grace_minutes=30
+    )
+
+    run_ids = dispatch.claim_due(now=NOW)
+
+    assert runs() == [("missed", utc("2026-11-23 20:00"), 5), ("waiting", utc("2026-11-24 01:00"), 1)]
+    assert run_ids == [Run.objects.get(status="waiting").pk]
+    assert Run.objects.get(status="missed").finished_at == NOW
+    subscription.refresh_from_db()
+    assert subscription.next_run_at == utc("2026-11-24 02:00")
+
+
+def test_a_single_time_older_than_the_grace_period_is_missed_and_nothing_runs() -> None:
+    make_subscription(grace_minutes=60)
+
+    assert dispatch.claim_due(now=utc("2026-11-24 02:00:01")) == []
+
+    assert runs() == [("missed", utc("2026-11-24 01:00"), 1)]
+
+
+def test_the_grace_period_includes_its_last_moment() -> None:
+    make_subscription(grace_minutes=60)
+
+    assert len(dispatch.claim_due(now=utc("2026-11-24 02:00"))) == 1
+
+
+def test_a_grace_period_of_nothing_still_runs_what_is_due_this_moment() -> None:
+    make_subscription(grace_minutes=0)
+
+    assert len(dispatch.claim_due(now=utc("2026-11-24 01:00"))) == 1
+
+
+def test_missed_times_are_counted_up_to_a_limit() -> None:
+    make_subscription(crontab="* * * * *", next_run_at=utc("2026-11-01 00:00"), grace_minutes=5)
+
+    dispatch.claim_due(now=NOW)
+
+    assert runs() == [("missed", utc("2026-11-01 00:00"), 1000), ("waiting", utc("2026-11-24 01:00"), 5)]
+
+
+def test_times_outside_the_validity_do_not_run() -> None:
+    subscription = make_subscription(valid_to=utc("2026-11-24 01:00"), next_run_at=utc("2026-11-24 01:00"))
+
+    assert dispatch.claim_due(now=NOW) == []
+
+    assert runs() == []
+    subscription.refresh_from_db()
+    assert subscription.next_run_at is None
+
+
+def test_a_schedule_that_cannot_be_read_fails_visibly_and_blocks_nobody() -> None:
+    bad = make_subscription(crontab="0 9 30 2 *", next_run_at=utc("2026-11-24 01:00"))
+    make_subscription()
+
+    run_ids = dispatch.claim_due(now=NOW)
+
+    assert len(run_ids) == 1
+    failed = Run.objects.get(status=Run.Status.FAILED)
+    assert failed.subscription == bad
+    assert failed.error
+    bad.refresh_from_db()
+    assert bad.next_run_at is None
+
+
+def test_a_slot_that_already_ran_does_not_run_again() -> None:
+    subscription = make_subscription()
+    make_run(subscription, key=f"sub:{subscription.pk}:2026-11-24T01:00Z", status=Run.Status.FINISHED)
+
+    assert dispatch.claim_due(now=NOW) == []
+
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "BATCH", 7)
+    for _ in range(60):
+        make_subscription()
+    found: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        barrier.wait()
+        found.extend(dispatch.claim_due(now=NOW))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Run.objects.count() == 60
+    assert sorted(found) == sorted(Run.objects.values_list("pk", flat=True))
+
+
+def test_a_form_sent_twice_gives_one_run() -> None:
+    person = User.objects.create(username="clicker")
+    subscription = make_subscription(report=make_report(corp=make_corp()))
+
+    first = dispatch.request_run(subscription, trigger=Run.Trigger.MANUAL, token="t1", person=person, now=NOW)
+    second = dispatch.request_run(
+        subscription, trigger=Run.Trigger.MANUAL, token="t1", person=person, now=NOW + timedelta(seconds=1)
+    )
+
+    run = Run.objects.get()
+    assert (first, second) == ((run, True), (run, False))
+    assert (run.key, run.requested_by, run.slot_at, run.corp) == ("manual:t1", person, NOW, subscription.report.corp)
+
+
+def test_a_trial_and_a_manual_run_of_one_form_differ() -> None:
+    person = User.objects.create(username="clicker")
+    subscription = make_subscription()
+
+    for trigger in (Run.Trigger.MANUAL, Run.Trigger.TRIAL):
+        dispatch.request_run(subscription, trigger=trigger, token="t1", person=person, now=NOW)
+
+    assert set(Run.objects.values_list("key", flat=True)) == {"manual:t1", "trial:t1"}
+
+
+def test_one_caller_does_a_periods_tick() -> None:
+    claims = [
+        dispatch.claim_tick("dispatch", now=NOW + timedelta(seconds=s), period_seconds=2) for s in (0, 1, 2, 3, 4)
+    ]
+
+    assert claims == [True, False, True, False, True]
+
+
+def test_a_late_tick_of_an_earlier_period_is_dropped() -> None:
+    dispatch.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+    assert not dispatch.claim_tick("dispatch", now=NOW - timedelta(seconds=4), period_seconds=2)
+
+
+def test_a_period_claimed_under_a_wrong_clock_blocks_nothing() -> None:
+    dispatch.claim_tick("dispatch", now=NOW + timedelta(days=365), period_seconds=2)
+
+    assert dispatch.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+
+def test_ticks_have_names() -> None:
+    dispatch.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+    assert dispatch.claim_tick("other", now=NOW, period_seconds=2)
+    assert set(TickClaim.objects.values_list("name", flat=True)) == {"dispatch", "other"}
