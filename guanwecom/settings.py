@@ -110,7 +110,9 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_REFERRER_POLICY = "no-referrer"
+# Why not no-referrer everywhere? Browsers then send "Origin: null" with each form, which the CSRF check must refuse.
+# The sign-in views, whose addresses carry codes, set no-referrer themselves.
+SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
@@ -125,6 +127,7 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "guanwecom" / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = ENVIRONMENT != "production"
 if ENVIRONMENT == "production":
@@ -134,9 +137,8 @@ if ENVIRONMENT == "production":
     }
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
-# A call to WeCom: time to connect, to wait for each read, and for the whole call, in seconds.
+# A call to WeCom: time to connect, and for the whole call, in seconds.
 WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_CONNECT_TIMEOUT_SECONDS", "3.05")
-WECOM_READ_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_READ_TIMEOUT_SECONDS", "10")
 WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
 # How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
 LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")

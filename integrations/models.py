@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations import visibility
@@ -19,6 +20,22 @@ DEFAULT_SITE_ADDRESS = "http://localhost:3001/"
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
+def is_local_host(host: str) -> bool:
+    """Whether `host` names this machine itself, so that nobody else reaches it under this name."""
+    return host in LOOPBACK_HOSTS or host.endswith(".localhost")
+
+
+class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
+    def default(self) -> SiteAddress:
+        """The one default address; made anew as the initial one should the row be missing."""
+        return self.get_or_create(is_default=True, defaults={"url": DEFAULT_SITE_ADDRESS})[0]
+
+    def visible_to(self, person: visibility.Person) -> Self:
+        """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""
+        theirs = Q(corp__in=Corp.objects.visible_to(person))
+        return self.filter(pk__in=self.filter(theirs | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
+
+
 class SiteAddress(models.Model):
     """The address at which people reach this site: callback domain, trusted domain and home page derive from it.
 
@@ -29,17 +46,22 @@ class SiteAddress(models.Model):
         _("site address"),
         max_length=255,
         unique=True,
-        help_text=_("Scheme and host (and port, if any) at which employees reach this site."),
+        error_messages={"unique": _("This site address exists already.")},
+        help_text=_(
+            "Scheme and host (and port, if any) at which employees reach this site, as https://bi.example.com/."
+        ),
     )
     is_default = models.BooleanField(_("default"), default=False)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    objects = SiteAddressQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("site address")
         verbose_name_plural = _("site addresses")
         constraints = [
             models.UniqueConstraint(
-                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_site_address"
+                fields=["is_default"], condition=Q(is_default=True), name="one_default_site_address"
             )
         ]
 
@@ -58,7 +80,7 @@ class SiteAddress(models.Model):
     @property
     def is_local(self) -> bool:
         """True for an address that only this machine reaches, as the initial one."""
-        return (urlsplit(self.url).hostname or "") in LOOPBACK_HOSTS
+        return is_local_host(urlsplit(self.url).hostname or "")
 
     def absolute(self, path: str) -> str:
         """`path` (which begins with a slash) at this address."""
@@ -73,6 +95,11 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         """Corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
+    def at(self, address: SiteAddress) -> Self:
+        """Corps whose links derive from `address`."""
+        own = Q(site_address=address)
+        return self.filter(own | Q(site_address__isnull=True) if address.is_default else own)
+
     def visible_to(self, person: visibility.Person) -> Self:
         return self.filter(visibility.corp_condition(person))
 
@@ -81,7 +108,11 @@ class Corp(models.Model):
     """One self-built app in one WeCom company."""
 
     name = models.CharField(
-        _("WeCom company name"), max_length=64, unique=True, help_text=_("Shown to people who choose a company.")
+        _("WeCom company name"),
+        max_length=64,
+        unique=True,
+        error_messages={"unique": _("Another WeCom company has this name: people could not tell them apart.")},
+        help_text=_("Shown to people who choose a company."),
     )
     corpid = models.CharField(
         "CorpId",
@@ -126,12 +157,13 @@ class Corp(models.Model):
         verbose_name=_("own site address"),
         help_text=_("Only for a company whose domain differs from the default site address."),
     )
+    # Where the three doors of WeCom stand: only the sandbox and private editions differ. Without path.
     api_base_url = models.CharField(_("API address"), max_length=255, default="https://qyapi.weixin.qq.com")
     authorize_base_url = models.CharField(
-        _("authorise page"), max_length=255, default="https://open.weixin.qq.com/connect/oauth2/authorize"
+        _("address of the authorise page"), max_length=255, default="https://open.weixin.qq.com"
     )
     qr_base_url = models.CharField(
-        _("QR page"), max_length=255, default="https://login.work.weixin.qq.com/wwlogin/sso/login"
+        _("address of the QR page"), max_length=255, default="https://login.work.weixin.qq.com"
     )
     proxy_url = EncryptedTextField(_("proxy"), blank=True, help_text=_("http://user:password@host:port, if needed."))
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
@@ -152,7 +184,13 @@ class Corp(models.Model):
         verbose_name = _("WeCom company")
         verbose_name_plural = _("WeCom companies")
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["corpid", "agentid"], name="one_row_per_wecom_app")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["corpid", "agentid"],
+                name="one_row_per_wecom_app",
+                violation_error_message=_("This app (CorpId and AgentId) is connected already."),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -160,7 +198,19 @@ class Corp(models.Model):
     @property
     def is_sandbox(self) -> bool:
         """True when the API address is this machine's own: the sandbox, not WeCom."""
-        return (urlsplit(self.api_base_url).hostname or "") in LOOPBACK_HOSTS
+        return is_local_host(urlsplit(self.api_base_url).hostname or "")
+
+
+class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
+    def unfinished(self) -> Self:
+        return self.filter(status__in=[ConnectionTest.Status.WAITING, ConnectionTest.Status.RUNNING])
+
+    def finished(self) -> Self:
+        return self.filter(status__in=[ConnectionTest.Status.PASSED, ConnectionTest.Status.FAILED])
+
+    def current(self, corp: Corp) -> Self:
+        """Tests that saw the connection as it is saved now."""
+        return self.filter(corp=corp, connection_version=corp.connection_version)
 
 
 class ConnectionTest(models.Model):
@@ -172,11 +222,20 @@ class ConnectionTest(models.Model):
         PASSED = "passed", _("passed")
         FAILED = "failed", _("failed")
 
+    class Problem(models.TextChoices):
+        REFUSED = "refused", _("refused by WeCom")
+        UNREACHABLE = "unreachable", _("WeCom cannot be reached")
+        WRONG_SETTING = "wrong_setting", _("address, proxy or certificate is wrong")
+        NOT_WECOM = "not_wecom", _("the answer is not WeCom's")
+        OTHER_APP = "other_app", _("another app answered")
+        APP_DISABLED = "app_disabled", _("the app is disabled in WeCom")
+
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="connection_tests", verbose_name=_("company"))
     connection_version = models.PositiveIntegerField()
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     requested_at = models.DateTimeField(_("requested"))
     finished_at = models.DateTimeField(_("finished"), null=True)
+    problem = models.CharField(_("problem"), max_length=16, choices=Problem.choices, blank=True)
     # What WeCom said: its error number and hint, the address that it saw us come from, the app's own settings.
     errcode = models.IntegerField(_("errcode"), null=True)
     hint = models.CharField(_("hint"), max_length=64, blank=True)
@@ -185,6 +244,8 @@ class ConnectionTest(models.Model):
     app_name = models.CharField(_("app name"), max_length=128, blank=True)
     app_home_url = models.TextField(_("home page in WeCom"), blank=True)
     app_redirect_domain = models.CharField(_("trusted domain in WeCom"), max_length=255, blank=True)
+
+    objects = ConnectionTestQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("connection test")

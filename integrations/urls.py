@@ -1,5 +1,7 @@
 """URLs of integrations."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from integrations import views
+
+urlpatterns = [path(views.HEALTH_PATH.lstrip("/"), views.health, name="health")]

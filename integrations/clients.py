@@ -1,0 +1,69 @@
+"""Builds a client from a row: the only place where secrets are read."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from typing import IO, TYPE_CHECKING
+
+from django.conf import settings
+
+from integrations.fields import cipher
+from integrations.store import valkey
+from integrations.wecom.client import Timeouts, WeComClient, open_session
+from integrations.wecom.tokens import InMemoryTokenStore, TokenStore, ValkeyTokenStore
+
+if TYPE_CHECKING:
+    from integrations.models import Corp
+
+
+# One per process: clients share its open connections.
+_session = cache(open_session)
+
+
+def wecom_client(corp: Corp) -> WeComClient:
+    """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work."""
+    return _client(corp, token_store())
+
+
+def testing_client(corp: Corp) -> WeComClient:
+    """The same with no token yet, so that its first call tries the Secret itself."""
+    return _client(corp, InMemoryTokenStore())
+
+
+def token_store() -> TokenStore:
+    """The token store of all processes: Valkey, sealed with the keys of settings.FIELD_ENCRYPTION_KEYS."""
+    return _token_store(settings.VALKEY_URL)
+
+
+def _client(corp: Corp, store: TokenStore) -> WeComClient:
+    return WeComClient(
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        secret=corp.secret,
+        base_url=corp.api_base_url,
+        session=_session(),
+        token_store=store,
+        timeouts=Timeouts(
+            connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
+        ),
+        proxy=corp.proxy_url or None,
+        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+    )
+
+
+@cache
+def _token_store(_url: str) -> TokenStore:
+    """One per process, so that its threads share what it read. The address is part of the cache's key only."""
+    return ValkeyTokenStore(
+        valkey(), seal=lambda token: cipher().encrypt(token), unseal=lambda sealed: cipher().decrypt(sealed)
+    )
+
+
+@cache
+def _certificate_file(pem: str) -> IO[str]:
+    """A file with these certificates, as long as this process lives: TLS reads them from a file only."""
+    file = tempfile.NamedTemporaryFile("w", prefix="guanwecom-ca-", suffix=".pem")  # noqa: SIM115  # lives on
+    file.write(pem)
+    file.flush()
+    return file

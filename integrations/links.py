@@ -1,0 +1,93 @@
+"""Everything that derives from the site address: what WeCom's console asks for, and where sign-in sends a browser.
+
+One address, so trusted domain, callback domain and home page link cannot differ (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.shortcuts import resolve_url
+
+from integrations.models import SiteAddress
+from integrations.wecom import oauth
+
+if TYPE_CHECKING:
+    from integrations.models import Corp
+
+# The path of the callback. The higher app that answers it puts this route into its own urls.
+CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
+
+
+def site_address_for(corp: Corp) -> SiteAddress:
+    """The corp's own site address, else the default one."""
+    return corp.site_address or SiteAddress.objects.default()
+
+
+def callback_url(corp: Corp) -> str:
+    """Where WeCom sends a browser back to, with its code."""
+    return site_address_for(corp).absolute("/" + CALLBACK_ROUTE.replace("<int:corp_id>", str(corp.pk)))
+
+
+def trusted_domain(corp: Corp) -> str:
+    """What WeCom's console takes as trusted domain and as authorisation callback domain: no scheme, no slash."""
+    return site_address_for(corp).domain
+
+
+def plain_login_url(corp: Corp) -> str:
+    """The login page, for a home page that signs nobody in by itself."""
+    return site_address_for(corp).absolute(resolve_url(settings.LOGIN_URL))
+
+
+def home_page_link(corp: Corp, path_url: str = "") -> str:
+    """What WeCom's console takes as the app's home page; `path_url` is the page to land on, else the usual one.
+
+    The link is static and carries no state, so its code is never used as it comes (docs/decisions/0003).
+    """
+    if not corp.sign_in_enabled:
+        return plain_login_url(corp)
+    return oauth.home_page_link(
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        callback_url=callback_url(corp),
+        domain_id=corp.domain_id,
+        inner_path=path_url,
+        base_url=corp.authorize_base_url,
+    )
+
+
+def authorize_link(corp: Corp, state: str) -> str:
+    """Where a browser inside WeCom is sent to be signed in silently. `state`: letters and digits, at most 128."""
+    return oauth.authorize_url(
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        redirect_uri=callback_url(corp),
+        state=state,
+        base_url=corp.authorize_base_url,
+    )
+
+
+def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
+    """The page with the QR code, for an ordinary browser. `language`: zh or en."""
+    return oauth.wwlogin_url(
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        redirect_uri=callback_url(corp),
+        state=state,
+        lang=language,
+        base_url=corp.qr_base_url,
+    )
+
+
+def is_own_home_page(corp: Corp, url: str) -> bool:
+    """Whether `url`, found in WeCom's console, is a home page of ours: any inner page, or the plain login page."""
+    if url in {home_page_link(corp), plain_login_url(corp)}:
+        return True
+    query = parse_qs(urlsplit(url).query)
+    return (
+        query.get("appid") == [corp.corpid]
+        and query.get("agentid") == [str(corp.agentid)]
+        and query.get("redirect_uri", [""])[0].split("?")[0] == callback_url(corp)
+    )

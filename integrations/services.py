@@ -1,0 +1,143 @@
+"""What may be done with a corp and with a site address."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+
+from integrations import connection, hosts, links
+from integrations.clients import token_store
+from integrations.errors import TransientError
+from integrations.models import ConnectionTest, Corp, SiteAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from integrations.visibility import Person
+
+# What a connection test depends on.
+CONNECTION_FIELDS = frozenset({"corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle"})
+
+
+class CorpNotReady(Exception):
+    """The corp cannot be enabled. `reasons`: whole sentences for the administrator, in the active language."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(" ".join(reasons))
+        self.reasons = reasons
+
+
+def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
+    """Store a new corp, or the changed fields of one. Returns whether its connection has to be tested (again).
+
+    A changed connection drops the token that all processes share, and a pause after a wrong Secret. Raises ValueError
+    for another CorpId after the first enabling: it would point every account at other people.
+    """
+    if corp._state.adding:
+        corp.save()
+        return True
+    if corp.first_enabled_at is not None and "corpid" in changed_fields:
+        raise ValueError("the CorpId of a corp that was enabled once cannot change")
+    is_connection_changed = not CONNECTION_FIELDS.isdisjoint(changed_fields)
+    if not is_connection_changed:
+        corp.save(update_fields=list(changed_fields))
+        return False
+    before = Corp.objects.values_list("corpid", "agentid").get(pk=corp.pk)
+    corp.connection_version = F("connection_version") + 1  # two savers must not lose a step
+    corp.save(update_fields=[*changed_fields, "connection_version"])
+    corp.refresh_from_db(fields=["connection_version"])
+    for application in {before, (corp.corpid, corp.agentid)}:
+        transaction.on_commit(partial(_forget_token, *application))
+    return True
+
+
+def _forget_token(corpid: str, agentid: int) -> None:
+    with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+        token_store().forget(corpid, agentid)
+
+
+def reasons_against_enabling(corp: Corp) -> list[str]:
+    """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
+    return [*_untested(corp), *_local_address(corp)]
+
+
+def _untested(corp: Corp) -> list[str]:
+    test = ConnectionTest.objects.finished().current(corp).first()
+    if test is None:
+        return [_("The connection has not been tested since it was last changed. Test it first.")]
+    if test.status != ConnectionTest.Status.PASSED:
+        return [_("The last connection test failed: %(reason)s") % {"reason": connection.explanation(test).what}]
+    return []
+
+
+def _local_address(corp: Corp) -> list[str]:
+    address = links.site_address_for(corp)
+    is_trial = corp.is_sandbox and settings.ENVIRONMENT != "production"
+    if not address.is_local or is_trial:
+        return []
+    return [
+        _("The site address is still %(url)s, which only this machine reaches. Enter your real one first.")
+        % {"url": address.url}
+    ]
+
+
+def enable_corp(*, corp: Corp, now: datetime) -> None:
+    """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat."""
+    reasons = reasons_against_enabling(corp)
+    if reasons:
+        raise CorpNotReady(reasons)
+    first = Coalesce(F("first_enabled_at"), Value(now))
+    unchanged = Corp.objects.filter(pk=corp.pk, connection_version=corp.connection_version)
+    if not unchanged.update(is_enabled=True, first_enabled_at=first):
+        raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
+    corp.refresh_from_db(fields=["is_enabled", "first_enabled_at"])
+
+
+def disable_corp(*, corp: Corp) -> None:
+    """Stop sign-in and pushes of the corp. Deliveries under way are settled; what is pending waits."""
+    Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+    corp.refresh_from_db(fields=["is_enabled"])
+
+
+def save_site_address(*, address: SiteAddress) -> None:
+    """Store an address. It is admitted at once, here and in every other process."""
+    address.save()
+    hosts.forget()
+
+
+def can_change(*, address: SiteAddress, person: Person) -> bool:
+    """Whether `person` may see every corp that a change of `address` would concern."""
+    corps = Corp.objects.at(address)
+    return not corps.exclude(pk__in=Corp.objects.visible_to(person)).exists()
+
+
+@dataclass(frozen=True)
+class LinkChange:
+    """One corp's values for WeCom's console before and after a change of the site address."""
+
+    corp: Corp
+    domain_before: str
+    domain_after: str
+    home_page_before: str
+    home_page_after: str
+
+
+def link_changes(*, address: SiteAddress, url: str) -> list[LinkChange]:
+    """What saving `url` for `address` would change in WeCom's console, for each corp concerned."""
+    new = SiteAddress(url=url)
+    changes = []
+    for corp in Corp.objects.at(address):
+        corp.site_address = address
+        domain, home_page = links.trusted_domain(corp), links.home_page_link(corp)
+        corp.site_address = new
+        changes.append(LinkChange(corp, domain, links.trusted_domain(corp), home_page, links.home_page_link(corp)))
+    return changes

@@ -1,0 +1,14 @@
+"""Work in the background."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from integrations import connection
+
+
+@shared_task(name="integrations.run_connection_test", expires=600, time_limit=180)
+def run_connection_test(test_id: int) -> None:
+    """Run one connection test; a repeat of a finished one does nothing."""
+    connection.run_connection_test(test_id=test_id, clock=timezone.now)

@@ -1,0 +1,164 @@
+"""What people paste into our forms: tidied, and refused with a sentence that says what to write instead."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from urllib.parse import SplitResult, urlsplit
+
+from cryptography import x509
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import is_local_host
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_DEPARTMENT_SEPARATORS = re.compile(r"[\s,，、;；]+")
+DEPARTMENT_ID_AT_MOST = 2**32 - 1
+
+
+def without_invisible(text: str) -> str:
+    """`text` without control and format characters (zero-width space, BOM, …) and without spaces around it."""
+    return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf"}).strip()
+
+
+def without_spaces(text: str) -> str:
+    """`text` without spaces and invisible characters anywhere: for ids and secrets, which have none."""
+    return "".join(without_invisible(text).split())
+
+
+def normalised_site_address(text: str) -> str:
+    """The canonical form of a site address: `scheme://host[:port]/`, in lower case, international names as punycode.
+
+    Raises ValidationError in plain words. WeCom takes no IP address and no name with an underscore as a domain.
+    """
+    parts, scheme = _split(without_spaces(text))
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.netloc.endswith(":"):
+        raise ValidationError(
+            _("Write scheme and host only, without anything after the host: %(example)s"),
+            code="path",
+            params={"example": f"{scheme}://{parts.hostname}/"},
+        )
+    port = _port(parts)
+    shown_port = "" if port in {None, DEFAULT_PORTS[scheme]} else f":{port}"
+    return f"{scheme}://{_host_name(parts.hostname or '')}{shown_port}/"
+
+
+def normalised_base_url(text: str) -> str:
+    """An address to call, without a slash at its end. Plain http only to this machine: a call carries the secret."""
+    parts, scheme = _split(without_spaces(text))
+    if parts.query or parts.fragment:
+        raise ValidationError(_("The address must end before “?” and “#”."), code="query")
+    _port(parts)
+    if scheme == "http" and not is_local_host(parts.hostname or ""):
+        raise ValidationError(
+            _("The address must begin with https://, because the Secret travels with each call."), code="plain"
+        )
+    return f"{scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
+
+
+def normalised_proxy_url(text: str) -> str:
+    """`http://[user:password@]host[:port]`. The value never appears in an error."""
+    text = without_spaces(text)
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  # raises for a port that is none
+        is_proxy = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.path in {"", "/"}
+    except ValueError:
+        is_proxy = False
+    if not is_proxy:
+        raise ValidationError(_("Write the proxy as http://user:password@host:port or http://host:port."), code="proxy")
+    return text.rstrip("/")
+
+
+def validate_certificates(pem: str) -> None:
+    """Refuse what is not a list of certificates in PEM, and a private key, which has no business here."""
+    if "PRIVATE KEY" in pem:
+        raise ValidationError(_("This contains a private key. Paste certificates only."), code="private_key")
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise ValidationError(
+            _("These are not certificates in PEM form (-----BEGIN CERTIFICATE----- …)."), code="certificates"
+        ) from error
+
+
+def department_ids(text: str) -> list[int]:
+    """Department ids from a list with commas (Western or Chinese) or spaces, each once, in the given order."""
+    ids: list[int] = []
+    for word in _DEPARTMENT_SEPARATORS.split(without_invisible(text.replace("\n", ","))):
+        if not word:
+            continue
+        if not (word.isascii() and word.isdigit() and 0 < int(word) <= DEPARTMENT_ID_AT_MOST):
+            raise ValidationError(
+                _("“%(word)s” is not a department ID: a whole number such as 1 or 42."),
+                code="department",
+                params={"word": word[:64]},
+            )
+        ids.append(int(word))
+    return list(dict.fromkeys(ids))
+
+
+def _split(text: str) -> tuple[SplitResult, str]:
+    try:
+        parts = urlsplit(text)
+        hostname = parts.hostname
+    except ValueError as error:
+        raise ValidationError(_("This is not an address."), code="address") from error
+    if parts.scheme.lower() not in DEFAULT_PORTS or not text.lower().startswith(("http://", "https://")):
+        raise ValidationError(_("The address must begin with http:// or https://."), code="scheme")
+    if not hostname:
+        raise ValidationError(_("The address has no host name."), code="host")
+    if "@" in parts.netloc:
+        raise ValidationError(_("The address must not contain a user name or password."), code="user")
+    return parts, parts.scheme.lower()
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValidationError(_("The port must be a number from 1 to 65535."), code="port") from error
+    if port == 0:
+        raise ValidationError(_("The port must be a number from 1 to 65535."), code="port")
+    return port
+
+
+def _host_name(host: str) -> str:
+    """The host in the form in which browsers send it. Raises ValidationError for what WeCom would not take."""
+    try:
+        name = host.rstrip(".").encode("idna").decode().lower()
+    except UnicodeError as error:
+        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host}) from error
+    if _is_ip_address(name):
+        raise ValidationError(
+            _("WeCom accepts no IP address as a domain. Use a host name, as https://bi.example.com/."), code="ip"
+        )
+    if "_" in name:
+        raise ValidationError(_("WeCom accepts no domain with an underscore (_)."), code="underscore")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host[:255]})
+    if len(labels) == 1 and not is_local_host(name):
+        raise ValidationError(
+            _("“%(host)s” is a name inside your network only. WeCom needs a full domain, as bi.example.com."),
+            code="short",
+            params={"host": host},
+        )
+    return name
+
+
+def _is_ip_address(name: str) -> bool:
+    """Browsers read every host whose last part is a number as an IPv4 address, 0x7f.1 and 2130706433 among them."""
+    if ":" in name:
+        return True
+    last = name.rsplit(".", 1)[-1]
+    if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
