@@ -1,0 +1,150 @@
+"""Who a message is for, and who of them can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db.models import Exists, FilteredRelation, OuterRef, Q
+
+from accounts.models import User, WeComAccount
+from notifications.models import Receipt, Run
+
+if TYPE_CHECKING:
+    from notifications.models import Subscription
+
+Reason = Receipt.Reason
+
+
+@dataclass(frozen=True)
+class Audience:
+    """A choice of people, as a subscription or its form names them. `corp_id`: the only company that is meant."""
+
+    user_ids: Collection[int] = ()
+    group_ids: Collection[int] = ()
+    to_everyone: bool = False
+    corp_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`."""
+
+    user_id: int
+    corp_id: int | None
+    userid: str
+    address: str
+    reason: Receipt.Reason | None
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A person whom a message would not reach, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """How many people a message would reach, how many not, and the first of those with the reason of each."""
+
+    reachable_count: int
+    unreachable_count: int
+    unreachable: list[Unreachable] = field(default_factory=list)
+
+
+def audience_of(run: Run, subscription: Subscription) -> Audience:
+    """Whom a run is for: a trial for the person who asked for it alone."""
+    if run.trigger == Run.Trigger.TRIAL:
+        user_ids = [] if run.requested_by_id is None else [run.requested_by_id]
+        return Audience(user_ids, corp_id=subscription.report.corp_id)
+    return Audience(
+        user_ids=list(subscription.users.values_list("pk", flat=True)),
+        group_ids=list(subscription.groups.values_list("pk", flat=True)),
+        to_everyone=subscription.to_everyone,
+        corp_id=subscription.report.corp_id,
+    )
+
+
+def resolve(audience: Audience) -> Iterator[Recipient]:
+    """Each person once, ordered by company, then by id: the same rows always give the same order.
+
+    "Everyone" means active people with a complete account, of the one company if the audience names one; a person
+    named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
+    """
+    primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
+    people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
+    for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
+        yield _recipient(audience.corp_id, *row)
+
+
+def reachability(audience: Audience, *, named: int = 20) -> Reachability:
+    """What saving a subscription for `audience` would mean. The first `named` unreachable people are listed."""
+    reachable_count, unreachable = 0, []
+    for recipient in resolve(audience):
+        if recipient.reason is None:
+            reachable_count += 1
+        else:
+            unreachable.append(recipient)
+    return Reachability(reachable_count, len(unreachable), _named(unreachable[:named]))
+
+
+_COLUMNS = (
+    "pk",
+    "is_active",
+    "account__pk",
+    "account__corp_id",
+    "account__userid",
+    "account__userid_folded",
+    "account__corp__is_enabled",
+)
+
+
+def _chosen(audience: Audience) -> Q:
+    chosen = Q(pk__in=list(audience.user_ids))
+    if audience.group_ids:
+        membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
+        chosen |= Q(Exists(membership))
+    if audience.to_everyone:
+        linked = WeComAccount.objects.complete().filter(is_primary=True, user_id=OuterRef("pk"))
+        if audience.corp_id is not None:
+            linked = linked.filter(corp_id=audience.corp_id)
+        chosen |= Q(Exists(linked), is_active=True)
+    return chosen
+
+
+def _recipient(
+    only_corp_id: int | None,
+    user_id: int,
+    is_active: bool,
+    account_id: int | None,
+    corp_id: int | None,
+    userid: str | None,
+    userid_folded: str | None,
+    is_corp_enabled: bool | None,
+) -> Recipient:
+    reason = None
+    if not is_active:
+        reason = Reason.USER_DISABLED
+    elif account_id is None:
+        reason = Reason.NO_ACCOUNT
+    elif corp_id is None:
+        reason = Reason.NO_COMPANY
+    elif not userid:
+        reason = Reason.NO_USERID
+    elif "|" in userid:
+        reason = Reason.BAD_USERID
+    elif only_corp_id is not None and corp_id != only_corp_id:
+        reason = Reason.OTHER_CORP
+    elif not is_corp_enabled:
+        reason = Reason.CORP_DISABLED
+    address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
+    return Recipient(user_id, corp_id, userid or "", address, reason)
+
+
+def _named(recipients: Iterable[Recipient]) -> list[Unreachable]:
+    reasons = {recipient.user_id: recipient.reason for recipient in recipients if recipient.reason is not None}
+    people = User.objects.filter(pk__in=reasons).order_by("pk")
+    return [Unreachable(str(person), str(reasons[person.pk].label)) for person in people]
