@@ -128,7 +128,8 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "guanwecom" / "static"]
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Where `manage.py collectstatic` puts what the web processes serve.
+STATIC_ROOT = e.read(Path, "STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 WHITENOISE_USE_FINDERS = ENVIRONMENT != "production"
 if ENVIRONMENT == "production":
     STORAGES = {
