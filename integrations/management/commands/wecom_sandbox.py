@@ -1,0 +1,66 @@
+"""Start the WeCom sandbox: `manage.py wecom_sandbox --port 3002 --seed companies.json`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
+
+
+def sandbox_refused(environment: str) -> str | None:
+    """Why the sandbox may not run in this environment (a setting), or None when it may."""
+    if environment == "production":
+        return _("The WeCom sandbox answers anybody on this machine as any member of any company: not in production.")
+    return None
+
+
+class Command(BaseCommand):
+    help = "Run a stand-in for WeCom (API, authorise page, QR page, phone, console) on a loopback address."
+    # It uses no database, and the project's own checks may need one.
+    requires_system_checks = ()
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
+        parser.add_argument("--port", type=int, default=3002, help="0 takes a free one and prints it")
+        parser.add_argument("--seed", type=Path, help="a JSON file with companies (docs/sandbox.md)")
+        parser.add_argument("--snapshot", type=Path, help="a file to load at the start and to write at the end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refusal = sandbox_refused(settings.ENVIRONMENT)
+        if refusal is not None:
+            raise CommandError(refusal)
+        # aiohttp is installed only where the sandbox may run.
+        from integrations.sandbox import administration, server
+        from integrations.sandbox.world import World
+
+        world = World()
+        snapshot: Path | None = options["snapshot"]
+        sources = [options["seed"], snapshot if snapshot and snapshot.exists() else None]
+        try:
+            for source in filter(None, sources):
+                administration.load(world, json.loads(source.read_text(encoding="utf-8")))
+            asyncio.run(self._serve(server, world, options["host"], options["port"]))
+            if snapshot is not None:
+                snapshot.write_text(json.dumps(administration.dump(world), ensure_ascii=False), encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+
+    async def _serve(self, server: Any, world: Any, host: str, port: int) -> None:
+        """Until SIGINT or SIGTERM."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with server.serving_on(world, host, port) as actual:
+            self.stdout.write(f"WeCom sandbox on http://{host}:{actual}/")
+            self.stdout.flush()
+            with contextlib.suppress(asyncio.CancelledError):
+                await stop.wait()

@@ -1,0 +1,61 @@
+"""The app itself: agent/get, agent/list, agent/set, and WeCom's own addresses."""
+
+from __future__ import annotations
+
+from integrations.sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
+from integrations.sandbox.errors import ApiError
+from integrations.sandbox.world import App
+
+_LOGO = "https://wework.qpic.cn/sandbox/logo/0"
+# Addresses of RFC 5737: nobody's.
+CALLBACK_IPS = ["192.0.2.1", "192.0.2.0/28"]
+API_IPS = ["198.51.100.1", "198.51.100.2"]
+
+
+@endpoint("GET", "agent/get", APP)
+def agent_get(call: Call) -> Json:
+    app = own_agent(call, call.query.get("agentid"))
+    scope = app.scope
+    return {
+        "agentid": app.agentid,
+        "name": app.name,
+        "square_logo_url": _LOGO,
+        "description": app.description,
+        "allow_userinfos": {"user": [{"userid": userid} for userid in scope.userids]},
+        "allow_partys": {"partyid": scope.partyids},
+        "allow_tags": {"tagid": scope.tagids},
+        "close": int(app.disabled),
+        "redirect_domain": app.trusted_domain,
+        "report_location_flag": app.report_location_flag,
+        "isreportenter": app.isreportenter,
+        "home_url": app.home_url,
+    }
+
+
+@endpoint("GET", "agent/list", APP, empty=("agentlist",))
+def agent_list(call: Call) -> Json:
+    app = call.own_app
+    return {"agentlist": [{"agentid": app.agentid, "name": app.name, "square_logo_url": _LOGO}]}
+
+
+@endpoint("GET", "getcallbackip", APP, CONTACTS, empty=("ip_list",))
+def getcallbackip(call: Call) -> Json:
+    return {"ip_list": CALLBACK_IPS}
+
+
+@endpoint("GET", "get_api_domain_ip", APP, CONTACTS, empty=("ip_list",))
+def get_api_domain_ip(call: Call) -> Json:
+    return {"ip_list": API_IPS}
+
+
+def own_agent(call: Call, value: object) -> App:
+    """The token's app, if `value` names it. Raises ApiError 41011, 40056 or 301002."""
+    if value is None or value == "":
+        raise ApiError(41011)
+    try:
+        agentid = as_int(value, "agentid")
+    except ApiError as error:
+        raise ApiError(40056) from error
+    if agentid != call.own_app.agentid:
+        raise ApiError(301002)
+    return call.own_app

@@ -1,0 +1,166 @@
+"""message/send: who gets it, who does not, and what the caller is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from integrations.sandbox.api.agent import own_agent
+from integrations.sandbox.api.call import APP, Call, Json, endpoint
+from integrations.sandbox.api.media import media_check
+from integrations.sandbox.directory import fold
+from integrations.sandbox.errors import ApiError
+from integrations.sandbox.messages import cards, content, fields
+from integrations.sandbox.messages.inbox import Message, new_id
+from integrations.sandbox.world import App
+
+_ALL_TYPES = content.TYPES | {"template_card"}
+USERS_MOST, PARTIES_MOST, TAGS_MOST = 1000, 100, 100
+_DUPLICATE_DEFAULT_SECONDS, _DUPLICATE_MOST_SECONDS = 1800, 14_400
+
+
+@dataclass(slots=True)
+class Recipients:
+    """Folded userids, each once, and what of the request named nobody."""
+
+    users: dict[str, None] = field(default_factory=dict)
+    invaliduser: list[str] = field(default_factory=list)
+    invalidparty: list[str] = field(default_factory=list)
+    invalidtag: list[str] = field(default_factory=list)
+
+    def as_fields(self) -> Json:
+        return {
+            "invaliduser": "|".join(self.invaliduser),
+            "invalidparty": "|".join(self.invalidparty),
+            "invalidtag": "|".join(self.invalidtag),
+        }
+
+
+@endpoint("POST", "message/send", APP)
+def message_send(call: Call) -> Json:
+    app = own_agent(call, call.document.get("agentid"))
+    msgtype = call.text("msgtype", missing=40008)
+    safe = call.number("safe")
+    interval = _duplicate_interval(call)
+    shown = _read_content(call, app, msgtype, safe)
+    recipients = _recipients(call, app)
+    if not recipients.users:
+        raise ApiError(81013, fields={name: value for name, value in recipients.as_fields().items() if value})
+    if interval and call.world.mail.is_duplicate(
+        call.company.corpid, app.agentid, call.request.body, seconds=interval, now=call.now
+    ):
+        return {}
+    return _accept(call, app, Message("", call.company.corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
+
+
+def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> Json:
+    """Deliver, except to those who had too much: WeCom drops that without a word."""
+    world, corpid = call.world, call.company.corpid
+    budget = call.company.account_limit * world.settings.daily_messages_per_account
+    world.limits.check_daily(corpid, app.agentid, people=len(recipients.users), limit=budget, now=call.now)
+    admitted: list[str] = []
+    dropped: list[str] = []
+    for folded in recipients.users:
+        fits = world.limits.admits_message(corpid, app.agentid, folded, now=call.now)
+        (admitted if fits else dropped).append(folded)
+    message.msgid = new_id("sim-msg")
+    message.receivers, message.dropped = tuple(admitted), tuple(dropped)
+    world.mail.deliver(message)
+    for folded in admitted:
+        world.changed(corpid, folded)
+    answer = {**recipients.as_fields(), "msgid": message.msgid}
+    if message.msgtype == "template_card":
+        world.mail.task_ids.add((corpid, app.agentid, str(message.content.get("task_id", ""))))
+        if cards.is_callback_card(message.content):
+            answer["response_code"] = world.mail.new_response_code(message, now=call.now)
+    return answer
+
+
+def _read_content(call: Call, app: App, msgtype: str, safe: int) -> Json:
+    part = fields.child(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
+    media = media_check(call)
+    if msgtype == "template_card":
+        if safe:
+            raise fields.invalid("safe")
+        card = cards.check(part, media=media)
+        task_id = card.get("task_id")
+        if task_id and (call.company.corpid, app.agentid, task_id) in call.world.mail.task_ids:
+            raise ApiError(42014)
+        return card
+    shown = content.read(msgtype, part, safe=safe, media=media)
+    if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
+        raise ApiError(48002)
+    return shown
+
+
+def _duplicate_interval(call: Call) -> int:
+    """Seconds within which the identical JSON is not delivered again; 0: not asked for."""
+    if call.number("enable_duplicate_check") != 1:
+        return 0
+    seconds = call.number("duplicate_check_interval", _DUPLICATE_DEFAULT_SECONDS)
+    if seconds < 0:
+        raise fields.invalid("duplicate_check_interval")
+    return min(seconds, _DUPLICATE_MOST_SECONDS)
+
+
+def _recipients(call: Call, app: App) -> Recipients:
+    """The union of users, departments with all below, and tags. Raises ApiError 82001, 40032, 82002 or 82003."""
+    users, parties, tags = (_split(call.text(name)) for name in ("touser", "toparty", "totag"))
+    if not users and not parties and not tags:
+        raise ApiError(82001)
+    found = Recipients()
+    if users == ["@all"]:
+        _add_departments(call, app, found, call.company.visibility(app).departments)
+        _add_users(call, app, Recipients(users=found.users), list(call.company.visibility(app).singles))
+        return found
+    if len(users) > USERS_MOST:
+        raise ApiError(40032)
+    if len(parties) > PARTIES_MOST:
+        raise ApiError(82002)
+    if len(tags) > TAGS_MOST:
+        raise ApiError(82003)
+    _add_users(call, app, found, users)
+    _add_parties(call, app, found, parties)
+    _add_tags(call, app, found, tags)
+    return found
+
+
+def _split(joined: str) -> list[str]:
+    return [part for part in (piece.strip() for piece in joined.split("|")) if part]
+
+
+def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> None:
+    members, company = call.company.directory.members, call.company
+    for userid in userids:
+        folded = fold(userid)
+        member = members.get(folded)
+        if member is not None and company.receives(app, member):
+            found.users[folded] = None
+        elif folded not in found.invaliduser:
+            found.invaliduser.append(folded)
+
+
+def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset[int] | set[int]) -> None:
+    for member in call.company.directory.members_below(sorted(numbers)):
+        if call.company.receives(app, member):
+            found.users[member.folded] = None
+
+
+def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) -> None:
+    visible = call.company.visibility(app).departments
+    for party in parties:
+        number = int(party) if party.isdecimal() else 0
+        if number in visible:
+            _add_departments(call, app, found, call.company.directory.subtree(number))
+        else:
+            found.invalidparty.append(party)
+
+
+def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
+    for name in tags:
+        tag = call.company.directory.tags.get(int(name)) if name.isdecimal() else None
+        if tag is None:
+            found.invalidtag.append(name)
+            continue
+        _add_users(call, app, Recipients(users=found.users), tag.userids)
+        for number in tag.partyids:
+            _add_departments(call, app, found, call.company.directory.subtree(number))

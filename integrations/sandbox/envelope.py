@@ -1,0 +1,60 @@
+"""What an answer of WeCom's API looks like at the wire: HTTP 200, errcode and errmsg, hint id, error headers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+JSON_TYPE = "application/json; charset=UTF-8"
+_MORE = "more info at https://open.work.weixin.qq.com/devtool/query?e="
+# These are answered without a hint id.
+_WITHOUT_HINT = frozenset({42001})
+_serial = itertools.count(secrets.randbelow(10**9))
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer before it goes to the wire. `errcode` is for the call log; 0 also for binary answers."""
+
+    body: bytes
+    errcode: int = 0
+    status: int = 200
+    content_type: str = JSON_TYPE
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def dump(document: Mapping[str, object]) -> bytes:
+    """JSON as WeCom writes it: UTF-8, nothing escaped that need not be."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def hint_id(now: float) -> str:
+    """25 digits: unix seconds and 15 more."""
+    return f"{int(now):010d}{next(_serial) * 7919 % 10**15:015d}"
+
+
+def error_text(code: int, text: str, *, ip: str, now: float) -> str:
+    if code in _WITHOUT_HINT:
+        return f"{text}, {_MORE}{code}"
+    return f"{text}, hint: [{hint_id(now)}], from ip: {ip}, {_MORE}{code}"
+
+
+def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
+    """errcode 0. `warning` is "" or the text that WeCom appends when the body was not clean JSON."""
+    document: dict[str, object] = {"errcode": 0, "errmsg": f"ok. {warning}" if warning else "ok"}
+    document.update(fields)
+    return Reply(dump(document))
+
+
+def failure(
+    code: int, text: str, *, ip: str, now: float, fields: Mapping[str, object] | None = None, warning: str = ""
+) -> Reply:
+    """An error: the same data in the body and in the headers Error-Code and Error-Msg; HTTP status 200."""
+    message = error_text(code, f"{warning}{text}", ip=ip, now=now)
+    document: dict[str, object] = {"errcode": code, "errmsg": message, **(fields or {})}
+    header = message.encode("ascii", "replace").decode()
+    headers = {"Error-Code": str(code), "Error-Msg": header.replace("\r", " ").replace("\n", " ")}
+    return Reply(dump(document), errcode=code, headers=headers)

@@ -1,0 +1,120 @@
+"""WeCom's frequency limits (page 访问频率限制): who called what how often, and who is blocked until when."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from integrations.sandbox.errors import ApiError
+from integrations.sandbox.settings import Settings
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+# WeCom counts days in Chinese time.
+_CHINA_OFFSET = 8 * 3600
+
+
+@dataclass(slots=True)
+class _Window:
+    """Counts from its first call on; over the limit it blocks for its own length."""
+
+    started_at: float = 0.0
+    count: int = 0
+    blocked_until: float = 0.0
+
+    def hit(self, *, now: float, seconds: int, limit: int, amount: int = 1) -> bool:
+        """Count a call; False when it is refused."""
+        if now < self.blocked_until:
+            return False
+        if now - self.started_at >= seconds:
+            self.started_at, self.count = now, 0
+        self.count += amount
+        if self.count > limit:
+            self.blocked_until = now + seconds
+            return False
+        return True
+
+
+class Limits:
+    """All counters of one sandbox. Raises 45009 and 45033; the surplus per member is dropped without an error."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._windows: dict[tuple[object, ...], _Window] = {}
+        self._parallel: dict[tuple[str, str], int] = {}
+        self._members: dict[tuple[str, int, str], deque[float]] = {}
+        self._days: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def check_call(self, *, corpid: str, ip: str, api: str, now: float) -> None:
+        """Count one call of an API by a company and by an address. Raises ApiError 45009."""
+        settings = self._settings
+        if not settings.limits_enabled:
+            return
+        rules = (
+            (("corp", corpid, api, MINUTE), MINUTE, settings.company_per_minute),
+            (("corp", corpid, api, HOUR), HOUR, settings.company_per_hour),
+            (("ip", ip, api, MINUTE), MINUTE, settings.ip_per_minute),
+            (("ip", ip, api, HOUR), HOUR, settings.ip_per_hour),
+        )
+        results = [self._window(key).hit(now=now, seconds=seconds, limit=limit) for key, seconds, limit in rules]
+        if not all(results):
+            raise ApiError(45009)
+
+    def check_special(self, *key: object, seconds: int, limit: int, now: float, amount: int = 1) -> None:
+        """A limit of one API of its own (tickets, robots, uploads). Raises ApiError 45009."""
+        if self._settings.limits_enabled and not self._window(key).hit(
+            now=now, seconds=seconds, limit=limit, amount=amount
+        ):
+            raise ApiError(45009)
+
+    def check_secrets(self, ip: str, *, now: float) -> None:
+        """Raises ApiError 45009 while this address is blocked for its wrong secrets."""
+        window = self._windows.get(("secrets", ip))
+        if self._settings.limits_enabled and window is not None and now < window.blocked_until:
+            raise ApiError(45009)
+
+    def count_wrong_secret(self, ip: str, *, now: float) -> None:
+        self._window(("secrets", ip)).hit(now=now, seconds=HOUR, limit=self._settings.wrong_secrets_per_hour)
+
+    def enter(self, corpid: str, api: str) -> None:
+        """A call begins; `leave` must follow, whatever happens. Raises ApiError 45033 (and then must not be left)."""
+        running = self._parallel.get((corpid, api), 0)
+        if self._settings.limits_enabled and running >= self._settings.parallel_calls:
+            raise ApiError(45033)
+        self._parallel[corpid, api] = running + 1
+
+    def leave(self, corpid: str, api: str) -> None:
+        self._parallel[corpid, api] -= 1
+
+    def admits_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+        """Count a message of an app to a member; False: WeCom drops it without a word."""
+        settings = self._settings
+        if not settings.limits_enabled:
+            return True
+        key = (corpid, agentid, folded)
+        sent = self._members.get(key)
+        if sent is None or sent.maxlen != settings.member_per_hour:
+            sent = self._members[key] = deque(sent or (), maxlen=settings.member_per_hour)
+        minute = settings.member_per_minute
+        if len(sent) >= minute and (not minute or now - sent[-minute] < MINUTE):
+            return False
+        if len(sent) == settings.member_per_hour and now - sent[0] < HOUR:
+            return False
+        sent.append(now)
+        return True
+
+    def check_daily(self, corpid: str, agentid: int, *, people: int, limit: int, now: float) -> None:
+        """Count person-times of an app's day. Raises ApiError 45009; then nothing is counted."""
+        if not self._settings.limits_enabled:
+            return
+        today = int(now + _CHINA_OFFSET) // DAY
+        day, used = self._days.get((corpid, agentid), (today, 0))
+        used = used if day == today else 0
+        if used + people > limit:
+            raise ApiError(45009)
+        self._days[corpid, agentid] = (today, used + people)
+
+    def _window(self, key: tuple[object, ...]) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window()
+        return window

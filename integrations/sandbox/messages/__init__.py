@@ -1,0 +1,1 @@
+"""What is sent: what WeCom refuses or cuts, who gets it, and what became of it on each phone."""

@@ -1,0 +1,124 @@
+"""Messages after they were accepted: on whose phone they stand, what was dropped, what a card looks like to whom."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from integrations.sandbox.settings import Settings
+
+INBOX_LENGTH = 200
+KEPT_MESSAGES = 200_000
+
+
+@dataclass(slots=True)
+class CardView:
+    """What one person sees of a card after a click or an update: another card, or its buttons greyed by a text."""
+
+    card: dict[str, object] | None = None
+    replace_name: str = ""
+    # What this person chose: question key to option ids; {} with `clicked_key` for a plain button.
+    selected: dict[str, list[str]] = field(default_factory=dict)
+    clicked_key: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One accepted message. `agentid` None and `robot` set: from a group robot. `sender`: a member's, to the app."""
+
+    msgid: str
+    corpid: str
+    agentid: int | None
+    msgtype: str
+    content: dict[str, object]
+    sent_at: float
+    safe: int = 0
+    chatid: str = ""
+    robot: str = ""
+    sender: str = ""
+    receivers: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    recalled: bool = False
+    views: dict[str, CardView] = field(default_factory=dict)
+
+    def as_json(self, folded: str | None = None) -> dict[str, object]:
+        """For the control interface; with `folded`, as this member sees a card."""
+        document: dict[str, object] = {
+            "msgid": self.msgid,
+            "agentid": self.agentid,
+            "msgtype": self.msgtype,
+            self.msgtype: self.content,
+            "sent_at": self.sent_at,
+            "safe": self.safe,
+            "chatid": self.chatid,
+            "robot": self.robot,
+            "sender": self.sender,
+            "recalled": self.recalled,
+        }
+        if folded is None:
+            return {**document, "receivers": list(self.receivers), "dropped": list(self.dropped)}
+        view = self.views.get(folded)
+        if view is not None:
+            document |= {"card": view.card, "replace_name": view.replace_name, "clicked_key": view.clicked_key}
+            document["selected"] = view.selected
+        return document
+
+
+@dataclass(slots=True)
+class ResponseCode:
+    """The right to update a card once. `folded`: who clicked, or "" for the code of the sending itself."""
+
+    value: str
+    message: Message
+    expires_at: float
+    folded: str = ""
+    used: bool = False
+
+
+class Mailroom:
+    """All messages of all companies. Old ones go when there are more than KEPT_MESSAGES, or INBOX_LENGTH a person."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.messages: OrderedDict[str, Message] = OrderedDict()
+        self.inboxes: dict[tuple[str, str], deque[Message]] = {}
+        self.response_codes: dict[str, ResponseCode] = {}
+        self.task_ids: set[tuple[str, int, str]] = set()
+        self.person_times: dict[tuple[str, int, int], int] = {}
+        self._recent: dict[tuple[str, int, bytes], float] = {}
+
+    def deliver(self, message: Message) -> None:
+        """Put it on the phones of its receivers."""
+        self.messages[message.msgid] = message
+        if len(self.messages) > KEPT_MESSAGES:
+            self.messages.popitem(last=False)
+        for folded in message.receivers:
+            inbox = self.inboxes.get((message.corpid, folded))
+            if inbox is None:
+                inbox = self.inboxes[message.corpid, folded] = deque(maxlen=INBOX_LENGTH)
+            inbox.append(message)
+
+    def inbox(self, corpid: str, folded: str) -> list[Message]:
+        """Oldest first; recalled ones included, with `recalled` set."""
+        return list(self.inboxes.get((corpid, folded), ()))
+
+    def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> bool:
+        """Whether the identical JSON was accepted within the interval; remembers it if not."""
+        key = (corpid, agentid, hashlib.sha256(body).digest())
+        if self._recent.get(key, 0.0) > now:
+            return True
+        if len(self._recent) > KEPT_MESSAGES:
+            self._recent = {old: until for old, until in self._recent.items() if until > now}
+        self._recent[key] = now + seconds
+        return False
+
+    def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
+        code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
+        self.response_codes[code.value] = code
+        return code.value
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_urlsafe(24)}"

@@ -1,0 +1,21 @@
+"""Finding the person who is meant among up to 100,000."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from integrations.sandbox.directory import Member
+from integrations.sandbox.world import Company
+
+SHOWN = 30
+
+
+def search(company: Company, text: str, *, most: int = SHOWN) -> list[Member]:
+    """Members whose userid or name holds the text; the first ones when it is empty."""
+    wanted = text.strip().lower()
+    found = (
+        member
+        for folded, member in company.directory.members.items()
+        if not wanted or wanted in folded or wanted in member.name.lower()
+    )
+    return list(islice(found, most))

@@ -1,0 +1,43 @@
+"""A page from a template, in the reader's language, under a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from integrations.sandbox.pages import browser
+
+# Pictures of messages may stand on the site under development; nothing else is loaded from anywhere.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "img-src 'self' data: http://localhost:* http://127.0.0.1:*; form-action 'self' http: https:; "
+)
+
+
+def page(
+    request: web.Request,
+    template: str,
+    context: Mapping[str, object] | None = None,
+    *,
+    status: int = 200,
+    embeddable: bool = False,
+) -> web.Response:
+    """`template` below templates/sandbox/. `embeddable`: other sites may show it in a frame (the QR page)."""
+    code = browser.language(request)
+    other = "en" if code != "en" else "zh-hans"
+    query = {name: value for name, value in request.query.items() if name != "lang"}
+    values = {"language": code, "other_language": str(request.rel_url.with_query({**query, "lang": other}))}
+    with translation.override(code):
+        text = render_to_string(f"sandbox/{template}", {**values, **(context or {})})
+    response = web.Response(text=text, status=status, content_type="text/html")
+    response.headers["Content-Security-Policy"] = (
+        _POLICY + f"frame-ancestors {'*' if embeddable else chr(39) + 'none' + chr(39)}"
+    )
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+    browser.remember_language(request, response)
+    return response

@@ -1,0 +1,97 @@
+"""Message text as HTML: everything is escaped but the few marks that WeCom itself honours."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from django.utils.safestring import SafeString, mark_safe
+
+_LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>""", re.IGNORECASE | re.DOTALL)
+_CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
+_HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_INLINE = re.compile(
+    r"`(?P<code>[^`\n]+)`"
+    r"|\*\*(?P<bold>[^*\n]+)\*\*"
+    r"|\[(?P<label>[^\]\n]*)\]\((?P<url>[^)\s]+)\)"
+    r"""|<font\s+color=["'](?P<color>info|comment|warning)["']>(?P<colored>.*?)</font>""",
+    re.DOTALL,
+)
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def anchor(url: str, label_html: str, css: str = "link") -> str:
+    """A link that a tap opens; only http and https, else the label alone. `label_html` is already escaped."""
+    if not _HTTP.fullmatch(url):
+        return label_html
+    return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
+
+
+def text_html(content: str) -> SafeString:
+    """text: line ends and <a href>."""
+    parts: list[str] = []
+    position = 0
+    for match in _LINK.finditer(content):
+        parts.append(_escape(content[position : match.start()]))
+        url = html.unescape(match.group(1) or match.group(2) or "")
+        parts.append(anchor(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
+        position = match.end()
+    parts.append(_escape(content[position:]))
+    return mark_safe("".join(parts).replace("\n", "<br>"))  # noqa: S308  # every piece was escaped above
+
+
+def card_html(description: str) -> SafeString:
+    """textcard: <br> and <div class="gray|normal|highlight">, closed where the text forgets it."""
+    parts: list[str] = []
+    position = depth = 0
+    for match in _CARD_MARK.finditer(description):
+        parts.append(_escape(description[position : match.start()]))
+        position = match.end()
+        mark = match.group(0).lower()
+        if mark.startswith("<br"):
+            parts.append("<br>")
+        elif mark.startswith("<div"):
+            parts.append(f'<div class="{match.group(1).lower()}">')
+            depth += 1
+        elif depth:
+            parts.append("</div>")
+            depth -= 1
+    parts.append(_escape(description[position:]) + "</div>" * depth)
+    return mark_safe("".join(parts).replace("\n", "<br>"))  # noqa: S308  # every piece was escaped above
+
+
+def markdown_html(content: str) -> SafeString:
+    """The subset that WeCom draws: titles, bold, links, code, quotes, three colours."""
+    lines: list[str] = []
+    for line in content.split("\n"):
+        heading = _HEADING.fullmatch(line.strip())
+        if heading:
+            level = len(heading.group(1))
+            lines.append(f'<div class="h{level}">{_inline(heading.group(2))}</div>')
+        elif line.lstrip().startswith(">"):
+            lines.append(f'<div class="quote">{_inline(line.lstrip()[1:].strip())}</div>')
+        else:
+            lines.append(f"<div>{_inline(line) or '&nbsp;'}</div>")
+    return mark_safe("".join(lines))  # noqa: S308  # every piece was escaped in _inline
+
+
+def _inline(text: str) -> str:
+    parts: list[str] = []
+    position = 0
+    for match in _INLINE.finditer(text):
+        parts.append(_escape(text[position : match.start()]))
+        position = match.end()
+        if match["code"] is not None:
+            parts.append(f"<code>{_escape(match['code'])}</code>")
+        elif match["bold"] is not None:
+            parts.append(f"<b>{_inline(match['bold'])}</b>")
+        elif match["url"] is not None:
+            parts.append(anchor(match["url"], _escape(match["label"])))
+        else:
+            parts.append(f'<span class="{match["color"]}">{_inline(match["colored"])}</span>')
+    parts.append(_escape(text[position:]))
+    return "".join(parts)

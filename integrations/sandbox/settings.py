@@ -1,0 +1,68 @@
+"""How strict and how slow the sandbox is. Every value can be changed while it runs (PATCH /sandbox/api/settings)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(slots=True)
+class Settings:
+    """The defaults are WeCom's published numbers; where it publishes none, the harsher reading for a client."""
+
+    # Frequency limits at all; load tests switch them off.
+    limits_enabled: bool = True
+    company_per_minute: int = 10_000
+    company_per_hour: int = 150_000
+    ip_per_minute: int = 20_000
+    ip_per_hour: int = 600_000
+    parallel_calls: int = 300
+    member_per_minute: int = 30
+    member_per_hour: int = 1000
+    # Person-times per day and app: this many for each account of the company.
+    daily_messages_per_account: int = 200
+    wrong_secrets_per_hour: int = 2000
+    robot_per_minute: int = 20
+    company_tickets_per_hour: int = 400
+    app_tickets_per_hour: int = 100
+    # Lifetimes.
+    token_seconds: int = 7200
+    code_seconds: int = 300
+    user_ticket_seconds: int = 1800
+    response_code_seconds: int = 72 * 3600
+    recall_seconds: int = 24 * 3600
+    media_seconds: int = 3 * 24 * 3600
+    consent_seconds: int = 30 * 24 * 3600
+    # A repeated gettoken gives a new token (the old one stays good) instead of the same one.
+    rotate_tokens: bool = False
+    # expires_in of a repeated gettoken tells what is left instead of the whole lifetime.
+    expires_in_counts_down: bool = True
+    # user/list and user/simplelist honour fetch_child (the page of 2024 no longer mentions it).
+    fetch_child_honoured: bool = False
+    # A trusted IP added in the console takes effect after this long. The control interface acts at once.
+    trusted_ip_delay_seconds: int = 60
+    # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.
+    caller_ip: str = ""
+    # Every call of the API waits this long before it is answered.
+    latency_seconds: float = 0.0
+    callback_timeout_seconds: float = 5.0
+    callback_attempts: int = 3
+    callback_pause_seconds: float = 1.0
+
+    def change(self, values: Mapping[str, object]) -> None:
+        """Raises ValueError for an unknown name, a wrong type or a negative number; then nothing is changed."""
+        types = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        for name, value in values.items():
+            expected = types.get(name)
+            if expected is None:
+                raise ValueError(f"unknown setting {name}")
+            numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
+            if not numeric and type(value) is not expected:
+                raise ValueError(f"setting {name} must be of type {expected.__name__}")
+            if isinstance(value, int | float) and value < 0:
+                raise ValueError(f"setting {name} must not be negative")
+        for name, value in values.items():
+            setattr(self, name, float(value) if types[name] is float and isinstance(value, int) else value)
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)

@@ -1,0 +1,72 @@
+"""JSON into the dataclasses of the state: names and types are checked, so that a slip in a seed file is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None) -> T:
+    """An instance from a JSON object. Raises ValueError that names the field."""
+    checked = check_fields(cls, values, path=path, allowed=allowed)
+    try:
+        return cls(**checked)
+    except TypeError as error:
+        raise ValueError(f"{path or cls.__name__}: {error}") from error
+
+
+def check_fields(
+    cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None
+) -> dict[str, Any]:
+    """The values of a JSON object with nested objects built; names outside the class (or `allowed`) are refused."""
+    where = path or cls.__name__
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must be an object")
+    hints = _hints(cls)  # type: ignore[arg-type]  # every class is hashable
+    public = hints.keys() if allowed is None else hints.keys() & allowed
+    unknown = sorted(set(values) - public)
+    if unknown:
+        raise ValueError(f"{where} has no {', '.join(map(str, unknown))}; it may have {', '.join(sorted(public))}")
+    return {name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+
+
+def merge(target: object, values: object, *, path: str = "", allowed: frozenset[str] | None = None) -> None:
+    """Set the given fields of an instance, all or none. Raises ValueError."""
+    for name, value in check_fields(type(target), values, path=path, allowed=allowed).items():
+        setattr(target, name, value)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The public fields of a dataclass and their types."""
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in fields(cls) if not field.name.startswith("_")}
+
+
+def _convert(hint: Any, value: object, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(one for one in arguments if one is not type(None)), value, path)
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{path} must be a list")
+        return [_convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if origin is dict:
+        return _plain(dict, value, path)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return build(hint, value, path=path)
+    return _plain(hint, value, path)
+
+
+def _plain(kind: type, value: object, path: str) -> Any:
+    wrong_bool = isinstance(value, bool) and kind is not bool
+    if wrong_bool or not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"{path} must be of type {kind.__name__}")
+    return value
