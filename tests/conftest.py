@@ -1,0 +1,106 @@
+"""Fixtures for every test: only this machine can be reached, and each test finds an empty Valkey."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection, connections
+
+from tests.services import SERVICES_KEY
+
+
+def is_loopback(host: object) -> bool:
+    """Whether a host, as given to connect or getaddrinfo, is this machine."""
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in {None, "", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fail the test that looks up or connects to another machine; no `except Exception` swallows that failure."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(host: object) -> None:
+        if not is_loopback(host):
+            pytest.fail(f"A test tried to reach {host!r} over the network.")
+
+    def checked_connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            check(address[0])
+        connect(self, address)
+
+    def checked_connect_ex(self: socket.socket, address: Any) -> int:
+        if self.family != socket.AF_UNIX:
+            check(address[0])
+        return connect_ex(self, address)
+
+    def checked_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        check(host)
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", checked_connect)
+        patch.setattr(socket.socket, "connect_ex", checked_connect_ex)
+        patch.setattr(socket, "getaddrinfo", checked_getaddrinfo)
+        yield
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> str:
+    """The address of this run's real Valkey, which settings.VALKEY_URL names, too."""
+    return settings.VALKEY_URL
+
+
+@pytest.fixture(scope="session")
+def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
+    """A connection to this run's real Valkey."""
+    client = redis.Redis.from_url(valkey_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_valkey(valkey_client: redis.Redis) -> None:
+    """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
+    valkey_client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """SQLite's test database is a file: Django's default in memory has neither WAL nor a second process."""
+    if connection.vendor == "sqlite":
+        folder = request.config.stash[SERVICES_KEY].folder
+        connections.databases["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
+
+
+@pytest.fixture
+def process_environ(transactional_db: None) -> dict[str, str]:
+    """The environment of a program (manage.py, celery, gunicorn) that shares this test's database and Valkey."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{database['NAME']}"
+    else:
+        user, password = quote(database["USER"]), quote(database["PASSWORD"])
+        url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    return {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder that holds manage.py."""
+    return Path(settings.BASE_DIR)

@@ -1,0 +1,95 @@
+"""Pytest plugin: starts the servers that the tests need and points the settings at them, before Django reads them.
+
+`pytest` alone uses SQLite in a temporary file, `pytest --database postgresql` a PostgreSQL of its own, and both a
+Valkey of their own. Nothing of the developer's environment reaches a test: every variable that matters is set here.
+TEST_DATABASE_URL names another PostgreSQL to use; its user must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tools.services import Service, start_postgresql, start_valkey
+
+ENVIRON = {
+    "ENVIRONMENT": "test",
+    "DEBUG": "false",
+    "SECRET_KEY": "invented for tests, never used elsewhere",
+    "FIELD_ENCRYPTION_KEYS": "dGVzdHMtb25seS1rZXktMC10ZXN0cy1vbmx5LWtleS0=",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+    "TRUSTED_PROXIES": "",
+    "TIME_ZONE": "Asia/Shanghai",
+    "LOG_LEVEL": "INFO",
+    # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.
+    "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
+}
+
+
+class TestServices:
+    """The servers and the folder of one pytest process."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="guanwecom-tests-"))
+        self.services: list[Service] = []
+
+    def start(self, database: str) -> None:
+        valkey = start_valkey()
+        self.services.append(valkey)
+        os.environ.update(ENVIRON, VALKEY_URL=valkey.url, DATABASE_URL=self._database_url(database))
+
+    def _database_url(self, database: str) -> str:
+        if database == "sqlite":
+            return f"sqlite:///{self.folder}/unused.sqlite3"
+        # pytest-xdist's workers inherit the variable from the process that starts them: one server for all of them.
+        if "TEST_DATABASE_URL" not in os.environ:
+            postgresql = start_postgresql()
+            self.services.append(postgresql)
+            os.environ["TEST_DATABASE_URL"] = postgresql.url
+        return os.environ["TEST_DATABASE_URL"]
+
+    def stop(self) -> None:
+        for service in reversed(self.services):
+            service.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+SERVICES_KEY = pytest.StashKey[TestServices]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database", choices=["sqlite", "postgresql"], default="sqlite", help="the database that the tests use"
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Runs around pytest-django's hook of this name, which reads the settings."""
+    services = TestServices()
+    early_config.stash[SERVICES_KEY] = services
+    early_config.add_cleanup(services.stop)
+    services.start(parser.parse_known_args(args).database)
+    return (yield)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"database: {config.getoption('database')}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("database") == "postgresql":
+        return
+    skip = pytest.mark.skip(reason="needs --database postgresql")
+    for item in items:
+        if item.get_closest_marker("postgresql"):
+            item.add_marker(skip)

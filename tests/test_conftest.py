@@ -1,0 +1,80 @@
+"""The test suite's own promises: no network, a real and empty Valkey, a database that other processes can share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from tests.conftest import is_loopback
+from tests.services import ENVIRON
+
+Failed = pytest.fail.Exception
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "", None, b"localhost"])
+def test_this_machine_is_loopback(host: object) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "qyapi.weixin.qq.com", "0.0.0.0", "localhost.example.com", b"192.0.2.1"])  # noqa: S104  # an address to refuse
+def test_other_machines_are_not_loopback(host: object) -> None:
+    assert not is_loopback(host)
+
+
+def test_a_request_to_another_machine_fails_the_test() -> None:
+    with pytest.raises(Failed, match=r"reach 'qyapi\.weixin\.qq\.com'"):
+        requests.get("https://qyapi.weixin.qq.com/", timeout=1)
+
+
+@pytest.mark.parametrize("method", ["connect", "connect_ex"])
+def test_a_bare_socket_to_another_machine_fails_the_test(method: str) -> None:
+    with socket.socket() as bare, pytest.raises(Failed, match=r"reach '192\.0\.2\.1'"):
+        getattr(bare, method)(("192.0.2.1", 80))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_test_finds_valkey_empty(valkey_client: redis.Redis, number: int) -> None:
+    assert valkey_client.dbsize() == 0
+
+    valkey_client.set("left behind", number)
+
+
+def test_settings_come_from_the_suite_and_not_from_the_developer(valkey_url: str) -> None:
+    assert settings.ENVIRONMENT == "test"
+    assert valkey_url == settings.VALKEY_URL
+    assert {name: os.environ[name] for name in ENVIRON} == ENVIRON
+
+
+def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], project_root: Path) -> None:
+    get_user_model().objects.create_user(username="shared")
+    count = "from django.contrib.auth import get_user_model as g; print(g().objects.get().get_username())"
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", count],
+        env=process_environ,
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("shared\n", 0), done.stderr
+
+
+@pytest.mark.django_db
+def test_the_database_is_the_one_asked_for(request: pytest.FixtureRequest) -> None:
+    assert connection.vendor == request.config.getoption("database")
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode")
+            assert cursor.fetchone() == ("wal",)

