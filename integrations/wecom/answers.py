@@ -19,6 +19,7 @@ from integrations.errors import (
     UnexpectedResponseError,
 )
 from integrations.wecom import errcodes
+from integrations.wecom.calls import Reply
 from integrations.wecom.schemas import joined
 
 CLIPPED_CHARACTERS = 500
@@ -59,8 +60,17 @@ class Asked:
         return cls(message, system="wecom", operation=self.operation, **known)
 
 
-def answer_of(asked: Asked, status: int, content: bytes) -> Mapping[str, Any]:
+def file_of(asked: Asked, reply: Reply) -> Reply:
+    """A file as it came. Why by header? An error comes with status 200, too, and a file may be JSON itself."""
+    if reply.status == HTTPStatus.OK and reply.disposition:
+        return reply
+    answer_of(asked, reply)
+    raise asked.unexpected("neither a file nor an error", answer=_clipped(asked, reply.content))
+
+
+def answer_of(asked: Asked, reply: Reply) -> Mapping[str, Any]:
     """The fields of an answer whose errcode is 0 or absent. Raises the error of anything else."""
+    status, content = reply.status, reply.content
     if status != HTTPStatus.OK:
         raise _of_status(asked, status, content)
     try:

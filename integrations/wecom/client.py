@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import requests
@@ -19,22 +19,23 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.poolmanager import PoolManager
 
-from integrations.errors import (
-    BadRequestError,
-    ConfigurationError,
-    IntegrationError,
-    TransientError,
-    UnexpectedResponseError,
-)
-from integrations.wecom import deadline, errcodes, schemas
-from integrations.wecom.answers import Asked, answer_of
+from integrations.errors import ConfigurationError, IntegrationError, TransientError
+from integrations.wecom import deadline, errcodes, message_schemas, schemas
+from integrations.wecom.answers import Asked, answer_of, file_of
+from integrations.wecom.app_calls import AppCalls
+from integrations.wecom.bodies import multipart
+from integrations.wecom.calls import Call, Params, Reply, typed
+from integrations.wecom.contact_calls import ContactCalls
+from integrations.wecom.login_calls import LoginCalls
+from integrations.wecom.media_calls import LARGEST_BYTES, MediaCalls, check_media
+from integrations.wecom.message_calls import ChatCalls, MessageCalls
+from integrations.wecom.schemas import Answer
 from integrations.wecom.tokens import FetchedToken, TokenStore
 
 T = TypeVar("T")
 
 ANSWER_BYTES_AT_MOST = 32 * 1024 * 1024  # the largest file is 20 MB, the longest list about as much
 API_BASE_URL = "https://qyapi.weixin.qq.com"
-JSON_TYPE = "application/json; charset=UTF-8"
 USER_AGENT = "guanwecom"
 
 
@@ -49,7 +50,6 @@ class Timeouts:
 
 
 _USUAL_TIMEOUTS = Timeouts()
-_NO_PARAMS: Mapping[str, str | int] = MappingProxyType({})
 
 
 class _NoQueries(logging.Filter):
@@ -93,12 +93,77 @@ def open_session(*, connections: int = 32) -> requests.Session:
     return session
 
 
-class WeComClient:
+class _Transport:
+    """One HTTP exchange: deadline, send, read. Knows nothing of tokens."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        session: requests.Session,
+        timeouts: Timeouts,
+        proxy: str | None,
+        ca_bundle: str | None,
+    ) -> None:
+        self._base_url = _checked_base_url(base_url)
+        self._timeouts = timeouts
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._verify = _checked_bundle(ca_bundle)
+        adapter = session.get_adapter(self._base_url)
+        if not isinstance(adapter, DeadlineAdapter):
+            raise TypeError("the session must come from open_session(), which enforces deadlines")
+        self._adapter = adapter
+
+    def exchange(self, asked: Asked, call: Call, credentials: Params) -> Reply:
+        """Send `call` with `credentials` in its query and read the whole answer."""
+        seconds = self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
+        failure: Exception | None = None
+        with deadline.total_deadline(seconds):
+            try:
+                return self._received(self._prepared(call, {**credentials, **(call.params or {})}))
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                failure = error
+        # Why here? Raised inside the block above, the error would carry requests' own, which prints the address
+        # with the secret in it.
+        raise _connection_error(asked, failure)
+
+    def _prepared(self, call: Call, params: Params) -> requests.PreparedRequest:
+        request = requests.PreparedRequest()
+        headers = {"Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        url = f"{self._base_url}{call.path}?{urlencode(params, quote_via=quote, safe='')}"
+        request.prepare(method=call.method, url=url, headers=headers, data=call.body)
+        return request
+
+    def _received(self, request: requests.PreparedRequest) -> Reply:
+        response = self._adapter.send(
+            request,
+            stream=True,
+            timeout=self._timeouts.connect_seconds,
+            verify=self._verify,
+            proxies=self._proxies,
+        )
+        try:
+            content: bytes = response.raw.read(ANSWER_BYTES_AT_MOST + 1, decode_content=True)
+        finally:
+            # A connection whose answer was read to its end has gone back to the pool by then, another is closed.
+            response.close()
+        if len(content) > ANSWER_BYTES_AT_MOST:
+            raise OSError("the answer is too long")
+        headers = response.headers
+        return Reply(
+            response.status_code, content, headers.get("Content-Type", ""), headers.get("Content-Disposition", "")
+        )
+
+
+class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, MediaCalls):
     """Calls WeCom for one application.
 
     `agentid`: None for the directory-sync assistant (通讯录同步), which has a secret but no agent. `session`: from
     `open_session`, may be shared by clients and threads. `proxy`: an address, empty for none. `ca_bundle`: path of
-    a file of certificates to trust instead of the usual ones. Raises the classes of `integrations.errors` only.
+    a file of certificates to trust instead of the usual ones. Raises the classes of `integrations.errors` only,
+    and MessageError for a value that WeCom would refuse.
     """
 
     def __init__(
@@ -117,135 +182,101 @@ class WeComClient:
         self.corpid = corpid
         self.agentid = agentid
         self._secret = secret
-        self._base_url = _checked_base_url(base_url)
         self._tokens = token_store
-        self._timeouts = timeouts
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._verify: str | bool = ca_bundle or True
-        adapter = session.get_adapter(self._base_url)
-        if not isinstance(adapter, DeadlineAdapter):
-            raise TypeError("the session must come from open_session(), which enforces deadlines")
-        self._adapter = adapter
+        self._transport = _Transport(
+            base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
+        )
 
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
 
-    def agent_get(self) -> schemas.Agent:
-        """The application itself: name, visible scope, trusted domain, home page. Source: document/path/90227."""
-        return self._read("agent_get", "/cgi-bin/agent/get", schemas.agent_from, agentid=self._own_agentid())
+    def jsapi_ticket(self) -> str:
+        """The company's ticket for `jssdk.sign`, kept in the token store."""
+        return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")
 
-    def auth_getuserinfo(self, code: str) -> schemas.Identity:
-        """Who came with `code`, which works once and for 5 minutes. A member outside the scope has a userid too.
+    def agent_ticket(self) -> str:
+        """The application's ticket for `jssdk.sign`, kept in the token store."""
+        return self._tokens.get(self.corpid, self.agentid, self.ticket_get, "agent_ticket")
 
-        Raises LoginRefusedError for a used or old code. Source: document/path/91023.
-        """
-        return self._read("auth_getuserinfo", "/cgi-bin/auth/getuserinfo", schemas.identity_from, code=code)
+    def _call(self, call: Call) -> Answer:
+        return self._with_token(call, answer_of)
 
-    def user_get(self, userid: str) -> schemas.User:
-        """One member. Raises RecipientError if the application may not see this one. Source: document/path/90196."""
-        return self._read("user_get", "/cgi-bin/user/get", schemas.user_from, userid=userid)
+    def _download(self, call: Call) -> Reply:
+        return self._with_token(call, file_of)
 
-    def message_send(self, body: bytes) -> schemas.SendResult:
-        """Send exactly the bytes of `body` (see `messages.body_bytes`). Partial success is a result, not an error.
-
-        Raises RecipientError with the ids where nobody can receive it, OutcomeUnknownError where it may have gone
-        out. Source: document/path/90236.
-        """
-        answer = self._call("message_send", "POST", "/cgi-bin/message/send", body=body, is_repeatable=False)
-        return schemas.send_result_from(answer)
-
-    def _own_agentid(self) -> int:
-        if self.agentid is None:
-            raise BadRequestError("the directory-sync assistant has no agentid", system="wecom", operation="agentid")
-        return self.agentid
-
-    def _read(self, operation: str, path: str, parse: Callable[[schemas.Answer], T], **params: str | int) -> T:
-        return self._typed(operation, parse, self._call(operation, "GET", path, params=params))
-
-    def _typed(self, operation: str, parse: Callable[[schemas.Answer], T], answer: schemas.Answer) -> T:
-        try:
-            return parse(answer)
-        except schemas.AnswerError as error:
-            raise UnexpectedResponseError(
-                f"answer misses a field: {error}", system="wecom", operation=operation
-            ) from error
-
-    def _call(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str | int] = _NO_PARAMS,
-        body: bytes | None = None,
-        is_repeatable: bool = True,
-    ) -> schemas.Answer:
+    def _with_token(self, call: Call, read: Callable[[Asked, Reply], T]) -> T:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
         token = self._token()
-        asked = Asked(operation, is_repeatable, secrets=(token, self._secret))
         try:
-            return self._exchange(asked, method, path, {"access_token": token, **params}, body)
+            return self._once(call, token, read)
         except IntegrationError as error:
             if error.code not in errcodes.STALE_TOKEN_CODES:
                 raise
         self._tokens.drop(self.corpid, self.agentid, token)
-        token = self._token()
-        asked = Asked(operation, is_repeatable, secrets=(token, self._secret))
-        return self._exchange(asked, method, path, {"access_token": token, **params}, body)
+        return self._once(call, self._token(), read)
+
+    def _once(self, call: Call, token: str, read: Callable[[Asked, Reply], T]) -> T:
+        asked = Asked(call.operation, call.is_repeatable, secrets=(token, self._secret))
+        return read(asked, self._transport.exchange(asked, call, {"access_token": token}))
 
     def _token(self) -> str:
         return self._tokens.get(self.corpid, self.agentid, self._gettoken)
 
     def _gettoken(self) -> FetchedToken:
         asked = Asked("gettoken", is_repeatable=True, secrets=(self._secret,))
-        params = {"corpid": self.corpid, "corpsecret": self._secret}
-        answer = self._exchange(asked, "GET", "/cgi-bin/gettoken", params, None)
-        return self._typed("gettoken", schemas.token_from, answer)
+        credentials = {"corpid": self.corpid, "corpsecret": self._secret}
+        reply = self._transport.exchange(asked, Call("gettoken", "/cgi-bin/gettoken"), credentials)
+        return typed("gettoken", schemas.token_from, answer_of(asked, reply))
 
-    def _exchange(
-        self, asked: Asked, method: str, path: str, params: Mapping[str, str | int], body: bytes | None
-    ) -> schemas.Answer:
-        """Send and read one answer, without the token's business."""
-        request = self._prepared(method, path, params, body)
-        failure: Exception | None = None
-        with deadline.total_deadline(self._timeouts.total_seconds):
-            try:
-                status, content = self._received(request)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                failure = error
-        # Why here? Raised inside the block above, the error would carry requests' own, which prints the address
-        # with the secret in it.
-        if failure is not None:
-            raise _connection_error(asked, failure)
-        return answer_of(asked, status, content)
 
-    def _prepared(
-        self, method: str, path: str, params: Mapping[str, str | int], body: bytes | None
-    ) -> requests.PreparedRequest:
-        request = requests.PreparedRequest()
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
-        if body is not None:
-            headers["Content-Type"] = JSON_TYPE
-        url = f"{self._base_url}{path}?{urlencode(params, quote_via=quote, safe='')}"
-        request.prepare(method=method, url=url, headers=headers, data=body)
-        return request
+class RobotClient:
+    """Calls WeCom for one group robot (消息推送), which has a key and no token. `key`: from its webhook address.
 
-    def _received(self, request: requests.PreparedRequest) -> tuple[int, bytes]:
-        response = self._adapter.send(
-            request,
-            stream=True,
-            timeout=self._timeouts.connect_seconds,
-            verify=self._verify,
-            proxies=self._proxies,
+    At most 20 messages a minute. There is no duplicate check: an unclear outcome must not be repeated blindly.
+    Source: document/path/91770.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        base_url: str = API_BASE_URL,
+        session: requests.Session,
+        timeouts: Timeouts = _USUAL_TIMEOUTS,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._key = key
+        self._transport = _Transport(
+            base_url=base_url, session=session, timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
         )
-        try:
-            content: bytes = response.raw.read(ANSWER_BYTES_AT_MOST + 1, decode_content=True)
-        finally:
-            # A connection whose answer was read to its end has gone back to the pool by then, another is closed.
-            response.close()
-        if len(content) > ANSWER_BYTES_AT_MOST:
-            raise OSError("the answer is too long")
-        return response.status_code, content
+
+    def __repr__(self) -> str:
+        return "RobotClient()"
+
+    def webhook_send(self, body: bytes) -> schemas.SendResult:
+        """Send exactly the bytes of `body` (see `robots`). A `warning` in the result: it may not have been shown."""
+        call = Call("webhook_send", "/cgi-bin/webhook/send", "POST", body=body, is_repeatable=False)
+        return schemas.send_result_from(self._answered(call))
+
+    def webhook_upload_media(
+        self,
+        content: bytes,
+        *,
+        kind: Literal["file", "voice"],
+        file_name: str,
+        media_type: str = "application/octet-stream",
+    ) -> message_schemas.Media:
+        """A file (20 MB) or voice recording (2 MB) for this robot, for three days."""
+        check_media("media", content, LARGEST_BYTES[kind])
+        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+        path, params = "/cgi-bin/webhook/upload_media", {"type": kind}
+        call = Call("webhook_upload_media", path, "POST", params, body, content_type, is_transfer=True)
+        return typed("webhook_upload_media", message_schemas.media_from, self._answered(call))
+
+    def _answered(self, call: Call) -> Answer:
+        asked = Asked(call.operation, call.is_repeatable, secrets=(self._key,))
+        return answer_of(asked, self._transport.exchange(asked, call, {"key": self._key}))
 
 
 def _checked_base_url(base_url: str) -> str:
@@ -254,6 +285,14 @@ def _checked_base_url(base_url: str) -> str:
         message = "the base address must have http or https, a host and no query"
         raise ConfigurationError(message, system="wecom", operation="base_url")
     return base_url.rstrip("/")
+
+
+def _checked_bundle(ca_bundle: str | None) -> str | bool:
+    if not ca_bundle:
+        return True
+    if not Path(ca_bundle).is_file():
+        raise ConfigurationError("the file of trusted certificates is missing", system="wecom", operation="ca_bundle")
+    return ca_bundle
 
 
 def _connection_error(asked: Asked, failure: Exception) -> IntegrationError:

@@ -22,7 +22,7 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 _thread = threading.local()
 
@@ -107,9 +107,9 @@ class _Deadlined(HTTPConnection):
             if left is not None and isinstance(self.timeout, int | float):
                 self.timeout = min(self.timeout, left)
             super().connect()
-        except NewConnectionError:
+        except ConnectTimeoutError:  # NewConnectionError among them
             raise
-        except (OSError, http.client.HTTPException, ssl.SSLError, ssl.CertificateError) as error:
+        except (OSError, http.client.HTTPException, HTTPError, ValueError) as error:
             self.close()
             raise NotConnectedError(self, error) from error
 

@@ -1,18 +1,37 @@
-"""Messages of an application: values in, a payload out. Pure.
+"""Messages: a content, to whom it goes, and how; the result is the payload to send. Pure.
 
-Builders refuse what WeCom would refuse or cut in silence; the error names the field. `body_bytes` makes the bytes
-that are sent: raw UTF-8, because WeCom rejects `\\uXXXX` escapes (40033).
-
-Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24).
+Source: "发送应用消息", developer.work.weixin.qq.com/document/path/90236 (page of 2025-09-24); group chats of an
+application 90248; group robots 91770; updating a card 94945 (page of 2025-07-24).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from integrations.wecom.bodies import MessageError, body_bytes
+from integrations.wecom.checks import check_bytes, check_count, check_link
+from integrations.wecom.contents import Content, markdown_content, text_content, textcard_content
+
+__all__ = [
+    "Clipped",
+    "MessageError",
+    "Options",
+    "Payload",
+    "Recipients",
+    "app_message",
+    "body_bytes",
+    "card_update",
+    "chat_message",
+    "check_bytes",
+    "check_link",
+    "clip_utf8",
+    "markdown_message",
+    "text_message",
+    "textcard_message",
+]
 
 Payload = dict[str, Any]
 
@@ -20,22 +39,11 @@ EVERYBODY = "@all"
 USERS_AT_MOST = 1000
 PARTIES_AT_MOST = 100
 TAGS_AT_MOST = 100
-TEXT_BYTES = 2048
-MARKDOWN_BYTES = 2048
-TEXTCARD_TITLE_BYTES = 128
-TEXTCARD_DESCRIPTION_BYTES = 512
-TEXTCARD_BUTTON_CHARACTERS = 4
-LINK_BYTES = 2048
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's longest
-
-
-class MessageError(ValueError):
-    """A value that WeCom would refuse or cut. `field` names it as the documentation does."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
+RESPONSE_CODE_BYTES = 512
+BUTTON_TEXT_BYTES = 512
+CHAT_KINDS = frozenset({"text", "image", "voice", "video", "file", "textcard", "news", "mpnews", "markdown"})
+_CHATID = re.compile(r"[0-9A-Za-z]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,41 +77,54 @@ class Recipients:
     tag_ids: Sequence[int] = ()
 
     def fields(self) -> Payload:
-        """As `touser`, `toparty`, `totag`; only those that are used."""
+        """As `touser`, `toparty`, `totag`; only those that are used. Raises MessageError."""
         if self.userids == EVERYBODY:
             return {"touser": EVERYBODY}
         if isinstance(self.userids, str):
             raise MessageError("touser", 'a sequence of userids, or "@all"')
-        _check_count("touser", len(self.userids), USERS_AT_MOST)
-        _check_count("toparty", len(self.party_ids), PARTIES_AT_MOST)
-        _check_count("totag", len(self.tag_ids), TAGS_AT_MOST)
-        if any(not userid or "|" in userid or userid.strip() != userid for userid in self.userids):
-            raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
+        self.check()
         joined = {
             "touser": "|".join(self.userids),
             "toparty": "|".join(map(str, self.party_ids)),
             "totag": "|".join(map(str, self.tag_ids)),
         }
-        if not any(joined.values()):
-            raise MessageError("touser", "nobody: userids, departments or tags are needed")
         return {name: value for name, value in joined.items() if value}
+
+    def check(self) -> None:
+        """Raises MessageError for too many, for none, and for a userid that would become two."""
+        check_count("touser", len(self.userids), USERS_AT_MOST)
+        check_count("toparty", len(self.party_ids), PARTIES_AT_MOST)
+        check_count("totag", len(self.tag_ids), TAGS_AT_MOST)
+        if any(not userid or "|" in userid or userid.strip() != userid for userid in self.userids):
+            raise MessageError("touser", 'a userid is empty, has spaces around it or contains "|"')
+        if EVERYBODY in self.userids:
+            raise MessageError("touser", '"@all" stands alone')
+        if not self.userids and not self.party_ids and not self.tag_ids:
+            raise MessageError("touser", "nobody: userids, departments or tags are needed")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What goes beside the content. `duplicate_check_seconds`: WeCom drops an identical body that long, 0 is off."""
+    """What goes beside the content.
+
+    `duplicate_check_seconds`: so long WeCom drops an identical body, at most 14400, 0 is off. `safe`: 1 not to be
+    shared and watermarked, 2 inside the company only (mpnews). `translates_ids`: names for ids (third parties).
+    """
 
     duplicate_check_seconds: int = 0
-    is_confidential: bool = False
+    safe: int = 0
     translates_ids: bool = False
 
-    def fields(self) -> Payload:
+    def fields(self, content: Content) -> Payload:
+        """As message/send takes them for this content. Raises MessageError."""
         if not 0 <= self.duplicate_check_seconds <= DUPLICATE_CHECK_SECONDS:
             raise MessageError("duplicate_check_interval", f"0 to {DUPLICATE_CHECK_SECONDS} seconds")
         fields: Payload = {}
-        if self.is_confidential:
-            fields["safe"] = 1
+        if self.safe:
+            fields["safe"] = _checked_safe(self.safe, content)
         if self.translates_ids:
+            if not content.may_translate_ids:
+                raise MessageError("enable_id_trans", f"not possible for {content.msgtype}")
             fields["enable_id_trans"] = 1
         if self.duplicate_check_seconds:
             fields |= {"enable_duplicate_check": 1, "duplicate_check_interval": self.duplicate_check_seconds}
@@ -113,17 +134,33 @@ class Options:
 PLAIN = Options()
 
 
+def _checked_safe(safe: int, content: Content) -> int:
+    if not content.may_be_safe:
+        raise MessageError("safe", f"not possible for {content.msgtype}")
+    if safe not in ((1, 2) if content.msgtype == "mpnews" else (1,)):
+        raise MessageError("safe", "0 or 1; 2 only for mpnews")
+    return safe
+
+
+def app_message(*, agentid: int, to: Recipients, content: Content, options: Options = PLAIN) -> Payload:
+    """A message of the application to members. Raises MessageError."""
+    return {
+        **to.fields(),
+        "msgtype": content.msgtype,
+        "agentid": agentid,
+        content.msgtype: content.fields,
+        **options.fields(content),
+    }
+
+
 def text_message(*, agentid: int, to: Recipients, content: str, options: Options = PLAIN) -> Payload:
-    r"""Plain text; `content`: at most 2048 bytes, may hold `\n` and `<a href="…">`."""
-    check_bytes("text.content", content, TEXT_BYTES)
-    return _message("text", {"content": content}, agentid, to, options)
+    """See `contents.text_content`."""
+    return app_message(agentid=agentid, to=to, content=text_content(content), options=options)
 
 
 def markdown_message(*, agentid: int, to: Recipients, content: str, options: Options = PLAIN) -> Payload:
-    """Markdown (headings, bold, links, code, quotes, three colours); `content`: at most 2048 bytes."""
-    check_bytes("markdown.content", content, MARKDOWN_BYTES)
-    _refuse_confidential("markdown", options)
-    return _message("markdown", {"content": content}, agentid, to, options)
+    """See `contents.markdown_content`."""
+    return app_message(agentid=agentid, to=to, content=markdown_content(content), options=options)
 
 
 def textcard_message(
@@ -136,67 +173,64 @@ def textcard_message(
     button_text: str = "",
     options: Options = PLAIN,
 ) -> Payload:
-    """A card with a link.
+    """See `contents.textcard_content`."""
+    card = textcard_content(title=title, description=description, url=url, button_text=button_text)
+    return app_message(agentid=agentid, to=to, content=card, options=options)
 
-    `title`: at most 128 bytes, `description`: 512 (may hold `<br>` and `<div class="gray|normal|highlight">`), `url`:
-    2048 with its scheme, `button_text`: 4 characters, WeCom shows 详情 where it is empty. The page of 2025 counts
-    title and description in characters, older pages in bytes: bytes are safe under both.
+
+def chat_message(*, chatid: str, content: Content, safe: int = 0) -> Payload:
+    """A message into a group chat that the application owns. Raises MessageError."""
+    check_chatid(chatid)
+    if content.msgtype not in CHAT_KINDS:
+        raise MessageError("msgtype", f"{content.msgtype} cannot go into a group chat")
+    payload: Payload = {"chatid": chatid, "msgtype": content.msgtype, content.msgtype: content.fields}
+    if safe:
+        payload["safe"] = _checked_safe(safe, content)
+    return payload
+
+
+def check_chatid(chatid: str) -> None:
+    """Raises MessageError for what cannot be the id of a group chat."""
+    if not _CHATID.fullmatch(chatid):
+        raise MessageError("chatid", "1 to 32 letters and digits")
+
+
+def card_update(
+    *,
+    agentid: int,
+    response_code: str,
+    userids: Sequence[str] = (),
+    party_ids: Sequence[int] = (),
+    tag_ids: Sequence[int] = (),
+    is_for_all: bool = False,
+    replace_name: str = "",
+    card: Content | None = None,
+) -> Payload:
+    """Change a card that was sent: grey its buttons and show `replace_name`, or put `card` in its place.
+
+    `response_code`: from message/send or from a click; works once and for 72 h. At most 1000 userids, 100
+    departments, 100 tags. Raises MessageError.
     """
-    check_bytes("textcard.title", title, TEXTCARD_TITLE_BYTES)
-    check_bytes("textcard.description", description, TEXTCARD_DESCRIPTION_BYTES)
-    check_link("textcard.url", url)
-    if len(button_text) > TEXTCARD_BUTTON_CHARACTERS:
-        raise MessageError("textcard.btntxt", f"at most {TEXTCARD_BUTTON_CHARACTERS} characters")
-    _refuse_confidential("textcard", options)
-    card: Payload = {"title": title, "description": description, "url": url}
-    if button_text:
-        card["btntxt"] = button_text
-    return _message("textcard", card, agentid, to, options)
+    check_bytes("response_code", response_code, RESPONSE_CODE_BYTES)
+    check_count("userids", len(userids), USERS_AT_MOST)
+    check_count("partyids", len(party_ids), PARTIES_AT_MOST)
+    check_count("tagids", len(tag_ids), TAGS_AT_MOST)
+    payload: Payload = {"agentid": agentid, "response_code": response_code}
+    if is_for_all:
+        payload["atall"] = 1
+    elif not userids and not party_ids and not tag_ids:
+        raise MessageError("userids", "nobody: userids, departments, tags or all are needed")
+    lists = {"userids": list(userids), "partyids": list(party_ids), "tagids": list(tag_ids)}
+    payload |= {name: values for name, values in lists.items() if values}
+    return payload | _replacement(replace_name, card)
 
 
-def body_bytes(payload: Mapping[str, Any]) -> bytes:
-    """The JSON bytes of a payload: compact, keys in their order, non-ASCII characters as they are.
-
-    Raises MessageError where a text holds half of a surrogate pair, which UTF-8 cannot say.
-    """
-    try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except UnicodeEncodeError as error:
-        raise MessageError("body", "a text holds half of a surrogate pair") from error
-
-
-def check_bytes(field: str, value: str, limit_bytes: int) -> None:
-    """A text that must be there and fit. Raises MessageError."""
-    if not value:
-        raise MessageError(field, "is empty")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise MessageError(field, "holds half of a surrogate pair") from None
-    if size > limit_bytes:
-        raise MessageError(field, f"{size} bytes of UTF-8, at most {limit_bytes}")
-
-
-def check_link(field: str, url: str, limit_bytes: int = LINK_BYTES) -> None:
-    """A full address with http or https. Raises MessageError."""
-    check_bytes(field, url, limit_bytes)
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise MessageError(field, "not an address") from None
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise MessageError(field, "a full address with http or https")
-
-
-def _check_count(field: str, count: int, limit: int) -> None:
-    if count > limit:
-        raise MessageError(field, f"{count}, at most {limit}")
-
-
-def _refuse_confidential(msgtype: str, options: Options) -> None:
-    if options.is_confidential:
-        raise MessageError("safe", f"not possible for {msgtype}")
-
-
-def _message(msgtype: str, content: Payload, agentid: int, to: Recipients, options: Options) -> Payload:
-    return {**to.fields(), "msgtype": msgtype, "agentid": agentid, msgtype: content, **options.fields()}
+def _replacement(replace_name: str, card: Content | None) -> Payload:
+    if bool(replace_name) == (card is not None):
+        raise MessageError("template_card", "either a text for the buttons or another card")
+    if card is None:
+        check_bytes("button.replace_name", replace_name, BUTTON_TEXT_BYTES)
+        return {"button": {"replace_name": replace_name}}
+    if card.msgtype != "template_card":
+        raise MessageError("template_card", "not a template card")
+    return {"template_card": card.fields}

@@ -89,10 +89,15 @@ def joined(answer: Answer, name: str) -> tuple[str, ...]:
 
 def token_from(answer: Answer) -> FetchedToken:
     """gettoken. `expires_in` may count down on a repeated get."""
+    return lasting(answer, "access_token")
+
+
+def lasting(answer: Answer, name: str) -> FetchedToken:
+    """A token or ticket and its lifetime in seconds."""
     expires_in = integer(answer, "expires_in")
     if expires_in <= 0:
         raise AnswerError("expires_in is not positive")
-    return FetchedToken(text(answer, "access_token"), expires_in)
+    return FetchedToken(text(answer, name), expires_in)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,31 @@ def identity_from(answer: Answer) -> Identity:
     if not identity.userid and not identity.openid:
         raise AnswerError("neither userid nor openid")
     return identity
+
+
+@dataclass(frozen=True, slots=True)
+class UserDetail:
+    """What a member agreed to show; empty where the member or the administrator did not."""
+
+    userid: str
+    gender: str = ""
+    avatar: str = ""
+    qr_code: str = ""
+    mobile: str = ""
+    email: str = ""
+    biz_mail: str = ""
+    address: str = ""
+
+
+def user_detail_from(answer: Answer) -> UserDetail:
+    """auth/getuserdetail."""
+    names = ("gender", "avatar", "qr_code", "mobile", "email", "biz_mail", "address")
+    return UserDetail(userid_from(answer), **{name: optional_text(answer, name) for name in names})
+
+
+def userid_from(answer: Answer) -> str:
+    """user/getuserid and user/get_userid_by_email."""
+    return text(answer, "userid")
 
 
 @dataclass(frozen=True, slots=True)

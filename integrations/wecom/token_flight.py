@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from integrations.errors import (
     ConfigurationError,
@@ -25,6 +25,9 @@ from integrations.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+
+Kind = Literal["token", "jsapi_ticket", "agent_ticket"]
+KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket", "agent_ticket")
 
 RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; after it another caller may try
@@ -46,6 +49,7 @@ class Pause:
     """Why no token is being fetched at the moment, for `remaining_seconds` more. `kind` says which error it was."""
 
     kind: str
+    operation: str
     code: int | None
     message: str
     hint: str
@@ -56,7 +60,7 @@ class Pause:
         """The same failure again, for a caller that did not ask itself."""
         known: dict[str, Any] = {
             "system": "wecom",
-            "operation": "gettoken",
+            "operation": self.operation,
             "code": self.code,
             "hint": self.hint,
             "caller_ip": self.caller_ip,
@@ -82,18 +86,18 @@ def _kind(error: IntegrationError) -> str:
 class TokenStore(Protocol):
     """Where a client gets its token from."""
 
-    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> str:
-        """The token of the application; calls `fetch` only where there is none and nobody else is fetching.
+    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
+        """The token (or a JS-SDK ticket) of the application; calls `fetch` where there is none and nobody fetches.
 
         Raises what `fetch` raised, also where another caller's fetch raised it, and TransientError where the wait
         for another caller took too long.
         """
 
-    def drop(self, corpid: str, agentid: int | None, token: str) -> None:
+    def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""
 
     def forget(self, corpid: str, agentid: int | None) -> None:
-        """Forget token and pause, because an administrator saved another secret."""
+        """Forget token, tickets and pause, because an administrator saved another secret."""
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
         """Why no token is fetched at the moment; None where nothing stands in the way."""
@@ -120,8 +124,10 @@ class Shelf(Protocol):
     def forget(self, key: str) -> None: ...
 
 
-def application_key(corpid: str, agentid: int | None) -> str:
-    return f"{corpid}:{'contacts' if agentid is None else agentid}"
+def application_key(corpid: str, agentid: int | None, kind: Kind) -> str:
+    """corpid + agentid (None: the directory-sync assistant), and for a ticket its kind."""
+    application = f"{corpid}:{'contacts' if agentid is None else agentid}"
+    return application if kind == "token" else f"{application}:{kind}"
 
 
 class SingleFlightStore:
@@ -132,17 +138,18 @@ class SingleFlightStore:
         self._pause_seconds = pause_seconds
         self._wait_seconds = wait_seconds
 
-    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> str:
-        return self._obtained(application_key(corpid, agentid), fetch).value
+    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
+        return self._obtained(application_key(corpid, agentid, kind), fetch).value
 
-    def drop(self, corpid: str, agentid: int | None, token: str) -> None:
-        self._shelf.drop(application_key(corpid, agentid), token)
+    def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
+        self._shelf.drop(application_key(corpid, agentid, kind), token)
 
     def forget(self, corpid: str, agentid: int | None) -> None:
-        self._shelf.forget(application_key(corpid, agentid))
+        for kind in KINDS:
+            self._shelf.forget(application_key(corpid, agentid, kind))
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
-        return self._shelf.read(application_key(corpid, agentid))[1]
+        return self._shelf.read(application_key(corpid, agentid, "token"))[1]
 
     def _obtained(self, key: str, fetch: Callable[[], FetchedToken]) -> Held:
         held, pause = self._shelf.read(key)
@@ -209,4 +216,4 @@ class SingleFlightStore:
             seconds = error.retry_after_seconds
         elif kind == "configuration":
             seconds = self._pause_seconds
-        return Pause(kind, error.code, error.message, error.hint, error.caller_ip, seconds)
+        return Pause(kind, error.operation, error.code, error.message, error.hint, error.caller_ip, seconds)

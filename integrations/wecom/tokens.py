@@ -17,10 +17,12 @@ from cryptography.fernet import InvalidToken
 
 from integrations.errors import TransientError
 from integrations.wecom.token_flight import (
+    KINDS,
     LEADER_SECONDS,
     WAIT_SECONDS,
     FetchedToken,
     Held,
+    Kind,
     Pause,
     SingleFlightStore,
     TokenStore,
@@ -260,8 +262,8 @@ class ValkeyTokenStore(SingleFlightStore):
         self._copies: dict[str, _Copy] = {}
         self._locks: dict[str, threading.Lock] = {}
 
-    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> str:
-        key = application_key(corpid, agentid)
+    def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
+        key = application_key(corpid, agentid, kind)
         copy, now = self._copies.get(key), time.monotonic()
         if copy is not None and now < copy.fresh_until:
             return copy.held.value
@@ -287,15 +289,14 @@ class ValkeyTokenStore(SingleFlightStore):
         self._copies[key] = _Copy(held, now + fresh_seconds, now + held.remaining_seconds)
         return held.value
 
-    def drop(self, corpid: str, agentid: int | None, token: str) -> None:
-        self._drop_copy(application_key(corpid, agentid), token)
-        super().drop(corpid, agentid, token)
-
-    def _drop_copy(self, key: str, token: str) -> None:
+    def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
+        key = application_key(corpid, agentid, kind)
         copy = self._copies.get(key)
         if copy is not None and copy.held.value == token:
             self._copies.pop(key, None)
+        super().drop(corpid, agentid, token, kind)
 
     def forget(self, corpid: str, agentid: int | None) -> None:
         super().forget(corpid, agentid)
-        self._copies.pop(application_key(corpid, agentid), None)
+        for kind in KINDS:
+            self._copies.pop(application_key(corpid, agentid, kind), None)

@@ -1,0 +1,57 @@
+"""The bytes of request bodies."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+JSON_TYPE = "application/json; charset=UTF-8"
+
+
+class MessageError(ValueError):
+    """A value that WeCom would refuse or cut. `field` names it as the documentation does."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def body_bytes(payload: Mapping[str, Any]) -> bytes:
+    """The JSON bytes of a payload: compact, keys in their order, non-ASCII characters as they are.
+
+    Why unescaped? WeCom rejects `\\uXXXX` (40033). Raises MessageError where a text holds half of a surrogate pair,
+    which UTF-8 cannot say, or a number that is none.
+    """
+    try:
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise MessageError("body", "a text holds half of a surrogate pair") from error
+    except ValueError as error:
+        raise MessageError("body", "not possible in JSON") from error
+
+
+def multipart(content: bytes, *, file_name: str, media_type: str = "application/octet-stream") -> tuple[bytes, str]:
+    """A form with one part named `media`: its bytes and its content type.
+
+    Why not requests' own? The name must be raw UTF-8: WeCom does not understand `filename*=utf-8''…` (44001) and
+    shows a percent-encoded name to the recipient as it is. Raises MessageError for a name with line breaks.
+    """
+    if not file_name or any(ord(character) < 32 for character in file_name):
+        raise MessageError("filename", "is empty or holds control characters")
+    if any(ord(character) < 33 for character in media_type) or not media_type.isascii():
+        raise MessageError("media_type", "not a media type")
+    quoted = file_name.replace("\\", "_").replace('"', "_")
+    try:
+        name = quoted.encode()
+    except UnicodeEncodeError as error:
+        raise MessageError("filename", "holds half of a surrogate pair") from error
+    boundary = secrets.token_hex(16).encode()
+    head = (
+        b"--" + boundary + b'\r\nContent-Disposition: form-data; name="media"; filename="' + name + b'"\r\n'
+        b"Content-Type: " + media_type.encode() + b"\r\n\r\n"
+    )
+    body = head + content + b"\r\n--" + boundary + b"--\r\n"
+    return body, f"multipart/form-data; boundary={boundary.decode()}"
