@@ -13,9 +13,27 @@ from typing import Any
 
 from integrations.wecom.bodies import MessageError, body_bytes
 from integrations.wecom.checks import check_bytes, check_count, check_link
-from integrations.wecom.contents import Content, markdown_content, text_content, textcard_content
+from integrations.wecom.contents import (
+    DESCRIPTION_BYTES,
+    MARKDOWN_BYTES,
+    TEXT_BYTES,
+    TITLE_BYTES,
+    Content,
+    markdown_content,
+    text_content,
+    textcard_content,
+)
 
 __all__ = [
+    "DUPLICATE_CHECK_SECONDS",
+    "EVERYBODY",
+    "MARKDOWN_BYTES",
+    "PARTIES_AT_MOST",
+    "TAGS_AT_MOST",
+    "TEXTCARD_DESCRIPTION_BYTES",
+    "TEXTCARD_TITLE_BYTES",
+    "TEXT_BYTES",
+    "USERS_AT_MOST",
     "Clipped",
     "MessageError",
     "Options",
@@ -35,6 +53,8 @@ __all__ = [
 
 Payload = dict[str, Any]
 
+TEXTCARD_TITLE_BYTES = TITLE_BYTES
+TEXTCARD_DESCRIPTION_BYTES = DESCRIPTION_BYTES
 EVERYBODY = "@all"
 USERS_AT_MOST = 1000
 PARTIES_AT_MOST = 100
