@@ -11,10 +11,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tools import messages
 from tools.services import Service, start_postgresql, start_valkey
 
 ENVIRON = {
@@ -79,6 +81,11 @@ def pytest_load_initial_conftests(
     early_config.stash[SERVICES_KEY] = services
     early_config.add_cleanup(services.stop)
     services.start(parser.parse_known_args(args).database)
+    with suppress(
+        messages.MessagesError
+    ):  # `make lint` complains of incomplete catalogues; tests show the English texts
+        for app in messages.APPS:
+            messages.compile_app(app)
     return (yield)
 
 

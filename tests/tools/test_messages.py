@@ -1,0 +1,284 @@
+"""Catalogues: what is extracted, what an update keeps, what a check refuses, what Django reads in the end."""
+
+from __future__ import annotations
+
+import gettext
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tools import messages
+from tools.messages import CatalogueFile, MessagesError
+
+PYTHON = '''
+from django.utils.translation import gettext as _, gettext_lazy, gettext_noop, ngettext, ngettext_lazy, pgettext_lazy
+
+def shown(count, name):
+    """Not a text."""
+    return [
+        _("Save"),
+        gettext_lazy("Delete"),
+        gettext_noop("Later"),
+        ngettext("%(count)s person", "%(count)s people", count) % {"count": count},
+        ngettext_lazy("one day", "%d days", "count"),
+        pgettext_lazy("verb", "Post"),
+        _("Hello, {name}").format(name=name),
+    ]
+'''
+TEMPLATE = """{% load i18n %}
+    <h1>{% translate "Save" %}</h1>
+      {% if people %}
+  {% blocktranslate count n=people|length trimmed %}
+     {{ n }} message (from "you")
+  {% plural %}
+     {{ n }} messages (from "you")
+  {% endblocktranslate %}{% endif %}
+ {% translate "Post" context "noun" %}
+<p title='{% translate "Don&#x27;t (ever" as x %}'>{{ _("Bare") }} {{ value|default:_("Filter") }}</p>
+{# not a text: {% translate "Commented out" %} #}
+{% comment %}Translators: shown at night{% endcomment %}
+{% blocktranslate %}100 %
+  of it{% endblocktranslate %}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project whose app `accounts` has one module and one template."""
+    app = tmp_path / "accounts"
+    (app / "templates" / "accounts").mkdir(parents=True)
+    (app / "migrations").mkdir()
+    (app / "views.py").write_text(PYTHON)
+    (app / "templates" / "accounts" / "page.html").write_text(TEMPLATE)
+    (app / "migrations" / "0001_initial.py").write_text('_("Only in a migration")')
+    return tmp_path
+
+
+@pytest.fixture
+def chinese(root: Path) -> CatalogueFile:
+    """The app's Chinese catalogue, up to date and untranslated."""
+    messages.update("accounts", root)
+    return CatalogueFile("accounts", "zh_Hans", root)
+
+
+def translate_all(root: Path) -> None:
+    messages.fill("accounts", {key: f"译 {key}" for key in messages.missing("accounts", root)}, root)
+
+
+EVERY_TEXT = {
+    ("", "Save"),
+    ("", "Delete"),
+    ("", "Later"),
+    ("", "%(count)s person", "%(count)s people"),
+    ("", "one day", "%d days"),
+    ("verb", "Post"),
+    ("", "Hello, {name}"),
+    ("", '%(n)s message (from "you")', '%(n)s messages (from "you")'),
+    ("noun", "Post"),
+    ("", "Don&#x27;t (ever"),
+    ("", "Bare"),
+    ("", "Filter"),
+    ("", "100 %%\n  of it"),
+}
+
+
+def test_extracts_every_text_of_python_and_templates(root: Path) -> None:
+    template = messages.extract_app("accounts", root)
+
+    assert {messages._key(message) for message in messages._texts(template)} == EVERY_TEXT
+
+
+def test_a_file_that_is_no_python_stops_the_update_and_is_named(root: Path) -> None:
+    (root / "accounts" / "broken.py").write_text("_('never closed'\n'''")
+
+    with pytest.raises(MessagesError, match=r"^accounts/broken\.py: "):
+        messages.update("accounts", root)
+
+    assert not (root / "accounts" / "locale").exists()
+
+
+def test_update_fills_english_and_leaves_chinese_to_people(root: Path) -> None:
+    lines = messages.update("accounts", root)
+
+    assert lines == [
+        "accounts/locale/zh_Hans/LC_MESSAGES/django.po: 13 texts, 13 untranslated, written",
+        "accounts/locale/en/LC_MESSAGES/django.po: 13 texts, 0 untranslated, written",
+    ]
+    english = CatalogueFile("accounts", "en", root).po.read_text()
+    assert 'msgid "%(count)s person"\nmsgid_plural "%(count)s people"\nmsgstr[0] "%(count)s person"' in english
+    assert "Plural-Forms: nplurals=1; plural=0;" in CatalogueFile("accounts", "zh_Hans", root).po.read_text()
+
+
+def test_update_without_a_change_writes_nothing(root: Path, chinese: CatalogueFile) -> None:
+    before = chinese.po.stat().st_mtime_ns
+
+    lines = messages.update("accounts", root)
+
+    assert all(line.endswith(", unchanged") for line in lines)
+    assert chinese.po.stat().st_mtime_ns == before
+
+
+def test_moving_a_text_to_another_line_changes_no_catalogue(root: Path, chinese: CatalogueFile) -> None:
+    before = chinese.po.read_bytes()
+    (root / "accounts" / "views.py").write_text("\n\n\n" + PYTHON)
+
+    messages.update("accounts", root)
+
+    assert chinese.po.read_bytes() == before
+
+
+def test_update_keeps_translations_and_drops_unused_texts_without_guessing(root: Path, chinese: CatalogueFile) -> None:
+    translate_all(root)
+    (root / "accounts" / "views.py").write_text(PYTHON.replace('"Delete"', '"Deletes"'))
+
+    messages.update("accounts", root)
+
+    found = {messages._key(message)[-1]: message.string for message in messages._texts(chinese.read())}
+    assert found["Save"] == "译 Save"
+    assert found["Deletes"] == ""
+    assert "Delete" not in found
+    assert "fuzzy" not in chinese.po.read_text()
+
+
+def test_an_app_without_texts_gets_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "accounts").mkdir()
+
+    assert messages.update("accounts", tmp_path) == []
+    assert messages.check("accounts", tmp_path) == []
+    assert messages.compile_app("accounts", tmp_path) == []
+
+
+def test_check_is_silent_when_everything_is_translated(root: Path, chinese: CatalogueFile) -> None:
+    translate_all(root)
+
+    assert messages.check("accounts", root) == []
+
+
+NAME = "accounts/locale/zh_Hans/LC_MESSAGES/django.po"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('msgstr "译 Save"', 'msgstr ""', "untranslated: 'Save'"),
+        ('msgid "Save"\nmsgstr "译 Save"', "", "missing: 'Save'"),
+        ('msgid "Save"', 'msgid "Safe"', "obsolete: 'Safe'"),
+        ('msgid_plural "%d days"', 'msgid_plural "%d nights"', "missing: 'one day' / '%d days'"),
+        ("译 Hello, {name}", "你好", "placeholders differ: 'Hello, {name}'"),
+        ("译 Hello, {name}", "{名}", "placeholders differ: 'Hello, {name}'"),
+        ("译 %(count)s person", "%(counts)s", "placeholders differ: '%(count)s person' / '%(count)s people'"),
+        ('msgctxt "verb"\n', 'msgctxt "noun2"\n', "missing: 'Post' (context 'verb')"),
+        ('msgid ""\nmsgstr ""\n"Language', '#, fuzzy\nmsgid ""\nmsgstr ""\n"Language', "its header is marked fuzzy"),
+    ],
+)  # fmt: skip  # one case a line
+def test_check_names_what_is_wrong(root: Path, chinese: CatalogueFile, old: str, new: str, problem: str | None) -> None:
+    translate_all(root)
+    text = chinese.po.read_text()
+    assert text.count(old) == 1
+    chinese.po.write_text(text.replace(old, new))
+
+    assert f"{NAME}: {problem}" in messages.check("accounts", root)
+
+
+def test_check_refuses_fuzzy_and_retired_entries(root: Path, chinese: CatalogueFile) -> None:
+    translate_all(root)
+    text = chinese.po.read_text().replace('msgid "Save"', '#, fuzzy\nmsgid "Save"')
+    chinese.po.write_text(text + '\n#~ msgid "Old"\n#~ msgstr "旧"\n')
+
+    assert messages.check("accounts", root) == [f"{NAME}: obsolete: 'Old'", f"{NAME}: fuzzy: 'Save'"]
+
+
+def test_check_refuses_an_app_without_a_catalogue(root: Path) -> None:
+    problems = messages.check("accounts", root)
+
+    assert len(problems) == 2 * len(EVERY_TEXT)
+    assert f"{NAME}: missing: 'Save'" in problems
+
+
+def test_compiled_catalogues_give_the_translations(root: Path, chinese: CatalogueFile) -> None:
+    translate_all(root)
+
+    messages.compile_app("accounts", root)
+
+    with chinese.mo.open("rb") as file:
+        translations = gettext.GNUTranslations(file)
+    assert translations.gettext("Save") == "译 Save"
+    assert translations.ngettext("%(count)s person", "%(count)s people", 2) == "译 %(count)s person"
+    assert translations.pgettext("verb", "Post").endswith("Post")
+
+
+def test_compile_skips_what_is_up_to_date_and_repeats_what_is_stale(root: Path, chinese: CatalogueFile) -> None:
+    translate_all(root)
+    assert len(messages.compile_app("accounts", root)) == 2
+    assert messages.compile_app("accounts", root) == []
+
+    later = chinese.mo.stat().st_mtime_ns + 1
+    os.utime(chinese.po, ns=(later, later))
+
+    assert messages.compile_app("accounts", root) == [f"{NAME}: compiled"]
+
+
+def test_compile_refuses_a_catalogue_in_which_nothing_is_translated(root: Path, chinese: CatalogueFile) -> None:
+    with pytest.raises(MessagesError, match="nothing in it is translated"):
+        messages.compile_app("accounts", root)
+
+
+def test_missing_lists_texts_by_context_until_they_are_filled(root: Path, chinese: CatalogueFile) -> None:
+    keys = messages.missing("accounts", root)
+    assert len(keys) == 13
+    assert keys["verb\x04Post"] == ""
+
+    count = messages.fill("accounts", {"Save": "保存", "one day": "%d 天", "verb\x04Post": "发布", "Later": ""}, root)
+
+    assert count == 3
+    left = messages.missing("accounts", root)
+    assert len(left) == 10
+    assert "noun\x04Post" in left
+    assert 'msgid_plural "%d days"\nmsgstr[0] "%d 天"' in chinese.po.read_text()
+
+
+@pytest.mark.parametrize(
+    ("translations", "problem"),
+    [
+        ({"Save": "保存", "Savee": "保存"}, "not a text of accounts: 'Savee'"),
+        ({"Save": "保存", "Hello, {name}": "你好"}, "placeholders differ: 'Hello, {name}' → '你好'"),
+    ],
+)
+def test_fill_refuses_what_does_not_fit_and_writes_nothing(
+    root: Path, chinese: CatalogueFile, translations: dict[str, str], problem: str
+) -> None:
+    before = chinese.po.read_bytes()
+
+    with pytest.raises(MessagesError) as caught:
+        messages.fill("accounts", translations, root)
+
+    assert str(caught.value) == problem
+    assert chinese.po.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%(b)s and %(a)d and %(a)d", ["%(a)", "%(b)"]),
+        ("%s of %d, 100%%", ["%s", "%d"]),
+        ("{name} {0} {}", ["{0}", "{name}", "{}"]),
+        ("100 % sure", []),
+    ],
+)
+def test_placeholders(text: str, expected: list[str]) -> None:
+    assert messages.placeholders(text) == expected
+
+
+def test_the_command_line_updates_checks_and_fills(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(messages, "ROOT", root)
+    file = root / "translations.json"
+    file.write_text(json.dumps({"Savee": "保存"}))
+
+    assert messages.main(["check", "accounts"]) == 1
+    assert messages.main(["fill", "accounts", str(file)]) == 1
+
+    assert "not a text of accounts: 'Savee'" in capsys.readouterr().err

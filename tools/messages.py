@@ -1,0 +1,322 @@
+"""Translations without GNU gettext: `python tools/messages.py update|check|compile|missing|fill`.
+
+Texts are written in English in Python (`gettext`, `_` and their kin) and in Django templates (`translate`,
+`blocktranslate`). Each app keeps one catalogue per language in `<app>/locale/<language>/LC_MESSAGES/django.po`; the
+English one is filled with the texts themselves, the Chinese one by people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import DEFAULT_KEYWORDS, extract
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+from django.utils.translation.template import templatize
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("guanwecom", "integrations", "accounts", "notifications")
+SOURCE_LANGUAGE = "en"
+LANGUAGES = ("zh_Hans", SOURCE_LANGUAGE)
+KEYWORDS = {
+    **DEFAULT_KEYWORDS,
+    "gettext_lazy": None,
+    "gettext_noop": None,
+    "ngettext_lazy": (1, 2),
+    "pgettext_lazy": ((1, "c"), 2),
+    "npgettext_lazy": ((1, "c"), 2, 3),
+}
+TEMPLATE_PATTERNS = ("*.html", "*.txt", "*.xml", "*.svg")
+TRANSLATOR_COMMENTS = ["Translators:"]
+# Written by hand: Babel's header carries the time of each update, which would make every update a change.
+HEADER = """msgid ""
+msgstr ""
+"Language: {language}\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+"Plural-Forms: {plural_forms}\\n"
+
+"""
+# A %-placeholder with its name, a %%, or a {placeholder}.
+PLACEHOLDER = re.compile(r"%%|%(?:\((\w+)\))?[#0+-]*(?:\d+|\*)?(?:\.\d+)?[diouxXeEfFgGcrsa]|\{(\w*)(?:[!:][^{}]*)?\}")
+FUZZY_HEADER = re.compile(r"(#.*\n)*#,.*\bfuzzy\b")
+CONTEXT_SEPARATOR = "\x04"  # what gettext itself puts between a context and its text
+
+
+class MessagesError(Exception):
+    """Catalogues and code do not fit; the text lists every reason, one a line."""
+
+
+@dataclass(frozen=True)
+class CatalogueFile:
+    """The catalogue of one app in one language, on disk."""
+
+    app: str
+    language: str
+    root: Path
+
+    @property
+    def po(self) -> Path:
+        return self.root / self.app / "locale" / self.language / "LC_MESSAGES" / "django.po"
+
+    @property
+    def mo(self) -> Path:
+        return self.po.with_suffix(".mo")
+
+    @property
+    def name(self) -> str:
+        return str(self.po.relative_to(self.root))
+
+    def read(self) -> Catalog:
+        """The catalogue; an empty one if there is no file yet."""
+        if not self.po.exists():
+            return Catalog(locale=self.language)
+        with self.po.open("rb") as file:
+            return read_po(file, locale=self.language, abort_invalid=True)
+
+    def write(self, catalogue: Catalog) -> bool:
+        """Write the catalogue, without obsolete entries and line numbers; False if the file says so already."""
+        buffer = io.BytesIO()
+        write_po(
+            buffer, catalogue, omit_header=True, sort_output=True, ignore_obsolete=True, include_lineno=False, width=120
+        )
+        header = HEADER.format(language=self.language, plural_forms=catalogue.plural_forms)
+        text = header.encode() + buffer.getvalue().strip() + b"\n"
+        if self.po.exists() and self.po.read_bytes() == text:
+            return False
+        _replace(self.po, text)
+        return True
+
+
+def extract_app(app: str, root: Path) -> Catalog:
+    """A template catalogue of every text in the app's Python and template files."""
+    template = Catalog()
+    for path in sorted(_sources(root / app)):
+        location = str(path.relative_to(root))
+        try:
+            for _line, messages, comments, context in extract(
+                "python", _as_python(path, location), keywords=KEYWORDS, comment_tags=TRANSLATOR_COMMENTS
+            ):
+                template.add(messages, None, [(location, 1)], auto_comments=comments, context=context)
+        except (SyntaxError, tokenize.TokenError) as error:
+            raise MessagesError(f"{location}: {error}") from error
+    return template
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.rglob("*.py") if "migrations" not in path.relative_to(folder).parts)
+    for pattern in TEMPLATE_PATTERNS:
+        yield from folder.rglob(f"templates/**/{pattern}")
+
+
+def _as_python(path: Path, location: str) -> io.BytesIO:
+    """The file as Python. A template's texts are put into parentheses, where indentation has no meaning."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        source = f"(\n{templatize(source, origin=location)}\n)\n"
+    return io.BytesIO(source.encode())
+
+
+# --- Verbs -----------------------------------------------------------------------------------------------------------
+
+
+def update(app: str, root: Path = ROOT) -> list[str]:
+    """Bring the app's catalogues up to its code: new texts in, unused texts out. Returns a line for each catalogue."""
+    template = extract_app(app, root)
+    lines = []
+    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
+        catalogue = file.read()
+        catalogue.update(template, no_fuzzy_matching=True)
+        if file.language == SOURCE_LANGUAGE:
+            for message in _texts(catalogue):
+                message.string = message.id
+        if not file.po.exists() and not len(catalogue):
+            continue
+        changed = file.write(catalogue)
+        missing = sum(not _is_translated(message) for message in _texts(catalogue))
+        lines.append(
+            f"{file.name}: {len(catalogue)} texts, {missing} untranslated{', written' if changed else ', unchanged'}"
+        )
+    return lines
+
+
+def check(app: str, root: Path = ROOT) -> list[str]:
+    """What is wrong with the app's catalogues, one line each; nothing if every text has a usable translation."""
+    template = extract_app(app, root)
+    wanted = {_key(message) for message in _texts(template)}
+    problems = []
+    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
+        catalogue = file.read()
+        found = {_key(message): message for message in _texts(catalogue)}
+        complaints = [f"missing: {_shown(key)}" for key in sorted(wanted - found.keys())]
+        complaints += [f"obsolete: {_shown(key)}" for key in sorted(found.keys() - wanted)]
+        complaints += [f"obsolete: {_shown(_key(message))}" for message in catalogue.obsolete.values()]
+        if file.po.exists() and FUZZY_HEADER.match(file.po.read_text(encoding="utf-8")):
+            complaints.append("its header is marked fuzzy")
+        for key, message in sorted(found.items()):
+            complaints += [f"{fault}: {_shown(key)}" for fault in message_faults(message)]
+        problems += [f"{file.name}: {complaint}" for complaint in complaints]
+    return problems
+
+
+def message_faults(message: Message) -> list[str]:
+    """What is wrong with one translation."""
+    if message.fuzzy:
+        return ["fuzzy"]
+    if not _is_translated(message):
+        return ["untranslated"]
+    allowed = [placeholders(text) for text in _forms(message.id)]
+    if any(placeholders(text) not in allowed for text in _forms(message.string)):
+        return ["placeholders differ"]
+    return []
+
+
+def placeholders(text: str) -> list[str]:
+    """Its placeholders: named ones sorted and once each, nameless ones in their order and as often as they stand."""
+    named, nameless = set(), []
+    for match in PLACEHOLDER.finditer(text):
+        name = match[1] or match[2]
+        if name:
+            named.add(("{%s}" if match[0].startswith("{") else "%%(%s)") % name)
+        elif match[0] != "%%":
+            nameless.append(match[0])
+    return sorted(named) + nameless
+
+
+def compile_app(app: str, root: Path = ROOT) -> list[str]:
+    """Write the .mo files that Django reads, where older than their .po. Raises MessagesError if one would be empty."""
+    lines = []
+    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
+        if not file.po.exists():
+            continue
+        if file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns:
+            continue
+        catalogue = file.read()
+        if not any(_is_translated(message) and not message.fuzzy for message in _texts(catalogue)):
+            raise MessagesError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
+        buffer = io.BytesIO()
+        write_mo(buffer, catalogue)
+        _replace(file.mo, buffer.getvalue())
+        lines.append(f"{file.name}: compiled")
+    return lines
+
+
+def missing(app: str, root: Path = ROOT) -> dict[str, str]:
+    """The app's texts without a Chinese translation, as an object to fill in; updates the catalogues first."""
+    update(app, root)
+    catalogue = CatalogueFile(app, LANGUAGES[0], root).read()
+    return {_json_key(message): "" for message in _texts(catalogue) if not _is_translated(message) or message.fuzzy}
+
+
+def fill(app: str, translations: dict[str, str], root: Path = ROOT) -> int:
+    """Write Chinese translations by text; empty ones are passed over. Returns how many were written.
+
+    Raises MessagesError, writing nothing, on a text that the app does not have or placeholders that differ.
+    """
+    update(app, root)
+    file = CatalogueFile(app, LANGUAGES[0], root)
+    catalogue = file.read()
+    by_key = {_json_key(message): message for message in _texts(catalogue)}
+    given = {key: text for key, text in translations.items() if text}
+    problems = [f"not a text of {app}: {key!r}" for key in given if key not in by_key]
+    for key, text in given.items():
+        if key in by_key:
+            message = by_key[key]
+            message.string = (text,) if message.pluralizable else text
+            message.flags.discard("fuzzy")
+            problems += [f"{fault}: {key!r} → {text!r}" for fault in message_faults(message)]
+    if problems:
+        raise MessagesError("\n".join(problems))
+    file.write(catalogue)
+    return len(given)
+
+
+# --- Small things ----------------------------------------------------------------------------------------------------
+
+
+def _texts(catalogue: Catalog) -> list[Message]:
+    """Its messages without the header."""
+    return [message for message in catalogue if message.id]
+
+
+def _forms(text: str | Iterable[str] | None) -> list[str]:
+    return [text] if isinstance(text, str) else list(text or ())
+
+
+def _is_translated(message: Message) -> bool:
+    return bool(message.string) and all(_forms(message.string))
+
+
+def _key(message: Message) -> tuple[str, ...]:
+    """What gettext looks a text up by, and its plural, which an update must follow."""
+    return (message.context or "", *_forms(message.id))
+
+
+def _json_key(message: Message) -> str:
+    text = _forms(message.id)[0]
+    return f"{message.context}{CONTEXT_SEPARATOR}{text}" if message.context else text
+
+
+def _shown(key: tuple[str, ...]) -> str:
+    context, *forms = key
+    return " / ".join(repr(form) for form in forms) + (f" (context {context!r})" if context else "")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file at once, so that a reader at the same moment sees the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python tools/messages.py", description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, help_text in (
+        ("update", "bring the catalogues up to the code"),
+        ("check", "fail on a missing, empty, fuzzy or unused text and on differing placeholders"),
+        ("compile", "write the .mo files that Django reads"),
+    ):
+        command = verbs.add_parser(verb, help=help_text)
+        command.add_argument("apps", nargs="*", metavar="app", help=f"one of {', '.join(APPS)} (all)")
+    verbs.add_parser("missing", help="print untranslated texts as JSON").add_argument("app", choices=APPS)
+    command = verbs.add_parser("fill", help="write translations from such JSON")
+    command.add_argument("app", choices=APPS)
+    command.add_argument("file", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except MessagesError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.verb == "missing":
+        print(json.dumps(missing(options.app), ensure_ascii=False, indent=1))
+        return 0
+    if options.verb == "fill":
+        count = fill(options.app, json.loads(options.file.read_text(encoding="utf-8")))
+        print(f"{options.app}: {count} translations written")
+        return 0
+    verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
+    lines = [line for app in options.apps or APPS for line in verb(app)]
+    for line in lines:
+        print(line)
+    return 1 if options.verb == "check" and lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
