@@ -1,0 +1,346 @@
+"""The admin pages of corps and site addresses. They show and trigger; services decide."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations import connection, hosts, links, services
+from integrations.forms import CorpForm, SiteAddressForm
+from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.panels import disable_effects
+from integrations.tasks import run_connection_test
+
+if TYPE_CHECKING:
+    CorpModelAdmin = admin.ModelAdmin[Corp]
+    SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
+else:
+    CorpModelAdmin = SiteAddressModelAdmin = admin.ModelAdmin
+
+# A test that still waits after so long has no worker.
+WORKER_MISSING = timedelta(seconds=8)
+SHOWN_TESTS = 10
+
+
+@admin.register(Corp)
+class CorpAdmin(CorpModelAdmin):
+    form = CorpForm
+    change_form_template = "admin/integrations/corp/change_form.html"
+    list_display = ["name", "corpid", "agentid", "status_label", "last_test"]
+    list_filter = ["is_enabled"]
+    search_fields = ["name", "corpid"]
+    actions = None
+    fieldsets = [
+        (_("1 · Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
+        (_("Sign-in"), {"fields": ["sign_in_enabled", "domain_id", "site_address"]}),
+        (
+            _("Advanced"),
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    *("api_base_url", "authorize_base_url", "qr_base_url"),
+                    *("new_proxy_url", "remove_proxy", "ca_bundle"),
+                ],
+            },
+        ),
+    ]
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/corp.js"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Corp]:
+        newest = ConnectionTest.objects.filter(corp=OuterRef("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .filter(pk__in=Corp.objects.visible_to(request.user))
+            .select_related("site_address")
+            .defer("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key")
+            .defer("callback_token", "callback_aes_key", "proxy_url", "ca_bundle")
+            .annotate(
+                last_test_status=Subquery(newest.values("status")[:1]),
+                last_test_at=Subquery(newest.values("requested_at")[:1]),
+            )
+        )
+
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def status_label(self, corp: Corp) -> str:
+        return _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
+
+    @admin.display(description=_("last connection test"), ordering="last_test_at")
+    def last_test(self, corp: Corp) -> str:
+        status: str | None = corp.last_test_status  # type: ignore[attr-defined]  # annotated in get_queryset
+        if status is None:
+            return _pill("quiet", gettext("not tested"))
+        tone = {"passed": "good", "failed": "bad"}.get(status, "quiet")
+        when = timezone.localtime(corp.last_test_at)  # type: ignore[attr-defined]  # see above
+        return format_html("{} <time>{:%Y-%m-%d %H:%M}</time>", _pill(tone, ConnectionTest.Status(status).label), when)
+
+    # --- Who may ------------------------------------------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Corp | None = None) -> bool:
+        """A corp that was enabled once is disabled instead: people and messages refer to it."""
+        was_enabled = obj is not None and obj.first_enabled_at is not None
+        return super().has_delete_permission(request, obj) and not was_enabled
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
+        return ["corpid"] if obj is not None and obj.first_enabled_at is not None else []
+
+    # --- The form -----------------------------------------------------------------------------------------------------
+
+    def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
+        """Those who may only look see no write-only field: it would be empty."""
+        if obj is None or self.has_change_permission(request, obj):
+            return self.fieldsets
+        hidden = {"new_secret", "new_proxy_url", "remove_proxy"}
+        return [
+            (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
+            for title, options in self.fieldsets
+        ]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "site_address":
+            kwargs["queryset"] = SiteAddress.objects.visible_to(request.user)
+            kwargs["empty_label"] = gettext("the default one")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if "site_address" in form.base_fields:
+            widget: Any = form.base_fields["site_address"].widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
+        needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
+        tidied = form.tidied_labels()
+        if tidied:
+            message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
+            messages.info(request, message % {"fields": ", ".join(tidied)})
+        if needs_test:
+            messages.info(request, gettext("Now test the connection: step 2 below."))
+
+    def response_post_save_add(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
+        return self._to_page(obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
+        return self._to_page(obj)
+
+    def _to_page(self, corp: Corp) -> HttpResponseRedirect:
+        """Back to the corp's page and not to the list: the next step stands there."""
+        return HttpResponseRedirect(reverse("admin:integrations_corp_change", args=[corp.pk]))
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        corp = self.get_object(request, unquote(object_id))
+        context = {**_ONE_SAVE_BUTTON, **(extra_context or {})}
+        if corp is not None and self.has_view_permission(request, corp):
+            context |= self._panels(request, corp)
+        return super().change_view(request, object_id, form_url, context)
+
+    def _panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        return {
+            "corp": corp,
+            "can_act": self.has_change_permission(request, corp),
+            "test_panel": _test_panel(corp),
+            "earlier_tests": corp.connection_tests.finished()[:SHOWN_TESTS],
+            "values": _console_values(corp),
+            "site_address": links.site_address_for(corp),
+            "reasons": [] if corp.is_enabled else services.reasons_against_enabling(corp),
+        }
+
+    # --- Testing, enabling, disabling ---------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        def wrapped(view: Any) -> Any:
+            return self.admin_site.admin_view(view)
+
+        return [
+            path("<int:corp_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_corp_test"),
+            path("<int:corp_id>/test/last/", wrapped(require_GET(self.last_test_view)), name="integrations_corp_last"),
+            path("<int:corp_id>/enable/", wrapped(self.enable_view), name="integrations_corp_enable"),
+            path("<int:corp_id>/disable/", wrapped(self.disable_view), name="integrations_corp_disable"),
+            *super().get_urls(),
+        ]
+
+    def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
+        corp = self.get_object(request, str(corp_id))
+        if corp is None:
+            raise Http404
+        allowed = self.has_change_permission if to_change else self.has_view_permission
+        if not allowed(request, corp):
+            raise PermissionDenied
+        return corp
+
+    def test_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Start a connection test; the page polls last_test_view."""
+        corp = self._corp(request, corp_id, to_change=True)
+        test = connection.request_connection_test(corp=corp, now=timezone.now())
+        run_connection_test.delay_on_commit(test.pk)  # type: ignore[attr-defined]  # celery-types lacks it
+        if "application/json" in request.headers.get("Accept", ""):
+            return JsonResponse(_test_panel(corp))
+        return self._to_page(corp)
+
+    def last_test_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+        return JsonResponse(_test_panel(self._corp(request, corp_id, to_change=False)))
+
+    def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        reasons = services.reasons_against_enabling(corp)
+        if request.method == "POST":
+            try:
+                services.enable_corp(corp=corp, now=timezone.now())
+            except services.CorpNotReady as refusal:
+                reasons = refusal.reasons
+            else:
+                self.log_change(request, corp, gettext("Enabled."))
+                messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
+                return self._to_page(corp)
+        title = gettext("Enable “%(corp)s”") % {"corp": corp}
+        status = 409 if request.method == "POST" else 200
+        return self._confirmation(request, corp, "enable", {"title": title, "reasons": reasons}, status)
+
+    def disable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        if request.method == "POST":
+            services.disable_corp(corp=corp)
+            self.log_change(request, corp, gettext("Disabled."))
+            messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
+            return self._to_page(corp)
+        title = gettext("Disable “%(corp)s”") % {"corp": corp}
+        return self._confirmation(request, corp, "disable", {"title": title, "effects": disable_effects(corp)})
+
+    def _confirmation(
+        self, request: HttpRequest, corp: Corp, action: str, extra: dict[str, Any], status: int = 200
+    ) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "action": action, **extra}
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
+
+
+_ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
+
+
+def _pill(tone: str, text: object) -> str:
+    """A status: a word with a colour."""
+    return format_html('<span class="pill pill-{}">{}</span>', tone, text)
+
+
+def _test_panel(corp: Corp) -> dict[str, Any]:
+    """What the corp's page shows of its newest test, and whether to ask again."""
+    test = corp.connection_tests.select_related("corp__site_address").first()
+    is_unfinished = test is not None and test.finished_at is None
+    context: dict[str, Any] = {"corp": corp, "test": test, "is_unfinished": is_unfinished}
+    if test is not None:
+        context |= {
+            "is_outdated": not is_unfinished and test.connection_version != corp.connection_version,
+            "seems_lost": is_unfinished and timezone.now() - test.requested_at >= WORKER_MISSING,
+            "is_passed": test.status == ConnectionTest.Status.PASSED,
+            "explanation": connection.explanation(test),
+            "comparisons": connection.comparisons(test),
+        }
+    return {"is_unfinished": is_unfinished, "html": render_to_string("admin/integrations/corp/_test.html", context)}
+
+
+def _console_values(corp: Corp) -> list[dict[str, str]]:
+    """What has to be filled in in WeCom's console, and where."""
+    domain = links.trusted_domain(corp)
+    app = gettext("App management → the app")
+    values = [
+        ("home-page", gettext("App home page"), links.home_page_link(corp), f"{app} → {gettext('App home page')}"),
+        ("domain", gettext("Trusted domain"), domain, f"{app} → {gettext('Web authorisation and JS-SDK')}"),
+        ("callback", gettext("Callback domain"), domain, f"{app} → {gettext('WeCom sign-in → Web page')}"),
+        ("login", gettext("Plain login address"), links.plain_login_url(corp), gettext("Home page without sign-in.")),
+    ]
+    return [
+        {"id": f"value-{key}", "label": label, "value": value, "where": where} for key, label, value, where in values
+    ]
+
+
+@admin.register(SiteAddress)
+class SiteAddressAdmin(SiteAddressModelAdmin):
+    form = SiteAddressForm
+    list_display = ["url", "is_default", "corp_count", "changed_at"]
+    actions = None
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
+        visible = Corp.objects.visible_to(request.user)
+        with_default = Case(
+            When(is_default=True, then=Value(visible.filter(site_address__isnull=True).count())), default=Value(0)
+        )
+        with_own = Count("corp", filter=Q(corp__in=visible), distinct=True)
+        seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        return seen.annotate(corp_count=with_own + with_default).order_by("-is_default", "url")
+
+    @admin.display(description=_("companies with this address"))
+    def corp_count(self, address: SiteAddress) -> int:
+        count: int = address.corp_count  # type: ignore[attr-defined]  # annotated in get_queryset
+        return count
+
+    def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or services.can_change(address=obj, person=request.user))
+
+    def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_delete_permission(request, obj)
+        return may and (obj is None or (not obj.is_default and services.can_change(address=obj, person=request.user)))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """A change is shown before it is saved: every corp's console has to be changed after it."""
+        address = self.get_object(request, unquote(object_id)) if object_id else None
+        is_change = address is not None and self.has_change_permission(request, address)
+        if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
+            form = self.get_form(request, address, change=True)(request.POST, instance=address)
+            if form.is_valid() and "url" in form.changed_data:
+                return self._preview(request, SiteAddress.objects.get(pk=address.pk), form.cleaned_data["url"])
+        return super().changeform_view(request, object_id, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
+
+    def _preview(self, request: HttpRequest, address: SiteAddress, url: str) -> HttpResponse:
+        new = SiteAddress(url=url)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Change the site address?"),
+            "opts": self.opts,
+            "address": address,
+            "new": new,
+            "changes": services.link_changes(address=address, url=url),
+            "leaves_this_host": address.domain == request.get_host() and not hosts.is_extra(address.domain),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+
+    def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
+        services.save_site_address(address=obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
+        """To the list, under the new address where this one has just ceased to work."""
+        response = super().response_post_save_change(request, obj)
+        if hosts.is_admitted(request.get_host()):
+            return response
+        return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))

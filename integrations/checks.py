@@ -1,0 +1,93 @@
+"""System checks for settings that are each valid and cannot work together. `manage.py check` runs them.
+
+One check is not registered: sandbox_allowed, which `manage.py wecom_sandbox` alone asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+
+
+def sandbox_allowed(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """The sandbox answers anybody as any member of any company: never in production."""
+    if settings.ENVIRONMENT != "production":
+        return []
+    return [
+        checks.Error(
+            "The WeCom sandbox does not start in production.",
+            hint="It lets anybody sign in as anybody. On a machine for trials, set ENVIRONMENT=demo.",
+            id="integrations.E001",
+        )
+    ]
+
+
+@checks.register()
+def lease_outlasts_call(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """A lease that ends during the call lets a second worker send the same message at the same time."""
+    if settings.DELIVERY_LEASE_SECONDS > settings.WECOM_TOTAL_TIMEOUT_SECONDS:
+        return []
+    return [
+        checks.Error(
+            "DELIVERY_LEASE_SECONDS is not longer than WECOM_TOTAL_TIMEOUT_SECONDS.",
+            hint="Another worker would take over a delivery whose call is still under way. Make the lease longer.",
+            id="integrations.E002",
+        )
+    ]
+
+
+@checks.register()
+def call_outlasts_connecting(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.WECOM_TOTAL_TIMEOUT_SECONDS > settings.WECOM_CONNECT_TIMEOUT_SECONDS:
+        return []
+    return [
+        checks.Error(
+            "WECOM_TOTAL_TIMEOUT_SECONDS is not longer than WECOM_CONNECT_TIMEOUT_SECONDS.",
+            hint="The whole call would end before a slow connection stands. Make the total longer.",
+            id="integrations.E003",
+        )
+    ]
+
+
+@checks.register()
+def no_debug_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if not (settings.DEBUG and settings.ENVIRONMENT == "production"):
+        return []
+    return [
+        checks.Error(
+            "DEBUG is on in production.",
+            hint="Error pages would show settings and data to anybody. Set DEBUG=false.",
+            id="integrations.E004",
+        )
+    ]
+
+
+@checks.register()
+def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """The broker gives an unacknowledged task to another worker after the visibility timeout: not while it works."""
+    timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    if timeout > settings.DELIVERY_LEASE_SECONDS:
+        return []
+    return [
+        checks.Error(
+            f"DELIVERY_LEASE_SECONDS is not shorter than the broker's visibility timeout ({timeout} s).",
+            hint="A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
+            id="integrations.E005",
+        )
+    ]
+
+
+@checks.register()
+def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
+    is_sqlite = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
+    if not is_sqlite or settings.ENVIRONMENT != "production":
+        return []
+    return [
+        checks.Warning(
+            "Production runs on SQLite.",
+            hint="It serves one machine and one writer at a time. Set DATABASE_URL to a PostgreSQL.",
+            id="integrations.W001",
+        )
+    ]

@@ -1,0 +1,216 @@
+"""Forms of the admin: what people paste is tidied, secrets are write-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from integrations import validators
+from integrations.models import Corp, SiteAddress
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+    CorpModelForm = forms.ModelForm[Corp]
+    SiteAddressModelForm = forms.ModelForm[SiteAddress]
+else:
+    CorpModelForm = SiteAddressModelForm = forms.ModelForm
+
+# Pages that administrators paste where the address of the server is asked for.
+PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
+
+
+class WriteOnlyInput(forms.PasswordInput):
+    """A field that never shows what is stored, nor what was typed into a form that came back with errors."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"autocomplete": "new-password", "class": "vTextField", **(attrs or {})}, render_value=False)
+
+
+class VisibleWriteOnlyInput(WriteOnlyInput):
+    """The same, but one sees what one types."""
+
+    input_type = "text"
+
+
+class TidyField(forms.CharField):
+    """Text without invisible characters, which come along when one copies from a web page or a chat."""
+
+    tidy: Callable[[str], str] = staticmethod(validators.without_invisible)
+
+    def to_python(self, value: Any) -> str | None:
+        return super().to_python(self.tidy(value) if isinstance(value, str) else value)
+
+
+class CompactField(TidyField):
+    """The same without spaces inside: for ids and secrets."""
+
+    tidy = staticmethod(validators.without_spaces)
+
+
+class NumberField(forms.IntegerField):
+    """A number from which spaces and invisible characters are removed."""
+
+    widget = forms.TextInput
+    default_error_messages = {"invalid": _("Write a whole number, such as 1000002.")}
+
+    def to_python(self, value: Any) -> int | None:
+        return super().to_python(validators.without_spaces(value) if isinstance(value, str) else value)
+
+
+class DepartmentIdsField(forms.CharField):
+    """A list of department ids, shown and typed with commas."""
+
+    def __init__(self, *, encoder: object = None, decoder: object = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[int]:  # type: ignore[override]  # a list is what the column holds
+        return validators.department_ids(value or "")
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+class CorpForm(CorpModelForm):
+    """One corp. `new_secret` and `new_proxy_url` are no model fields: what is stored is never read for this form."""
+
+    new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
+    new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)
+    remove_proxy = forms.BooleanField(label=_("remove the saved proxy"), required=False)
+
+    class Meta:
+        model = Corp
+        fields = (
+            *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
+            *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
+        )
+        field_classes = {
+            "name": TidyField,
+            "corpid": CompactField,
+            "agentid": NumberField,
+            "domain_id": CompactField,
+            "department_root_ids": DepartmentIdsField,
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "new_secret" in self.fields:
+            self._describe_secret()
+            self._describe_proxy()
+
+    def _describe_secret(self) -> None:
+        secret = self.fields["new_secret"]
+        secret.required = self.instance.pk is None
+        secret.help_text = Corp._meta.get_field("secret").help_text
+        if self.instance.pk is not None:
+            secret.help_text = _("A Secret is saved. Leave this empty to keep it, or paste a new one to replace it.")
+
+    def _describe_proxy(self) -> None:
+        proxy = _saved_proxy(self.instance)
+        self.fields["new_proxy_url"].help_text = Corp._meta.get_field("proxy_url").help_text
+        if proxy:
+            self.fields["new_proxy_url"].help_text = _("Saved: %(proxy)s. Leave this empty to keep it.") % {
+                "proxy": proxy
+            }
+        else:
+            self.fields["remove_proxy"].widget = forms.HiddenInput()
+            self.fields["remove_proxy"].label = ""
+
+    def clean_api_base_url(self) -> str:
+        return self._server("api_base_url")
+
+    def clean_authorize_base_url(self) -> str:
+        return self._server("authorize_base_url")
+
+    def clean_qr_base_url(self) -> str:
+        return self._server("qr_base_url")
+
+    def _server(self, name: str) -> str:
+        url = validators.normalised_base_url(self.cleaned_data[name])
+        for path in PAGE_PATHS:
+            url = url.removesuffix(path)
+        return url
+
+    def clean_new_proxy_url(self) -> str:
+        proxy: str = self.cleaned_data["new_proxy_url"]
+        return validators.normalised_proxy_url(proxy) if proxy else ""
+
+    def clean_ca_bundle(self) -> str:
+        pem: str = self.cleaned_data["ca_bundle"]
+        if pem:
+            validators.validate_certificates(pem)
+        return pem
+
+    def clean(self) -> None:
+        """Put new secrets into the instance, which is all that is ever done with them here."""
+        super().clean()
+        if self.cleaned_data.get("new_secret"):
+            self.instance.secret = self.cleaned_data["new_secret"]
+        if self.cleaned_data.get("new_proxy_url"):
+            self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
+        elif self.cleaned_data.get("remove_proxy"):
+            self.instance.proxy_url = ""
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Why? A CorpId that may not be changed any more still counts for "one row per app"."""
+        exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
+        return exclusions - {"corpid"}
+
+    def changed_model_fields(self) -> set[str]:
+        """The names of the columns that this form changes."""
+        changed = set(self.changed_data)
+        columns = changed & {field.name for field in Corp._meta.fields}
+        if self.cleaned_data.get("new_secret"):
+            columns.add("secret")
+        if not changed.isdisjoint({"new_proxy_url", "remove_proxy"}):
+            columns.add("proxy_url")
+        return columns
+
+    def tidied_labels(self) -> list[str]:
+        """Labels of the fields from which spaces or invisible characters were removed."""
+        return [
+            str(self.fields[name].label)
+            for name in ("name", "corpid", "agentid", "new_secret", "domain_id")
+            if name in self.fields and self._was_tidied(name)
+        ]
+
+    def _was_tidied(self, name: str) -> bool:
+        typed = self.data.get(self.add_prefix(name), "")
+        kept = self.cleaned_data.get(name)
+        return bool(typed) and typed != str(kept)
+
+
+def _saved_proxy(corp: Corp) -> _StrPromise | str:
+    """Host and port of the saved proxy, without its password."""
+    try:
+        parts = urlsplit(corp.proxy_url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    except ImproperlyConfigured:
+        return _("a proxy that cannot be decrypted")
+
+
+class SiteAddressForm(SiteAddressModelForm):
+    """One site address, in its canonical form, and no second one for the same host."""
+
+    class Meta:
+        model = SiteAddress
+        fields = ("url",)
+
+    def clean_url(self) -> str:
+        url = validators.normalised_site_address(self.cleaned_data["url"])
+        domain = urlsplit(url).netloc
+        twins = [f"{scheme}://{domain}/" for scheme in validators.DEFAULT_PORTS]
+        if SiteAddress.objects.filter(url__in=twins).exclude(pk=self.instance.pk).exists():
+            raise ValidationError(_("There is a site address with this host already."), code="twin")
+        return url
