@@ -15,13 +15,12 @@ from django.db.models import Q
 from notifications import schedule
 from notifications.models import Run, Subscription, TickClaim
 from notifications.schedule import ScheduleError
+from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
     from accounts.models import User
 
 BATCH = 500
-# After this long a run that nobody has rendered is handed out again.
-RENDER_LEASE = timedelta(seconds=60)
 # Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
 MISSED_COUNTED = 1000
 # A claimed period that lies further ahead than this was written under a wrong clock.

@@ -101,13 +101,17 @@ def new_mark() -> str:
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries that may be tried now; a disabled corp's wait until it is enabled again."""
+        """Pending deliveries that may be tried now; a disabled corp's wait until it is enabled again.
+
+        Why no join? PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
+        those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
+        """
         return self.filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
             status=Delivery.Status.PENDING,
             next_attempt_at__lte=now,
             expires_at__gt=now,
-            corp__is_enabled=True,
+            corp__in=Corp.objects.enabled(),
         )
 
     def unqueued(self, now: datetime) -> Self:

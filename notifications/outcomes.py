@@ -1,0 +1,104 @@
+"""What an answer, or its absence, means for a message. Pure.
+
+On message/send only a failed connect and an errcode other than −1 are certain. Everything before it, as fetching a
+token, sends nothing and is certain, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+from integrations.errors import (
+    ConfigurationError,
+    IntegrationError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+    UnexpectedResponseError,
+)
+from integrations.wecom.errcodes import NOBODY_REACHED
+from integrations.wecom.schemas import SendResult
+
+SEND = "message_send"
+# What nobody has repaired is tried again this often, for the whole corp by one message at a time.
+CONFIGURATION_WAIT_SECONDS = 120
+
+
+class Kind(StrEnum):
+    ACCEPTED = auto()
+    REFUSED = auto()  # certain and final
+    RECIPIENTS = auto()  # certain and final: the people, not the message
+    NOT_SENT = auto()  # certain: try again
+    POSTPONED = auto()  # certain: nothing of this corp goes out for a while
+    UNCLEAR = auto()  # it may have been delivered
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone."""
+
+    kind: Kind
+    message: str = ""
+    errcode: int | None = None
+    answer: str = ""
+    wait_seconds: int = 0
+    is_configuration: bool = False
+    msgid: str = ""
+    response_code: str = ""
+    invalid_userids: tuple[str, ...] = ()
+    unlicensed_userids: tuple[str, ...] = ()
+
+    @property
+    def is_for_everyone(self) -> bool:
+        """The refusal concerns every recipient: WeCom says so, or names nobody."""
+        named = self.invalid_userids or self.unlicensed_userids
+        return self.kind == Kind.RECIPIENTS and (self.errcode == NOBODY_REACHED or not named)
+
+
+def outcome_of_result(result: SendResult) -> Outcome:
+    return Outcome(
+        Kind.ACCEPTED,
+        message=result.warning,
+        errcode=0,
+        msgid=result.msgid,
+        response_code=result.response_code,
+        invalid_userids=result.invalid_userids,
+        unlicensed_userids=result.unlicensed_userids,
+    )
+
+
+def outcome_of_error(error: IntegrationError) -> Outcome:
+    kind, wait_seconds = _kind_and_wait(error)
+    return Outcome(
+        kind,
+        message=str(error),
+        errcode=error.code,
+        answer=error.answer or error.message,
+        wait_seconds=wait_seconds,
+        is_configuration=kind == Kind.POSTPONED and not isinstance(error, RateLimitedError),
+        invalid_userids=error.invalid_userids if isinstance(error, RecipientError) else (),
+        unlicensed_userids=error.unlicensed_userids if isinstance(error, RecipientError) else (),
+    )
+
+
+LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
+
+
+def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
+    if isinstance(error, OutcomeUnknownError):
+        return Kind.UNCLEAR, 0
+    if isinstance(error, RateLimitedError):
+        return Kind.POSTPONED, error.retry_after_seconds
+    if isinstance(error, TransientError):
+        return Kind.NOT_SENT, 0
+    if isinstance(error, ConfigurationError):
+        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+    # Why not refused? Not the message was refused: its token could not be fetched, and a proxy's page says nothing of
+    # what WeCom would say.
+    if isinstance(error, UnexpectedResponseError) and error.operation != SEND:
+        return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
+    if isinstance(error, RecipientError):
+        return Kind.RECIPIENTS, 0
+    return Kind.REFUSED, 0

@@ -1,0 +1,164 @@
+"""Turns a run into frozen deliveries and one receipt per person, all in one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from integrations import links
+from integrations.models import Corp
+from integrations.wecom.messages import USERS_AT_MOST, MessageError
+from notifications import composing
+from notifications.models import Channel, Delivery, MessageForm, Receipt, Run, new_mark
+from notifications.recipients import Recipient, audience_of, resolve
+from notifications.timing import QUEUE_LEASE, RENDER_LEASE
+
+if TYPE_CHECKING:
+    from notifications.models import Report, Subscription
+
+# A rendering that failed this often (crash, database gone) is given up.
+RENDERINGS_AT_MOST = 5
+RECEIPT_BATCH = 2000
+
+
+class RenderingError(Exception):
+    """This run cannot become messages; the text is a sentence for its owner."""
+
+
+def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
+    """Write the run's deliveries and receipts, once. Returns the ids of the deliveries to send.
+
+    Safe to run twice and side by side: the second gets an empty list. `language`: of the words that we add, the
+    deployment's where it is not given. A run that cannot be rendered becomes failed, with the reason.
+    """
+    started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
+    if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
+        return []
+    try:
+        with translation.override(language or settings.LANGUAGE_CODE), transaction.atomic():
+            run = _locked(run_id)
+            return [] if run is None else _render(run, now)
+    except RenderingError as error:
+        started.update(status=Run.Status.FAILED, error=str(error), finished_at=now)
+        return []
+
+
+def message_path(mark: str) -> str:
+    """The path of the page that shows a message whole."""
+    return f"/m/{mark}/"
+
+
+def preview(report: Report, form: MessageForm, corp: Corp, *, userid: str) -> bytes:
+    """The body that one person would be sent. Raises messages.MessageError."""
+    return composing.body(form, _words(report, corp, new_mark()), agentid=corp.agentid, userids=[userid])
+
+
+def _locked(run_id: int) -> Run | None:
+    return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
+
+
+def _render(run: Run, now: datetime) -> list[int]:
+    if run.render_count > RENDERINGS_AT_MOST:
+        raise RenderingError(_("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
+    subscription = run.subscription
+    if subscription is None:
+        raise RenderingError(_("The subscription was deleted before its messages were made."))
+    by_corp, skipped = _sorted(resolve(audience_of(run, subscription)))
+    delivery_ids = []
+    for corp in Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk"):
+        for batch in _batches(by_corp[corp.pk], USERS_AT_MOST):
+            delivery_ids.append(_write_delivery(run, subscription, corp, batch, now).pk)
+    _write_skipped(run, skipped)
+    run.recipient_count = sum(map(len, by_corp.values()))
+    run.skipped_count = len(skipped)
+    run.rendered_at = now
+    run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
+    run.finished_at = None if delivery_ids else now
+    run.save(update_fields=["rendered_at", "status", "finished_at", "recipient_count", "skipped_count"])
+    return delivery_ids
+
+
+def _sorted(recipients: Iterable[Recipient]) -> tuple[dict[int, list[Recipient]], list[Recipient]]:
+    """Those who can be reached, by company and in their order, and those who cannot."""
+    by_corp: dict[int, list[Recipient]] = defaultdict(list)
+    skipped = []
+    for recipient in recipients:
+        if recipient.reason is None and recipient.corp_id is not None:
+            by_corp[recipient.corp_id].append(recipient)
+        else:
+            skipped.append(recipient)
+    return by_corp, skipped
+
+
+def _write_skipped(run: Run, people: list[Recipient]) -> None:
+    Receipt.objects.bulk_create(
+        (
+            Receipt(
+                run=run,
+                user_id=person.user_id,
+                channel=Channel.WECOM,
+                address=person.address,
+                status=Receipt.Status.SKIPPED,
+                reason=person.reason or "",
+            )
+            for person in people
+        ),
+        batch_size=RECEIPT_BATCH,
+    )
+
+
+def _write_delivery(
+    run: Run, subscription: Subscription, corp: Corp, people: list[Recipient], now: datetime
+) -> Delivery:
+    form, mark = MessageForm(subscription.message_form), new_mark()
+    words = _words(subscription.report, corp, mark)
+    try:
+        body = composing.body(form, words, agentid=corp.agentid, userids=[person.userid for person in people])
+    except MessageError as error:
+        raise RenderingError(_("This cannot be a message: %(reason)s") % {"reason": error}) from error
+    delivery = Delivery.objects.create(
+        run=run,
+        corp=corp,
+        channel=subscription.channel,
+        message_form=form,
+        title=words.title,
+        text=words.text,
+        link=subscription.report.link,
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        body=body,
+        mark=mark,
+        language=translation.get_language() or settings.LANGUAGE_CODE,
+        recipient_count=len(people),
+        next_attempt_at=now,
+        queued_until=now + QUEUE_LEASE,
+        expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
+    )
+    Receipt.objects.bulk_create(
+        Receipt(
+            run=run, delivery=delivery, user_id=person.user_id, channel=subscription.channel, address=person.address
+        )
+        for person in people
+    )
+    return delivery
+
+
+def _words(report: Report, corp: Corp, mark: str) -> composing.Words:
+    return composing.Words(
+        title=composing.tidy_title(report.title),
+        text=composing.tidy_text(report.body),
+        url=links.site_address_for(corp).absolute(message_path(mark)),
+    )
+
+
+def _batches(people: list[Recipient], size: int) -> Iterator[list[Recipient]]:
+    for start in range(0, len(people), size):
+        yield people[start : start + size]

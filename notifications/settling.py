@@ -1,0 +1,142 @@
+"""Writes down what became of an attempt, and decides what happens to its delivery."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import fold_userid
+from integrations.wecom.errcodes import BUSY
+from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Receipt
+from notifications.outcomes import Kind, Outcome
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_SECONDS = 5
+BACKOFF_SECONDS_AT_MOST = 15 * 60
+# WeCom asks for at most three retries of "system busy": spread so that they outlast half an hour of it.
+BUSY_WAITS_SECONDS = (30, 300, 1800)
+
+_ATTEMPT_OUTCOMES = {
+    Kind.ACCEPTED: Attempt.Outcome.ACCEPTED,
+    Kind.REFUSED: Attempt.Outcome.REFUSED,
+    Kind.RECIPIENTS: Attempt.Outcome.REFUSED,
+    Kind.NOT_SENT: Attempt.Outcome.NOT_SENT,
+    Kind.POSTPONED: Attempt.Outcome.NOT_SENT,
+    Kind.UNCLEAR: Attempt.Outcome.UNCLEAR,
+}
+
+
+def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
+    """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
+    with transaction.atomic():
+        Attempt.objects.filter(pk=attempt.pk).update(
+            outcome=_ATTEMPT_OUTCOMES[outcome.kind],
+            errcode=outcome.errcode,
+            answer=(outcome.answer or outcome.message)[:500],
+            duration_ms=duration_ms,
+            finished_at=now,
+        )
+        held = Delivery.objects.filter(
+            pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
+        )
+        delivery = held.select_for_update().first()
+        if delivery is None:
+            return False
+        _write(delivery, attempt, outcome, now)
+        return True
+
+
+def _write(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> None:
+    fields = decide(delivery, attempt, outcome, now=now)
+    if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
+        fields |= _write_exceptions(delivery, outcome)
+    released = {"fencing_token": None, "lease_until": None, "queued_until": None}
+    Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
+    if outcome.kind == Kind.POSTPONED:
+        _postpone_corp(delivery, outcome, now)
+
+
+def decide(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
+    """The delivery's new fields. Writes nothing; reads the attempts where WeCom was busy."""
+    said = {"errcode": outcome.errcode, "error": outcome.message}
+    match outcome.kind:
+        case Kind.ACCEPTED:
+            answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
+            return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
+        case Kind.REFUSED | Kind.RECIPIENTS:
+            # Certain for this attempt, but an earlier one may have been delivered.
+            is_certain = delivery.unclear_since is None
+            status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
+            return {"status": status, "settled_at": now, **said}
+        case Kind.NOT_SENT:
+            return {**_pending(now, _backoff(delivery.attempt_count)), **said}
+        case Kind.POSTPONED:
+            return {**_pending(now, outcome.wait_seconds), **said}
+        case Kind.UNCLEAR:
+            return {**_after_unclear(delivery, attempt, outcome, now), **said}
+
+
+def _after_unclear(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
+    unclear_since = delivery.unclear_since or attempt.started_at
+    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else _backoff(delivery.attempt_count)
+    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
+    if wait_seconds is None:
+        return unknown
+    pending = _pending(now, wait_seconds)
+    if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
+        return unknown
+    return {**pending, "unclear_since": unclear_since}
+
+
+def _pending(now: datetime, wait_seconds: float) -> dict[str, Any]:
+    return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
+
+
+def _backoff(attempt_count: int) -> float:
+    doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
+    return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
+
+
+def _busy_wait(delivery: Delivery) -> float | None:
+    busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
+    return _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1]) if busy_count <= len(BUSY_WAITS_SECONDS) else None
+
+
+def _with_jitter(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # spreads calls, guards nothing
+
+
+def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """What is due in this corp waits as well: one message a time finds out whether it works again."""
+    until = now + timedelta(seconds=outcome.wait_seconds)
+    due = Delivery.objects.filter(corp_id=delivery.corp_id, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
+    postponed_count = due.update(next_attempt_at=until, queued_until=None)
+    if outcome.is_configuration:
+        logger.warning(
+            "corp=%d cannot send (errcode=%s), %d more deliveries wait %d s",
+            *(delivery.corp_id, outcome.errcode, postponed_count, outcome.wait_seconds),
+        )
+
+
+def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
+    """Receipts that differ from their delivery: the people whom WeCom names. Returns the delivery's counts."""
+    receipts = Receipt.objects.filter(delivery=delivery, status="")
+    unlicensed_count = _mark(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
+    if outcome.is_for_everyone:
+        invalid_count = receipts.update(status=Receipt.Status.INVALID)
+    else:
+        invalid_count = _mark(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
+    return {"invalid_count": invalid_count, "unlicensed_count": unlicensed_count}
+
+
+def _mark(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
+    # Why fold? WeCom answers in lower case whatever was sent.
+    addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
+    return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0

@@ -1,0 +1,114 @@
+"""Puts right what was left lying: ended leases, lost tasks, messages that came too late, finished runs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from django.db import connection, models, transaction
+from django.db.models import Exists, OuterRef
+
+from notifications import settling
+from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
+from notifications.outcomes import LOST_WORKER
+from notifications.timing import QUEUE_LEASE, RENDER_LEASE
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=models.Model)
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What one sweep did, and the runs whose rendering is to be started again."""
+
+    run_ids: list[int]
+    lease_count: int
+    given_up_count: int
+    finished_count: int
+
+
+def sweep(*, now: datetime) -> Swept:
+    """Settle ended leases, give up what may not be tried any more, finish runs, find lost renderings.
+
+    Safe at any time, in any number: rows that another sweep holds are left to it.
+    """
+    swept = Swept(
+        run_ids=_unrendered(now),
+        lease_count=_settle_ended_leases(now),
+        given_up_count=_give_up(now),
+        finished_count=_finish_runs(now),
+    )
+    if swept.run_ids or swept.lease_count or swept.given_up_count:
+        logger.warning(
+            "swept: %d lost renderings, %d ended leases, %d given up",
+            *(len(swept.run_ids), swept.lease_count, swept.given_up_count),
+        )
+    return swept
+
+
+def queue_sendable(*, now: datetime, limit: int) -> list[int]:
+    """Ids of deliveries to hand to tasks now, the longest due first; nobody else gets them for QUEUE_LEASE."""
+    with transaction.atomic():
+        sendable = Delivery.objects.sendable(now).unqueued(now).order_by("next_attempt_at", "pk")
+        ids = [delivery.pk for delivery in _unlocked(sendable.only("pk"))[:limit]]
+        Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
+    return ids
+
+
+def _unrendered(now: datetime) -> list[int]:
+    with transaction.atomic():
+        ids = [run.pk for run in _unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
+        Run.objects.filter(pk__in=ids).update(render_after=now + RENDER_LEASE)
+    return ids
+
+
+def _settle_ended_leases(now: datetime) -> int:
+    count = 0
+    while True:
+        with transaction.atomic():
+            ended = list(_unlocked(Delivery.objects.lease_expired(now))[:BATCH])
+            for delivery in ended:
+                _settle_ended_lease(delivery, now)
+        count += len(ended)
+        if len(ended) < BATCH:
+            return count
+
+
+def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
+    attempt = Attempt.objects.filter(delivery=delivery).order_by("number").last()
+    if attempt is not None and attempt.fencing_token == delivery.fencing_token:
+        settling.settle(attempt, LOST_WORKER, duration_ms=None, now=now)
+        return
+    # Without an attempt nothing was sent.
+    Delivery.objects.filter(pk=delivery.pk).update(
+        status=Delivery.Status.PENDING, next_attempt_at=now, fencing_token=None, lease_until=None, queued_until=None
+    )
+
+
+def _give_up(now: datetime) -> int:
+    """Pending messages that are worthless by now are canceled. One that may have arrived is unknown instead."""
+    pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+    repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
+    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
+    count = pending.filter(unclear_since__lte=repeat_end).update(**unknown)
+    worthless = pending.filter(expires_at__lte=now)
+    count += worthless.filter(unclear_since__isnull=False).update(**unknown)
+    count += worthless.filter(unclear_since__isnull=True).update(status=Delivery.Status.CANCELED, settled_at=now)
+    return count
+
+
+def _finish_runs(now: datetime) -> int:
+    unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
+    sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
+    return sending.update(status=Run.Status.FINISHED, finished_at=now)
+
+
+def _unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
+    """`rows` without those that another transaction holds. SQLite has no row locks: its transactions exclude all."""
+    if connection.features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True, of=("self",))
+    return rows

@@ -1,0 +1,8 @@
+"""How long a piece of work may be under way before another takes it over."""
+
+from datetime import timedelta
+
+# From handing a run out for rendering to handing it out again.
+RENDER_LEASE = timedelta(seconds=60)
+# From handing a delivery to a task to handing it to another, while none has tried it.
+QUEUE_LEASE = timedelta(seconds=60)
