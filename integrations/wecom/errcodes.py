@@ -8,35 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrations.errors import (
-    BadRequestError,
-    ConfigurationError,
-    IntegrationError,
-    LoginRefusedError,
-    RateLimitedError,
-    RecipientError,
-    TransientError,
-    UnexpectedResponseError,
-)
-
-
-def gettext_noop(text: str) -> str:
-    """Mark `text` for the catalogues. Whoever shows it translates it: this package knows nothing of Django."""
-    return text
-
+from integrations.errors import IntegrationError, UnexpectedResponseError
+from integrations.wecom import errcode_access, errcode_people, errcode_requests
+from integrations.wecom.errcode_entry import SITE_ADMIN, Entry
+from integrations.wecom.errcode_entry import gettext_noop as _
 
 OK = 0
 BUSY = -1
 INVALID_CREDENTIAL = 40001
+INVALID_CORPID = 40013
 INVALID_TOKEN = 40014
+INVALID_SECRET = 40091
 TOKEN_EXPIRED = 42001
 RATE_LIMITED = 45009
 TOO_MANY_PARALLEL = 45033
-NOBODY_REACHED = 81013
 IP_NOT_TRUSTED = 60020
+NOBODY_REACHED = 81013
 
 # The token of the call is not good (any more): fetch another one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
+
+ENTRIES: dict[int, Entry] = {
+    entry.code: entry for entry in (*errcode_access.ENTRIES, *errcode_people.ENTRIES, *errcode_requests.ENTRIES)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +42,20 @@ class Advice:
     where: str
 
 
-_CLASSES: dict[type[IntegrationError], tuple[int, ...]] = {
-    TransientError: (-1, 6000, 40014, 42001),
-    RateLimitedError: (45009, 45033),
-    ConfigurationError: (
-        *(40001, 40013, 40054, 40055, 40056, 40057, 40091, 41002, 41004, 43012, 45024, 45031),
-        *(48001, 48002, 48004, 48005, 48006, 48009, 50001, 50003, 50006, 60020, 60028, 60031, 80001, 81011),
-        *(85004, 85005, 85006, 85007, 85008, 85111, 93000, 93004, 93008, 301002, 301042, 701008, 701099, 2000002),
-    ),
-    RecipientError: (
-        *(40003, 40031, 40050, 40068, 40073, 40201, 42052, 43004, 46003, 46004, 49008, 50002, 60003, 60123),
-        *(60011, 60021, 60111, 60140, 81013, 82004, 82101, 82102, 85002, 86003, 92000),
-    ),
-    LoginRefusedError: (40029, 41008, 42003, 42022, 84014, 84015),
-    BadRequestError: (
-        *(40004, 40005, 40006, 40007, 40008, 40009, 40011, 40016, 40017, 40018, 40019, 40020),
-        *(40022, 40023, 40024, 40025, 40026, 40027, 40032, 40033, 40035, 40039, 40058, 40059, 40063, 40066),
-        *(40074, 40093, 40094, 40123, 40206, 41001, 41006, 41009, 41010, 41011, 41016, 41033, 42012),
-        *(42014, 42015, 42016, 42017, 42018, 42019, *range(42027, 42052), 44001, 44004, 45001, 45002, 45004, 45007),
-        *(45008, 45022, 45029, 45032, 45034, 50100, 60102, 81012, 81014, 82001, 82002, 82003, 84025),
-        *(86001, 86002, 86004, 86005, 86006, 86007, 86008, 86101, *range(86201, 86208), 86215, 86216, 86217),
-        *(*range(90201, 90209), 91040, 301016, 301017),
-    ),
-}
-_CLASS_OF = {code: cls for cls, codes in _CLASSES.items() for code in codes}
+_UNKNOWN = Advice(
+    what=_("WeCom answered with an error code that this program does not know."),
+    who=SITE_ADMIN,
+    where=_("Look the code up at https://open.work.weixin.qq.com/devtool/query and send code and hint to support."),
+)
 
 
 def error_class(code: int) -> type[IntegrationError]:
     """The error class of `code`; an unknown code is never retried."""
-    return _CLASS_OF.get(code, UnexpectedResponseError)
+    entry = ENTRIES.get(code)
+    return UnexpectedResponseError if entry is None else entry.error
 
 
 def explain(code: int) -> Advice:
     """What to tell an administrator about `code`."""
-    return _UNKNOWN
-
-
-_UNKNOWN = Advice(
-    what=gettext_noop("WeCom answered with an error code that this program does not know."),
-    who=gettext_noop("The administrator of this site."),
-    where=gettext_noop(
-        "Look the code up at https://open.work.weixin.qq.com/devtool/query and send number and hint to support."
-    ),
-)
+    entry = ENTRIES.get(code)
+    return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)
