@@ -75,8 +75,10 @@ _JSON = {"Content-Type": "application/json"}
 
 
 @contextmanager
-def start_sandbox(*, seed: object = None, arguments: tuple[str, ...] = ()) -> Iterator[SandboxHandle]:
-    """Run `manage.py wecom_sandbox` on a free port of 127.0.0.1 while the block runs."""
+def start_sandbox(
+    *, seed: object = None, arguments: tuple[str, ...] = (), env: dict[str, str] | None = None
+) -> Iterator[SandboxHandle]:
+    """Run `manage.py wecom_sandbox` on a free port of 127.0.0.1 while the block runs. `env`: added variables."""
     with tempfile.TemporaryDirectory() as folder, requests.Session() as session:
         session.trust_env = False
         command = [sys.executable, "manage.py", "wecom_sandbox", "--port", "0", *arguments]
@@ -85,7 +87,11 @@ def start_sandbox(*, seed: object = None, arguments: tuple[str, ...] = ()) -> It
             path.write_text(json.dumps(seed), encoding="utf-8")
             command += ["--seed", str(path)]
         process = subprocess.Popen(  # noqa: S603  # our own command
-            command, cwd=ROOT, env={**os.environ, "ENVIRONMENT": "test"}, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env={**os.environ, "ENVIRONMENT": "test", **(env or {})},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             yield SandboxHandle(_address(process), session)

@@ -37,7 +37,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refusal = sandbox_refused(settings.ENVIRONMENT)
         if refusal is not None:
-            raise CommandError(refusal)
+            raise CommandError(f"{refusal} (integrations.E001)")
         # aiohttp is installed only where the sandbox may run.
         from integrations.sandbox import administration, server
         from integrations.sandbox.world import World

@@ -1,0 +1,109 @@
+"""manage.py wecom_sandbox: where it starts, what it loads, what it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from integrations.management.commands.wecom_sandbox import sandbox_refused
+from tests.sandbox import CORPID, ROOT, company, start_sandbox
+
+
+def run(*arguments: str, environment: str = "test") -> subprocess.CompletedProcess[str]:
+    """The command, when it is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "wecom_sandbox", "--port", "0", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ENVIRONMENT": environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_production_refuses_it() -> None:
+    result = run(environment="production")
+
+    assert result.returncode == 1
+    assert "integrations.E001" in result.stderr
+
+
+@pytest.mark.parametrize("environment", ["demo", "test"])
+def test_other_environments_do_not(environment: str) -> None:
+    assert sandbox_refused(environment) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", "::"])  # noqa: S104  # these are refused
+def test_addresses_beyond_this_machine_are_refused(host: str) -> None:
+    result = run("--host", host)
+
+    assert result.returncode == 1
+    assert f"{host} is not a loopback address" in result.stderr
+
+
+def test_it_needs_no_database() -> None:
+    with start_sandbox(seed={"companies": [company()]}, env={"DATABASE_URL": "sqlite:////nowhere/x.sqlite3"}) as handle:
+        assert handle.control("GET", "companies")["companies"][0]["members"] == 3
+
+
+def test_a_bad_seed_is_told(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.json"
+    seed.write_text('{"companies": [{"corpid": "ww1"}]}', encoding="utf-8")
+
+    result = run("--seed", str(seed))
+
+    assert result.returncode == 1
+    assert "company:" in result.stderr
+
+
+def test_a_snapshot_is_written_at_the_end_and_read_at_the_start(tmp_path: Path) -> None:
+    snapshot = tmp_path / "state.json"
+    with start_sandbox(seed={"companies": [company()]}, arguments=("--snapshot", str(snapshot))) as handle:
+        handle.control("DELETE", f"companies/{CORPID}/members/jim")
+
+    with start_sandbox(arguments=("--snapshot", str(snapshot))) as handle:
+        assert [one["userid"] for one in handle.control("GET", f"companies/{CORPID}")["members"]] == [
+            "LiLei",
+            "hanmeimei",
+        ]
+
+
+def test_a_snapshot_is_not_lost_when_the_start_fails(tmp_path: Path) -> None:
+    snapshot = tmp_path / "state.json"
+    snapshot.write_text("{broken", encoding="utf-8")
+
+    assert run("--snapshot", str(snapshot)).returncode == 1
+    assert snapshot.read_text(encoding="utf-8") == "{broken"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_quietly(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "wecom_sandbox", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("WeCom sandbox on http://127.0.0.1:")
+
+    process.send_signal(number)
+    _, complaints = process.communicate(timeout=10)
+
+    assert (process.returncode, complaints) == (0, "")
+
+
+def test_the_seed_of_the_documentation_loads() -> None:
+    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    seed = json.loads(text.split("```json\n", 1)[1].split("```", 1)[0])
+
+    with start_sandbox(seed=seed) as handle:
+        assert [one["name"] for one in handle.control("GET", "companies")["companies"]] == ["北山制造"]

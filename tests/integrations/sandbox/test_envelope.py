@@ -1,0 +1,140 @@
+"""What every answer of the API looks like, and in which order a call is checked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.integrations.sandbox.conftest import Api
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle
+
+ERROR = re.compile(
+    r"no privilege to access/modify contact/party/agent, hint: \[\d{25}\], from ip: 127\.0\.0\.1, "
+    r"more info at https://open\.work\.weixin\.qq\.com/devtool/query\?e=60011"
+)
+
+
+def test_error_is_http_200_with_hint_ip_and_headers(api: Api) -> None:
+    response = api.raw("GET", "user/get", params={"access_token": api.token(), "userid": "jim"})
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json; charset=UTF-8"
+    assert response.headers["Server"] == "nginx"
+    assert response.json()["errcode"] == 60011
+    assert ERROR.fullmatch(response.json()["errmsg"])
+    assert response.headers["Error-Code"] == "60011"
+    assert response.headers["Error-Msg"] == response.json()["errmsg"]
+
+
+def test_success_has_no_error_headers(api: Api) -> None:
+    response = api.raw("GET", "user/get", params={"access_token": api.token(), "userid": "lilei"})
+
+    assert response.json()["errmsg"] == "ok"
+    assert "Error-Code" not in response.headers
+
+
+def test_unknown_path_is_a_page(api: Api) -> None:
+    response = api.raw("GET", "user/nothing")
+
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "text/html"
+
+
+def test_expired_token_has_no_hint(api: Api, sandbox: SandboxHandle) -> None:
+    token = api.token()
+    sandbox.advance(7201)
+
+    answer = api.raw("GET", "user/get", params={"access_token": token, "userid": "lilei"}).json()
+
+    assert answer["errcode"] == 42001
+    assert answer["errmsg"] == (
+        "access_token expired, more info at https://open.work.weixin.qq.com/devtool/query?e=42001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "errcode"),
+    [
+        ({}, None, 41001),
+        ({"access_token": "nonsense"}, None, 40014),
+        ({"access_token": "T"}, b"", 40063),
+        ({"access_token": "T"}, b"\xff\xfe", 40033),
+        ({"access_token": "T"}, b"[1]", 40058),
+        ({"access_token": "T"}, b"nonsense", 40058),
+        ({"access_token": "T"}, b'{"touser":"lilei","msgtype":"text","text":{"content":"x"}}', 41011),
+        ({"access_token": "T"}, b'{"touser":"lilei","agentid":"x","msgtype":"text","text":{"content":"x"}}', 40056),
+        ({"access_token": "T"}, b'{"touser":"lilei","agentid":3,"msgtype":"text","text":{"content":"x"}}', 301002),
+    ],
+)
+def test_what_is_wrong_is_told(api: Api, query: dict[str, str], body: bytes | None, errcode: int) -> None:
+    query = {name: api.token() if value == "T" else value for name, value in query.items()}
+
+    assert api.raw("POST", "message/send", params=query, data=body).json()["errcode"] == errcode
+
+
+@pytest.mark.parametrize(("method", "path", "errcode"), [("GET", "message/send", 40058), ("POST", "user/get", 40063)])
+def test_wrong_method_is_refused(api: Api, method: str, path: str, errcode: int) -> None:
+    assert api.raw(method, path, params={"access_token": api.token()}).json()["errcode"] == errcode
+
+
+def test_token_in_the_body_is_not_seen(api: Api) -> None:
+    body = {"access_token": api.token(), "touser": "lilei", "msgtype": "text", "agentid": AGENTID}
+
+    assert api.raw("POST", "message/send", json=body).json()["errcode"] == 41001
+
+
+def test_body_with_rubbish_behind_it_is_carried_out_with_a_warning(api: Api, sandbox: SandboxHandle) -> None:
+    body = b'{"touser":"lilei","agentid":1000002,"msgtype":"text","text":{"content":"first\nsecond"}} trailing'
+
+    answer = api.post("message/send", body)
+
+    assert (answer["errcode"], answer["errmsg"]) == (0, "ok. Warning: wrong json format. ")
+    assert sandbox.messages(CORPID, "lilei")[0]["text"]["content"] == "first\nsecond"
+
+
+def test_warning_stands_before_an_error(api: Api) -> None:
+    answer = api.post("message/send", b'{"touser":"lilei","agentid":3,"msgtype":"text"} x')
+
+    assert answer["errcode"] == 301002
+    assert answer["errmsg"].startswith("Warning: wrong json format. not allow operate another agent")
+
+
+def test_untrusted_ip_is_told_its_address(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_ips": ["192.0.2.7"]})
+
+    answer = api.get("getcallbackip")
+
+    assert answer["errcode"] == 60020
+    assert answer["ip_list"] == []
+    assert "from ip: 127.0.0.1," in answer["errmsg"]
+
+
+def test_the_ip_is_checked_before_right_and_parameters(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_ips": []})
+
+    assert api.post("user/list_id", {})["errcode"] == 60020
+    assert api.post("message/send", b"nonsense")["errcode"] == 60020
+
+
+def test_caller_ip_can_be_set(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", "settings", {"caller_ip": "203.0.113.9"})
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_ips": ["203.0.113.9"]})
+
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+    assert "from ip: 203.0.113.9," in api.get("user/get", userid="ghost")["errmsg"]
+
+
+def test_calls_are_logged_without_secrets(api: Api, sandbox: SandboxHandle) -> None:
+    api.get("user/get", userid="lilei")
+    api.get("user/get", userid="ghost")
+
+    log = [(call["path"], call["errcode"], call["corpid"]) for call in sandbox.calls()]
+    assert log == [
+        ("/cgi-bin/gettoken", 0, CORPID),
+        ("/cgi-bin/user/get", 0, CORPID),
+        ("/cgi-bin/gettoken", 0, CORPID),
+        ("/cgi-bin/user/get", 60111, CORPID),
+    ]
+    assert SECRET not in repr(sandbox.calls())
+    assert api.token() not in repr(sandbox.calls())
