@@ -130,7 +130,8 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "guanwecom" / "static"]
 # Where `manage.py collectstatic` puts what the web processes serve.
 STATIC_ROOT = e.read(Path, "STATIC_ROOT", str(BASE_DIR / "staticfiles"))
-WHITENOISE_USE_FINDERS = ENVIRONMENT != "production"
+# Outside production static files are served as they lie in the source, without collecting them before.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
 if ENVIRONMENT == "production":
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
