@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,10 @@ from notifications.recipients import Recipient, audience_of, resolve
 from notifications.timing import QUEUE_LEASE, RENDER_LEASE
 
 if TYPE_CHECKING:
+    from notifications.clock import Clock
     from notifications.models import Report, Subscription
+
+logger = logging.getLogger(__name__)
 
 # A rendering that failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
@@ -49,6 +53,24 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=str(error), finished_at=now)
         return []
+
+
+def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:
+    """Render each run. Returns the ids of all deliveries to send.
+
+    A run that crashes is left for a later attempt and keeps no other from being rendered. A worker that ends gives
+    the rest back.
+    """
+    remaining, delivery_ids = deque(run_ids), []
+    while remaining and not is_stopping():
+        run_id = remaining.popleft()
+        try:
+            delivery_ids += render_run(run_id=run_id, now=clock())
+        except Exception:  # the edge of the loop
+            logger.exception("run=%d could not be rendered", run_id)
+    if remaining:
+        Run.objects.filter(pk__in=remaining, status=Run.Status.WAITING).update(render_after=clock())
+    return delivery_ids
 
 
 def message_path(mark: str) -> str:

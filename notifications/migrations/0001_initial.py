@@ -12,6 +12,8 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        # Beat's entry is created when migrations are done (notifications.beat): its table must exist by then.
+        ('django_celery_beat', '0019_alter_periodictasks_options'),
         ('auth', '0012_alter_user_first_name_max_length'),
         ('integrations', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

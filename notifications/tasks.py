@@ -1,0 +1,81 @@
+"""Background work of the push engine. Tasks carry ids and are safe to run twice; the rows hold the truth.
+
+The pool of threads knows no time limits: every call to WeCom has a deadline, and a sending task ends by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+from celery.signals import beat_init, worker_shutting_down
+from django.conf import settings
+from django.db import transaction
+
+from notifications import beat, dispatch, rendering, sending, sweeping
+from notifications.clock import database_clock
+
+if TYPE_CHECKING:
+    from celery import Task
+
+RUNS_PER_TASK = 20
+DELIVERIES_PER_TASK = 50
+QUEUED_AT_ONCE = 2000
+
+# Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
+_stopping = threading.Event()
+
+
+@worker_shutting_down.connect(weak=False)
+def stop_between_messages(**_signal: Any) -> None:
+    """Let running tasks end after the message that they are at."""
+    _stopping.set()
+
+
+beat_init.connect(beat.ensure_tick_entry, weak=False)
+
+
+@shared_task(name=beat.TICK, ignore_result=True)
+def tick() -> None:
+    """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
+    now = database_clock()()
+    if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+        return
+    enqueue_runs([*dispatch.claim_due(now=now), *sweeping.sweep(now=now).run_ids])
+    while delivery_ids := sweeping.queue_sendable(now=now, limit=QUEUED_AT_ONCE):
+        enqueue_deliveries(delivery_ids)
+
+
+@shared_task(name="notifications.render_runs", ignore_result=True)
+def render_runs(run_ids: list[int]) -> None:
+    """Make the messages of these runs, and hand them out to be sent."""
+    enqueue_deliveries(rendering.render_runs(run_ids, clock=database_clock(), is_stopping=_stopping.is_set))
+
+
+@shared_task(name="notifications.send_deliveries", ignore_result=True)
+def send_deliveries(delivery_ids: list[int]) -> None:
+    """Try these messages."""
+    sending.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+
+
+def enqueue_runs(run_ids: Sequence[int]) -> None:
+    """Hand runs out for rendering, after the transaction if one is open."""
+    _enqueue(render_runs, run_ids, RUNS_PER_TASK)
+
+
+def enqueue_deliveries(delivery_ids: Sequence[int]) -> None:
+    """Hand deliveries out to be sent, after the transaction if one is open."""
+    _enqueue(send_deliveries, delivery_ids, DELIVERIES_PER_TASK)
+
+
+def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int) -> None:
+    for start in range(0, len(ids), size):
+        chunk = list(ids[start : start + size])
+
+        def publish(chunk: list[int] = chunk) -> None:
+            task.delay(chunk)
+
+        # Why robust? Without a broker the rows wait, and the sweep hands them out again: nobody's page need break.
+        transaction.on_commit(publish, robust=True)

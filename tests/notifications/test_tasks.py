@@ -1,0 +1,158 @@
+"""Tasks hand over: what is due is rendered, what is rendered is sent, what was lost is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import current_app
+from django.core.management import call_command
+from django.db import connection
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
+
+from notifications import rendering, tasks
+from notifications.beat import ensure_tick_entry
+from notifications.clock import database_clock
+from notifications.models import Delivery, Run, TickClaim
+from tests.notifications.factories import make_corp, make_person, make_run, make_subscription
+from tests.notifications.wire import Wire
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def _eager() -> Iterator[None]:
+    """Tasks run at once, in this process."""
+    current_app.conf.task_always_eager = True
+    yield
+    current_app.conf.task_always_eager = False
+
+
+def due_subscription(wire: Wire) -> None:
+    person = make_person(make_corp(api_base_url=wire.url), "lilei")
+    now = datetime.now(UTC)
+    make_subscription(person, crontab="* * * * *", now=now, next_run_at=now.replace(second=0, microsecond=0))
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_tick_brings_what_is_due_all_the_way(wire: Wire) -> None:
+    due_subscription(wire)
+
+    tasks.tick.delay()
+
+    delivery = Delivery.objects.get()
+    assert delivery.status == Delivery.Status.ACCEPTED
+    assert wire.bodies == [bytes(delivery.body)]
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings) -> None:
+    settings.DISPATCH_INTERVAL_SECONDS = 3600
+    TickClaim.objects.create(name="notifications.tick", period=int(datetime.now(UTC).timestamp()) // 3600 * 3600)
+    due_subscription(wire)
+
+    tasks.tick.delay()
+
+    assert not Run.objects.exists()
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: Wire) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    now = datetime.now(UTC)
+    lost_rendering = make_run(make_subscription(make_person(corp, "a"), next_run_at=None), now=now)
+    make_run(make_subscription(make_person(corp, "b"), next_run_at=None), now=now)
+    rendering.render_run(run_id=lost_rendering.pk, now=now)
+    Delivery.objects.update(queued_until=None)
+
+    tasks.tick.delay()
+
+    assert list(Delivery.objects.values_list("status", flat=True)) == ["accepted", "accepted"]
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_run_that_crashes_keeps_no_other(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    runs = [make_run(make_subscription(make_person(corp, userid))) for userid in ("a", "b")]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE notifications_subscription SET message_form = 'fax' WHERE id = %s", [runs[0].subscription_id]
+        )
+
+    tasks.render_runs.delay([run.pk for run in runs])
+
+    assert Delivery.objects.get().run == runs[1]
+    runs[0].refresh_from_db()
+    assert runs[0].status == Run.Status.WAITING
+
+
+def test_a_worker_that_stops_gives_runs_back(wire: Wire) -> None:
+    run = make_run(make_subscription(), render_after=datetime.now(UTC) + timedelta(hours=1))
+
+    assert rendering.render_runs([run.pk], clock=database_clock(), is_stopping=lambda: True) == []
+
+    run.refresh_from_db()
+    assert run.render_after <= datetime.now(UTC)
+    assert run.render_count == 0
+
+
+def test_without_a_broker_nothing_breaks_and_the_rows_wait(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make_run(make_subscription())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.render_runs, "delay", _refuse)
+        tasks.enqueue_runs([run.pk])
+
+    assert "no broker" in caplog.text
+    run.refresh_from_db()
+    assert run.status == Run.Status.WAITING
+
+
+def _refuse(*args: object) -> None:
+    raise ConnectionError("no broker")
+
+
+def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[int]] = []
+    monkeypatch.setattr(tasks.send_deliveries, "delay", sent.append)
+
+    tasks.enqueue_deliveries(list(range(120)))
+
+    assert [len(chunk) for chunk in sent] == [50, 50, 20]
+    assert sum(sent, []) == list(range(120))
+
+
+def test_the_databases_clock_is_close_to_ours_and_goes_on() -> None:
+    clock = database_clock()
+
+    first, second = clock(), clock()
+
+    assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
+    assert second >= first
+
+
+def test_migrating_creates_the_tick_entry_once(settings: Settings) -> None:
+    call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0)
+
+    entry = PeriodicTask.objects.get(name="notifications.tick")
+    assert (entry.task, entry.interval.every, entry.interval.period) == (
+        "notifications.tick",
+        2,
+        IntervalSchedule.SECONDS,
+    )
+    assert (entry.expire_seconds, entry.enabled) == (1, True)
+
+
+def test_the_tick_entry_follows_the_setting_and_stays_disabled_if_it_was(settings: Settings) -> None:
+    PeriodicTask.objects.filter(name="notifications.tick").update(enabled=False)
+    settings.DISPATCH_INTERVAL_SECONDS = 30
+
+    ensure_tick_entry()
+
+    entry = PeriodicTask.objects.get(name="notifications.tick")
+    assert (entry.interval.every, entry.expire_seconds, entry.enabled) == (30, 29, False)
