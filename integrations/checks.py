@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
+from django.db import connection
 
 
 def sandbox_allowed(**_kwargs: Any) -> list[checks.CheckMessage]:
@@ -81,8 +82,7 @@ def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
-    is_sqlite = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
-    if not is_sqlite or settings.ENVIRONMENT != "production":
+    if connection.vendor != "sqlite" or settings.ENVIRONMENT != "production":
         return []
     return [
         checks.Warning(

@@ -1,0 +1,69 @@
+"""A company, and the people who may or may not administer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.models import User
+from integrations import hosts
+from integrations.models import Corp
+
+CORPID = "ww0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _no_remembered_hosts() -> Iterator[None]:
+    """What a process remembers of admitted hosts ends with the test whose database it came from."""
+    hosts.forget()
+    yield
+    hosts.forget()
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=1000002, secret="the-secret")
+
+
+@pytest.fixture
+def other_corp(db: None) -> Corp:
+    return Corp.objects.create(name="南海物流", corpid="ww" + "9" * 16, agentid=1000003, secret="another-secret")
+
+
+def staff(username: str, *corps: Corp, permissions: tuple[str, ...] = ()) -> User:
+    """A member of staff who manages `corps` and has the permissions of these codenames."""
+    person = User.objects.create_user(username, password="a long enough password", is_staff=True)
+    person.managed_corps.set(corps)
+    person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return person
+
+
+CORP_PERMISSIONS = ("view_corp", "add_corp", "change_corp", "delete_corp")
+ADDRESS_PERMISSIONS = ("view_siteaddress", "add_siteaddress", "change_siteaddress", "delete_siteaddress")
+
+
+@pytest.fixture
+def administrator(corp: Corp) -> User:
+    """May do everything with companies and addresses, and manages `corp` only."""
+    return staff("administrator", corp, permissions=CORP_PERMISSIONS + ADDRESS_PERMISSIONS)
+
+
+@pytest.fixture
+def superuser(db: None) -> User:
+    return User.objects.create_superuser("root", password="a long enough password")
+
+
+@pytest.fixture
+def admin_client(superuser: User) -> Client:
+    return client_of(superuser)
+
+
+def client_of(person: User | None) -> Client:
+    """A browser in which `person` is signed in, in English, so that sentences can be compared."""
+    client = Client(headers={"accept-language": "en"})
+    if person is not None:
+        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client

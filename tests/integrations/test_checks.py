@@ -1,0 +1,59 @@
+"""Settings that are each valid and cannot work together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.db import connection
+from pytest_django import Settings
+
+from integrations.checks import sandbox_allowed
+
+
+def ids() -> set[str | None]:
+    return {message.id for message in checks.run_checks() if str(message.id).startswith("integrations.")}
+
+
+def test_the_usual_settings_pass() -> None:
+    assert ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"DELIVERY_LEASE_SECONDS": 20, "WECOM_TOTAL_TIMEOUT_SECONDS": 20.0}, {"integrations.E002"}),
+        ({"WECOM_TOTAL_TIMEOUT_SECONDS": 3.0, "WECOM_CONNECT_TIMEOUT_SECONDS": 3.0}, {"integrations.E003"}),
+        ({"DEBUG": True, "ENVIRONMENT": "production"}, {"integrations.E004"}),
+        ({"DEBUG": True, "ENVIRONMENT": "demo"}, set()),
+        ({"DELIVERY_LEASE_SECONDS": 300}, {"integrations.E005"}),
+        ({"DELIVERY_LEASE_SECONDS": 299}, set()),
+        ({"ENVIRONMENT": "production"}, set()),
+    ],
+)
+def test_a_combination_is_found(settings: Settings, changed: dict[str, Any], found: set[str]) -> None:
+    for name, value in changed.items():
+        setattr(settings, name, value)
+
+    expected = set(found)
+    if settings.ENVIRONMENT == "production" and connection.vendor == "sqlite":
+        expected.add("integrations.W001")
+    assert ids() == expected
+
+
+def test_each_message_says_what_to_do(settings: Settings) -> None:
+    settings.ENVIRONMENT, settings.DEBUG = "production", True
+    settings.DELIVERY_LEASE_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS = 300, 300.0
+
+    found = [message for message in checks.run_checks() if str(message.id).startswith("integrations.")]
+
+    assert len(found) >= 3
+    assert all(message.hint for message in found)
+
+
+@pytest.mark.parametrize(("environment", "found"), [("production", ["integrations.E001"]), ("demo", []), ("test", [])])
+def test_the_sandbox_is_refused_in_production(settings: Settings, environment: str, found: list[str]) -> None:
+    settings.ENVIRONMENT = environment
+
+    assert [message.id for message in sandbox_allowed()] == found

@@ -1,0 +1,270 @@
+"""Which hosts are answered, which requests count as secure, and whose forms are accepted."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from http.cookies import Morsel
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from integrations import hosts
+from integrations.middleware import HSTS_SECONDS
+from integrations.models import SiteAddress
+from tests.integrations.conftest import client_of
+
+pytestmark = pytest.mark.django_db
+LOGIN = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def _no_extra_hosts(settings: Settings) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = []
+
+
+def save(url: str) -> SiteAddress:
+    address = SiteAddress.objects.default()
+    address.url = url
+    address.save()
+    return address
+
+
+def status(host: str, **headers: str) -> int:
+    return Client().get(LOGIN, headers={"host": host, **headers}).status_code
+
+
+# --- Hosts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://bi.example.com/", "bi.example.com"),
+        ("https://bi.example.com/", "BI.Example.com"),
+        ("https://bi.example.com/", "bi.example.com:443"),
+        ("http://bi.example.com/", "bi.example.com:80"),
+        ("https://bi.example.com:8443/", "bi.example.com:8443"),
+        ("http://localhost:3001/", "localhost:3001"),
+    ],
+)
+def test_a_saved_address_is_answered(url: str, host: str) -> None:
+    save(url)
+
+    assert status(host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.com",
+        "bi.example.com:8443",
+        "bi.example.com:80",
+        "xbi.example.com",
+        "bi.example.com.evil.example",
+        "bi.example.com.",
+        "203.0.113.9",
+        "localhost:3001",
+        "bi.example.com/x",
+        "a b",
+        "[::1]",
+    ],
+)
+def test_another_host_gets_a_sentence(host: str) -> None:
+    save("https://bi.example.com/")
+
+    response = Client().get(LOGIN, headers={"host": host, "accept-language": "en"})
+
+    assert response.status_code == 400
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.content.decode().startswith("This site does not answer under the address “")
+
+
+def test_the_sentence_names_the_host_and_no_address_of_ours() -> None:
+    save("https://bi.example.com/")
+
+    text = Client().get(LOGIN, headers={"host": "evil.example.com", "accept-language": "en"}).content.decode()
+
+    assert "“evil.example.com”" in text
+    assert "bi.example.com" not in text
+
+
+def test_a_new_address_is_answered_at_once_although_it_was_refused_before() -> None:
+    assert status("bi.example.com") == 400
+
+    save("https://bi.example.com/")
+
+    assert status("bi.example.com") == 200
+
+
+def test_an_address_is_asked_for_once_in_a_few_seconds(django_assert_num_queries: object) -> None:
+    save("https://bi.example.com/")
+    assert hosts.scheme_of_saved("bi.example.com") == "https"
+
+    with django_assert_num_queries(0):  # type: ignore[operator]  # pytest-django's fixture
+        assert hosts.scheme_of_saved("bi.example.com") == "https"
+
+
+def test_a_removed_address_is_refused_after_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    save("https://bi.example.com/")
+    assert status("bi.example.com") == 200
+    save("https://new.example.com/")
+    now = time.monotonic()
+
+    monkeypatch.setattr(time, "monotonic", lambda: now + hosts.ADMITTED_SECONDS + 0.1)
+
+    assert status("bi.example.com") == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "code"),
+    [
+        ("internal.example", "internal.example", 200),
+        ("Internal.example", "internal.EXAMPLE:9000", 200),
+        ("internal.example:9000", "internal.example:9000", 200),
+        ("internal.example:9000", "internal.example", 400),
+        ("internal.example", "sub.internal.example", 400),
+        ("", "internal.example", 400),
+    ],
+)
+def test_a_host_of_the_environment_is_answered(settings: Settings, name: str, host: str, code: int) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = [name] if name else []
+
+    assert status(host) == code
+
+
+def test_a_forwarded_host_changes_nothing(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
+    save("https://bi.example.com/")
+
+    assert status("evil.example.com", **{"x-forwarded-host": "bi.example.com"}) == 400
+    assert status("bi.example.com", **{"x-forwarded-host": "evil.example.com"}) == 200
+
+
+def test_health_is_answered_under_every_host() -> None:
+    response = Client().get("/healthz", headers={"host": "203.0.113.9:8000"})
+
+    assert (response.status_code, response.content) == (200, b"ok")
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "//healthz", "/healthzz"])
+def test_nothing_but_health_is(path: str) -> None:
+    assert Client().get(path, headers={"host": "203.0.113.9"}).status_code == 400
+
+
+# --- Secure or not --------------------------------------------------------------------------------------------------
+
+
+def cookies_of(host: str, **headers: str) -> list[Morsel[str]]:
+    response = Client().get(LOGIN, headers={"host": host, **headers})
+    assert response.cookies, "the login page sets the CSRF cookie"
+    return list(response.cookies.values())
+
+
+def test_an_https_address_has_secure_cookies_and_hsts() -> None:
+    save("https://bi.example.com/")
+
+    response = Client().get(LOGIN, headers={"host": "bi.example.com"})
+
+    assert response["Strict-Transport-Security"] == f"max-age={HSTS_SECONDS}"
+    assert all(morsel["secure"] is True for morsel in response.cookies.values())
+    assert response.cookies["csrftoken"]["httponly"] is True
+
+
+def test_an_http_address_has_neither() -> None:
+    save("http://bi.example.com/")
+
+    response = Client().get(LOGIN, headers={"host": "bi.example.com"})
+
+    assert "Strict-Transport-Security" not in response
+    assert response.cookies["csrftoken"]["secure"] == ""
+
+
+def test_the_saved_scheme_counts_whatever_a_proxy_says(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
+    save("https://bi.example.com/")
+
+    assert all(morsel["secure"] is True for morsel in cookies_of("bi.example.com", **{"x-forwarded-proto": "http"}))
+
+
+@pytest.mark.parametrize(("trusted", "secure"), [(["127.0.0.1"], True), ([], "")])
+def test_a_host_of_the_environment_takes_the_scheme_of_a_trusted_proxy(
+    settings: Settings, trusted: list[str], secure: object
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["internal.example"]
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in trusted]
+
+    (morsel,) = cookies_of("internal.example", **{"x-forwarded-proto": "https"})
+
+    assert morsel["secure"] == secure
+
+
+# --- Forms ----------------------------------------------------------------------------------------------------------
+
+
+def post(host: str, origin: str) -> int:
+    """Sign in to nowhere: 200 is the form again with an error, 403 the refusal of the CSRF check."""
+    client = Client(enforce_csrf_checks=True)
+    page = client.get(LOGIN, headers={"host": host})
+    fields = {"csrfmiddlewaretoken": page.context["csrf_token"], "username": "nobody", "password": "wrong"}
+    # The test client sends Secure cookies over plain http, too; a proxy that ends TLS does the same towards us.
+    return client.post(LOGIN, fields, headers={"host": host, "origin": origin}).status_code
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "code"),
+    [
+        ("https://bi.example.com/", "https://bi.example.com", 200),
+        ("http://bi.example.com/", "http://bi.example.com", 200),
+        ("https://bi.example.com/", "http://bi.example.com", 403),
+        ("https://bi.example.com/", "https://evil.example.com", 403),
+        ("https://bi.example.com/", "null", 403),
+    ],
+)
+def test_forms_are_accepted_from_the_saved_address_only(url: str, origin: str, code: int) -> None:
+    save(url)
+
+    assert post("bi.example.com", origin) == code
+
+
+def test_forms_are_accepted_from_a_port() -> None:
+    save("https://bi.example.com:8443/")
+
+    assert post("bi.example.com:8443", "https://bi.example.com:8443") == 200
+    assert post("bi.example.com:8443", "https://bi.example.com") == 403
+
+
+def test_pages_of_ours_send_their_origin_with_forms() -> None:
+    """Under no-referrer a browser sends "Origin: null", which the check above refuses."""
+    save("https://bi.example.com/")
+
+    assert Client().get(LOGIN, headers={"host": "bi.example.com"})["Referrer-Policy"] == "same-origin"
+
+
+# --- Health ---------------------------------------------------------------------------------------------------------
+
+
+def test_health_names_the_valkey_that_does_not_answer(settings: Settings) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    response = Client().get("/healthz")
+
+    assert (response.status_code, response.content) == (503, b"down: valkey")
+
+
+def test_health_refuses_to_be_posted_to() -> None:
+    assert Client().post("/healthz").status_code == 405
+
+
+def test_the_language_switch_turns_pages_to_the_other_language_and_back(superuser: object) -> None:
+    client = client_of(superuser)  # type: ignore[arg-type]  # the fixture's user
+    index = reverse("admin:index")
+    assert 'value="zh-hans"' in client.get(index, headers={"host": "localhost:3001"}).content.decode()
+
+    client.post(reverse("set_language"), {"language": "zh-hans", "next": index}, headers={"host": "localhost:3001"})
+
+    assert client.cookies[django_settings.LANGUAGE_COOKIE_NAME].value == "zh-hans"
+    assert 'value="en"' in client.get(index, headers={"host": "localhost:3001"}).content.decode()
