@@ -48,13 +48,15 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
 
 
 def _text(words: Words, agentid: int, to: messages.Recipients) -> messages.Payload:
-    link = f'<a href="{words.url}">{_("View all")}</a>'
+    label = _("View all")
+    link = f'<a href="{words.url}">{label}</a>'
     content = _around(f"{words.title}\n", words.text, f"\n{link}", messages.TEXT_BYTES)
     return messages.text_message(agentid=agentid, to=to, content=content, options=OPTIONS)
 
 
 def _markdown(words: Words, agentid: int, to: messages.Recipients) -> messages.Payload:
-    link = f"[{_('View all')}]({words.url})"
+    label = _("View all")
+    link = f"[{label}]({words.url})"
     content = _around(f"**{words.title}**\n", words.text, f"\n{link}", messages.MARKDOWN_BYTES)
     return messages.markdown_message(agentid=agentid, to=to, content=content, options=OPTIONS)
 
