@@ -19,6 +19,9 @@ import pytest
 from tools import messages
 from tools.services import Service, start_postgresql, start_valkey
 
+ROOT = Path(__file__).resolve().parent.parent
+DATABASES = ("sqlite", "postgresql")
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ENVIRON = {
     "ENVIRONMENT": "test",
     "DEBUG": "false",
@@ -67,9 +70,7 @@ SERVICES_KEY = pytest.StashKey[TestServices]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--database", choices=["sqlite", "postgresql"], default="sqlite", help="the database that the tests use"
-    )
+    parser.addoption("--database", choices=DATABASES, default="sqlite", help="the database that the tests use")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -95,8 +96,30 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("database") == "postgresql":
-        return
-    skip = pytest.mark.skip(reason="needs --database postgresql")
+        _deselect(config, items, ROOT / "tests" / "tools")
+    else:
+        _skip(items, "postgresql", "needs --database postgresql")
+    if find_chromium() is None:
+        _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
     for item in items:
-        if item.get_closest_marker("postgresql"):
-            item.add_marker(skip)
+        if item.get_closest_marker("e2e") or item.get_closest_marker("processes"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:
+    """Leave out tests that use no database, so that they need not run a second time."""
+    left_out = [item for item in items if folder in item.path.parents]
+    items[:] = [item for item in items if folder not in item.path.parents]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def find_chromium() -> str | None:
+    """The Chromium for the browser tests: the variable CHROMIUM, else one on the PATH."""
+    named = os.environ.get("CHROMIUM")
+    return shutil.which(named) if named else next(filter(None, map(shutil.which, CHROMIUMS)), None)

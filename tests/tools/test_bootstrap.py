@@ -1,0 +1,179 @@
+"""Set-up on machines whose Pythons are broken in the ways that real ones are. No package is downloaded here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MINOR = sys.version_info.minor
+NEWER = [minor for minor in (14, 13, 12, 11) if minor > MINOR]
+
+
+class Machine:
+    """A clone of the project with empty requirement files, a PATH of its own, and the command that sets it up."""
+
+    def __init__(self, folder: Path, project_root: Path) -> None:
+        self.clone, self.bin, self.home = folder / "clone", folder / "bin", folder / "home"
+        (self.clone / "tools").mkdir(parents=True)
+        self.home.mkdir()
+        self.bin.mkdir()
+        shutil.copy(project_root / "tools" / "bootstrap.sh", self.clone / "tools")
+        (self.clone / "tools" / "messages.py").write_text("import sys; print('messages', *sys.argv[1:])")
+        for name in ("requirements", "requirements-demo", "requirements-dev"):
+            (self.clone / f"{name}.txt").write_text("")
+        for program in ("sh", "cat", "cksum", "dirname", "grep", "mktemp", "rm"):
+            found = shutil.which(program)
+            assert found is not None
+            (self.bin / program).symlink_to(found)
+
+    def add_program(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def add_python(self, name: str) -> None:
+        """A whole Python: the one that runs this test, outside its virtual environment."""
+        self.add_program(name, f'exec "{sys._base_executable}" "$@"')  # type: ignore[attr-defined]  # CPython's own name
+
+    def set_up(self, what: str = "demo", **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.clone / "tools" / "bootstrap.sh"), what],
+            env={"PATH": str(self.bin), "HOME": str(self.home), "PIP_NO_INDEX": "1", **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def machine(tmp_path: Path, project_root: Path) -> Machine:
+    return Machine(tmp_path, project_root)
+
+
+INSTALLS = "Installing requirements-demo.txt into .venv"
+
+
+def test_sets_up_once_and_is_silent_afterwards(machine: Machine) -> None:
+    machine.add_python(f"python3.{MINOR}")
+
+    first, second = machine.set_up(), machine.set_up()
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert first.stdout.startswith(f"Python: {machine.bin}/python3.{MINOR} (3.{MINOR}.")
+    assert INSTALLS in first.stdout
+    assert second.stdout == "messages compile\n"
+
+
+def test_a_changed_requirements_file_installs_again(machine: Machine) -> None:
+    machine.add_python("python3")
+    machine.set_up()
+
+    (machine.clone / "requirements-demo.txt").write_text("# changed\n")
+
+    assert INSTALLS in machine.set_up().stdout
+    assert INSTALLS not in machine.set_up().stdout
+
+
+def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
+    machine.add_python("python3")
+    (machine.clone / "requirements-demo.txt").write_text("no-such-package==1\n")
+    assert machine.set_up().returncode != 0
+
+    assert INSTALLS in machine.set_up().stdout
+
+
+def test_what_the_tests_installed_serves_the_demo(machine: Machine) -> None:
+    machine.add_python("python3")
+    assert "Installing requirements-dev.txt" in machine.set_up("dev").stdout
+
+    assert machine.set_up("demo").stdout == "messages compile\n"
+
+
+def test_a_moved_clone_gets_a_new_environment(machine: Machine, tmp_path: Path) -> None:
+    machine.add_python("python3")
+    machine.set_up()
+    machine.clone = machine.clone.rename(tmp_path / "moved")
+
+    moved = machine.set_up()
+
+    assert moved.returncode == 0, moved.stderr
+    assert INSTALLS in moved.stdout
+    assert str(machine.clone) in (machine.clone / ".venv" / "bin" / "pip").read_text()
+
+
+def test_an_interpreter_that_is_gone_is_replaced(machine: Machine) -> None:
+    machine.add_python("python3")
+    machine.set_up()
+    (machine.clone / ".venv" / "bin" / "python").unlink()
+    (machine.clone / ".venv" / "bin" / "python").symlink_to("/nonexistent/python")
+
+    assert machine.set_up().stdout.startswith("Python: ")
+
+
+@pytest.mark.skipif(not NEWER, reason="runs on the newest Python already")
+def test_a_newer_command_that_does_not_run_is_passed_over(machine: Machine) -> None:
+    for minor in NEWER:
+        machine.add_program(f"python3.{minor}", f"echo 'pyenv: python3.{minor}: command not found' >&2; exit 127")
+    machine.add_python(f"python3.{MINOR}")
+
+    assert machine.set_up().stdout.startswith(f"Python: {machine.bin}/python3.{MINOR} ")
+
+
+def test_a_python_without_ensurepip_is_passed_over(machine: Machine) -> None:
+    no_pip = (
+        f'case "$*" in "-m venv"*) echo "ensurepip is not available"; exit 1;; esac; exec "{sys._base_executable}" "$@"'  # type: ignore[attr-defined]  # noqa: E501  # CPython's own name; one line of shell
+    )
+    machine.add_program(f"python3.{MINOR}", no_pip)
+    machine.add_python("python3")
+
+    assert machine.set_up().stdout.startswith(f"Python: {machine.bin}/python3 ")
+
+
+def test_a_machine_without_ensurepip_is_told_the_package(machine: Machine) -> None:
+    no_pip = f'case "$*" in "-m venv"*) exit 1;; esac; exec "{sys._base_executable}" "$@"'  # type: ignore[attr-defined]  # CPython's own name
+    machine.add_program("python3", no_pip)
+
+    refused = machine.set_up()
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "No usable Python found: guanwecom needs Python 3.11, 3.12, 3.13 or 3.14 with venv and pip.\n"
+        f"  {machine.bin}/python3 cannot make a virtual environment with pip; "
+        f"on Debian and Ubuntu the package python3.{MINOR}-venv is missing:\n"
+        f"    apt install python3.{MINOR}-venv\n"
+    )
+    assert not (machine.clone / ".venv").exists()
+
+
+def test_a_machine_with_an_old_python_only_is_told_what_is_needed(machine: Machine) -> None:
+    machine.add_program("python3", "exit 1")
+
+    refused = machine.set_up()
+
+    assert refused.returncode == 1
+    assert "None of these is on the PATH; on Debian and Ubuntu: apt install python3 python3-venv" in refused.stderr
+
+
+def test_a_python_of_pyenv_is_found_without_its_shims(machine: Machine) -> None:
+    folder = machine.home / ".pyenv" / "versions" / f"3.{MINOR}.99" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]  # CPython's own name
+
+    assert machine.set_up().stdout.startswith(f"Python: {folder}/python ")
+
+
+def test_a_python_may_be_named(machine: Machine) -> None:
+    machine.add_program("python3", "exit 1")
+
+    assert machine.set_up(PYTHON=os.path.realpath(sys.executable)).returncode == 0
+
+
+def test_an_unknown_set_is_refused(machine: Machine) -> None:
+    refused = machine.set_up("production")
+
+    assert (refused.returncode, refused.stderr) == (2, "usage: tools/bootstrap.sh demo|dev\n")

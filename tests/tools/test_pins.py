@@ -1,0 +1,67 @@
+"""The pinned requirements and the short files they come from: every way in which the two may differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import pins
+
+RUNS = """celery==5.7.0
+    # via -r requirements.in
+django==5.2.19
+numpy==2.4 ; python_version < '3.12'
+numpy==2.5 ; python_version >= '3.12'
+"""
+FILES = {
+    "requirements.in": "# what runs\nDjango>=5.2,<5.3\ncelery[redis]\n",
+    "requirements.txt": RUNS,
+    "requirements-demo.in": "-c requirements.txt\n-r requirements.in\npsutil\n",
+    "requirements-demo.txt": f"{RUNS}psutil==7.2\n",
+    "requirements-dev.in": "-r requirements-demo.in\npytest\n",
+    "requirements-dev.txt": f"{RUNS}psutil==7.2\npytest==9.2.0\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_the_projects_own_pins_fit() -> None:
+    assert pins.check() == []
+
+
+def test_pins_that_fit_raise_no_complaint(root: Path) -> None:
+    assert pins.check(root) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        ("requirements-dev.in", "pytest", "pytest\nresponses", "responses of requirements-dev.in is not pinned"),
+        (
+            "requirements-dev.in",
+            "pytest",
+            "pytest<9",
+            "pytest==9.2.0 is not what requirements-dev.in asks for (pytest<9)",
+        ),
+        ("requirements-dev.txt", "psutil==7.2", "psutil==7.3", "psutil is pinned otherwise in an earlier file"),
+        ("requirements-dev.txt", "celery==5.7.0", "", "celery of requirements-dev.in is not pinned"),
+        ("requirements-dev.txt", "pytest==9.2.0", "pytest>=9", "pytest is not pinned to one version"),
+        (
+            "requirements-dev.txt",
+            "celery",
+            "--index-url https://packages.invalid/simple\ncelery",
+            "an option does not belong there: --index-url",
+        ),
+    ],
+)
+def test_each_difference_is_named(root: Path, file: str, old: str, new: str, problem: str) -> None:
+    path = root / file
+    path.write_text(path.read_text().replace(old, new, 1))
+
+    assert f"requirements-dev.txt: {problem}" in pins.check(root)

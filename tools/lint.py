@@ -1,0 +1,56 @@
+"""All checks that need no test run: `python -m tools.lint`. Runs every one, then says which failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.services import ENVIRON
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("guanwecom", "integrations", "accounts", "notifications")
+CODE = (*APPS, "tools", "tests", "benchmarks")
+CHECKS: dict[str, tuple[str, ...]] = {
+    "format": ("ruff", "format", "--check", "--quiet", "."),
+    "rules": ("ruff", "check", "--quiet", "."),
+    "types": ("mypy", *(folder for folder in CODE if any((ROOT / folder).glob("*.py")))),
+    "import contracts": ("importlinter.cli", "lint"),
+    "security": ("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "-ll", *APPS),
+    "templates": ("djlint", "--lint", "--quiet", *APPS),
+    "migrations": ("django", "makemigrations", "--check", "--dry-run", "--settings", "tools.static_settings"),
+    "system checks": ("django", "check", "--fail-level", "WARNING", "--settings", "tools.static_settings"),
+    "translations": ("tools.messages", "check"),
+    "pins": ("tools.pins", "check"),
+}
+
+
+def main() -> int:
+    failed = [name for name, command in CHECKS.items() if not passes(name, command)]
+    if failed:
+        print(f"Failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def passes(name: str, command: tuple[str, ...]) -> bool:
+    """Run one check with the suite's invented environment; its output is shown only if it fails."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRON},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    print(f"{name}: {'ok' if done.returncode == 0 else 'FAILED'} ({time.monotonic() - started:.1f} s)", flush=True)
+    if done.returncode:
+        print(done.stdout, flush=True)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
