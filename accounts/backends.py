@@ -1,7 +1,43 @@
-"""Signs people in by their WeCom identity."""
+"""Signs people in by their WeCom identity. Permissions stay with django.contrib.auth's ModelBackend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 from django.contrib.auth.backends import BaseBackend
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from accounts import sign_in
+from accounts.models import User
+from integrations.clients import wecom_client
+from integrations.models import Corp
 
 
 class WeComBackend(BaseBackend):
-    pass
+    """`authenticate(request, corp=…, code=…)`; other credentials are other backends' business."""
+
+    @sensitive_variables("code")
+    def authenticate(  # type: ignore[override]  # Django picks a backend by its credentials' names
+        self,
+        request: HttpRequest | None,
+        *,
+        corp: Corp,
+        code: sign_in.AuthorizationCode,
+        explain: Callable[[sign_in.SignInRefused], None] | None = None,
+    ) -> User:
+        """The person whom `code` stands for. Ends the search where sign-in is refused, after telling `explain` why.
+
+        Raises IntegrationError where WeCom did not answer, LoginRefusedError for a code that is not good (any more).
+        """
+        try:
+            return sign_in.person_for_code(client=wecom_client(corp), corp=corp, code=code)
+        except sign_in.SignInRefused as refusal:
+            if explain is not None:
+                explain(refusal)
+            raise PermissionDenied(refusal.reason) from refusal
+
+    def get_user(self, user_id: int) -> User | None:
+        """The session's person, as long as active."""
+        return User.objects.filter(pk=user_id, is_active=True).first()

@@ -55,7 +55,17 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
 
     def for_identity(self, *, corp: Corp, userid: str) -> Self:
         """The account of one WeCom identity; WeCom does not tell upper from lower case in userids."""
-        return self.filter(corp=corp, userid_folded=fold_userid(userid))
+        return self.for_userid(userid).filter(corp=corp)
+
+    def for_userid(self, userid: str) -> Self:
+        return self.filter(userid_folded=fold_userid(userid))
+
+    def without_corp(self) -> Self:
+        return self.filter(corp__isnull=True)
+
+    def signing_in(self) -> Self:
+        """Complete accounts whose corp lets its people sign in."""
+        return self.complete().filter(corp__in=Corp.objects.signing_in())
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))

@@ -1,5 +1,15 @@
 """URLs of accounts."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from accounts.views import pages, refusals, wecom
+from integrations import links
+
+urlpatterns = [
+    path("login/", pages.Login.as_view(), name="login"),
+    path("login/company/", pages.choose_company, name="choose-company"),
+    path("login/trouble/", refusals.show, name="sign-in-trouble"),
+    path("logout/", pages.logout, name="logout"),
+    path("wecom/<int:corp_id>/start/", wecom.start, name="wecom-start"),
+    path(links.CALLBACK_ROUTE, wecom.callback, name="wecom-callback"),
+]

@@ -1,0 +1,204 @@
+"""The administration of people: one page for a person and their accounts in WeCom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts import companies
+from accounts.forms import CompanyForm, UserChangeForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
+from accounts.models import User, WeComAccount
+from accounts.visibility import people_changeable_by, people_visible_to
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from django.db.models import ForeignKey
+    from django.forms import ModelChoiceField
+
+    TabularInlineBase = admin.TabularInline[WeComAccount, User]
+    UserAdminBase = DjangoUserAdmin[User]
+else:
+    TabularInlineBase = admin.TabularInline
+    UserAdminBase = DjangoUserAdmin
+
+# What lends rights: superusers alone give it.
+RIGHTS = ("is_staff", "is_superuser", "manages_all_corps", "managed_corps", "groups", "user_permissions")
+NAMED_PEOPLE = 10
+
+
+def administrator(request: HttpRequest) -> User:
+    """Who is at work; the admin's own check has let nobody else in."""
+    assert isinstance(request.user, User)  # noqa: S101  # tells mypy what admin_view() has checked
+    return request.user
+
+
+class LinkFilter(admin.SimpleListFilter):
+    title = _("link with WeCom")
+    parameter_name = "linked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("not linked")), ("yes", _("linked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        is_linked = Exists(WeComAccount.objects.complete().filter(user=OuterRef("pk")))
+        if self.value() == "no":
+            return queryset.exclude(is_linked)
+        return queryset.filter(is_linked) if self.value() == "yes" else queryset
+
+
+class CompanyFilter(admin.SimpleListFilter):
+    title = _("WeCom company name")
+    parameter_name = "company"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(administrator(request))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        value = self.value()
+        if value is None or value not in {choice for choice, _name in self.lookup_choices}:
+            return queryset
+        return queryset.filter(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
+
+
+class WeComAccountInline(TabularInlineBase):
+    model = WeComAccount
+    form = WeComAccountForm
+    formset = WeComAccountFormSet
+    extra = 0
+    min_num = 1
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WeComAccount]:
+        accounts = WeComAccount.objects.visible_to(administrator(request))
+        return accounts.select_related("corp").order_by("-is_primary", "pk")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.person = administrator(request)
+        return formset
+
+    def formfield_for_foreignkey(
+        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> ModelChoiceField[Any] | None:
+        if db_field.name == "corp":
+            kwargs["queryset"] = Corp.objects.visible_to(administrator(request))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_add_permission(request, obj) and may_change(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and may_change(request, obj)
+
+
+def may_change(request: HttpRequest, person: User | None) -> bool:
+    """Whether the rules of accounts.visibility let the administrator change `person`; True where nobody is named."""
+    if person is None or person.pk is None:
+        return True
+    return people_changeable_by(administrator(request)).filter(pk=person.pk).exists()
+
+
+@admin.register(User)
+class UserAdmin(UserAdminBase):
+    add_form = UserCreationForm
+    form = UserChangeForm
+    inlines = (WeComAccountInline,)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        (_("Personal information"), {"fields": ("name", "email", "is_active")}),
+        (_("Rights"), {"fields": RIGHTS}),
+        (_("Dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    list_display = ("username", "name", "company", "wecom_account", "is_active", "is_staff")
+    list_filter = (LinkFilter, CompanyFilter, "is_active", "is_staff")
+    search_fields = ("username", "name", "wecom_accounts__userid")
+    search_help_text = _("Username, name or WeCom account")
+    filter_horizontal = ("groups", "user_permissions", "managed_corps")
+    actions = ("set_company",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
+        return people_visible_to(administrator(request)).prefetch_related(
+            Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Who is no superuser neither sees nor sends the fields that lend rights."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if administrator(request).is_superuser:
+            return fieldsets
+        return [fieldset for fieldset in fieldsets if fieldset[1]["fields"] is not RIGHTS]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and may_change(request, obj)
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, person: User) -> str:
+        account = primary_account(person)
+        return account.corp.name if account and account.corp else "—"
+
+    @admin.display(description=_("WeCom account"))
+    def wecom_account(self, person: User) -> str:
+        account = primary_account(person)
+        return account.userid if account and account.userid else "—"
+
+    @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["change"])
+    def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        """First a page that asks which company, then the change."""
+        changeable = people_changeable_by(administrator(request))
+        people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+        form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
+        if form.is_valid():
+            change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
+            self._tell(request, change, form.cleaned_data["corp"])
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Set the WeCom company"),
+            "opts": self.opts,
+            "form": form,
+            "people_count": people.count(),
+            "left_out_count": queryset.count() - people.count(),
+            "selected": request.POST.getlist("_selected_action"),
+            "select_across": request.POST.get("select_across", "0"),
+        }
+        return TemplateResponse(request, "admin/accounts/user/set_company.html", context)
+
+    def _tell(self, request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:
+        sentence = ngettext(
+            "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
+        )
+        self.message_user(request, sentence % {"corp": corp, "count": change.changed_count}, messages.SUCCESS)
+        if change.taken:
+            names = ", ".join(str(person) for person in change.taken[:NAMED_PEOPLE])
+            sentence = ngettext(
+                "%(count)d person was left as before, because the WeCom account belongs to somebody else in "
+                "“%(corp)s”: %(names)s",
+                "%(count)d people were left as before, because the WeCom accounts belong to somebody else in "
+                "“%(corp)s”: %(names)s",
+                len(change.taken),
+            )
+            words = {"count": len(change.taken), "corp": corp, "names": names}
+            self.message_user(request, sentence % words, messages.WARNING)
+
+
+def primary_account(person: User) -> WeComAccount | None:
+    """The first account of those that the list has fetched: the primary one, where the administrator may see it."""
+    accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
+    return accounts[0] if accounts else None

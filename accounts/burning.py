@@ -1,0 +1,56 @@
+"""Codes that we refuse are redeemed in the background: unspent they are a live credential for whoever saw them."""
+
+from __future__ import annotations
+
+import re
+
+from cryptography.fernet import InvalidToken
+
+from accounts.sign_in import AuthorizationCode
+from integrations.errors import IntegrationError
+from integrations.fields import cipher
+from integrations.store import valkey
+from integrations.wecom.client import WeComClient
+
+# WeCom keeps codes below 512 bytes and valid for 300 seconds.
+_FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
+CODE_SECONDS = 300
+# Invented codes must not use up the company's calls to WeCom (10,000 a minute).
+BURNS_PER_MINUTE = 60
+_ALLOW = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], 60) end
+return count
+"""
+
+
+def is_well_formed(code: str) -> bool:
+    return _FORM.fullmatch(code) is not None
+
+
+def may_burn(*, corp_id: int) -> bool:
+    """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
+    count = valkey().register_script(_ALLOW)(keys=[f"accounts:burns:{corp_id}"], args=[])
+    return int(count) <= BURNS_PER_MINUTE
+
+
+def seal(code: AuthorizationCode) -> str:
+    """The code as it may stand in a queue that administrators and backups can read."""
+    return cipher().encrypt(code.value.encode()).decode()
+
+
+def unseal(sealed: str) -> AuthorizationCode | None:
+    """None for what no key opens, or for a code that is dead by now."""
+    try:
+        return AuthorizationCode(cipher().decrypt(sealed.encode(), ttl=CODE_SECONDS).decode())
+    except InvalidToken:
+        return None
+
+
+def burn(*, client: WeComClient, code: AuthorizationCode) -> str:
+    """Redeem `code` and discard the answer. Returns "burned", or the name of the error that WeCom gave."""
+    try:
+        client.auth_getuserinfo(code.value)
+    except IntegrationError as error:
+        return type(error).__name__
+    return "burned"

@@ -1,0 +1,126 @@
+"""The states of sign-ins under way: in Valkey, not in the session, which login() replaces and tabs share.
+
+A state is random, belongs to one browser (by its cookie) and one corp, is taken once, and is kept for a while after
+that with its target, so that the back button and a double tap land where the first arrival landed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+import redis
+from django.conf import settings
+
+from integrations.store import valkey
+
+USED_SECONDS = 300
+RANDOM_LENGTH = 40
+_ALPHABET = string.ascii_letters + string.digits
+_FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
+
+
+class Kind(StrEnum):
+    """How the person proves who they are: silently inside WeCom, or at WeCom's page with the QR code."""
+
+    SILENT = "silent"
+    QR = "qr"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginState:
+    """What one authorisation is for. `attempt` counts from 1; a restart carries a higher one, which ends loops."""
+
+    corp_id: int
+    kind: Kind
+    target: str
+    attempt: int
+
+
+class Finding(Enum):
+    OURS = "ours"  # begun by this browser for this corp, and taken now
+    USED = "used"  # the same, but taken before, with this code
+    USED_WITH_ANOTHER_CODE = "used with another code"
+    FOREIGN = "foreign"  # unknown, expired, of another browser or of another corp
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a state that came back turned out to be. `state` is None where it is foreign."""
+
+    finding: Finding
+    state: LoginState | None
+    attempt: int
+
+
+# KEYS: the state. ARGV: browser, corp, code (all but the corp as digests), seconds to keep a used one.
+_TAKE = """
+local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
+if kept[1] ~= ARGV[1] or kept[2] ~= ARGV[2] then return false end
+if not kept[5] then
+    redis.call('HSET', KEYS[1], 'code', ARGV[3])
+    redis.call('EXPIRE', KEYS[1], ARGV[4])
+end
+return {kept[3], kept[4], kept[5] or ''}
+"""
+
+
+def begin(*, state: LoginState, browser: str) -> str:
+    """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back."""
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH)) + str(state.attempt)
+    key = _key(text)
+    fields = {"browser": _digest(browser), "corp": str(state.corp_id), "kind": state.kind.value, "target": state.target}
+    pipeline = valkey().pipeline(transaction=True)
+    for name, value in fields.items():
+        pipeline.hset(key, name, value)
+    pipeline.expire(key, settings.LOGIN_STATE_SECONDS)
+    pipeline.execute()
+    return text
+
+
+def take(*, text: str, browser: str, corp_id: int, code: str) -> Arrival:
+    """Take the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
+
+    A state of another browser or corp stays untouched: whoever else knows it cannot spoil it.
+    """
+    attempt = attempt_of(text)
+    if not _FORM.fullmatch(text) or not browser:
+        return Arrival(Finding.FOREIGN, None, attempt)
+    code_digest = _digest(code)
+    found = _script()(keys=[_key(text)], args=[_digest(browser), corp_id, code_digest, USED_SECONDS])
+    if not found:
+        return Arrival(Finding.FOREIGN, None, attempt)
+    kind, target, taken_with = (value.decode() for value in found)
+    state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
+    return Arrival(_finding(taken_with, code_digest), state, attempt)
+
+
+def attempt_of(text: str) -> int:
+    """The attempt that a state names, also where nothing else is known of it any more; 1 if it is none of ours.
+
+    It is part of the text, so that no loop depends on what the store still remembers.
+    """
+    return int(text[-1]) if _FORM.fullmatch(text) else 1
+
+
+def _finding(taken_with: str, code_digest: str) -> Finding:
+    if not taken_with:
+        return Finding.OURS
+    return Finding.USED if taken_with == code_digest else Finding.USED_WITH_ANOTHER_CODE
+
+
+def _script() -> redis.commands.core.Script:
+    return valkey().register_script(_TAKE)
+
+
+def _key(text: str) -> str:
+    """Why a digest? Whoever reads the store's keys must not be able to answer in somebody's name."""
+    return f"accounts:login-state:{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

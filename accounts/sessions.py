@@ -1,0 +1,34 @@
+"""Sessions that were opened through WeCom: they last only as long as the account behind them may sign in."""
+
+from __future__ import annotations
+
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest
+
+from accounts.arrival import Session
+from accounts.models import WeComAccount
+from integrations.models import Corp
+
+# In the session: the corp through which the person signed in. Absent after sign-in by password.
+CORP_KEY = "corp_id"
+
+
+def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
+    """Note, after login(), that this session was opened through `corp`."""
+    request.session[CORP_KEY] = corp.pk
+
+
+def of_request(request: HttpRequest, corp: Corp) -> Session:
+    is_signed_in = request.user.is_authenticated
+    return Session(is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp.pk)
+
+
+def is_outlived(request: HttpRequest) -> bool:
+    """True for a session opened through a corp in which the person has no account any more that may sign in.
+
+    One look-up by index; none for anonymous people and for sessions opened by password.
+    """
+    corp_id, user_id = request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
+    if corp_id is None or user_id is None:
+        return False
+    return not WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id).exists()

@@ -1,0 +1,96 @@
+"""Who a WeCom code stands for here, and whether that person may sign in.
+
+Identity is (corp, userid): nobody is found by name, mobile or e-mail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from accounts.models import User, WeComAccount, fold_userid
+from integrations.errors import RecipientError
+from integrations.models import Corp
+from integrations.wecom.client import WeComClient
+
+# user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
+_OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode:
+    """A code from WeCom. Good for one sign-in, so neither printed nor logged: django.contrib.auth passes the
+    credentials of a failed sign-in on to whoever listens to its signal."""
+
+    value: str = field(repr=False)
+
+
+class Reason(StrEnum):
+    NOT_A_MEMBER = "not-a-member"
+    OTHER_COMPANY = "other-company"
+    NOT_LINKED = "not-linked"
+    COMPANY_MISSING = "company-missing"
+    USER_DISABLED = "user-disabled"
+    OUT_OF_SCOPE = "out-of-scope"
+    COMPANY_DISABLED = "company-disabled"
+
+
+class SignInRefused(Exception):
+    """WeCom knows the person (by `userid`, empty for non-members), and yet sign-in is refused for `reason`."""
+
+    def __init__(self, reason: Reason, *, userid: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.userid = userid
+
+
+def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> User:
+    """The person whom `code` stands for. Spends the code. Two calls to WeCom: who it is, and whether still in scope.
+
+    Raises SignInRefused, or an IntegrationError where WeCom did not answer: LoginRefusedError for a code that is
+    used, old or invented.
+    """
+    require_signing_in(corp=corp)
+    userid = member_for_code(client=client, corp=corp, code=code)
+    account = account_for(corp=corp, userid=userid)
+    if not account.user.is_active:
+        raise SignInRefused(Reason.USER_DISABLED, userid=userid)
+    require_in_scope(client=client, userid=userid)
+    return account.user
+
+
+def require_signing_in(*, corp: Corp) -> None:
+    """Raises SignInRefused unless the corp is enabled and its people may sign in with WeCom."""
+    if not (corp.is_enabled and corp.sign_in_enabled):
+        raise SignInRefused(Reason.COMPANY_DISABLED)
+
+
+def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> str:
+    """The userid in `corp`. People of linked companies come as `CorpId/userid` and belong to that corp alone."""
+    identity = client.auth_getuserinfo(code.value)
+    corpid, slash, userid = identity.userid.rpartition("/")
+    if not fold_userid(userid):
+        raise SignInRefused(Reason.NOT_A_MEMBER)
+    if slash and corpid.lower() != corp.corpid.lower():
+        raise SignInRefused(Reason.OTHER_COMPANY, userid=identity.userid)
+    return userid
+
+
+def account_for(*, corp: Corp, userid: str) -> WeComAccount:
+    """The account with both attributes. Raises SignInRefused saying which one is missing."""
+    account = WeComAccount.objects.for_identity(corp=corp, userid=userid).select_related("user").first()
+    if account is not None:
+        return account
+    if WeComAccount.objects.without_corp().for_userid(userid).exists():
+        raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)
+    raise SignInRefused(Reason.NOT_LINKED, userid=userid)
+
+
+def require_in_scope(*, client: WeComClient, userid: str) -> None:
+    """Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too."""
+    try:
+        client.user_get(userid)
+    except RecipientError as error:
+        if error.code not in _OUT_OF_SCOPE_CODES:
+            raise
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid) from error

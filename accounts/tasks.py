@@ -1,0 +1,24 @@
+"""Background work of accounts."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from accounts import burning
+from integrations.clients import wecom_client
+from integrations.models import Corp
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
+def burn_code(corp_id: int, sealed_code: str) -> None:
+    """Spend a code that was refused. Safe to run twice: the second time WeCom says that it is used."""
+    code = burning.unseal(sealed_code)
+    corp = Corp.objects.signing_in().filter(pk=corp_id).first()
+    if code is None or corp is None:
+        return
+    outcome = burning.burn(client=wecom_client(corp), code=code)
+    logger.info("refused code spent corp=%s outcome=%s", corp_id, outcome)

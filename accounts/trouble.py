@@ -1,0 +1,225 @@
+"""What stopped a sign-in, and what the person reads about it: what happened, who can fix it, where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from cryptography.fernet import InvalidToken
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.sign_in import Reason
+from integrations.errors import ConfigurationError, IntegrationError, TransientError
+from integrations.fields import cipher
+
+# A page's address can be reloaded or sent to an administrator for so long.
+SHOWN_SECONDS = 3600
+_DOMAIN_NOT_TRUSTED = 50001
+_IP_NOT_TRUSTED = 60020
+
+
+class Cause(StrEnum):
+    UNKNOWN_COMPANY = "unknown-company"
+    COMPANY_DISABLED = "company-disabled"
+    NOT_LINKED = "not-linked"
+    COMPANY_MISSING = "company-missing"
+    OUT_OF_SCOPE = "out-of-scope"
+    NOT_A_MEMBER = "not-a-member"
+    OTHER_COMPANY = "other-company"
+    USER_DISABLED = "user-disabled"
+    CODE_EXPIRED = "code-expired"
+    SIGN_IN_EXPIRED = "sign-in-expired"
+    COOKIES_BLOCKED = "cookies-blocked"
+    ADDRESS_DIFFERS = "address-differs"
+    DOMAIN_NOT_TRUSTED = "domain-not-trusted"
+    IP_NOT_TRUSTED = "ip-not-trusted"
+    MISCONFIGURED = "misconfigured"
+    UNEXPECTED_ANSWER = "unexpected-answer"
+    WECOM_UNREACHABLE = "wecom-unreachable"
+    STORE_UNREACHABLE = "store-unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """The words of one page. `status`: of HTTP; `what` and `who` may name %(corp)s."""
+
+    status: int
+    title: str | Promise
+    what: str | Promise
+    who: str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One refusal, with what an administrator needs to know. Never a code or a state."""
+
+    cause: Cause
+    corp_id: int | None = None
+    corp_name: str = ""
+    userid: str = ""
+    target: str = ""
+    operation: str = ""
+    errcode: int | None = None
+    hint: str = ""
+    caller_ip: str = ""
+
+    @property
+    def guide(self) -> Guide:
+        return GUIDES[self.cause]
+
+
+def seal(trouble: Trouble) -> str:
+    """The trouble as a text for an address, so that the page needs neither store nor cookie. Unreadable outside."""
+    return cipher().encrypt(json.dumps(asdict(trouble)).encode()).decode()
+
+
+def unseal(sealed: str) -> Trouble | None:
+    """None for what is not ours or older than SHOWN_SECONDS."""
+    try:
+        values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
+    except InvalidToken:
+        return None
+    return Trouble(**{**values, "cause": Cause(values["cause"])})
+
+
+def cause_of_refusal(reason: Reason) -> Cause:
+    return Cause(reason.value)
+
+
+def cause_of_error(error: IntegrationError) -> Cause:
+    """Which page explains that WeCom did not answer as it should."""
+    if error.code == _IP_NOT_TRUSTED:
+        return Cause.IP_NOT_TRUSTED
+    if error.code == _DOMAIN_NOT_TRUSTED:
+        return Cause.DOMAIN_NOT_TRUSTED
+    if isinstance(error, ConfigurationError):
+        return Cause.MISCONFIGURED
+    return Cause.WECOM_UNREACHABLE if isinstance(error, TransientError) else Cause.UNEXPECTED_ANSWER
+
+
+_ASK_ADMINISTRATOR = _("An administrator of this site can fix it. Please send them this page.")
+
+GUIDES: dict[Cause, Guide] = {
+    Cause.UNKNOWN_COMPANY: Guide(
+        404,
+        _("This company is not connected"),
+        _("The link names a WeCom company that this site does not know (any more)."),
+        _("Choose your company on the login page. If the link stands in WeCom, an administrator must correct it."),
+    ),
+    Cause.COMPANY_DISABLED: Guide(
+        403,
+        _("Sign-in with WeCom is switched off"),
+        _("An administrator has switched off sign-in with WeCom for “%(corp)s”."),
+        _("An administrator can switch it on again in the administration, under WeCom companies."),
+    ),
+    Cause.NOT_LINKED: Guide(
+        403,
+        _("Your WeCom account is not linked yet"),
+        _("WeCom has confirmed who you are, but no user of this site is linked with your account in “%(corp)s”."),
+        _(
+            "Please give your administrator the account below. It belongs into your user's attribute “WeCom account”, "
+            "with “WeCom company name” set to “%(corp)s”."
+        ),
+    ),
+    Cause.COMPANY_MISSING: Guide(
+        403,
+        _("Your user's WeCom company name is missing"),
+        _("A user of this site has your WeCom account, but the attribute “WeCom company name” beside it is empty."),
+        _("An administrator must choose “%(corp)s” as “WeCom company name” on your user's page in the administration."),
+    ),
+    Cause.OUT_OF_SCOPE: Guide(
+        403,
+        _("You are outside the app's visible scope"),
+        _("In the WeCom company “%(corp)s” this app is not visible to you."),
+        _(
+            "Your company's WeCom administrator can add you in WeCom's console: App management → the app → "
+            "Visible scope. After that, sign in again."
+        ),
+    ),
+    Cause.NOT_A_MEMBER: Guide(
+        403,
+        _("You are not a member of this company"),
+        _("WeCom does not know you as a member of “%(corp)s”, so you cannot sign in for this company."),
+        _("Choose another company if you have one, or ask your company's WeCom administrator to add you as a member."),
+    ),
+    Cause.OTHER_COMPANY: Guide(
+        403,
+        _("You belong to another company"),
+        _("Your WeCom account belongs to a company that is linked with “%(corp)s”, not to “%(corp)s” itself."),
+        _("Choose your own company on the login page. If it is not listed, ask an administrator of this site."),
+    ),
+    Cause.USER_DISABLED: Guide(
+        403,
+        _("Your user is disabled"),
+        _("Your WeCom account is linked, but the user of this site that it belongs to is disabled."),
+        _("An administrator of this site can enable it on your user's page in the administration."),
+    ),
+    Cause.CODE_EXPIRED: Guide(
+        403,
+        _("This sign-in has expired"),
+        _("WeCom's proof of who you are works once and for five minutes. This one was used already or came too late."),
+        _("Start again: it takes one tap."),
+    ),
+    Cause.SIGN_IN_EXPIRED: Guide(
+        403,
+        _("The sign-in could not be completed"),
+        _("It was not started in this browser, or more than five minutes ago. For your safety it was not used."),
+        _("Start again. If this page comes back, close WeCom or the browser completely and open the link once more."),
+    ),
+    Cause.COOKIES_BLOCKED: Guide(
+        403,
+        _("Your browser refuses cookies"),
+        _("Signing in needs a cookie, and this browser has not kept it."),
+        _("Allow cookies for this site in the browser's settings or leave private browsing, then start again."),
+    ),
+    Cause.ADDRESS_DIFFERS: Guide(
+        502,
+        _("This site is reached under another address"),
+        _("Sign-in for “%(corp)s” must run under the saved site address, but the request arrives here under another."),
+        _(
+            "An administrator must save the address at which people reach this site under Site addresses, "
+            "or let the reverse proxy pass on the Host header unchanged."
+        ),
+    ),
+    Cause.DOMAIN_NOT_TRUSTED: Guide(
+        502,
+        _("WeCom does not trust this site's domain"),
+        _("WeCom refused the sign-in because the domain of this site is not the app's trusted domain."),
+        _(
+            "An administrator must make the site address here and the trusted domain and authorisation callback domain "
+            "in WeCom's console the same."
+        ),
+    ),
+    Cause.IP_NOT_TRUSTED: Guide(
+        502,
+        _("WeCom does not trust this server's IP address"),
+        _("WeCom refused the call because this server's IP address is not among the app's trusted IPs."),
+        _("An administrator must add the address below in WeCom's console: App management → the app → Trusted IPs."),
+    ),
+    Cause.MISCONFIGURED: Guide(
+        502,
+        _("The connection to WeCom is not set up correctly"),
+        _("WeCom refused this site's own credentials or settings for “%(corp)s”."),
+        _ASK_ADMINISTRATOR,
+    ),
+    Cause.UNEXPECTED_ANSWER: Guide(
+        502,
+        _("WeCom gave an answer that we do not understand"),
+        _("Your sign-in was not completed, because WeCom answered with something unknown."),
+        _ASK_ADMINISTRATOR,
+    ),
+    Cause.WECOM_UNREACHABLE: Guide(
+        503,
+        _("WeCom cannot be reached at the moment"),
+        _("This site asked WeCom who you are and got no answer in time, or WeCom is busy."),
+        _("Please try again in a minute. If it lasts, an administrator must check the way from this server to WeCom."),
+    ),
+    Cause.STORE_UNREACHABLE: Guide(
+        503,
+        _("Sign-in is not available at the moment"),
+        _("A part of this site that sign-in needs is not running."),
+        _("Please try again in a minute. If it lasts, an administrator must check that Valkey is running."),
+    ),
+}

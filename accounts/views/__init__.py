@@ -1,0 +1,1 @@
+"""What browsers see: the login pages (pages), the way through WeCom and back (wecom), refusals (refusals)."""

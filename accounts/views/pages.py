@@ -1,0 +1,116 @@
+"""Login page, choice of company, sign-out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import logout as end_session
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import browser
+from accounts.surfaces import surface_of
+from accounts.targets import safe_path
+from integrations.models import Corp
+
+# From so many companies on, the list can be searched.
+SEARCHED_FROM = 11
+
+
+@method_decorator(never_cache, name="dispatch")
+class Login(LoginView):
+    """Password and WeCom side by side; inside WeCom no page at all, unless the person asks to stay (`stay`)."""
+
+    template_name = "accounts/login.html"
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if self._goes_straight_in():
+            return _to_company(request, self._target(), asked_for=request.GET.get("corp"))
+        return super().get(request, *args, **kwargs)
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        return self._target()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        corps = list(Corp.objects.signing_in().order_by("name"))
+        return super().get_context_data(
+            **kwargs,
+            target=self._target(),
+            corp=_only_or_remembered(self.request, corps),
+            corps=corps,
+            query=urlencode({"next": self._target()}),
+        )
+
+    def _goes_straight_in(self) -> bool:
+        """Not for somebody signed in: who is sent here all the same may lack a permission, and would go in circles."""
+        is_inside = surface_of(self.request.headers.get("User-Agent", "")).is_inside_wecom
+        return is_inside and "stay" not in self.request.GET and not self.request.user.is_authenticated
+
+    def _target(self) -> str:
+        return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
+
+
+@require_safe
+@never_cache
+def choose_company(request: HttpRequest) -> HttpResponse:
+    """The companies whose people can sign in with WeCom; a single one needs no choice."""
+    target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
+    corps = list(Corp.objects.signing_in().order_by("name"))
+    if len(corps) == 1:
+        return _to_start(corps[0], target)
+    last = _only_or_remembered(request, corps)
+    found = [corp for corp in corps if words.lower() in corp.name.lower()]
+    context = {
+        "corps": sorted(found, key=lambda corp: corp != last),
+        "last": last,
+        "is_searched": len(corps) >= SEARCHED_FROM,
+        "words": words,
+        "target": target,
+        "query": urlencode({"next": target}),
+        "password_query": urlencode({"next": target, "stay": "1"}),
+    }
+    return render(request, "accounts/choose_company.html", context)
+
+
+@require_POST
+@never_cache
+def logout(request: HttpRequest) -> HttpResponseBase:
+    """Sign out and stay so: inside WeCom the login page would sign in again at once."""
+    end_session(request)
+    response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
+    browser.forget_browser_id(response, request)
+    return response
+
+
+def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> HttpResponse:
+    """To WeCom for the company asked for, the only one or the last one; else choose first."""
+    corps = list(Corp.objects.signing_in().order_by("name"))
+    if asked_for is not None and asked_for.isascii() and asked_for.isdigit():
+        return HttpResponseRedirect(f"{_start_path(int(asked_for))}?{urlencode({'next': target})}")
+    corp = _only_or_remembered(request, corps)
+    if corp is not None:
+        return _to_start(corp, target)
+    name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
+    return redirect(f"{reverse(name)}?{urlencode(query)}")
+
+
+def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+    if len(corps) == 1:
+        return corps[0]
+    remembered = browser.remembered_corp_id(request)
+    return next((corp for corp in corps if corp.pk == remembered), None)
+
+
+def _to_start(corp: Corp, target: str) -> HttpResponse:
+    return redirect(f"{_start_path(corp.pk)}?{urlencode({'next': target})}")
+
+
+def _start_path(corp_id: int) -> str:
+    return reverse("wecom-start", args=[corp_id])

@@ -1,0 +1,70 @@
+"""Answers that tell a person why sign-in stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+
+import redis
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts import trouble
+from accounts.targets import safe_path
+from accounts.trouble import Cause, Trouble
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+@never_cache
+def show(request: HttpRequest) -> HttpResponse:
+    """The page for a sealed trouble; without one (or a stale one) the login page."""
+    found = trouble.unseal(request.GET.get("t", ""))
+    return redirect("login") if found is None else page(request, found)
+
+
+def page(request: HttpRequest, found: Trouble) -> HttpResponse:
+    """Explain at once. Only where the address holds neither code nor state."""
+    target = safe_path(found.target)
+    guide, names = found.guide, {"corp": found.corp_name}
+    context = {
+        "trouble": found,
+        "guide": guide,
+        "what": str(guide.what) % names,
+        "who": str(guide.who) % names,
+        "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
+        "query": urlencode({"next": target, "stay": "1"}),
+        "retry_url": _retry_url(found, target),
+    }
+    return render(request, "accounts/trouble.html", context, status=guide.status)
+
+
+def _retry_url(found: Trouble, target: str) -> str:
+    if found.corp_id is None:
+        return ""
+    return f"{reverse('wecom-start', args=[found.corp_id])}?{urlencode({'next': target})}"
+
+
+def away(found: Trouble) -> HttpResponse:
+    """Explain on a page of its own: the address that WeCom called holds a code."""
+    return redirect(f"{reverse('sign-in-trouble')}?{urlencode({'t': trouble.seal(found)})}")
+
+
+def needs_store(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Explain where Valkey cannot be reached, since no sign-in can be begun or ended without it."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, corp_id: int) -> HttpResponse:
+        try:
+            return view(request, corp_id)
+        except redis.RedisError as error:
+            logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp_id, type(error).__name__)
+            return away(Trouble(Cause.STORE_UNREACHABLE, corp_id=corp_id))
+
+    return guarded

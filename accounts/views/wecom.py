@@ -1,0 +1,183 @@
+"""The way through WeCom: start sends a browser there, callback takes it back."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from celery.exceptions import OperationalError
+from django.contrib.auth import authenticate, login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import get_language
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET
+
+from accounts import arrival as arrivals
+from accounts import browser, burning, login_state, sessions, tasks
+from accounts.login_state import Kind, LoginState
+from accounts.models import User
+from accounts.sign_in import AuthorizationCode, SignInRefused
+from accounts.surfaces import surface_of
+from accounts.targets import inner_page, raw_query_of, safe_path
+from accounts.trouble import Cause, Trouble, cause_of_error, cause_of_refusal
+from accounts.views import refusals
+from integrations import links
+from integrations.errors import IntegrationError, LoginRefusedError
+from integrations.models import Corp
+
+logger = logging.getLogger(__name__)
+
+
+@require_GET
+@never_cache
+@refusals.needs_store
+def start(request: HttpRequest, corp_id: int) -> HttpResponse:
+    """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
+    target = safe_path(request.GET.get("next", ""))
+    corp = Corp.objects.select_related("site_address").filter(pk=corp_id).first()
+    if corp is None:
+        return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
+    if not (corp.is_enabled and corp.sign_in_enabled):
+        return refusals.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
+    if sessions.of_request(request, corp).is_of_this_corp:
+        return HttpResponseRedirect(target)
+    attempt = arrivals.SECOND_ATTEMPT if request.GET.get("again") else arrivals.FIRST_ATTEMPT
+    return _authorise(request, corp, target=target, attempt=attempt)
+
+
+@require_GET
+@never_cache
+@refusals.needs_store
+@sensitive_variables("code", "state_text")
+def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
+    """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
+    target = inner_page(raw_query_of(request))
+    corp = Corp.objects.select_related("site_address").filter(pk=corp_id).first()
+    if corp is None:
+        return refusals.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
+    if not (corp.is_enabled and corp.sign_in_enabled):
+        return refusals.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
+    code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
+    browser_id = browser.browser_id(request)
+    step: arrivals.Step | HttpResponse = arrivals.next_step(
+        arrival=login_state.take(text=state_text, browser=browser_id, corp_id=corp.pk, code=code),
+        inner_page=target,
+        has_code=bool(code),
+        has_state=bool(state_text),
+        has_cookie=bool(browser_id),
+        session=sessions.of_request(request, corp),
+    )
+    if isinstance(step, arrivals.Redeem):
+        step = _redeemed(request, corp, step, AuthorizationCode(code))
+    elif isinstance(step, arrivals.Land | arrivals.Restart | arrivals.Explain) and step.burns_code:
+        _burn(corp, code)
+    response = step if isinstance(step, HttpResponse) else _answer(request, corp, step)
+    # This address holds a code. Pages keep the site's own policy, without which their forms fail the CSRF check.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpResponse:
+    logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
+    match step:
+        case arrivals.Restart():
+            return _authorise(request, corp, target=step.target, attempt=step.attempt)
+        case arrivals.Explain():
+            return refusals.away(_trouble(step.cause, corp, step.target))
+        case arrivals.GiveUp():
+            return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
+        case _:
+            return HttpResponseRedirect(step.target)
+
+
+@sensitive_variables("code")
+def _redeemed(
+    request: HttpRequest, corp: Corp, step: arrivals.Redeem, code: AuthorizationCode
+) -> HttpResponse | arrivals.Step:
+    """Sign the person in, or say what to do instead."""
+    if not burning.is_well_formed(code.value):
+        return arrivals.after_refused_code(attempt=step.attempt, target=step.target)
+    began_at = time.monotonic()
+    refused: list[SignInRefused] = []
+    try:
+        user = authenticate(request, corp=corp, code=code, explain=refused.append)
+    except LoginRefusedError:
+        return arrivals.after_refused_code(attempt=step.attempt, target=step.target)
+    except IntegrationError as error:
+        logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", corp.pk, *_of(error))
+        return refusals.away(_trouble_of(error, corp, step.target))
+    milliseconds = round((time.monotonic() - began_at) * 1000)
+    if not isinstance(user, User):
+        refusal = refused[0]
+        logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
+        return refusals.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
+    login(request, user)
+    sessions.tie_to_corp(request, corp)
+    logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
+    response = HttpResponseRedirect(step.target)
+    browser.remember_corp_id(response, request, corp.pk)
+    return response
+
+
+def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
+    """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
+    address = links.site_address_for(corp)
+    if _host(request.get_host()) != _host(address.domain):
+        if request.GET.get("moved"):
+            return refusals.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))
+        query = {"next": target, "moved": "1", **({"again": "1"} if attempt > arrivals.FIRST_ATTEMPT else {})}
+        return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
+    surface = surface_of(request.headers.get("User-Agent", ""))
+    kind = Kind.SILENT if surface.is_inside_wecom else Kind.QR
+    browser_id = browser.browser_id(request) or browser.new_browser_id()
+    state = login_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
+    response = HttpResponseRedirect(_wecom_page(corp, kind, state))
+    browser.keep_browser_id(response, request, browser_id)
+    logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
+    return response
+
+
+def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:
+    if kind is Kind.SILENT:
+        return links.authorize_link(corp, state)
+    return links.qr_link(corp, state, language="en" if (get_language() or "").startswith("en") else "zh")
+
+
+def _burn(corp: Corp, code: str) -> None:
+    """Have a refused code spent in the background. Without a broker it dies by itself within minutes."""
+    if not burning.is_well_formed(code) or not burning.may_burn(corp_id=corp.pk):
+        return
+    sealed = burning.seal(AuthorizationCode(code))
+    try:
+        tasks.burn_code.apply_async((corp.pk, sealed), expires=burning.CODE_SECONDS, retry=False)
+    except OperationalError as error:
+        logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
+
+
+def _host(host: str) -> str:
+    return host.lower().removesuffix(":80").removesuffix(":443")
+
+
+def _trouble(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> Trouble:
+    return Trouble(cause, corp_id=corp.pk, corp_name=corp.name, userid=userid, target=target)
+
+
+def _trouble_of(error: IntegrationError, corp: Corp, target: str) -> Trouble:
+    return Trouble(
+        cause_of_error(error),
+        corp_id=corp.pk,
+        corp_name=corp.name,
+        target=target,
+        operation=error.operation,
+        errcode=error.code,
+        hint=error.hint,
+        caller_ip=error.caller_ip,
+    )
+
+
+def _of(error: IntegrationError) -> tuple[str, str, int | None]:
+    return type(error).__name__, error.operation, error.code

@@ -1,0 +1,138 @@
+"""Two companies, a person in one of them, and a browser that comes and goes as WeCom's does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.utils.http import urlencode
+
+from accounts.models import User, WeComAccount
+from guanwecom.celery import app
+from integrations import hosts
+from integrations.models import Corp, SiteAddress
+from tests.accounts.wecom import WeCom, answering
+
+SITE = "https://bi.example.com/"
+HOST = "bi.example.com"
+IPHONE_WECOM = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)  Mobile/15E148 "
+    "wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh ColorScheme/Light wwmver/3.26.13.714"
+)
+DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+# Companies differ from test to test, because a process keeps the tokens that it has fetched.
+_corpids = (f"ww{number:016d}" for number in count(1))
+SECRET = "invented-secret-0123456789"
+
+
+@dataclass
+class Visitor:
+    """A browser with its cookies."""
+
+    client: Client
+
+    def get(self, path: str, **query: Any) -> HttpResponse:
+        address = f"{path}?{urlencode(query)}" if query else path
+        return self.client.get(address)  # type: ignore[return-value]  # the test client adds attributes to it
+
+    def begin(self, corp: Corp, target: str = "/") -> str:
+        """Start a sign-in; the state that WeCom was given comes back."""
+        return state_in(self.get(f"/wecom/{corp.pk}/start/", next=target))
+
+    def arrive(self, corp: Corp, **query: str) -> HttpResponse:
+        """Come back from WeCom with `query`."""
+        return self.get(f"/wecom/{corp.pk}/callback/", **query)
+
+    @property
+    def user_id(self) -> int | None:
+        value = self.client.session.get("_auth_user_id")
+        return int(value) if value is not None else None
+
+
+def visitor(user_agent: str = IPHONE_WECOM, host: str = HOST) -> Visitor:
+    return Visitor(Client(headers={"user-agent": user_agent, "host": host}, SERVER_NAME=host))
+
+
+def query_of(address: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def state_in(response: HttpResponse) -> str:
+    """The state of the authorise page or QR page that a response leads to."""
+    assert response.status_code == 302
+    return query_of(response.headers["Location"])["state"]
+
+
+@pytest.fixture(autouse=True)
+def _site(db: None) -> Iterator[None]:
+    hosts.forget()
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": SITE})
+    yield
+    hosts.forget()
+
+
+@pytest.fixture
+def wecom() -> Iterator[WeCom]:
+    with answering() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp("北山制造", 1)
+
+
+@pytest.fixture
+def other_corp(db: None) -> Corp:
+    return make_corp("南湖贸易", 2)
+
+
+def make_corp(name: str, number: int, **values: Any) -> Corp:
+    return Corp.objects.create(
+        **{
+            "name": name,
+            "corpid": next(_corpids),
+            "agentid": 1000000 + number,
+            "secret": SECRET,
+            "is_enabled": True,
+            **values,
+        }
+    )
+
+
+def make_person(username: str, corp: Corp | None = None, userid: str = "", **values: Any) -> User:
+    user = User.objects.create(username=username, **values)
+    if corp is not None or userid:
+        WeComAccount.objects.create(user=user, corp=corp, userid=userid)
+    return user
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    return make_person("lilei", corp, "LiLei", name="李雷")
+
+
+@pytest.fixture
+def phone() -> Visitor:
+    """A browser inside WeCom."""
+    return visitor()
+
+
+@pytest.fixture
+def desktop() -> Visitor:
+    """An ordinary browser."""
+    return visitor(DESKTOP)
+
+
+@pytest.fixture(autouse=True)
+def _tasks_at_once() -> Iterator[None]:
+    """Run background work where it is asked for; tests of the queue itself turn this off."""
+    app.conf.task_always_eager = app.conf.task_eager_propagates = True
+    yield
+    app.conf.task_always_eager = app.conf.task_eager_propagates = False
