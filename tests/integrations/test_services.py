@@ -1,0 +1,280 @@
+"""Saving, enabling and disabling a corp; what a new site address would change."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from django.db import transaction
+from django.utils import translation
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from integrations import panels, services
+from integrations.clients import token_store
+from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.wecom.tokens import FetchedToken
+from tests.integrations.conftest import CORPID, staff
+
+pytestmark = pytest.mark.django_db
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+LATER = NOW + dt.timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _english() -> object:
+    with translation.override("en"):
+        yield
+
+
+def finished_test(corp: Corp, status: str = "passed", **columns: object) -> ConnectionTest:
+    return ConnectionTest.objects.create(
+        corp=corp,
+        connection_version=corp.connection_version,
+        status=status,
+        requested_at=NOW,
+        finished_at=NOW,
+        **columns,
+    )
+
+
+def real_address() -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
+
+
+def token_of(corp: Corp, fresh: str) -> str:
+    """The token that all processes share; `fresh` is what WeCom would give now."""
+    return token_store().get(corp.corpid, corp.agentid, lambda: FetchedToken(fresh, 7200))
+
+
+# --- Saving ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("secret", "new"),
+        ("agentid", 7),
+        ("corpid", "ww" + "2" * 16),
+        ("api_base_url", "https://gate.example.com"),
+        ("proxy_url", "http://proxy:1"),
+        ("ca_bundle", "x"),
+    ],
+)
+def test_a_changed_connection_has_to_be_tested_again_and_drops_the_token(
+    corp: Corp, column: str, value: object, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    assert token_of(corp, "old") == "old"
+    setattr(corp, column, value)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert services.save_corp(corp=corp, changed_fields={column}) is True
+
+    saved = Corp.objects.get(pk=corp.pk)
+    assert (saved.connection_version, corp.connection_version) == (2, 2)
+    assert getattr(saved, column) == value
+    assert token_store().get(CORPID, 1000002, lambda: FetchedToken("new", 7200)) == "new"
+
+
+def test_another_change_keeps_test_and_token(
+    corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    assert token_of(corp, "old") == "old"
+    corp.name = "北山制造集团"
+    corp.secret = "not to be saved"
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert services.save_corp(corp=corp, changed_fields={"name"}) is False
+
+    saved = Corp.objects.get(pk=corp.pk)
+    assert (saved.name, saved.secret, saved.connection_version) == ("北山制造集团", "the-secret", 1)
+    assert token_of(corp, "new") == "old"
+
+
+def test_a_rolled_back_change_keeps_the_token(
+    corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    token_of(corp, "old")
+    corp.secret = "new"
+
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        services.save_corp(corp=corp, changed_fields={"secret"})
+        transaction.set_rollback(True)
+
+    assert token_of(corp, "new") == "old"
+
+
+def test_saving_works_without_valkey(
+    corp: Corp, settings: Settings, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+    corp.secret = "new"
+
+    with django_capture_on_commit_callbacks(execute=True):
+        services.save_corp(corp=corp, changed_fields={"secret"})
+
+    assert Corp.objects.get(pk=corp.pk).secret == "new"
+
+
+def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
+    Corp.objects.filter(pk=corp.pk).update(first_enabled_at=NOW)
+    corp.refresh_from_db()
+    corp.corpid = "ww" + "2" * 16
+
+    with pytest.raises(ValueError, match="CorpId"):
+        services.save_corp(corp=corp, changed_fields={"corpid"})
+
+    assert Corp.objects.get(pk=corp.pk).corpid == CORPID
+
+
+# --- Enabling -------------------------------------------------------------------------------------------------------
+
+
+def reasons(corp: Corp) -> list[str]:
+    with pytest.raises(services.CorpNotReady) as refusal:
+        services.enable_corp(corp=corp, now=NOW)
+    corp.refresh_from_db()
+    assert not corp.is_enabled
+    assert corp.first_enabled_at is None
+    return refusal.value.reasons
+
+
+UNTESTED = "The connection has not been tested since it was last changed. Test it first."
+
+
+def test_a_tested_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
+    real_address()
+    finished_test(corp)
+
+    services.enable_corp(corp=corp, now=NOW)
+
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+    assert Corp.objects.enabled().get() == corp
+
+
+def test_the_first_enabling_is_remembered(corp: Corp) -> None:
+    real_address()
+    finished_test(corp)
+    services.enable_corp(corp=corp, now=NOW)
+    services.disable_corp(corp=corp)
+    assert corp.is_enabled is False
+
+    services.enable_corp(corp=corp, now=LATER)
+
+    assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+
+
+def test_an_untested_corp_is_not_enabled(corp: Corp) -> None:
+    real_address()
+
+    assert reasons(corp) == [UNTESTED]
+
+
+def test_a_test_before_the_last_change_does_not_count(corp: Corp) -> None:
+    real_address()
+    finished_test(corp)
+    services.save_corp(corp=corp, changed_fields={"secret"})
+
+    assert reasons(corp) == [UNTESTED]
+
+
+def test_an_unfinished_test_does_not_count(corp: Corp) -> None:
+    real_address()
+    finished_test(corp, "running", problem="")
+
+    assert reasons(corp) == [UNTESTED]
+
+
+def test_the_last_test_counts_and_says_why_it_failed(corp: Corp) -> None:
+    real_address()
+    finished_test(corp)
+    finished_test(corp, "failed", problem="unreachable")
+
+    assert reasons(corp) == ["The last connection test failed: WeCom could not be reached, or did not answer in time."]
+
+
+def test_a_corp_is_not_enabled_on_the_initial_address(corp: Corp) -> None:
+    finished_test(corp)
+
+    assert reasons(corp) == [
+        "The site address is still http://localhost:3001/, which only this machine reaches. Enter your real one first."
+    ]
+
+
+def test_every_reason_is_said_at_once(corp: Corp) -> None:
+    assert len(reasons(corp)) == 2
+
+
+@pytest.mark.parametrize(("environment", "count"), [("demo", 0), ("test", 0), ("production", 1)])
+def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings, environment: str, count: int) -> None:
+    settings.ENVIRONMENT = environment
+    corp.api_base_url = "http://127.0.0.1:3002"
+    corp.save()
+    finished_test(corp)
+
+    assert len(services.reasons_against_enabling(corp)) == count
+
+
+def test_a_change_during_enabling_is_noticed(corp: Corp) -> None:
+    real_address()
+    finished_test(corp)
+    Corp.objects.filter(pk=corp.pk).update(connection_version=2)
+
+    assert reasons(corp) == ["Somebody changed the connection in the meantime. Test it again."]
+
+
+def test_disabling_says_what_higher_apps_registered(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "_disable_effects", [])
+    panels.register_disable_effect(people_of)
+    panels.register_disable_effect(people_of)
+
+    assert panels.disable_effects(corp) == ["3 people of 北山制造 can no longer sign in."]
+
+
+def people_of(corp: Corp) -> list[str]:
+    return [f"3 people of {corp.name} can no longer sign in."]
+
+
+# --- Site addresses -------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_the_address_concerns_the_corps_without_their_own(corp: Corp, other_corp: Corp) -> None:
+    other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    other_corp.save()
+
+    (change,) = services.link_changes(address=SiteAddress.objects.default(), url="https://bi.example.com/")
+
+    assert (change.corp, change.domain_before, change.domain_after) == (corp, "localhost:3001", "bi.example.com")
+    assert "localhost%3A3001" in change.home_page_before
+    assert "https%3A%2F%2Fbi.example.com%2F" in change.home_page_after
+
+
+def test_a_change_of_its_own_address_concerns_that_corp_alone(corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    assert services.link_changes(address=own, url="https://new.example.com/") == []
+    corp.site_address = own
+    corp.save()
+
+    assert [change.corp for change in services.link_changes(address=own, url="https://new.example.com/")] == [corp]
+    assert services.link_changes(address=SiteAddress.objects.default(), url="https://new.example.com/") == []
+
+
+def test_an_address_is_changed_by_those_who_see_every_corp_concerned(corp: Corp, other_corp: Corp) -> None:
+    default, own = SiteAddress.objects.default(), SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    corp.site_address = own
+    corp.save()
+    one, both = staff("one", corp), staff("both", corp, other_corp)
+
+    assert services.can_change(address=own, person=one)
+    assert not services.can_change(address=default, person=one)
+    assert services.can_change(address=default, person=both)
+
+
+def test_addresses_of_corps_that_one_does_not_see_stay_hidden(corp: Corp, other_corp: Corp) -> None:
+    own, unused = (SiteAddress.objects.create(url=f"https://{name}.example/") for name in ("theirs", "unused"))
+    other_corp.site_address = own
+    other_corp.save()
+
+    seen = SiteAddress.objects.visible_to(staff("one", corp))
+
+    assert set(seen) == {SiteAddress.objects.default(), unused}
+    assert own in SiteAddress.objects.visible_to(staff("other", other_corp))
