@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from django.utils.translation import gettext_lazy as _
@@ -9,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from guanwecom import environment as e
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-e.env.read_env(BASE_DIR / ".env")
+if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not reach what a developer's .env names
+    e.env.read_env(BASE_DIR / ".env")
 
 # --- Where this runs -------------------------------------------------------------------------------------------------
 # production refuses the sandbox; demo and test are for one machine.
@@ -163,5 +165,8 @@ LOGGING = {
         # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
         "urllib3": {"level": "WARNING"},
         "requests": {"level": "WARNING"},
+        # Received and succeeded, every few seconds for ever; what fails is an error.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }

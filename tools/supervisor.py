@@ -1,0 +1,171 @@
+"""Runs several programs under one parent: their lines get a prefix, the end of one ends all, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import IO, TextIO
+
+import psutil
+
+STOP_SECONDS = 10
+POLL_SECONDS = 0.1
+COLOURS = (36, 33, 32, 35, 34, 31)  # of a terminal: cyan, yellow, green, magenta, blue, red
+
+
+class StopRequested(Exception):
+    """SIGINT or SIGTERM arrived."""
+
+
+class ProgramEnded(Exception):
+    """A program that should run on has ended; the text names it and its status."""
+
+
+@dataclass
+class Program:
+    """One started program; its process leads a group of its own, away from the terminal's Ctrl-C."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    reader: threading.Thread
+    lines: list[str]
+
+    def signal_group(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+class Supervisor:
+    """Starts programs in an environment and a folder, and writes what they say to one stream."""
+
+    def __init__(self, *, environ: dict[str, str], folder: Path, output: TextIO = sys.stdout) -> None:
+        self.environ = environ
+        self.folder = folder
+        self.programs: list[Program] = []
+        self._output = output
+        self._lock = threading.Lock()
+        self._stop_requested = False
+
+    def heed_signals(self) -> None:
+        """From now on SIGINT and SIGTERM end the next wait by StopRequested; those that follow change nothing."""
+
+        def request_stop(number: int, frame: FrameType | None) -> None:
+            self._stop_requested = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, request_stop)
+
+    def say(self, name: str, line: str, colour: int | None = None) -> None:
+        prefix = f"{name:<8}| "
+        if colour is not None and self._output.isatty():
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        with self._lock, suppress(BrokenPipeError):
+            self._output.write(f"{prefix}{line}\n")
+            self._output.flush()
+
+    def start(
+        self, name: str, command: Sequence[str], *, stdin: IO[bytes] | None = None, keep: bool = False
+    ) -> Program:
+        """Start a program that runs until it is stopped. With `keep` its lines are kept instead of written."""
+        process = subprocess.Popen(
+            command,
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if keep else subprocess.STDOUT,
+            env=self.environ,
+            cwd=self.folder,
+            start_new_session=True,
+        )
+        colour = COLOURS[len(self.programs) % len(COLOURS)]
+        lines: list[str] = []
+        take: Callable[[str], None] = lines.append if keep else partial(self.say, name, colour=colour)
+        reader = threading.Thread(target=_relay, args=(process, take), daemon=True)
+        program = Program(name, process, reader, lines)
+        self.programs.append(program)
+        reader.start()
+        return program
+
+    def run(self, name: str, command: Sequence[str], *, keep: bool = False) -> list[str]:
+        """Run a program to its end; returns its lines if `keep`. Raises ProgramEnded if it, or another one, fails."""
+        program = self.start(name, command, keep=keep)
+        self.wait_until(lambda: program.process.poll() is not None, ending=program)
+        program.reader.join()
+        self.programs.remove(program)
+        if program.process.returncode:
+            raise ProgramEnded(f"{name} failed with status {program.process.returncode}.")
+        return program.lines
+
+    def wait_until(self, condition: Callable[[], bool], *, ending: Program | None = None) -> None:
+        """Wait for a condition. Raises ProgramEnded if a program other than `ending` ends before, or StopRequested."""
+        while not condition():
+            self.check(ending)
+            time.sleep(POLL_SECONDS)
+
+    def check(self, ending: Program | None = None) -> None:
+        """Raises StopRequested if a signal asked for it, ProgramEnded if a program has ended that should not."""
+        if self._stop_requested:
+            raise StopRequested
+        for program in self.programs:
+            status = program.process.poll()
+            if status is not None and program is not ending:
+                how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+                raise ProgramEnded(f"{program.name} ended {how}.")
+
+    def stop(self) -> None:
+        """Ask every program to end, the first started last of all, since the others lean on it; then kill the rest."""
+        first, others = self.programs[:1], self.programs[1:]
+        for programs in (others, first):
+            for program in programs:
+                if program.process.poll() is None:
+                    with suppress(ProcessLookupError):
+                        program.process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            for program in programs:
+                with suppress(subprocess.TimeoutExpired):
+                    program.process.wait(max(0.0, deadline - time.monotonic()))
+                program.signal_group(signal.SIGKILL)
+                program.process.wait()
+                program.reader.join(timeout=1)
+        self.programs.clear()
+
+
+def _relay(process: subprocess.Popen[bytes], take: Callable[[str], None]) -> None:
+    """Hand on what the process says, line by line, until it closes its output."""
+    if process.stdout is None:
+        return
+    with process.stdout:
+        for line in process.stdout:
+            take(line.decode(errors="replace").rstrip())
+
+
+def end_marked(variable: str, value: str) -> list[str]:
+    """End every process whose environment carries `variable=value`. Returns their names."""
+    marked = [process for process in psutil.process_iter() if _carries(process, variable, value)]
+    names = []
+    for process in marked:
+        with suppress(psutil.NoSuchProcess):
+            names.append(process.name())
+            process.terminate()
+    _, alive = psutil.wait_procs(marked, timeout=STOP_SECONDS / 2)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS / 2)
+    return names
+
+
+def _carries(process: psutil.Process, variable: str, value: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(variable) == value
+    except (psutil.Error, OSError):
+        return False  # another user's, or gone by now
