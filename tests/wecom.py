@@ -123,6 +123,10 @@ class WeComAnswers:
             match.append(matchers.json_params_matcher(body))
         self.mock.add(*self._place(endpoint), json=answer, match=match)
 
+    def says_anyway(self, endpoint: str, answer: Mapping[str, Any]) -> None:
+        """Any answer in JSON, whatever was asked."""
+        self.mock.add(*self._place(endpoint), json=answer)
+
     def sends(self, endpoint: str, content: bytes | Exception, *, status: int = 200, **headers: str) -> None:
         """Any bytes, or a failure of the connection, whatever was asked."""
         self.mock.add(*self._place(endpoint), body=content, status=status, headers=headers)

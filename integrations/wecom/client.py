@@ -10,14 +10,16 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.poolmanager import PoolManager
+from urllib3.util import Url, parse_url
 
 from integrations.errors import ConfigurationError, IntegrationError, TransientError
 from integrations.wecom import deadline, errcodes, message_schemas, schemas
@@ -107,7 +109,7 @@ class _Transport:
     ) -> None:
         self._base_url = _checked_base_url(base_url)
         self._timeouts = timeouts
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._proxies = _checked_proxies(proxy)
         self._verify = _checked_bundle(ca_bundle)
         adapter = session.get_adapter(self._base_url)
         if not isinstance(adapter, DeadlineAdapter):
@@ -121,7 +123,7 @@ class _Transport:
         with deadline.total_deadline(seconds):
             try:
                 return self._received(self._prepared(call, {**credentials, **(call.params or {})}))
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = error
         # Why here? Raised inside the block above, the error would carry requests' own, which prints the address
         # with the secret in it.
@@ -280,11 +282,30 @@ class RobotClient:
 
 
 def _checked_base_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        message = "the base address must have http or https, a host and no query"
+    parts = _parsed("base_url", base_url)
+    if parts.scheme not in ("http", "https") or not parts.host or parts.auth or parts.query or parts.fragment:
+        message = "the base address must have http or https, a host, no user and no query"
         raise ConfigurationError(message, system="wecom", operation="base_url")
     return base_url.rstrip("/")
+
+
+def _checked_proxies(proxy: str | None) -> dict[str, str]:
+    if not proxy:
+        return {}
+    parts = _parsed("proxy", proxy)
+    if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.host:
+        message = "the proxy's address must have http, https or socks5, and a host"
+        raise ConfigurationError(message, system="wecom", operation="proxy")
+    return {"http": proxy, "https": proxy}
+
+
+def _parsed(operation: str, address: str) -> Url:
+    try:
+        return parse_url(address)
+    except urllib3.exceptions.LocationParseError:
+        # Why without its cause? It prints the address, which may hold a proxy's password.
+        message = "not an address"
+    raise ConfigurationError(message, system="wecom", operation=operation)
 
 
 def _checked_bundle(ca_bundle: str | None) -> str | bool:
@@ -302,14 +323,26 @@ def _connection_error(asked: Asked, failure: Exception) -> IntegrationError:
     if isinstance(failure, _WRONG_ADDRESS):
         message = f"the address or the proxy of WeCom cannot be used ({name})"
         return ConfigurationError(message, system="wecom", operation=asked.operation)
-    if isinstance(cause, deadline.NotConnectedError) and cause.is_certificate_refused:
-        message = "the certificate of WeCom's address is not trusted"
-        return ConfigurationError(message, system="wecom", operation=asked.operation)
+    if isinstance(cause, deadline.NotConnectedError):
+        return _not_connected(asked, cause)
     if isinstance(failure, requests.ConnectTimeout) or isinstance(cause, urllib3.exceptions.NewConnectionError):
         return TransientError(f"no connection ({name})", system="wecom", operation=asked.operation)
     return asked.unclear(f"the connection failed before the answer was complete ({name})")
 
 
+def _not_connected(asked: Asked, cause: deadline.NotConnectedError) -> IntegrationError:
+    if cause.is_certificate_refused or cause.is_bundle_unreadable:
+        what = "the certificate of WeCom's address is not trusted"
+        message = "the file of trusted certificates cannot be read" if cause.is_bundle_unreadable else what
+        return ConfigurationError(message, system="wecom", operation=asked.operation)
+    if cause.proxy_status:
+        cls = ConfigurationError if cause.proxy_status in _PROXY_REFUSES else TransientError
+        return cls(f"the proxy answered {cause.proxy_status}", system="wecom", operation=asked.operation)
+    return TransientError(f"no connection ({cause.cause_name})", system="wecom", operation=asked.operation)
+
+
+# The proxy wants credentials, or does not let us out: somebody must change a setting.
+_PROXY_REFUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _WRONG_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import ssl
 import threading
@@ -22,9 +23,11 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 _thread = threading.local()
+# http.client says it in words only.
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 @contextmanager
@@ -53,11 +56,20 @@ def _remaining(ends_at: float | None) -> float | None:
 
 
 class NotConnectedError(NewConnectionError):
-    """No connection came about, so nothing of the request was sent. `is_certificate_refused`: TLS was the reason."""
+    """No connection came about, so nothing of the request was sent.
+
+    `is_certificate_refused`: because of TLS; `is_bundle_unreadable`: the file of trusted certificates is none;
+    `proxy_status`: because a proxy said so, else 0.
+    """
 
     def __init__(self, connection: HTTPConnection, cause: Exception) -> None:
         super().__init__(connection, type(cause).__name__)
+        self.cause_name = type(cause).__name__
         self.is_certificate_refused = isinstance(cause, ssl.SSLCertVerificationError)
+        # urllib3 wraps an error in its own only where it loads that file.
+        self.is_bundle_unreadable = isinstance(cause, SSLError)
+        refused = _TUNNEL_REFUSED.match(str(cause))
+        self.proxy_status = int(refused[1]) if refused else 0
 
 
 class _DeadlineReader(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -31,6 +32,16 @@ class WireServer:
     misbehave: dict[str, Callable[[socket.socket], None]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     valid_token: str = ""
+    new_token: str = ""  # empty: numbered ones
+    connection_count: int = 0
+    open_connections: list[socket.socket] = field(default_factory=list)
+
+    def close_connections(self) -> None:
+        """Hang up on everybody, as a server does with connections that were idle for long."""
+        for connection in self.open_connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.open_connections.clear()
 
     def revoke(self) -> None:
         """The token in use ends at once; the next gettoken makes another."""
@@ -50,7 +61,7 @@ class WireServer:
         if query.get("corpsecret") != [self.valid_secret]:
             return {"errcode": 40001, "errmsg": "invalid credential, hint: [1764000000123456789012345]"}
         if not self.valid_token:
-            self.valid_token = f"token-{self.calls['/cgi-bin/gettoken']}"
+            self.valid_token = self.new_token or f"token-{self.calls['/cgi-bin/gettoken']}"
         return {"errcode": 0, "errmsg": "ok", "access_token": self.valid_token, "expires_in": self.expires_in}
 
 
@@ -70,6 +81,12 @@ def wire_server() -> Iterator[WireServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            with state.lock:
+                state.connection_count += 1
+                state.open_connections.append(self.connection)
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
@@ -102,6 +119,33 @@ def wire_server() -> Iterator[WireServer]:
     finally:
         server.shutdown()
         server.server_close()
+        thread.join()
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[str]:
+    """A port whose connections go to `serve`, one after the other, behind TLS where a context is given."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    scheme = "http" if context is None else "https"
+
+    def run() -> None:
+        with suppress(OSError):  # the end: closing the listener wakes accept
+            while True:
+                connection, _address = listener.accept()
+                with suppress(OSError), connection:
+                    if context is None:
+                        serve(connection)
+                    else:
+                        with context.wrap_socket(connection, server_side=True) as protected:
+                            serve(protected)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
         thread.join()
 
 
