@@ -63,6 +63,8 @@ class WeComAccountFormSet(AccountFormSetBase):
 
     def clean(self) -> None:
         super().clean()
+        if any(self.errors):
+            return
         kept = [form for form in self.forms if self._is_kept(form)]
         if len([form for form in kept if form.cleaned_data["is_primary"]]) > 1:
             raise forms.ValidationError(_("Messages can go to one account only. Tick “receives messages” once."))

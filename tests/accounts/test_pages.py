@@ -1,0 +1,282 @@
+"""Login page, choice of company, sign-out, and the frame around them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from accounts.targets import HOME
+from accounts.trouble import GUIDES, Cause, Trouble, seal
+from integrations.models import Corp
+from tests.accounts.conftest import HOST, Visitor, make_corp, query_of, visitor
+from tests.accounts.test_targets import TRICKS
+from tests.accounts.wecom import WeCom
+
+PASSWORD = "right-password-1"
+
+
+@pytest.fixture
+def clerk(db: None) -> User:
+    return User.objects.create_user("clerk", password=PASSWORD, name="王芳")
+
+
+def text_of(visitor: Visitor, path: str, **query: str) -> str:
+    response = visitor.get(path, **query)
+    assert response.status_code == 200
+    assert "no-store" in response.headers["Cache-Control"]
+    return response.content.decode()
+
+
+class TestLoginPage:
+    def test_has_password_and_wecom_side_by_side(self, corp: Corp, desktop: Visitor) -> None:
+        text = text_of(desktop, "/login/", next="/messages/7/")
+
+        assert 'name="password"' in text
+        assert f'href="/wecom/{corp.pk}/start/?next=%2Fmessages%2F7%2F"' in text
+
+    def test_has_no_wecom_while_no_company_is_enabled(self, corp: Corp, desktop: Visitor) -> None:
+        Corp.objects.update(is_enabled=False)
+
+        text = text_of(desktop, "/login/")
+
+        assert "/wecom/" not in text
+        assert "/login/company/" not in text
+
+    def test_with_several_companies_asks_which(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        text = text_of(desktop, "/login/", next="/m/")
+
+        assert 'href="/login/company/?next=%2Fm%2F"' in text
+        assert "/wecom/" not in text
+
+    def test_offers_the_company_of_last_time(
+        self, corp: Corp, other_corp: Corp, person: User, desktop: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+        desktop.client.post("/logout/")
+
+        text = text_of(desktop, "/login/")
+
+        assert f"企业微信登录 · {corp.name}" in text
+        assert f"/wecom/{corp.pk}/start/" in text
+        assert "/login/company/" in text
+
+    def test_signs_in_by_password_and_goes_on(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD, "next": "/messages/7/"})
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
+        assert desktop.user_id == clerk.pk
+
+    def test_says_that_a_password_is_wrong(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": "wrong", "next": "/m/"})
+
+        assert response.status_code == 200
+        assert 'role="alert"' in response.content.decode()
+        assert '<input type="hidden" name="next" value="/m/">' in response.content.decode()
+        assert desktop.user_id is None
+
+    @pytest.mark.parametrize("trick", TRICKS)
+    def test_leads_nowhere_else(self, clerk: User, corp: Corp, desktop: Visitor, trick: str) -> None:
+        shown = desktop.client.get("/login/", {"next": trick}).content.decode()
+        signed_in = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD, "next": trick})
+
+        assert f'href="/wecom/{corp.pk}/start/?next=%2F"' in shown
+        assert signed_in.headers["Location"] == HOME
+
+    def test_refuses_a_form_from_elsewhere(self, clerk: User) -> None:
+        strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
+
+        response = strict.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        assert response.status_code == 403
+        assert "sessionid" not in strict.cookies
+
+    def test_asks_who_is_signed_in_to_continue(self, clerk: User, corp: Corp, desktop: Visitor) -> None:
+        desktop.client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        text = text_of(desktop, "/login/", next="/m/")
+
+        assert "您已登录：王芳" in text
+        assert '<a class="button" href="/m/">' in text
+        assert 'name="password"' not in text
+
+
+class TestInsideWeCom:
+    def test_there_is_no_page_at_all(self, corp: Corp, phone: Visitor) -> None:
+        response = phone.get("/login/", next="/m/")
+
+        assert response.headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F"
+
+    def test_several_companies_are_chosen_from_first(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        assert phone.get("/login/", next="/m/").headers["Location"] == "/login/company/?next=%2Fm%2F"
+
+    def test_the_company_asked_for_needs_no_choice(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        response = phone.get("/login/", next="/m/", corp=str(other_corp.pk))
+
+        assert response.headers["Location"] == f"/wecom/{other_corp.pk}/start/?next=%2Fm%2F"
+
+    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١"])
+    def test_an_invented_company_is_no_company(
+        self, corp: Corp, other_corp: Corp, phone: Visitor, asked_for: str
+    ) -> None:
+        assert phone.get("/login/", corp=asked_for).headers["Location"] == "/login/company/?next=%2F"
+
+    def test_the_company_of_last_time_needs_no_choice(
+        self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+        del phone.client.cookies["sessionid"]
+
+        assert phone.get("/login/").headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2F"
+
+    def test_a_company_that_refused_is_not_remembered(
+        self, corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="stranger")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        assert phone.get("/login/").headers["Location"] == "/login/company/?next=%2F"
+
+    def test_without_any_company_the_password_is_left(self, phone: Visitor) -> None:
+        location = phone.get("/login/").headers["Location"]
+
+        assert location == "/login/?next=%2F&stay=1"
+        assert 'name="password"' in text_of(phone, location)
+
+    def test_who_wants_to_stay_may(self, corp: Corp, phone: Visitor) -> None:
+        assert 'name="password"' in text_of(phone, "/login/", stay="1")
+
+    def test_who_is_signed_in_does_not_go_in_circles(self, corp: Corp, clerk: User, phone: Visitor) -> None:
+        phone.client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert "您已登录" in text_of(phone, "/login/", next="/m/")
+
+
+class TestChoice:
+    def test_lists_the_companies_that_sign_in(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        make_corp("停用公司", 8, is_enabled=False)
+        make_corp("仅推送公司", 9, sign_in_enabled=False)
+
+        text = text_of(desktop, "/login/company/", next="/m/")
+
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == sorted([corp.name, other_corp.name])
+        assert f'href="/wecom/{other_corp.pk}/start/?next=%2Fm%2F"' in text
+        assert 'type="search"' not in text
+
+    def test_a_single_company_needs_none(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/login/company/", next="/m/")
+
+        assert response.headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F"
+
+    def test_past_ten_the_list_can_be_searched(self, desktop: Visitor) -> None:
+        for number in range(11):
+            make_corp(f"公司{number:02d}", number + 10)
+
+        text = text_of(desktop, "/login/company/", next="/m/", q="公司07")
+
+        assert 'type="search"' in text
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == ["公司07"]
+        assert "没有名称包含" in text_of(desktop, "/login/company/", q="<b>无</b>")
+        assert "<b>无</b>" not in text_of(desktop, "/login/company/", q="<b>无</b>")
+
+    def test_the_company_of_last_time_stands_first(
+        self, corp: Corp, other_corp: Corp, desktop: Visitor, person: User, wecom: WeCom
+    ) -> None:
+        for chosen in (corp, other_corp):
+            desktop.client.cookies["guanwecom-company"] = str(chosen.pk)
+
+            text = text_of(desktop, "/login/company/")
+
+            assert re.findall(r'<span class="cell-main">(.*?)</span>', text)[0] == chosen.name
+            assert text.count("上次使用") == 1
+
+    def test_says_that_there_is_none(self, desktop: Visitor) -> None:
+        assert "还没有企业开通企业微信登录" in text_of(desktop, "/login/company/")
+
+
+class TestSignOut:
+    def test_ends_the_session_and_stays_out_inside_wecom(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        location = phone.client.post("/logout/").headers["Location"]
+
+        assert location == "/login/?stay=1&left=1"
+        assert phone.user_id is None
+        assert "您已退出登录" in text_of(phone, location)
+
+    def test_needs_a_form_of_ours(self, clerk: User) -> None:
+        strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
+        strict.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert strict.post("/logout/").status_code == 403
+        assert strict.get("/logout/").status_code == 405
+        assert strict.session["_auth_user_id"] == str(clerk.pk)
+
+
+class TestTroublePages:
+    @pytest.mark.parametrize("cause", list(Cause))
+    @pytest.mark.parametrize("language", ["zh-hans", "en"])
+    def test_each_has_its_words_in_both_languages(
+        self, corp: Corp, desktop: Visitor, cause: Cause, language: str
+    ) -> None:
+        sealed = seal(Trouble(cause, corp_id=corp.pk, corp_name=corp.name, target="/m/", errcode=7, caller_ip="::1"))
+
+        response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
+        text = response.content.decode()
+
+        assert response.status_code == GUIDES[cause].status
+        assert f'<html lang="{language}">' in text
+        assert f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in text
+        assert 'href="/login/?next=%2Fm%2F&amp;stay=1"' in text
+        assert "%(" not in text
+        assert "no-store" in response.headers["Cache-Control"]
+        has_chinese = re.search(
+            r"[\u4e00-\u9fff]", text.split("<article")[1].replace(corp.name, "").split("<details")[0]
+        )
+        assert bool(has_chinese) == (language == "zh-hans")
+
+    def test_titles_differ(self) -> None:
+        assert len({str(guide.title) for guide in GUIDES.values()}) == len(Cause)
+
+    @pytest.mark.parametrize("target", ["//evil.example", "javascript:alert(1)"])
+    def test_lead_nowhere_else(self, corp: Corp, desktop: Visitor, target: str) -> None:
+        sealed = seal(Trouble(Cause.CODE_EXPIRED, corp_id=corp.pk, corp_name=corp.name, target=target))
+
+        assert f"/wecom/{corp.pk}/start/?next=%2F" in desktop.get("/login/trouble/", t=sealed).content.decode()
+
+    def test_names_are_text_not_markup(self, corp: Corp, desktop: Visitor) -> None:
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="<b>x</b>", userid="<i>y</i>"))
+
+        text = desktop.get("/login/trouble/", t=sealed).content.decode()
+
+        assert "<b>x</b>" not in text
+        assert "<i>y</i>" not in text
+
+    def test_the_address_shows_nothing(self, corp: Corp) -> None:
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="hanmeimei"))
+
+        assert "hanmeimei" not in sealed
+
+
+def test_pages_hold_no_inline_style_or_script(corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+    sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
+
+    for path, query in (("/login/", {}), ("/login/company/", {}), ("/login/trouble/", {"t": sealed})):
+        text = visitor("").get(path, **query).content.decode()
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", text)
+        assert not re.search(r"(src|href)=\"(https?:)?//", text)
+
+
+def test_the_language_can_be_changed(corp: Corp, desktop: Visitor) -> None:
+    response = desktop.client.post("/i18n/setlang/", {"language": "en", "next": "/login/?next=%2Fm%2F"})
+
+    assert response.headers["Location"] == "/login/?next=%2Fm%2F"
+    assert "Sign in with a password" in text_of(desktop, "/login/")
+    assert query_of(response.headers["Location"]) == {"next": "/m/"}
