@@ -1,0 +1,1 @@
+"""Invented companies, people and subscriptions to try the product with. Never in production."""

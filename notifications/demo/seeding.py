@@ -1,0 +1,203 @@
+"""Writes the demo's rows, and the same companies as a seed of the sandbox. Safe to repeat; never in production."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from accounts.models import User, WeComAccount, fold_userid
+from integrations import links
+from integrations.models import Corp, SiteAddress
+from integrations.services import save_site_address
+from notifications import schedule
+from notifications.demo.figures import DemoText, power_report, weather_report
+from notifications.demo.people import DemoCompany, demo_companies
+from notifications.models import Delivery, MessageForm, Report, Run, Subscription
+
+ADMIN = "admin"
+# Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
+PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
+OFTEN, WEEKLY = "每日天气简报", "每周发电结构"
+TIME_ZONE = "Asia/Shanghai"
+# The two crontabs of "every other minute": the seeding picks the one that is due next minute.
+EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What a person needs to try the demo."""
+
+    admin_username: str
+    employee_username: str
+    employee_name: str
+    password: str
+    companies: list[Corp]
+    people_count: int
+
+
+@transaction.atomic
+def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
+    """Write what is missing; what a person changed meanwhile stays, but for addresses and the frequent schedule.
+
+    `web_address`: scheme, host and port of this site with a slash at the end; `sandbox_address`: without one.
+    """
+    _set_site_address(web_address)
+    companies = demo_companies()
+    corps = [_corp(company, sandbox_address, now) for company in companies]
+    users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
+    admin, employee = _with_passwords(users)
+    _subscription(OFTEN, weather_report(), MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, now)
+    _subscription(WEEKLY, power_report(), MessageForm.MARKDOWN, "0 9 * * 1", admin, now)
+    return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
+
+
+@transaction.atomic
+def reset() -> None:
+    """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
+    corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
+    subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY])
+    Run.objects.filter(deliveries__corp__in=corps).delete()
+    Run.objects.filter(subscription__in=subscriptions).delete()
+    Run.objects.filter(corp__in=corps).delete()
+    Delivery.objects.filter(corp__in=corps).delete()
+    Subscription.objects.filter(report__corp__in=corps).delete()
+    subscriptions.delete()
+    Report.objects.filter(corp__in=corps).delete()
+    Report.objects.filter(title__in=[weather_report().title, power_report().title], subscriptions=None).delete()
+    User.objects.filter(wecom_accounts__corp__in=corps).delete()
+    corps.delete()
+
+
+def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
+    """The demo's companies for `manage.py wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
+    by_corpid = {corp.corpid: corp for corp in corps}
+    return {"companies": [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]}
+
+
+def _set_site_address(web_address: str) -> None:
+    address = SiteAddress.objects.default()
+    if address.url != web_address:
+        address.url = web_address
+        save_site_address(address=address)
+
+
+def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
+    addresses = {
+        "api_base_url": sandbox_address,
+        "authorize_base_url": f"{sandbox_address}/connect/oauth2/authorize",
+        "qr_base_url": f"{sandbox_address}/wwlogin/sso/login",
+    }
+    first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
+    corp, _is_new = Corp.objects.update_or_create(
+        corpid=company.corpid,
+        agentid=company.agentid,
+        defaults=addresses,
+        create_defaults={**first, **addresses},
+    )
+    return corp
+
+
+def _people(company: DemoCompany, corp: Corp) -> list[User]:
+    """The company's people as users, each linked to its account."""
+    linked = {
+        account.userid_folded: account.user
+        for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_folded(company)).select_related("user")
+    }
+    missing = [person for person in company.people if fold_userid(person.userid) not in linked]
+    new = {
+        fold_userid(person.userid): User(username=fold_userid(person.userid), name=person.name) for person in missing
+    }
+    for user in new.values():
+        user.set_unusable_password()
+    User.objects.bulk_create(new.values())
+    WeComAccount.objects.bulk_create(
+        WeComAccount(user=new[folded], corp=corp, userid=person.userid, userid_folded=folded)
+        for person in missing
+        for folded in [fold_userid(person.userid)]
+    )
+    linked |= new
+    return [linked[folded] for folded in _folded(company)]
+
+
+def _folded(company: DemoCompany) -> list[str]:
+    return [fold_userid(person.userid) for person in company.people]
+
+
+def _with_passwords(users: list[User]) -> tuple[User, User]:
+    """The first person administers, the second signs in by password, too."""
+    admin, employee = users[:2]
+    if not admin.is_superuser:
+        admin.is_staff = admin.is_superuser = True
+        if not User.objects.filter(username=ADMIN).exists():
+            admin.username = ADMIN
+        admin.set_password(PASSWORD)
+        admin.save(update_fields=["username", "is_staff", "is_superuser", "password"])
+    if not employee.has_usable_password():
+        employee.set_password(PASSWORD)
+        employee.save(update_fields=["password"])
+    return admin, employee
+
+
+def _crontab_due_next_minute(now: datetime) -> str:
+    local = (now + timedelta(minutes=1)).astimezone(ZoneInfo(TIME_ZONE))
+    return EVERY_OTHER_MINUTE[local.minute % 2]
+
+
+def _subscription(
+    name: str, text: DemoText, form: MessageForm, crontab: str, owner: User, now: datetime
+) -> Subscription:
+    """The subscription of this name, its frequent schedule fitted to `now` so that a restarted demo fires soon, too."""
+    existing = Subscription.objects.filter(name=name).first()
+    if existing is None:
+        report = Report.objects.create(title=text.title, body=text.body)
+        subscription = Subscription(
+            name=name,
+            report=report,
+            owner=owner,
+            message_form=form,
+            crontab=crontab,
+            time_zone=TIME_ZONE,
+            to_everyone=True,
+        )
+    elif re.sub(r"\s+", " ", existing.crontab) in EVERY_OTHER_MINUTE:
+        subscription = existing
+        subscription.crontab = crontab
+    else:
+        return existing
+    schedule.reschedule(subscription, now=now)
+    subscription.save()
+    return subscription
+
+
+def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
+    domain = links.trusted_domain(corp)
+    app = {
+        "agentid": corp.agentid,
+        "name": company.app_name,
+        "secret": corp.secret,
+        "home_url": links.home_page_link(corp),
+        "trusted_domain": domain,
+        "callback_domain": domain,
+        "scope": {"partyids": [1]},
+    }
+    return {
+        "corpid": corp.corpid,
+        "name": corp.name,
+        "departments": [{"id": id_, "name": name, "parentid": parent} for id_, name, parent in company.departments],
+        "members": [
+            {
+                "userid": person.userid,
+                "name": person.name,
+                "department": person.department_ids,
+                "position": person.position,
+            }
+            for person in company.people
+        ],
+        "apps": [app],
+    }

@@ -1,0 +1,135 @@
+"""The demo's data: complete, safe to repeat, refused in production, understood by the sandbox."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from accounts.models import User, WeComAccount
+from integrations.models import Corp, SiteAddress
+from notifications import rendering
+from notifications.demo import figures, seeding
+from notifications.models import Delivery, Report, Run, Subscription
+from notifications.recipients import Audience, reachability
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.sandbox import start_sandbox
+
+pytestmark = pytest.mark.django_db
+
+
+def seed(now: object = NOW) -> seeding.Seeded:
+    return seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3002", now=NOW)
+
+
+def counts() -> dict[str, int]:
+    models = (Corp, User, WeComAccount, Report, Subscription)
+    return {model.__name__: model.objects.count() for model in models}
+
+
+def test_two_companies_with_two_hundred_reachable_people() -> None:
+    seed()
+
+    assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 2, "Subscription": 2}
+    assert reachability(Audience(to_everyone=True)).reachable_count == 200
+    assert {corp.api_base_url for corp in Corp.objects.enabled()} == {"http://127.0.0.1:3002"}
+
+
+def test_the_sign_ins_work() -> None:
+    seeded = seed()
+
+    admin = User.objects.get(username="admin")
+    employee = User.objects.get(username=seeded.employee_username)
+    assert (admin.is_superuser, admin.check_password(seeded.password)) == (True, True)
+    assert (employee.is_staff, employee.check_password(seeded.password)) == (False, True)
+    assert admin.wecom_accounts.complete().exists()
+    assert not User.objects.exclude(pk__in=[admin.pk, employee.pk]).filter(password__startswith="pbkdf2").exists()
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_the_first_message_is_due_within_a_minute_whatever_the_minute(minutes: int) -> None:
+    now = NOW + timedelta(minutes=minutes)
+
+    seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3002", now=now)
+
+    due = Subscription.objects.get(name="每日天气简报").next_run_at
+    assert due is not None
+    assert timedelta(0) < due - now <= timedelta(minutes=1)
+
+
+def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> None:
+    seed()
+    before = counts()
+    User.objects.filter(username="admin").update(name="改过的名字")
+    Subscription.objects.filter(name="每日天气简报").update(crontab="0 8 * * *")
+
+    seeding.seed(web_address="http://localhost:4001/", sandbox_address="http://127.0.0.1:4002", now=NOW)
+
+    assert counts() == before
+    assert User.objects.get(username="admin").name == "改过的名字"
+    assert Subscription.objects.get(name="每日天气简报").crontab == "0 8 * * *"
+    assert SiteAddress.objects.default().url == "http://localhost:4001/"
+    assert {corp.api_base_url for corp in Corp.objects.all()} == {"http://127.0.0.1:4002"}
+
+
+def test_resetting_removes_the_demo_and_nothing_else() -> None:
+    person = make_person(make_corp(), "mine")
+    mine = make_run(make_subscription(person, report=make_report()))
+    rendering.render_run(run_id=mine.pk, now=NOW)
+    seed()
+    demo_run = make_run(Subscription.objects.get(name="每日天气简报"))
+    rendering.render_run(run_id=demo_run.pk, now=NOW)
+
+    seeding.reset()
+
+    kept = {"Corp": 1, "User": 1, "WeComAccount": 1, "Report": 1, "Subscription": 1}
+    # What was sent to my own person by the demo's subscription for everyone went with its run.
+    assert counts() == kept
+    assert list(Run.objects.all()) == [mine]
+    assert Delivery.objects.get().run == mine
+
+
+def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
+    settings.ENVIRONMENT = "production"
+
+    with pytest.raises(CommandError):
+        call_command("seed_demo", "--reset", stdout=io.StringIO())
+
+    assert not Corp.objects.exists()
+
+
+def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(tmp_path: Path) -> None:
+    output, path = io.StringIO(), tmp_path / "seed.json"
+
+    call_command("seed_demo", "--sandbox-seed", str(path), stdout=output)
+
+    assert "administrator: admin / guanwecom-demo" in output.getvalue()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    document = json.loads(path.read_text(encoding="utf-8"))
+    with start_sandbox(seed=document) as sandbox:
+        companies = sandbox.control("GET", "state")["companies"]
+    corps = {corp.corpid: corp for corp in Corp.objects.all()}
+    assert {company["corpid"]: len(company["members"]) for company in companies} == {
+        "ww5e1f0a2b3c4d6e71": 120,
+        "ww8a7b6c5d4e3f2a10": 80,
+    }
+    for company in companies:
+        [app] = company["apps"]
+        assert (app["secret"], app["trusted_domain"]) == (corps[company["corpid"]].secret, "localhost:3001")
+        assert "/connect/oauth2/authorize?appid=" + company["corpid"] in app["home_url"]
+
+
+def test_figures_come_from_the_data_sets() -> None:
+    weather, power = figures.weather_report(), figures.power_report()
+
+    assert weather.title == "西雅图天气简报（2015 年 12 月）"
+    assert weather.body.splitlines()[0].startswith("降水 284.5 毫米，环比 +33.8%，同比 +133.6%")
+    assert "seattle-weather" in weather.body
+    assert power.title == "艾奥瓦州发电结构（2017 年）"
+    assert "可再生能源 21,933，占 38.8%" in power.body
