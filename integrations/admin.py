@@ -90,7 +90,8 @@ class CorpAdmin(CorpModelAdmin):
             return _pill("quiet", gettext("not tested"))
         tone = {"passed": "good", "failed": "bad"}.get(status, "quiet")
         when = timezone.localtime(corp.last_test_at)  # type: ignore[attr-defined]  # see above
-        return format_html("{} <time>{:%Y-%m-%d %H:%M}</time>", _pill(tone, ConnectionTest.Status(status).label), when)
+        pill = _pill(tone, ConnectionTest.Status(status).label)
+        return format_html("{} <time>{}</time>", pill, when.strftime("%Y-%m-%d %H:%M"))
 
     # --- Who may ------------------------------------------------------------------------------------------------------
 
@@ -316,9 +317,10 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
         address = self.get_object(request, unquote(object_id)) if object_id else None
         is_change = address is not None and self.has_change_permission(request, address)
         if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
+            saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
-            if form.is_valid() and "url" in form.changed_data:
-                return self._preview(request, SiteAddress.objects.get(pk=address.pk), form.cleaned_data["url"])
+            if form.is_valid() and form.cleaned_data["url"] != saved.url:
+                return self._preview(request, saved, form.cleaned_data["url"])
         return super().changeform_view(request, object_id, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
 
     def _preview(self, request: HttpRequest, address: SiteAddress, url: str) -> HttpResponse:

@@ -35,7 +35,7 @@ def other_corp(db: None) -> Corp:
 
 def staff(username: str, *corps: Corp, permissions: tuple[str, ...] = ()) -> User:
     """A member of staff who manages `corps` and has the permissions of these codenames."""
-    person = User.objects.create_user(username, password="a long enough password", is_staff=True)
+    person = User.objects.create_user(username, is_staff=True)
     person.managed_corps.set(corps)
     person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return person
@@ -53,7 +53,7 @@ def administrator(corp: Corp) -> User:
 
 @pytest.fixture
 def superuser(db: None) -> User:
-    return User.objects.create_superuser("root", password="a long enough password")
+    return User.objects.create_superuser("root")
 
 
 @pytest.fixture

@@ -1,0 +1,494 @@
+"""The pages of a company in the admin: what they keep, refuse, show, and never show."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
+
+from integrations import links, panels
+from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.store import valkey
+from tests.integrations.conftest import CORPID, client_of, staff
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/integrations/corp/add/"
+LIST = "/admin/integrations/corp/"
+FIELDS = {
+    "name": "北山制造",
+    "corpid": CORPID,
+    "agentid": "1000002",
+    "new_secret": "the-secret",
+    "department_root_ids": "",
+    "sign_in_enabled": "on",
+    "domain_id": "",
+    "site_address": "",
+    "api_base_url": "https://qyapi.weixin.qq.com",
+    "authorize_base_url": "https://open.weixin.qq.com",
+    "qr_base_url": "https://login.work.weixin.qq.com",
+    "new_proxy_url": "",
+    "ca_bundle": "",
+}
+
+
+def page(corp: Corp, action: str = "change") -> str:
+    return reverse(f"admin:integrations_corp_{action}", args=[corp.pk])
+
+
+def post(client: Client, url: str, **changes: str) -> HttpResponse:
+    return client.post(url, {**FIELDS, "new_secret": "", **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
+
+
+def text_of(response: Any) -> str:
+    """What a person reads: without tags, entities resolved as far as these tests need."""
+    text = re.sub(r"<[^>]+>", " ", response.content.decode())
+    return re.sub(r"\s+", " ", text.replace("&#x27;", "'").replace("&amp;", "&"))
+
+
+def errors_of(response: Any) -> dict[str, list[str]]:
+    assert response.status_code == 200, response.status_code
+    form = response.context["adminform"].form
+    return {name: list(errors) for name, errors in form.errors.items()}
+
+
+def tested(corp: Corp, **columns: Any) -> ConnectionTest:
+    finished = {"status": "passed", "requested_at": timezone.now(), "finished_at": timezone.now()}
+    return ConnectionTest.objects.create(corp=corp, connection_version=corp.connection_version, **finished | columns)
+
+
+tested.__test__ = False  # type: ignore[attr-defined]  # a helper
+
+
+# --- Adding and changing ----------------------------------------------------------------------------------------------
+
+
+def test_a_company_is_added_and_its_page_says_what_comes_next(admin_client: Client) -> None:
+    response = post(admin_client, ADD, new_secret="the-secret", department_root_ids="2，5")
+
+    corp = Corp.objects.get()
+    assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
+    assert (corp.department_root_ids, corp.is_enabled, corp.connection_version) == ([2, 5], False, 1)
+    assert response.redirect_chain[-1][0] == page(corp)  # type: ignore[attr-defined]  # the client's own class
+    assert "Now test the connection: step 2 below." in text_of(response)
+
+
+def test_what_comes_along_when_one_copies_is_removed_and_said(admin_client: Client) -> None:
+    response = post(
+        admin_client,
+        ADD,
+        name=" 北山制造\u200b",
+        corpid=f"\ufeff{CORPID} ",
+        agentid=" 1000 002\u200b",
+        new_secret="the-\u200bsecret\t",
+    )
+
+    corp = Corp.objects.get()
+    assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
+    sentence = "Spaces or invisible characters were removed from: WeCom company name, CorpId, AgentId, Secret."
+    assert sentence in text_of(response)
+
+
+def test_what_needs_no_tidying_is_not_mentioned(admin_client: Client) -> None:
+    assert "invisible" not in text_of(post(admin_client, ADD, new_secret="the-secret"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "errors"),
+    [
+        ({"name": " "}, {"name": ["This field is required."]}),
+        ({"new_secret": ""}, {"new_secret": ["This field is required."]}),
+        ({"corpid": "1234"}, {"corpid": ["A CorpId has 18 characters and begins with ww or wx."]}),
+        ({"agentid": "my app"}, {"agentid": ["Write a whole number, such as 1000002."]}),
+        ({"agentid": "0"}, {"agentid": ["Ensure this value is greater than or equal to 1."]}),
+        ({"agentid": "-1"}, {"agentid": ["Ensure this value is greater than or equal to 0."]}),
+        ({"agentid": "9" * 30}, {"agentid": ["Ensure this value is less than or equal to 9223372036854775807."]}),
+        (
+            {"department_root_ids": "sales"},
+            {"department_root_ids": ["“sales” is not a department ID: a whole number such as 1 or 42."]},
+        ),
+        (
+            {"api_base_url": "http://qyapi.example.com"},
+            {"api_base_url": ["The address must begin with https://, because the Secret travels with each call."]},
+        ),
+        ({"qr_base_url": "login"}, {"qr_base_url": ["The address must begin with http:// or https://."]}),
+        (
+            {"new_proxy_url": "proxy"},
+            {"new_proxy_url": ["Write the proxy as http://user:password@host:port or http://host:port."]},
+        ),
+        (
+            {"ca_bundle": "x"},
+            {"ca_bundle": ["These are not certificates in PEM form (-----BEGIN CERTIFICATE----- …)."]},
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence(
+    admin_client: Client, changes: dict[str, str], errors: dict[str, list[str]]
+) -> None:
+    response = post(admin_client, ADD, **{"new_secret": "the-secret", **changes})
+
+    assert errors_of(response) == errors
+    assert not Corp.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "errors"),
+    [
+        (
+            {"name": "北山制造", "agentid": "5"},
+            {"name": ["Another WeCom company has this name: people could not tell them apart."]},
+        ),
+        ({"name": "另一个"}, {"__all__": ["This app (CorpId and AgentId) is connected already."]}),
+    ],
+)
+def test_a_second_row_for_the_same_thing_is_refused(
+    admin_client: Client, corp: Corp, changes: dict[str, str], errors: dict[str, list[str]]
+) -> None:
+    response = post(admin_client, ADD, new_secret="the-secret", **changes)
+
+    assert errors_of(response) == errors
+    assert Corp.objects.count() == 1
+
+
+def test_addresses_of_pages_become_addresses_of_servers(admin_client: Client) -> None:
+    post(
+        admin_client,
+        ADD,
+        new_secret="the-secret",
+        api_base_url="https://qyapi.weixin.qq.com/cgi-bin/",
+        authorize_base_url="https://open.weixin.qq.com/connect/oauth2/authorize",
+        qr_base_url="http://127.0.0.1:3002/wwlogin/sso/login/",
+    )
+
+    corp = Corp.objects.get()
+    assert corp.api_base_url == "https://qyapi.weixin.qq.com"
+    assert corp.authorize_base_url == "https://open.weixin.qq.com"
+    assert corp.qr_base_url == "http://127.0.0.1:3002"
+
+
+def test_the_corpid_is_fixed_after_the_first_enabling(admin_client: Client, corp: Corp) -> None:
+    assert 'name="corpid"' in admin_client.get(page(corp)).content.decode()
+    Corp.objects.update(first_enabled_at=timezone.now())
+
+    assert 'name="corpid"' not in admin_client.get(page(corp)).content.decode()
+    post(admin_client, page(corp), corpid="ww" + "2" * 16, name="新名")
+
+    corp.refresh_from_db()
+    assert (corp.corpid, corp.name) == (CORPID, "新名")
+
+
+def test_another_app_of_a_fixed_corp_may_not_be_a_connected_one(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(first_enabled_at=timezone.now())
+    Corp.objects.create(name="另一个", corpid=CORPID, agentid=1000003, secret="x")
+
+    response = post(admin_client, page(corp), agentid="1000003")
+
+    assert errors_of(response) == {"__all__": ["This app (CorpId and AgentId) is connected already."]}
+
+
+# --- Secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_secret_keeps_the_saved_one(admin_client: Client, corp: Corp) -> None:
+    response = post(admin_client, page(corp), name="新名")
+
+    corp.refresh_from_db()
+    assert (corp.name, corp.secret, corp.connection_version) == ("新名", "the-secret", 1)
+    assert "Now test the connection" not in text_of(response)
+
+
+def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None:
+    response = post(admin_client, page(corp), new_secret="another")
+
+    corp.refresh_from_db()
+    assert (corp.secret, corp.connection_version) == ("another", 2)
+    assert "Now test the connection" in text_of(response)
+
+
+def test_saving_without_a_change_changes_nothing(admin_client: Client, corp: Corp) -> None:
+    before = Corp.objects.values().get()
+
+    post(admin_client, page(corp))
+
+    assert Corp.objects.values().get() == before
+
+
+@pytest.mark.parametrize("name", ["北山制造", ""])
+def test_no_page_shows_a_secret_or_a_proxy_s_password(admin_client: Client, corp: Corp, name: str) -> None:
+    corp.proxy_url = "http://user:pr0xy-pass@proxy.example.com:3128"
+    corp.save()
+
+    pages: list[Any] = [
+        admin_client.get(page(corp)),
+        admin_client.get(LIST),
+        post(admin_client, page(corp), name=name, new_secret="typed-now", new_proxy_url="http://u:typed-too@p:1"),
+        admin_client.get(page(corp, "history")),
+        admin_client.get(page(corp, "delete")),
+    ]
+
+    for response in pages:
+        assert response.status_code == 200
+        assert not re.search("the-secret|pr0xy-pass|typed-now|typed-too", response.content.decode())
+    messages = " ".join(LogEntry.objects.values_list("change_message", flat=True))
+    assert not re.search("the-secret|pr0xy-pass|typed", messages)
+
+
+def test_the_history_says_that_the_secret_was_changed(admin_client: Client, corp: Corp) -> None:
+    post(admin_client, page(corp), new_secret="another")
+
+    assert LogEntry.objects.get().get_change_message() == "Changed Secret."
+
+
+def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) -> None:
+    corp.proxy_url = "http://user:pass@proxy.example.com:3128"
+    corp.save()
+    assert "Saved: proxy.example.com:3128. Leave this empty to keep it." in text_of(admin_client.get(page(corp)))
+
+    post(admin_client, page(corp))
+    assert Corp.objects.get().proxy_url == "http://user:pass@proxy.example.com:3128"
+
+    post(admin_client, page(corp), new_proxy_url="http://new.example.com:1")
+    assert Corp.objects.get().proxy_url == "http://new.example.com:1"
+
+    post(admin_client, page(corp), remove_proxy="on")
+    assert (Corp.objects.get().proxy_url, Corp.objects.get().connection_version) == ("", 3)
+
+
+def test_the_page_opens_although_no_key_opens_the_secret(admin_client: Client, corp: Corp) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE integrations_corp SET secret = 'gAAA', proxy_url = 'gAAA'")
+
+    assert "a proxy that cannot be decrypted" in text_of(admin_client.get(page(corp)))
+    assert admin_client.get(LIST).status_code == 200
+    post(admin_client, page(corp), new_secret="another", remove_proxy="on")
+
+    assert Corp.objects.values_list("connection_version", flat=True).get() == 2
+    assert (Corp.objects.get().secret, Corp.objects.get().proxy_url) == ("another", "")
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_gives_what_wecom_s_console_asks_for(admin_client: Client, corp: Corp) -> None:
+    content = admin_client.get(page(corp)).content.decode()
+
+    values = dict(re.findall(r'id="(value-\w+(?:-\w+)?)"[^>]*value="([^"]*)"', content))
+    assert {name: value.replace("&amp;", "&") for name, value in values.items()} == {
+        "value-home-page": links.home_page_link(corp),
+        "value-domain": "localhost:3001",
+        "value-callback": "localhost:3001",
+        "value-login": "http://localhost:3001/login/",
+    }
+    assert set(re.findall(r'data-copy="([\w-]+)"', content)) == set(values)
+
+
+def test_the_page_has_no_inline_script_or_style(admin_client: Client, corp: Corp) -> None:
+    tested(corp)
+    for url in (ADD, LIST, page(corp), page(corp, "enable"), page(corp, "disable")):
+        content = admin_client.get(url).content.decode()
+
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", content), url
+
+
+def test_the_list_shows_each_company_s_state(
+    admin_client: Client, corp: Corp, other_corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
+    tested(corp, status="failed")
+    tested(corp, requested_at=dt.datetime(2026, 3, 2, 1, 0, tzinfo=dt.UTC))
+
+    with django_assert_max_num_queries(8):
+        text = text_of(admin_client.get(LIST))
+
+    assert f"北山制造 {CORPID} 1000002 enabled passed 2026-03-02 09:00" in text
+    assert f"南海物流 {other_corp.corpid} 1000003 disabled not tested" in text
+
+
+# --- Testing the connection -------------------------------------------------------------------------------------------
+
+
+def test_the_button_starts_a_test_in_the_background(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        response = admin_client.post(page(corp, "test"), headers={"accept": "application/json"})
+
+    test = ConnectionTest.objects.get()
+    assert (test.corp, test.status, test.connection_version) == (corp, "waiting", 1)
+    assert response.json()["is_unfinished"] is True
+    assert "The test runs in the background" in response.json()["html"]
+    assert queued() == [("integrations.run_connection_test", [test.pk])]
+
+
+def queued() -> list[tuple[str, list[Any]]]:
+    """Name and arguments of each task that waits in the broker."""
+    tasks = [json.loads(task) for task in valkey().lrange("celery", 0, -1)]
+    return [(task["headers"]["task"], json.loads(base64.b64decode(task["body"]))[0]) for task in tasks]
+
+
+def test_without_script_the_button_leads_back_to_the_page(admin_client: Client, corp: Corp) -> None:
+    response = admin_client.post(page(corp, "test"))
+
+    assert (response.status_code, response["Location"]) == (302, page(corp))
+
+
+def test_the_button_needs_a_post(admin_client: Client, corp: Corp) -> None:
+    assert admin_client.get(page(corp, "test")).status_code == 405
+    assert not ConnectionTest.objects.exists()
+
+
+def last(client: Client, corp: Corp) -> tuple[bool, str]:
+    answer = client.get(page(corp, "last")).json()
+    return answer["is_unfinished"], re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer["html"])).strip()
+
+
+def test_a_company_without_a_test(admin_client: Client, corp: Corp) -> None:
+    assert last(admin_client, corp) == (False, "Not tested yet.")
+
+
+def test_a_test_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
+    test = tested(corp, status="waiting", finished_at=None)
+    assert "worker" not in last(admin_client, corp)[1]
+
+    ConnectionTest.objects.update(requested_at=test.requested_at - dt.timedelta(seconds=9))
+
+    assert last(admin_client, corp) == (
+        True,
+        "waiting The test runs in the background; the result appears here. "
+        "No background worker has taken the test yet. Is the worker process running?",
+    )
+
+
+def test_a_passed_test_compares_wecom_s_settings_with_ours(admin_client: Client, corp: Corp) -> None:
+    tested(corp, app_name="观远BI", app_redirect_domain="old.example.com", app_home_url=links.home_page_link(corp, "x"))
+
+    is_unfinished, text = last(admin_client, corp)
+
+    assert not is_unfinished
+    assert "WeCom knows the app as “观远BI”." in text
+    assert "Trusted domain old.example.com localhost:3001 differs" in text
+    assert re.search(r"App home page \S+ \S+ agrees", text)
+
+
+def test_a_refused_address_can_be_copied(admin_client: Client, corp: Corp) -> None:
+    tested(corp, status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9", hint="123", message="no")
+
+    html = admin_client.get(page(corp, "last")).json()["html"]
+
+    assert re.search(r'id="caller-ip"[^>]*value="203.0.113.9"', html)
+    assert 'data-copy="caller-ip"' in html
+    assert 'value="errcode 60020; no; hint 123; ip 203.0.113.9"' in html
+    for heading in ("What happened", "Who can fix it", "Where"):
+        assert heading in html
+
+
+def test_what_wecom_says_cannot_break_the_page(admin_client: Client, corp: Corp) -> None:
+    tested(corp, app_name="<script>alert(1)</script>", app_home_url='"><img src=x>')
+
+    html = admin_client.get(page(corp, "last")).json()["html"]
+
+    assert "<script>" not in html
+    assert "<img" not in html
+
+
+def test_a_test_of_another_connection_says_so(admin_client: Client, corp: Corp) -> None:
+    tested(corp)
+    Corp.objects.update(connection_version=2)
+
+    assert "The connection was changed after this test: test again." in last(admin_client, corp)[1]
+
+
+# --- Enabling and disabling -------------------------------------------------------------------------------------------
+
+
+def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp) -> None:
+    shown = admin_client.get(page(corp, "enable"))
+    refused = admin_client.post(page(corp, "enable"))
+
+    assert (shown.status_code, refused.status_code) == (200, 409)
+    for response in (shown, refused):
+        assert "The connection has not been tested since it was last changed." in text_of(response)
+        assert "The site address is still http://localhost:3001/" in text_of(response)
+        assert 'type="submit" class="button default"' not in response.content.decode()
+    assert not Corp.objects.enabled().exists()
+
+
+def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, corp: Corp) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    tested(corp)
+    headers = {"host": "bi.example.com"}
+    shown = admin_client.get(page(corp, "enable"), headers=headers)
+    assert not Corp.objects.enabled().exists()
+    assert "People of this company will be able to sign in" in text_of(shown)
+
+    response = admin_client.post(page(corp, "enable"), headers=headers, follow=True)
+
+    assert Corp.objects.enabled().get() == corp
+    assert "“北山制造” is enabled." in text_of(response)
+    assert LogEntry.objects.get().get_change_message() == "Enabled."
+
+
+def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "_disable_effects", [lambda corp: [f"{corp.name}: 3 people & more."]])
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    shown = admin_client.get(page(corp, "disable"))
+    assert Corp.objects.enabled().exists()
+    response = admin_client.post(page(corp, "disable"), follow=True)
+
+    assert "北山制造: 3 people & more." in text_of(shown)
+    assert not Corp.objects.enabled().exists()
+    assert "“北山制造” is disabled." in text_of(response)
+    assert LogEntry.objects.get().get_change_message() == "Disabled."
+
+
+# --- Deleting ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_company_that_was_never_enabled_can_be_deleted(admin_client: Client, corp: Corp) -> None:
+    tested(corp)
+
+    admin_client.post(page(corp, "delete"), {"post": "yes"})
+
+    assert not Corp.objects.exists()
+
+
+def test_a_company_that_was_enabled_once_cannot(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(first_enabled_at=timezone.now())
+
+    assert admin_client.post(page(corp, "delete"), {"post": "yes"}).status_code == 403
+    assert Corp.objects.exists()
+
+
+def test_the_list_has_no_action_that_deletes_many(admin_client: Client, corp: Corp) -> None:
+    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": [corp.pk], "post": "yes"})
+
+    assert Corp.objects.exists()
+
+
+# --- Choosing an address ----------------------------------------------------------------------------------------------
+
+
+def test_only_visible_addresses_can_be_chosen(corp: Corp, other_corp: Corp) -> None:
+    own, theirs = (SiteAddress.objects.create(url=f"https://{name}.example/") for name in ("own", "theirs"))
+    other_corp.site_address = theirs
+    other_corp.save()
+    client = client_of(staff("one", corp, permissions=("view_corp", "change_corp")))
+
+    assert "https://theirs.example/" not in client.get(page(corp)).content.decode()
+    response = post(client, page(corp), site_address=str(theirs.pk))
+    assert list(errors_of(response)) == ["site_address"]
+    post(client, page(corp), site_address=str(own.pk))
+
+    corp.refresh_from_db()
+    assert corp.site_address == own

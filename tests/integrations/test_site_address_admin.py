@@ -1,0 +1,171 @@
+"""The page of the site address: nothing is saved before its consequences were shown."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from integrations.models import Corp, SiteAddress
+from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/integrations/siteaddress/add/"
+LIST = "/admin/integrations/siteaddress/"
+HERE = {"host": "localhost:3001"}
+
+
+@pytest.fixture(autouse=True)
+def _no_extra_hosts(settings: Settings) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = []
+
+
+@pytest.fixture
+def default() -> SiteAddress:
+    return SiteAddress.objects.default()
+
+
+def page(address: SiteAddress, action: str = "change") -> str:
+    return reverse(f"admin:integrations_siteaddress_{action}", args=[address.pk])
+
+
+def text_of(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_a_change_is_shown_before_it_is_saved(
+    admin_client: Client, default: SiteAddress, corp: Corp, other_corp: Corp
+) -> None:
+    other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    other_corp.save()
+
+    response = admin_client.post(page(default), {"url": "HTTPS://BI.example.com"}, headers=HERE)
+
+    text = text_of(response)
+    assert "Before http://localhost:3001/ After https://bi.example.com/" in text
+    assert "北山制造 Trusted domain, Callback domain localhost:3001 bi.example.com" in text
+    assert "南海物流" not in text
+    assert "This page will be reached under https://bi.example.com/ only" in text
+    default.refresh_from_db()
+    assert default.url == "http://localhost:3001/"
+
+
+def test_the_confirmed_change_is_saved_and_leads_to_the_new_address(admin_client: Client, default: SiteAddress) -> None:
+    shown = admin_client.post(page(default), {"url": "https://bi.example.com"}, headers=HERE)
+    content = shown.content.decode()
+    fields = dict(re.findall(r'<input type="hidden" name="(url|_confirmed)" value="([^"]*)"', content))
+    assert fields == {"url": "https://bi.example.com/", "_confirmed": "1"}
+
+    response = admin_client.post(page(default), {**fields, "_save": "1"}, headers=HERE)
+
+    default.refresh_from_db()
+    assert default.url == "https://bi.example.com/"
+    assert (response.status_code, response["Location"]) == (302, f"https://bi.example.com{LIST}")
+    assert admin_client.get(LIST, headers=HERE).status_code == 400
+    assert admin_client.get(LIST, headers={"host": "bi.example.com"}).status_code == 200
+
+
+def test_who_came_under_a_host_of_the_environment_stays_there(
+    admin_client: Client, default: SiteAddress, settings: Settings
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["internal.example"]
+    headers = {"host": "internal.example"}
+
+    shown = admin_client.post(page(default), {"url": "https://bi.example.com"}, headers=headers)
+    response = admin_client.post(
+        page(default), {"url": "https://bi.example.com", "_confirmed": "1", "_save": "1"}, headers=headers
+    )
+
+    assert "This page will be reached" not in text_of(shown)
+    assert response["Location"] == LIST
+
+
+def test_an_unencrypted_address_is_called_one(admin_client: Client, default: SiteAddress) -> None:
+    response = admin_client.post(page(default), {"url": "http://bi.example.com"}, headers=HERE)
+
+    assert "The new address has no encryption (http)" in text_of(response)
+
+
+@pytest.mark.parametrize("confirmed", [{}, {"_confirmed": "1"}])
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("bi.example.com", "The address must begin with http:// or https://."),
+        ("https://bi.example.com/bi", "Write scheme and host only, without anything after the host: "),
+        ("https://203.0.113.9", "WeCom accepts no IP address as a domain."),
+        ("https://my_bi.example.com", "WeCom accepts no domain with an underscore (_)."),
+        ("https://other.example.com", "There is a site address with this host already."),
+        ("http://other.example.com", "There is a site address with this host already."),
+    ],
+)
+def test_a_wrong_address_is_refused(
+    admin_client: Client, default: SiteAddress, url: str, error: str, confirmed: dict[str, str]
+) -> None:
+    SiteAddress.objects.create(url="https://other.example.com/")
+
+    response = admin_client.post(page(default), {"url": url, **confirmed}, headers=HERE)
+
+    assert response.status_code == 200
+    assert error in text_of(response)
+    default.refresh_from_db()
+    assert default.url == "http://localhost:3001/"
+
+
+def test_saving_the_same_address_asks_nothing(admin_client: Client, default: SiteAddress) -> None:
+    response = admin_client.post(page(default), {"url": "http://localhost:3001", "_save": "1"}, headers=HERE)
+
+    assert (response.status_code, response["Location"]) == (302, LIST)
+
+
+def test_an_address_is_added(admin_client: Client) -> None:
+    admin_client.post(ADD, {"url": "https://BI.subsidiary.example"}, headers=HERE)
+
+    address = SiteAddress.objects.get(is_default=False)
+    assert address.url == "https://bi.subsidiary.example/"
+    assert admin_client.get(LIST, headers={"host": "bi.subsidiary.example"}).status_code == 200
+
+
+def test_the_default_address_cannot_be_deleted(admin_client: Client, default: SiteAddress) -> None:
+    assert admin_client.post(page(default, "delete"), {"post": "yes"}, headers=HERE).status_code == 403
+    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": default.pk, "post": "yes"}, headers=HERE)
+
+    assert SiteAddress.objects.filter(pk=default.pk).exists()
+
+
+def test_an_unused_address_can_be_deleted_and_a_used_one_cannot(admin_client: Client, corp: Corp) -> None:
+    unused, used = (SiteAddress.objects.create(url=f"https://{name}.example/") for name in ("unused", "used"))
+    corp.site_address = used
+    corp.save()
+
+    for address in (unused, used):
+        admin_client.post(page(address, "delete"), {"post": "yes"}, headers=HERE)
+
+    assert list(SiteAddress.objects.filter(is_default=False)) == [used]
+
+
+def test_the_list_counts_companies(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
+    third = Corp.objects.create(name="西岭能源", corpid="ww" + "3" * 16, agentid=1, secret="x")
+    third.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    third.save()
+
+    text = text_of(admin_client.get(LIST, headers=HERE))
+
+    assert re.search(r"http://localhost:3001/\s+2 ", text)
+    assert re.search(r"https://bi.subsidiary.example/\s+1 ", text)
+
+
+def test_an_address_that_other_companies_use_too_is_not_theirs_to_change(
+    default: SiteAddress, corp: Corp, other_corp: Corp
+) -> None:
+    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+
+    assert client.get(page(default), headers=HERE).status_code == 200
+    response = client.post(page(default), {"url": "https://bi.example.com", "_confirmed": "1"}, headers=HERE)
+
+    assert response.status_code == 403
+    default.refresh_from_db()
+    assert default.url == "http://localhost:3001/"
