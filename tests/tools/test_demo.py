@@ -1,0 +1,248 @@
+"""`make demo` with its real programs: what it refuses, what it starts, and that nothing is left when it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tools import demo
+from tools.demo import MARK, DemoRefused, Place
+from tools.services import free_port
+from tools.supervisor import end_marked
+
+START_SECONDS = 60
+PROGRAMS = {"valkey", "sandbox", "web", "worker", "beat"}
+LAST_LINE = "`make demo-reset` throws"
+
+
+def living(folder: Path) -> list[psutil.Process]:
+    """The demo's processes that have not ended."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "demo", free_port(), free_port())
+
+
+def environ(place: Place) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DEMO_FOLDER": str(place.folder),
+        "DEMO_WEB_PORT": str(place.web_port),
+        "DEMO_SANDBOX_PORT": str(place.sandbox_port),
+    }
+
+
+def run(place: Place, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo to its end, which must come soon."""
+    return subprocess.run(
+        [sys.executable, "-m", "tools.demo", *arguments],
+        env=environ(place),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+class Demo:
+    """A running demo, its output in a file."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self.log = process, log
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.text():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        return self.process.wait(START_SECONDS)
+
+
+@contextmanager
+def started(place: Place, root: Path) -> Iterator[Demo]:
+    """A demo that has printed its addresses. Whatever a test does to it, nothing of it survives the block."""
+    place.folder.mkdir(exist_ok=True, mode=0o700)
+    log = place.folder.parent / "demo.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.demo"],
+            env=environ(place),
+            cwd=root,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    running = Demo(process, log)
+    try:
+        running.wait_for(LAST_LINE)
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+        end_marked(MARK, str(place.folder))
+
+
+def program(place: Place, words: str) -> psutil.Process:
+    """The oldest living process whose command line contains the words."""
+    found = [process for process in living(place.folder) if words in " ".join(process.cmdline())]
+    return min(found, key=psutil.Process.create_time)
+
+
+# --- Refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["web", "sandbox"])
+def test_a_taken_port_is_refused_and_its_owner_named(place: Place, project_root: Path, name: str) -> None:
+    port = {"web": place.web_port, "sandbox": place.sandbox_port}[name]
+    with socket.create_server(("127.0.0.1", port)):
+        refused = run(place, project_root)
+
+    owner = f"process {os.getpid()} ({psutil.Process().name()})"
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Port {port} ({name}) is taken by {owner}. "
+        f"Stop that, or choose another port: DEMO_{name.upper()}_PORT={port + 10} make demo\n"
+    )
+    assert living(place.folder) == []
+
+
+def test_a_port_taken_on_ipv6_alone_is_refused(place: Place) -> None:
+    if len(demo._loopback()) < 2:
+        pytest.skip("this machine has no IPv6")
+    with (
+        socket.create_server(("::1", place.web_port), family=socket.AF_INET6),
+        pytest.raises(DemoRefused, match=rf"^Port {place.web_port} \(web\) is taken"),
+    ):
+        demo.check_ports(place)
+
+
+@pytest.mark.parametrize("text", ["", "web", "0", "65536", "-1", "3001 "])
+def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DEMO_WEB_PORT", text)
+
+    with pytest.raises(
+        DemoRefused, match=rf"^DEMO_WEB_PORT: expected a port from 1 to 65535, not {re.escape(repr(text))}"
+    ):
+        Place.from_environ()
+
+
+def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://production/db")
+    monkeypatch.setenv("DATABASE_URL_FILE", "/run/secrets/database")
+    monkeypatch.setenv("SECRET_KEY_FILE", "/run/secrets/key")
+    place.folder.mkdir()
+
+    found = demo.demo_environ(place, "redis://127.0.0.1:1/0")
+
+    assert found["DATABASE_URL"] == f"sqlite:///{place.folder}/guanwecom.sqlite3"
+    assert not {"DATABASE_URL_FILE", "SECRET_KEY_FILE"} & found.keys()
+    assert found["ENVIRONMENT"] == "demo"
+
+
+def test_the_keys_are_made_once_and_are_the_owners_alone(place: Place) -> None:
+    place.folder.mkdir()
+
+    keys = demo.load_keys(place)
+
+    assert demo.load_keys(place) == keys
+    assert stat.S_IMODE((place.folder / "keys.json").stat().st_mode) == 0o600
+
+
+# --- Real runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.processes
+def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, project_root: Path) -> None:
+    with started(place, project_root) as running:
+        hosts = {host for _, host in demo._loopback()}
+        web = {
+            host: requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=5)
+            for host in hosts
+        }
+        phone = requests.get(f"{place.sandbox_url}/phone", timeout=5)
+        second = run(place, project_root)
+        running.process.send_signal(signal.SIGTERM)
+        status = running.wait()
+        left = living(place.folder)
+
+    assert {response.status_code < 500 for response in web.values()} == {True}
+    assert phone.status_code == 200
+    assert second.returncode == 1
+    assert second.stderr == f"The demo runs already (process {running.process.pid}). Stop it there with Ctrl-C.\n"
+    assert (status, left) == (0, [])
+    assert {line.split("|")[0].strip() for line in running.text().splitlines()} >= {"demo", "sandbox", "worker"}
+    assert place.site_url in running.text()
+    demo.check_ports(place)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["guanwecom worker", "gunicorn", "valkey-server"])
+def test_the_end_of_one_program_ends_all(place: Place, project_root: Path, name: str) -> None:
+    with started(place, project_root) as running:
+        program(place, name).kill()
+        status = running.wait()
+        left = living(place.folder)
+
+    shown = {"guanwecom worker": "worker", "gunicorn": "web", "valkey-server": "valkey"}[name]
+    assert (status, left) == (1, [])
+    assert f"demo    | {shown} ended by SIGKILL. Stopping the others.\n" in running.text()
+
+
+@pytest.mark.processes
+def test_what_a_killed_demo_left_is_ended_by_the_next(place: Place, project_root: Path) -> None:
+    with started(place, project_root) as running:
+        running.process.kill()
+        running.wait()
+        orphans = living(place.folder)
+
+        with started(place, project_root) as next_one:
+            survivors = [process for process in orphans if process.is_running() and process.status() != "zombie"]
+            text = next_one.text()
+
+    assert len(orphans) >= len(PROGRAMS)
+    assert survivors == []
+    assert text.startswith(f"Ended {len(orphans)} processes of a demo that was killed: ")
+
+
+@pytest.mark.processes
+def test_reset_ends_a_killed_demo_and_throws_its_data_away(place: Place, project_root: Path) -> None:
+    with started(place, project_root) as running:
+        refused = run(place, project_root, "--reset")
+        kept = (place.folder / "guanwecom.sqlite3").exists()
+        running.process.kill()
+        running.wait()
+        done = run(place, project_root, "--reset")
+        left = living(place.folder)
+
+    assert (refused.returncode, kept) == (1, True)
+    assert (done.returncode, left) == (0, [])
+    assert done.stdout.endswith(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.\n")
+    assert [path.name for path in place.folder.iterdir()] == ["lock"]

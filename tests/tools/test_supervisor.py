@@ -1,0 +1,168 @@
+"""Programs under one parent, with real processes: prefixes, order, the end of one, signals, what is left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tools.supervisor import ProgramEnded, Supervisor, end_marked
+
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+MARK = "GUANWECOM_TEST_MARK"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def marked(value: str) -> list[psutil.Process]:
+    """The living processes that carry the mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == value and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, output: io.StringIO) -> Iterator[Supervisor]:
+    supervisor = Supervisor(environ={**os.environ, MARK: str(tmp_path)}, folder=tmp_path, output=output)
+    yield supervisor
+    supervisor.stop()
+    assert marked(str(tmp_path)) == []
+
+
+def test_lines_of_both_streams_get_the_programs_name(supervisor: Supervisor, output: io.StringIO) -> None:
+    supervisor.run(
+        "web", [sys.executable, "-c", "import sys; print('one', flush=True); print('zwei: 二', file=sys.stderr)"]
+    )
+
+    assert output.getvalue() == "web     | one\nweb     | zwei: 二\n"
+
+
+def test_kept_lines_are_returned_and_not_written(supervisor: Supervisor, output: io.StringIO) -> None:
+    assert supervisor.run("seed", [sys.executable, "-c", "print('a\\nb')"], keep=True) == ["a", "b"]
+
+    assert output.getvalue() == ""
+
+
+def test_a_command_that_fails_is_named_with_its_status(supervisor: Supervisor) -> None:
+    with pytest.raises(ProgramEnded, match=r"^migrate failed with status 3\.$"):
+        supervisor.run("migrate", [sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_program_that_ends_ends_the_wait(supervisor: Supervisor) -> None:
+    supervisor.start("web", SLEEP)
+    supervisor.start("beat", [sys.executable, "-c", "pass"])
+
+    with pytest.raises(ProgramEnded, match=r"^beat ended with status 0\.$"):
+        supervisor.wait_until(lambda: False)
+
+
+def test_a_killed_program_ends_a_command_that_waits_for_its_end(supervisor: Supervisor) -> None:
+    valkey = supervisor.start("valkey", SLEEP)
+    valkey.process.kill()
+
+    with pytest.raises(ProgramEnded, match=r"^valkey ended by SIGKILL\.$"):
+        supervisor.run("migrate", SLEEP)
+
+
+def test_stop_ends_the_first_program_after_the_others(supervisor: Supervisor, output: io.StringIO) -> None:
+    tell = (
+        "import signal, sys, time; "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep({0}), print('end', flush=True), sys.exit()))"
+    )
+    loop = "; print('up', flush=True); time.sleep(60)"
+    supervisor.start("valkey", [sys.executable, "-c", tell.format(0) + loop])
+    supervisor.start("worker", [sys.executable, "-c", tell.format(0.5) + loop])
+    wait_for(lambda: output.getvalue().count("up") == 2)
+
+    supervisor.stop()
+
+    assert output.getvalue().endswith("worker  | end\nvalkey  | end\n")
+
+
+def test_stop_kills_a_deaf_program_and_its_children(
+    supervisor: Supervisor, output: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.supervisor.STOP_SECONDS", 0.3)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {deaf!r}]); {deaf}"
+    supervisor.start("web", [sys.executable, "-c", parent])
+    wait_for(lambda: output.getvalue().count("up") == 2)
+    assert len(marked(str(tmp_path))) == 2
+
+    supervisor.stop()
+
+    assert marked(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_and_a_second_one_does_not_disturb_the_stop(
+    tmp_path: Path, project_root: Path, number: signal.Signals
+) -> None:
+    parent = f"""
+import os, sys
+from pathlib import Path
+from tools.supervisor import StopRequested, Supervisor
+slow = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit()))"
+supervisor = Supervisor(environ=dict(os.environ), folder=Path({str(tmp_path)!r}))
+supervisor.heed_signals()
+try:
+    supervisor.start("web", [sys.executable, "-c", slow + "; print('up', flush=True); time.sleep(60)"])
+    supervisor.wait_until(lambda: False)
+except StopRequested:
+    print("stopping", flush=True)
+finally:
+    supervisor.stop()
+print("stopped", flush=True)
+"""
+    environ = {**os.environ, MARK: str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=project_root, env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "web     | up\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "stopped\n"
+
+    assert process.returncode == 0
+    assert marked(str(tmp_path)) == []
+
+
+def test_end_marked_ends_the_marked_and_nobody_else(tmp_path: Path) -> None:
+    value = str(tmp_path)
+    ours = subprocess.Popen(SLEEP, env={**os.environ, MARK: value}, stdout=subprocess.DEVNULL)
+    other = subprocess.Popen(SLEEP, env={**os.environ, MARK: f"{value}-2"}, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: len(marked(value)) == 1)
+
+        assert len(end_marked(MARK, value)) == 1
+
+        assert ours.poll() is not None
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
