@@ -50,8 +50,8 @@ class Head:
     action: CardAction | None = None
 
     def fields(self, card_type: str) -> dict[str, Any]:
-        utf8_size("main_title.title", self.title)
-        utf8_size("main_title.desc", self.description)
+        utf8_size("template_card.main_title.title", self.title)
+        utf8_size("template_card.main_title.desc", self.description)
         if self.task_id:
             check_task_id(self.task_id)
         return {
