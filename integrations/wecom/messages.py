@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from integrations.wecom.bodies import MessageError, body_bytes
-from integrations.wecom.checks import check_bytes, check_count, check_link
+from integrations.wecom.checks import check_bytes, check_count, check_link, utf8_size
 from integrations.wecom.contents import (
     DESCRIPTION_BYTES,
     MARKDOWN_BYTES,
@@ -77,8 +77,10 @@ class Clipped:
 def clip_utf8(text: str, limit_bytes: int, suffix: str = "…") -> Clipped:
     """`text` in at most `limit_bytes` bytes of UTF-8, cut between two characters and then ending in `suffix`.
 
-    WeCom cuts by itself, in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer.
+    WeCom cuts by itself, in silence and possibly inside a character. Raises ValueError if `suffix` alone is longer,
+    MessageError for half of a surrogate pair.
     """
+    utf8_size("text", text)
     encoded = text.encode()
     if len(encoded) <= limit_bytes:
         return Clipped(text, was_clipped=False)

@@ -7,7 +7,7 @@ page of 2026-01-14), both on developer.work.weixin.qq.com; the home page link fo
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 AUTHORIZE_BASE_URL = "https://open.weixin.qq.com"
 WWLOGIN_BASE_URL = "https://login.work.weixin.qq.com"
@@ -42,7 +42,7 @@ def authorize_url(
         raise LinkError("scope", f"one of {', '.join(SCOPES)}")
     stated = f"&state={_checked_state(state)}" if state else ""
     return (
-        f"{_checked_base(base_url)}/connect/oauth2/authorize?appid={quote(corpid, safe='')}"
+        f"{_checked_base(base_url)}/connect/oauth2/authorize?appid={_quoted('corpid', corpid)}"
         f"&redirect_uri={_encoded_page(redirect_uri)}&response_type=code&scope={scope}{stated}"
         f"&agentid={agentid}#wechat_redirect"
     )
@@ -62,7 +62,7 @@ def wwlogin_url(
         raise LinkError("lang", "zh or en")
     stated = f"&state={_checked_state(state)}" if state else ""
     return (
-        f"{_checked_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={quote(corpid, safe='')}"
+        f"{_checked_base(base_url)}/wwlogin/sso/login?login_type=CorpApp&appid={_quoted('corpid', corpid)}"
         f"&agentid={agentid}&redirect_uri={_encoded_page(redirect_uri)}{stated}&lang={lang}"
     )
 
@@ -93,7 +93,7 @@ def home_page_link(
 def host_url(*, callback_url: str, domain_id: str = "", inner_path: str = "") -> str:
     """The callback address with its own query, not yet encoded for the link around it."""
     pairs = [("domain", domain_id), ("path_url", inner_path)]
-    query = "&".join(f"{name}={quote(value, safe='/')}" for name, value in pairs if value)
+    query = "&".join(f"{name}={_quoted(name, value, safe='/')}" for name, value in pairs if value)
     if not query:
         return callback_url
     return f"{callback_url}{'&' if '?' in callback_url else '?'}{query}"
@@ -106,16 +106,32 @@ def _checked_state(state: str) -> str:
 
 
 def _checked_base(base_url: str) -> str:
-    parts = urlsplit(base_url)
+    parts = _split("base_url", base_url)
+    if not base_url.isascii() or not base_url.isprintable() or " " in base_url:
+        raise LinkError("base_url", "plain characters without spaces")
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
         raise LinkError("base_url", "an address with http or https and without a query")
     return base_url.rstrip("/")
 
 
 def _encoded_page(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _split("redirect_uri", url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise LinkError("redirect_uri", "a full address with http or https")
     if parts.fragment:
         raise LinkError("redirect_uri", "no fragment: WeCom appends the code to the query")
-    return quote(url, safe="")
+    return _quoted("redirect_uri", url)
+
+
+def _split(field: str, url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise LinkError(field, "not an address") from None
+
+
+def _quoted(field: str, value: str, *, safe: str = "") -> str:
+    try:
+        return quote(value, safe=safe)
+    except UnicodeEncodeError:
+        raise LinkError(field, "holds half of a surrogate pair") from None
