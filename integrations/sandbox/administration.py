@@ -5,16 +5,20 @@ The console page and the control interface both come here. Values are JSON; erro
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
 from integrations.sandbox import typed
-from integrations.sandbox.directory import Department, Member, Tag
+from integrations.sandbox.announcements import Announcer
+from integrations.sandbox.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold
 from integrations.sandbox.world import App, Company, Robot, World
 
+_LETTERS = string.ascii_letters + string.digits
 T = TypeVar("T", Department, Tag)
 _CORPID = re.compile(r"(ww|wx)[0-9A-Za-z]{4,62}")
 _COMPANY_FIELDS = frozenset({"corpid", "name", "contacts_secret", "contacts_callback", "contacts_old_ips"}) | {
@@ -37,10 +41,10 @@ def put_company(world: World, values: object) -> Company:
     company = typed.build(Company, own, path="company", allowed=_COMPANY_FIELDS)
     if not _CORPID.fullmatch(company.corpid):
         raise ValueError("corpid must be ww (or wx) and 4 to 62 letters or digits")
-    put_departments(company, _rows(values, "departments"))
-    put_members(company, _rows(values, "members"))
-    put_tags(company, _rows(values, "tags"))
-    put_apps(company, _rows(values, "apps"))
+    _put_departments(company, _rows(values, "departments"), None)
+    _put_members(company, _rows(values, "members"), None)
+    _put_tags(company, _rows(values, "tags"), None)
+    _put_apps(company, _rows(values, "apps"))
     put_robots(company, _rows(values, "robots"))
     world.companies[company.corpid] = company
     return company
@@ -50,23 +54,79 @@ def change_company(company: Company, values: object) -> None:
     typed.merge(company, values, path="company", allowed=_COMPANY_FIELDS - {"corpid"})
 
 
-def put_departments(company: Company, rows: list[object]) -> int:
+def put_departments(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
     """Add or change; parents may stand after their children in the list. Returns how many."""
-    waiting = [_merged(company.directory.departments, "id", row, Department) for row in rows]
-    count = len(waiting)
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes():
+        return _put_departments(company, rows, announcer)
+
+
+def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
+    """Raises KeyError, or ValueError for one that is not empty."""
+    old = company.directory.departments[number]
+    company.directory.remove_department(number)
+    Announcer(world, company, tell_contacts=tell_contacts).department(old, None)
+
+
+def put_members(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
+    """Add or change; of a known member only the given fields change. Returns how many."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes():
+        return _put_members(company, rows, announcer)
+
+
+def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
+    """The person leaves the company; what stood on the phone is gone. Raises KeyError."""
+    announcer = Announcer(world, company, tell_contacts=tell_contacts)
+    with announcer.scopes():
+        member = company.directory.remove_member(userid)
+        world.mail.inboxes.pop((company.corpid, member.folded), None)
+        announcer.member(member, None)
+
+
+def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
+    """Give a member another userid. Raises KeyError, or ValueError for one that is taken or wrong."""
+    old = company.directory.members[fold(userid)]
+    if fold(new_userid) != old.folded and company.directory.find(new_userid) is not None:
+        raise ValueError(f"userid {new_userid} is taken")
+    new = typed.build(Member, asdict(old) | {"userid": new_userid})
+    announcer = Announcer(world, company)
+    with announcer.scopes():
+        company.directory.remove_member(old.userid)
+        company.directory.put_member(new)
+        announcer.member(old, new)
+
+
+def put_tags(world: World, company: Company, rows: list[object]) -> int:
+    announcer = Announcer(world, company)
+    with announcer.scopes():
+        return _put_tags(company, rows, announcer)
+
+
+def put_apps(world: World, company: Company, rows: list[object]) -> int:
+    """Add or change; of a known app only the given fields change. A new app without a secret gets one."""
+    with Announcer(world, company).scopes():
+        return _put_apps(company, rows)
+
+
+def _put_departments(company: Company, rows: list[object], announcer: Announcer | None) -> int:
+    known = company.directory.departments
+    waiting = [_merged(known, "id", row, Department) for row in rows]
     while waiting:
-        ready = [one for one in waiting if one.id == 1 or one.parentid in company.directory.departments]
+        ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
         if not ready:
             raise ValueError(f"departments {[one.id for one in waiting]} hang on unknown parents")
         for department in ready:
+            old = known.get(department.id)
             company.directory.put_department(department)
+            if announcer is not None:
+                announcer.department(old, department)
         done = {department.id for department in ready}
         waiting = [one for one in waiting if one.id not in done]
-    return count
+    return len(rows)
 
 
-def put_members(company: Company, rows: list[object]) -> int:
-    """Add or change; of a known member only the given fields change. Returns how many."""
+def _put_members(company: Company, rows: list[object], announcer: Announcer | None) -> int:
     for row in rows:
         userid = row.get("userid") if isinstance(row, Mapping) else None
         old = company.directory.find(userid) if isinstance(userid, str) else None
@@ -75,18 +135,27 @@ def put_members(company: Company, rows: list[object]) -> int:
             # Fields that follow the departments one by one start afresh with them.
             known = {k: v for k, v in known.items() if k not in {"order", "is_leader_in_dept", "main_department"}}
         values = known | dict(typed.check_fields(Member, row, path=f"member {userid}"))
-        company.directory.put_member(typed.build(Member, values, path=f"member {userid}"))
+        if old is not None:
+            # Found in another spelling: the id stays as it is.
+            values["userid"] = old.userid
+        member = typed.build(Member, values, path=f"member {userid}")
+        company.directory.put_member(member)
+        if announcer is not None:
+            announcer.member(old, member)
     return len(rows)
 
 
-def put_tags(company: Company, rows: list[object]) -> int:
+def _put_tags(company: Company, rows: list[object], announcer: Announcer | None) -> int:
     for row in rows:
-        company.directory.put_tag(_merged(company.directory.tags, "tagid", row, Tag))
+        tag = _merged(company.directory.tags, "tagid", row, Tag)
+        old = company.directory.tags.get(tag.tagid)
+        company.directory.put_tag(tag)
+        if announcer is not None:
+            announcer.tag(old, tag)
     return len(rows)
 
 
-def put_apps(company: Company, rows: list[object]) -> int:
-    """Add or change; of a known app only the given fields change. A new app without a secret gets one."""
+def _put_apps(company: Company, rows: list[object]) -> int:
     for row in rows:
         agentid = row.get("agentid") if isinstance(row, Mapping) else None
         old = company.apps.get(agentid) if isinstance(agentid, int) else None
@@ -106,6 +175,13 @@ def put_robots(company: Company, rows: list[object]) -> int:
         robot = typed.build(Robot, row, path="robot")
         company.robots[robot.key] = robot
     return len(rows)
+
+
+def verification_file(company: Company, app: App) -> str:
+    """The file whose presence on the trusted domain proves that it is the company's; its body is the middle part."""
+    digest = hashlib.sha256(f"{company.corpid}/{app.agentid}".encode()).digest()
+    code = "".join(_LETTERS[byte % len(_LETTERS)] for byte in digest[:16])
+    return f"WW_verify_{code}.txt"
 
 
 def company_as_json(company: Company) -> dict[str, object]:

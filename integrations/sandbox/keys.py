@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from integrations.sandbox.courier import Courier
 from integrations.sandbox.world import World
 
 WORLD = web.AppKey("world", World)
+COURIER = web.AppKey("courier", Courier)

@@ -6,11 +6,11 @@ from collections import deque
 from dataclasses import dataclass
 
 from integrations.sandbox.errors import ApiError
+from integrations.sandbox.messages.inbox import china_day
 from integrations.sandbox.settings import Settings
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-# WeCom counts days in Chinese time.
-_CHINA_OFFSET = 8 * 3600
+GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 
 @dataclass(slots=True)
@@ -102,11 +102,19 @@ class Limits:
         sent.append(now)
         return True
 
+    def admits_group_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
+        """The same for the group chats of an app: 200 a minute and 10,000 a day for each member."""
+        if not self._settings.limits_enabled:
+            return True
+        rules = ((MINUTE, GROUP_PER_MINUTE), (DAY, GROUP_PER_DAY))
+        windows = [(self._window(("group", corpid, agentid, folded, rule[0])), rule) for rule in rules]
+        return all(window.hit(now=now, seconds=rule[0], limit=rule[1]) for window, rule in windows)
+
     def check_daily(self, corpid: str, agentid: int, *, people: int, limit: int, now: float) -> None:
         """Count person-times of an app's day. Raises ApiError 45009; then nothing is counted."""
         if not self._settings.limits_enabled:
             return
-        today = int(now + _CHINA_OFFSET) // DAY
+        today = china_day(now)
         day, used = self._days.get((corpid, agentid), (today, 0))
         used = used if day == today else 0
         if used + people > limit:

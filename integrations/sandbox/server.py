@@ -14,10 +14,11 @@ from aiohttp import web
 from integrations.sandbox import control, serving
 from integrations.sandbox.api import pipeline
 from integrations.sandbox.api.call import Request
+from integrations.sandbox.courier import Courier
 from integrations.sandbox.envelope import Reply, failure
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.faults import Fault
-from integrations.sandbox.keys import WORLD
+from integrations.sandbox.keys import COURIER, WORLD
 from integrations.sandbox.pages import login, oauth, phone
 from integrations.sandbox.world import CallRecord, World
 
@@ -40,6 +41,8 @@ def is_loopback(host: str) -> bool:
 def make_app(world: World) -> web.Application:
     app = web.Application(middlewares=[_loopback_only], client_max_size=BODY_MOST_BYTES)
     app[WORLD] = world
+    app[COURIER] = Courier(world)
+    app.cleanup_ctx.append(_courier_at_work)
     app.router.add_route("*", "/cgi-bin/{tail:.*}", answer_api)
     app.router.add_static("/sandbox/static/", STATIC)
     app.router.add_get("/", _to_phone)
@@ -62,6 +65,14 @@ async def serving_on(world: World, host: str, port: int) -> AsyncIterator[int]:
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+async def _courier_at_work(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[COURIER].run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 @web.middleware
@@ -93,6 +104,8 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         await request.read(),
         world.settings.caller_ip or request.remote or "",
         request.headers.get("Content-Type", ""),
+        f"{request.scheme}://{request.host}",
+        request.headers.get("Range", ""),
     )
     who = pipeline.caller(world, asked)
     fault = world.faults.take(name, corpid=who.corpid, agentid=who.agentid)

@@ -39,6 +39,10 @@ class Settings:
     expires_in_counts_down: bool = True
     # user/list and user/simplelist honour fetch_child (the page of 2024 no longer mentions it).
     fetch_child_honoured: bool = False
+    # change_contact carries UserID and Department (Id and ParentId) only, as for callbacks set up after 2022-08-15.
+    contact_events_minimal: bool = True
+    # change_contact goes to self-built apps as well as to the directory-sync assistant.
+    apps_get_contact_events: bool = False
     # A trusted IP added in the console takes effect after this long. The control interface acts at once.
     trusted_ip_delay_seconds: int = 60
     # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.

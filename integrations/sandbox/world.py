@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from integrations.sandbox.clock import Clock
 from integrations.sandbox.directory import DISABLED, LEFT, Department, Directory, Member, Visibility
+from integrations.sandbox.events import Outbox
 from integrations.sandbox.faults import FaultBoard
 from integrations.sandbox.limits import Limits
 from integrations.sandbox.messages.inbox import Mailroom
@@ -44,6 +45,8 @@ class App:
     home_url: str = ""
     trusted_domain: str = ""
     callback_domain: str = ""
+    # Whether the verification file was found on trusted_domain; without it nobody is redirected there.
+    domain_verified: bool = True
     trusted_ips: list[str] | None = None
     scope: Scope = field(default_factory=Scope)
     callback: Callback = field(default_factory=Callback)
@@ -64,6 +67,18 @@ class Robot:
     key: str
     name: str = ""
     disabled: bool = False
+
+
+@dataclass(slots=True)
+class Chat:
+    """A group chat that an app made. `members`: folded userids, each once."""
+
+    chatid: str
+    corpid: str
+    agentid: int
+    name: str
+    owner: str
+    members: dict[str, None]
 
 
 @dataclass(slots=True)
@@ -174,6 +189,8 @@ class World:
         self.clock = Clock()
         self.settings = Settings()
         self.companies: dict[str, Company] = {}
+        self.wake_courier: Callable[[], None] = lambda: None
+        self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -187,8 +204,9 @@ class World:
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
         self.calls: deque[CallRecord] = deque(maxlen=CALL_LOG_LENGTH)
+        self.chats: dict[str, Chat] = {}
+        self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
-        self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
 
     def reset(self) -> None:
         """Drop everything but the clock."""
@@ -215,6 +233,9 @@ class World:
         listeners = self._listeners.setdefault((corpid, folded), set())
         listeners.add(listener)
         return lambda: listeners.discard(listener)
+
+    def has_watchers(self, corpid: str) -> bool:
+        return any(watched[0] == corpid and listeners for watched, listeners in self._listeners.items())
 
     def changed(self, corpid: str, folded: str) -> None:
         for listener in tuple(self._listeners.get((corpid, folded), ())):

@@ -2,7 +2,20 @@
 
 from importlib import import_module
 
-SUBJECTS = ("token", "oauth", "agent", "contacts", "message")
+SUBJECTS = (
+    "token",
+    "oauth",
+    "agent",
+    "menu",
+    "contacts",
+    "organisation",
+    "message",
+    "card",
+    "appchat",
+    "robot",
+    "media",
+    "jssdk",
+)
 
 
 def load_endpoints() -> None:

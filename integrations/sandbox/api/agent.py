@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from integrations.sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
+from integrations.sandbox.api.media import media_check
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.world import App
 
@@ -36,6 +37,46 @@ def agent_get(call: Call) -> Json:
 def agent_list(call: Call) -> Json:
     app = call.own_app
     return {"agentlist": [{"agentid": app.agentid, "name": app.name, "square_logo_url": _LOGO}]}
+
+
+@endpoint("POST", "agent/set", APP)
+def agent_set(call: Call) -> Json:
+    """Only the fields that are sent change."""
+    app = own_agent(call, call.document.get("agentid"))
+    changes: dict[str, str | int] = {}
+    for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
+        if name in call.document:
+            changes[name] = _flag(call, name, wrong)
+    if "name" in call.document:
+        changes["name"] = _sized(call, "name", 1, 32, 45022)
+    if "description" in call.document:
+        changes["description"] = _sized(call, "description", 4, 120, 45004)
+    if call.text("logo_mediaid"):
+        media_check(call)(call.text("logo_mediaid"), "image")
+    domain = call.text("redirect_domain")
+    if domain and (domain != app.trusted_domain or not app.domain_verified):
+        raise ApiError(85005)
+    if "home_url" in call.document:
+        changes["home_url"] = call.text("home_url", missing=40094)
+        if not str(changes["home_url"]).startswith(("http://", "https://")):
+            raise ApiError(40094)
+    for name, value in changes.items():
+        setattr(app, name, value)
+    return {}
+
+
+def _flag(call: Call, name: str, wrong: int) -> int:
+    value = call.number(name)
+    if value not in (0, 1):
+        raise ApiError(wrong)
+    return value
+
+
+def _sized(call: Call, name: str, least: int, most: int, wrong: int) -> str:
+    value = call.text(name)
+    if not least <= len(value) <= most:
+        raise ApiError(wrong)
+    return value
 
 
 @endpoint("GET", "getcallbackip", APP, CONTACTS, empty=("ip_list",))

@@ -67,7 +67,8 @@ def _redeem(call: Call) -> Code:
 
 def domains(app: App) -> set[str]:
     """Host (and port) to which this app's codes may go."""
-    return {domain.lower() for domain in (app.trusted_domain, app.callback_domain) if domain}
+    trusted = app.trusted_domain if app.domain_verified else ""
+    return {domain.lower() for domain in (trusted, app.callback_domain) if domain}
 
 
 def _user_ticket(call: Call) -> Ticket:

@@ -84,6 +84,7 @@ class Mailroom:
         self._settings = settings
         self.messages: OrderedDict[str, Message] = OrderedDict()
         self.inboxes: dict[tuple[str, str], deque[Message]] = {}
+        self.groups: dict[tuple[str, str], deque[Message]] = {}
         self.response_codes: dict[str, ResponseCode] = {}
         self.task_ids: set[tuple[str, int, str]] = set()
         self.person_times: dict[tuple[str, int, int], int] = {}
@@ -99,6 +100,16 @@ class Mailroom:
             if inbox is None:
                 inbox = self.inboxes[message.corpid, folded] = deque(maxlen=INBOX_LENGTH)
             inbox.append(message)
+
+        if message.agentid is not None and not message.sender and not message.chatid:
+            key = (message.corpid, message.agentid, china_day(message.sent_at))
+            self.person_times[key] = self.person_times.get(key, 0) + len(message.receivers)
+
+    def deliver_to_group(self, message: Message) -> None:
+        """A robot's message: everybody of the company sees the robot's conversation."""
+        self.messages[message.msgid] = message
+        key = (message.corpid, message.robot)
+        self.groups.setdefault(key, deque(maxlen=INBOX_LENGTH)).append(message)
 
     def inbox(self, corpid: str, folded: str) -> list[Message]:
         """Oldest first; recalled ones included, with `recalled` set."""
@@ -118,6 +129,11 @@ class Mailroom:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
         self.response_codes[code.value] = code
         return code.value
+
+
+def china_day(now: float) -> int:
+    """WeCom's day: that of China."""
+    return int(now + 8 * 3600) // 86_400
 
 
 def new_id(prefix: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
 from integrations.sandbox.keys import WORLD
+from integrations.sandbox.messages import clicks
 from integrations.sandbox.messages.inbox import Message
 from integrations.sandbox.pages import browser, people
 from integrations.sandbox.pages.browser import GUEST, Holder
@@ -27,6 +29,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/phone/chat/{agentid}", chat)
     app.router.add_get("/phone/me", me)
     app.router.add_get("/phone/events", events)
+    app.router.add_get("/sandbox/media/{media_id}", media)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ async def chat(request: web.Request) -> web.StreamResponse:
     app = holder.company.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
     if app is None:
         raise web.HTTPNotFound(text="no such app\n")
+    if holder.member is not None and request.headers.get("X-Refresh") is None:
+        clicks.enter(world, holder.company, app, holder.member)
     messages = [one for one in _inbox(world, holder) if one.agentid == app.agentid and not one.chatid]
     context = {"app": app, "bubbles": [bubble(message, holder.folded) for message in messages]}
     return page(request, "phone/chat.html", _context(holder, "messages") | context)
@@ -114,6 +119,22 @@ async def events(request: web.Request) -> web.StreamResponse:
         return stream
     finally:
         stop()
+
+
+async def media(request: web.Request) -> web.StreamResponse:
+    """A picture or file of a message. Shown in the page only when it is a picture, so that it can do nothing there."""
+    found = request.app[WORLD].media.get(request.match_info["media_id"])
+    if found is None:
+        raise web.HTTPNotFound(text="no such file\n")
+    shown = found.content_type in ("image/png", "image/jpeg")
+    disposition = "inline" if shown else "attachment"
+    headers = {
+        "Content-Type": found.content_type if shown else "application/octet-stream",
+        "Content-Disposition": f"{disposition}; filename*=utf-8''{quote(found.filename, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return web.Response(body=found.body, headers=headers)
 
 
 def _need(request: web.Request) -> Holder:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from integrations.sandbox.api.oauth import domains
 from integrations.sandbox.pages.targets import Refused, netloc_of
 from integrations.sandbox.world import App, Company, Ticket, World
 
@@ -49,7 +50,7 @@ class Visit:
         if not _STATE.fullmatch(self.state):
             raise Refused("state参数错误", "84025")
         apps = self._apps(company)
-        fitting = [app for app in apps if app.trusted_domain.lower() == netloc]
+        fitting = [app for app in apps if app.domain_verified and app.trusted_domain.lower() == netloc]
         if not fitting:
             raise Refused(WRONG_REDIRECT, f"{netloc} / {', '.join(app.trusted_domain or '-' for app in apps)}")
         return Target(company, fitting[0], netloc, self.scope == PRIVATE and bool(self.agentid))
@@ -58,7 +59,7 @@ class Visit:
         if not self.agentid:
             raise Refused(CANNOT_OPEN, "agentid")
         app = self._apps(company)[0]
-        if netloc not in {app.trusted_domain.lower(), app.callback_domain.lower()}:
+        if netloc not in domains(app):
             raise Refused(WRONG_DOMAIN, f"{netloc} / {app.callback_domain or app.trusted_domain or '-'}")
         return Target(company, app, netloc, False)
 

@@ -8,7 +8,7 @@
   }
 
   async function refresh() {
-    const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const response = await fetch(location.href, { headers: { "X-Refresh": "1" } });
     if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
     if (!fresh) return;

@@ -50,7 +50,7 @@ class Api:
         body = {"data": document} if isinstance(document, bytes) else {"json": document}
         return dict(self.raw("POST", path, params={"access_token": self.token(), **query}, **body).json())
 
-    def send(self, touser: str = "lilei", **values: object) -> dict[str, Any]:
+    def send(self, touser: str = "lilei", **values: Any) -> dict[str, Any]:
         """message/send: a text unless `values` say otherwise."""
         message: dict[str, object] = {"touser": touser, "msgtype": "text", "agentid": AGENTID}
         return self.post("message/send", message | ({} if "msgtype" in values else _TEXT) | values)

@@ -1,0 +1,93 @@
+"""Changing the directory, as the directory-sync assistant may. WeCom does not call these changes back to it."""
+
+from __future__ import annotations
+
+from integrations.sandbox import administration
+from integrations.sandbox.api.call import CONTACTS, Call, Json, as_int, endpoint
+from integrations.sandbox.directory import DISABLED, NOT_ACTIVATED, is_userid
+from integrations.sandbox.errors import ApiError
+
+_NAMES = ("userid", "name", "department", "order", "position", "mobile", "gender", "email", "biz_mail", "alias")
+_MORE = ("is_leader_in_dept", "direct_leader", "telephone", "address", "main_department", "extattr")
+
+
+@endpoint("POST", "user/create", CONTACTS)
+def user_create(call: Call) -> Json:
+    userid = call.text("userid", missing=41009)
+    if not is_userid(userid):
+        raise ApiError(40003)
+    if call.company.directory.find(userid) is not None:
+        raise ApiError(60102)
+    call.text("name", missing=40063)
+    return _put_member(call, {"status": NOT_ACTIVATED})
+
+
+@endpoint("POST", "user/update", CONTACTS)
+def user_update(call: Call) -> Json:
+    userid = call.text("userid", missing=41009)
+    if call.company.directory.find(userid) is None:
+        raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
+    return _put_member(call, {})
+
+
+@endpoint("GET", "user/delete", CONTACTS)
+def user_delete(call: Call) -> Json:
+    userid = call.query.get("userid", "")
+    if not userid:
+        raise ApiError(41009)
+    if call.company.directory.find(userid) is None:
+        raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
+    administration.remove_member(call.world, call.company, userid, tell_contacts=False)
+    return {}
+
+
+@endpoint("POST", "department/create", CONTACTS)
+def department_create(call: Call) -> Json:
+    departments = call.company.directory.departments
+    number = call.number("id") or max(departments) + 1
+    if number in departments:
+        raise ApiError(40058, "department existed")
+    call.text("name", missing=60001)
+    _put_department(call, number)
+    return {"id": number}
+
+
+@endpoint("POST", "department/update", CONTACTS)
+def department_update(call: Call) -> Json:
+    number = call.number("id")
+    if number not in call.company.directory.departments:
+        raise ApiError(60003)
+    _put_department(call, number)
+    return {}
+
+
+@endpoint("GET", "department/delete", CONTACTS)
+def department_delete(call: Call) -> Json:
+    number = as_int(call.query.get("id", ""), "id")
+    if number not in call.company.directory.departments:
+        raise ApiError(60003)
+    try:
+        administration.remove_department(call.world, call.company, number, tell_contacts=False)
+    except ValueError as error:
+        raise ApiError(40058, "department is not empty") from error
+    return {}
+
+
+def _put_member(call: Call, defaults: Json) -> Json:
+    row = defaults | {name: call.document[name] for name in (*_NAMES, *_MORE) if name in call.document}
+    if "enable" in call.document:
+        row["status"] = 1 if call.number("enable") else DISABLED
+    try:
+        administration.put_members(call.world, call.company, [row], tell_contacts=False)
+    except ValueError as error:
+        raise ApiError(40058, "invalid Request Parameter") from error
+    return {"errmsg": "created" if defaults else "updated"}
+
+
+def _put_department(call: Call, number: int) -> None:
+    names = ("name", "name_en", "parentid", "order")
+    row: Json = {"id": number, **{name: call.document[name] for name in names if name in call.document}}
+    try:
+        administration.put_departments(call.world, call.company, [row], tell_contacts=False)
+    except ValueError as error:
+        raise ApiError(40058, "invalid Request Parameter") from error

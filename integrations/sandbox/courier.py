@@ -1,0 +1,198 @@
+"""Delivers events to callback addresses: encrypted, within 5 seconds, at most three times, to this machine only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from ipaddress import ip_address
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+
+from integrations.sandbox import administration, crypto, xml
+from integrations.sandbox.events import DeliveryRecord, Outgoing
+from integrations.sandbox.world import App, Callback, Company, World
+
+logger = logging.getLogger(__name__)
+_REPLY_MOST_BYTES = 1024 * 1024
+_VERIFY_SECONDS = 1.0
+_SENDERS = 4
+
+
+class Undeliverable(Exception):
+    """Why a try failed, in a few words for the log; `status` is the HTTP status where there was one."""
+
+    def __init__(self, outcome: str, status: int = 0) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.status = status
+
+
+class Courier:
+    """One per server. `run` works until it is cancelled."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        self._world.wake_courier = self._wake.set
+        self._wake.set()
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, asyncio.TaskGroup() as group:
+            running = asyncio.Semaphore(_SENDERS)
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._world.outbox.waiting:
+                    outgoing = self._world.outbox.waiting.popleft()
+                    await running.acquire()
+                    group.create_task(self._deliver(session, outgoing)).add_done_callback(lambda _: running.release())
+
+    async def _deliver(self, session: aiohttp.ClientSession, outgoing: Outgoing) -> None:
+        callback = self._callback(outgoing)
+        if callback is None:
+            return
+        fault = self._world.faults.take("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
+        for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
+            try:
+                await self._try_often(session, outgoing, callback)
+            except Exception:
+                # One event that breaks something must not end the delivery of all others.
+                logger.exception("callback to %s/%s failed", outgoing.corpid, outgoing.agentid)
+
+    async def _try_often(self, session: aiohttp.ClientSession, outgoing: Outgoing, callback: Callback) -> None:
+        settings = self._world.settings
+        for attempt in range(1, settings.callback_attempts + 1):
+            if attempt > 1:
+                await asyncio.sleep(settings.callback_pause_seconds)
+            try:
+                outcome = await self._attempt(session, outgoing, callback)
+            except Undeliverable as error:
+                self._note(outgoing, attempt, error.outcome, error.status)
+                continue
+            self._note(outgoing, attempt, outcome, 200)
+            return
+
+    async def _attempt(self, session: aiohttp.ClientSession, outgoing: Outgoing, callback: Callback) -> str:
+        """One POST, with a new signature, timestamp, nonce and ciphertext. Raises Undeliverable."""
+        try:
+            key = crypto.aes_key(callback.aes_key)
+        except ValueError as error:
+            raise Undeliverable(str(error)) from error
+        encrypted = crypto.encrypt(xml.write(outgoing.elements).encode(), key=key, receiveid=outgoing.corpid)
+        agentid = "" if outgoing.agentid is None else str(outgoing.agentid)
+        envelope = {"ToUserName": outgoing.corpid, "AgentID": agentid, "Encrypt": encrypted}
+        url = self._signed_url(callback, encrypted)
+        seconds = self._world.settings.callback_timeout_seconds
+        status, body = await fetch(session, "POST", url, seconds=seconds, body=xml.write(envelope).encode())
+        if status != 200:
+            raise Undeliverable("not 200", status)
+        if body.strip() in (b"", b"success"):
+            return "ok"
+        return self._read_reply(outgoing, callback, key, body)
+
+    def _read_reply(self, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
+        """A passive reply. A bad one is not asked for again: the address has answered."""
+        try:
+            reply = xml.parse(body)
+            parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
+            crypto.check_signature(
+                (reply.findtext("MsgSignature") or "").strip(),
+                token=callback.token,
+                timestamp=parts["TimeStamp"],
+                nonce=parts["Nonce"],
+                encrypted=parts["Encrypt"],
+            )
+            plain = xml.parse(crypto.decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
+            if outgoing.on_reply is not None:
+                outgoing.on_reply(plain)
+        except (ValueError, crypto.BadCallback) as error:
+            return f"bad reply: {error}"
+        return "replied"
+
+    def _signed_url(self, callback: Callback, encrypted: str, **more: str) -> str:
+        timestamp, nonce = str(int(self._world.now())), str(secrets.randbelow(10**10))
+        signature = crypto.sign(callback.token, timestamp, nonce, encrypted)
+        query = urlencode({"msg_signature": signature, "timestamp": timestamp, "nonce": nonce, **more})
+        return f"{callback.url}{'&' if '?' in callback.url else '?'}{query}"
+
+    def _callback(self, outgoing: Outgoing) -> Callback | None:
+        company = self._world.companies.get(outgoing.corpid)
+        if company is None:
+            return None
+        if outgoing.agentid is None:
+            return company.contacts_callback
+        app = company.apps.get(outgoing.agentid)
+        return app.callback if app is not None and not app.disabled else None
+
+    def _note(self, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
+        name = str(outgoing.elements.get("Event") or outgoing.elements.get("MsgType", ""))
+        now = self._world.now()
+        self._world.outbox.log.append(
+            DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status)
+        )
+
+    async def verify(self, corpid: str, callback: Callback) -> str:
+        """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""
+        echo = str(secrets.randbelow(10**19))
+        try:
+            encrypted = crypto.encrypt(echo.encode(), key=crypto.aes_key(callback.aes_key), receiveid=corpid)
+        except ValueError as error:
+            return str(error)
+        url = self._signed_url(callback, encrypted, echostr=encrypted)
+        try:
+            async with aiohttp.ClientSession(trust_env=False) as session:
+                status, body = await fetch(session, "GET", url, seconds=_VERIFY_SECONDS)
+        except Undeliverable as error:
+            return error.outcome
+        if status != 200:
+            return f"HTTP {status}"
+        return "" if body == echo.encode() else "the answer is not the plain echo"
+
+    async def verify_domain(self, company: Company, app: App) -> str:
+        """Look for the verification file and remember the result. "" when it is right."""
+        name = administration.verification_file(company, app)
+        problem = "there is no trusted domain"
+        for scheme in ("https", "http") if app.trusted_domain else ():
+            try:
+                async with aiohttp.ClientSession(trust_env=False) as session:
+                    status, body = await fetch(session, "GET", f"{scheme}://{app.trusted_domain}/{name}", seconds=5)
+            except Undeliverable as error:
+                problem = error.outcome
+                continue
+            right = body == name.removeprefix("WW_verify_").removesuffix(".txt").encode()
+            problem = "" if status == 200 and right else f"HTTP {status}, body {'right' if right else 'wrong'}"
+            if not problem:
+                break
+        app.domain_verified = not problem
+        return problem
+
+
+async def fetch(
+    session: aiohttp.ClientSession, method: str, url: str, *, seconds: float, body: bytes = b""
+) -> tuple[int, bytes]:
+    """Status and body, from this machine only, no redirects. Raises Undeliverable."""
+    try:
+        async with asyncio.timeout(seconds):
+            await _check_loopback(url)
+            headers = {"Content-Type": "text/xml"} if body else {}
+            async with session.request(
+                method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as answer:
+                return answer.status, await answer.content.read(_REPLY_MOST_BYTES)
+    except TimeoutError as error:
+        raise Undeliverable(f"no answer within {seconds:g} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise Undeliverable(f"no connection: {type(error).__name__}") from error
+
+
+async def _check_loopback(url: str) -> None:
+    """Raises Undeliverable for an address that is not this machine's: the sandbox reaches nobody else."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Undeliverable("not an http address")
+    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 80)
+    if not all(ip_address(entry[4][0]).is_loopback for entry in found):
+        raise Undeliverable("not on this machine")

@@ -1,0 +1,82 @@
+"""The XML of callbacks: events out, passive replies in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_LISTS = frozenset(
+    {
+        "horizontal_content_list",
+        "vertical_content_list",
+        "jump_list",
+        "button_list",
+        "option_list",
+        "select_list",
+        "action_list",
+    }
+)
+_INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
+
+
+def write(elements: Mapping[str, object]) -> str:
+    """<xml>…</xml>: texts as CDATA, numbers bare, a mapping as nested elements, a list as repeated elements."""
+    return f"<xml>{_inner(elements)}</xml>"
+
+
+def _inner(elements: Mapping[str, object]) -> str:
+    return "".join(
+        f"<{name}>{_value(item)}</{name}>"
+        for name, value in elements.items()
+        for item in (value if isinstance(value, list) else [value])
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return _inner(value)
+    if isinstance(value, int | float):
+        return str(value)
+    return "<![CDATA[" + str(value).replace("]]>", "]]]]><![CDATA[>") + "]]>"
+
+
+def parse(text: bytes) -> Element:
+    """Raises ValueError for anything that is not one harmless XML document."""
+    try:
+        root: Element = fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise ValueError("not XML") from error
+    return root
+
+
+def as_card(element: Element) -> dict[str, object]:
+    """<TemplateCard> in CamelCase as the card in JSON: MainTitle/Title becomes main_title.title."""
+    card: dict[str, Any] = {}
+    for child in element:
+        name = _WORD.sub("_", child.tag).lower()
+        value = as_card(child) if len(child) else _scalar(name, child.text or "")
+        if name in _LISTS:
+            card.setdefault(name, []).append(value)
+        else:
+            card[name] = value
+    return card
+
+
+def _scalar(name: str, text: str) -> object:
+    text = text.strip()
+    if name in _INTEGERS and text.isdecimal():
+        return int(text)
+    if name == "is_checked":
+        return text.lower() in ("true", "1")
+    if name == "aspect_ratio":
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text

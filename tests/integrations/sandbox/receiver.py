@@ -1,0 +1,110 @@
+"""An app's callback address: a server in a thread that decrypts with wechatpy, a program we did not write."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import xmltodict
+from wechatpy.enterprise.crypto import WeChatCrypto
+
+TOKEN, AES_KEY = "QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM"
+Answer = Callable[[dict[str, object]], "str | tuple[int, str] | None"]
+
+
+@dataclass
+class Receiver:
+    """`events`: decrypted plaintexts in order of arrival. `answer`: event to a plain reply, (status, body) or None."""
+
+    corpid: str
+    url: str = ""
+    events: list[dict[str, object]] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+    agentids: list[object] = field(default_factory=list)
+    answer: Answer = lambda event: None
+    echo: Callable[[str], str] = lambda plain: plain
+    delay_seconds: float = 0.0
+
+    @property
+    def callback(self) -> dict[str, str]:
+        return {"url": self.url, "token": TOKEN, "aes_key": AES_KEY}
+
+    @property
+    def crypto(self) -> WeChatCrypto:
+        return WeChatCrypto(TOKEN, AES_KEY, self.corpid)
+
+    def wait(self, count: int, seconds: float = 10) -> list[dict[str, object]]:
+        """The events, as soon as there are so many. Fails when they do not come."""
+        deadline = time.monotonic() + seconds
+        while len(self.events) < count:
+            assert time.monotonic() < deadline, f"{len(self.events)} of {count} events came: {self.events}"
+            time.sleep(0.01)
+        return self.events
+
+    def names(self) -> list[str]:
+        return [str(event.get("ChangeType") or event.get("Event") or event["MsgType"]) for event in self.events]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    receiver: Receiver
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/WW_verify_"):
+            self._send(200, self.path.removeprefix("/WW_verify_").removesuffix(".txt"))
+            return
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        time.sleep(self.receiver.delay_seconds)
+        plain = self.receiver.crypto.check_signature(
+            query["msg_signature"], query["timestamp"], query["nonce"], query["echostr"]
+        )
+        self._send(200, self.receiver.echo(plain))
+
+    def do_POST(self) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        crypto = self.receiver.crypto
+        plain = crypto.decrypt_message(body, query["msg_signature"], query["timestamp"], query["nonce"])
+        event = dict(xmltodict.parse(plain)["xml"])
+        self.receiver.agentids.append(xmltodict.parse(body)["xml"]["AgentID"])
+        self.receiver.signatures.append(query["msg_signature"])
+        self.receiver.events.append(event)
+        time.sleep(self.receiver.delay_seconds)
+        answer = self.receiver.answer(event)
+        if isinstance(answer, tuple):
+            self._send(*answer)
+        elif answer is None:
+            self._send(200, "")
+        else:
+            self._send(200, crypto.encrypt_message(answer, query["nonce"], query["timestamp"]))
+
+    def _send(self, status: int, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        # A sandbox that gave up before is what some tests want.
+        with suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: pytest shows what matters."""
+
+
+@contextmanager
+def listening(corpid: str) -> Iterator[Receiver]:
+    receiver = Receiver(corpid)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"receiver": receiver}))
+    receiver.url = f"http://127.0.0.1:{server.server_port}/callback?app=1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,339 @@
+"""Callbacks: what is told to whom, encrypted, how often, and what an answer does. wechatpy decrypts and encrypts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integrations.sandbox.conftest import Api
+from tests.integrations.sandbox.receiver import Receiver, listening
+from tests.integrations.sandbox.test_messages import BUTTON, MULTIPLE, TEXT_NOTICE, VOTE
+from tests.integrations.sandbox.test_other_calls import MENU
+from tests.sandbox import AGENTID, CORPID, SandboxHandle
+
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+LILEI = f"companies/{CORPID}/members/lilei"
+
+
+@pytest.fixture
+def receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The app's callback address."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", APP, {"callback": found.callback})
+        sandbox.control("PATCH", "settings", {"callback_pause_seconds": 0.02})
+        yield found
+
+
+@pytest.fixture
+def directory_receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The callback address of the directory-sync assistant."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": found.callback})
+        yield found
+
+
+def log(sandbox: SandboxHandle, count: int) -> list[tuple[str, int, str]]:
+    """Event, attempt and outcome of every try, as soon as there are so many."""
+    for _ in range(500):
+        records = sandbox.control("GET", "callbacks")["callbacks"]
+        if len(records) >= count:
+            return [(one["event"], one["attempt"], one["outcome"]) for one in records]
+        time.sleep(0.01)
+    raise AssertionError(f"only {records}")
+
+
+def card(api: Api, content: dict[str, object] = BUTTON) -> str:
+    return str(api.send("lilei|hanmeimei", msgtype="template_card", template_card=content)["msgid"])
+
+
+def test_saving_the_address_asks_for_an_echo(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
+
+    receiver.echo = lambda plain: f'"{plain}"'
+    assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "the answer is not the plain echo"}
+    receiver.delay_seconds = 1.2
+    assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "no answer within 1 s"}
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1/cb", "ftp://127.0.0.1/cb", "http:///cb", "nonsense"])
+def test_only_this_machine_is_reached(sandbox: SandboxHandle, receiver: Receiver, url: str) -> None:
+    sandbox.control("PATCH", APP, {"callback": {**receiver.callback, "url": url}})
+
+    problem = sandbox.control("POST", f"{APP}/callback/verify", {})["problem"]
+
+    assert problem in ("not on this machine", "not an http address")
+
+
+def test_a_button(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    msgid = card(api)
+    sandbox.control("POST", f"{LILEI}/click", {"msgid": msgid, "key": "yes"})
+
+    event = receiver.wait(1)[0]
+
+    response_code = event.pop("ResponseCode")
+    assert str(event.pop("CreateTime")).isdecimal()
+    assert event == {
+        "ToUserName": CORPID,
+        "FromUserName": "LiLei",
+        "MsgType": "event",
+        "Event": "template_card_event",
+        "EventKey": "yes",
+        "TaskId": "leave-7",
+        "CardType": "button_interaction",
+        "AgentID": str(AGENTID),
+    }
+    assert receiver.agentids == [str(AGENTID)]
+    assert log(sandbox, 1) == [("template_card_event", 1, "ok")]
+    update = {"agentid": AGENTID, "userids": ["lilei"], "response_code": response_code}
+    assert api.post("message/update_template_card", {**update, "button": {"replace_name": "好"}})["errcode"] == 0
+
+
+def test_an_answer_greys_the_button_of_this_person_only(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    receiver.answer = lambda event: (
+        "<xml><MsgType>update_button</MsgType><Button><ReplaceName>已同意</ReplaceName></Button></xml>"
+    )
+    msgid = card(api)
+    sandbox.control("POST", f"{LILEI}/click", {"msgid": msgid, "key": "yes"})
+
+    assert log(sandbox, 1) == [("template_card_event", 1, "replied")]
+    assert sandbox.messages(CORPID, "lilei")[0]["replace_name"] == "已同意"
+    assert "replace_name" not in sandbox.messages(CORPID, "hanmeimei")[0]
+    again = sandbox.session.post(
+        f"{sandbox.base_url}/sandbox/api/{LILEI}/click", json={"msgid": msgid, "key": "yes"}, timeout=10
+    )
+    assert again.status_code == 400
+
+
+def test_an_answer_puts_another_card_in_place(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    receiver.answer = lambda event: (
+        "<xml><MsgType>update_template_card</MsgType><TemplateCard><CardType>text_notice</CardType>"
+        "<MainTitle><Title>已处理</Title></MainTitle>"
+        "<HorizontalContentList><KeyName>x</KeyName><Keyname>人</Keyname><Value>李雷</Value></HorizontalContentList>"
+        "<CardAction><Type>1</Type><Url>https://a.example/</Url></CardAction></TemplateCard></xml>"
+    )
+    sandbox.control("POST", f"{LILEI}/click", {"msgid": card(api), "key": "yes"})
+    log(sandbox, 1)
+
+    shown = sandbox.messages(CORPID, "lilei")[0]["card"]
+    assert shown["main_title"] == {"title": "已处理"}
+    assert shown["horizontal_content_list"] == [{"key_name": "x", "keyname": "人", "value": "李雷"}]
+    assert shown["card_action"] == {"type": 1, "url": "https://a.example/"}
+
+
+def test_a_vote_and_a_selection_carry_what_was_chosen(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    vote = {"msgid": card(api, VOTE), "key": "submit", "selected": {"when": ["tue"]}}
+    meal = {"msgid": card(api, MULTIPLE), "key": "submit", "selected": {"dish": ["mon"]}}
+    sandbox.control("POST", f"{LILEI}/click", vote)
+    receiver.wait(1)
+    sandbox.control("POST", f"{LILEI}/click", meal)
+
+    first, second = receiver.wait(2)
+    assert first["SelectedItems"] == {"SelectedItem": {"QuestionKey": "when", "OptionIds": {"OptionId": "tue"}}}
+    assert second["SelectedItems"] == {"SelectedItem": {"QuestionKey": "dish", "OptionIds": {"OptionId": "mon"}}}
+
+
+@pytest.mark.parametrize(
+    "click",
+    [
+        {"key": "nothing"},
+        {"key": "submit", "selected": {"when": ["sun"]}},
+        {"key": "submit", "selected": {"when": ["mon", "tue"]}},
+        {"key": "submit", "selected": {"what": ["mon"]}},
+        {"key": "submit", "selected": {"when": "mon"}},
+        {"key": "submit", "selected": ["mon"]},
+    ],
+)
+def test_clicks_that_the_phone_does_not_allow(
+    api: Api, sandbox: SandboxHandle, receiver: Receiver, click: dict[str, object]
+) -> None:
+    body = {"msgid": card(api, VOTE), **click}
+
+    response = sandbox.session.post(f"{sandbox.base_url}/sandbox/api/{LILEI}/click", json=body, timeout=10)
+
+    assert response.status_code == 400
+    assert receiver.events == []
+
+
+def test_the_menu_of_a_card(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    notice = TEXT_NOTICE | {"task_id": "n1", "action_menu": {"action_list": [{"text": "不再提醒", "key": "mute"}]}}
+    sandbox.control("POST", f"{LILEI}/click", {"msgid": card(api, notice), "key": "mute"})
+
+    event = receiver.wait(1)[0]
+    assert (event["Event"], event["EventKey"], event["TaskId"]) == ("template_card_menu_event", "mute", "n1")
+
+
+def test_the_menu_of_the_app(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    api.post("menu/create", MENU, agentid=AGENTID)
+    opened = sandbox.control("POST", f"{LILEI}/menu", {"agentid": AGENTID, "path": [0]})
+    receiver.wait(1)
+    sandbox.control("POST", f"{LILEI}/menu", {"agentid": AGENTID, "path": [1, 0]})
+
+    events = [(event["Event"], event["EventKey"]) for event in receiver.wait(2)]
+    assert events == [("view", "https://portal.example.com/m"), ("click", "HELP")]
+    assert opened == {"url": "https://portal.example.com/m"}
+
+
+def test_what_a_member_writes_is_told_and_answered(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    receiver.answer = lambda event: "<xml><MsgType>text</MsgType><Content><![CDATA[已收到 <b>]]></Content></xml>"
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "你好 ]]> &"})
+    log(sandbox, 1)
+
+    event = receiver.events[0]
+    assert (event["MsgType"], event["Content"], event["FromUserName"]) == ("text", "你好 ]]> &", "LiLei")
+    assert int(str(event["MsgId"])) > 7 * 10**18
+    contents = [(one["sender"], one["text"]["content"]) for one in sandbox.messages(CORPID, "lilei")]
+    assert contents == [("lilei", "你好 ]]> &"), ("", "已收到 <b>")]
+
+
+def test_any_other_event(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    elements = {"Latitude": 30.1, "Longitude": 120.2, "Precision": 10, "AppType": "wxwork"}
+    sandbox.control("POST", f"{LILEI}/event", {"agentid": AGENTID, "event": "LOCATION", "elements": elements})
+
+    event = receiver.wait(1)[0]
+    assert (event["Event"], event["Latitude"], event["AgentID"]) == ("LOCATION", "30.1", str(AGENTID))
+
+
+def test_three_deliveries_each_with_a_new_signature(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    receiver.answer = lambda event: (500, "broken")
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
+
+    assert log(sandbox, 3) == [("text", 1, "not 200"), ("text", 2, "not 200"), ("text", 3, "not 200")]
+    assert len(receiver.events) == 3
+    assert len({str(event) for event in receiver.events}) == 1
+    assert len(set(receiver.signatures)) == 3
+
+
+def test_an_answer_after_the_deadline_is_none(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 0.2, "callback_attempts": 2})
+    receiver.delay_seconds = 0.4
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
+
+    assert log(sandbox, 2) == [("text", 1, "no answer within 0.2 s"), ("text", 2, "no answer within 0.2 s")]
+
+
+@pytest.mark.parametrize("body", ["success", "", "  "])
+def test_answers_that_say_nothing(sandbox: SandboxHandle, receiver: Receiver, body: str) -> None:
+    receiver.answer = lambda event: (200, body)
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
+
+    assert log(sandbox, 1) == [("text", 1, "ok")]
+
+
+@pytest.mark.parametrize("body", ["ok", "<xml/>", "<xml><Encrypt>AAAA</Encrypt><MsgSignature>0</MsgSignature></xml>"])
+def test_bad_answers_are_noted_and_not_asked_for_again(sandbox: SandboxHandle, receiver: Receiver, body: str) -> None:
+    receiver.answer = lambda event: (200, body)
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
+
+    ((event, attempt, outcome),) = log(sandbox, 1)
+    assert (event, attempt, outcome.partition(":")[0]) == ("text", 1, "bad reply")
+
+
+def test_a_duplicate_on_request(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.fault("duplicate_callback", "callback")
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "x"})
+
+    first, second = receiver.wait(2)
+    assert first == second
+    assert len(set(receiver.signatures)) == 2
+
+
+def test_scope_changes(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.control("PATCH", APP, {"scope": {"partyids": [3, 4]}})
+    receiver.wait(2)
+
+    told = sorted((str(event["Event"]), str(event["FromUserName"])) for event in receiver.events)
+    assert told == [("subscribe", "jim"), ("unsubscribe", "LiLei")]
+
+
+def test_joining_disabling_and_leaving(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    people = f"companies/{CORPID}/members"
+    sandbox.control("POST", people, [{"userid": "Lucy", "name": "Lucy", "department": [2]}])
+    receiver.wait(1)
+    sandbox.control("POST", people, [{"userid": "lilei", "status": 2}])
+    receiver.wait(2)
+    sandbox.control("DELETE", f"{people}/hanmeimei")
+
+    told = [(str(event["Event"]), str(event["FromUserName"])) for event in receiver.wait(3)]
+    assert told == [("subscribe", "Lucy"), ("unsubscribe", "LiLei"), ("unsubscribe", "hanmeimei")]
+
+
+def test_the_directory_s_changes(sandbox: SandboxHandle, directory_receiver: Receiver) -> None:
+    people = f"companies/{CORPID}/members"
+    steps = [
+        ("POST", people, [{"userid": "Lucy", "name": "Lucy", "department": [2, 3]}]),
+        ("POST", people, [{"userid": "lucy", "department": [3], "name": "露西"}]),
+        ("POST", f"{people}/lucy/rename", {"userid": "Lucy2"}),
+        ("DELETE", f"{people}/Lucy2", {}),
+        ("POST", f"companies/{CORPID}/departments", [{"id": 9, "name": "研发部", "parentid": 2}]),
+        ("DELETE", f"companies/{CORPID}/departments/9", {}),
+        ("POST", f"companies/{CORPID}/tags", [{"tagid": 1, "userids": ["jim"], "partyids": [3]}]),
+    ]
+    for number, step in enumerate(steps, start=1):
+        sandbox.control(*step)
+        directory_receiver.wait(number)
+
+    events = [
+        {name: value for name, value in event.items() if name not in ("CreateTime", "ToUserName", "MsgType")}
+        for event in directory_receiver.events
+    ]
+    base = {"FromUserName": "sys", "Event": "change_contact"}
+    assert events == [
+        base | {"ChangeType": "create_user", "UserID": "Lucy", "Department": "2,3"},
+        base | {"ChangeType": "update_user", "UserID": "Lucy", "Department": "3"},
+        base | {"ChangeType": "update_user", "UserID": "Lucy", "NewUserID": "Lucy2"},
+        base | {"ChangeType": "delete_user", "UserID": "Lucy2"},
+        base | {"ChangeType": "create_party", "Id": "9", "ParentId": "2"},
+        base | {"ChangeType": "delete_party", "Id": "9"},
+        base | {"ChangeType": "update_tag", "TagId": "1", "AddUserItems": "jim", "DelUserItems": "LiLei"},
+    ]
+    assert directory_receiver.agentids == [None] * 7
+
+
+def test_older_callbacks_carry_everything_that_changed(sandbox: SandboxHandle, directory_receiver: Receiver) -> None:
+    sandbox.control("PATCH", "settings", {"contact_events_minimal": False})
+    sandbox.control(
+        "POST", f"companies/{CORPID}/members", [{"userid": "jim", "position": "主管", "department": [4, 2]}]
+    )
+
+    event = directory_receiver.wait(1)[0]
+    assert (event["Position"], event["Department"], "Name" in event) == ("主管", "4,2", False)
+
+
+def test_the_sync_assistant_does_not_hear_its_own_changes(
+    contacts: Api, sandbox: SandboxHandle, directory_receiver: Receiver
+) -> None:
+    contacts.post("user/update", {"userid": "jim", "name": "J"})
+    contacts.get("user/delete", userid="jim")
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "department": [3]}])
+
+    assert [event["UserID"] for event in directory_receiver.wait(1)] == ["LiLei"]
+
+
+def test_apps_hear_of_the_directory_where_that_is_switched_on(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.control("PATCH", "settings", {"apps_get_contact_events": True})
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "jim", "name": "J"}])
+
+    assert receiver.wait(1)[0]["ChangeType"] == "update_user"
+
+
+def test_entering_is_told_where_the_app_asked(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": "lilei"}, timeout=10)
+    sandbox.session.get(f"{sandbox.base_url}/phone/chat/{AGENTID}", timeout=10)
+    sandbox.control("PATCH", APP, {"isreportenter": 1})
+    sandbox.session.get(f"{sandbox.base_url}/phone/chat/{AGENTID}", timeout=10)
+
+    event = receiver.wait(1)[0]
+    assert (event["Event"], event["EventKey"], event["AgentID"]) == ("enter_agent", None, str(AGENTID))
+
+
+def test_the_verification_file(sandbox: SandboxHandle, receiver: Receiver) -> None:
+    sandbox.control("PATCH", APP, {"trusted_domain": receiver.url.split("/")[2]})
+
+    answer = sandbox.control("POST", f"{APP}/domain/verify", {})
+
+    assert answer["file"].startswith("WW_verify_")
+    assert len(answer["file"]) == len("WW_verify_") + 16 + len(".txt")
+    assert answer["problem"] == ""
+    assert sandbox.control("GET", f"companies/{CORPID}")["apps"][0]["domain_verified"] is True
