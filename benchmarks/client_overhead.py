@@ -1,0 +1,197 @@
+"""What the WeCom client costs per call: `python benchmarks/client_overhead.py [--calls N] [--rounds N] [--threads …]`.
+
+Against one server on this machine, alternating round by round: our client (message/send with a shared token store), a
+bare `requests.Session` that does nothing but post the same bytes and read the JSON, the same with the session's
+defaults (which read the environment for proxies), and wechatpy. Printed are processor time per call, as ratios to the
+bare session (medians over the rounds), and calls per second for several numbers of threads.
+
+Goal: at most 1.15 times the processor time of the bare session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from wechatpy.enterprise import WeChatClient
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from integrations.wecom.client import WeComClient, open_session
+from integrations.wecom.messages import Recipients, body_bytes, text_message
+from integrations.wecom.tokens import FetchedToken, InMemoryTokenStore
+
+GOAL = 1.15
+CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200
+BODY = body_bytes(text_message(agentid=AGENTID, to=Recipients(["lilei"]), content="营收 1.2 亿,环比 +3.4%。" * 10))
+ANSWER = b'{"errcode":0,"errmsg":"ok","invaliduser":"","invalidparty":"","invalidtag":"","msgid":"sim-msg-0001"}'
+REPLY = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n"
+    b"Connection: keep-alive\r\nX-W-No: 3\r\n\r\n%b"
+) % (len(ANSWER), ANSWER)
+Call = Callable[[], object]
+
+
+class _Answering(asyncio.Protocol):
+    """Answers every request that has arrived whole, whatever it asks."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, rest = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = next(
+            (
+                int(line.partition(b":")[2])
+                for line in head.split(b"\r\n")
+                if line.lower().startswith(b"content-length:")
+            ),
+            0,
+        )
+        if len(rest) >= length:
+            self._received = rest[length:]
+            self._transport.write(REPLY)
+
+
+def _serve(port: Any) -> None:
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", 0, backlog=512)
+        port.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of a server in a process of its own, so that only the client's processor time is measured."""
+    spawn = multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_serve, args=(sender,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{receiver.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def ours(url: str) -> Call:
+    """Our client."""
+    store = InMemoryTokenStore()
+    store.get(CORPID, AGENTID, lambda: FetchedToken(TOKEN, 7200))
+    client = WeComClient(
+        corpid=CORPID, agentid=AGENTID, secret="unused", base_url=url, session=open_session(), token_store=store
+    )
+    return lambda: client.message_send(BODY)
+
+
+def bare(url: str, *, trust_env: bool = False) -> Call:
+    """What one would write without a client."""
+    session = requests.Session()
+    session.trust_env = trust_env
+    session.mount("http://", HTTPAdapter(pool_maxsize=32))
+    address, headers = f"{url}/cgi-bin/message/send", {"Content-Type": "application/json"}
+
+    def call() -> object:
+        answer = session.post(address, params={"access_token": TOKEN}, data=BODY, headers=headers, timeout=(5, 15))
+        result: dict[str, Any] = answer.json()
+        assert result["errcode"] == 0
+        return result
+
+    return call
+
+
+def wechatpy(url: str) -> Call:
+    """The most used library."""
+    client = WeChatClient(CORPID, "unused", TOKEN, timeout=15)
+    client.API_BASE_URL = f"{url}/cgi-bin/"
+    client._http.mount("http://", HTTPAdapter(pool_maxsize=32))
+    client.expires_at = int(time.time()) + 7200
+    content = "营收 1.2 亿,环比 +3.4%。" * 10
+    return lambda: client.message.send_text(AGENTID, ["lilei"], content)
+
+
+def processor_seconds(call: Call, count: int) -> float:
+    """Processor time per call."""
+    started = time.process_time()
+    for _ in range(count):
+        call()
+    return (time.process_time() - started) / count
+
+
+def calls_per_second(call: Call, threads: int, seconds: float) -> float:
+    """Calls per second of so many threads."""
+
+    def work(ends_at: float) -> int:
+        count = 0
+        while time.monotonic() < ends_at:
+            call()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(threads) as pool:
+        started = time.monotonic()
+        counts = list(pool.map(work, [started + seconds] * threads))
+        return sum(counts) / (time.monotonic() - started)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare the cost of calls to WeCom.")
+    parser.add_argument("--calls", type=int, default=300, help="calls in each round (300)")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds of every contender (11)")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 8, 32], help="numbers of threads (1 8 32)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each measurement with threads (1.0)")
+    options = parser.parse_args()
+    with server() as url:
+        contenders = {
+            "bare session": bare(url),
+            "our client": ours(url),
+            "bare session, reading the environment": bare(url, trust_env=True),
+            "wechatpy": wechatpy(url),
+        }
+        for call in contenders.values():
+            processor_seconds(call, 50)
+        rounds = [
+            {name: processor_seconds(call, options.calls) for name, call in contenders.items()}
+            for _ in range(options.rounds)
+        ]
+        ratio = _print_costs(rounds)
+        for threads in options.threads:
+            rates = {name: calls_per_second(call, threads, options.seconds) for name, call in contenders.items()}
+            print(f"{threads:3} threads: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in rates.items()))
+    print(f"goal: at most {GOAL} times the bare session: {'met' if ratio <= GOAL else 'MISSED'}")
+    return 0 if ratio <= GOAL else 1
+
+
+def _print_costs(rounds: list[dict[str, float]]) -> float:
+    """Prints a line for each contender; the ratio of our client."""
+    ratios = {}
+    for name in rounds[0]:
+        microseconds = statistics.median(each[name] for each in rounds) * 1e6
+        ratios[name] = statistics.median(each[name] / each["bare session"] for each in rounds)
+        spread = [each[name] / each["bare session"] for each in rounds]
+        print(
+            f"{name:40} {microseconds:7.0f} µs of processor per call, {ratios[name]:.2f} × bare"
+            f" ({min(spread):.2f} to {max(spread):.2f})"
+        )
+    return ratios["our client"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
