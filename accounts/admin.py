@@ -19,9 +19,6 @@ from accounts.visibility import people_changeable_by, people_visible_to
 from integrations.models import Corp
 
 if TYPE_CHECKING:
-    from django.db.models import ForeignKey
-    from django.forms import ModelChoiceField
-
     TabularInlineBase = admin.TabularInline[WeComAccount, User]
     UserAdminBase = DjangoUserAdmin[User]
 else:
@@ -83,12 +80,11 @@ class WeComAccountInline(TabularInlineBase):
         formset.person = administrator(request)
         return formset
 
-    def formfield_for_foreignkey(
-        self, db_field: ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> ModelChoiceField[Any] | None:
-        if db_field.name == "corp":
-            kwargs["queryset"] = Corp.objects.visible_to(administrator(request))
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The company is chosen from those that one sees, and neither made nor changed from here."""
+        if db_field.name != "corp":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        return db_field.formfield(queryset=Corp.objects.visible_to(administrator(request)))
 
     def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_add_permission(request, obj) and may_change(request, obj)
@@ -110,13 +106,14 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 @admin.register(User)
 class UserAdmin(UserAdminBase):
     add_form = UserCreationForm
+    add_form_template = "admin/accounts/user/add_form.html"
     form = UserChangeForm
     inlines = (WeComAccountInline,)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal information"), {"fields": ("name", "email", "is_active")}),
-        (_("Rights"), {"fields": RIGHTS}),
-        (_("Dates"), {"fields": ("last_login", "date_joined")}),
+        (_("Rights"), {"classes": ("collapse",), "fields": RIGHTS}),
+        (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
         (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),

@@ -26,9 +26,15 @@ else:
 
 
 class UserCreationForm(CreationFormBase):
+    """Without a password unless somebody asks for one: WeCom signs people in."""
+
     class Meta:
         model = User
         fields = ("username", "name")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["usable_password"].initial = "false"
 
 
 class UserChangeForm(ChangeFormBase):
@@ -36,6 +42,14 @@ class UserChangeForm(ChangeFormBase):
         model = User
         fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
         field_classes = {"username": auth_forms.UsernameField}
+
+
+class LoginForm(auth_forms.AuthenticationForm):
+    """Does not take the focus: on a phone the keyboard would cover the sign-in with WeCom."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs.pop("autofocus", None)
 
 
 class WeComAccountForm(AccountFormBase):

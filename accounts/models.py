@@ -22,7 +22,7 @@ class User(AbstractUser):
 
     first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
     last_name = None  # type: ignore[assignment]  # see above
-    name = models.CharField(_("name"), max_length=64, blank=True)
+    name = models.CharField(_("full name"), max_length=64, blank=True)
     manages_all_corps = models.BooleanField(
         _("manages all companies"), default=False, help_text=_("Sees every WeCom company in the administration.")
     )

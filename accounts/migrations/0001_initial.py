@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
                 ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('name', models.CharField(blank=True, max_length=64, verbose_name='name')),
+                ('name', models.CharField(blank=True, max_length=64, verbose_name='full name')),
                 ('manages_all_corps', models.BooleanField(default=False, help_text='Sees every WeCom company in the administration.', verbose_name='manages all companies')),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('managed_corps', models.ManyToManyField(blank=True, help_text='Sees only these WeCom companies in the administration.', related_name='+', to='integrations.corp', verbose_name='manages companies')),

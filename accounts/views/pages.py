@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import browser
+from accounts.forms import LoginForm
 from accounts.surfaces import surface_of
 from accounts.targets import safe_path
 from integrations.models import Corp
@@ -29,6 +30,7 @@ class Login(LoginView):
     """Password and WeCom side by side; inside WeCom no page at all, unless the person asks to stay (`stay`)."""
 
     template_name = "accounts/login.html"
+    authentication_form = LoginForm
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if self._goes_straight_in():
