@@ -267,12 +267,16 @@ def _test_panel(corp: Corp) -> dict[str, Any]:
 def _console_values(corp: Corp) -> list[dict[str, str]]:
     """What has to be filled in in WeCom's console, and where."""
     domain = links.trusted_domain(corp)
-    app = gettext("App management → the app")
     values = [
-        ("home-page", gettext("App home page"), links.home_page_link(corp), f"{app} → {gettext('App home page')}"),
-        ("domain", gettext("Trusted domain"), domain, f"{app} → {gettext('Web authorisation and JS-SDK')}"),
-        ("callback", gettext("Callback domain"), domain, f"{app} → {gettext('WeCom sign-in → Web page')}"),
-        ("login", gettext("Plain login address"), links.plain_login_url(corp), gettext("Home page without sign-in.")),
+        ("home-page", gettext("App home page"), links.home_page_link(corp), gettext("Workbench app home page")),
+        ("domain", gettext("Trusted domain"), domain, gettext("Web authorisation and JS-SDK")),
+        ("callback", gettext("Callback domain"), domain, gettext("WeCom authorised sign-in → Web page")),
+        (
+            "login",
+            gettext("Plain login address"),
+            links.plain_login_url(corp),
+            gettext("App home page without sign-in"),
+        ),
     ]
     return [
         {"id": f"value-{key}", "label": label, "value": value, "where": where} for key, label, value, where in values
