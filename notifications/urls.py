@@ -1,5 +1,10 @@
 """URLs of notifications."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from notifications import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("m/<str:mark>/", views.message, name="message"),
+]

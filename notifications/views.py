@@ -1,0 +1,78 @@
+"""What an employee sees: the home page with the messages, and each message whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications import inbox, markup
+from notifications.models import Delivery
+from notifications.rendering import message_path
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+
+@require_safe
+@never_cache
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """My messages, newest first; `older` (a receipt's id) asks for those before it."""
+    person = _person(request.user)
+    older = request.GET.get("older", "")
+    is_id = older.isascii() and older.isdigit() and len(older) < 19
+    page = inbox.messages_of(person, older_than=int(older) if is_id else None)
+    context = {
+        "messages_shown": [
+            (receipt, markup.excerpt(receipt.delivery.text)) for receipt in page.receipts if receipt.delivery
+        ],
+        "older_than": page.older_than,
+        "is_first_page": not is_id,
+        "unread_count": inbox.unread_count(person),
+        "unread_counted": inbox.UNREAD_COUNTED,
+    }
+    return render(request, "notifications/home.html", context)
+
+
+@require_safe
+@never_cache
+def message(request: HttpRequest, mark: str) -> HttpResponse:
+    """One message, for the people it was sent to. Somebody not signed in goes through its company first."""
+    if not request.user.is_authenticated:
+        return redirect(_sign_in_url(mark))
+    receipt = inbox.receipt_for(_person(request.user), mark=mark)
+    if receipt is None or receipt.delivery is None:
+        return render(request, "notifications/not_yours.html", status=404)
+    inbox.mark_read(receipt, now=timezone.now())
+    delivery = receipt.delivery
+    context = {
+        "delivery": delivery,
+        "content": markup.shown(delivery.text, delivery.message_form),
+        "link": inbox.link_target(delivery.link),
+    }
+    return render(request, "notifications/message.html", context)
+
+
+def _sign_in_url(mark: str) -> str:
+    """The start of sign-in for the message's company; the login page where it has none that signs people in."""
+    query = urlencode({"next": message_path(mark)})
+    corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=inbox.tidy_mark(mark)).values("corp"))
+    corp_id = corps.values_list("pk", flat=True).first()
+    start = resolve_url("login") if corp_id is None else resolve_url("wecom-start", corp_id=corp_id)
+    return f"{start}?{query}"
+
+
+def _person(user: User | AnonymousUser) -> User:
+    """The signed-in person, for the type checker: views here let nobody else this far."""
+    if not isinstance(user, User):
+        raise TypeError("nobody is signed in")
+    return user
