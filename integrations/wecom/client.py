@@ -7,6 +7,7 @@ Constructed from plain values; knows nothing of Django. A call is: token, deadli
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,8 +44,9 @@ USER_AGENT = "guanwecom"
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. `connect_seconds` for each address of the host; `total_seconds` from the first byte out to the last
-    byte in, whatever happens between; `transfer_seconds` the same for files."""
+    """Seconds. `connect_seconds`: for each address of the host. `total_seconds`: for a whole call, from waiting for a
+    token to the last byte of the answer, a repeat with another token included; `transfer_seconds`: the same for
+    files. A lease must be longer. What can still come on top is in `deadline`."""
 
     connect_seconds: float = 5.0
     total_seconds: float = 15.0
@@ -52,6 +54,7 @@ class Timeouts:
 
 
 _USUAL_TIMEOUTS = Timeouts()
+_LEAST_SHARE = 0.25  # of a call's time that must be left when its request goes out
 
 
 class _NoQueries(logging.Filter):
@@ -73,10 +76,18 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.response"
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """requests over connections that end at their deadline."""
+    """requests over connections that end at their deadline, and that a forked process does not share."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self._process != os.getpid():
+            # A socket used by two processes mixes their answers. The parent keeps its own.
+            self.proxy_manager = {}
+            self.init_poolmanager(*self._pools[0], **self._pools[1])
+        return super().get_connection_with_tls_context(*args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
+        self._process, self._pools = os.getpid(), (args, kwargs)
         self.poolmanager.pool_classes_by_scheme = deadline.POOL_CLASSES
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
@@ -116,9 +127,16 @@ class _Transport:
             raise TypeError("the session must come from open_session(), which enforces deadlines")
         self._adapter = adapter
 
+    def seconds_for(self, call: Call) -> float:
+        """How long the whole call may take."""
+        return self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
+
     def exchange(self, asked: Asked, call: Call, credentials: Params) -> Reply:
         """Send `call` with `credentials` in its query and read the whole answer."""
-        seconds = self._timeouts.transfer_seconds if call.is_transfer else self._timeouts.total_seconds
+        seconds = self.seconds_for(call)
+        if deadline.patience_seconds(seconds) < seconds * _LEAST_SHARE:
+            # Why not try? A send that is bound to time out would be unclear; not begun it is certain.
+            raise TransientError("no time was left to send", system="wecom", operation=asked.operation)
         failure: Exception | None = None
         with deadline.total_deadline(seconds):
             try:
@@ -208,14 +226,15 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
 
     def _with_token(self, call: Call, read: Callable[[Asked, Reply], T]) -> T:
         """One call with the application's token: once more with another token if WeCom refuses this one."""
-        token = self._token()
-        try:
-            return self._once(call, token, read)
-        except IntegrationError as error:
-            if error.code not in errcodes.STALE_TOKEN_CODES:
-                raise
-        self._tokens.drop(self.corpid, self.agentid, token)
-        return self._once(call, self._token(), read)
+        with deadline.total_deadline(self._transport.seconds_for(call)):
+            token = self._token()
+            try:
+                return self._once(call, token, read)
+            except IntegrationError as error:
+                if error.code not in errcodes.STALE_TOKEN_CODES:
+                    raise
+            self._tokens.drop(self.corpid, self.agentid, token)
+            return self._once(call, self._token(), read)
 
     def _once(self, call: Call, token: str, read: Callable[[Asked, Reply], T]) -> T:
         asked = Asked(call.operation, call.is_repeatable, secrets=(token, self._secret))

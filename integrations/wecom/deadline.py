@@ -32,13 +32,20 @@ _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
 @contextmanager
 def total_deadline(seconds: float) -> Iterator[None]:
-    """Everything that this thread's connections do inside the block ends after `seconds`."""
+    """Everything that this thread's connections do inside the block ends after `seconds`, or with a block around it."""
     before = getattr(_thread, "ends_at", None)
-    _thread.ends_at = time.monotonic() + seconds
+    ends_at = time.monotonic() + seconds
+    _thread.ends_at = ends_at if before is None else min(before, ends_at)
     try:
         yield
     finally:
         _thread.ends_at = before
+
+
+def patience_seconds(seconds: float) -> float:
+    """`seconds`, or what is left of this thread's deadline where that is less; never below 0."""
+    ends_at = getattr(_thread, "ends_at", None)
+    return seconds if ends_at is None else max(0.0, min(seconds, ends_at - time.monotonic()))
 
 
 def remaining_seconds() -> float | None:

@@ -25,6 +25,7 @@ from integrations.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+from integrations.wecom.deadline import patience_seconds
 
 Kind = Literal["token", "jsapi_ticket", "agent_ticket"]
 KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket", "agent_ticket")
@@ -171,7 +172,7 @@ class SingleFlightStore:
 
     def _waited(self, key: str, fetch: Callable[[], FetchedToken]) -> Held:
         owner = secrets.token_hex(8)
-        give_up_at = time.monotonic() + self._wait_seconds
+        give_up_at = time.monotonic() + patience_seconds(self._wait_seconds)
         nap = _POLL_SECONDS[0]
         while not self._shelf.lead(key, owner):
             if time.monotonic() >= give_up_at:

@@ -16,6 +16,7 @@ import redis
 from cryptography.fernet import InvalidToken
 
 from integrations.errors import TransientError
+from integrations.wecom.deadline import patience_seconds
 from integrations.wecom.token_flight import (
     KINDS,
     LEADER_SECONDS,
@@ -270,7 +271,7 @@ class ValkeyTokenStore(SingleFlightStore):
         # One thread of the process asks Valkey; the others go on with the copy, or wait where there is none.
         lock = self._locks.setdefault(key, threading.Lock())
         is_usable = copy is not None and now < copy.valid_until
-        if not lock.acquire(blocking=not is_usable, timeout=-1 if is_usable else self._wait_seconds):
+        if not lock.acquire(blocking=not is_usable, timeout=-1 if is_usable else patience_seconds(self._wait_seconds)):
             if copy is not None and is_usable:
                 return copy.held.value
             raise TransientError("waited too long for another thread's token", system="wecom", operation="gettoken")
