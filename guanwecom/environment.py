@@ -19,8 +19,8 @@ env = environ.FileAwareEnv()
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
     """The variable `name` (or the content of the file named by `<name>_FILE`), parsed; `default` is text, too."""
-    text = env.str(name, default=default) if default is not UNSET else env.str(name)
     try:
+        text = env.str(name, default=default) if default is not UNSET else env.str(name)
         return parse(text.strip())
     except (ValueError, LookupError, OSError) as error:
         raise ImproperlyConfigured(f"{name}: {error}") from error

@@ -1,0 +1,173 @@
+"""A bad value in the environment stops the start and names its variable, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+READ = "from django.conf import settings; print({})"
+GOOD = {
+    "ENVIRONMENT": "test",
+    "SECRET_KEY": "x" * 40,
+    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "DATABASE_URL": "sqlite:////tmp/unused.sqlite3",
+    "VALKEY_URL": "redis://127.0.0.1:1/0",
+    "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
+}
+
+
+def start(root: Path, expression: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    """A Python process with nothing in its environment but the settings; None leaves a variable out."""
+    variables = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    return subprocess.run(  # noqa: S603  # our own interpreter
+        [sys.executable, "-c", READ.format(expression)],
+        env={"PATH": os.environ["PATH"], **variables},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def value(root: Path, expression: str, **changes: str | None) -> str:
+    done = start(root, expression, **changes)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("ENVIRONMENT", "staging"),
+        ("ENVIRONMENT", ""),
+        ("DEBUG", "maybe"),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", None),
+        ("FIELD_ENCRYPTION_KEYS", None),
+        ("FIELD_ENCRYPTION_KEYS", ""),
+        ("FIELD_ENCRYPTION_KEYS", "c2hvcnQ="),
+        ("FIELD_ENCRYPTION_KEYS", GOOD["FIELD_ENCRYPTION_KEYS"] + ",not-a-key"),
+        ("DATABASE_URL", None),
+        ("DATABASE_URL", "mysql://root@127.0.0.1/x"),
+        ("DATABASE_URL", "nonsense"),
+        ("VALKEY_URL", None),
+        ("VALKEY_URL", "http://127.0.0.1"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "proxy.example.com"),
+        ("TIME_ZONE", "Asia/Beijing"),
+        ("TIME_ZONE", "../../etc/passwd"),
+        ("WECOM_CONNECT_TIMEOUT_SECONDS", "0"),
+        ("WECOM_TOTAL_TIMEOUT_SECONDS", "soon"),
+        ("WECOM_TOTAL_TIMEOUT_SECONDS", "inf"),
+        ("LOGIN_STATE_SECONDS", "0"),
+        ("DISPATCH_INTERVAL_SECONDS", "1.5"),
+        ("DELIVERY_LEASE_SECONDS", "-1"),
+        ("LOG_LEVEL", "LOUD"),
+        ("SECRET_KEY_FILE", "/nonexistent/key"),
+    ],
+)
+def test_a_bad_value_names_its_variable_and_not_itself(project_root: Path, name: str, bad: str | None) -> None:
+    done = start(project_root, "settings.DEBUG", **{name: bad})
+
+    assert done.returncode != 0
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert name.removesuffix("_FILE") in last_line
+    if name in {"SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL"} and bad:
+        assert bad not in done.stderr.splitlines()[-1]
+
+
+def test_defaults(project_root: Path) -> None:
+    names = "ENVIRONMENT", "DEBUG", "LANGUAGE_CODE", "TIME_ZONE", "TRUSTED_PROXIES", "EXTRA_ALLOWED_HOSTS"
+
+    shown = value(project_root, ", ".join(f"settings.{name}" for name in names), ENVIRONMENT=None)
+
+    assert shown == "production False zh-hans Asia/Shanghai [] []"
+
+
+def test_a_secret_may_come_from_a_file(project_root: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("y" * 40 + "\n")
+
+    assert value(project_root, "settings.SECRET_KEY", SECRET_KEY=None, SECRET_KEY_FILE=str(secret)) == "y" * 40
+
+
+def test_lists_are_separated_by_commas(project_root: Path) -> None:
+    hosts = value(project_root, "settings.EXTRA_ALLOWED_HOSTS", ALLOWED_HOSTS=" a.example , b.example:9000,")
+    networks = value(project_root, "*settings.TRUSTED_PROXIES", TRUSTED_PROXIES="10.0.0.0/8, fd00::/8,192.0.2.7")
+
+    assert hosts == "['a.example', 'b.example:9000']"
+    assert networks == "10.0.0.0/8 fd00::/8 192.0.2.7/32"
+
+
+def test_sqlite_does_not_lose_work(project_root: Path) -> None:
+    options = value(project_root, 'settings.DATABASES["default"]["OPTIONS"]')
+
+    assert "'transaction_mode': 'IMMEDIATE'" in options
+    assert "journal_mode=WAL" in options
+    assert "busy_timeout=20000" in options
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:p%40ss@db.example:5433/name", "db.example 5433 name u p@ss"),
+        ("postgresql://u:@/name?host=/run/postgresql", "  name u "),
+    ],
+)
+def test_postgresql(project_root: Path, url: str, shown: str) -> None:
+    database = 'settings.DATABASES["default"]'
+    keys = ", ".join(f'{database}["{key}"]' for key in ("HOST", "PORT", "NAME", "USER", "PASSWORD"))
+
+    done = start(project_root, keys, DATABASE_URL=url)
+
+    assert done.stdout.rstrip("\n") == shown, done.stderr
+    if "host=" in url:
+        assert value(project_root, f'{database}["OPTIONS"]["host"]', DATABASE_URL=url) == "/run/postgresql"
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("redis://:pw@127.0.0.1:6379/2", "redis://:pw@127.0.0.1:6379/2"),
+        ("rediss://valkey.example:6380/0", "rediss://valkey.example:6380/0"),
+        ("unix:///run/valkey.sock?db=3", "redis+socket:///run/valkey.sock?virtual_host=3"),
+        ("unix:///run/valkey.sock", "redis+socket:///run/valkey.sock?virtual_host=0"),
+    ],
+)
+def test_celery_gets_its_own_spelling_of_valkey_s_address(project_root: Path, url: str, broker: str) -> None:
+    assert value(project_root, "settings.CELERY_BROKER_URL", VALKEY_URL=url) == broker
+
+
+def test_debug_in_production_is_refused_by_the_checks(project_root: Path) -> None:
+    variables = {**GOOD, "ENVIRONMENT": "production", "DEBUG": "true", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "manage.py", "check"]
+
+    done = subprocess.run(command, env=variables, cwd=project_root, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+
+    assert done.returncode != 0
+    assert "(integrations.E004) DEBUG is on in production." in done.stderr
+    assert "(integrations.W001) Production runs on SQLite." in done.stderr
+
+
+def test_a_key_can_be_made_before_any_setting_stands(project_root: Path) -> None:
+    command = [sys.executable, "manage.py", "generate_key"]
+
+    done = subprocess.run(command, env={}, cwd=project_root, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+
+    assert Fernet(done.stdout.strip()), done.stderr
+
+
+def test_every_setting_is_listed_in_the_example(project_root: Path) -> None:
+    source = (project_root / "guanwecom" / "settings.py").read_text()
+    example = (project_root / ".env.example").read_text()
+
+    read = set(re.findall(r'e\.read\([^"]+"([A-Z_]+)"', source))
+
+    listed = {line.split("=")[0].lstrip("# ") for line in example.splitlines() if "=" in line}
+    assert read - listed == set()
