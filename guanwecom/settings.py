@@ -165,7 +165,8 @@ LOGGING = {
         # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
         "urllib3": {"level": "WARNING"},
         "requests": {"level": "WARNING"},
-        # Received and succeeded, every few seconds for ever; what fails is an error.
+        # A line for every tick, every few seconds for ever, would bury the ones that matter; what fails is an error.
+        "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },

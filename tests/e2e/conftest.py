@@ -1,0 +1,45 @@
+"""Browser tests: Debian's (or any) Chromium, the product's real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import Stack, running_stack
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+def chromium_path() -> str | None:
+    """CHROMIUM from the environment, else the first Chromium on the path."""
+    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, CHROMIUM_NAMES)]
+    return next((path for path in candidates if path), None)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """Read by pytest-playwright. Playwright's own browsers cannot be downloaded everywhere."""
+    path = chromium_path()
+    if path is None:
+        reason = "no Chromium found (set CHROMIUM to its path): browser tests did not run"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return {"executable_path": path, "args": CHROMIUM_FLAGS}
+
+
+@pytest.fixture
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """A running product on this test's database."""
+    env = {**process_environ, "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+    with running_stack(env=env, root=project_root, folder=tmp_path) as started:
+        yield started

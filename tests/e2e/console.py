@@ -1,0 +1,110 @@
+"""What an administrator does in the admin, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.stack import Stack
+
+PASSWORD = "an invented password, long enough"
+TEST_PATIENCE_MS = 30_000
+
+
+class Console:
+    """The admin in one browser page, signed in by password."""
+
+    def __init__(self, page: Page, stack: Stack) -> None:
+        self.page = page
+        self.stack = stack
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self.stack.web_url}/admin/{path}")
+
+    def sign_in(self, username: str) -> None:
+        self.open("")
+        self.page.fill("[name=username]", username)
+        self.page.fill("[name=password]", PASSWORD)
+        self.page.click("#login-form [type=submit]")
+        expect(self.page.locator("#user-tools")).to_be_visible()
+
+    def save_site_address(self) -> None:
+        """The default one, which a fresh installation has as http://localhost:3001/."""
+        self.open("integrations/siteaddress/")
+        self.page.click("#result_list tbody th a")
+        self.page.fill("[name=url]", f"{self.stack.web_url}/")
+        self.page.click("[name=_save]")
+        self.page.click("form:has([name=_confirmed]) [type=submit]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+
+    def add_corp(self, *, name: str, corpid: str, agentid: int, secret: str) -> None:
+        """Fill in the form of a new company, whose WeCom is the sandbox."""
+        self.open("integrations/corp/add/")
+        for summary in self.page.locator("fieldset details:not([open]) summary").all():
+            summary.click()
+        base = self.stack.sandbox.base_url
+        values = {
+            "name": name,
+            "corpid": corpid,
+            "agentid": str(agentid),
+            "new_secret": secret,
+            "api_base_url": base,
+            "authorize_base_url": f"{base}/connect/oauth2/authorize",
+            "qr_base_url": f"{base}/wwlogin/sso/login",
+        }
+        for field, value in values.items():
+            self.page.fill(f"[name={field}]", value)
+        self.page.click("[name=_save]")
+        expect(self.page.locator("#test")).to_be_visible()
+
+    def test_connection(self) -> Locator:
+        """Press 「测试连接」 and wait for the result, which the page fetches by itself."""
+        self.page.click("[data-test-form] button")
+        result = self.page.locator("[data-test-result]")
+        expect(result.locator(".pill-good, .pill-bad").first).to_be_visible(timeout=TEST_PATIENCE_MS)
+        return result
+
+    def switch_corp(self, name: str, action: str) -> None:
+        """`action`: enable or disable, with its page of confirmation."""
+        self.open("integrations/corp/")
+        self.page.locator("#result_list").get_by_role("link", name=name, exact=True).click()
+        self.page.click(f"#enable a[href$='/{action}/']")
+        self.page.click("form.confirm [type=submit]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+
+    def link(self, username: str, *, corp: str, userid: str) -> None:
+        """Fill in the two attributes of a person."""
+        self.open("accounts/user/")
+        self.page.locator("#result_list").get_by_role("link", name=username, exact=True).click()
+        self.page.select_option("[name=wecom_accounts-0-corp]", label=corp)
+        self.page.fill("[name=wecom_accounts-0-userid]", userid)
+        self.page.click("[name=_save]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+        row = self.page.locator("#result_list tr", has=self.page.get_by_role("link", name=username, exact=True))
+        expect(row.locator(".field-company")).to_have_text(corp)
+        expect(row.locator(".field-wecom_account")).to_have_text(userid)
+
+    def add_report(self, *, title: str, body: str) -> None:
+        self.open("notifications/report/add/")
+        self.page.fill("[name=title]", title)
+        self.page.fill("[name=body]", body)
+        self.page.click("[name=_save]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+
+    def add_subscription(self, *, name: str, report: str, crontab: str) -> None:
+        """A subscription for everyone linked."""
+        self.open("notifications/subscription/add/")
+        self.page.fill("[name=name]", name)
+        self.page.select_option("[name=report]", label=report)
+        self.page.check("[name=to_everyone]")
+        self.page.fill("[name=crontab]", crontab)
+        self.page.click("[name=_save]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+
+    def run_now(self, subscription: str) -> None:
+        """「立即执行」."""
+        self.open("notifications/subscription/")
+        self.page.locator("#result_list").get_by_role("link", name=subscription, exact=True).click()
+        self.page.get_by_role("button", name=re.compile("立即执行")).click()
+        expect(self.page.locator(".messagelist .success")).to_be_visible()

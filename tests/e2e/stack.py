@@ -1,0 +1,153 @@
+"""The product's processes for browser tests: web, worker, beat and the sandbox, as real programs on free ports."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from tests.sandbox import SandboxHandle, start_sandbox
+from tools.services import free_port
+
+BIN = Path(sys.executable).parent
+READY_SECONDS = 30
+STOP_SECONDS = 20
+
+
+class ProcessFailed(AssertionError):
+    """A program ended or did not answer; the text carries the end of its log."""
+
+
+@dataclass
+class Program:
+    """One running program, its output in a file."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def kill(self) -> None:
+        """End it without warning, as the kernel would when memory runs out."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end (SIGTERM), as a service manager does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@contextmanager
+def running(name: str, command: list[str], *, env: dict[str, str], folder: Path, cwd: Path) -> Iterator[Program]:
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+    program = Program(name, process, log)
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def wait_for_http(url: str, program: Program) -> None:
+    """Wait until `url` answers anything at all. Raises ProcessFailed with the program's log."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if program.process.poll() is not None:
+            raise ProcessFailed(f"{program.name} ended:\n{program.tail()}")
+        try:
+            requests.get(url, timeout=2)
+        except requests.RequestException:
+            time.sleep(0.1)
+        else:
+            return
+    raise ProcessFailed(f"{program.name} does not answer at {url}:\n{program.tail()}")
+
+
+def wait_for_log(text: str, program: Program) -> None:
+    """Wait until the program has said `text`. Raises ProcessFailed with the program's log."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if text in program.log.read_text(errors="replace"):
+            return
+        if program.process.poll() is not None:
+            raise ProcessFailed(f"{program.name} ended:\n{program.tail()}")
+        time.sleep(0.1)
+    raise ProcessFailed(f"{program.name} never said {text!r}:\n{program.tail()}")
+
+
+@dataclass
+class Stack:
+    """A running product. The web is on localhost and the sandbox on 127.0.0.1: two sites, as for cookies."""
+
+    env: dict[str, str]
+    root: Path
+    folder: Path
+    sandbox: SandboxHandle
+    web_port: int = field(default_factory=free_port)
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    @property
+    def web_url(self) -> str:
+        return f"http://localhost:{self.web_port}"
+
+    def start(self, name: str, command: list[str], exits: ExitStack) -> Program:
+        program = exits.enter_context(running(name, command, env=self.env, folder=self.folder, cwd=self.root))
+        self.programs[name] = program
+        return program
+
+    def start_web(self, exits: ExitStack) -> None:
+        bind = f"127.0.0.1:{self.web_port}"
+        options = ["--bind", bind, "--threads", "8", "--worker-tmp-dir", str(self.folder)]
+        web = self.start("web", [str(BIN / "gunicorn"), "guanwecom.wsgi", *options], exits)
+        wait_for_http(f"http://{bind}/healthz", web)
+
+    def start_worker(self, exits: ExitStack, name: str = "worker") -> Program:
+        celery = [str(BIN / "celery"), "-A", "guanwecom"]
+        worker = [
+            *celery,
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            "8",
+            "--loglevel",
+            "INFO",
+            "-n",
+            f"{name}@%h",
+        ]
+        program = self.start(name, worker, exits)
+        wait_for_log("ready.", program)
+        return program
+
+    def start_beat(self, exits: ExitStack) -> Program:
+        schedule = str(self.folder / "beat.pid")
+        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", schedule]
+        program = self.start("beat", command, exits)
+        wait_for_log("is starting", program)
+        return program
+
+
+@contextmanager
+def running_stack(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
+    """Start all of it; on the way out everything is stopped in reverse order."""
+    with ExitStack() as exits:
+        stack = Stack(env=env, root=root, folder=folder, sandbox=exits.enter_context(start_sandbox()))
+        stack.start_web(exits)
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        yield stack

@@ -1,0 +1,153 @@
+"""Real processes on a real PostgreSQL, killed and doubled on purpose: each person has each message exactly once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from accounts.models import WeComAccount
+from integrations.models import Corp
+from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+from tests.e2e.stack import Stack
+from tests.e2e.waiting import eventually
+from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+LEASE_SECONDS = 21
+# Wakes both at the same moment: each waits for a line, then claims all that is due.
+DISPATCHER = """
+import sys, json, django
+django.setup()
+from django.utils import timezone
+from notifications import dispatch
+from django.db import connection
+connection.ensure_connection()
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps(dispatch.claim_due(now=timezone.now())), flush=True)
+"""
+
+
+@pytest.fixture
+def crowd(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """The sandbox with one company of 40 people, all linked; no web, worker or beat yet."""
+    members = [{"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(40)]
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
+        corp = Corp.objects.create(
+            name="北山制造",
+            corpid=CORPID,
+            agentid=AGENTID,
+            secret=SECRET,
+            api_base_url=sandbox.base_url,
+            is_enabled=True,
+        )
+        for member in members:
+            person = get_user_model().objects.create_user(member["userid"])
+            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
+        env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
+        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+def subscribe(title: str, *, due_at: datetime) -> Subscription:
+    report = Report.objects.create(title=title, body="今天一切正常。")
+    subscription = Subscription.objects.create(name=title, report=report, to_everyone=True, crontab="* * * * *")
+    Subscription.objects.filter(pk=subscription.pk).update(next_run_at=due_at.replace(second=0, microsecond=0))
+    return subscription
+
+
+def pause(subscription: Subscription) -> None:
+    """Let no further slot come due, so that what arrived can be counted."""
+    Subscription.objects.filter(pk=subscription.pk).update(is_enabled=False)
+
+
+def arrived_by_person(stack: Stack) -> dict[str, int]:
+    people = WeComAccount.objects.values_list("userid", flat=True)
+    return {userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people}
+
+
+def test_two_dispatchers_at_once_claim_each_slot_once(crowd: Stack) -> None:
+    now = datetime.now(UTC)
+    for number in range(200):
+        subscribe(f"日报 {number}", due_at=now)
+    command = [sys.executable, "-c", DISPATCHER]
+    env = {**crowd.env, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+    with ExitStack() as exits:
+        dispatchers = [
+            exits.enter_context(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=crowd.root
+                )
+            )
+            for _ in range(2)
+        ]
+        for dispatcher in dispatchers:
+            assert dispatcher.stdout is not None
+            assert dispatcher.stdout.readline() == "ready\n"
+        answers = [dispatcher.communicate("go\n")[0] for dispatcher in dispatchers]
+
+    first, second = (set(json.loads(answer)) for answer in answers)
+    assert not first & second
+    assert len(first | second) == 200
+    assert Run.objects.count() == 200
+
+
+def test_a_worker_killed_between_call_and_settling_sends_nothing_twice(crowd: Stack) -> None:
+    # WeCom takes the message, and the answer never comes: the worker dies waiting for it.
+    crowd.sandbox.fault("hang", "message/send", processed=True, seconds=120)
+    subscription = subscribe("日报", due_at=datetime.now(UTC))
+    with ExitStack() as exits:
+        doomed = crowd.start_worker(exits, "doomed")
+        crowd.start_beat(exits)
+        eventually(lambda: crowd.sandbox.messages(CORPID, "p000"), crowd.programs.values())
+        pause(subscription)
+        assert Attempt.objects.get().outcome == Attempt.Outcome.STARTED
+        doomed.kill()
+        crowd.start_worker(exits, "second")
+
+        eventually(lambda: Delivery.objects.filter(status="accepted").exists(), crowd.programs.values(), seconds=120)
+
+    assert arrived_by_person(crowd) == {f"p{number:03}": 1 for number in range(40)}
+    assert list(Attempt.objects.order_by("number").values_list("outcome", flat=True)) == ["unclear", "accepted"]
+    assert Receipt.objects.filter(status="", delivery__status="accepted").count() == 40
+    sent = [call for call in crowd.sandbox.calls("message/send") if call["errcode"] == 0]
+    assert len(sent) <= 2
+
+
+def test_the_same_text_ten_minutes_apart_arrives_twice(crowd: Stack) -> None:
+    now = datetime.now(UTC)
+    with ExitStack() as exits:
+        crowd.start_worker(exits)
+        crowd.start_beat(exits)
+        for due_at in (now - timedelta(minutes=10), now):
+            subscription = subscribe("日报", due_at=now)
+            Subscription.objects.filter(pk=subscription.pk).update(next_run_at=due_at.replace(second=0, microsecond=0))
+            run = eventually(lambda s=subscription: s.runs.filter(status="finished").first(), crowd.programs.values())
+            pause(subscription)
+            assert run.deliveries.get().status == Delivery.Status.ACCEPTED
+
+    assert set(arrived_by_person(crowd).values()) == {2}
+
+
+def test_a_worker_asked_to_stop_loses_nothing(crowd: Stack) -> None:
+    crowd.sandbox.fault("slow", "message/send", seconds=2)
+    subscription = subscribe("日报", due_at=datetime.now(UTC))
+    with ExitStack() as exits:
+        worker = crowd.start_worker(exits)
+        crowd.start_beat(exits)
+        eventually(lambda: Attempt.objects.exists(), crowd.programs.values())
+        pause(subscription)
+
+        worker.stop()
+
+    assert worker.process.returncode == 0
+    assert Delivery.objects.get().status == Delivery.Status.ACCEPTED
+    assert set(arrived_by_person(crowd).values()) == {1}
