@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, FilteredRelation, OuterRef, Q
 
 from accounts.models import User, WeComAccount
+from accounts.visibility import people_visible_to
 from notifications.models import Receipt, Run
 
 if TYPE_CHECKING:
+    from integrations.visibility import Person
     from notifications.models import Subscription
 
 Reason = Receipt.Reason
+NAMES_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,18 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
         yield _recipient(audience.corp_id, *row)
 
 
-def reachability(audience: Audience, *, named: int = 20) -> Reachability:
-    """What saving a subscription for `audience` would mean. The first `named` unreachable people are listed."""
+def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Reachability:
+    """What saving a subscription for `audience` would mean.
+
+    Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
+    """
     reachable_count, unreachable = 0, []
     for recipient in resolve(audience):
         if recipient.reason is None:
             reachable_count += 1
         else:
             unreachable.append(recipient)
-    return Reachability(reachable_count, len(unreachable), _named(unreachable[:named]))
+    return Reachability(reachable_count, len(unreachable), _named(unreachable, seen_by, named))
 
 
 _COLUMNS = (
@@ -144,7 +150,14 @@ def _recipient(
     return Recipient(user_id, corp_id, userid or "", address, reason)
 
 
-def _named(recipients: Iterable[Recipient]) -> list[Unreachable]:
-    reasons = {recipient.user_id: recipient.reason for recipient in recipients if recipient.reason is not None}
-    people = User.objects.filter(pk__in=reasons).order_by("pk")
-    return [Unreachable(str(person), str(reasons[person.pk].label)) for person in people]
+def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
+    # Why in steps? There may be thousands, and a database takes only so many values in one condition.
+    listed: list[Unreachable] = []
+    for start in range(0, len(recipients), NAMES_AT_ONCE):
+        part = recipients[start : start + NAMES_AT_ONCE]
+        reasons = {recipient.user_id: recipient.reason for recipient in part if recipient.reason is not None}
+        people = people_visible_to(seen_by).filter(pk__in=reasons).order_by("pk")[: count - len(listed)]
+        listed += [Unreachable(str(person), str(reasons[person.pk].label)) for person in people]
+        if len(listed) >= count:
+            break
+    return listed

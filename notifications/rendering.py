@@ -78,11 +78,6 @@ def message_path(mark: str) -> str:
     return f"/m/{mark}/"
 
 
-def preview(report: Report, form: MessageForm, corp: Corp, *, userid: str) -> bytes:
-    """The body that one person would be sent. Raises messages.MessageError."""
-    return composing.body(form, _words(report, corp, new_mark()), agentid=corp.agentid, userids=[userid])
-
-
 def _locked(run_id: int) -> Run | None:
     return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
 
@@ -150,6 +145,7 @@ def _write_delivery(
         run=run,
         corp=corp,
         channel=subscription.channel,
+        created_at=now,
         message_form=form,
         title=words.title,
         text=words.text,

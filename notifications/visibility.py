@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
+from accounts.models import User
+from accounts.visibility import sees_all
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -13,10 +15,8 @@ if TYPE_CHECKING:
 
 
 def sees_all_corps(person: Person) -> bool:
-    """True for superusers and for those who manage all companies; they alone see what belongs to no single corp."""
-    if not person.is_authenticated or not person.is_active:
-        return False
-    return bool(getattr(person, "is_superuser", False) or getattr(person, "manages_all_corps", False))
+    """Whether `person` also sees what belongs to no single corp: those who manage all of them."""
+    return isinstance(person, User) and person.is_staff and sees_all(person)
 
 
 def scope_condition(person: Person) -> Q:

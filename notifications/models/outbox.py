@@ -12,9 +12,10 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from notifications.models.orders import Channel, MessageForm, Subscription
-from notifications.visibility import scope_condition
+from notifications.visibility import scope_condition, sees_all_corps
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -150,6 +151,7 @@ class Delivery(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
     message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
+    created_at = models.DateTimeField(_("created"))
     # What the message page shows.
     title = models.CharField(_("title"), max_length=128)
     text = models.TextField(_("text"))
@@ -188,6 +190,8 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
         indexes = [
+            # The log, by day.
+            models.Index(fields=["created_at"], name="delivery_created"),
             # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
@@ -247,11 +251,11 @@ class Attempt(models.Model):
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def visible_to(self, person: Person) -> Self:
-        """Receipts of deliveries in visible corps; a skipped person has none: then the run decides."""
-        return self.filter(
-            Q(delivery__corp__in=Corp.objects.visible_to(person))
-            | Q(delivery__isnull=True, run__in=Run.objects.visible_to(person))
-        )
+        """Receipts of visible deliveries; of skipped people, who have none, the visible ones of visible runs."""
+        skipped = Q(delivery__isnull=True, run__in=Run.objects.visible_to(person))
+        if not sees_all_corps(person):
+            skipped &= Q(user__in=people_visible_to(person))
+        return self.filter(Q(delivery__corp__in=Corp.objects.visible_to(person)) | skipped)
 
     def arrived(self) -> Self:
         """Receipts of messages that stand, or may stand, on the person's phone."""

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+from django.contrib.auth.models import Permission
+
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
 from notifications import schedule
@@ -40,6 +42,20 @@ def make_person(corp: Corp | None = None, userid: str = "", **fields: Any) -> Us
     if corp is not None or userid:
         WeComAccount.objects.create(user=person, corp=corp, userid=userid)
     return person
+
+
+def make_superuser() -> User:
+    return User.objects.create_superuser(username=f"root{next(_numbers)}", password="x")
+
+
+def make_manager(*corps: Corp, permissions: str = "") -> User:
+    """A member of staff who manages these companies, with the app's permissions whose codename holds `permissions`."""
+    manager = User.objects.create(username=f"manager{next(_numbers)}", is_staff=True)
+    manager.managed_corps.set(corps)
+    manager.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="notifications", codename__contains=permissions)
+    )
+    return manager
 
 
 def make_people(corp: Corp, number: int) -> list[User]:

@@ -9,7 +9,15 @@ from django.utils import translation
 from accounts.models import User, WeComAccount
 from notifications.models import Receipt, Run
 from notifications.recipients import Audience, Unreachable, audience_of, reachability, resolve
-from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
 
 pytestmark = pytest.mark.django_db
 Reason = Receipt.Reason
@@ -132,7 +140,7 @@ def test_reachability_counts_all_and_names_the_first() -> None:
     lost = [make_person(name=f"Person {n}", username=f"lost{n}") for n in range(5)]
 
     with translation.override("en"):
-        found = reachability(Audience([reached.pk, *(person.pk for person in lost)]), named=2)
+        found = reachability(Audience([reached.pk, *(person.pk for person in lost)]), seen_by=make_superuser(), named=2)
 
     assert (found.reachable_count, found.unreachable_count) == (1, 5)
     assert found.unreachable == [
@@ -141,7 +149,18 @@ def test_reachability_counts_all_and_names_the_first() -> None:
     ]
 
 
+def test_people_whom_the_administrator_does_not_see_are_counted_but_not_named() -> None:
+    corp, other = make_corp(), make_corp()
+    gone, stranger = make_person(corp, "gone", is_active=False), make_person(other, "stranger")
+    manager = make_manager(corp)
+
+    found = reachability(Audience([gone.pk, stranger.pk], corp_id=corp.pk), seen_by=manager)
+
+    assert found.unreachable_count == 2
+    assert [person.name for person in found.unreachable] == [str(gone)]
+
+
 def test_nobody_chosen_is_nobody() -> None:
     make_person(make_corp(), "lilei")
 
-    assert reachability(Audience()).reachable_count == 0
+    assert reachability(Audience(), seen_by=make_superuser()).reachable_count == 0
