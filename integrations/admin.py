@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
@@ -21,16 +20,17 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import connection, hosts, links, services
+from integrations.callback_pages import CallbackPages
 from integrations.forms import CorpForm, SiteAddressForm
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.panels import disable_effects
 from integrations.tasks import run_connection_test
+from integrations.verification_pages import VerificationPages
 
 if TYPE_CHECKING:
-    CorpModelAdmin = admin.ModelAdmin[Corp]
     SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
 else:
-    CorpModelAdmin = SiteAddressModelAdmin = admin.ModelAdmin
+    SiteAddressModelAdmin = admin.ModelAdmin
 
 # A test that still waits after so long has no worker.
 WORKER_MISSING = timedelta(seconds=8)
@@ -38,7 +38,7 @@ SHOWN_TESTS = 10
 
 
 @admin.register(Corp)
-class CorpAdmin(CorpModelAdmin):
+class CorpAdmin(VerificationPages, CallbackPages):
     form = CorpForm
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "corpid", "agentid", "status_label", "last_test"]
@@ -144,10 +144,6 @@ class CorpAdmin(CorpModelAdmin):
     def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
         return self._to_page(obj)
 
-    def _to_page(self, corp: Corp) -> HttpResponseRedirect:
-        """Back to the corp's page and not to the list: the next step stands there."""
-        return HttpResponseRedirect(reverse("admin:integrations_corp_change", args=[corp.pk]))
-
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         return super().add_view(request, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
 
@@ -167,6 +163,8 @@ class CorpAdmin(CorpModelAdmin):
             "test_panel": _test_panel(corp),
             "earlier_tests": corp.connection_tests.finished()[:SHOWN_TESTS],
             "values": _console_values(corp),
+            "verification_panel": self.verification_panel(request, corp),
+            "callback_panel": self.callback_panel(request, corp),
             "site_address": links.site_address_for(corp),
             "reasons": [] if corp.is_enabled else services.reasons_against_enabling(corp),
         }
@@ -184,15 +182,6 @@ class CorpAdmin(CorpModelAdmin):
             path("<int:corp_id>/disable/", wrapped(self.disable_view), name="integrations_corp_disable"),
             *super().get_urls(),
         ]
-
-    def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
-        corp = self.get_object(request, str(corp_id))
-        if corp is None:
-            raise Http404
-        allowed = self.has_change_permission if to_change else self.has_view_permission
-        if not allowed(request, corp):
-            raise PermissionDenied
-        return corp
 
     def test_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Start a connection test; the page polls last_test_view."""

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
 
 from integrations.fields import cipher
+from integrations.models import CallbackEvent
 from integrations.store import valkey
 from integrations.wecom.client import Timeouts, WeComClient, open_session
+from integrations.wecom.crypto import CallbackCrypto
 from integrations.wecom.tokens import InMemoryTokenStore, TokenStore, ValkeyTokenStore
 
 if TYPE_CHECKING:
     from integrations.models import Corp
 
+
+@dataclass(frozen=True, slots=True)
+class CallbackColumns:
+    """The columns of Corp that belong to one of its two callback addresses."""
+
+    token: str
+    aes_key: str
+    verified_at: str
+
+
+CALLBACK_COLUMNS = {
+    CallbackEvent.Kind.APP: CallbackColumns("callback_token", "callback_aes_key", "callback_verified_at"),
+    CallbackEvent.Kind.CONTACTS: CallbackColumns(
+        "contacts_callback_token", "contacts_callback_aes_key", "contacts_callback_verified_at"
+    ),
+}
 
 # One per process: clients share its open connections.
 _session = cache(open_session)
@@ -34,6 +53,13 @@ def testing_client(corp: Corp) -> WeComClient:
 def token_store() -> TokenStore:
     """The token store of all processes: Valkey, sealed with the keys of settings.FIELD_ENCRYPTION_KEYS."""
     return _token_store(settings.VALKEY_URL)
+
+
+def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
+    """What opens the calls to one of a corp's callback addresses; None as long as it has no keys."""
+    columns = CALLBACK_COLUMNS[kind]
+    token, aes_key = getattr(corp, columns.token), getattr(corp, columns.aes_key)
+    return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
 def _client(corp: Corp, store: TokenStore) -> WeComClient:

@@ -1,7 +1,18 @@
 """URLs of integrations."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from integrations import views
+from integrations.models import CallbackEvent
 
-urlpatterns = [path(views.HEALTH_PATH.lstrip("/"), views.health, name="health")]
+urlpatterns = [
+    path(views.HEALTH_PATH.lstrip("/"), views.health, name="health"),
+    re_path(r"^WW_verify_([0-9A-Za-z]{16})\.txt$", views.verification_file, name="verification-file"),
+    path("wecom/<int:corp_id>/events/", views.events, {"kind": CallbackEvent.Kind.APP}, name="wecom-events"),
+    path(
+        "wecom/<int:corp_id>/contacts-events/",
+        views.events,
+        {"kind": CallbackEvent.Kind.CONTACTS},
+        name="wecom-contacts-events",
+    ),
+]

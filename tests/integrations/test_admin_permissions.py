@@ -12,7 +12,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.callbacks import generate_callback_keys
+from integrations.models import CallbackEvent, ConnectionTest, Corp, SiteAddress, VerificationFile
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, CORP_PERMISSIONS, client_of, staff
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +29,8 @@ class Page:
     has_object: bool = True
     method: str = "get"
     data: dict[str, str] = field(default_factory=dict)
+    # What stands in the address after the object; "file" for the company's verification file.
+    arguments: tuple[str, ...] = ()
 
 
 def statuses(**by_person: int) -> dict[str, int]:
@@ -52,6 +55,40 @@ EVERY_PAGE = [
     Page("enable", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
     Page("disable", statuses(bystander=404, manager_of_another=404, manager=200, superuser=200)),
     Page("disable", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
+    Page("verification", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
+    Page("verification_panel", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
+    *(
+        Page(
+            f"verification_{action}",
+            statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+            method="post",
+            arguments=("file",),
+        )
+        for action in ("check", "remove")
+    ),
+    *(
+        page
+        for kind in ("app", "contacts")
+        for page in (
+            Page(
+                "callback_state",
+                statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200),
+                arguments=(kind,),
+            ),
+            Page(
+                "callback_generate",
+                statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+                method="post",
+                arguments=(kind,),
+            ),
+            Page(
+                "callback_keys",
+                statuses(bystander=404, manager_of_another=404, manager=200, superuser=200),
+                method="post",
+                arguments=(kind,),
+            ),
+        )
+    ),
     Page(
         "changelist",
         statuses(manager_of_another=200, viewer=200, manager=200, superuser=200),
@@ -80,9 +117,12 @@ def _one_host(settings: Settings) -> None:
 
 @pytest.fixture
 def target(corp: Corp) -> Corp:
-    """A company of its own address, ready to be enabled."""
+    """A company of its own address, ready to be enabled, with a verification file and keys for callbacks."""
     corp.site_address = SiteAddress.objects.create(url="https://bi.example.com/")
     corp.save()
+    VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
+    for kind in CallbackEvent.Kind:
+        generate_callback_keys(corp=corp, kind=kind)
     done = {"status": "passed", "requested_at": timezone.now(), "finished_at": timezone.now()}
     ConnectionTest.objects.create(corp=corp, connection_version=1, **done)
     return corp
@@ -106,7 +146,7 @@ def person(name: str, target: Corp, other_corp: Corp) -> User | None:
 
 
 def state() -> list[Any]:
-    models = (Corp, SiteAddress)
+    models = (Corp, SiteAddress, VerificationFile)
     return [list(model.objects.order_by("pk").values()) for model in models] + [ConnectionTest.objects.count()]
 
 
@@ -114,7 +154,8 @@ def state() -> list[Any]:
 @pytest.mark.parametrize("entry", EVERY_PAGE, ids=lambda entry: f"{entry.method}-{entry.model}-{entry.name}")
 def test_everybody_on_every_page(entry: Page, name: str, target: Corp, other_corp: Corp) -> None:
     subject = target if entry.model == "corp" else target.site_address
-    args = [subject.pk] if entry.has_object and subject is not None else []
+    args: list[Any] = [subject.pk] if entry.has_object and subject is not None else []
+    args += [VerificationFile.objects.get().pk if word == "file" else word for word in entry.arguments]
     url = reverse(f"admin:integrations_{entry.model}_{entry.name}", args=args)
     client = client_of(person(name, target, other_corp))
     before = state()
@@ -152,7 +193,7 @@ def test_who_may_only_look_finds_no_button_and_no_secret_field(target: Corp, oth
 
 def test_every_page_of_this_app_is_in_the_table() -> None:
     names = {
-        f"{model._meta.model_name}_{url.name.rsplit('_', 1)[-1]}"
+        url.name.removeprefix("integrations_")
         for model, model_admin in admin.site._registry.items()
         if model._meta.app_label == "integrations"
         for url in model_admin.get_urls()

@@ -1,0 +1,136 @@
+"""The part of a corp's page in the admin about its callback addresses: what WeCom's console takes, and what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations import callbacks
+from integrations.clients import callback_crypto
+from integrations.corp_pages import CorpPages
+from integrations.models import CallbackEvent, Corp
+from integrations.wecom.crypto import CallbackCrypto
+
+Kind = CallbackEvent.Kind
+SECTION = "callback"
+
+
+class CallbackPages(CorpPages):
+    """Make and show the keys of a corp's callback addresses. Who may change the corp may do both; both are logged."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views = {
+            "generate": require_POST(self.generate_view),
+            "keys": never_cache(require_POST(self.keys_view)),
+            "state": require_GET(self.state_view),
+        }
+        routes = [
+            path(
+                f"<int:corp_id>/callback/<slug:kind>/{name}/",
+                self.admin_site.admin_view(view),
+                name=f"integrations_corp_callback_{name}",
+            )
+            for name, view in views.items()
+        ]
+        return [*routes, *super().get_urls()]
+
+    def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        callbacks.generate_callback_keys(corp=corp, kind=address)
+        self.log_change(
+            request, corp, gettext("Token and EncodingAESKey generated (%(address)s).") % {"address": address.label}
+        )
+        messages.success(request, gettext("Token and EncodingAESKey are generated. Show them to copy them."))
+        return self._to_page(corp, SECTION)
+
+    def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+        """Token and EncodingAESKey to copy. Why by POST? Each showing is an act, written into the history."""
+        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        crypto = self._saved_keys(request, corp, address)
+        if crypto is None:
+            return self._to_page(corp, SECTION)
+        self.log_change(
+            request, corp, gettext("Token and EncodingAESKey shown (%(address)s).") % {"address": address.label}
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Receiving messages: values for WeCom's console"),
+            "opts": self.opts,
+            "corp": corp,
+            "where": _where(address),
+            "values": [
+                {"id": "callback-url", "label": "URL", "value": callbacks.callback_url(corp, address)},
+                {"id": "callback-token", "label": "Token", "value": crypto.token},
+                {"id": "callback-aes-key", "label": "EncodingAESKey", "value": crypto.encoding_aes_key},
+            ],
+            "kind": address.value,
+            "state": self._state(corp, address),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/corp/callback_keys.html", context)
+
+    def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
+        """Whether WeCom has verified the address; the page with the keys polls it."""
+        return JsonResponse(self._state(self._corp(request, corp_id, to_change=False), _kind(kind)))
+
+    def callback_panel(self, request: HttpRequest, corp: Corp) -> list[dict[str, Any]]:
+        """What the corp's page shows of its two addresses; no key among it."""
+        can_act = self.has_change_permission(request, corp)
+        return [
+            {
+                "address": address,
+                "where": _where(address.kind),
+                "state": _state_html(address),
+                "can_act": can_act,
+                "id": f"callback-{address.kind.value}",
+            }
+            for address in callbacks.addresses(corp, now=timezone.now())
+        ]
+
+    def _saved_keys(self, request: HttpRequest, corp: Corp, kind: Kind) -> CallbackCrypto | None:
+        try:
+            crypto = callback_crypto(corp, kind)
+        except ImproperlyConfigured:
+            messages.error(
+                request,
+                gettext(
+                    "The saved values cannot be decrypted: a key is missing in FIELD_ENCRYPTION_KEYS. "
+                    "Restore it, or generate new values."
+                ),
+            )
+            return None
+        if crypto is None:
+            messages.error(request, gettext("There are no values yet. Generate them first."))
+        return crypto
+
+    def _state(self, corp: Corp, kind: Kind) -> dict[str, Any]:
+        address = next(one for one in callbacks.addresses(corp, now=timezone.now()) if one.kind == kind)
+        return {"is_unfinished": address.verified_at is None, "html": _state_html(address)}
+
+
+def _kind(text: str) -> Kind:
+    try:
+        return Kind(text)
+    except ValueError:
+        raise Http404 from None
+
+
+def _where(kind: Kind) -> str:
+    """Where WeCom's console asks for the values."""
+    if kind == Kind.APP:
+        return gettext("App management → the app → Receive messages → Set API reception")
+    return gettext("Management tools → Contacts sync → Set the server that receives events")
+
+
+def _state_html(address: callbacks.Address) -> str:
+    return render_to_string("admin/integrations/corp/_callback_state.html", {"address": address})

@@ -1,0 +1,226 @@
+"""What WeCom tells us: its check of a callback address, and events, each stored once.
+
+Each corp has two addresses with keys of their own: the app's, and the one of the contacts assistant (通讯录同步).
+Both answer while the corp is disabled: WeCom wants them before anything else is set up.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import redis
+from django.db.models.functions import Length
+from django.urls import reverse
+
+from integrations import links
+from integrations.clients import CALLBACK_COLUMNS, callback_crypto
+from integrations.models import CallbackEvent, Corp, SiteAddress
+from integrations.store import valkey
+from integrations.wecom import callbacks as wire
+from integrations.wecom.crypto import CallbackCrypto, CallbackError
+
+logger = logging.getLogger(__name__)
+
+# The largest events have a few KB: a message's text ends at 2048 bytes.
+BODY_BYTES_AT_MOST = 256 * 1024
+# Events older than this are deleted. They are not taken in either, or one could be played back after its deletion.
+EVENT_DAYS = 30
+DELETED_AT_ONCE = 200
+TOKEN_CHARACTERS = 32
+AES_KEY_CHARACTERS = 43
+_LETTERS = string.ascii_letters + string.digits
+_VIEWS = {CallbackEvent.Kind.APP: "wecom-events", CallbackEvent.Kind.CONTACTS: "wecom-contacts-events"}
+_REFUSALS_KEPT = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What stands in the query of every call."""
+
+    signature: str
+    timestamp: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One callback address, as an administrator sees it."""
+
+    kind: CallbackEvent.Kind
+    url: str
+    has_keys: bool
+    verified_at: datetime | None
+    # The address was changed after that: WeCom's console still has the former one.
+    is_outdated: bool
+    last_event_at: datetime | None
+    refused_today: int
+
+
+# --- The address, for the administrator -------------------------------------------------------------------------------
+
+
+def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
+    """Give an address a new Token and EncodingAESKey. From now on WeCom is refused until its console has them."""
+    columns = CALLBACK_COLUMNS[kind]
+    values = {
+        columns.token: _random(TOKEN_CHARACTERS),
+        columns.aes_key: _random(AES_KEY_CHARACTERS),
+        columns.verified_at: None,
+    }
+    Corp.objects.filter(pk=corp.pk).update(**values)
+    corp.refresh_from_db(fields=list(values))
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(length))
+
+
+def callback_url(corp: Corp, kind: CallbackEvent.Kind) -> str:
+    """What WeCom's console takes as URL."""
+    return links.site_address_for(corp).absolute(reverse(_VIEWS[kind], args=[corp.pk]))
+
+
+def addresses(corp: Corp, *, now: datetime) -> list[Address]:
+    """Both addresses of a corp, the app's first. No key is read."""
+    return [_address(corp, kind, links.site_address_for(corp), now) for kind in CallbackEvent.Kind]
+
+
+def _address(corp: Corp, kind: CallbackEvent.Kind, site: SiteAddress, now: datetime) -> Address:
+    columns = CALLBACK_COLUMNS[kind]
+    # Why by length? It tells whether there are keys without decrypting them.
+    saved = Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get()
+    newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
+    verified_at: datetime | None = getattr(corp, columns.verified_at)
+    return Address(
+        kind=kind,
+        url=callback_url(corp, kind),
+        has_keys=all(saved),
+        verified_at=verified_at,
+        is_outdated=verified_at is not None and verified_at < site.changed_at,
+        last_event_at=newest.values_list("received_at", flat=True).first(),
+        refused_today=refused_count(corp_id=corp.pk, kind=kind, now=now),
+    )
+
+
+# --- WeCom's calls ----------------------------------------------------------------------------------------------------
+
+
+def verify_address(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, echostr: str, now: datetime) -> bytes:
+    """WeCom's check of the address: the answer to give, as it is and within a second. Raises CallbackError."""
+    corp, crypto = _addressee(corp_id, kind)
+    answer = wire.verify_url(
+        crypto, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce, echostr=echostr
+    )
+    Corp.objects.filter(pk=corp.pk).update(**{CALLBACK_COLUMNS[kind].verified_at: now})
+    return answer
+
+
+def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: bytes, now: datetime) -> bool:
+    """Store what was posted. Returns False for what is known already, or too old. Raises CallbackError.
+
+    WeCom waits 5 seconds and delivers three times at most; nothing but the storing is done here.
+    """
+    corp, crypto = _addressee(corp_id, kind)
+    plaintext = _opened(corp, crypto, signed, body)
+    callback = wire.parse(plaintext)
+    _check_addressee(corp, kind, callback)
+    happened_at = _moment(callback.created_at)
+    if happened_at < now - timedelta(days=EVENT_DAYS):
+        logger.warning("callback too old corp=%s kind=%s event=%s", corp.pk, kind, callback.kind[:64])
+        return False
+    _, is_new = CallbackEvent.objects.get_or_create(
+        corp=corp,
+        kind=kind,
+        key=callback.dedupe_key,
+        defaults={
+            "event": callback.kind[:64],
+            "is_event": callback.is_event,
+            "change": callback.change[:64],
+            "userid": callback.userid[:128],
+            "happened_at": happened_at,
+            "received_at": now,
+            "body": _text(plaintext),
+        },
+    )
+    if is_new:
+        _delete_old_events(corp, kind, now)
+    return is_new
+
+
+def _addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCrypto]:
+    columns = CALLBACK_COLUMNS[kind]
+    corp = Corp.objects.only("corpid", "agentid", columns.token, columns.aes_key).filter(pk=corp_id).first()
+    if corp is None:
+        raise CallbackError("there is no such corp")
+    crypto = callback_crypto(corp, kind)
+    if crypto is None:
+        raise CallbackError("the address has no keys yet")
+    return corp, crypto
+
+
+def _opened(corp: Corp, crypto: CallbackCrypto, signed: Signed, body: bytes) -> bytes:
+    envelope = wire.read_envelope(body)
+    if envelope.receiver != corp.corpid:
+        raise CallbackError("the envelope is for another company")
+    return crypto.opened(envelope.encrypted, signature=signed.signature, timestamp=signed.timestamp, nonce=signed.nonce)
+
+
+def _check_addressee(corp: Corp, kind: CallbackEvent.Kind, callback: wire.Callback) -> None:
+    """Two apps that were given the same keys by hand still must not get each other's events."""
+    if callback.corpid != corp.corpid:
+        raise CallbackError("the event is of another company")
+    if kind == CallbackEvent.Kind.APP and callback.agentid not in {None, corp.agentid}:
+        raise CallbackError("the event is of another app")
+
+
+def _moment(seconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise CallbackError("CreateTime is not a time") from None
+
+
+def _text(plaintext: bytes) -> str:
+    try:
+        return plaintext.decode()
+    except UnicodeDecodeError:
+        raise CallbackError("the event is not UTF-8") from None
+
+
+def _delete_old_events(corp: Corp, kind: CallbackEvent.Kind, now: datetime) -> None:
+    """A few at a time, so that the one who stores an event need not wait for it."""
+    old = CallbackEvent.objects.filter(corp=corp, kind=kind, received_at__lt=now - timedelta(days=EVENT_DAYS))
+    keys = list(old.order_by("received_at").values_list("pk", flat=True)[:DELETED_AT_ONCE])
+    if keys:
+        CallbackEvent.objects.filter(pk__in=keys).delete()
+
+
+# --- Refusals ---------------------------------------------------------------------------------------------------------
+
+
+def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: datetime) -> None:
+    """Log and count a call that was refused. `reason`: of a CallbackError, without content of the call."""
+    logger.warning("callback refused corp=%s kind=%s reason=%s", corp_id, kind, reason)
+    if not Corp.objects.filter(pk=corp_id).exists():  # invented ones must not fill the store
+        return
+    key = _refusals_key(corp_id, kind, now)
+    with suppress(redis.RedisError), valkey().pipeline() as pipeline:
+        pipeline.incr(key)
+        pipeline.expire(key, _REFUSALS_KEPT)
+        pipeline.execute()
+
+
+def refused_count(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
+    """How many calls were refused on this day (UTC); 0 without Valkey."""
+    with suppress(redis.RedisError):
+        return int(valkey().get(_refusals_key(corp_id, kind, now)) or 0)
+    return 0
+
+
+def _refusals_key(corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> str:
+    return f"integrations:callback-refusals:{corp_id}:{kind.value}:{now.astimezone(UTC):%Y-%m-%d}"

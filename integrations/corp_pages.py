@@ -1,0 +1,36 @@
+"""What the pages beside a corp's own page in the admin have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    CorpModelAdmin = admin.ModelAdmin[Corp]
+else:
+    CorpModelAdmin = admin.ModelAdmin
+
+
+class CorpPages(CorpModelAdmin):
+    """A part of CorpAdmin with views of its own."""
+
+    def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
+        """The corp, if the person may see it (else 404), and may see or change corps (else 403)."""
+        corp = self.get_object(request, str(corp_id))
+        if corp is None:
+            raise Http404
+        allowed = self.has_change_permission if to_change else self.has_view_permission
+        if not allowed(request, corp):
+            raise PermissionDenied
+        return corp
+
+    def _to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
+        """Back to the corp's page and not to the list: the next step stands there."""
+        address = reverse("admin:integrations_corp_change", args=[corp.pk])
+        return HttpResponseRedirect(f"{address}#{section}" if section else address)
