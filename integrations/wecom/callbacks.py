@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from xml.etree.ElementTree import Element, ParseError
-from xml.sax.saxutils import escape
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import ParseError, fromstring
 
 from integrations.wecom.bodies import MessageError
 from integrations.wecom.checks import check_bytes
 from integrations.wecom.crypto import CallbackCrypto, CallbackError, Sealed
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element  # nosec B405  # a type only; defusedxml parses
 
 ENVELOPE_BYTES = 5 * 1024 * 1024
 DEPTH_AT_MOST = 20

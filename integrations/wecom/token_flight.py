@@ -177,7 +177,7 @@ class SingleFlightStore:
         while not self._shelf.lead(key, owner):
             if time.monotonic() >= give_up_at:
                 raise TransientError("waited too long for another caller's token", system="wecom", operation="gettoken")
-            time.sleep(nap * random.uniform(0.5, 1.5))  # noqa: S311  # spreads callers, guards nothing
+            time.sleep(nap * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311  # spreads callers, guards nothing
             nap = min(nap * 2, _POLL_SECONDS[1])
             held, pause = self._shelf.read(key)
             if held is not None:
