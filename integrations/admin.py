@@ -41,7 +41,7 @@ SHOWN_TESTS = 10
 class CorpAdmin(VerificationPages, CallbackPages):
     form = CorpForm
     change_form_template = "admin/integrations/corp/change_form.html"
-    list_display = ["name", "corpid", "agentid", "status_label", "last_test"]
+    list_display = ["name", "status_label", "last_test", "corpid", "agentid"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "corpid"]
     actions = None

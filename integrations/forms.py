@@ -95,6 +95,7 @@ class CorpForm(CorpModelForm):
             *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
             *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
         )
+        labels = {"domain_id": "domain_id"}  # the word of WeCom's link, which Django would capitalise
         field_classes = {
             "name": TidyField,
             "corpid": CompactField,

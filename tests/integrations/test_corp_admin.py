@@ -310,8 +310,8 @@ def test_the_list_shows_each_company_s_state(
     with django_assert_max_num_queries(8):
         text = text_of(admin_client.get(LIST))
 
-    assert f"北山制造 {CORPID} 1000002 enabled passed 2026-03-02 09:00" in text
-    assert f"南海物流 {other_corp.corpid} 1000003 disabled not tested" in text
+    assert f"北山制造 enabled passed 2026-03-02 09:00 {CORPID} 1000002" in text
+    assert f"南海物流 disabled not tested {other_corp.corpid} 1000003" in text
 
 
 # --- Testing the connection -------------------------------------------------------------------------------------------
