@@ -1,0 +1,85 @@
+"""The page of a company in a real browser: what only a browser shows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User
+from integrations import links
+from integrations.models import ConnectionTest, Corp
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, object]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
+
+
+@pytest.fixture
+def corp(transactional_db: None) -> Corp:
+    return Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
+
+
+@pytest.fixture
+def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
+    """The page of the company, open, by an administrator who signed in."""
+    User.objects.create_superuser("root", password=PASSWORD)
+    base = live_server.url.replace("127.0.0.1", "localhost")
+    url = f"{base}/admin/integrations/corp/{corp.pk}/change/"
+    page.goto(url)
+    page.get_by_label("用户名").fill("root")
+    page.get_by_label("密码").fill(PASSWORD)
+    page.get_by_role("button", name="登录").click()
+    expect(page).to_have_url(url)
+    return url
+
+
+def test_a_value_is_copied_by_one_click(page: Page, address: str, corp: Corp) -> None:
+    page.get_by_role("button", name="复制").first.click()
+
+    expect(page.get_by_role("button", name="已复制")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
+    expect(page.get_by_role("button", name="已复制")).to_have_count(0)
+
+
+def test_the_result_of_a_test_appears_while_one_looks(page: Page, address: str, corp: Corp) -> None:
+    result = page.locator("[data-test-result]")
+    expect(result).to_have_text("尚未测试。")
+
+    page.get_by_role("button", name="测试连接").click()
+
+    expect(result).to_contain_text("结果会显示在这里")
+    finished = {"status": "passed", "finished_at": timezone.now(), "app_name": "观远BI"}
+    assert ConnectionTest.objects.filter(corp=corp).update(**finished) == 1
+    expect(result).to_contain_text("观远BI")
+    expect(page.get_by_role("button", name="测试连接")).to_be_enabled()
+
+
+def test_a_test_that_no_worker_takes_says_so(page: Page, address: str) -> None:
+    page.get_by_role("button", name="测试连接").click()
+
+    expect(page.locator("[data-test-result]")).to_contain_text("worker 进程是否在运行", timeout=15_000)
+
+
+def test_the_page_fits_a_phone(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow == 0
+
+
+def test_the_language_is_switched_in_place(page: Page, address: str) -> None:
+    page.get_by_role("button", name="English").click()
+
+    expect(page).to_have_url(address)
+    expect(page.get_by_role("heading", name=re.compile("Test connection"))).to_be_visible()
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_role("heading", name=re.compile("测试连接"))).to_be_visible()
