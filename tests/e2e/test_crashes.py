@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -40,7 +41,9 @@ print(json.dumps(dispatch.claim_due(now=timezone.now())), flush=True)
 @pytest.fixture
 def crowd(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
     """The sandbox with one company of 40 people, all linked; no web, worker or beat yet."""
-    members = [{"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(40)]
+    members: list[dict[str, Any]] = [
+        {"userid": f"p{number:03}", "name": f"员工{number}", "department": [2]} for number in range(40)
+    ]
     with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
         corp = Corp.objects.create(
             name="北山制造",
@@ -113,7 +116,7 @@ def test_a_worker_killed_between_call_and_settling_sends_nothing_twice(crowd: St
         doomed.kill()
         crowd.start_worker(exits, "second")
 
-        eventually(lambda: Delivery.objects.filter(status="accepted").exists(), crowd.programs.values(), seconds=120)
+        eventually(Delivery.objects.filter(status="accepted").exists, crowd.programs.values(), seconds=120)
 
     assert arrived_by_person(crowd) == {f"p{number:03}": 1 for number in range(40)}
     assert list(Attempt.objects.order_by("number").values_list("outcome", flat=True)) == ["unclear", "accepted"]
@@ -130,7 +133,9 @@ def test_the_same_text_ten_minutes_apart_arrives_twice(crowd: Stack) -> None:
         for due_at in (now - timedelta(minutes=10), now):
             subscription = subscribe("日报", due_at=now)
             Subscription.objects.filter(pk=subscription.pk).update(next_run_at=due_at.replace(second=0, microsecond=0))
-            run = eventually(lambda s=subscription: s.runs.filter(status="finished").first(), crowd.programs.values())
+            run = eventually(
+                Run.objects.filter(subscription=subscription, status="finished").first, crowd.programs.values()
+            )
             pause(subscription)
             assert run.deliveries.get().status == Delivery.Status.ACCEPTED
 
@@ -143,7 +148,7 @@ def test_a_worker_asked_to_stop_loses_nothing(crowd: Stack) -> None:
     with ExitStack() as exits:
         worker = crowd.start_worker(exits)
         crowd.start_beat(exits)
-        eventually(lambda: Attempt.objects.exists(), crowd.programs.values())
+        eventually(Attempt.objects.exists, crowd.programs.values())
         pause(subscription)
 
         worker.stop()

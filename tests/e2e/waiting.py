@@ -12,7 +12,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60
 
 
-def eventually(look: Callable[[], T], programs: Iterable[Program] = (), *, seconds: float = PATIENCE_SECONDS) -> T:
+def eventually(
+    look: Callable[[], T | None], programs: Iterable[Program] = (), *, seconds: float = PATIENCE_SECONDS
+) -> T:
     """What `look` gives as soon as it is true. Raises ProcessFailed, with the programs' logs, when it never is."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
