@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
-from integrations import clients, hosts
 from integrations.models import Corp
 
 CORPID = "ww0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    """What a process remembers of hosts and tokens ends with the test whose database and Valkey it came from."""
-    yield
-    hosts.forget()
-    clients._token_store.cache_clear()
 
 
 @pytest.fixture
