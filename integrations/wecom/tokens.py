@@ -269,14 +269,28 @@ class ValkeyTokenStore(SingleFlightStore):
         if copy is not None and now < copy.fresh_until:
             return copy.held.value
         # One thread of the process asks Valkey; the others go on with the copy, or wait where there is none.
-        lock = self._locks.setdefault(key, threading.Lock())
-        is_usable = copy is not None and now < copy.valid_until
-        if not lock.acquire(blocking=not is_usable, timeout=-1 if is_usable else patience_seconds(self._wait_seconds)):
-            if copy is not None and is_usable:
-                return copy.held.value
-            raise TransientError("waited too long for another thread's token", system="wecom", operation="gettoken")
+        if copy is None or now >= copy.valid_until:
+            with self._alone(key):
+                return self._asked(key, fetch)
+        lock = self._lock(key)
+        if not lock.acquire(blocking=False):
+            return copy.held.value
         try:
             return self._asked(key, fetch)
+        finally:
+            lock.release()
+
+    def _lock(self, key: str) -> threading.Lock:
+        return self._locks.setdefault(key, threading.Lock())
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """No other thread of this process reads or drops the token meanwhile."""
+        lock = self._lock(key)
+        if not lock.acquire(timeout=patience_seconds(self._wait_seconds)):
+            raise TransientError("waited too long for another thread's token", system="wecom", operation="gettoken")
+        try:
+            yield
         finally:
             lock.release()
 
@@ -292,10 +306,12 @@ class ValkeyTokenStore(SingleFlightStore):
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         key = application_key(corpid, agentid, kind)
-        copy = self._copies.get(key)
-        if copy is not None and copy.held.value == token:
-            self._copies.pop(key, None)
-        super().drop(corpid, agentid, token, kind)
+        # Why alone? A thread that read the token from Valkey a moment ago would put it back as this process's copy.
+        with self._alone(key):
+            copy = self._copies.get(key)
+            if copy is not None and copy.held.value == token:
+                self._copies.pop(key, None)
+            super().drop(corpid, agentid, token, kind)
 
     def forget(self, corpid: str, agentid: int | None) -> None:
         super().forget(corpid, agentid)

@@ -363,6 +363,38 @@ def test_two_stores_of_one_valkey_share_token_pause_and_renewal(shared_redis: re
     assert fetch.count == 2
 
 
+def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(shared_redis: redis.Redis) -> None:
+    cipher = Fernet(KEY)
+    shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
+    is_reading, go_on = threading.Event(), threading.Event()
+
+    def slow_unseal(sealed: bytes) -> bytes:
+        is_reading.set()
+        go_on.wait(5)
+        return cipher.decrypt(sealed)
+
+    store = ValkeyTokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
+    fetch = Fetch()
+    fetch.count = 1
+    results: list[str] = []
+
+    def drop_and_get() -> None:
+        store.drop(CORPID, AGENTID, "token-1")
+        results.append(store.get(CORPID, AGENTID, fetch))
+
+    reader = threading.Thread(target=store.get, args=(CORPID, AGENTID, fetch))
+    dropper = threading.Thread(target=drop_and_get)
+    reader.start()
+    is_reading.wait(5)
+    dropper.start()
+    time.sleep(0.1)
+    go_on.set()
+    reader.join()
+    dropper.join()
+
+    assert results == ["token-2"]
+
+
 def test_what_lies_in_valkey_is_sealed(shared_redis: redis.Redis) -> None:
     shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
 
