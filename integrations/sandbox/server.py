@@ -19,7 +19,7 @@ from integrations.sandbox.envelope import Reply, failure
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.faults import Fault
 from integrations.sandbox.keys import COURIER, WORLD
-from integrations.sandbox.pages import login, oauth, phone
+from integrations.sandbox.pages import chats, console, login, oauth, phone
 from integrations.sandbox.world import CallRecord, World
 
 # The largest upload is a file of 20 MB in a multipart body.
@@ -49,6 +49,8 @@ def make_app(world: World) -> web.Application:
     oauth.add_routes(app)
     login.add_routes(app)
     phone.add_routes(app)
+    chats.add_routes(app)
+    console.add_routes(app)
     control.add_routes(app)
     return app
 

@@ -4,7 +4,7 @@ Documented in docs/sandbox.md. A write needs Content-Type application/json, whic
 without the sandbox's leave.
 """
 
-from integrations.sandbox.control import companies, people, whole
+from integrations.sandbox.control import companies, console, people, whole
 from integrations.sandbox.control.routes import add_routes
 
-__all__ = ["add_routes", "companies", "people", "whole"]
+__all__ = ["add_routes", "companies", "console", "people", "whole"]

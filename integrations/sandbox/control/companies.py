@@ -106,6 +106,14 @@ async def invalidate(request: web.Request, world: World, document: Any) -> objec
     return {"tokens": token.invalidate(world, company_of(request, world).corpid, app.agentid, code=code)}
 
 
+@route("POST", "companies/{corpid}/apps/{agentid}/secret")
+async def reset_secret(request: web.Request, world: World, document: object) -> object:
+    """A new secret; the old one and its tokens are good for nothing (40001)."""
+    app = app_of(request, world)
+    app.secret = administration.new_secret()
+    return {"secret": app.secret}
+
+
 @route("POST", "companies/{corpid}/apps/{agentid}/callback/verify")
 async def verify_callback(request: web.Request, world: World, document: object) -> object:
     """What saving the address in WeCom's console does: {"problem": ""} when the app answers rightly within a second."""

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
-from django.utils.safestring import SafeString
 
-from integrations.sandbox.messages.inbox import CardView, Message
-from integrations.sandbox.pages import richtext
+from integrations.sandbox.messages.inbox import Message
+from integrations.sandbox.pages import drawing, richtext
 
 _PREVIEW_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Bubble:
-    """`template` below templates/sandbox/messages/; `body` is escaped HTML where the type has one text."""
+    """`template` below templates/; `content` is all that it needs."""
 
     message: Message
     template: str
     content: dict[str, Any]
     sent_at: datetime
-    body: SafeString | str = ""
-    view: CardView | None = None
 
     @property
     def mine(self) -> bool:
@@ -33,25 +29,26 @@ class Bubble:
 
 
 def bubble(message: Message, folded: str) -> Bubble:
+    """As this person sees it: a recalled message is gone, a card may have changed for her alone."""
+    name = "recalled" if message.recalled else message.msgtype
+    content = {} if message.recalled else _content(message, folded)
+    return Bubble(message, f"sandbox/messages/{name}.html", content, local_time(message.sent_at))
+
+
+def _content(message: Message, folded: str) -> dict[str, Any]:
     content: dict[str, Any] = dict(message.content)
-    view = message.views.get(folded)
-    body: SafeString | str
-    if message.recalled:
-        template, body = "recalled", SafeString("")
-    else:
-        template = message.msgtype
-        reader = _BODIES.get(message.msgtype)
-        body = reader(content) if reader is not None else ""
-    if view is not None and view.card is not None:
-        content = dict(view.card)
-    return Bubble(message, f"sandbox/messages/{template}.html", content, local_time(message.sent_at), body, view)
-
-
-_BODIES: dict[str, Callable[[dict[str, Any]], SafeString | str]] = {
-    "text": lambda content: richtext.text_html(content["content"]),
-    "markdown": lambda content: richtext.markdown_html(content["content"]),
-    "textcard": lambda content: richtext.card_html(content["description"]),
-}
+    kind = message.msgtype
+    if kind == "text":
+        content["body"] = richtext.text_html(content["content"])
+    elif kind == "markdown":
+        content["body"] = richtext.markdown_html(content["content"])
+    elif kind == "textcard":
+        content |= {"body": richtext.card_html(content["description"]), "href": drawing.href(content["url"])}
+    elif kind == "news":
+        content["articles"] = drawing.articles(content)
+    elif kind == "template_card":
+        content = drawing.card(content, message.views.get(folded))
+    return content
 
 
 def preview(message: Message) -> str:

@@ -46,6 +46,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "own": own,
         "people": people.search(target.company, asked),
         "total": len(target.company.directory.members),
+        "redirect_origin": f"{visit.redirect_uri.partition(':')[0].lower()}://{target.netloc}",
         "redirect_type": request.query.get("redirect_type", "top"),
         "color_scheme": request.query.get("color_scheme", "auto"),
         "small": request.query.get("panel_size") == "small",

@@ -1,20 +1,19 @@
-"""The phone: who holds it, the workbench, the conversations, live."""
+"""The phone: who holds it, the workbench, the list of conversations."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from urllib.parse import quote
+from datetime import datetime
 
 from aiohttp import web
 
 from integrations.sandbox.keys import WORLD
-from integrations.sandbox.messages import clicks
 from integrations.sandbox.messages.inbox import Message
 from integrations.sandbox.pages import browser, people
 from integrations.sandbox.pages.browser import GUEST, Holder
-from integrations.sandbox.pages.bubbles import bubble, local_time, preview
+from integrations.sandbox.pages.bubbles import local_time, preview
 from integrations.sandbox.pages.rendering import page
 from integrations.sandbox.world import App, World
 
@@ -26,17 +25,19 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/phone", home)
     app.router.add_get("/phone/choose", choose)
     app.router.add_get("/phone/workbench", workbench)
-    app.router.add_get("/phone/chat/{agentid}", chat)
     app.router.add_get("/phone/me", me)
     app.router.add_get("/phone/events", events)
-    app.router.add_get("/sandbox/media/{media_id}", media)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    app: App
-    preview: str
-    at: object
+    """A line of the list. `app` None: a group or a robot. `at` None: nothing was said yet."""
+
+    title: str
+    link: str
+    preview: str = ""
+    at: datetime | None = None
+    app: App | None = None
 
 
 async def home(request: web.Request) -> web.StreamResponse:
@@ -47,7 +48,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     holder = browser.holder(request, world)
     if holder is None:
         raise web.HTTPFound("/phone/choose")
-    return page(request, "phone/messages.html", _context(holder, "messages") | {"rows": _conversations(world, holder)})
+    return page(request, "phone/messages.html", context(holder, "messages") | {"rows": _conversations(world, holder)})
 
 
 def _take(request: web.Request, world: World) -> web.StreamResponse:
@@ -70,40 +71,26 @@ async def choose(request: web.Request) -> web.StreamResponse:
     companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
     asked = request.query.get("q", "")
     groups = [{"company": one, "people": people.search(one, asked, most=12)} for one in companies]
-    context = {"groups": groups, "q": asked, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
-    return page(request, "phone/choose.html", context)
+    values = {"groups": groups, "q": asked, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
+    return page(request, "phone/choose.html", values)
 
 
 async def workbench(request: web.Request) -> web.StreamResponse:
     """The apps that this person sees; tapping one opens its home page."""
-    holder = _need(request)
-    return page(request, "phone/workbench.html", _context(holder, "workbench") | {"apps": _apps(holder)})
+    holder = need_holder(request)
+    return page(request, "phone/workbench.html", context(holder, "workbench") | {"apps": _apps(holder)})
 
 
 async def me(request: web.Request) -> web.StreamResponse:
-    holder = _need(request)
+    holder = need_holder(request)
     departments = holder.company.directory.departments
     names = [departments[number].name for number in holder.member.department] if holder.member else []
-    return page(request, "phone/me.html", _context(holder, "me") | {"departments": names})
-
-
-async def chat(request: web.Request) -> web.StreamResponse:
-    """One app's conversation with this person, oldest first."""
-    world, holder = request.app[WORLD], _need(request)
-    text = request.match_info["agentid"]
-    app = holder.company.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
-    if app is None:
-        raise web.HTTPNotFound(text="no such app\n")
-    if holder.member is not None and request.headers.get("X-Refresh") is None:
-        clicks.enter(world, holder.company, app, holder.member)
-    messages = [one for one in _inbox(world, holder) if one.agentid == app.agentid and not one.chatid]
-    context = {"app": app, "bubbles": [bubble(message, holder.folded) for message in messages]}
-    return page(request, "phone/chat.html", _context(holder, "messages") | context)
+    return page(request, "phone/me.html", context(holder, "me") | {"departments": names})
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """Server-sent events: "changed" whenever something on this person's phone did."""
-    world, holder = request.app[WORLD], _need(request)
+    world, holder = request.app[WORLD], need_holder(request)
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await stream.prepare(request)
     await stream.write(b": hello\n\n")
@@ -121,30 +108,16 @@ async def events(request: web.Request) -> web.StreamResponse:
         stop()
 
 
-async def media(request: web.Request) -> web.StreamResponse:
-    """A picture or file of a message. Shown in the page only when it is a picture, so that it can do nothing there."""
-    found = request.app[WORLD].media.get(request.match_info["media_id"])
-    if found is None:
-        raise web.HTTPNotFound(text="no such file\n")
-    shown = found.content_type in ("image/png", "image/jpeg")
-    disposition = "inline" if shown else "attachment"
-    headers = {
-        "Content-Type": found.content_type if shown else "application/octet-stream",
-        "Content-Disposition": f"{disposition}; filename*=utf-8''{quote(found.filename, safe='')}",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
-    return web.Response(body=found.body, headers=headers)
-
-
-def _need(request: web.Request) -> Holder:
+def need_holder(request: web.Request) -> Holder:
+    """Raises the redirect to the page that asks who holds the phone."""
     holder = browser.holder(request, request.app[WORLD])
     if holder is None:
         raise web.HTTPFound("/phone/choose")
     return holder
 
 
-def _context(holder: Holder, tab: str) -> dict[str, object]:
+def context(holder: Holder, tab: str) -> dict[str, object]:
+    """What every page of the phone shows."""
     return {"holder": holder, "company": holder.company, "member": holder.member, "tab": tab}
 
 
@@ -155,19 +128,29 @@ def _apps(holder: Holder) -> list[App]:
     return [app for app in company.apps.values() if not app.disabled and company.receives(app, member)]
 
 
-def _inbox(world: World, holder: Holder) -> list[Message]:
-    return world.mail.inbox(holder.company.corpid, holder.folded) if holder.member else []
-
-
 def _conversations(world: World, holder: Holder) -> list[Conversation]:
-    """Apps with messages, the newest first; then the others that the person sees."""
-    newest: dict[int, Message] = {}
-    for message in _inbox(world, holder):
-        if message.agentid is not None and not message.chatid:
-            newest[message.agentid] = message
-    rows = sorted(newest.items(), key=lambda item: item[1].sent_at, reverse=True)
-    apps = holder.company.apps
-    found = [
-        Conversation(apps[agentid], preview(one), local_time(one.sent_at)) for agentid, one in rows if agentid in apps
-    ]
-    return found + [Conversation(app, "", None) for app in _apps(holder) if app.agentid not in newest]
+    """What was written to last comes first; apps that the person sees but that never wrote stand below."""
+    company = holder.company
+    newest: dict[str, Message] = {}
+    for message in world.mail.inbox(company.corpid, holder.folded) if holder.member else ():
+        newest[f"/phone/group/{message.chatid}" if message.chatid else f"/phone/chat/{message.agentid}"] = message
+    if holder.member is not None:
+        for robot in company.robots.values():
+            said = world.mail.groups.get((company.corpid, robot.key))
+            if said:
+                newest[f"/phone/robot/{robot.key}"] = said[-1]
+    rows = [_conversation(world, holder, link, message) for link, message in newest.items()]
+    found = sorted((row for row in rows if row is not None), key=lambda row: str(row.at), reverse=True)
+    silent = [app for app in _apps(holder) if f"/phone/chat/{app.agentid}" not in newest]
+    return found + [Conversation(app.name, f"/phone/chat/{app.agentid}", app=app) for app in silent]
+
+
+def _conversation(world: World, holder: Holder, link: str, message: Message) -> Conversation | None:
+    app = holder.company.apps.get(message.agentid or 0)
+    title = app.name if app is not None else ""
+    if message.chatid:
+        chat = world.chats.get(message.chatid)
+        title, app = chat.name if chat else "", None
+    elif message.robot:
+        title = holder.company.robots[message.robot].name or message.robot
+    return Conversation(title, link, preview(message), local_time(message.sent_at), app) if title else None

@@ -24,8 +24,12 @@ def page(
     *,
     status: int = 200,
     embeddable: bool = False,
+    frames: bool = False,
 ) -> web.Response:
-    """`template` below templates/sandbox/. `embeddable`: other sites may show it in a frame (the QR page)."""
+    """`template` below templates/sandbox/.
+
+    `embeddable`: other sites may show it in a frame (the QR page); `frames`: it shows pages of the sandbox in frames.
+    """
     code = browser.language(request)
     other = "en" if code != "en" else "zh-hans"
     query = {name: value for name, value in request.query.items() if name != "lang"}
@@ -33,9 +37,9 @@ def page(
     with translation.override(code):
         text = render_to_string(f"sandbox/{template}", {**values, **(context or {})})
     response = web.Response(text=text, status=status, content_type="text/html")
-    response.headers["Content-Security-Policy"] = (
-        _POLICY + f"frame-ancestors {'*' if embeddable else chr(39) + 'none' + chr(39)}"
-    )
+    ancestors = "*" if embeddable else "'none'"
+    frame_rule = "frame-src 'self'; " if frames else ""
+    response.headers["Content-Security-Policy"] = f"{_POLICY}{frame_rule}frame-ancestors {ancestors}"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "no-store"

@@ -240,10 +240,17 @@ def push(api: Api, msgtype: str, key: str = "robot-key", **content: Any) -> dict
 
 
 def test_robot_messages(robot: Api, sandbox: SandboxHandle) -> None:
-    picture = {"base64": base64.b64encode(PNG).decode(), "md5": hashlib.md5(PNG, usedforsecurity=False).hexdigest()}
+    picture: dict[str, Any] = {
+        "base64": base64.b64encode(PNG).decode(),
+        "md5": hashlib.md5(PNG, usedforsecurity=False).hexdigest(),
+    }
     query = {"key": "robot-key", "type": "file"}
     uploaded = robot.raw("POST", "webhook/upload_media", params=query, files={"media": ("a.txt", b"123456")}).json()
-    card = {"card_type": "text_notice", "sub_title_text": "x", "card_action": {"type": 1, "url": "https://a.example/"}}
+    card: dict[str, Any] = {
+        "card_type": "text_notice",
+        "sub_title_text": "x",
+        "card_action": {"type": 1, "url": "https://a.example/"},
+    }
 
     answers = [
         push(robot, "text", content="hello"),

@@ -1,0 +1,133 @@
+"""The console: what a company's administrator sees in WeCom, and what only a sandbox has (faults, logs)."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from aiohttp import web
+from django.utils.translation import gettext_lazy as _
+
+from integrations.sandbox import administration
+from integrations.sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from integrations.sandbox.directory import ACTIVE, DISABLED
+from integrations.sandbox.keys import WORLD
+from integrations.sandbox.pages import people
+from integrations.sandbox.pages.bubbles import local_time
+from integrations.sandbox.pages.rendering import page
+from integrations.sandbox.world import App, Company
+
+FAULT_LABELS = {
+    "busy": _("system busy (-1), nothing done"),
+    "errcode": _("the errcode below, nothing done"),
+    "token_revoked": _("the token is revoked (40014)"),
+    "rate_limited": _("called too often (45009)"),
+    "concurrent": _("too many calls at once (45033)"),
+    "ip_refused": _("IP not trusted (60020)"),
+    "http_500": _("HTTP 500"),
+    "html": _("a page instead of JSON"),
+    "broken_json": _("JSON that ends in the middle"),
+    "wrong_json_warning": _("done, with a warning about the JSON"),
+    "hang": _("no answer"),
+    "slow": _("slow answer"),
+    "drip": _("answer byte by byte"),
+    "close_before": _("connection closed before it was done"),
+    "close_after": _("done, then the connection closed: the answer is lost"),
+    "duplicate_callback": _("an event delivered twice"),
+}
+_SHOWN_PEOPLE, _SHOWN_RECORDS = 50, 100
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/console", companies)
+    app.router.add_get("/console/faults", faults)
+    app.router.add_get("/console/log", log)
+    app.router.add_get("/console/{corpid}", company)
+    app.router.add_get("/sandbox/verification/{corpid}/{agentid}", verification)
+    app.router.add_get("/console/{corpid}/members", members)
+    app.router.add_get("/console/{corpid}/apps/{agentid}", agent)
+
+
+async def companies(request: web.Request) -> web.StreamResponse:
+    found = list(request.app[WORLD].companies.values())
+    return page(request, "console/companies.html", {"companies": found, "section": "companies"})
+
+
+async def company(request: web.Request) -> web.StreamResponse:
+    """One company: its id, its apps, its departments, the sync assistant."""
+    found = _company(request)
+    departments = sorted(found.directory.departments.values(), key=lambda one: (one.parentid, -one.order, one.id))
+    values = {"company": found, "departments": departments, "count": len(found.directory.members)}
+    return page(request, "console/company.html", values | {"section": "company"})
+
+
+async def members(request: web.Request) -> web.StreamResponse:
+    """?q= searches; joining, moving, disabling and leaving."""
+    found, asked = _company(request), request.query.get("q", "")
+    values = {
+        "company": found,
+        "people": people.search(found, asked, most=_SHOWN_PEOPLE),
+        "shown": _SHOWN_PEOPLE,
+        "count": len(found.directory.members),
+        "departments": found.directory.departments.values(),
+        "q": asked,
+        "active": ACTIVE,
+        "disabled": DISABLED,
+    }
+    return page(request, "console/members.html", values | {"section": "members"})
+
+
+async def agent(request: web.Request) -> web.StreamResponse:
+    """One app: everything that WeCom's page of a self-built app has."""
+    found = _company(request)
+    app = _app(request, found)
+    now = request.app[WORLD].now()
+    waiting = {ip: round(at - now) for ip, at in app.ip_effective_at.items() if at > now}
+    values = {
+        "company": found,
+        "app": app,
+        "file": administration.verification_file(found, app),
+        "waiting": waiting,
+        "departments": found.directory.departments.values(),
+        "tags": found.directory.tags.values(),
+        "section": "company",
+    }
+    return page(request, "console/app.html", values)
+
+
+async def faults(request: web.Request) -> web.StreamResponse:
+    world = request.app[WORLD]
+    endpoints = sorted([*ENDPOINTS, *OPEN_ENDPOINTS, "callback"])
+    active = [(fault, FAULT_LABELS[fault.kind]) for fault in world.faults.active]
+    values = {"faults": active, "kinds": FAULT_LABELS, "endpoints": endpoints, "section": "faults"}
+    return page(request, "console/faults.html", values | {"settings": world.settings, "now": local_time(world.now())})
+
+
+async def log(request: web.Request) -> web.StreamResponse:
+    """The last calls and the last callbacks, newest first."""
+    world = request.app[WORLD]
+    calls = [(local_time(one.at), one) for one in islice(reversed(world.calls), _SHOWN_RECORDS)]
+    callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), _SHOWN_RECORDS)]
+    return page(request, "console/log.html", {"calls": calls, "callbacks": callbacks, "section": "log"})
+
+
+async def verification(request: web.Request) -> web.StreamResponse:
+    """The verification file, to be put on the trusted domain."""
+    found = _company(request)
+    name = administration.verification_file(found, _app(request, found))
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return web.Response(text=name.removeprefix("WW_verify_").removesuffix(".txt"), headers=headers)
+
+
+def _company(request: web.Request) -> Company:
+    found = request.app[WORLD].companies.get(request.match_info["corpid"])
+    if found is None:
+        raise web.HTTPNotFound(text="no such company\n")
+    return found
+
+
+def _app(request: web.Request, found: Company) -> App:
+    text = request.match_info["agentid"]
+    app = found.apps.get(int(text)) if text.isdecimal() and len(text) < 12 else None
+    if app is None:
+        raise web.HTTPNotFound(text="no such app\n")
+    return app

@@ -1,0 +1,98 @@
+"""Saving an app as in WeCom's console: stricter and slower than the control interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integrations.sandbox.conftest import Api
+from tests.integrations.sandbox.receiver import listening
+from tests.integrations.sandbox.test_oauth import authorize, take_phone
+from tests.sandbox import AGENTID, CORPID, SandboxHandle
+
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+
+
+def save(sandbox: SandboxHandle, **values: object) -> requests.Response:
+    return sandbox.session.patch(f"{sandbox.base_url}/sandbox/api/{APP}/console", json=values, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"trusted_domain": "https://bi.example.com"}, "must not begin with http"),
+        ({"trusted_domain": "bi.example.com/path"}, "host name"),
+        ({"trusted_domain": "192.0.2.1"}, "host name"),
+        ({"callback_domain": "a_b.example.com"}, "host name"),
+        ({"callback_domain": 7}, "host name"),
+        ({"home_url": "bi.example.com"}, "must begin with http"),
+        ({"trusted_ips": ["1.2.3"]}, "1.2.3 is not an IP address"),
+        ({"trusted_ips": ["192.0.2.1"], "trusted_domain": ""}, "after a trusted domain"),
+        ({"secret": "x"}, "the body must be an object of"),
+        ({"callback": {"url": "http://127.0.0.1:1/", "token": "t", "aes_key": "x" * 43}}, "40057"),
+        ({"callback": {"url": "http://127.0.0.1:1/", "token": "t", "aes_key": "x"}}, "43 characters"),
+    ],
+)
+def test_refused(sandbox: SandboxHandle, values: dict[str, Any], complaint: str) -> None:
+    before = sandbox.control("GET", f"companies/{CORPID}")
+
+    response = save(sandbox, **values)
+
+    assert response.status_code == 400
+    assert complaint in response.json()["error"]
+    assert sandbox.control("GET", f"companies/{CORPID}") == before
+
+
+def test_a_new_domain_is_of_no_use_until_it_is_verified(sandbox: SandboxHandle) -> None:
+    take_phone(sandbox, "lilei")
+    with listening(CORPID) as site:
+        domain = site.url.split("/")[2]
+        save(sandbox, trusted_domain="localhost:3001")
+        assert authorize(sandbox).status_code == 302
+
+        save(sandbox, trusted_domain=domain.replace("127.0.0.1", "localhost"))
+        uri = f"http://{domain.replace('127.0.0.1', 'localhost')}/cb"
+        assert authorize(sandbox, redirect_uri=uri).status_code == 200
+        assert sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
+        assert authorize(sandbox, redirect_uri=uri).status_code == 302
+
+
+def test_a_new_address_takes_a_minute(sandbox: SandboxHandle, api: Api) -> None:
+    sandbox.control("PATCH", "settings", {"caller_ip": "203.0.113.9"})
+    save(sandbox, trusted_ips=["203.0.113.9", "192.0.2.1"])
+
+    assert api.get("user/get", userid="lilei")["errcode"] == 60020
+    sandbox.advance(60)
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+    save(sandbox, trusted_ips=["203.0.113.9"])
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+
+
+def test_a_callback_is_verified_before_it_is_saved(sandbox: SandboxHandle) -> None:
+    with listening(CORPID) as receiver:
+        assert save(sandbox, callback=receiver.callback).ok
+        saved = sandbox.control("GET", f"companies/{CORPID}")["apps"][0]["callback"]
+        assert saved == receiver.callback
+
+
+def test_a_reset_secret_is_told_and_the_old_one_is_dead(sandbox: SandboxHandle, api: Api) -> None:
+    secret = sandbox.control("POST", f"{APP}/secret", {})["secret"]
+
+    assert len(secret) == 43
+    assert Api(sandbox, secret=secret).get("user/get", userid="lilei")["errcode"] == 0
+    assert api.raw("GET", "gettoken", params={"corpid": CORPID, "corpsecret": api.secret}).json()["errcode"] == 40001
+
+
+def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
+    response = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=10)
+
+    name = response.headers["Content-Disposition"].split('"')[1]
+    assert name == f"WW_verify_{response.text}.txt"
+    assert len(response.text) == 16
+
+
+@pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
+def test_what_is_not_there(sandbox: SandboxHandle, path: str) -> None:
+    assert sandbox.session.get(sandbox.base_url + path, timeout=10).status_code == 404

@@ -1,0 +1,316 @@
+"""The phone's pages over HTTP: who sees what, how messages are drawn, what hostile content can do (nothing)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integrations.sandbox.conftest import Api
+from tests.integrations.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
+from tests.integrations.sandbox.test_other_calls import AMR, MENU, MP4, PNG, push, upload
+from tests.sandbox import AGENTID, CORPID, SandboxHandle
+
+CHAT = f"/phone/chat/{AGENTID}"
+
+
+@pytest.fixture
+def phone(sandbox: SandboxHandle) -> SandboxHandle:
+    """A browser in which 李雷 holds the phone."""
+    take(sandbox, "lilei")
+    return sandbox
+
+
+def take(sandbox: SandboxHandle, userid: str) -> None:
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=10)
+
+
+def get(sandbox: SandboxHandle, path: str, **kwargs: Any) -> requests.Response:
+    return sandbox.session.get(sandbox.base_url + path, timeout=10, **kwargs)
+
+
+def line(sandbox: SandboxHandle) -> str:
+    """The last message of the app's conversation as HTML, white space folded."""
+    lines = re.findall(r'<li class="line.*?</li>', get(sandbox, CHAT).text, re.DOTALL)
+    return re.sub(r"\s+", " ", lines[-1])
+
+
+def act(sandbox: SandboxHandle, what: str, document: object) -> requests.Response:
+    return sandbox.session.post(f"{sandbox.base_url}{CHAT}/{what}", json=document, timeout=10)
+
+
+def test_nobody_holds_the_phone_at_first(sandbox: SandboxHandle) -> None:
+    for path in ("/phone", CHAT, "/phone/workbench", "/phone/me", "/phone/events"):
+        response = get(sandbox, path, allow_redirects=False)
+        assert (response.status_code, response.headers["Location"]) == (302, "/phone/choose")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/phone",
+        CHAT,
+        "/phone/workbench",
+        "/phone/me",
+        "/phone/choose",
+        "/console",
+        "/console/faults",
+        "/console/log",
+        f"/console/{CORPID}",
+        f"/console/{CORPID}/members",
+        f"/console/{CORPID}/apps/{AGENTID}",
+        "/connect/oauth2/authorize?appid=x",
+        "/wwlogin/sso/login",
+    ],
+)
+def test_every_page_says_that_it_is_a_sandbox(phone: SandboxHandle, path: str) -> None:
+    response = get(phone, path)
+
+    assert response.status_code == 200
+    assert "沙箱，不是真正的企业微信" in response.text
+    assert "Sandbox, not the real WeCom" in response.text
+    assert "script-src 'self'; style-src 'self'" in response.headers["Content-Security-Policy"]
+    assert not re.search(r'(src|href)="(https?:)?//(?!localhost:3001/)', response.text)
+
+
+def test_pages_are_chinese_unless_english_is_wished(phone: SandboxHandle) -> None:
+    assert "工作台" in get(phone, "/phone").text
+    assert "Workbench" in get(phone, "/phone?lang=en").text
+    assert "Workbench" in get(phone, "/phone").text
+
+
+def test_the_workbench_shows_the_apps_that_one_sees(sandbox: SandboxHandle) -> None:
+    take(sandbox, "lilei")
+    assert 'href="http://localhost:3001/"' in get(sandbox, "/phone/workbench").text
+
+    take(sandbox, "jim")
+    assert "观远BI" not in get(sandbox, "/phone/workbench").text
+
+
+@pytest.mark.parametrize("userid", ["ghost", ""])
+def test_only_members_can_hold_it(sandbox: SandboxHandle, userid: str) -> None:
+    assert get(sandbox, f"/phone?corpid={CORPID}&userid={userid}").status_code == 404
+
+
+@pytest.mark.parametrize("following", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:x"])
+def test_choosing_leads_nowhere_else(sandbox: SandboxHandle, following: str) -> None:
+    query = {"corpid": CORPID, "userid": "lilei", "next": following}
+    response = get(sandbox, "/phone", params=query, allow_redirects=False)
+
+    assert response.headers["Location"] == "/phone"
+
+
+def test_somebody_who_left_holds_nothing(phone: SandboxHandle) -> None:
+    phone.control("DELETE", f"companies/{CORPID}/members/lilei")
+
+    assert get(phone, "/phone", allow_redirects=False).headers["Location"] == "/phone/choose"
+
+
+def test_text(phone: SandboxHandle, api: Api) -> None:
+    content = 'a < b\n<a href="https://a.example/?x=1&y=2">表</a><a href="javascript:alert(1)">j</a><script>x</script>'
+    api.send(text={"content": content})
+
+    assert '<div class="bubble">a &lt; b<br><a class="link" href="https://a.example/?x=1&amp;y=2"' in line(phone)
+    assert "j&lt;script&gt;x&lt;/script&gt;</div>" in line(phone)
+    assert "javascript:" not in line(phone)
+
+
+def test_markdown(phone: SandboxHandle, api: Api) -> None:
+    content = (
+        '## 题\n**粗** `c<` <font color="warning">红</font>\n> 引\n'
+        "[x](javascript:1) [表](https://a.example/)<img src=x>"
+    )
+    api.send(msgtype="markdown", markdown={"content": content})
+
+    drawn = line(phone)
+    assert '<div class="h2">题</div><div><b>粗</b> <code>c&lt;</code> <span class="warning">红</span></div>' in drawn
+    assert '<div class="quote">引</div>' in drawn
+    assert 'href="https://a.example/"' in drawn
+    assert "javascript:" not in drawn
+    assert "&lt;img src=x&gt;" in drawn
+
+
+def test_textcard(phone: SandboxHandle, api: Api) -> None:
+    description = '<div class="gray">灰</div><br><div class="highlight">亮<div class="evil">x</div><b>'
+    card = {"title": "<i>题", "description": description, "url": "javascript://a%0aalert(1)"}
+    api.send(msgtype="textcard", textcard=card)
+
+    drawn = line(phone)
+    assert "<h3>&lt;i&gt;题</h3>" in drawn
+    assert '<div class="gray">灰</div><br><div class="highlight">亮&lt;div class=&quot;evil&quot;&gt;x</div>' in drawn
+    assert "&lt;b&gt;</div>" in drawn
+    assert "javascript:" not in drawn
+    api.send(msgtype="textcard", textcard=card | {"url": "https://a.example/"})
+    assert '<a class="card" href="https://a.example/" target="_blank" rel="noopener noreferrer">' in line(phone)
+
+
+def test_files(phone: SandboxHandle, api: Api) -> None:
+    for kind, body in (("image", PNG), ("voice", AMR), ("video", MP4), ("file", b"<script>alert(1)</script>")):
+        media_id = upload(api, kind, body, "<b>.html")["media_id"]
+        api.send("lilei", msgtype=kind, **{kind: {"media_id": media_id}})
+
+        assert f'"/sandbox/media/{media_id}"' in line(phone)
+        assert "<b>.html" not in line(phone)
+        response = get(phone, f"/sandbox/media/{media_id}")
+        assert response.content == body
+        assert response.headers["Content-Type"] == ("image/png" if kind == "image" else "application/octet-stream")
+        assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+
+
+def test_news(phone: SandboxHandle, api: Api) -> None:
+    articles = [
+        {"title": "一", "url": "https://a.example/1", "picurl": "https://cdn.example.com/p.png"},
+        {"title": "二", "url": "https://a.example/2", "picurl": "http://localhost:3001/p.png"},
+    ]
+    api.send(msgtype="news", news={"articles": articles})
+
+    drawn = line(phone)
+    assert 'src="http://localhost:3001/p.png"' in drawn
+    assert "cdn.example.com/p.png" not in drawn
+    assert "cdn.example.com" in drawn
+
+
+def test_articles_of_mpnews_open_in_a_cage(phone: SandboxHandle, api: Api) -> None:
+    media_id = upload(api, "image", PNG)["media_id"]
+    article = {"title": "通知", "thumb_media_id": media_id, "content": "<h2>放假</h2><script>alert(1)</script>"}
+    msgid = api.send(msgtype="mpnews", mpnews={"articles": [article]})["msgid"]
+
+    assert f'href="/phone/article/{msgid}/0"' in line(phone)
+    outer = get(phone, f"/phone/article/{msgid}/0")
+    assert '<iframe class="article-frame" sandbox=""' in outer.text
+    assert "放假" not in outer.text
+    inner = get(phone, f"/phone/article/{msgid}/0/body")
+    assert inner.text == article["content"]
+    assert inner.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none';")
+    take(phone, "hanmeimei")
+    assert get(phone, f"/phone/article/{msgid}/0/body").status_code == 404
+
+
+def test_mini_program_notice(phone: SandboxHandle, api: Api) -> None:
+    notice = {"appid": "wx1", "title": "会议室预订", "content_item": [{"key": "房间", "value": "<b>402"}]}
+    assert api.send(msgtype="miniprogram_notice", miniprogram_notice=notice)["errcode"] == 48002
+    phone.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"mini_program_appid": "wx1"})
+    api.send(msgtype="miniprogram_notice", miniprogram_notice=notice)
+
+    assert "<dt>房间</dt><dd>&lt;b&gt;402</dd>" in line(phone)
+
+
+@pytest.mark.parametrize(
+    ("card", "pieces"),
+    [
+        (TEXT_NOTICE, ["<h3>日报</h3>", "<b>100</b><span>销售额</span>", 'href="https://portal.example.com/m/7"']),
+        (NEWS_NOTICE, ["<h3>日报</h3>", "portal.example.com"]),
+        (BUTTON, ['data-key="yes">同意</button>', 'class="style-2" data-key="no">驳回</button>']),
+        (VOTE, ['type="radio"', 'value="tue" data-question="when"', 'data-key="submit">提交</button>']),
+        (MULTIPLE, ['<select data-question="dish"', '<option value="mon" >周一</option>']),
+        (
+            TEXT_NOTICE | {"task_id": "m", "action_menu": {"action_list": [{"text": "静音", "key": "mute"}]}},
+            ['data-key="mute">静音</button>'],
+        ),
+        (
+            TEXT_NOTICE
+            | {
+                "source": {"desc": "<b>来源", "desc_color": 2},
+                "quote_area": {"type": 1, "url": "javascript://x%0a1", "title": "引", "quote_text": "一\n二"},
+                "horizontal_content_list": [
+                    {"keyname": "链接", "type": 1, "url": "https://a.example/", "value": "去"},
+                    {"keyname": "人", "type": 3, "userid": "jim"},
+                ],
+                "jump_list": [{"title": "跳", "type": 1, "url": "https://a.example/j"}],
+            },
+            [
+                '<span class="source-red">&lt;b&gt;来源</span>',
+                "一<br>二",
+                ">去</a>",
+                "@jim",
+                'href="https://a.example/j"',
+            ],
+        ),
+    ],
+)
+def test_template_cards(phone: SandboxHandle, api: Api, card: dict[str, Any], pieces: list[str]) -> None:
+    assert api.send(msgtype="template_card", template_card=card)["errcode"] == 0
+
+    for piece in pieces:
+        assert piece in line(phone)
+    assert "javascript:" not in line(phone)
+
+
+def test_a_press_and_an_update_show(phone: SandboxHandle, api: Api) -> None:
+    sent = api.send(msgtype="template_card", template_card=VOTE)
+    assert act(phone, "click", {"msgid": sent["msgid"], "key": "submit", "selected": {"when": ["tue"]}}).ok
+    assert 'value="tue" data-question="when" checked' in line(phone)
+
+    body = {"agentid": AGENTID, "atall": 1, "response_code": sent["response_code"], "button": {"replace_name": "已投"}}
+    api.post("message/update_template_card", body)
+    assert '<button type="button" disabled>已投</button>' in line(phone)
+    assert 'data-key="submit"' not in line(phone)
+
+
+@pytest.mark.parametrize(
+    ("what", "document"),
+    [
+        ("click", {"msgid": "x", "key": "y"}),
+        ("click", {}),
+        ("write", {}),
+        ("write", []),
+        ("menu", {"path": [9]}),
+        ("menu", {"path": 1}),
+    ],
+)
+def test_nonsense_from_the_page_is_refused(phone: SandboxHandle, what: str, document: object) -> None:
+    assert act(phone, what, document).status_code == 400
+
+
+def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
+    url = f"{phone.base_url}{CHAT}/write"
+    assert phone.session.post(url, data='{"text": "x"}', timeout=10).status_code == 403
+    take(phone, "~guest")
+    assert act(phone, "write", {"text": "x"}).status_code == 403
+
+
+def test_menu_and_writing(phone: SandboxHandle, api: Api) -> None:
+    api.post("menu/create", MENU, agentid=AGENTID)
+
+    assert 'data-menu="1,0">帮助</button>' in get(phone, CHAT).text
+    assert act(phone, "menu", {"path": [0]}).json() == {"url": "https://portal.example.com/m"}
+    assert act(phone, "write", {"text": " 你好 <b> "}).ok
+    assert '<li class="line mine"' in line(phone)
+    assert "你好 &lt;b&gt;" in line(phone)
+
+
+def test_recalled_and_confidential(phone: SandboxHandle, api: Api) -> None:
+    msgid = api.send(text={"content": "机密"}, safe=1)["msgid"]
+    assert "保密消息" in line(phone)
+
+    api.post("message/recall", {"msgid": msgid})
+    assert "机密" not in line(phone)
+    assert "该消息已被撤回" in line(phone)
+
+
+def test_groups_and_robots(phone: SandboxHandle, api: Api) -> None:
+    phone.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
+    phone.control("POST", f"companies/{CORPID}/robots", [{"key": "k1", "name": "日报机器人"}])
+    api.post("appchat/create", {"name": "周报群", "userlist": ["lilei", "jim"], "chatid": "c1"})
+    api.post("appchat/send", {"chatid": "c1", "msgtype": "text", "text": {"content": "群里好"}})
+    push(api, "markdown", "k1", content="**早**")
+
+    listed = get(phone, "/phone").text
+    assert "周报群" in listed
+    assert "日报机器人" in listed
+    assert "群里好" in get(phone, "/phone/group/c1").text
+    assert "<b>早</b>" in get(phone, "/phone/robot/k1").text
+    assert "群里好" not in get(phone, CHAT).text
+    take(phone, "hanmeimei")
+    assert get(phone, "/phone/group/c1").status_code == 404
+
+
+def test_the_phone_is_told_at_once(phone: SandboxHandle, api: Api) -> None:
+    with phone.session.get(f"{phone.base_url}/phone/events", stream=True, timeout=10) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == b": hello"
+        api.send("hanmeimei")
+        api.send("lilei")
+        assert next(found for found in lines if found) == b"data: changed"
