@@ -23,7 +23,9 @@ def corps_of(person: Person) -> Q:
 
 
 def sees_all(person: Person) -> bool:
-    return isinstance(person, User) and person.is_active and (person.is_superuser or person.manages_all_corps)
+    if not isinstance(person, User) or not person.is_active:
+        return False
+    return person.is_superuser or (person.is_staff and person.manages_all_corps)
 
 
 def people_visible_to(person: Person) -> QuerySet[User]:

@@ -376,6 +376,21 @@ class TestForm:
         assert response.status_code == 302
         assert [account[2] for account in accounts_of(person_of_two)] == [chosen == 0, chosen == 1]
 
+    def test_the_primary_one_can_be_changed_from_a_page_that_is_out_of_date(
+        self, person_of_two: User, root: User
+    ) -> None:
+        """The rows come in another order than they have by now, so the new primary one is saved first."""
+        client = signed_in(root)
+        sent = form_of(client, person_of_two)
+        for name in ("id", "corp", "userid"):
+            first, second = f"wecom_accounts-0-{name}", f"wecom_accounts-1-{name}"
+            sent[first], sent[second] = sent[second], sent[first]
+
+        response = client.post(f"{LIST}{person_of_two.pk}/change/", sent)
+
+        assert response.status_code == 302
+        assert accounts_of(person_of_two) == [("北山制造", "LiLei", False), ("南湖贸易", "li.lei", True)]
+
     def test_two_primary_ones_are_refused(self, person_of_two: User, root: User) -> None:
         response = save(signed_in(root), person_of_two, **{"wecom_accounts-1-is_primary": "on"})
 

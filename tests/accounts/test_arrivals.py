@@ -329,6 +329,39 @@ class TestUsedState:
 
         assert wecom.redeemed == ["C", "ANOTHER"]
 
+    def test_of_somebody_signed_in_by_other_means_lands_there_too(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        state = phone.begin(corp, "/messages/7/")
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=state)
+        del phone.client.cookies["sessionid"]
+        phone.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
+
+    def test_keeps_the_code_that_it_was_taken_with(self, corp: Corp) -> None:
+        state = login_state.LoginState(corp.pk, login_state.Kind.SILENT, "/", 1)
+        text = login_state.begin(state=state, browser="B")
+
+        findings = [
+            login_state.take(text=text, browser="B", corp_id=corp.pk, code=code).finding for code in ("C", "D", "C")
+        ]
+
+        assert findings == [
+            login_state.Finding.OURS,
+            login_state.Finding.USED_WITH_ANOTHER_CODE,
+            login_state.Finding.USED,
+        ]
+
+    def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
+        state = login_state.LoginState(corp.pk, login_state.Kind.SILENT, "/", 1)
+        text = login_state.begin(state=state, browser="")
+
+        finding = login_state.take(text=text, browser="", corp_id=corp.pk, code="C").finding
+
+        assert finding is login_state.Finding.FOREIGN
+
     def test_is_forgotten_after_five_minutes(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
         wecom.gives("C", userid="lilei")
         phone.arrive(corp, code="C", state=phone.begin(corp))

@@ -261,6 +261,19 @@ class TestBackend:
         assert len(heard) == 1
         assert CODE not in heard[0]
 
+    @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
+    def test_does_not_even_ask_for_a_disabled_corp(
+        self, corp: Corp, person: User, wecom: WeCom, switched_off: str
+    ) -> None:
+        setattr(corp, switched_off, False)
+        wecom.gives(CODE, userid="lilei")
+        refused: list[SignInRefused] = []
+
+        user = authenticate(None, corp=corp, code=AuthorizationCode(CODE), explain=refused.append)
+
+        assert (user, wecom.redeemed) == (None, [])
+        assert [refusal.reason for refusal in refused] == [Reason.COMPANY_DISABLED]
+
     def test_leaves_passwords_to_the_other_backend(self, db: None) -> None:
         person = User.objects.create_user("admin", password="right-password-1")
 

@@ -84,6 +84,7 @@ TRICKS = [
     "/%6cogin/",
     "/" + "a" * 3000,
     "/%" + "25" * 20 + "2fevil.example",
+    "/%" + "25" * 20 + "20deeper-than-anybody-means",
 ]
 
 
