@@ -156,12 +156,22 @@ class CorpForm(CorpModelForm):
     def clean(self) -> None:
         """Put new secrets into the instance, which is all that is ever done with them here."""
         super().clean()
+        if self._sends_secret_elsewhere() and not self.cleaned_data.get("new_secret"):
+            self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
         if self.cleaned_data.get("new_secret"):
             self.instance.secret = self.cleaned_data["new_secret"]
         if self.cleaned_data.get("new_proxy_url"):
             self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
         elif self.cleaned_data.get("remove_proxy"):
             self.instance.proxy_url = ""
+
+    def _sends_secret_elsewhere(self) -> bool:
+        """Why ask? Who may change a corp must not learn its Secret by sending it to an address of their own."""
+        if self.instance._state.adding:
+            return False
+        saved = {"api_base_url": self.instance.api_base_url, "ca_bundle": self.instance.ca_bundle}
+        is_another_way = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
+        return is_another_way or bool(self.cleaned_data.get("new_proxy_url"))
 
     def _get_validation_exclusions(self) -> set[str]:
         """Why? A CorpId that may not be changed any more still counts for "one row per app"."""

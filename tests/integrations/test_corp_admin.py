@@ -21,6 +21,7 @@ from integrations import links, panels
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.store import valkey
 from tests.integrations.conftest import CORPID, client_of, staff
+from tests.integrations.test_validators import certificate
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
@@ -257,11 +258,41 @@ def test_a_proxy_is_kept_replaced_and_removed(admin_client: Client, corp: Corp) 
     post(admin_client, page(corp))
     assert Corp.objects.get().proxy_url == "http://user:pass@proxy.example.com:3128"
 
-    post(admin_client, page(corp), new_proxy_url="http://new.example.com:1")
+    post(admin_client, page(corp), new_proxy_url="http://new.example.com:1", new_secret="the-secret")
     assert Corp.objects.get().proxy_url == "http://new.example.com:1"
 
     post(admin_client, page(corp), remove_proxy="on")
     assert (Corp.objects.get().proxy_url, Corp.objects.get().connection_version) == ("", 3)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"api_base_url": "https://elsewhere.example"}, {"new_proxy_url": "http://elsewhere.example:1"}]
+)
+def test_the_saved_secret_is_not_sent_another_way(admin_client: Client, corp: Corp, changes: dict[str, str]) -> None:
+    """Else whoever may change a company could have its Secret sent to an address of their own."""
+    before = Corp.objects.values().get()
+
+    response = post(admin_client, page(corp), **changes)
+
+    assert errors_of(response) == {
+        "new_secret": ["Paste the Secret again: with this change it would be sent another way."]
+    }
+    assert Corp.objects.values().get() == before
+
+
+def test_with_the_secret_the_way_can_be_changed(admin_client: Client, corp: Corp) -> None:
+    pem, _private = certificate()
+    assert list(errors_of(post(admin_client, page(corp), ca_bundle=pem))) == ["new_secret"]
+
+    way = {"ca_bundle": pem, "api_base_url": "https://gate.example"}
+    post(admin_client, page(corp), new_secret="the-secret", **way)
+
+    corp.refresh_from_db()
+    assert corp.api_base_url == "https://gate.example"
+    assert corp.ca_bundle.split() == pem.split()
+    post(admin_client, page(corp), **{**way, "api_base_url": "https://gate.example/"}, name="新名")
+    corp.refresh_from_db()
+    assert corp.name == "新名"
 
 
 def test_the_page_opens_although_no_key_opens_the_secret(admin_client: Client, corp: Corp) -> None:
