@@ -8,6 +8,10 @@ class NotificationsConfig(AppConfig):
     verbose_name = _("Subscriptions and pushes")
 
     def ready(self) -> None:
-        from notifications.beat import ensure_tick_entry  # models exist only now
+        # Why here? Models can be imported only after all apps are loaded.
+        from integrations.panels import register_disable_effect
+        from notifications.beat import ensure_tick_entry
+        from notifications.effects import disabling_holds_back
 
+        register_disable_effect(disabling_holds_back)
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

@@ -63,6 +63,11 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     if run.trigger == Run.Trigger.TRIAL:
         user_ids = [] if run.requested_by_id is None else [run.requested_by_id]
         return Audience(user_ids, corp_id=subscription.report.corp_id)
+    return audience_of_subscription(subscription)
+
+
+def audience_of_subscription(subscription: Subscription) -> Audience:
+    """Whom a subscription names."""
     return Audience(
         user_ids=list(subscription.users.values_list("pk", flat=True)),
         group_ids=list(subscription.groups.values_list("pk", flat=True)),

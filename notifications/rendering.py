@@ -23,6 +23,7 @@ from notifications.recipients import Recipient, audience_of, resolve
 from notifications.timing import QUEUE_LEASE, RENDER_LEASE
 
 if TYPE_CHECKING:
+    from integrations.models import SiteAddress
     from notifications.clock import Clock
     from notifications.models import Report, Subscription
 
@@ -34,7 +35,11 @@ RECEIPT_BATCH = 2000
 
 
 class RenderingError(Exception):
-    """This run cannot become messages; the text is a sentence for its owner."""
+    """This cannot become a message; the text is a sentence for its owner."""
+
+    @classmethod
+    def of(cls, error: MessageError) -> RenderingError:
+        return cls(_("This cannot be a message: %(reason)s") % {"reason": error})
 
 
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
@@ -76,6 +81,15 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
 def message_path(mark: str) -> str:
     """The path of the page that shows a message whole."""
     return f"/m/{mark}/"
+
+
+def words_of(report: Report, address: SiteAddress, mark: str) -> composing.Words:
+    """What a message of this report says, with its page at `address`."""
+    return composing.Words(
+        title=composing.tidy_title(report.title),
+        text=composing.tidy_text(report.body),
+        url=address.absolute(message_path(mark)),
+    )
 
 
 def _locked(run_id: int) -> Run | None:
@@ -136,11 +150,11 @@ def _write_delivery(
     run: Run, subscription: Subscription, corp: Corp, people: list[Recipient], now: datetime
 ) -> Delivery:
     form, mark = MessageForm(subscription.message_form), new_mark()
-    words = _words(subscription.report, corp, mark)
+    words = words_of(subscription.report, links.site_address_for(corp), mark)
     try:
         body = composing.body(form, words, agentid=corp.agentid, userids=[person.userid for person in people])
     except MessageError as error:
-        raise RenderingError(_("This cannot be a message: %(reason)s") % {"reason": error}) from error
+        raise RenderingError.of(error) from error
     delivery = Delivery.objects.create(
         run=run,
         corp=corp,
@@ -167,14 +181,6 @@ def _write_delivery(
         for person in people
     )
     return delivery
-
-
-def _words(report: Report, corp: Corp, mark: str) -> composing.Words:
-    return composing.Words(
-        title=composing.tidy_title(report.title),
-        text=composing.tidy_text(report.body),
-        url=links.site_address_for(corp).absolute(message_path(mark)),
-    )
 
 
 def _batches(people: list[Recipient], size: int) -> Iterator[list[Recipient]]:

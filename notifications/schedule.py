@@ -30,7 +30,7 @@ FIELDS: tuple[StrOrPromise, ...] = (
     gettext_lazy("day of week"),
 )
 # Any moment will do to read a field; this one is before every schedule.
-_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class ScheduleError(ValueError):
@@ -78,11 +78,6 @@ def valid_slots(subscription: Subscription, after: datetime) -> Iterator[datetim
         yield moment
 
 
-def next_slots_of(subscription: Subscription, after: datetime, count: int) -> list[datetime]:
-    """The next times, at most `count`, within the subscription's validity. Raises ScheduleError."""
-    return list(islice(valid_slots(subscription, after), count))
-
-
 def next_slot_of(subscription: Subscription, after: datetime) -> datetime | None:
     """The next time within the subscription's validity, or None. Raises ScheduleError."""
     return next(valid_slots(subscription, after), None)
@@ -124,7 +119,7 @@ def _is_readable(position: int, word: str) -> bool:
     words = ["*"] * len(FIELDS)
     words[position] = word
     try:
-        CronSim(" ".join(words), _SOME_TIME)
+        CronSim(" ".join(words), SOME_TIME)
     except (CronSimError, ValueError):
         return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from django.utils import translation
@@ -18,8 +19,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _english() -> None:
-    translation.activate("en")
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
 
 
 def composed(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:

@@ -1,0 +1,330 @@
+"""The delivery log: runs, deliveries with their attempts, and what became of each for every person. Read-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp
+from notifications import searching
+from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill
+from notifications.models import Delivery, MessageForm, Receipt, Run
+from notifications.previews import shown
+
+
+class ClaimedDayFilter(DayFilter):
+    column = "claimed_at"
+
+
+class CorpFilter(admin.SimpleListFilter):
+    title = _("company")
+    parameter_name = "corp"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp_id), name) for corp_id, name in self._visible(request)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None or value not in {str(corp_id) for corp_id, _name in self._visible(request)}:
+            return queryset
+        return queryset.filter(corp_id=value)
+
+    def _visible(self, request: HttpRequest) -> list[tuple[int, str]]:
+        return list(Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name"))
+
+
+class ReceiptStatusFilter(admin.SimpleListFilter):
+    """What became of it for the person: its own status, else its delivery's."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [*Receipt.Status.choices, (Delivery.Status.PENDING.value, Delivery.Status.PENDING.label)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None or value not in {choice for choice, _label in self.lookup_choices}:
+            return queryset
+        return queryset.filter(Q(status=value) | Q(status="", delivery__status=value))
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/notifications/log_page.html"
+    list_display = ("subject", "trigger", "slot", "state", "recipient_count", "accepted", "exceptions", "skipped_count")
+    list_filter = ("status", "trigger", ClaimedDayFilter)
+    list_select_related = ("subscription",)
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
+        fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
+        accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
+        unsettled = deliveries.filter(status__in=["pending", "sending"]).annotate(total=Sum("recipient_count"))
+        return Run.objects.visible_to(request.user).annotate(
+            accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
+            waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
+        )
+
+    @admin.display(description=_("subscription"))
+    def subject(self, run: Run) -> str:
+        return run.subscription.name if run.subscription else run.key
+
+    @admin.display(description=_("due"), ordering="slot_at")
+    def slot(self, run: Run) -> str:
+        return moment(run.slot_at)
+
+    @admin.display(description=_("status"))
+    def state(self, run: Run) -> SafeString:
+        return pill(run.status, run.get_status_display())
+
+    @admin.display(description=_("accepted"))
+    def accepted(self, run: Run) -> int:
+        return int(run.accepted_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    @admin.display(description=_("not accepted"))
+    def exceptions(self, run: Run) -> int:
+        """People who were sent to and did not get it, or of whom nobody knows; those who still wait do not count."""
+        waiting: int = run.waiting_total  # type: ignore[attr-defined]  # annotated in get_queryset
+        return run.recipient_count - self.accepted(run) - waiting
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        run = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if run is not None:
+            deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
+            extra |= {
+                "run": run,
+                "facts": _run_facts(run),
+                "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:100],
+                "receipts_url": _receipts_url(run__id__exact=run.pk),
+                "reasons": _reasons(request, run),
+            }
+        return super().change_view(request, object_id, form_url, extra)
+
+
+def _run_facts(run: Run) -> list[tuple[Any, Any]]:
+    facts = [
+        (_("status"), pill(run.status, run.get_status_display())),
+        (_("trigger"), run.get_trigger_display()),
+        (_("requested by"), run.requested_by or "—"),
+        (_("key"), run.key),
+        (_("due"), moment(run.slot_at)),
+        (_("times of the schedule"), run.slot_count),
+        (_("claimed"), moment(run.claimed_at)),
+        (_("rendered"), moment(run.rendered_at)),
+        (_("finished"), moment(run.finished_at)),
+        (_("recipients"), run.recipient_count),
+        (_("skipped"), run.skipped_count),
+    ]
+    return [*facts, (_("error"), run.error)] if run.error else facts
+
+
+def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
+    """Why people were skipped, and how many for each reason."""
+    skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
+    counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
+    return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
+
+
+def _receipts_url(**lookups: int) -> str:
+    query = "&".join(f"{name}={value}" for name, value in lookups.items())
+    return f"{reverse('admin:notifications_receipt_changelist')}?{query}"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/notifications/log_page.html"
+    list_display = (
+        "title",
+        "corp_name",
+        "state",
+        "recipient_count",
+        "accepted",
+        "exceptions",
+        "tries",
+        "created",
+        "settled",
+    )
+    list_filter = ("status", CorpFilter, DayFilter)
+    search_fields = ("mark",)
+    search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
+        return seen.defer("body", "text", *_corp_secrets())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return searching.deliveries_found(queryset, words, seen_by=administrator(request)), False
+
+    @admin.display(description=_("company"))
+    def corp_name(self, delivery: Delivery) -> str:
+        return delivery.corp.name
+
+    @admin.display(description=_("status"))
+    def state(self, delivery: Delivery) -> SafeString:
+        return pill(delivery.status, delivery.get_status_display())
+
+    @admin.display(description=_("accepted"))
+    def accepted(self, delivery: Delivery) -> int:
+        return delivery.accepted_count
+
+    @admin.display(description=_("invalid accounts"))
+    def exceptions(self, delivery: Delivery) -> int:
+        return delivery.invalid_count + delivery.unlicensed_count
+
+    @admin.display(description=_("attempts"))
+    def tries(self, delivery: Delivery) -> int:
+        return delivery.attempt_count
+
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, delivery: Delivery) -> str:
+        return moment(delivery.created_at)
+
+    @admin.display(description=_("settled"))
+    def settled(self, delivery: Delivery) -> str:
+        return moment(delivery.settled_at)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        delivery = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if delivery is not None:
+            extra |= {
+                "delivery": delivery,
+                "facts": _delivery_facts(delivery),
+                "attempts": delivery.attempts.order_by("number"),
+                "preview": shown(MessageForm(delivery.message_form), bytes(delivery.body), text=delivery.text),
+                "receipts_url": _receipts_url(delivery__id__exact=delivery.pk),
+            }
+        return super().change_view(request, object_id, form_url, extra)
+
+
+def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
+    status = pill(delivery.status, delivery.get_status_display())
+    if delivery.is_accepted_on_repeat:
+        status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
+    run_url = reverse("admin:notifications_run_change", args=[delivery.run_id])
+    facts = [
+        (_("status"), status),
+        (_("run"), format_html('<a href="{}">{}</a>', run_url, delivery.run)),
+        (_("company"), delivery.corp.name),
+        ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+        (_("message form"), delivery.get_message_form_display()),
+        (_("recipients"), delivery.recipient_count),
+        (_("accepted"), delivery.accepted_count),
+        (_("invalid"), delivery.invalid_count),
+        (_("unlicensed"), delivery.unlicensed_count),
+        ("msgid", delivery.msgid or "—"),
+        (_("mark"), delivery.mark),
+        (_("created"), moment(delivery.created_at)),
+        (_("settled"), moment(delivery.settled_at)),
+        (_("worthless after"), moment(delivery.expires_at)),
+    ]
+    if delivery.status == Delivery.Status.PENDING:
+        facts.append((_("next attempt"), moment(delivery.next_attempt_at)))
+    if delivery.unclear_since is not None:
+        facts.append((_("unclear since"), moment(delivery.unclear_since)))
+    return [*facts, (_("error"), delivery.error)] if delivery.error else facts
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/notifications/log_page.html"
+    list_display = ("person", "company_and_account", "state", "why", "message", "read")
+    list_filter = (ReceiptStatusFilter,)
+    search_fields = ("address",)
+    search_help_text = _("Person (name, username, WeCom account), or the address of a message")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
+        seen = Receipt.objects.visible_to(request.user).select_related("user", "delivery__corp", "run__subscription")
+        return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in _corp_secrets()))
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """The pages of a run and of a delivery link here."""
+        wanted = lookup in {"run__id__exact", "delivery__id__exact"}
+        return wanted or super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]  # django-stubs forbids None
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return searching.receipts_found(queryset, words, seen_by=administrator(request)), False
+
+    @admin.display(description=_("user"))
+    def person(self, receipt: Receipt) -> str:
+        return str(receipt.user or receipt.address)
+
+    @admin.display(description=_("WeCom account"))
+    def company_and_account(self, receipt: Receipt) -> str:
+        if receipt.delivery is None:
+            return "—"
+        return f"{receipt.delivery.corp.name} / {receipt.address.partition(':')[2]}"
+
+    @admin.display(description=_("status"))
+    def state(self, receipt: Receipt) -> SafeString:
+        if receipt.status or receipt.delivery is None:
+            return pill(receipt.status, receipt.get_status_display())
+        return pill(receipt.delivery.status, receipt.delivery.get_status_display())
+
+    @admin.display(description=_("reason"))
+    def why(self, receipt: Receipt) -> str:
+        if receipt.reason:
+            return receipt.get_reason_display()
+        return receipt.delivery.error if receipt.delivery and not receipt.status else ""
+
+    @admin.display(description=_("message"))
+    def message(self, receipt: Receipt) -> SafeString:
+        if receipt.delivery is None:
+            url = reverse("admin:notifications_run_change", args=[receipt.run_id])
+            return format_html('<a href="{}">{}</a>', url, receipt.run)
+        url = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id])
+        return format_html('<a href="{}">{}</a>', url, receipt.delivery.title)
+
+    @admin.display(description=_("read"))
+    def read(self, receipt: Receipt) -> str:
+        return moment(receipt.read_at)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        receipt = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if receipt is not None:
+            extra["facts"] = [
+                (_("user"), self.person(receipt)),
+                (_("WeCom account"), self.company_and_account(receipt)),
+                (_("status"), self.state(receipt)),
+                (_("reason"), self.why(receipt) or "—"),
+                (_("message"), self.message(receipt)),
+                (_("read"), self.read(receipt)),
+            ]
+        return super().change_view(request, object_id, form_url, extra)
+
+
+def _corp_secrets() -> list[str]:
+    """Columns of the company that a list needs not, and each of which would be decrypted."""
+    secrets = ("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key")
+    return [f"corp__{name}" for name in (*secrets, "callback_token", "callback_aes_key", "proxy_url", "ca_bundle")]

@@ -1,0 +1,256 @@
+"""Reports and subscriptions. The pages show and trigger; services decide."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from notifications import dispatch, forms, outlook, schedule
+from notifications.admin.lists import administrator, moment, pill
+from notifications.models import Report, Run, Subscription
+from notifications.recipients import Audience, audience_of_subscription, reachability
+from notifications.tasks import enqueue_runs
+
+if TYPE_CHECKING:
+    ReportAdminBase = admin.ModelAdmin[Report]
+    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
+else:
+    ReportAdminBase = SubscriptionAdminBase = admin.ModelAdmin
+
+RUNS_SHOWN = 10
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+@admin.register(Report)
+class ReportAdmin(ReportAdminBase):
+    form = forms.ReportForm
+    list_display = ("title", "corp", "subscription_count", "created_at")
+    list_select_related = ("corp",)
+    search_fields = ("title",)
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
+        return Report.objects.visible_to(request.user).annotate(subscription_total=Count("subscriptions"))
+
+    def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
+
+    @admin.display(description=_("subscriptions"))
+    def subscription_count(self, report: Report) -> int:
+        return int(report.subscription_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(SubscriptionAdminBase):
+    form = forms.SubscriptionForm
+    change_form_template = "admin/notifications/subscription/change_form.html"
+    list_display = ("name", "report", "crontab", "next_run", "state", "last_run")
+    list_filter = ("is_enabled", "message_form")
+    list_select_related = ("report",)
+    search_fields = ("name", "report__title")
+    autocomplete_fields = ("users", "report")
+    filter_horizontal = ("groups",)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "report", "message_form")}),
+        (_("Who"), {"fields": ("to_everyone", "users", "groups")}),
+        (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled")}),
+        (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
+    )
+
+    class Media:
+        js = ("notifications/outlook.js",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
+        seen = Subscription.objects.visible_to(request.user)
+        return seen.annotate(
+            last_run_status=Subquery(newest.values("status")[:1]), last_run_at=Subquery(newest.values("slot_at")[:1])
+        )
+
+    # --- The list -----------------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("next run"), ordering="next_run_at")
+    def next_run(self, subscription: Subscription) -> str:
+        if subscription.next_run_at is None or not subscription.is_enabled:
+            return "—"
+        local = subscription.next_run_at.astimezone(schedule.zone(subscription.time_zone))
+        return f"{local:%Y-%m-%d %H:%M} {subscription.time_zone}"
+
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def state(self, subscription: Subscription) -> SafeString:
+        if subscription.is_enabled:
+            return pill("accepted", gettext("enabled"))
+        return pill("", gettext("disabled"))
+
+    @admin.display(description=_("last run"))
+    def last_run(self, subscription: Subscription) -> str:
+        status: str | None = subscription.last_run_status  # type: ignore[attr-defined]  # annotated in get_queryset
+        if status is None:
+            return "—"
+        at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
+        return f"{at} {Run.Status(status).label}"
+
+    # --- The form -----------------------------------------------------------------------------------------------------
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, ["report", "users"])
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
+        changed = {
+            name for name in form.changed_data if not isinstance(obj._meta.get_field(name), models.ManyToManyField)
+        }
+        if not change or changed & forms.SCHEDULE_FIELDS:
+            schedule.reschedule(obj, now=timezone.now())
+            changed.add("next_run_at")
+        if change:
+            obj.save(update_fields=changed)
+            return
+        obj.owner = administrator(request)
+        obj.save()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        found = form.found
+        if found is None:
+            return
+        count = found.reachable_count
+        sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
+        if not found.unreachable_count:
+            messages.info(request, sentence)
+            return
+        lines = "; ".join(forms.unreachable_lines(found))
+        messages.warning(
+            request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
+        )
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        subscription = self.get_object(request, unquote(object_id)) if object_id else None
+        if subscription is not None and self.has_view_permission(request, subscription):
+            runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
+            extra |= {
+                "subscription": subscription,
+                "can_act": self.has_change_permission(request, subscription),
+                "form_token": uuid.uuid4().hex,
+                "runs": runs[:RUNS_SHOWN],
+                "outlook": _drawn(
+                    outlook.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
+                ),
+            }
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    # --- What one may ask for -----------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        def wrapped(view: Any) -> Any:
+            return self.admin_site.admin_view(view)
+
+        return [
+            path("outlook/", wrapped(require_POST(self.outlook_view)), name="notifications_subscription_outlook"),
+            path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
+            path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
+            *super().get_urls(),
+        ]
+
+    def outlook_view(self, request: HttpRequest) -> JsonResponse:
+        """What the form as it stands would do: next times, people, look. Nothing is saved."""
+        known = request.POST.get("_id", "")
+        subscription = self._subscription(request, int(known)) if known.isascii() and known.isdigit() else None
+        if subscription is None and not self.has_add_permission(request):
+            raise PermissionDenied
+        form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
+        form.is_valid()
+        found = outlook.of_form(form, now=timezone.now())
+        return JsonResponse({"html": _drawn(found)})
+
+    def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """First a page that says to how many people, then the run. The same page sent twice runs once."""
+        subscription = self._subscription(request, pk)
+        found = reachability(audience_of_subscription(subscription), seen_by=administrator(request))
+        if request.method == "POST" and found.reachable_count:
+            return self._request(request, subscription, Run.Trigger.MANUAL)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Run now"),
+            "opts": self.opts,
+            "subscription": subscription,
+            "found": found,
+            "refusal": [] if found.reachable_count else forms.refusal(found),
+            "unreachable_lines": forms.unreachable_lines(found),
+            "form_token": uuid.uuid4().hex,
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        status = 409 if request.method == "POST" else 200
+        return TemplateResponse(request, "admin/notifications/subscription/run.html", context, status=status)
+
+    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send it to the administrator alone, or say why that is not possible."""
+        subscription, person = self._subscription(request, pk), administrator(request)
+        found = reachability(Audience([person.pk], corp_id=subscription.report.corp_id), seen_by=person, named=0)
+        if found.reachable_count:
+            return self._request(request, subscription, Run.Trigger.TRIAL)
+        message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
+        messages.error(request, message % {"reason": outlook.own_reason(person, subscription)})
+        return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
+
+    def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
+        token = request.POST.get("token", "")
+        if not _TOKEN.fullmatch(token):
+            raise PermissionDenied
+        run, is_new = dispatch.request_run(
+            subscription, trigger=trigger, token=token, person=administrator(request), now=timezone.now()
+        )
+        if is_new:
+            enqueue_runs([run.pk])
+            self.log_change(request, subscription, f"{run.get_trigger_display()} ({run.key})")
+            messages.success(request, gettext("It is on its way. This page shows what becomes of it."))
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
+
+    def _subscription(self, request: HttpRequest, pk: int) -> Subscription:
+        """A visible subscription that the administrator may change, or 404 or 403."""
+        subscription = (
+            Subscription.objects.visible_to(request.user).select_related("report__corp").filter(pk=pk).first()
+        )
+        if subscription is None:
+            raise Http404
+        if not self.has_change_permission(request, subscription):
+            raise PermissionDenied
+        return subscription
+
+
+def _drawn(found: outlook.Outlook) -> SafeString:
+    context = {**vars(found), "unreachable_lines": forms.unreachable_lines(found.found) if found.found else []}
+    return render_to_string("admin/notifications/subscription/_outlook.html", context)
+
+
+def _for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
+    """The form of this administrator, without the pencils and crosses that lead away from it."""
+    form_class.person = administrator(request)
+    for name in names:
+        if name in form_class.base_fields:
+            widget: Any = form_class.base_fields[name].widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+    return form_class

@@ -1,0 +1,33 @@
+"""What disabling a company means for pushes, for the confirmation page."""
+
+from __future__ import annotations
+
+from django.utils.translation import ngettext
+
+from integrations.models import Corp
+from notifications.models import Delivery, Subscription
+
+# Counted no further: the page is shown while somebody waits.
+COUNTED = 10_000
+
+
+def disabling_holds_back(corp: Corp) -> list[str]:
+    """Sentences about messages that will wait and subscriptions that will reach nobody."""
+    sentences = []
+    waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
+    if waiting:
+        sentence = ngettext(
+            "%(count)d delivery waits until the company is enabled again, or is canceled when it is worthless.",
+            "%(count)d deliveries wait until the company is enabled again, or are canceled when they are worthless.",
+            waiting,
+        )
+        sentences.append(sentence % {"count": waiting})
+    only_here = Subscription.objects.filter(report__corp=corp, is_enabled=True).count()
+    if only_here:
+        sentence = ngettext(
+            "%(count)d enabled subscription is only for this company and reaches nobody meanwhile.",
+            "%(count)d enabled subscriptions are only for this company and reach nobody meanwhile.",
+            only_here,
+        )
+        sentences.append(sentence % {"count": only_here})
+    return sentences

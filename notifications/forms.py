@@ -1,0 +1,169 @@
+"""Forms of the admin: what cannot work is refused at saving, with a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts.models import User
+from accounts.visibility import people_visible_to
+from integrations.models import Corp
+from notifications import schedule
+from notifications.inbox import link_target
+from notifications.models import MessageForm, Report, Subscription
+from notifications.previews import preview
+from notifications.recipients import Audience, Reachability, reachability
+from notifications.rendering import RenderingError
+from notifications.schedule import ScheduleError
+from notifications.visibility import sees_all_corps
+
+if TYPE_CHECKING:
+    ReportModelForm = forms.ModelForm[Report]
+    SubscriptionModelForm = forms.ModelForm[Subscription]
+else:
+    ReportModelForm = SubscriptionModelForm = forms.ModelForm
+
+# A change of one of these sets the next run anew.
+SCHEDULE_FIELDS = frozenset({"crontab", "time_zone", "valid_from", "valid_to", "is_enabled"})
+USUAL_ZONES = (
+    "Asia/Shanghai",
+    "Asia/Hong_Kong",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Europe/Berlin",
+    "America/New_York",
+    "UTC",
+)
+
+
+class ReportForm(ReportModelForm):
+    """`person`: the administrator at work, set by the admin."""
+
+    person: User
+
+    class Meta:
+        model = Report
+        fields = ("title", "body", "link", "corp")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person)
+            # Only those who manage every company write for people of every company.
+            corp.required = not sees_all_corps(self.person)
+
+    def clean_link(self) -> str:
+        link: str = self.cleaned_data["link"].strip()
+        if link and not link_target(link):
+            raise ValidationError(
+                _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
+            )
+        return link
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            report = Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp"))
+            for form in MessageForm:
+                try:
+                    preview(report, form)
+                except RenderingError as error:
+                    raise ValidationError(str(error)) from error
+        return cleaned
+
+
+class SubscriptionForm(SubscriptionModelForm):
+    """`person`: the administrator at work, set by the admin. After cleaning, `found` says who would be reached."""
+
+    person: User
+    found: Reachability | None = None
+    time_zone = forms.ChoiceField(label=_("time zone"), initial="Asia/Shanghai")
+
+    class Meta:
+        model = Subscription
+        fields = (
+            *("name", "report", "message_form", "to_everyone", "users", "groups"),
+            *("crontab", "time_zone", "valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled"),
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        if "report" not in fields:  # somebody who may only look gets no fields
+            return
+        fields["time_zone"].choices = time_zone_choices()
+        fields["report"].queryset = Report.objects.visible_to(self.person)
+        # Whoever is chosen already may stay, also where this administrator does not see the person.
+        chosen = self.instance.users.values_list("pk", flat=True) if self.instance.pk else []
+        fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
+
+    def clean_crontab(self) -> str:
+        return " ".join(str(self.cleaned_data["crontab"]).split())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self._check_schedule(cleaned)
+        self._check_recipients(cleaned)
+        return cleaned
+
+    def _check_schedule(self, cleaned: dict[str, Any]) -> None:
+        start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
+        if start and end and end <= start:
+            self.add_error("valid_to", _("The end must be later than the start."))
+        if "crontab" in cleaned and "time_zone" in cleaned:
+            try:
+                schedule.next_slots(cleaned["crontab"], cleaned["time_zone"], schedule.SOME_TIME, 1)
+            except ScheduleError as error:
+                self.add_error("crontab", str(error))
+
+    def _check_recipients(self, cleaned: dict[str, Any]) -> None:
+        if "report" not in cleaned:
+            return
+        self.found = reachability(audience_from(cleaned), seen_by=self.person)
+        # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
+        if cleaned.get("is_enabled") and not self.found.reachable_count:
+            raise ValidationError(refusal(self.found))
+
+
+def audience_from(cleaned: dict[str, Any]) -> Audience:
+    """The people whom a form's values choose."""
+    return Audience(
+        user_ids=[person.pk for person in cleaned.get("users", ())],
+        group_ids=[group.pk for group in cleaned.get("groups", ())],
+        to_everyone=bool(cleaned.get("to_everyone")),
+        corp_id=cleaned["report"].corp_id,
+    )
+
+
+def refusal(found: Reachability) -> list[str]:
+    """Why nobody would get anything, a sentence for each person named."""
+    if not found.unreachable_count:
+        return [str(_("Nobody would receive this. Choose people or groups, or everyone linked to WeCom."))]
+    count = found.unreachable_count
+    first = ngettext(
+        "Nobody would receive this: the %(count)d chosen person cannot be reached.",
+        "Nobody would receive this: none of the %(count)d chosen people can be reached.",
+        count,
+    )
+    return [first % {"count": count}, *unreachable_lines(found)]
+
+
+def unreachable_lines(found: Reachability) -> list[str]:
+    """The people named in `found` with their reasons, and how many more there are."""
+    lines = [str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.reason} for who in found.unreachable]
+    more = found.unreachable_count - len(found.unreachable)
+    if more:
+        lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
+    return lines
+
+
+def time_zone_choices() -> list[tuple[str, str]]:
+    """Usual zones first, then all others by name."""
+    others = sorted(available_timezones() - set(USUAL_ZONES))
+    return [(name, name) for name in (*USUAL_ZONES, *others)]
