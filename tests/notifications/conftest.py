@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from django.conf import settings
+from django.utils import translation
 
 from tests.notifications.factories import NOW
 from tests.notifications.wire import Wire, running_wire
@@ -35,3 +37,10 @@ class FakeClock:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def _language() -> Iterator[None]:
+    """Each test begins in the product's language: a page that the test client opens in another leaves it active."""
+    with translation.override(settings.LANGUAGE_CODE):
+        yield
