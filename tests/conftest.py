@@ -86,8 +86,10 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
-    """SQLite's test database is a file: Django's default in memory has neither WAL nor a second process."""
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """A database for each of pytest's workers. SQLite's is a file: in memory it has no WAL and no second process."""
     if connection.vendor == "sqlite":
         folder = request.config.stash[SERVICES_KEY].folder
         connections.databases["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")

@@ -281,7 +281,7 @@ def _replace(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="python tools/messages.py", description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, help_text in (
@@ -297,22 +297,22 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
     try:
-        return _run(options)
+        return _run(options, root)
     except MessagesError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, root: Path) -> int:
     if options.verb == "missing":
-        print(json.dumps(missing(options.app), ensure_ascii=False, indent=1))
+        print(json.dumps(missing(options.app, root), ensure_ascii=False, indent=1))
         return 0
     if options.verb == "fill":
-        count = fill(options.app, json.loads(options.file.read_text(encoding="utf-8")))
+        count = fill(options.app, json.loads(options.file.read_text(encoding="utf-8")), root)
         print(f"{options.app}: {count} translations written")
         return 0
     verb = {"update": update, "check": check, "compile": compile_app}[options.verb]
-    lines = [line for app in options.apps or APPS for line in verb(app)]
+    lines = [line for app in options.apps or APPS for line in verb(app, root)]
     for line in lines:
         print(line)
     return 1 if options.verb == "check" and lines else 0

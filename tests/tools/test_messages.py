@@ -271,14 +271,21 @@ def test_placeholders(text: str, expected: list[str]) -> None:
     assert messages.placeholders(text) == expected
 
 
-def test_the_command_line_updates_checks_and_fills(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(messages, "ROOT", root)
+def test_the_command_line_updates_checks_fills_and_compiles(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = root / "translations.json"
+    (root / "accounts" / "views.py").write_text('_("Save")')
+    (root / "accounts" / "templates" / "accounts" / "page.html").unlink()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = messages.main([*arguments], root)
+        return status, *capsys.readouterr()
+
+    assert run("check", "accounts")[0] == 1
+    assert run("missing", "accounts") == (0, '{\n "Save": ""\n}\n', "")
     file.write_text(json.dumps({"Savee": "保存"}))
-
-    assert messages.main(["check", "accounts"]) == 1
-    assert messages.main(["fill", "accounts", str(file)]) == 1
-
-    assert "not a text of accounts: 'Savee'" in capsys.readouterr().err
+    assert run("fill", "accounts", str(file)) == (1, "", "not a text of accounts: 'Savee'\n")
+    file.write_text(json.dumps({"Save": "保存"}))
+    assert run("fill", "accounts", str(file)) == (0, "accounts: 1 translations written\n", "")
+    assert run("update", "accounts")[1].startswith(f"{NAME}: 1 texts, 0 untranslated, unchanged\n")
+    assert run("check", "accounts") == (0, "", "")
+    assert run("compile", "accounts")[1].startswith(f"{NAME}: compiled\n")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -112,12 +113,18 @@ def test_root_starts_postgresql_as_nobody_from_a_private_folder(
 
 def test_the_systems_postgresql_serves_where_the_package_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     original = services._packaged_postgresql()
-    monkeypatch.setattr(services, "_packaged_postgresql", lambda: None)
-    monkeypatch.setattr(services, "_system_postgresqls", lambda: [Path("/nonexistent/bin"), original])
+    assert original is not None
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        system = services._copied(original, Path(folder))
+        monkeypatch.setattr(services, "_packaged_postgresql", lambda: None)
+        monkeypatch.setattr(services, "_system_postgresqls", lambda: [Path("/nonexistent/bin"), system])
 
-    service = services.start_postgresql()
+        service = services.start_postgresql()
+        program = Path(psutil.Process(service.process.pid).exe())
+        service.stop()
 
-    service.stop()
+    assert program == system / "postgres"
 
 
 def test_a_machine_without_postgresql_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
