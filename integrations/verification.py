@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from integrations import links
 from integrations.connection import Explanation
 from integrations.errors import ConfigurationError, TransientError
-from integrations.models import Corp, VerificationFile
+from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.site.client import Page, SiteClient
 from integrations.validators import without_invisible
 
@@ -74,9 +74,9 @@ def is_served(code: str) -> bool:
     return VerificationFile.objects.filter(code=code).exists()
 
 
-def public_url(file: VerificationFile) -> str:
-    """Where WeCom looks for the file: under the corp's own site address."""
-    return links.site_address_for(file.corp).absolute(reverse("verification-file", args=[file.code]))
+def public_url(site: SiteAddress, file: VerificationFile) -> str:
+    """Where WeCom looks for the file. `site`: the site address of the file's corp."""
+    return site.absolute(reverse("verification-file", args=[file.code]))
 
 
 def request_check(*, file: VerificationFile, now: datetime) -> bool:
@@ -94,7 +94,7 @@ def run_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
     file = VerificationFile.objects.select_related("corp__site_address").filter(pk=file_id).first()
     if file is None or not file.is_being_checked:
         return
-    url = public_url(file)
+    url = public_url(links.site_address_for(file.corp), file)
     outcome, detail = _look(url, file.code)
     VerificationFile.objects.filter(pk=file.pk).update(
         checked_at=clock(), checked_url=url, outcome=outcome, detail=without_invisible(detail)[:255]

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import verification
+from integrations import links, verification
 from integrations.corp_pages import CorpPages
-from integrations.models import Corp, VerificationFile
+from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.tasks import check_verification_file
 
 # A check that still waits after so long has no worker.
@@ -84,7 +84,8 @@ class VerificationPages(CorpPages):
 
     def verification_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
         """What the corp's page shows of its files, and whether to ask again."""
-        rows = [_row(file) for file in corp.verification_files.select_related("corp__site_address")]
+        site = links.site_address_for(corp)
+        rows = [_row(site, file) for file in corp.verification_files.all()]
         context = {"corp": corp, "rows": rows, "can_act": self.has_change_permission(request, corp)}
         html = render_to_string("admin/integrations/corp/_verification_files.html", context, request)
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
@@ -95,8 +96,8 @@ def _start_check(file: VerificationFile) -> None:
         check_verification_file.delay_on_commit(file.pk)  # type: ignore[attr-defined]  # celery-types lacks it
 
 
-def _row(file: VerificationFile) -> dict[str, Any]:
-    url = verification.public_url(file)
+def _row(site: SiteAddress, file: VerificationFile) -> dict[str, Any]:
+    url = verification.public_url(site, file)
     waiting = timezone.now() - file.check_requested_at if file.check_requested_at else timedelta()
     return {
         "file": file,

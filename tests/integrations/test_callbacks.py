@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations import callbacks
+from integrations.clients import CALLBACK_COLUMNS
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from integrations.wecom import callbacks as wire
 from integrations.wecom.crypto import decode_key
@@ -460,7 +461,7 @@ def test_the_check_is_three_queries_and_an_event_a_handful(
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_generated_keys_are_what_wecom_s_console_takes(corp: Corp, kind: Kind) -> None:
-    columns = callbacks.CALLBACK_COLUMNS[kind]
+    columns = CALLBACK_COLUMNS[kind]
     before = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     Corp.objects.update(callback_verified_at=before, contacts_callback_verified_at=before)
 
@@ -473,7 +474,7 @@ def test_generated_keys_are_what_wecom_s_console_takes(corp: Corp, kind: Kind) -
     assert len(decode_key(aes_key)) == 32
     other = next(one for one in Kind if one != kind)
     assert getattr(fresh, columns.verified_at) is None
-    assert getattr(fresh, callbacks.CALLBACK_COLUMNS[other].verified_at) == before
+    assert getattr(fresh, CALLBACK_COLUMNS[other].verified_at) == before
     assert getattr(corp, columns.token) == token
 
 

@@ -1,0 +1,204 @@
+"""The part of a company's page with its callback addresses: who sees the keys, where, and what is noted of it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import User
+from integrations.models import CallbackEvent, Corp, SiteAddress
+from tests.integrations.callback_sender import AES_KEY, ECHO, EVENT_BODY, EVENT_QUERY, TOKEN, post, with_keys
+from tests.integrations.conftest import client_of, staff
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _real_address(db: None) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+
+
+@pytest.fixture
+def corp(corp: Corp) -> Corp:
+    return with_keys(corp)
+
+
+def url(corp: Corp, action: str, kind: str = "app") -> str:
+    return reverse(f"admin:integrations_corp_callback_{action}", args=[corp.pk, kind])
+
+
+def page_of(client: Client, corp: Corp) -> str:
+    return client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
+
+
+def said(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def history() -> list[str]:
+    return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+
+
+def test_keys_are_shown_by_post_and_each_showing_is_noted(admin_client: Client, corp: Corp) -> None:
+    response = admin_client.post(url(corp, "keys"))
+
+    assert response.status_code == 200
+    values = dict(re.findall(r'id="callback-([a-z-]+)"[^>]* value="([^"]*)"', response.content.decode()))
+    assert values == {"url": f"https://bi.example.com/wecom/{corp.pk}/events/", "token": TOKEN, "aes-key": AES_KEY}
+    assert "App management → the app → Receive messages → Set API reception" in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
+    assert history() == ["Token and EncodingAESKey shown (app)."]
+
+
+def test_each_value_has_its_copy_button(admin_client: Client, corp: Corp) -> None:
+    content = admin_client.post(url(corp, "keys")).content.decode()
+
+    assert re.findall(r'data-copy="([\w-]+)"', content) == ["callback-url", "callback-token", "callback-aes-key"]
+
+
+@pytest.mark.parametrize("action", ["keys", "generate"])
+def test_a_link_shows_and_generates_nothing(admin_client: Client, corp: Corp, action: str) -> None:
+    response = admin_client.get(url(corp, action))
+
+    assert response.status_code == 405
+    assert TOKEN not in response.content.decode()
+    corp.refresh_from_db()
+    assert corp.callback_token == TOKEN
+
+
+@pytest.mark.parametrize("action", ["keys", "generate"])
+def test_without_the_form_s_token_nothing_is_shown_or_generated(superuser: User, corp: Corp, action: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(superuser, backend="django.contrib.auth.backends.ModelBackend")
+
+    response = client.post(url(corp, action))
+
+    assert response.status_code == 403
+    assert TOKEN not in response.content.decode()
+    corp.refresh_from_db()
+    assert corp.callback_token == TOKEN
+
+
+def test_keys_stand_in_no_other_page(admin_client: Client, corp: Corp) -> None:
+    admin_client.post(url(corp, "keys"))
+    pages = [
+        reverse("admin:integrations_corp_changelist"),
+        reverse("admin:integrations_corp_change", args=[corp.pk]),
+        reverse("admin:integrations_corp_history", args=[corp.pk]),
+        url(corp, "state"),
+        "/admin/",
+    ]
+
+    for page in pages:
+        response = admin_client.get(page)
+        assert response.status_code == 200
+        assert TOKEN not in response.content.decode()
+        assert AES_KEY not in response.content.decode()
+
+
+def test_generated_keys_are_noted_and_not_shown_by_that(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(callback_verified_at=timezone.now())
+
+    response = admin_client.post(url(corp, "generate"), follow=True)
+
+    corp.refresh_from_db()
+    assert corp.callback_token != TOKEN
+    assert corp.callback_verified_at is None
+    assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#callback", 302)]
+    assert said(response) == ["Token and EncodingAESKey are generated. Show them to copy them."]
+    assert corp.callback_token not in response.content.decode()
+    assert corp.callback_aes_key not in response.content.decode()
+    assert history() == ["Token and EncodingAESKey generated (app)."]
+
+
+def test_the_contacts_assistant_s_keys_are_another_pair(admin_client: Client, corp: Corp) -> None:
+    admin_client.post(url(corp, "generate", "contacts"))
+
+    content = admin_client.post(url(corp, "keys", "contacts")).content.decode()
+
+    corp.refresh_from_db()
+    assert corp.callback_token == TOKEN
+    assert f'value="{corp.contacts_callback_token}"' in content
+    assert f'value="{corp.contacts_callback_aes_key}"' in content
+    assert f'value="https://bi.example.com/wecom/{corp.pk}/contacts-events/"' in content
+    assert TOKEN not in content
+    assert history() == [f"Token and EncodingAESKey {done} (contacts assistant)." for done in ("generated", "shown")]
+
+
+def test_showing_what_is_not_there_says_so_and_notes_nothing(admin_client: Client, corp: Corp) -> None:
+    response = admin_client.post(url(corp, "keys", "contacts"), follow=True)
+
+    assert said(response) == ["There are no values yet. Generate them first."]
+    assert history() == []
+
+
+def test_keys_that_no_key_opens_do_not_stop_the_page_and_can_be_replaced(
+    admin_client: Client, corp: Corp, settings: Settings
+) -> None:
+    settings.FIELD_ENCRYPTION_KEYS = ["YW5vdGhlci1rZXktYW5vdGhlci1rZXktYW5vdGhlci0="]
+
+    shown = admin_client.post(url(corp, "keys"))
+    admin_client.post(url(corp, "generate"))
+    replaced = admin_client.post(url(corp, "keys"))
+
+    assert (shown.status_code, shown["Location"]) == (302, f"/admin/integrations/corp/{corp.pk}/change/#callback")
+    assert history() == [f"Token and EncodingAESKey {done} (app)." for done in ("generated", "shown")]
+    assert replaced.status_code == 200
+
+
+def test_an_unknown_address_is_not_found(admin_client: Client, corp: Corp) -> None:
+    answers = [
+        admin_client.post(url(corp, "keys", "other")),
+        admin_client.post(url(corp, "generate", "other")),
+        admin_client.get(url(corp, "state", "other")),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+
+
+def test_the_state_turns_when_wecom_has_checked(admin_client: Client, corp: Corp) -> None:
+    before = admin_client.get(url(corp, "state")).json()
+    Client().get(f"/wecom/{corp.pk}/events/", ECHO)
+    after = admin_client.get(url(corp, "state")).json()
+
+    assert (before["is_unfinished"], after["is_unfinished"]) == (True, False)
+    assert ">not verified yet<" in before["html"]
+    assert ">verified by WeCom<" in after["html"]
+
+
+def test_the_page_tells_the_last_event_and_what_was_refused(admin_client: Client, corp: Corp) -> None:
+    quiet = page_of(admin_client, corp)
+    at = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
+    CallbackEvent.objects.create(
+        corp=corp, kind="app", key="k", event="view", is_event=True, happened_at=at, received_at=at, body="<xml/>"
+    )
+    for _ in range(2):
+        post(f"/wecom/{corp.pk}/events/", EVENT_BODY, {**EVENT_QUERY, "nonce": "1"})
+
+    told = page_of(admin_client, corp)
+
+    assert "Last message or event:" not in quiet
+    assert "refused today" not in quiet
+    assert 'Last message or event: <time datetime="2026-03-02T09:30:00+08:00">2026-03-02 09:30:00</time>' in told
+    assert "2 calls were refused today. If WeCom's console reports a failure" in told
+
+
+def test_who_may_only_look_finds_the_addresses_and_no_button(corp: Corp) -> None:
+    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
+
+    page = page_of(client, corp)
+
+    assert f'value="https://bi.example.com/wecom/{corp.pk}/events/"' in page
+    assert url(corp, "keys") not in page
+    assert url(corp, "generate") not in page
+    assert url(corp, "generate", "contacts") not in page
+    assert client.post(url(corp, "keys")).status_code == 403
+    assert history() == []

@@ -1,0 +1,219 @@
+"""The part of a company's page with its verification files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.models import User
+from guanwecom.celery import app
+from integrations.models import Corp, SiteAddress, VerificationFile
+from tests.integrations.conftest import client_of, staff
+from tools.services import free_port
+
+pytestmark = pytest.mark.django_db
+CODE = "0123456789abcDEF"
+NAME = f"WW_verify_{CODE}.txt"
+
+
+@pytest.fixture(autouse=True)
+def _tasks_at_once() -> Iterator[None]:
+    app.conf.task_always_eager = app.conf.task_eager_propagates = True
+    yield
+    app.conf.task_always_eager = app.conf.task_eager_propagates = False
+
+
+@pytest.fixture(autouse=True)
+def _nobody_at_the_site_address(db: None) -> None:
+    SiteAddress.objects.update(url=f"http://127.0.0.1:{free_port()}/")
+
+
+def url(corp: Corp, page: str = "verification", *args: int) -> str:
+    return reverse(f"admin:integrations_corp_{page}", args=[corp.pk, *args])
+
+
+def upload(client: Client, corp: Corp, name: str = NAME, content: bytes = CODE.encode()) -> Any:
+    return client.post(url(corp), {"file": SimpleUploadedFile(name, content)}, follow=True)
+
+
+def said(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def stored(corp: Corp, code: str = CODE, **columns: Any) -> VerificationFile:
+    return VerificationFile.objects.create(corp=corp, code=code, uploaded_at=timezone.now(), **columns)
+
+
+def panel(client: Client, corp: Corp) -> dict[str, Any]:
+    return dict(client.get(url(corp, "verification_panel")).json())
+
+
+def test_an_uploaded_file_is_served_checked_and_written_into_the_history(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        response = upload(admin_client, corp)
+
+    assert response.redirect_chain == [(f"/admin/integrations/corp/{corp.pk}/change/#verification", 302)]
+    assert said(response) == [f"{NAME} is served from now on."]
+    assert Client().get(f"/{NAME}").content == CODE.encode()
+    file = VerificationFile.objects.get()
+    assert (file.corp, file.outcome) == (corp, "unreachable")
+    assert LogEntry.objects.get().get_change_message() == f"Verification file {NAME} uploaded."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("report.txt", CODE.encode(), "“report.txt” is not the name of a verification file"),
+        (NAME, b"0123456789abcDE_", f"The content of “{NAME}” is not the code in its name."),
+        (NAME, b"x" * 3_000_000, "This file is too large"),
+        ("<script>.txt", b"", "“<script>.txt” is not the name of a verification file"),
+    ],
+)
+def test_another_file_is_refused_with_a_sentence(
+    admin_client: Client, corp: Corp, name: str, content: bytes, sentence: str
+) -> None:
+    response = upload(admin_client, corp, name, content)
+
+    assert [message[: len(sentence)] for message in said(response)] == [sentence]
+    assert "<script>.txt" not in response.content.decode()
+    assert VerificationFile.objects.count() == 0
+    assert LogEntry.objects.count() == 0
+
+
+def test_no_file_is_refused_with_a_sentence(admin_client: Client, corp: Corp) -> None:
+    response = admin_client.post(url(corp), {"file": "text"}, follow=True)
+
+    assert said(response) == ["Choose the file first."]
+
+
+def test_without_the_form_s_token_nothing_is_taken_in(superuser: User, corp: Corp) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(superuser, backend="django.contrib.auth.backends.ModelBackend")
+
+    assert client.post(url(corp), {"file": SimpleUploadedFile(NAME, CODE.encode())}).status_code == 403
+    assert VerificationFile.objects.count() == 0
+
+
+def test_the_check_button_looks_again(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: Any
+) -> None:
+    file = stored(corp)
+    assert ">not tried<" in panel(admin_client, corp)["html"]
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = admin_client.post(url(corp, "verification_check", file.pk))
+
+    assert response["Location"].endswith("/change/#verification")
+    shown = panel(admin_client, corp)
+    assert shown["is_unfinished"] is False
+    assert '<span class="pill pill-bad">cannot be reached</span>' in shown["html"]
+    assert "Check the DNS entry of the host name, the firewall and the reverse proxy." in shown["html"]
+    assert "no answer (ConnectionRefusedError)" in shown["html"]
+
+
+def test_a_check_that_waits_is_followed_and_says_when_no_worker_takes_it(admin_client: Client, corp: Corp) -> None:
+    file = stored(corp, check_requested_at=timezone.now())
+
+    shown = panel(admin_client, corp)
+    VerificationFile.objects.update(check_requested_at=timezone.now() - timedelta(seconds=21))
+    later = panel(admin_client, corp)
+
+    assert (shown["is_unfinished"], later["is_unfinished"]) == (True, True)
+    assert "looking…" in shown["html"]
+    assert "Is the worker process running?" not in shown["html"]
+    assert "Is the worker process running?" in later["html"]
+    assert url(corp, "verification_check", file.pk) not in shown["html"]
+    assert url(corp, "verification_check", file.pk) in later["html"]
+    page = admin_client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
+    assert f'data-url="{url(corp, "verification_panel")}" data-unfinished' in page
+
+
+def test_a_good_result_says_how_far_it_goes_and_an_old_one_that_it_is_old(admin_client: Client, corp: Corp) -> None:
+    base, now = SiteAddress.objects.default().url, timezone.now()
+    stored(corp, check_requested_at=now, checked_at=now, outcome="found", checked_url=f"{base}{NAME}")
+
+    fresh = panel(admin_client, corp)["html"]
+    SiteAddress.objects.update(url="https://new.example.com/")
+    old = panel(admin_client, corp)["html"]
+
+    assert '<span class="pill pill-good">answers rightly</span>' in fresh
+    assert "WeCom comes from the internet" in fresh
+    assert "Check again." not in fresh
+    assert f"That was at {base}{NAME}, before the site address was changed. Check again." in old
+    assert f'href="https://new.example.com/{NAME}"' in old
+
+
+def test_a_redirection_s_target_cannot_write_into_the_page(admin_client: Client, corp: Corp) -> None:
+    now = timezone.now()
+    stored(corp, check_requested_at=now, checked_at=now, outcome="redirected", detail="HTTP 302 <script>x</script>")
+
+    assert "HTTP 302 &lt;script&gt;x&lt;/script&gt;" in panel(admin_client, corp)["html"]
+
+
+def test_a_removed_file_is_no_longer_served(admin_client: Client, corp: Corp) -> None:
+    file = stored(corp)
+
+    response = admin_client.post(url(corp, "verification_remove", file.pk), follow=True)
+
+    assert said(response) == [f"{NAME} is no longer served."]
+    assert Client().get(f"/{NAME}").status_code == 404
+    assert LogEntry.objects.get().get_change_message() == f"Verification file {NAME} removed."
+
+
+@pytest.mark.parametrize("action", ["verification_check", "verification_remove"])
+def test_another_company_s_file_cannot_be_named_under_one_s_own(
+    administrator: User, corp: Corp, other_corp: Corp, action: str
+) -> None:
+    theirs = stored(other_corp)
+
+    response = client_of(administrator).post(url(corp, action, theirs.pk))
+
+    assert response.status_code == 404
+    theirs.refresh_from_db()
+    assert theirs.check_requested_at is None
+
+
+def test_one_sees_the_files_of_this_company_only(administrator: User, corp: Corp, other_corp: Corp) -> None:
+    stored(corp)
+    stored(other_corp, "F" * 16)
+
+    html = panel(client_of(administrator), corp)["html"]
+
+    assert NAME in html
+    assert "F" * 16 not in html
+
+
+def test_who_may_only_look_finds_no_form(corp: Corp) -> None:
+    stored(corp)
+    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
+
+    page = client.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
+
+    assert NAME in page
+    assert not re.search(r"/verification/\d+/(check|remove)/", page)
+    assert 'name="file"' not in page
+
+
+def test_the_list_takes_as_many_queries_for_ten_files_as_for_one(
+    admin_client: Client, corp: Corp, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    stored(corp)
+    with django_assert_num_queries(5):  # the host, person, corp, site address, files
+        panel(admin_client, corp)
+    for number in range(10):
+        stored(corp, f"{number:016}")
+
+    with django_assert_num_queries(5):
+        panel(admin_client, corp)
