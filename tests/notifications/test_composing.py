@@ -18,7 +18,7 @@ URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _english() -> Iterator[None]:
     with translation.override("en"):
         yield
