@@ -37,6 +37,7 @@ class SandboxHandle:
 
     base_url: str
     session: requests.Session
+    pid: int
 
     def control(self, method: str, path: str, document: object = None, **query: str) -> Any:
         """A call of the control interface; `path` without /sandbox/api/. Raises requests.HTTPError."""
@@ -94,7 +95,7 @@ def start_sandbox(
             text=True,
         )
         try:
-            yield SandboxHandle(_address(process), session)
+            yield SandboxHandle(_address(process), session, process.pid)
         finally:
             process.terminate()
             process.wait(timeout=10)

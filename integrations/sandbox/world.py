@@ -16,6 +16,8 @@ from integrations.sandbox.messages.inbox import Mailroom
 from integrations.sandbox.settings import Settings
 
 CALL_LOG_LENGTH = 20_000
+# Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
+KEPT_CODES = 10_000
 
 
 @dataclass(slots=True)
@@ -223,7 +225,10 @@ class World:
 
     def new_code(self, *, corpid: str, userid: str, netloc: str, openid: str = "", user_ticket: str = "") -> Code:
         """A code for one use within 5 minutes, bound to the host (and port) to which the browser is sent."""
-        expires_at = self.now() + self.settings.code_seconds
+        now = self.now()
+        if len(self.codes) > KEPT_CODES:
+            self.codes = {value: one for value, one in self.codes.items() if not one.used and one.expires_at > now}
+        expires_at = now + self.settings.code_seconds
         code = Code(secrets.token_urlsafe(32), corpid, userid, openid, netloc, expires_at, user_ticket)
         self.codes[code.value] = code
         return code

@@ -16,6 +16,8 @@ from integrations.sandbox.world import Media, World
 
 KINDS = ("image", "voice", "video", "file")
 _LEAST_BYTES = 6
+# Above this many files, expired ones are thrown away.
+_KEPT = 200
 _MB = 1024 * 1024
 # kind: most bytes, and the error beyond
 _SIZES = {"image": (10 * _MB, 40009), "voice": (2 * _MB, 45001), "video": (10 * _MB, 40011), "file": (20 * _MB, 45001)}
@@ -115,7 +117,10 @@ def store(world: World, corpid: str, kind: str, upload: Upload) -> Media:
         content_type = "audio/amr"
     elif kind == "video" and upload.body[4:8] != b"ftyp":
         raise ApiError(40004)
-    expires_at = world.now() + world.settings.media_seconds
+    now = world.now()
+    if len(world.media) > _KEPT:
+        world.media = {media_id: one for media_id, one in world.media.items() if one.expires_at > now}
+    expires_at = now + world.settings.media_seconds
     media = Media(new_id("sim-media"), corpid, kind, upload.filename, content_type, upload.body, expires_at)
     world.media[media.media_id] = media
     return media

@@ -7,12 +7,15 @@ from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import web
+from django.utils import translation
+from django.utils.translation import gettext as _
 
 from integrations.sandbox import administration, typed
 from integrations.sandbox.control.routes import app_of, as_object, company_of, route
 from integrations.sandbox.keys import COURIER
+from integrations.sandbox.pages.browser import language
 from integrations.sandbox.pages.drawing import href
-from integrations.sandbox.world import App, Callback, World
+from integrations.sandbox.world import App, Callback, Company, World
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
 _FIELDS = (
@@ -34,15 +37,8 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
     """The given fields, as WeCom's console saves them: a domain must be verified anew, an address takes a minute."""
     company, app = company_of(request, world), app_of(request, world)
     values = as_object(document, *_FIELDS)
-    if "home_url" in values and values["home_url"] and not href(values["home_url"]):
-        raise ValueError("the home page must begin with http:// or https://")
-    for name in ("trusted_domain", "callback_domain"):
-        if values.get(name):
-            _check_domain(values[name])
-    if "callback" in values:
-        await _check_callback(request, company.corpid, values["callback"])
-    if values.get("trusted_ips") is not None:
-        _check_ips(app, values)
+    with translation.override(language(request)):
+        await _check(request, company, app, values)
     old_domain, old_ips = app.trusted_domain, dict.fromkeys(app.trusted_ips or ())
     effective = app.ip_effective_at.copy()
     administration.put_apps(world, company, [{**values, "agentid": app.agentid}])
@@ -54,26 +50,39 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
     return administration.app_as_json(app)
 
 
+async def _check(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
+    """Raises ValueError in the reader's language: a person reads it beside the button."""
+    if "home_url" in values and values["home_url"] and not href(values["home_url"]):
+        raise ValueError(_("The home page must begin with http:// or https://."))
+    for name in ("trusted_domain", "callback_domain"):
+        if values.get(name):
+            _check_domain(values[name])
+    if "callback" in values:
+        await _check_callback(request, company.corpid, values["callback"])
+    if values.get("trusted_ips") is not None:
+        _check_ips(app, values)
+
+
 def _check_domain(domain: object) -> None:
     """Host, or host:port: no scheme, no path, no "_", no IP address. Raises ValueError."""
     text = domain if isinstance(domain, str) else ""
     if "://" in text:
-        raise ValueError("the domain must not begin with http:// or https://")
+        raise ValueError(_("The domain must not begin with http:// or https://."))
     host = text.partition(":")[0]
     if not _DOMAIN.fullmatch(text) or re.fullmatch(r"[0-9.]+", host):
-        raise ValueError("the domain must be a host name, with its port where there is one; no path, no IP address")
+        raise ValueError(_("The domain must be a host name, with its port where there is one; no path, no IP address."))
 
 
 def _check_ips(app: App, values: dict[str, Any]) -> None:
     """Raises ValueError."""
     domain, callback = values.get("trusted_domain", app.trusted_domain), values.get("callback", {})
     if not (domain or app.callback.url or callback):
-        raise ValueError("trusted IPs can be set after a trusted domain or a callback address")
+        raise ValueError(_("Trusted IPs can be set after a trusted domain or a callback address."))
     for ip in values["trusted_ips"]:
         try:
             ip_address(ip)
         except ValueError as error:
-            raise ValueError(f"{ip} is not an IP address; several are separated by ;") from error
+            raise ValueError(_("%(ip)s is not an IP address; several are separated by ;") % {"ip": ip}) from error
 
 
 async def _check_callback(request: web.Request, corpid: str, values: object) -> None:
@@ -83,4 +92,4 @@ async def _check_callback(request: web.Request, corpid: str, values: object) -> 
         return
     problem = await request.app[COURIER].verify(corpid, callback)
     if problem:
-        raise ValueError(f"40057 the callback address did not pass: {problem}")
+        raise ValueError(_("The callback address did not pass (40057): %(problem)s") % {"problem": problem})

@@ -128,6 +128,8 @@ class Mailroom:
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
         self.response_codes[code.value] = code
+        if len(self.response_codes) > KEPT_MESSAGES:
+            del self.response_codes[next(iter(self.response_codes))]
         return code.value
 
 

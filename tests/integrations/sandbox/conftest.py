@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
 from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 
