@@ -75,6 +75,9 @@ def department_delete(call: Call) -> Json:
 
 def _put_member(call: Call, defaults: Json) -> Json:
     row = defaults | {name: call.document[name] for name in (*_NAMES, *_MORE) if name in call.document}
+    if "gender" in row:
+        # Programs send the number, too.
+        row["gender"] = call.text("gender")
     if "enable" in call.document:
         row["status"] = 1 if call.number("enable") else DISABLED
     try:
