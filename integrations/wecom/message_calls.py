@@ -61,7 +61,8 @@ class ChatCalls(Calls):
         takes any member; without a `chatid` it makes one, and then an unclear failure may have made a chat."""
         check_count("userlist", len(userids), CHAT_MEMBERS[1], at_least=CHAT_MEMBERS[0])
         values: Payload = {**_chat_fields(name, owner), "userlist": list(userids)}
-        if owner and owner not in userids:
+        # WeCom's ids are the same in capital and small letters.
+        if owner and owner.lower() not in {userid.lower() for userid in userids}:
             raise MessageError("owner", "is not among the members")
         if chatid:
             check_chatid(chatid)

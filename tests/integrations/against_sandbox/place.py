@@ -1,0 +1,101 @@
+"""The sandbox's company of these tests, and our clients that call it over real HTTP.
+
+Two engineers read one contract, one for the client and one for the sandbox: where they differ, the contract decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from integrations.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.wecom.tokens import InMemoryTokenStore
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+
+# AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.
+WHOLE, WHOLE_SECRET, MINI_PROGRAM = 1000003, "sandbox-secret-of-app-1000003", "wx0000000000000001"
+CONTACTS_SECRET = "sandbox-secret-of-contacts"
+ROBOT_KEY = "sandbox-robot-key-0001"
+CALLER_IP = "127.0.0.1"
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 32
+AMR = b"#!AMR\n" + bytes([0x04] + [0] * 12) * 5
+MP4 = b"\x00\x00\x00\x18ftypmp42" + b"0" * 32
+# Long enough for a busy machine; where a test waits for it, it is given a shorter one.
+PATIENT = Timeouts(connect_seconds=5, total_seconds=20, transfer_seconds=20)
+
+
+def seed() -> dict[str, Any]:
+    """The company of tests/sandbox.py with a second app and a robot."""
+    whole = {
+        "agentid": WHOLE,
+        "name": "全员",
+        "secret": WHOLE_SECRET,
+        "trusted_domain": "portal.example.com",
+        "scope": {"partyids": [1]},
+        "created_after_2022_06_20": False,
+        "mini_program_appid": MINI_PROGRAM,
+    }
+    values = company(robots=[{"key": ROBOT_KEY, "name": "日报"}])
+    return {"companies": [{**values, "apps": [*values["apps"], whole]}]}
+
+
+@dataclass
+class Place:
+    """One freshly seeded sandbox and the clients of its company."""
+
+    sandbox: SandboxHandle
+
+    def __post_init__(self) -> None:
+        self.app = self.client()
+        self.whole = self.client(agentid=WHOLE, secret=WHOLE_SECRET)
+        self.contacts = self.client(agentid=None, secret=CONTACTS_SECRET)
+        self.robot = self.robot_client()
+
+    def client(
+        self,
+        *,
+        corpid: str = CORPID,
+        agentid: int | None = AGENTID,
+        secret: str = SECRET,
+        timeouts: Timeouts = PATIENT,
+    ) -> WeComClient:
+        """A client with a token store of its own."""
+        return WeComClient(
+            corpid=corpid,
+            agentid=agentid,
+            secret=secret,
+            base_url=self.sandbox.base_url,
+            session=open_session(),
+            token_store=InMemoryTokenStore(),
+            timeouts=timeouts,
+        )
+
+    def robot_client(self, key: str = ROBOT_KEY) -> RobotClient:
+        return RobotClient(key=key, base_url=self.sandbox.base_url, session=open_session(), timeouts=PATIENT)
+
+    def app_control(self, agentid: int = AGENTID, **changes: object) -> None:
+        """What an administrator changes at an app in WeCom's console."""
+        self.sandbox.control("PATCH", f"companies/{CORPID}/apps/{agentid}", changes)
+
+    def settings(self, **changes: object) -> None:
+        self.sandbox.control("PATCH", "settings", changes)
+
+    def phone(self, userid: str = "lilei") -> list[dict[str, Any]]:
+        """What stands on a member's phone, oldest first."""
+        return self.sandbox.messages(CORPID, userid)
+
+    def all_messages(self) -> list[dict[str, Any]]:
+        """All messages of the company, with receivers and those who were dropped."""
+        return list(self.sandbox.control("GET", f"companies/{CORPID}/messages")["messages"])
+
+    def errcodes(self, endpoint: str) -> list[int]:
+        """What the sandbox answered to the calls of one endpoint, in order."""
+        return [call["errcode"] for call in self.sandbox.calls(endpoint)]
+
+    def now(self) -> float:
+        return float(self.sandbox.control("GET", "clock")["now"])
+
+    def code(self, userid: str = "lilei", **visit: object) -> str:
+        """The person passes the authorise page of the app."""
+        visit = {"redirect_uri": "http://localhost:3001/login", "agentid": str(AGENTID), **visit}
+        return self.sandbox.authorize(CORPID, userid, **visit)["code"]
