@@ -1,0 +1,100 @@
+"""The steps that WeCom's console asks for: the verification file and the callback address, in a real browser.
+
+The sandbox does what the console does when an administrator saves a domain or an address there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from playwright.sync_api import Page, expect
+
+from integrations.models import Corp, SiteAddress
+from tests.e2e.console import PASSWORD, Console
+from tests.e2e.stack import Stack
+from tests.sandbox import AGENTID, CORPID, SECRET, company
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes]
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
+
+
+@pytest.fixture
+def corp(transactional_db: None, stack: Stack) -> Corp:
+    """The sandbox's company, not enabled, and its console's administrator."""
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{stack.web_url}/"})
+    stack.sandbox.load({"companies": [company()]})
+    get_user_model().objects.create_superuser("root", password=PASSWORD)
+    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET)
+
+
+@pytest.fixture
+def console(page: Page, stack: Stack, corp: Corp) -> Console:
+    console = Console(page, stack)
+    console.sign_in("root")
+    console.open(f"integrations/corp/{corp.pk}/change/")
+    return console
+
+
+def test_a_verification_file_is_uploaded_found_and_accepted(
+    console: Console, page: Page, stack: Stack, tmp_path: Path
+) -> None:
+    domain = stack.web_url.removeprefix("http://")
+    stack.sandbox.control("PATCH", APP, {"trusted_domain": domain})
+    name = stack.sandbox.control("POST", f"{APP}/domain/verify", {})["file"]
+    file = tmp_path / name
+    file.write_bytes(b"\xef\xbb\xbf" + name.removeprefix("WW_verify_").removesuffix(".txt").encode() + b"\r\n")
+
+    page.set_input_files("#verification-upload", file)
+    page.click("#verification .upload [type=submit]")
+
+    # The background check's result comes without a reload.
+    expect(page.locator("#verification .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
+    assert stack.sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
+
+
+def test_a_file_of_another_shape_is_refused(console: Console, page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "WW_verify_0123456789abcdef (1).txt"
+    file.write_text("0123456789abcdef")
+
+    page.set_input_files("#verification-upload", file)
+    page.click("#verification .upload [type=submit]")
+
+    expect(page.locator(".messagelist .error")).to_contain_text("如果浏览器在文件名中加了“(1)”，请去掉。")
+    expect(page.locator("#verification .file")).to_have_count(0)
+
+
+def test_the_callback_s_values_are_generated_copied_and_verified(
+    console: Console, page: Page, stack: Stack, corp: Corp
+) -> None:
+    page.locator("#callback .address").first.get_by_role("button", name="生成").click()
+    page.locator("#callback .address").first.get_by_role("button", name="显示").click()
+    expect(page).to_have_url(re.compile(r"/callback/app/keys/$"))
+
+    copied = {}
+    for name in ("url", "token", "aes-key"):
+        page.click(f"[data-copy=callback-{name}]")
+        expect(page.locator(f"[data-copy=callback-{name}]")).to_have_text("已复制")
+        copied[name] = page.evaluate("navigator.clipboard.readText()")
+
+    corp.refresh_from_db()
+    assert copied == {
+        "url": f"{stack.web_url}/wecom/{corp.pk}/events/",
+        "token": corp.callback_token,
+        "aes-key": corp.callback_aes_key,
+    }
+    expect(page.locator("[data-live] .pill-quiet")).to_have_text("尚未校验")
+    callback = {"url": copied["url"], "token": copied["token"], "aes_key": copied["aes-key"]}
+    stack.sandbox.control("PATCH", APP, {"callback": callback})
+    assert stack.sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
+    # WeCom has checked the address: this page turns without a reload.
+    expect(page.locator("[data-live] .pill-good")).to_have_text("已通过企业微信校验", timeout=PATIENCE_MS)
