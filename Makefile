@@ -1,5 +1,5 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
-PYTHON := .venv/bin/python
+RUN := .venv/bin/python
 CODE := guanwecom integrations accounts notifications tools tests benchmarks
 
 .PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench
@@ -14,33 +14,33 @@ setup-dev:
 	@tools/bootstrap.sh dev
 
 demo: setup-demo ## the whole product on this machine: web, worker, beat, Valkey and a sandbox in WeCom's place
-	@$(PYTHON) -m tools.demo
+	@$(RUN) -m tools.demo
 
 demo-reset: setup-demo ## throw the demo's data away; the next `make demo` starts afresh
-	@$(PYTHON) -m tools.demo --reset
+	@$(RUN) -m tools.demo --reset
 
 test: setup-dev ## all tests: on SQLite, then on PostgreSQL, with the browser tests where a Chromium is found
-	@$(PYTHON) -m tools.test sqlite postgresql
+	@$(RUN) -m tools.test sqlite postgresql
 
 test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows
-	@$(PYTHON) -m tools.test sqlite -- $(PYTEST)
+	@$(RUN) -m tools.test sqlite -- $(PYTEST)
 
 test-postgres: setup-dev ## all tests on PostgreSQL; PYTEST="tests/accounts -k name" narrows
-	@$(PYTHON) -m tools.test postgresql -- $(PYTEST)
+	@$(RUN) -m tools.test postgresql -- $(PYTEST)
 
 lint: setup-dev ## formatting, rules, types, import contracts, security, templates, migrations, translations, pins
-	@$(PYTHON) -m tools.lint
+	@$(RUN) -m tools.lint
 
 format: setup-dev ## put Python and templates into the common format
-	$(PYTHON) -m ruff format .
-	$(PYTHON) -m ruff check --fix-only --exit-zero --quiet .
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix-only --exit-zero --quiet .
 
 messages: setup-dev ## bring the translation catalogues up to the code and compile them
-	$(PYTHON) tools/messages.py update
-	$(PYTHON) tools/messages.py compile
+	$(RUN) tools/messages.py update
+	$(RUN) tools/messages.py compile
 
 requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer versions
-	$(PYTHON) -m tools.pins compile $(if $(UPGRADE),--upgrade)
+	$(RUN) -m tools.pins compile $(if $(UPGRADE),--upgrade)
 
 bench: setup-dev ## measure the WeCom client and the sandbox
-	@$(PYTHON) -m benchmarks
+	@$(RUN) -m benchmarks

@@ -40,10 +40,14 @@ class Machine:
         """A whole Python: the one that runs this test, outside its virtual environment."""
         self.add_program(name, f'exec "{sys._base_executable}" "$@"')  # type: ignore[attr-defined]  # CPython's own name
 
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"PATH": str(self.bin), "HOME": str(self.home), "PIP_NO_INDEX": "1"}
+
     def set_up(self, what: str = "demo", **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.clone / "tools" / "bootstrap.sh"), what],
-            env={"PATH": str(self.bin), "HOME": str(self.home), "PIP_NO_INDEX": "1", **environ},
+            env={**self.environ, **environ},
             capture_output=True,
             text=True,
             check=False,
@@ -177,3 +181,21 @@ def test_an_unknown_set_is_refused(machine: Machine) -> None:
     refused = machine.set_up("production")
 
     assert (refused.returncode, refused.stderr) == (2, "usage: tools/bootstrap.sh demo|dev\n")
+
+
+def test_make_hands_the_named_python_on(machine: Machine, project_root: Path) -> None:
+    shutil.copy(project_root / "Makefile", machine.clone)
+    machine.add_program("make", f'exec "{shutil.which("make")}" "$@"')
+    machine.add_program("python3", "exit 1")
+
+    done = subprocess.run(
+        ["make", "setup-demo"],
+        cwd=machine.clone,
+        env={**machine.environ, "PYTHON": os.path.realpath(sys.executable)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert INSTALLS in done.stdout
