@@ -12,7 +12,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import callbacks
@@ -31,7 +30,7 @@ class CallbackPages(CorpPages):
     def get_urls(self) -> list[URLPattern]:
         views = {
             "generate": require_POST(self.generate_view),
-            "keys": never_cache(require_POST(self.keys_view)),
+            "keys": require_POST(self.keys_view),
             "state": require_GET(self.state_view),
         }
         routes = [
