@@ -1,6 +1,5 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
-CODE := guanwecom integrations accounts notifications tools tests benchmarks
 
 .PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench
 
