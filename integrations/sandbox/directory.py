@@ -50,6 +50,8 @@ class Member:
     status: int = ACTIVE
     main_department: int = 0
     extattr: dict[str, object] | None = None
+    # Without an interface licence: told in unlicenseduser, gets nothing (matters for apps of third parties).
+    unlicensed: bool = False
 
     def __post_init__(self) -> None:
         if not is_userid(self.userid):

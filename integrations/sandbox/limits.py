@@ -66,14 +66,15 @@ class Limits:
         ):
             raise ApiError(45009)
 
-    def check_secrets(self, ip: str, *, now: float) -> None:
-        """Raises ApiError 45009 while this address is blocked for its wrong secrets."""
-        window = self._windows.get(("secrets", ip))
+    def check_blocked(self, *key: object, now: float) -> None:
+        """Raises ApiError 45009 while this key is blocked by what `count` saw."""
+        window = self._windows.get(key)
         if self._settings.limits_enabled and window is not None and now < window.blocked_until:
             raise ApiError(45009)
 
-    def count_wrong_secret(self, ip: str, *, now: float) -> None:
-        self._window(("secrets", ip)).hit(now=now, seconds=HOUR, limit=self._settings.wrong_secrets_per_hour)
+    def count(self, *key: object, seconds: int, limit: int, now: float) -> None:
+        """Count something wrong (secrets, telephone numbers); above the limit the key is blocked for `seconds`."""
+        self._window(key).hit(now=now, seconds=seconds, limit=limit)
 
     def enter(self, corpid: str, api: str) -> None:
         """A call begins; `leave` must follow, whatever happens. Raises ApiError 45033 (and then must not be left)."""

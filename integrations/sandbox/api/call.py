@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from integrations.sandbox import strict_json
 from integrations.sandbox.envelope import Reply
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.world import App, Company, World
@@ -138,8 +139,11 @@ def read_body(body: bytes) -> tuple[Json, bool]:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ApiError(40033) from error
+    document: object
     try:
-        document, clean = json.loads(text), True
+        document, clean = strict_json.loads(text), True
+    except UnicodeEncodeError as error:
+        raise ApiError(40033) from error
     except ValueError:
         document, clean = _read_leniently(text), False
     if not isinstance(document, dict):
@@ -152,7 +156,11 @@ def _read_leniently(text: str) -> object:
     start = text.find("{")
     if start >= 0:
         try:
-            return json.JSONDecoder(strict=False).raw_decode(text, start)[0]
+            document = json.JSONDecoder(strict=False).raw_decode(text, start)[0]
+            strict_json.check_unicode(text, document)
+            return document
+        except UnicodeEncodeError as error:
+            raise ApiError(40033) from error
         except (ValueError, RecursionError):
             pass
     form = dict(parse_qsl(text, keep_blank_values=True)) if "=" in text and start < 0 else {}

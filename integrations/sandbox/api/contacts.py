@@ -7,6 +7,7 @@ from collections.abc import Callable
 from integrations.sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
 from integrations.sandbox.directory import Department, Member, is_userid
 from integrations.sandbox.errors import ApiError
+from integrations.sandbox.limits import DAY
 
 # user/get and user/list leave these out for apps made after 2022-06-20.
 _RESTRICTED = ("avatar", "thumb_avatar", "gender", "mobile", "email", "biz_mail", "qr_code", "address")
@@ -86,8 +87,16 @@ def department_get(call: Call) -> Json:
 
 @endpoint("POST", "user/getuserid", APP, CONTACTS)
 def user_getuserid(call: Call) -> Json:
+    """Wrong numbers above a fifth of the company's head count block the call for a day (45009)."""
     mobile = call.text("mobile", missing=40063)
-    return {"userid": _find(call, lambda member: member.mobile == mobile)}
+    limits, key = call.world.limits, ("mobile", call.company.corpid)
+    limits.check_blocked(*key, now=call.now)
+    try:
+        return {"userid": _find(call, lambda member: member.mobile == mobile)}
+    except ApiError:
+        most = max(1, len(call.company.directory.members) // 5)
+        limits.count(*key, seconds=DAY, limit=most, now=call.now)
+        raise
 
 
 @endpoint("POST", "user/get_userid_by_email", APP, CONTACTS)

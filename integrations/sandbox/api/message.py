@@ -26,9 +26,11 @@ class Recipients:
     invaliduser: list[str] = field(default_factory=list)
     invalidparty: list[str] = field(default_factory=list)
     invalidtag: list[str] = field(default_factory=list)
+    unlicenseduser: list[str] = field(default_factory=list)
 
     def as_fields(self) -> Json:
-        return {
+        unlicensed: Json = {"unlicenseduser": "|".join(self.unlicenseduser)} if self.unlicenseduser else {}
+        return unlicensed | {
             "invaliduser": "|".join(self.invaliduser),
             "invalidparty": "|".join(self.invalidparty),
             "invalidtag": "|".join(self.invalidtag),
@@ -43,13 +45,19 @@ def message_send(call: Call) -> Json:
     interval = _duplicate_interval(call)
     shown = _read_content(call, app, msgtype, safe)
     recipients = _recipients(call, app)
-    if not recipients.users:
+    if not recipients.users and not recipients.unlicenseduser:
         raise ApiError(81013, fields={name: value for name, value in recipients.as_fields().items() if value})
-    if interval and call.world.mail.is_duplicate(
-        call.company.corpid, app.agentid, call.request.body, seconds=interval, now=call.now
-    ):
+    mail, corpid, body = call.world.mail, call.company.corpid, call.request.body
+    if interval and mail.is_duplicate(corpid, app.agentid, body, now=call.now):
         return {}
-    return _accept(call, app, Message("", call.company.corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
+    # After the duplicate check: a card that is sent again because its answer was lost is no second card.
+    task_id = shown.get("task_id") if msgtype == "template_card" else None
+    if task_id and (corpid, app.agentid, task_id) in mail.task_ids:
+        raise ApiError(42014)
+    answer = _accept(call, app, Message("", corpid, app.agentid, msgtype, shown, call.now, safe), recipients)
+    if interval:
+        mail.remember(corpid, app.agentid, body, seconds=interval, now=call.now)
+    return answer
 
 
 def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> Json:
@@ -81,11 +89,7 @@ def _read_content(call: Call, app: App, msgtype: str, safe: int) -> Json:
     if msgtype == "template_card":
         if safe:
             raise fields.invalid("safe")
-        card = cards.check(part, media=media)
-        task_id = card.get("task_id")
-        if task_id and (call.company.corpid, app.agentid, task_id) in call.world.mail.task_ids:
-            raise ApiError(42014)
-        return card
+        return cards.check(part, media=media)
     shown = content.read(msgtype, part, safe=safe, media=media)
     if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
         raise ApiError(48002)
@@ -134,14 +138,17 @@ def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> N
         folded = fold(userid)
         member = members.get(folded)
         if member is not None and company.receives(app, member):
-            found.users[folded] = None
+            if member.unlicensed:
+                found.unlicenseduser.append(folded)
+            else:
+                found.users[folded] = None
         elif folded not in found.invaliduser:
             found.invaliduser.append(folded)
 
 
 def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset[int] | set[int]) -> None:
     for member in call.company.directory.members_below(sorted(numbers)):
-        if call.company.receives(app, member):
+        if call.company.receives(app, member) and not member.unlicensed:
             found.users[member.folded] = None
 
 

@@ -7,6 +7,7 @@ import secrets
 
 from integrations.sandbox.api.call import Json, Request, open_endpoint
 from integrations.sandbox.errors import ApiError
+from integrations.sandbox.limits import HOUR
 from integrations.sandbox.world import Company, Token, World
 
 
@@ -14,7 +15,7 @@ from integrations.sandbox.world import Company, Token, World
 def gettoken(world: World, request: Request, now: float) -> Json:
     """Not subject to the trusted IPs. Wrong secrets, too often, block the address for an hour (45009)."""
     corpid, secret = request.query.get("corpid", ""), request.query.get("corpsecret", "")
-    world.limits.check_secrets(request.ip, now=now)
+    world.limits.check_blocked("secrets", request.ip, now=now)
     if not corpid:
         raise ApiError(41002)
     if not secret:
@@ -25,7 +26,8 @@ def gettoken(world: World, request: Request, now: float) -> Json:
     world.limits.check_call(corpid=corpid, ip=request.ip, api="gettoken", now=now)
     found, agentid = _owner(company, secret)
     if not found:
-        world.limits.count_wrong_secret(request.ip, now=now)
+        most = world.settings.wrong_secrets_per_hour
+        world.limits.count("secrets", request.ip, seconds=HOUR, limit=most, now=now)
         raise ApiError(40001)
     if agentid is not None and company.apps[agentid].disabled:
         raise ApiError(50003)

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from integrations.sandbox import strict_json
 from integrations.sandbox.directory import Member
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.messages.clicks import Impossible
@@ -39,7 +40,7 @@ def _as_http(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamRe
             if request.content_type != "application/json":
                 return _answer({"error": "Content-Type must be application/json"}, 415)
             try:
-                document = json.loads(await request.read() or b"null")
+                document = strict_json.loads(await request.read() or b"null")
             except ValueError:
                 return _answer({"error": "the body is not JSON"}, 400)
         try:

@@ -115,15 +115,15 @@ class Mailroom:
         """Oldest first; recalled ones included, with `recalled` set."""
         return list(self.inboxes.get((corpid, folded), ()))
 
-    def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> bool:
-        """Whether the identical JSON was accepted within the interval; remembers it if not."""
-        key = (corpid, agentid, hashlib.sha256(body).digest())
-        if self._recent.get(key, 0.0) > now:
-            return True
+    def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, now: float) -> bool:
+        """Whether the identical JSON was accepted, and its interval is not over."""
+        return self._recent.get((corpid, agentid, hashlib.sha256(body).digest()), 0.0) > now
+
+    def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
+        """This JSON was accepted: the identical one is a duplicate for so many seconds."""
         if len(self._recent) > KEPT_MESSAGES:
             self._recent = {old: until for old, until in self._recent.items() if until > now}
-        self._recent[key] = now + seconds
-        return False
+        self._recent[corpid, agentid, hashlib.sha256(body).digest()] = now + seconds
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)

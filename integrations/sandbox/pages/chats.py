@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
+from integrations.sandbox import strict_json
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.messages import clicks
 from integrations.sandbox.messages.inbox import Message
@@ -86,7 +86,7 @@ def _doing(
         if request.content_type != "application/json" or holder is None or holder.member is None:
             return web.json_response({"error": "this phone is in nobody's hand"}, status=403)
         try:
-            document = json.loads(await request.read())
+            document = strict_json.loads(await request.read())
             if not isinstance(document, dict):
                 raise ValueError("a JSON object is expected")
             return web.json_response(act(world, holder, _app(request, holder), document))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from aiohttp import web
 
+from integrations.sandbox import strict_json
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.pages import browser, people
 from integrations.sandbox.pages.rendering import page
@@ -60,12 +59,14 @@ async def scan(request: web.Request) -> web.StreamResponse:
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=True)
-        asked = json.loads(await request.read())
-        userid, answer = str(asked.get("userid", "")), asked.get("answer")
+        asked = strict_json.loads(await request.read())
+        if not isinstance(asked, dict):
+            raise ValueError("a JSON object is expected")
     except Refused as refused:
         return web.json_response({"error": refused.text}, status=403)
-    except (ValueError, AttributeError):
+    except ValueError:
         return web.json_response({"error": "a JSON object is expected"}, status=400)
+    userid, answer = str(asked.get("userid", "")), asked.get("answer")
     if "q" in asked:
         found = people.search(target.company, str(asked["q"]))
         return web.json_response({"people": [{"userid": one.userid, "name": one.name} for one in found]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from integrations.sandbox.world import App, World
 
 # An event stream says that it lives, so that a closed browser is noticed.
 _HEARTBEAT_SECONDS = 15
+# A path of the sandbox itself.
+_INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
 
 
 def add_routes(app: web.Application) -> None:
@@ -58,7 +61,7 @@ def _take(request: web.Request, world: World) -> web.StreamResponse:
     if company is None or (member is None and name != GUEST):
         raise web.HTTPNotFound(text="no such company or member\n")
     following = request.query.get("next", "")
-    inside = following.startswith("/") and not following.startswith("//") and "\\" not in following
+    inside = _INSIDE.fullmatch(following) is not None
     response = web.Response(status=302, headers={"Location": following if inside else "/phone"})
     browser.take_phone(response, corpid, member.folded if member else GUEST)
     return response

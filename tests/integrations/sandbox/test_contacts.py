@@ -126,6 +126,14 @@ def test_people_by_mobile_and_mail(api: Api) -> None:
     assert api.post("user/getuserid", {"mobile": "1"})["errcode"] == 46004
 
 
+def test_too_many_wrong_numbers_block_the_call_for_a_day(api: Api, sandbox: SandboxHandle) -> None:
+    codes = [api.post("user/getuserid", {"mobile": number})["errcode"] for number in ("1", "2", "13000000001")]
+    sandbox.advance(24 * 3600)
+
+    assert codes == [46004, 46004, 45009]
+    assert api.post("user/getuserid", {"mobile": "13000000001"})["errcode"] == 0
+
+
 def test_tags(api: Api) -> None:
     assert api.get("tag/get", tagid=1) == {
         "errcode": 0,

@@ -204,6 +204,13 @@ def test_a_task_id_is_for_once(api: Api) -> None:
     assert api.send(msgtype="template_card", template_card=BUTTON)["errcode"] == 42014
 
 
+def test_a_card_sent_again_is_a_duplicate_and_no_second_card(api: Api, sandbox: SandboxHandle) -> None:
+    answers = [api.send(msgtype="template_card", template_card=BUTTON, enable_duplicate_check=1) for _ in range(2)]
+
+    assert answers[1] == {"errcode": 0, "errmsg": "ok"}
+    assert len(sandbox.messages(CORPID, "lilei")) == 1
+
+
 @pytest.mark.parametrize(
     ("card", "given"),
     [

@@ -72,6 +72,17 @@ def test_a_thousand_recipients_are_not_too_many(api: Api) -> None:
     assert len(api.send(users)["invaliduser"].split("|")) == 999
 
 
+def test_members_without_a_licence(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "unlicensed": True}])
+
+    answers = [api.send("LiLei|hanmeimei|ghost"), api.send("LiLei")]
+
+    assert [answer["unlicenseduser"] for answer in answers] == ["lilei", "lilei"]
+    assert [answer["errcode"] for answer in answers] == [0, 0]
+    assert answers[0]["invaliduser"] == "ghost"
+    assert sandbox.messages(CORPID, "lilei") == []
+
+
 def test_members_who_are_disabled_or_gone_are_invalid(api: Api, sandbox: SandboxHandle) -> None:
     sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "status": 2}])
 
@@ -90,6 +101,14 @@ def test_the_identical_request_is_delivered_once(api: Api, sandbox: SandboxHandl
     assert first["msgid"]
     assert second == {"errcode": 0, "errmsg": "ok"}
     assert len(sandbox.messages(CORPID, "lilei")) == 5
+
+
+def test_a_refused_request_is_not_the_first_of_two(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", "settings", {"daily_messages_per_account": 0})
+    assert api.send(enable_duplicate_check=1)["errcode"] == 45009
+    sandbox.control("PATCH", "settings", {"daily_messages_per_account": 200})
+
+    assert api.send(enable_duplicate_check=1)["msgid"]
 
 
 def test_the_interval_is_at_most_four_hours(api: Api, sandbox: SandboxHandle) -> None:
