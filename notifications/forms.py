@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -99,6 +100,8 @@ class SubscriptionForm(SubscriptionModelForm):
             return
         fields["time_zone"].choices = time_zone_choices()
         fields["report"].queryset = Report.objects.visible_to(self.person)
+        for name in ("valid_from", "valid_to"):
+            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
         # Whoever is chosen already may stay, also where this administrator does not see the person.
         chosen = self.instance.users.values_list("pk", flat=True) if self.instance.pk else []
         fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)

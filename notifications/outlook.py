@@ -53,12 +53,22 @@ def of_form(form: SubscriptionForm, *, now: datetime) -> Outlook:
         message_form=cleaned.get("message_form", MessageForm.TEXTCARD),
         report=cleaned.get("report"),
     )
-    errors = " ".join(
-        str(error) for name in ("crontab", "time_zone", "valid_to") for error in form.errors.get(name, [])
-    )
-    times, schedule_error = ([], errors) if errors else _times(subscription, now)
+    errors = " ".join(_complaints(form, "crontab", "time_zone", "valid_to"))
+    times, schedule_error = ([], errors) if errors or not subscription.crontab else _times(subscription, now)
     look, preview_error = _look(subscription) if subscription.report_id else (None, "")
     return Outlook(subscription.time_zone, times, schedule_error, form.found, look, preview_error)
+
+
+def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
+    """What is wrong with these fields; that one is still empty is not."""
+    errors = form.errors.as_data()
+    return [
+        message
+        for name in names
+        for error in errors.get(name, [])
+        if error.code != "required"
+        for message in error.messages
+    ]
 
 
 def own_reason(person: User, subscription: Subscription) -> str:

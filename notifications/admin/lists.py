@@ -47,6 +47,7 @@ class ReadOnlyAdmin(ReadOnlyBase):
 
     paginator = CappedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet is a full count
     list_per_page = 50
     actions = None
 

@@ -125,7 +125,7 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         (_("times of the schedule"), run.slot_count),
         (_("claimed"), moment(run.claimed_at)),
         (_("rendered"), moment(run.rendered_at)),
-        (_("finished"), moment(run.finished_at)),
+        (_("ended"), moment(run.finished_at)),
         (_("recipients"), run.recipient_count),
         (_("skipped"), run.skipped_count),
     ]
@@ -250,7 +250,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnlyAdmin):
     change_form_template = "admin/notifications/log_page.html"
-    list_display = ("person", "company_and_account", "state", "why", "message", "read")
+    list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
     list_filter = (ReceiptStatusFilter,)
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
@@ -303,6 +303,10 @@ class ReceiptAdmin(ReadOnlyAdmin):
         url = reverse("admin:notifications_delivery_change", args=[receipt.delivery_id])
         return format_html('<a href="{}">{}</a>', url, receipt.delivery.title)
 
+    @admin.display(description=_("due"))
+    def due(self, receipt: Receipt) -> str:
+        return moment(receipt.run.slot_at)
+
     @admin.display(description=_("read"))
     def read(self, receipt: Receipt) -> str:
         return moment(receipt.read_at)
@@ -319,6 +323,7 @@ class ReceiptAdmin(ReadOnlyAdmin):
                 (_("status"), self.state(receipt)),
                 (_("reason"), self.why(receipt) or "—"),
                 (_("message"), self.message(receipt)),
+                (_("due"), self.due(receipt)),
                 (_("read"), self.read(receipt)),
             ]
         return super().change_view(request, object_id, form_url, extra)

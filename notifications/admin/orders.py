@@ -64,8 +64,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     list_filter = ("is_enabled", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
-    autocomplete_fields = ("users", "report")
-    filter_horizontal = ("groups",)
+    autocomplete_fields = ("users", "groups", "report")
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form")}),
@@ -110,7 +109,9 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, ["report", "users"])
+        return _for_person(
+            super().get_form(request, obj, change=change, **kwargs), request, ["report", "users", "groups"]
+        )
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""

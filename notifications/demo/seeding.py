@@ -90,8 +90,8 @@ def _set_site_address(web_address: str) -> None:
 def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
     addresses = {
         "api_base_url": sandbox_address,
-        "authorize_base_url": f"{sandbox_address}/connect/oauth2/authorize",
-        "qr_base_url": f"{sandbox_address}/wwlogin/sso/login",
+        "authorize_base_url": sandbox_address,
+        "qr_base_url": sandbox_address,
     }
     first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
     corp, _is_new = Corp.objects.update_or_create(

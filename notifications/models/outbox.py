@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -74,7 +75,7 @@ class Run(models.Model):
     render_after = models.DateTimeField()
     render_count = models.PositiveIntegerField(default=0)
     rendered_at = models.DateTimeField(_("rendered"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     error = models.TextField(_("error"), blank=True)
@@ -92,7 +93,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.subscription or self.key} {self.slot_at:%Y-%m-%d %H:%M}"
+        return f"{self.subscription or self.key} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
 
 
 def new_mark() -> str:
@@ -232,8 +233,8 @@ class Attempt(models.Model):
     )
     number = models.PositiveIntegerField(_("number"))
     fencing_token = models.UUIDField()
-    started_at = models.DateTimeField(_("started"))
-    finished_at = models.DateTimeField(_("finished"), null=True)
+    started_at = models.DateTimeField(_("began"))
+    finished_at = models.DateTimeField(_("ended"), null=True)
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.STARTED)
     errcode = models.IntegerField(_("errcode"), null=True)
     duration_ms = models.PositiveIntegerField(_("milliseconds"), null=True)
