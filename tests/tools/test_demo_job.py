@@ -1,0 +1,49 @@
+"""What `make demo` promises to a newcomer: a report arrives on the phone, and one tap signs the person in."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.tools.test_demo import place, started  # noqa: F401  # `place` is a fixture
+from tools.demo import Place
+
+WECOM = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile Safari/537.36 wxwork/4.1.30 MicroMessenger/7.0.1"
+CORPID, USERID = "ww5e1f0a2b3c4d6e71", "zixuan.li"
+ARRIVAL_SECONDS = 90
+
+
+def within(seconds: float, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"nothing came within {seconds:.0f} s")
+
+
+@pytest.mark.processes
+def test_a_report_arrives_and_one_tap_signs_in(place: Place, project_root: Path) -> None:  # noqa: F811  # the fixture
+    sandbox = f"http://127.0.0.1:{place.sandbox_port}"
+    site = f"http://localhost:{place.web_port}"
+    with started(place, project_root), requests.Session() as phone:
+        phone.headers["User-Agent"] = WECOM
+        phone.get(f"{sandbox}/phone", params={"corpid": CORPID, "userid": USERID}, timeout=10)
+
+        workbench = phone.get(f"{sandbox}/phone/workbench", timeout=10).text
+        (app,) = re.findall(r'href="([^"]+/connect/oauth2/authorize\?[^"]+)"', workbench)
+        home = phone.get(app.replace("&amp;", "&"), timeout=10)
+        mailbox = f"{sandbox}/sandbox/api/companies/{CORPID}/members/{USERID}/messages"
+        messages = within(ARRIVAL_SECONDS, lambda: phone.get(mailbox, timeout=10).json()["messages"])
+        message = phone.get(messages[0]["textcard"]["url"], timeout=10)
+
+    assert (home.status_code, home.url) == (200, f"{site}/#wechat_redirect")
+    assert "李子轩" in home.text
+    assert message.status_code == 200
+    assert messages[0]["textcard"]["title"] in message.text

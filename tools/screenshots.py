@@ -1,0 +1,116 @@
+"""Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER]`.
+
+Needs a Chromium (CHROMIUM names its path). All in Chinese; phone pages at 390 px, the others at 1440 px.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+SITE = "http://localhost:3001"
+SANDBOX = "http://127.0.0.1:3002"
+PASSWORD = "guanwecom-demo"  # noqa: S105  # printed by make demo
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+def sign_in(page: Page) -> None:
+    page.goto(f"{SITE}/admin/login/")
+    page.fill("[name=username]", "admin")
+    page.fill("[name=password]", PASSWORD)
+    page.click("#login-form [type=submit]")
+
+
+def login(page: Page) -> None:
+    page.goto(f"{SITE}/login/")
+
+
+def chooser(page: Page) -> None:
+    page.goto(f"{SITE}/login/company/")
+
+
+def corp(page: Page) -> None:
+    sign_in(page)
+    page.goto(f"{SITE}/admin/integrations/corp/")
+    page.locator("#result_list tbody th a").first.click()
+    page.click("[data-test-form] button")
+    page.locator("[data-test-result] .pill-good").first.wait_for()
+
+
+def deliveries(page: Page) -> None:
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/delivery/")
+
+
+def subscription(page: Page) -> None:
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/subscription/")
+    page.locator("#result_list tbody th a").first.click()
+    page.wait_for_timeout(1500)
+
+
+def take_phone(page: Page) -> None:
+    page.goto(f"{SANDBOX}/phone")
+    page.locator("ul.rows a.row").first.click()
+
+
+def phone(page: Page) -> None:
+    take_phone(page)
+    page.locator("ul.rows a.row").first.click()
+    page.wait_for_timeout(1000)
+
+
+def message(page: Page) -> None:
+    take_phone(page)
+    page.locator("ul.rows a.row").first.click()
+    address = page.locator("a[href*='/m/']").last.get_attribute("href")
+    page.goto(address or SITE)
+
+
+def home(page: Page) -> None:
+    message(page)
+    page.goto(f"{SITE}/")
+
+
+PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, int], bool]] = {
+    "login": (login, DESKTOP, False),
+    "chooser": (chooser, DESKTOP, False),
+    "corp": (corp, DESKTOP, True),
+    "deliveries": (deliveries, DESKTOP, False),
+    "subscription": (subscription, DESKTOP, True),
+    "phone": (phone, PHONE, False),
+    "message": (message, PHONE, True),
+    "home": (home, PHONE, False),
+}
+
+
+def take(browser: Browser, folder: Path, name: str) -> None:
+    show, size, is_whole = PICTURES[name]
+    context = browser.new_context(viewport=size, locale="zh-CN")  # type: ignore[arg-type]  # a ViewportSize
+    page = context.new_page()
+    show(page)
+    page.screenshot(path=folder / f"{name}.png", full_page=is_whole)
+    context.close()
+    print(folder / f"{name}.png")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        for name in PICTURES:
+            take(browser, folder, name)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
