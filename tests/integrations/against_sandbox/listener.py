@@ -1,0 +1,108 @@
+"""An app's callback address that opens what comes and seals what it answers with the client's own modules."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+from integrations.wecom.callbacks import Callback, read_callback, read_envelope, reply_envelope, verify_url
+from integrations.wecom.crypto import CallbackCrypto, CallbackError
+from tests.sandbox import CORPID
+
+# The last character has bits that 32 bytes do not need, as real keys have.
+TOKEN, AES_KEY = "QDG6eKtestToken01", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"
+Answer = Callable[[Callback], "bytes | int | None"]
+
+
+@dataclass
+class Listener:
+    """`heard`: callbacks in order of arrival. `answer`: a passive reply in plaintext, an HTTP status, or nothing."""
+
+    url: str = ""
+    crypto: CallbackCrypto = field(default_factory=lambda: CallbackCrypto(TOKEN, AES_KEY, CORPID))
+    heard: list[Callback] = field(default_factory=list)
+    receivers: list[tuple[str, str]] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+    answer: Answer = lambda callback: None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """As WeCom's console takes them."""
+        return {"url": self.url, "token": TOKEN, "aes_key": AES_KEY}
+
+    def wait(self, count: int, seconds: float = 10) -> list[Callback]:
+        """The callbacks, as soon as there are so many."""
+        deadline = time.monotonic() + seconds
+        while len(self.heard) < count:
+            assert time.monotonic() < deadline, f"{len(self.heard)} of {count} callbacks came"
+            time.sleep(0.01)
+        return self.heard
+
+
+class _Handler(BaseHTTPRequestHandler):
+    listener: Listener
+
+    def do_GET(self) -> None:
+        query = dict(parse_qsl(urlsplit(self.path).query))
+        signed = {name: query[name] for name in ("timestamp", "nonce", "echostr")}
+        try:
+            self._send(200, verify_url(self.listener.crypto, signature=query["msg_signature"], **signed))
+        except CallbackError:
+            self._send(403, b"")
+
+    def do_POST(self) -> None:
+        query = dict(parse_qsl(urlsplit(self.path).query))
+        signed = {name: query[name] for name in ("timestamp", "nonce")}
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        try:
+            callback = read_callback(self.listener.crypto, body, signature=query["msg_signature"], **signed)
+        except CallbackError:
+            self._send(403, b"")
+            return
+        envelope = read_envelope(body)
+        self.listener.receivers.append((envelope.receiver, envelope.agentid))
+        self.listener.signatures.append(query["msg_signature"])
+        answer = self.listener.answer(callback)
+        self.listener.heard.append(callback)
+        if isinstance(answer, int):
+            self._send(answer, b"")
+        elif answer is None:
+            self._send(200, b"")
+        else:
+            self._send(
+                200,
+                reply_envelope(
+                    self.listener.crypto.sealed(answer, timestamp=signed["timestamp"], nonce=signed["nonce"])
+                ),
+            )
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: pytest shows what matters."""
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """A callback address on a free port while the block runs."""
+    listener = Listener()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"listener": listener}))
+    listener.url = f"http://127.0.0.1:{server.server_port}/callback?corp=1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield listener
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,258 @@
+"""Callbacks: what the sandbox seals we open and read, and what we seal as a passive reply it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from integrations.wecom.app_schemas import AgentChanges
+from integrations.wecom.callbacks import Callback, text_reply, update_button_reply
+from integrations.wecom.card_parts import ActionMenu, Button, Checkbox, Option, Selection, SubmitButton
+from integrations.wecom.contents import Content
+from integrations.wecom.crypto import CallbackCrypto
+from integrations.wecom.template_cards import Details, Head, button_interaction, multiple_interaction, vote_interaction
+from tests.integrations.against_sandbox.app_cases import MENU
+from tests.integrations.against_sandbox.listener import AES_KEY, TOKEN, Listener, listening
+from tests.integrations.against_sandbox.message_cases import leave_card, sent, update
+from tests.integrations.against_sandbox.place import Place
+from tests.sandbox import AGENTID, CORPID
+
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+LILEI = f"companies/{CORPID}/members/lilei"
+
+
+@pytest.fixture
+def listener(place: Place) -> Iterator[Listener]:
+    """The app's callback address."""
+    with listening() as found:
+        place.app_control(callback=found.settings)
+        place.settings(callback_pause_seconds=0.02)
+        yield found
+
+
+@pytest.fixture
+def directory_listener(place: Place) -> Iterator[Listener]:
+    """The callback address of the directory-sync assistant."""
+    with listening() as found:
+        place.sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": found.settings})
+        yield found
+
+
+def outcomes(place: Place, count: int) -> list[tuple[str, int, str]]:
+    """Event, try and outcome of every delivery, as soon as there are so many."""
+    for _ in range(1000):
+        records = place.sandbox.control("GET", "callbacks")["callbacks"]
+        if len(records) >= count:
+            return [(one["event"], one["attempt"], one["outcome"]) for one in records]
+        time.sleep(0.01)
+    raise AssertionError(f"only {records}")
+
+
+def click(place: Place, msgid: str, key: str, **selected: list[str]) -> None:
+    place.sandbox.control("POST", f"{LILEI}/click", {"msgid": msgid, "key": key, "selected": selected})
+
+
+def test_saving_the_address_in_the_console(place: Place, listener: Listener) -> None:
+    assert place.sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
+
+    listener.crypto = CallbackCrypto(TOKEN, AES_KEY, "ww9999999999999999")
+    assert place.sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "HTTP 403"}
+
+
+def test_a_click_brings_a_code_that_changes_the_card(place: Place, listener: Listener) -> None:
+    result = sent(place, leave_card())
+    click(place, result.msgid, "approve")
+
+    (heard,) = listener.wait(1)
+
+    assert (heard.corpid, heard.userid, heard.agentid) == (CORPID, "LiLei", AGENTID)
+    assert (heard.is_event, heard.kind, heard.change) == (True, "template_card_event", "")
+    assert abs(heard.created_at - place.now()) < 30
+    names = ("EventKey", "TaskId", "CardType")
+    assert [heard.text(name) for name in names] == ["approve", "leave-7", "button_interaction"]
+    assert heard.selected() == {}
+    assert listener.receivers == [(CORPID, str(AGENTID))]
+    assert heard.text("ResponseCode") != result.response_code
+    for code in (heard.text("ResponseCode"), result.response_code):
+        assert place.app.message_update_template_card(update(code)) == ()
+    assert place.phone()[0]["replace_name"] == "已处理"
+
+
+OPTIONS = [Option("mon", "周一"), Option("tue", "周二")]
+SUBMIT = SubmitButton("submit", "提交")
+ASKING: tuple[tuple[Content, str, dict[str, list[str]]], ...] = (
+    (
+        vote_interaction(Head("周会", task_id="vote"), checkbox=Checkbox("when", OPTIONS), submit=SUBMIT),
+        "submit",
+        {"when": ["tue"]},
+    ),
+    (
+        vote_interaction(
+            Head("周会", task_id="votes"), checkbox=Checkbox("when", OPTIONS, allows_several=True), submit=SUBMIT
+        ),
+        "submit",
+        {"when": ["mon", "tue"]},
+    ),
+    (
+        multiple_interaction(
+            Head("调查", task_id="multi"),
+            selections=[Selection(key, OPTIONS) for key in ("a", "b", "c")],
+            submit=SUBMIT,
+        ),
+        "submit",
+        {"a": ["mon"], "b": ["tue"], "c": ["mon"]},
+    ),
+    (
+        button_interaction(
+            Head("审批", task_id="select"), buttons=[Button("好", key="yes")], selection=Selection("who", OPTIONS)
+        ),
+        "yes",
+        {"who": ["mon"]},
+    ),
+)
+
+
+@pytest.mark.parametrize(("card", "key", "chosen"), ASKING, ids=[row[0].fields["task_id"] for row in ASKING])
+def test_what_was_chosen(
+    place: Place, listener: Listener, card: Content, key: str, chosen: dict[str, list[str]]
+) -> None:
+    click(place, sent(place, card).msgid, key, **chosen)
+    (heard,) = listener.wait(1)
+    assert heard.text("EventKey") == key
+    assert heard.selected() == {question: tuple(options) for question, options in chosen.items()}
+
+
+def test_an_entry_of_a_cards_menu(place: Place, listener: Listener) -> None:
+    card = button_interaction(
+        Head("审批", task_id="menu"),
+        buttons=[Button("好", key="yes")],
+        details=Details(menu=ActionMenu([("静音 & <7 天>", "mute ]]> 7")])),
+    )
+    click(place, sent(place, card).msgid, "mute ]]> 7")
+    (heard,) = listener.wait(1)
+    assert (heard.kind, heard.text("EventKey")) == ("template_card_menu_event", "mute ]]> 7")
+
+
+def test_our_reply_greys_the_button_of_the_one_who_clicked(place: Place, listener: Listener) -> None:
+    def grey(heard: Callback) -> bytes:
+        return update_button_reply(
+            corpid=heard.corpid, userid=heard.userid, replace_name="已同意 ]]> ✓", created_at=heard.created_at
+        )
+
+    listener.answer = grey
+    click(place, sent(place, leave_card()).msgid, "approve")
+
+    assert outcomes(place, 1) == [("template_card_event", 1, "replied")]
+    assert place.phone()[0]["replace_name"] == "已同意 ]]> ✓"
+    assert "replace_name" not in place.phone("hanmeimei")[0]
+
+
+@pytest.mark.parametrize("content", ["已收到", "已收到 & <谢谢> ]]> 😀", "文" * 682])
+def test_our_reply_to_a_text_stands_on_the_phone(place: Place, listener: Listener, content: str) -> None:
+    listener.answer = lambda heard: text_reply(
+        corpid=heard.corpid, userid=heard.userid, content=content, created_at=heard.created_at
+    )
+    place.sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": "查营收 <Q3> & ]]> 😀"})
+
+    assert outcomes(place, 1) == [("text", 1, "replied")]
+    (heard,) = listener.heard
+    assert (heard.is_event, heard.kind, heard.userid) == (False, "text", "LiLei")
+    assert heard.text("Content") == "查营收 <Q3> & ]]> 😀"
+    assert heard.dedupe_key == f"msg:{heard.text('MsgId')}"
+    assert [message["text"]["content"] for message in place.phone()] == ["查营收 <Q3> & ]]> 😀", content]
+
+
+def test_three_deliveries_of_one_event_have_one_key(place: Place, listener: Listener) -> None:
+    listener.answer = lambda heard: 500
+    click(place, sent(place, leave_card()).msgid, "approve")
+
+    assert outcomes(place, 3) == [("template_card_event", attempt, "not 200") for attempt in (1, 2, 3)]
+    assert len(set(listener.signatures)) == 3
+    assert len({heard.dedupe_key for heard in listener.heard}) == 1
+
+
+def test_two_clicks_in_one_second_have_two_keys(place: Place, listener: Listener) -> None:
+    msgid = sent(place, leave_card()).msgid
+    click(place, msgid, "approve")
+    click(place, msgid, "approve")
+    assert len({heard.dedupe_key for heard in listener.wait(2)}) == 2
+
+
+def test_the_apps_menu(place: Place, listener: Listener) -> None:
+    place.app.menu_create(MENU)
+    for count, path in enumerate(([0], [1, 0], [1, 1], [1, 2]), 1):
+        place.sandbox.control("POST", f"{LILEI}/menu", {"agentid": AGENTID, "path": path})
+        listener.wait(count)  # WeCom keeps no order, and neither does the sandbox
+    assert [(heard.kind, heard.text("EventKey")) for heard in listener.heard] == [
+        ("view", "https://portal.example.com/m"),
+        ("click", "HELP"),
+        ("view_miniprogram", "pages/index"),
+        ("scancode_waitmsg", "SCAN"),
+    ]
+
+
+def test_an_event_name_in_capitals(place: Place, listener: Listener) -> None:
+    place.app.agent_set(AgentChanges(reports_location=True))
+    elements = {"Latitude": "23.104", "Longitude": "113.320", "Precision": "65.0", "AppType": "wxwork"}
+    place.sandbox.control("POST", f"{LILEI}/event", {"agentid": AGENTID, "event": "LOCATION", "elements": elements})
+    (heard,) = listener.wait(1)
+    assert (heard.kind, heard.text("Event"), heard.text("Latitude")) == ("location", "LOCATION", "23.104")
+
+
+def test_members_who_enter_and_leave_the_scope(place: Place, listener: Listener) -> None:
+    place.app_control(scope={"userids": ["jim"], "partyids": [3]})
+    heard = {(one.kind, one.userid, one.agentid) for one in listener.wait(2)}
+    assert heard == {("subscribe", "jim", AGENTID), ("unsubscribe", "LiLei", AGENTID)}
+
+
+def change(heard: Callback) -> tuple[str, dict[str, Any]]:
+    """The kind of change and its own elements."""
+    common = {"ToUserName", "FromUserName", "CreateTime", "MsgType", "Event", "ChangeType"}
+    assert (heard.kind, heard.userid, heard.agentid, heard.corpid) == ("change_contact", "sys", None, CORPID)
+    return heard.change, {name: value for name, value in heard.fields.items() if name not in common}
+
+
+def test_changes_of_the_directory(place: Place, directory_listener: Listener) -> None:
+    company = f"companies/{CORPID}"
+    doings: list[tuple[str, str, object]] = [
+        ("POST", "departments", [{"id": 5, "name": "研发部", "parentid": 1}]),
+        ("POST", "members", [{"userid": "xiaozhang", "name": "小张", "department": [5]}]),
+        ("POST", "members/xiaozhang/rename", {"userid": "zhang.san"}),
+        ("DELETE", "members/zhang.san", {}),
+        ("DELETE", "departments/5", {}),
+    ]
+    for count, (method, path, document) in enumerate(doings, 1):
+        place.sandbox.control(method, f"{company}/{path}", document)
+        directory_listener.wait(count)
+
+    heard = [change(one) for one in directory_listener.heard]
+
+    assert heard[0] == ("create_party", {"Id": "5", "ParentId": "1"})
+    assert heard[1] == ("create_user", {"UserID": "xiaozhang", "Department": "5"})
+    assert heard[2] == ("update_user", {"UserID": "xiaozhang", "NewUserID": "zhang.san"})
+    assert heard[3] == ("delete_user", {"UserID": "zhang.san"})
+    assert heard[4] == ("delete_party", {"Id": "5"})
+    assert set(directory_listener.receivers) == {(CORPID, "")}
+
+
+def test_a_key_that_is_not_ours_is_not_opened(place: Place, listener: Listener) -> None:
+    listener.crypto = CallbackCrypto("OtherToken", AES_KEY, CORPID)
+    click(place, sent(place, leave_card()).msgid, "approve")
+    assert outcomes(place, 3) == [("template_card_event", attempt, "not 200") for attempt in (1, 2, 3)]
+    assert listener.heard == []
+
+
+def test_a_reply_sealed_with_another_key_changes_nothing(place: Place, listener: Listener) -> None:
+    def answer(heard: Callback) -> bytes:
+        listener.crypto = CallbackCrypto("OtherToken", AES_KEY, CORPID)
+        return update_button_reply(corpid=CORPID, userid="LiLei", replace_name="x", created_at=heard.created_at)
+
+    listener.answer = answer
+    click(place, sent(place, leave_card()).msgid, "approve")
+    ((event, attempt, outcome),) = outcomes(place, 1)
+    assert (event, attempt) == ("template_card_event", 1)
+    assert outcome.startswith("bad reply")
+    assert place.phone()[0]["replace_name"] == ""

@@ -1,0 +1,283 @@
+"""All kinds of messages reach the phone as they were built; recipients, duplicates, limits, recalling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from integrations.errors import BadRequestError, RateLimitedError, RecipientError
+from integrations.wecom import contents, messages, robots
+from integrations.wecom.bodies import body_bytes
+from integrations.wecom.contents import Article, Content, MpArticle
+from integrations.wecom.messages import EVERYBODY, Options, Recipients
+from integrations.wecom.schemas import SendResult
+from tests.integrations.against_sandbox.message_cases import sent, text
+from tests.integrations.against_sandbox.place import AMR, MINI_PROGRAM, MP4, PNG, WHOLE, Place
+from tests.integrations.against_sandbox.test_refusals import refused
+from tests.sandbox import AGENTID, CORPID
+
+LILEI = Recipients(["lilei"])
+# As long as WeCom allows: one byte more would be cut or refused.
+LONGEST_TITLE, LONGEST_DESCRIPTION = "题" * 42 + "ab", "述" * 170 + "ab"
+LONGEST_TEXT = "文" * 682 + "ab"
+LINK = "https://example.com/报表?a=1&b=" + "x" * 100
+NEWS = [
+    Article(LONGEST_TITLE, LONGEST_DESCRIPTION, LINK, "https://example.com/1.png"),
+    Article("小程序", appid="wx1", pagepath="p"),
+]
+
+
+def uploaded(at: Place, kind: str) -> str:
+    """A file of this kind, with a Chinese name."""
+    body, name = {
+        "image": (PNG, "图.png"),
+        "voice": (AMR, "音.amr"),
+        "video": (MP4, "影.mp4"),
+        "file": (b"1,2,3\n", "日报.csv"),
+    }[kind]
+    return at.app.media_upload(body, kind=kind, file_name=name).media_id  # type: ignore[arg-type]  # a kind of the table
+
+
+Built = tuple[Content, dict[str, Any]]
+
+
+def _article(**values: str) -> dict[str, str]:
+    return {"title": "", "description": "", "url": "", "picurl": "", "appid": "", "pagepath": "", **values}
+
+
+def _news() -> Built:
+    first = _article(title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, picurl="https://example.com/1.png")
+    return contents.news_content(NEWS), {"articles": [first, _article(title="小程序", appid="wx1", pagepath="p")]}
+
+
+def _textcard() -> Built:
+    card = contents.textcard_content(
+        title=LONGEST_TITLE, description=LONGEST_DESCRIPTION, url=LINK, button_text="查看详情"
+    )
+    return card, {"title": LONGEST_TITLE, "description": LONGEST_DESCRIPTION, "url": LINK, "btntxt": "查看详情"}
+
+
+def _video(at: Place) -> Built:
+    media_id = uploaded(at, "video")
+    content = contents.video_content(media_id, title=LONGEST_TITLE, description=LONGEST_DESCRIPTION)
+    shown = {"media_id": media_id, "filename": "影.mp4", "title": LONGEST_TITLE, "description": LONGEST_DESCRIPTION}
+    return content, shown
+
+
+def _mpnews(at: Place) -> Built:
+    thumb = uploaded(at, "image")
+    article = MpArticle("标题", thumb, "<b>正文</b>" * 1000, "作" * 21, "https://example.com/", LONGEST_DESCRIPTION)
+    shown = {
+        "title": "标题",
+        "thumb_media_id": thumb,
+        "author": "作" * 21,
+        "content_source_url": "https://example.com/",
+        "content": "<b>正文</b>" * 1000,
+        "digest": LONGEST_DESCRIPTION,
+    }
+    return contents.mpnews_content([article]), {"articles": [shown]}
+
+
+def _notice() -> Built:
+    items = [("地点", "三楼会议室"), ("时间", "十点")]
+    content = contents.miniprogram_notice_content(
+        appid=MINI_PROGRAM, title="会议室预定成功", page="pages/index", emphasises_first_item=True, items=items
+    )
+    shown = {
+        "appid": MINI_PROGRAM,
+        "page": "pages/index",
+        "title": "会议室预定成功",
+        "description": "",
+        "emphasis_first_item": True,
+        "content_item": [{"key": key, "value": value} for key, value in items],
+    }
+    return content, shown
+
+
+def _file(kind: str, make: Callable[[str], Content], name: str) -> Callable[[Place], Built]:
+    def build(at: Place) -> Built:
+        media_id = uploaded(at, kind)
+        return make(media_id), {"media_id": media_id, "filename": name}
+
+    return build
+
+
+KINDS: dict[str, Callable[[Place], Built]] = {
+    "text": lambda at: (contents.text_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "markdown": lambda at: (contents.markdown_content(LONGEST_TEXT), {"content": LONGEST_TEXT}),
+    "image": _file("image", contents.image_content, "图.png"),
+    "voice": _file("voice", contents.voice_content, "音.amr"),
+    "file": _file("file", contents.file_content, "日报.csv"),
+    "video": _video,
+    "textcard": lambda at: _textcard(),
+    "news": lambda at: _news(),
+    "mpnews": _mpnews,
+    "miniprogram_notice": lambda at: _notice(),
+}
+
+
+@pytest.mark.parametrize("msgtype", KINDS)
+def test_each_kind_arrives_whole(place: Place, msgtype: str) -> None:
+    content, shown = KINDS[msgtype](place)
+    body = body_bytes(messages.app_message(agentid=WHOLE, to=Recipients(["jim"]), content=content))
+
+    result = place.whole.message_send(body)
+
+    assert result == SendResult(result.msgid)
+    (message,) = place.phone("jim")
+    assert (message["msgid"], message["msgtype"], message[msgtype]) == (result.msgid, msgtype, shown)
+
+
+@pytest.mark.parametrize("msgtype", sorted(messages.CHAT_KINDS))
+def test_each_kind_arrives_in_a_chat(place: Place, msgtype: str) -> None:
+    chatid = place.whole.appchat_create(userids=["lilei", "jim"])
+    content, shown = KINDS[msgtype](place)
+
+    place.whole.appchat_send(body_bytes(messages.chat_message(chatid=chatid, content=content)))
+
+    (message,) = place.phone("jim")
+    assert (message["chatid"], message["msgtype"], message[msgtype]) == (chatid, msgtype, shown)
+
+
+@pytest.mark.parametrize("msgtype", ["text", "image", "video", "file", "mpnews"])
+def test_what_may_be_safe_is_taken(place: Place, msgtype: str) -> None:
+    content, _shown = KINDS[msgtype](place)
+    if msgtype == "file":
+        pdf = place.app.media_upload(b"%PDF-1.7", kind="file", file_name="合同.PDF")
+        content = contents.file_content(pdf.media_id)
+    safest = 2 if msgtype == "mpnews" else 1
+    body = messages.app_message(agentid=AGENTID, to=LILEI, content=content, options=Options(safe=safest))
+    place.app.message_send(body_bytes(body))
+    assert [message["safe"] for message in place.phone()] == [safest]
+
+
+def test_what_each_of_us_holds_unsafe_is_the_same(place: Place) -> None:
+    """`safe` where our builder does not allow it: WeCom refuses it, too."""
+    for msgtype, build in KINDS.items():
+        content, _shown = build(place)
+        if not content.may_be_safe:
+            body = body_bytes(messages.app_message(agentid=WHOLE, to=LILEI, content=content) | {"safe": 1})
+            code = 40074 if msgtype == "news" else 40058
+            refused(BadRequestError, code, partial(place.whole.message_send, body))
+    assert place.phone() == []
+
+
+def test_everybody_is_everybody_in_the_scope(place: Place) -> None:
+    place.app.message_send(text(to=Recipients(EVERYBODY)))
+    assert [sorted(one["receivers"]) for one in place.all_messages()] == [["hanmeimei", "lilei"]]
+    assert place.phone("jim") == []
+
+
+def test_a_department_holds_those_below_and_each_person_gets_one(place: Place) -> None:
+    place.app.message_send(text(to=Recipients(["LILEI", "lilei"], party_ids=[2, 3], tag_ids=[1])))
+    assert [sorted(one["receivers"]) for one in place.all_messages()] == [["hanmeimei", "lilei"]]
+    assert len(place.phone("lilei")) == 1
+
+
+def test_a_member_who_is_disabled_or_gone_is_invalid(place: Place) -> None:
+    members = [{"userid": "lilei", "status": 2}, {"userid": "hanmeimei", "status": 5}]
+    place.sandbox.control("POST", f"companies/{CORPID}/members", members)
+    error = refused(RecipientError, 81013, lambda: place.app.message_send(text()))
+    assert error.invalid_userids == ("lilei", "hanmeimei")
+
+
+def test_a_member_without_a_licence_is_told_apart(place: Place) -> None:
+    place.sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "unlicensed": True}])
+    result = place.app.message_send(text(to=Recipients(["LiLei", "hanmeimei", "Ghost"])))
+    assert result == SendResult(result.msgid, unlicensed_userids=("lilei",), invalid_userids=("ghost",))
+    assert (len(place.phone("hanmeimei")), place.phone("lilei")) == (1, [])
+
+
+def test_an_identical_body_is_delivered_once_in_its_interval(place: Place) -> None:
+    body = text(options=Options(duplicate_check_seconds=600))
+    first, second = place.app.message_send(body), place.app.message_send(body)
+    assert first.msgid
+    assert second == SendResult()
+    place.app.message_send(text("别的", options=Options(duplicate_check_seconds=600)))
+    assert [message["text"]["content"] for message in place.phone()] == ["营收 1.2 亿", "别的"]
+
+    place.sandbox.advance(601)
+    assert place.app.message_send(body).msgid
+    assert len(place.phone()) == 3
+
+
+def test_without_the_check_an_identical_body_comes_twice(place: Place) -> None:
+    place.app.message_send(text())
+    place.app.message_send(text())
+    assert len(place.phone()) == 2
+
+
+def test_above_thirty_a_minute_messages_of_one_person_vanish(place: Place) -> None:
+    for number in range(31):
+        assert place.app.message_send(text(str(number), LILEI)).msgid
+    assert [message["text"]["content"] for message in place.phone()] == [str(number) for number in range(30)]
+    assert place.all_messages()[-1]["dropped"] == ["lilei"]
+    place.sandbox.advance(61)
+    place.app.message_send(text("31", LILEI))
+    assert place.phone()[-1]["text"]["content"] == "31"
+
+
+def test_the_daily_budget_of_an_app(place: Place) -> None:
+    place.sandbox.control("PATCH", f"companies/{CORPID}", {"account_limit": 1})
+    place.settings(daily_messages_per_account=3)
+    place.app.message_send(text())
+    refused(RateLimitedError, 45009, lambda: place.app.message_send(text()))
+    place.app.message_send(text(to=LILEI))
+    assert len(place.phone()) == 2
+
+
+def test_a_body_that_was_refused_is_no_duplicate(place: Place) -> None:
+    body = text(options=Options(duplicate_check_seconds=600))
+    place.settings(daily_messages_per_account=0)
+    refused(RateLimitedError, 45009, lambda: place.app.message_send(body))
+    place.settings(daily_messages_per_account=200)
+    assert place.app.message_send(body).msgid
+    assert len(place.phone()) == 1
+
+
+def test_a_message_can_be_recalled_for_a_day(place: Place) -> None:
+    msgid = place.app.message_send(text()).msgid
+    place.settings(token_seconds=2 * 24 * 3600)
+    place.sandbox.advance(24 * 3600 + 1)
+    refused(RecipientError, 42052, lambda: place.client().message_recall(msgid))
+    assert [message["recalled"] for message in place.phone()] == [False]
+
+
+def _robot_file(at: Place, kind: str) -> str:
+    body, name = (AMR, "音.amr") if kind == "voice" else (b"1,2,3\n", "日报.csv")
+    return at.robot.webhook_upload_media(body, kind=kind, file_name=name).media_id  # type: ignore[arg-type]  # a kind
+
+
+def test_each_kind_of_a_robot_arrives(place: Place) -> None:
+    longest = "文" * 1365 + "a"
+    sent_by_robot = [
+        robots.robot_text(LONGEST_TEXT),
+        robots.robot_markdown(longest),
+        robots.robot_markdown_v2("| 表 |\n|---|\n| 1 |"),
+        robots.robot_image(PNG),
+        robots.robot_content(contents.news_content(NEWS)),
+        robots.robot_content(contents.file_content(_robot_file(place, "file"))),
+        robots.robot_content(contents.voice_content(_robot_file(place, "voice"))),
+    ]
+    for payload in sent_by_robot:
+        assert place.robot.webhook_send(body_bytes(payload)) == SendResult()
+
+    arrived = place.all_messages()
+    assert [one["msgtype"] for one in arrived] == ["text", "markdown", "markdown", "image", "news", "file", "voice"]
+    assert [one[one["msgtype"]].get("content") for one in arrived[:3]] == [
+        LONGEST_TEXT,
+        longest,
+        "| 表 |\n|---|\n| 1 |",
+    ]
+    assert place.app.media_get(arrived[3]["image"]["media_id"]).content == PNG
+    assert [one[one["msgtype"]]["filename"] for one in arrived[5:]] == ["日报.csv", "音.amr"]
+
+
+def test_a_text_that_was_clipped_arrives_as_it_was_clipped(place: Place) -> None:
+    clipped = messages.clip_utf8("日报" * 1000, messages.TEXT_BYTES)
+    sent(place, contents.text_content(clipped.text))
+    assert clipped.was_clipped
+    assert place.phone()[0]["text"]["content"] == clipped.text == "日报" * 340 + "日…"

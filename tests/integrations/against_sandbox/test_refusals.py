@@ -1,0 +1,285 @@
+"""What WeCom refuses, by state and not by a fault: the code, and the class that says what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integrations.errors import (
+    BadRequestError,
+    ConfigurationError,
+    IntegrationError,
+    LoginRefusedError,
+    RateLimitedError,
+    RecipientError,
+)
+from integrations.wecom import contents, messages, robots
+from integrations.wecom.app_schemas import AgentChanges
+from integrations.wecom.bodies import body_bytes
+from integrations.wecom.messages import Recipients
+from tests.integrations.against_sandbox.message_cases import leave_card, sent, text, update
+from tests.integrations.against_sandbox.place import CALLER_IP, CONTACTS_SECRET, MINI_PROGRAM, PNG, WHOLE, Place
+from tests.sandbox import AGENTID, CORPID
+
+
+def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) -> Any:
+    """The error of a refusal, which carries what an administrator needs."""
+    with pytest.raises(IntegrationError) as caught:
+        call()
+    error = caught.value
+    assert (type(error), error.code) == (cls, code), error
+    assert error.caller_ip == CALLER_IP
+    assert re.fullmatch(r"\d{25}", error.hint)
+    assert "hint" not in error.message
+    return error
+
+
+def raw(**values: object) -> bytes:
+    """A message that our builders would not make."""
+    return body_bytes({"agentid": AGENTID, "touser": "lilei", "msgtype": "text", "text": {"content": "x"}, **values})
+
+
+DROP, CONFIG, BUG, LOGIN = RecipientError, ConfigurationError, BadRequestError, LoginRefusedError
+Row = tuple[type[IntegrationError], int, Callable[[Place], object]]
+# The classes follow the table of error codes: drop, config, bug, restart login. For chats it says "bug or drop".
+DIRECTORY: tuple[Row, ...] = (
+    (DROP, 60011, lambda at: at.app.user_get("jim")),
+    (DROP, 60111, lambda at: at.app.user_get("ghost")),
+    (DROP, 40003, lambda at: at.app.user_get("李雷")),
+    (DROP, 60011, lambda at: at.app.user_list(4)),
+    (DROP, 60011, lambda at: at.app.department_get(1)),
+    (DROP, 60011, lambda at: at.app.department_list(1)),
+    (DROP, 60003, lambda at: at.app.department_simplelist(99)),
+    (DROP, 40068, lambda at: at.app.tag_get(99)),
+    (DROP, 46004, lambda at: at.app.user_getuserid("13999999999")),
+    (DROP, 46004, lambda at: at.app.user_get_userid_by_email("nobody@example.com")),
+    (CONFIG, 48002, lambda at: at.app.user_list_id()),
+    (CONFIG, 48009, lambda at: at.contacts.user_get("lilei")),
+    (CONFIG, 48009, lambda at: at.contacts.user_list(2)),
+    (CONFIG, 48009, lambda at: at.contacts.department_list()),
+    (CONFIG, 48002, lambda at: at.contacts.message_send(text())),
+    (CONFIG, 48002, lambda at: at.contacts.get_jsapi_ticket()),
+)
+APPLICATION: tuple[Row, ...] = (
+    (CONFIG, 40001, lambda at: at.client(secret="wrong-secret").agent_get()),
+    (CONFIG, 40013, lambda at: at.client(corpid="ww9999999999999999").agent_get()),
+    (CONFIG, 41004, lambda at: at.client(secret="").agent_get()),
+    (CONFIG, 301002, lambda at: at.client(agentid=WHOLE).agent_get()),
+    (CONFIG, 301002, lambda at: at.client(agentid=WHOLE).menu_delete()),
+    (CONFIG, 301002, lambda at: at.whole.message_send(text())),
+    (CONFIG, 301002, lambda at: at.whole.message_update_template_card(update("any"))),
+    (DROP, 46003, lambda at: at.app.menu_get()),
+    (CONFIG, 85005, lambda at: at.app.agent_set(AgentChanges(redirect_domain="other.example.com"))),
+)
+CARD = {"title": "标题", "description": "说明", "url": "https://example.com/"}
+NOTICE = contents.miniprogram_notice_content(appid=MINI_PROGRAM, title="会议室预定成功")
+MESSAGES: tuple[Row, ...] = (
+    (BUG, 82001, lambda at: at.app.message_send(raw(touser="", toparty="", totag=" | "))),
+    (BUG, 40032, lambda at: at.app.message_send(raw(touser="|".join(f"u{i}" for i in range(1001))))),
+    (BUG, 82002, lambda at: at.app.message_send(raw(toparty="|".join(map(str, range(101)))))),
+    (BUG, 82003, lambda at: at.app.message_send(raw(totag="|".join(map(str, range(101)))))),
+    (BUG, 40008, lambda at: at.app.message_send(raw(msgtype="poem", poem={"content": "x"}))),
+    (BUG, 44004, lambda at: at.app.message_send(raw(text={"content": ""}))),
+    (BUG, 40074, lambda at: at.app.message_send(raw(msgtype="news", news={"articles": [{"title": "x"}]}, safe=1))),
+    (BUG, 45034, lambda at: at.app.message_send(raw(msgtype="textcard", textcard=CARD | {"url": "a.example"}))),
+    (BUG, 41033, lambda at: at.app.message_send(raw(msgtype="textcard", textcard=CARD | {"description": ""}))),
+    (BUG, 45002, lambda at: at.app.message_send(raw(msgtype="markdown", markdown={"content": "字" * 683}))),
+    (CONFIG, 48002, lambda at: sent(at, NOTICE)),
+    (BUG, 42031, lambda at: at.app.message_send(raw(msgtype="template_card", template_card={"card_type": "poem"}))),
+    (DROP, 60140, lambda at: at.app.message_update_template_card(update("unknown"))),
+    (BUG, 40058, lambda at: at.app.message_recall("unknown")),
+    (BUG, 40058, lambda at: at.whole.message_recall(at.app.message_send(text()).msgid)),
+)
+CHATS: tuple[Row, ...] = (
+    (CONFIG, 48002, lambda at: at.app.appchat_create(userids=["lilei", "hanmeimei"])),
+    (DROP, 86003, lambda at: at.whole.appchat_get("unknown")),
+    (DROP, 86003, lambda at: at.whole.appchat_update("unknown", name="群")),
+    (DROP, 86003, lambda at: at.whole.appchat_send(chat_text("unknown"))),
+    (BUG, 86007, lambda at: at.whole.appchat_create(userids=["lilei", "ghost"])),
+    (BUG, 86216, lambda at: at.whole.appchat_update(chat(at), add=["ghost"])),
+    (BUG, 86207, lambda at: at.whole.appchat_update(chat(at), owner="hanmeimei")),
+    (BUG, 86204, lambda at: at.whole.appchat_update(chat(at), remove=["jim"])),
+    (BUG, 86215, lambda at: [at.whole.appchat_create(userids=["lilei", "jim"], chatid="Daily7") for _ in range(2)]),
+)
+FILES: tuple[Row, ...] = (
+    (BUG, 40007, lambda at: at.app.media_get("unknown")),
+    (BUG, 40007, lambda at: sent(at, contents.file_content("unknown"))),
+    (BUG, 40007, lambda at: sent(at, contents.image_content(uploaded(at)))),
+    (BUG, 40123, lambda at: at.app.media_upload(b"no picture", kind="image", file_name="图.png")),
+    (BUG, 40123, lambda at: at.app.media_uploadimg(b"no picture", file_name="图.png")),
+    (BUG, 301017, lambda at: at.app.media_upload(b"no voice", kind="voice", file_name="音.amr")),
+    (BUG, 40004, lambda at: at.app.media_upload(b"no video", kind="video", file_name="影.mp4")),
+    (CONFIG, 93000, lambda at: at.robot_client("wrong-key").webhook_send(body_bytes(robots.robot_text("x")))),
+    (CONFIG, 93000, lambda at: at.robot_client("wrong-key").webhook_upload_media(PNG, kind="file", file_name="x")),
+    (BUG, 40008, lambda at: at.robot.webhook_send(body_bytes({"msgtype": "poem", "poem": {}}))),
+    (BUG, 40058, lambda at: at.robot.webhook_send(body_bytes({"msgtype": "text", "text": {"content": "字" * 683}}))),
+)
+SIGN_IN: tuple[Row, ...] = (
+    (LOGIN, 40029, lambda at: at.app.auth_getuserinfo("garbage")),
+    (LOGIN, 41008, lambda at: at.app.auth_getuserinfo("")),
+    (LOGIN, 84015, lambda at: at.app.auth_getuserdetail("garbage")),
+    (CONFIG, 50001, lambda at: at.whole.auth_getuserinfo(at.code())),
+    (CONFIG, 50001, lambda at: at.contacts.auth_getuserinfo(at.code())),
+)
+ROWS = (*DIRECTORY, *APPLICATION, *MESSAGES, *CHATS, *FILES, *SIGN_IN)
+
+
+def chat(at: Place) -> str:
+    return at.whole.appchat_create(userids=["lilei", "jim"])
+
+
+def chat_text(chatid: str) -> bytes:
+    return body_bytes(messages.chat_message(chatid=chatid, content=contents.text_content("日报")))
+
+
+def uploaded(at: Place) -> str:
+    return at.app.media_upload(b"1,2,3\n", kind="file", file_name="日报.csv").media_id
+
+
+@pytest.mark.parametrize(("cls", "code", "call"), ROWS, ids=[f"{row[1]}-{i}" for i, row in enumerate(ROWS)])
+def test_refusal(place: Place, cls: type[IntegrationError], code: int, call: Callable[[Place], object]) -> None:
+    refused(cls, code, lambda: call(place))
+
+    last = place.sandbox.calls()[-1]
+    assert last["errcode"] == code
+    assert not [one for one in place.all_messages() if one["msgtype"] != "text"]
+
+
+def test_nobody_can_receive_it(place: Place) -> None:
+    to = Recipients(["JIM", "ghost"], party_ids=[4, 99], tag_ids=[7])
+
+    error = refused(RecipientError, 81013, lambda: place.app.message_send(text(to=to)))
+
+    assert error.invalid_userids == ("jim", "ghost")
+    assert (error.invalid_parties, error.invalid_tags) == (("4", "99"), ("7",))
+    assert place.all_messages() == []
+
+
+def test_a_code_works_once(place: Place) -> None:
+    code = place.code()
+    assert place.app.auth_getuserinfo(code).userid == "LiLei"
+    refused(LoginRefusedError, 40029, lambda: place.app.auth_getuserinfo(code))
+
+
+def test_a_code_lives_five_minutes(place: Place) -> None:
+    late, in_time = place.code(), place.code()
+    place.sandbox.advance(295)
+    assert place.app.auth_getuserinfo(in_time).userid == "LiLei"
+    place.sandbox.advance(6)
+    refused(LoginRefusedError, 40029, lambda: place.app.auth_getuserinfo(late))
+
+
+def test_a_user_ticket_lives_half_an_hour_and_belongs_to_one_app(place: Place) -> None:
+    ticket = place.app.auth_getuserinfo(place.code(scope="snsapi_privateinfo")).user_ticket
+    refused(LoginRefusedError, 84015, lambda: place.whole.auth_getuserdetail(ticket))
+    place.sandbox.advance(1801)
+    refused(LoginRefusedError, 84014, lambda: place.app.auth_getuserdetail(ticket))
+
+
+def test_somebody_outside_the_scope_signs_in_and_gets_no_ticket(place: Place) -> None:
+    identity = place.app.auth_getuserinfo(place.code("jim", scope="snsapi_privateinfo"))
+    assert (identity.userid, identity.user_ticket) == ("jim", "")
+    refused(RecipientError, 60011, lambda: place.app.user_get(identity.userid))
+
+
+def test_an_address_that_is_not_trusted(place: Place) -> None:
+    place.app_control(trusted_ips=["203.0.113.9"])
+
+    for call in (place.app.getcallbackip, lambda: place.app.user_get("lilei"), lambda: place.app.message_send(text())):
+        refused(ConfigurationError, 60020, call)
+
+    # gettoken and robots need no trusted address.
+    assert place.errcodes("gettoken") == [0]
+    place.robot.webhook_send(body_bytes(robots.robot_text("x")))
+    place.app_control(trusted_ips=[CALLER_IP])
+    assert place.app.user_get("lilei").userid == "LiLei"
+
+
+def test_an_app_that_is_switched_off(place: Place) -> None:
+    place.app.agent_get()
+    place.app_control(disabled=True)
+    refused(ConfigurationError, 50003, place.app.agent_get)
+    refused(ConfigurationError, 50003, place.client().agent_get)
+
+
+def test_a_robot_that_is_switched_off(place: Place) -> None:
+    place.sandbox.control("POST", f"companies/{CORPID}/robots", [{"key": "off", "disabled": True}])
+    refused(
+        ConfigurationError, 93004, lambda: place.robot_client("off").webhook_send(body_bytes(robots.robot_text("x")))
+    )
+
+
+def test_the_directory_assistant_on_an_old_address(place: Place) -> None:
+    place.sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_old_ips": [CALLER_IP]})
+    user = place.client(agentid=None, secret=CONTACTS_SECRET).user_get("hanmeimei")
+    assert (user.department_ids, user.email) == ((3, 4), "han@example.com")
+
+
+def test_a_bad_cursor(place: Place) -> None:
+    with pytest.raises(IntegrationError) as caught:
+        place.contacts.user_list_id("garbage")
+    assert caught.value.code == 50100
+
+
+def test_an_app_from_before_2022_gets_personal_details(place: Place) -> None:
+    assert place.whole.user_get("lilei").mobile == "13000000001"
+    assert place.app.user_get("lilei").mobile == ""
+
+
+def test_another_apps_card_and_chat(place: Place) -> None:
+    code = sent(place, leave_card()).response_code
+    change = messages.card_update(agentid=WHOLE, response_code=code, userids=["lilei"], replace_name="x")
+    refused(BadRequestError, 42015, lambda: place.whole.message_update_template_card(change))
+
+    chatid = chat(place)
+    place.app_control(scope={"partyids": [1]})
+    refused(DROP, 86008, lambda: place.app.appchat_get(chatid))
+
+
+def test_twenty_messages_a_minute_for_a_robot(place: Place) -> None:
+    body = body_bytes(robots.robot_text("x"))
+    for _ in range(20):
+        place.robot.webhook_send(body)
+    assert refused(RateLimitedError, 45009, lambda: place.robot.webhook_send(body)).retry_after_seconds == 60
+    place.sandbox.advance(61)
+    place.robot.webhook_send(body)
+
+
+def test_too_many_calls_of_a_company(place: Place) -> None:
+    place.settings(company_per_minute=3)
+    for _ in range(3):
+        place.app.user_get("lilei")
+    assert refused(RateLimitedError, 45009, lambda: place.app.user_get("lilei")).retry_after_seconds == 60
+    # Limits are of one API each; a valid code is exempt.
+    assert place.app.user_simplelist(2)
+    for _ in range(4):
+        place.app.auth_getuserinfo(place.code())
+
+
+def test_too_many_calls_at_once(place: Place) -> None:
+    place.app.user_get("lilei")
+    place.settings(parallel_calls=0)
+    assert refused(RateLimitedError, 45033, lambda: place.app.user_get("lilei")).retry_after_seconds == 5
+
+
+def test_an_address_that_sent_too_many_wrong_secrets(place: Place) -> None:
+    place.settings(wrong_secrets_per_hour=1)
+    for _ in range(2):
+        refused(ConfigurationError, 40001, place.client(secret="wrong-secret").agent_get)
+
+    # The right secret is refused for an hour, too.
+    assert refused(RateLimitedError, 45009, place.client().agent_get).retry_after_seconds == 3600
+    place.sandbox.advance(3601)
+    assert place.client().agent_get().agentid == AGENTID
+
+
+def test_a_hundred_tickets_an_hour(place: Place) -> None:
+    place.settings(app_tickets_per_hour=1)
+    place.app.get_jsapi_ticket()
+    refused(RateLimitedError, 45009, place.app.get_jsapi_ticket)
+    place.sandbox.advance(3601)
+    # The same ticket, of whose lifetime so much is left.
+    assert place.app.get_jsapi_ticket().expires_in == pytest.approx(7200 - 3601, abs=10)
