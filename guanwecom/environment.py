@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,6 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
+# Why no cause behind it? Of a password with a bare "/", Python takes what stands before it for the port, and quotes it.
+_NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
@@ -90,15 +93,28 @@ def time_zone(text: str) -> str:
     return text
 
 
+def folder(default: Path) -> Callable[[str], Path]:
+    """Reads a folder; `default` where the variable is empty."""
+    return lambda text: Path(text) if text else default
+
+
 def valkey_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  # raises for a port that is none
+    except ValueError:
+        raise ValueError(_NOT_AN_ADDRESS) from None
+    if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("expected redis://, rediss:// or unix:// (the value is not shown)")
     return text
 
 
 def database(text: str) -> dict[str, Any]:
     """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work."""
-    config: dict[str, Any] = dict(environ.Env.db_url_config(text))
+    try:
+        config: dict[str, Any] = dict(environ.Env.db_url_config(text))
+    except ValueError:
+        raise ValueError(_NOT_AN_ADDRESS) from None
     if config.get("ENGINE") == "django.db.backends.sqlite3":
         config["OPTIONS"] = {
             "timeout": 20,

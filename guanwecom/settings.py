@@ -132,7 +132,7 @@ TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "guanwecom" / "static"]
 # Where `manage.py collectstatic` puts what the web processes serve.
-STATIC_ROOT = e.read(Path, "STATIC_ROOT", str(BASE_DIR / "staticfiles"))
+STATIC_ROOT = e.read(e.folder(BASE_DIR / "staticfiles"), "STATIC_ROOT", "")
 # Outside production static files are served as they lie in the source, without collecting them before.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = ENVIRONMENT != "production"
 if ENVIRONMENT == "production":

@@ -15,7 +15,7 @@ READ = "from django.conf import settings; print({})"
 GOOD = {
     "ENVIRONMENT": "test",
     "SECRET_KEY": "x" * 40,
-    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "FIELD_ENCRYPTION_KEYS": "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI=",
     "DATABASE_URL": "sqlite:////tmp/unused.sqlite3",
     "VALKEY_URL": "redis://127.0.0.1:1/0",
     "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
@@ -80,6 +80,25 @@ def test_a_bad_value_names_its_variable_and_not_itself(project_root: Path, name:
     assert name.removesuffix("_FILE") in last_line
     if name in {"SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL"} and bad:
         assert bad not in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("DATABASE_URL", "postgresql://user:pa55/word@db.example/name"),
+        ("VALKEY_URL", "redis://:pa55/word@valkey.example:6379/0"),
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_not_shown(project_root: Path, name: str, address: str) -> None:
+    done = start(project_root, "settings.DEBUG", **{name: address})
+
+    assert done.returncode != 0
+    assert f"{name}: " in done.stderr.strip().splitlines()[-1]
+    assert "pa55" not in done.stderr
+
+
+def test_an_empty_static_root_is_the_usual_folder(project_root: Path) -> None:
+    assert value(project_root, "settings.STATIC_ROOT", STATIC_ROOT="") == str(project_root / "staticfiles")
 
 
 def test_defaults(project_root: Path) -> None:
