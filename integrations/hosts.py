@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.http.request import split_domain_port
 
 from integrations.models import SiteAddress
 
@@ -44,7 +45,8 @@ def scheme_of_saved(host: str) -> str | None:
 def is_extra(host: str) -> bool:
     """Whether settings.EXTRA_ALLOWED_HOSTS names `host`; a name without port stands for every port."""
     names = {name.lower() for name in settings.EXTRA_ALLOWED_HOSTS}
-    return host in names or (urlsplit(f"//{host}").hostname or "") in names
+    domain, _port = split_domain_port(host)
+    return not names.isdisjoint({host, domain, domain.strip("[]")})
 
 
 def is_admitted(host: str) -> bool:

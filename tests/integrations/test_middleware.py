@@ -71,6 +71,7 @@ def test_a_saved_address_is_answered(url: str, host: str) -> None:
         "bi.example.com/x",
         "a b",
         "[::1]",
+        "[a:b]",
     ],
 )
 def test_another_host_gets_a_sentence(host: str) -> None:
