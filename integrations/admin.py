@@ -26,6 +26,7 @@ from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.panels import disable_effects
 from integrations.tasks import run_connection_test
 from integrations.verification_pages import VerificationPages
+from integrations.visibility import corp_condition
 
 if TYPE_CHECKING:
     SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
@@ -35,6 +36,9 @@ else:
 # A test that still waits after so long has no worker.
 WORKER_MISSING = timedelta(seconds=8)
 SHOWN_TESTS = 10
+# Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
+# among them. Therefore superusers alone set these.
+IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
 
 
 @admin.register(Corp)
@@ -95,13 +99,18 @@ class CorpAdmin(VerificationPages, CallbackPages):
 
     # --- Who may ------------------------------------------------------------------------------------------------------
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not for somebody limited to some corps, who would not see the new one."""
+        return super().has_add_permission(request) and not corp_condition(request.user)
+
     def has_delete_permission(self, request: HttpRequest, obj: Corp | None = None) -> bool:
         """A corp that was enabled once is disabled instead: people and messages refer to it."""
         was_enabled = obj is not None and obj.first_enabled_at is not None
         return super().has_delete_permission(request, obj) and not was_enabled
 
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
-        return ["corpid"] if obj is not None and obj.first_enabled_at is not None else []
+        fixed = ["corpid"] if obj is not None and obj.first_enabled_at is not None else []
+        return fixed if request.user.is_superuser else [*fixed, *IDENTITY_FIELDS]
 
     # --- The form -----------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ def statuses(**by_person: int) -> dict[str, int]:
 FORM = {"name": "x", "agentid": "1"}
 EVERY_PAGE = [
     Page("changelist", statuses(manager_of_another=200, viewer=200, manager=200, superuser=200), has_object=False),
-    Page("add", statuses(manager_of_another=200, manager=200, superuser=200), has_object=False),
+    Page("add", statuses(manager_of_another=403, manager=403, superuser=200), has_object=False),
     Page("change", statuses(viewer=200, manager=200, superuser=200)),
     Page("change", statuses(manager=200, superuser=200), method="post", data=FORM),
     Page("history", statuses(bystander=302, viewer=200, manager=200, superuser=200)),

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
+from accounts.models import User
 from integrations import links, panels
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.store import valkey
@@ -278,6 +279,27 @@ def test_the_saved_secret_is_not_sent_another_way(admin_client: Client, corp: Co
         "new_secret": ["Paste the Secret again: with this change it would be sent another way."]
     }
     assert Corp.objects.values().get() == before
+
+
+def test_where_identities_come_from_is_the_superuser_s_to_set(
+    corp: Corp, administrator: User, admin_client: Client
+) -> None:
+    """Whoever answers in WeCom's place can sign in as anybody of the company, a superuser among them."""
+    way = {"api_base_url": "https://own.example", "qr_base_url": "https://own.example", "new_secret": "own-secret"}
+    manager = client_of(administrator)
+
+    content = manager.get(page(corp)).content.decode()
+    post(manager, page(corp), **way, authorize_base_url="https://own.example")
+
+    corp.refresh_from_db()
+    addresses = (corp.api_base_url, corp.authorize_base_url, corp.qr_base_url)
+    assert addresses == (
+        "https://qyapi.weixin.qq.com",
+        "https://open.weixin.qq.com",
+        "https://login.work.weixin.qq.com",
+    )
+    assert 'name="api_base_url"' not in content
+    assert 'name="api_base_url"' in admin_client.get(page(corp)).content.decode()
 
 
 def test_with_the_secret_the_way_can_be_changed(admin_client: Client, corp: Corp) -> None:
