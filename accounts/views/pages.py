@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib.auth import logout as end_session
@@ -94,7 +95,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
 def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> HttpResponse:
     """To WeCom for the company asked for, the only one or the last one; else choose first."""
     corps = list(Corp.objects.signing_in().order_by("name"))
-    if asked_for is not None and asked_for.isascii() and asked_for.isdigit():
+    if asked_for is not None and re.fullmatch(r"[0-9]{1,18}", asked_for):
         return HttpResponseRedirect(f"{_start_path(int(asked_for))}?{urlencode({'next': target})}")
     corp = _only_or_remembered(request, corps)
     if corp is not None:

@@ -118,7 +118,7 @@ class TestInsideWeCom:
 
         assert response.headers["Location"] == f"/wecom/{other_corp.pk}/start/?next=%2Fm%2F"
 
-    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١"])
+    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000])
     def test_an_invented_company_is_no_company(
         self, corp: Corp, other_corp: Corp, phone: Visitor, asked_for: str
     ) -> None:
