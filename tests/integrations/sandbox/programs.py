@@ -11,7 +11,7 @@ import pytest
 
 from tests.sandbox import ROOT
 
-NPM_PACKAGES = ("@wecom/crypto@1.0.1", "@wecom/jssdk@2.4.4")
+NPM_PACKAGES = ("@wecom/crypto@1.0.1", "@wecom/jssdk@2.4.4", "axe-core@4.14.1")
 _NPM_FOLDER = ROOT / ".cache" / "npm"
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from integrations.management.commands.wecom_sandbox import sandbox_refused
+from integrations.sandbox.faults import KINDS
+from integrations.sandbox.settings import Settings
 from tests.sandbox import CORPID, ROOT, company, start_sandbox
 
 
@@ -107,3 +109,10 @@ def test_the_seed_of_the_documentation_loads() -> None:
 
     with start_sandbox(seed=seed) as handle:
         assert [one["name"] for one in handle.control("GET", "companies")["companies"]] == ["北山制造"]
+
+
+def test_the_documentation_names_every_setting_and_fault() -> None:
+    text = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    names = [*Settings.__slots__, *KINDS]
+
+    assert [name for name in names if f"`{name}`" not in text] == []
