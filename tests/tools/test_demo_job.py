@@ -14,7 +14,8 @@ import requests
 from tests.tools.test_demo import place, started  # noqa: F401  # `place` is a fixture
 from tools.demo import Place
 
-WECOM = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Mobile Safari/537.36 wxwork/4.1.30 MicroMessenger/7.0.1"
+# The newcomer's own browser, in a tab of which the stand-in phone lives.
+ORDINARY = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 CORPID, USERID = "ww5e1f0a2b3c4d6e71", "zixuan.li"
 ARRIVAL_SECONDS = 90
 
@@ -33,7 +34,7 @@ def test_a_report_arrives_and_one_tap_signs_in(place: Place, project_root: Path)
     sandbox = f"http://127.0.0.1:{place.sandbox_port}"
     site = f"http://localhost:{place.web_port}"
     with started(place, project_root), requests.Session() as phone:
-        phone.headers["User-Agent"] = WECOM
+        phone.headers["User-Agent"] = ORDINARY
         phone.get(f"{sandbox}/phone", params={"corpid": CORPID, "userid": USERID}, timeout=10)
 
         workbench = phone.get(f"{sandbox}/phone/workbench", timeout=10).text
