@@ -10,16 +10,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.translation import gettext as _
 
-
-def sandbox_refused(environment: str) -> str | None:
-    """Why the sandbox may not run in this environment (a setting), or None when it may."""
-    if environment == "production":
-        return _("The WeCom sandbox answers anybody on this machine as any member of any company: not in production.")
-    return None
+from integrations.checks import sandbox_allowed
 
 
 class Command(BaseCommand):
@@ -35,9 +28,9 @@ class Command(BaseCommand):
         parser.add_argument("--snapshot", type=Path, help="a file to load at the start and to write at the end")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refusal = sandbox_refused(settings.ENVIRONMENT)
-        if refusal is not None:
-            raise CommandError(f"{refusal} (integrations.E001)")
+        errors = sandbox_allowed()
+        if errors:
+            raise CommandError("\n".join(map(str, errors)))
         # aiohttp is installed only where the sandbox may run.
         from integrations.sandbox import administration, server
         from integrations.sandbox.world import World
