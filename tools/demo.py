@@ -79,6 +79,8 @@ def _port(variable: str, default: int) -> int:
 def sole_owner(place: Place) -> Iterator[None]:
     """Hold the folder's lock, which the system takes back from a killed process, and end what that one left behind."""
     place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(place.folder.iterdir()) and not (place.folder / "lock").exists():
+        raise DemoRefused(f"{place.folder} holds files that are not the demo's. Name an empty folder in DEMO_FOLDER.")
     with (place.folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

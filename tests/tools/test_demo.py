@@ -154,6 +154,19 @@ def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: s
         Place.from_environ()
 
 
+@pytest.mark.parametrize("arguments", [(), ("--reset",)])
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    place: Place, project_root: Path, arguments: tuple[str, ...]
+) -> None:
+    place.folder.mkdir()
+    (place.folder / "thesis.txt").write_text("years of work")
+
+    refused = run(place, project_root, *arguments)
+
+    assert (refused.returncode, refused.stderr.startswith(f"{place.folder} holds files")) == (1, True)
+    assert [path.name for path in place.folder.iterdir()] == ["thesis.txt"]
+
+
 def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://production/db")
     monkeypatch.setenv("DATABASE_URL_FILE", "/run/secrets/database")
