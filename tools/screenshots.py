@@ -67,16 +67,15 @@ def phone(page: Page) -> None:
     page.wait_for_timeout(1000)
 
 
-def message(page: Page) -> None:
-    take_phone(page)
-    page.locator("ul.rows a.row").first.click()
-    address = page.locator("a[href*='/m/']").last.get_attribute("href")
-    page.goto(address or SITE)
-
-
 def home(page: Page) -> None:
-    message(page)
-    page.goto(f"{SITE}/")
+    take_phone(page)
+    page.goto(f"{SANDBOX}/phone/workbench")
+    page.goto(page.locator("a[href*='authorize']").first.get_attribute("href") or SITE)
+
+
+def message(page: Page) -> None:
+    home(page)
+    page.locator("a[href*='/m/']").first.click()
 
 
 PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, int], bool]] = {
