@@ -122,7 +122,9 @@ class UserAdmin(UserAdminBase):
     list_filter = (LinkFilter, CompanyFilter, "is_active", "is_staff")
     search_fields = ("username", "name", "wecom_accounts__userid")
     search_help_text = _("Username, name or WeCom account")
-    filter_horizontal = ("groups", "user_permissions", "managed_corps")
+    # Why not Django's two boxes side by side? Their texts have no Chinese.
+    filter_horizontal = ()
+    autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:

@@ -1,5 +1,12 @@
 """The admin pages: what is sent (orders), and what became of it (log)."""
 
+from django.contrib import admin
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+
 from notifications.admin import log, orders
 
 __all__ = ["log", "orders"]
+
+# Beat's rows are kept by the code (notifications.beat): a page to change them by hand could only stop the pushes.
+for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
+    admin.site.unregister(model)
