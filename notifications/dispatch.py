@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from notifications import schedule
+from notifications.locking import unlocked
 from notifications.models import Run, Subscription, TickClaim
 from notifications.schedule import ScheduleError
 from notifications.timing import RENDER_LEASE
@@ -102,10 +103,7 @@ def _missed_and_due(
 def _claim_batch(now: datetime) -> tuple[int, list[int]]:
     with transaction.atomic():
         due = Subscription.objects.due(now).select_related("report").order_by("next_run_at")
-        # Why only where it exists? SQLite has no row locks: there the transaction itself is exclusive (IMMEDIATE).
-        if connection.features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True, of=("self",))
-        subscriptions = list(due[:BATCH])
+        subscriptions = list(unlocked(due)[:BATCH])
         plans = [plan(subscription, now=now) for subscription in subscriptions]
         runs = [run for planned in plans for run in planned.runs]
         # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from accounts.models import fold_userid
 from integrations.wecom.errcodes import BUSY
+from notifications.locking import update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
 
@@ -35,6 +36,11 @@ _ATTEMPT_OUTCOMES = {
 def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
     """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
     with transaction.atomic():
+        # Why the delivery first? The sweep locks in this order, too: the other way round they would wait in a circle.
+        held = Delivery.objects.filter(
+            pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
+        )
+        delivery = held.select_for_update().first()
         Attempt.objects.filter(pk=attempt.pk).update(
             outcome=_ATTEMPT_OUTCOMES[outcome.kind],
             errcode=outcome.errcode,
@@ -42,14 +48,12 @@ def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: 
             duration_ms=duration_ms,
             finished_at=now,
         )
-        held = Delivery.objects.filter(
-            pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
-        )
-        delivery = held.select_for_update().first()
         if delivery is None:
             return False
         _write(delivery, attempt, outcome, now)
-        return True
+    if outcome.kind == Kind.POSTPONED:
+        _postpone_corp(delivery, outcome, now)
+    return True
 
 
 def _write(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> None:
@@ -58,8 +62,6 @@ def _write(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime
         fields |= _write_exceptions(delivery, outcome)
     released = {"fencing_token": None, "lease_until": None, "queued_until": None}
     Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
-    if outcome.kind == Kind.POSTPONED:
-        _postpone_corp(delivery, outcome, now)
 
 
 def decide(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """What is due in this corp waits as well: one message a time finds out whether it works again."""
     until = now + timedelta(seconds=outcome.wait_seconds)
     due = Delivery.objects.filter(corp_id=delivery.corp_id, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
-    postponed_count = due.update(next_attempt_at=until, queued_until=None)
+    postponed_count = update_unlocked(due, next_attempt_at=until, queued_until=None)
     if outcome.is_configuration:
         logger.warning(
             "corp=%d cannot send (errcode=%s), %d more deliveries wait %d s",

@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from django.db import connection, models, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from notifications import settling
+from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
 from notifications.outcomes import LOST_WORKER
 from notifications.timing import QUEUE_LEASE, RENDER_LEASE
 
 logger = logging.getLogger(__name__)
-
-M = TypeVar("M", bound=models.Model)
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -54,14 +51,14 @@ def queue_sendable(*, now: datetime, limit: int) -> list[int]:
     """Ids of deliveries to hand to tasks now, the longest due first; nobody else gets them for QUEUE_LEASE."""
     with transaction.atomic():
         sendable = Delivery.objects.sendable(now).unqueued(now).order_by("next_attempt_at", "pk")
-        ids = [delivery.pk for delivery in _unlocked(sendable.only("pk"))[:limit]]
+        ids = [delivery.pk for delivery in unlocked(sendable.only("pk"))[:limit]]
         Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
     return ids
 
 
 def _unrendered(now: datetime) -> list[int]:
     with transaction.atomic():
-        ids = [run.pk for run in _unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
+        ids = [run.pk for run in unlocked(Run.objects.unrendered(now).only("pk"))[:BATCH]]
         Run.objects.filter(pk__in=ids).update(render_after=now + RENDER_LEASE)
     return ids
 
@@ -70,7 +67,7 @@ def _settle_ended_leases(now: datetime) -> int:
     count = 0
     while True:
         with transaction.atomic():
-            ended = list(_unlocked(Delivery.objects.lease_expired(now))[:BATCH])
+            ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
             for delivery in ended:
                 _settle_ended_lease(delivery, now)
         count += len(ended)
@@ -92,23 +89,18 @@ def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:
 def _give_up(now: datetime) -> int:
     """Pending messages that are worthless by now are canceled. One that may have arrived is unknown instead."""
     pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+    worthless = pending.filter(expires_at__lte=now)
     repeat_end = now - timedelta(seconds=REPEAT_SECONDS)
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
-    count = pending.filter(unclear_since__lte=repeat_end).update(**unknown)
-    worthless = pending.filter(expires_at__lte=now)
-    count += worthless.filter(unclear_since__isnull=False).update(**unknown)
-    count += worthless.filter(unclear_since__isnull=True).update(status=Delivery.Status.CANCELED, settled_at=now)
-    return count
+    canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
+    return (
+        update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
+        + update_unlocked(worthless.filter(unclear_since__isnull=False), **unknown)
+        + update_unlocked(worthless.filter(unclear_since__isnull=True), **canceled)
+    )
 
 
 def _finish_runs(now: datetime) -> int:
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
-    return sending.update(status=Run.Status.FINISHED, finished_at=now)
-
-
-def _unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
-    """`rows` without those that another transaction holds. SQLite has no row locks: its transactions exclude all."""
-    if connection.features.has_select_for_update_skip_locked:
-        return rows.select_for_update(skip_locked=True, of=("self",))
-    return rows
+    return update_unlocked(sending, status=Run.Status.FINISHED, finished_at=now)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
@@ -125,3 +126,18 @@ def test_answers_lost_on_the_way_are_asked_for_again_with_the_same_bytes(stack: 
     assert arrived(stack) == ONE_EACH
     assert Attempt.objects.filter(outcome=Attempt.Outcome.UNCLEAR).count() == MESSAGES // 2
     assert Delivery.objects.filter(unclear_since__isnull=False).count() == MESSAGES // 2
+
+
+def test_a_worker_keeps_no_connection_to_the_database_between_tasks(stack: Stack) -> None:
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        ask_for_personal_messages()
+        eventually(all_accepted, stack.programs.values())
+
+        def nobody_else_is_connected() -> bool:
+            with connection.cursor() as cursor:
+                others = "datname = current_database() AND pid <> pg_backend_pid()"
+                cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {others}")  # noqa: S608  # our own words
+                return bool(cursor.fetchone()[0] == 0)
+
+        assert eventually(nobody_else_is_connected, stack.programs.values(), seconds=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -504,3 +505,41 @@ def test_two_runs_with_the_same_text_are_two_messages(wire: Wire, clock: FakeClo
     send_deliveries(ids, clock=clock, is_stopping=lambda: False)
 
     assert len(set(wire.bodies)) == 2
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
+    attempt = claim_delivery(delivery.pk, now=NOW)
+    assert attempt is not None
+    results: list[object] = []
+
+    def settle_late() -> None:
+        try:
+            results.append(settle(attempt, Outcome(Kind.ACCEPTED, errcode=0), duration_ms=1, now=NOW))
+        except Exception as error:  # noqa: BLE001  # the test looks at what the thread got
+            results.append(error)
+        connection.close()
+
+    late = threading.Thread(target=settle_late)
+    with transaction.atomic():  # as the sweep does: first the delivery, then its attempt
+        Delivery.objects.select_for_update().get(pk=delivery.pk)
+        late.start()
+        wait_for_a_waiting_lock()
+        Attempt.objects.filter(pk=attempt.pk).update(outcome=Attempt.Outcome.UNCLEAR)
+        Delivery.objects.filter(pk=delivery.pk).update(status=Delivery.Status.PENDING, fencing_token=None)
+    late.join()
+
+    assert results == [False]
+
+
+def wait_for_a_waiting_lock() -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction it would stay as it was
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits")
