@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,19 +26,34 @@ def missing(reason: str) -> None:
 
 def npm_modules() -> Path:
     """The folder node_modules with NPM_PACKAGES, installed once and kept in .cache/."""
+    failure = _install_npm_packages()
+    if failure:
+        missing(failure)
+    return _NPM_FOLDER / "node_modules"
+
+
+@cache
+def _install_npm_packages() -> str:
+    """Why the packages are not there, or nothing. Tried once a run, by one of pytest's workers after the other."""
     wanted = " ".join(NPM_PACKAGES)
     mark = _NPM_FOLDER / "installed"
-    if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
-        return _NPM_FOLDER / "node_modules"
     if shutil.which("npm") is None:
-        missing("npm is not installed: WeCom's own packages were not tried")
+        return "npm is not installed: WeCom's own packages were not tried"
     _NPM_FOLDER.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "install", "--prefix", str(_NPM_FOLDER), "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run([*command, *NPM_PACKAGES], capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode:
-        missing(f"npm could not install WeCom's own packages: {done.stderr[-500:]}")
-    mark.write_text(wanted, encoding="utf-8")
-    return _NPM_FOLDER / "node_modules"
+    with (_NPM_FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if mark.exists() and mark.read_text(encoding="utf-8") == wanted:
+            return ""
+        command = ["npm", "install", "--prefix", str(_NPM_FOLDER), "--no-audit", "--no-fund", "--ignore-scripts"]
+        command += ["--fetch-retries", "1", "--fetch-timeout", "30000"]
+        try:
+            subprocess.run([*command, *NPM_PACKAGES], capture_output=True, text=True, timeout=120, check=True)
+        except subprocess.TimeoutExpired:
+            return "npm could not install WeCom's own packages within two minutes"
+        except subprocess.CalledProcessError as error:
+            return f"npm could not install WeCom's own packages: {error.stderr[-500:]}"
+        mark.write_text(wanted, encoding="utf-8")
+    return ""
 
 
 def alertmanager() -> str:
