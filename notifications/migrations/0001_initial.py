@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         # Beat's entry is created when migrations are done (notifications.beat): its table must exist by then.
         ('django_celery_beat', '0019_alter_periodictasks_options'),
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('integrations', '0003_verification_and_callbacks'),
+        ('integrations', '0002_verification_and_callbacks'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
