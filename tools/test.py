@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 USAGE = f"usage: python -m tools.test {{{'|'.join(DATABASES)}}}... [-- arguments for pytest]"
 # More workers start more servers than they save time.
 WORKERS_AT_MOST = 4
+INTERRUPTED = 2  # pytest's exit status after Ctrl-C
 NO_CHROMIUM = (
     "No Chromium found: the browser tests {what}. Install one (Debian, Ubuntu: apt install chromium), or name the "
     "program in the variable CHROMIUM."
@@ -20,7 +21,7 @@ NO_CHROMIUM = (
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 if every run passed, else the first other exit status of pytest."""
+    """Returns 0 if every run passed, else the first other exit status of pytest. A run that was stopped is the last."""
     databases, for_pytest = split(arguments)
     if not databases or not set(databases) <= set(DATABASES):
         print(USAGE, file=sys.stderr)
@@ -30,8 +31,12 @@ def main(arguments: list[str]) -> int:
             print(NO_CHROMIUM.format(what="cannot run, and CI=true asks for them"), file=sys.stderr)
             return 1
         print(NO_CHROMIUM.format(what="are skipped"), flush=True)
-    statuses = [run_pytest(database, for_pytest) for database in databases]
-    return next((status for status in statuses if status), 0)
+    statuses = []
+    for database in databases:
+        statuses.append(run_pytest(database, for_pytest))
+        if statuses[-1] < 0 or statuses[-1] == INTERRUPTED:
+            break
+    return next((abs(status) for status in statuses if status), 0)
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def test_without_chromium_a_notice_is_printed_and_browser_tests_are_skipped(proj
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("No Chromium found: the browser tests are skipped. Install one")
     last = done.stdout.rstrip().splitlines()[-1]
-    assert " 1 skipped in " in last
+    assert re.search(r"\d+ skipped in ", last)
+    assert "passed" not in last
 
 
 def test_without_chromium_continuous_integration_fails(project_root: Path) -> None:
@@ -56,6 +58,20 @@ def test_a_failed_run_is_not_hidden_by_one_that_passes(monkeypatch: pytest.Monke
     monkeypatch.setattr(tools.test, "run_pytest", lambda database, _: {"sqlite": 1, "postgresql": 0}[database])
 
     assert tools.test.main(["sqlite", "postgresql"]) == 1
+
+
+@pytest.mark.parametrize(("status", "expected"), [(-15, 15), (2, 2)])
+def test_a_run_that_was_stopped_is_the_last(monkeypatch: pytest.MonkeyPatch, status: int, expected: int) -> None:
+    runs: list[str] = []
+
+    def run_pytest(database: str, _: list[str]) -> int:
+        runs.append(database)
+        return status
+
+    monkeypatch.setattr(tools.test, "run_pytest", run_pytest)
+
+    assert tools.test.main(["sqlite", "postgresql"]) == expected
+    assert runs == ["sqlite"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("mysql",), ("--", "sqlite")])
