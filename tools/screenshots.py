@@ -67,18 +67,24 @@ def phone(page: Page) -> None:
     page.wait_for_timeout(1000)
 
 
-def home(page: Page) -> None:
+def home(page: Page) -> Page:
+    """Tap the app in the workbench: the page that opens."""
     take_phone(page)
     page.goto(f"{SANDBOX}/phone/workbench")
-    page.goto(page.locator("a[href*='authorize']").first.get_attribute("href") or SITE)
+    with page.context.expect_page() as opened:
+        page.locator("a[href*='authorize']").first.click()
+    opened.value.wait_for_load_state()
+    return opened.value
 
 
-def message(page: Page) -> None:
-    home(page)
-    page.locator("a[href*='/m/']").first.click()
+def message(page: Page) -> Page:
+    own_page = home(page)
+    own_page.locator("a[href*='/m/']").first.click()
+    return own_page
 
 
-PICTURES: dict[str, tuple[Callable[[Page], None], dict[str, int], bool]] = {
+# What to show, on which screen, and whether the whole page. A picture is of the page that is given back, if one is.
+PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] = {
     "login": (login, DESKTOP, False),
     "chooser": (chooser, DESKTOP, False),
     "corp": (corp, DESKTOP, True),
@@ -94,8 +100,8 @@ def take(browser: Browser, folder: Path, name: str) -> None:
     show, size, is_whole = PICTURES[name]
     context = browser.new_context(viewport=size, locale="zh-CN")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
-    show(page)
-    page.screenshot(path=folder / f"{name}.png", full_page=is_whole)
+    shown = show(page) or page
+    shown.screenshot(path=folder / f"{name}.png", full_page=is_whole)
     context.close()
     print(folder / f"{name}.png")
 

@@ -85,7 +85,7 @@ def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpRespon
     logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
     match step:
         case arrivals.Restart():
-            return _authorise(request, corp, target=step.target, attempt=step.attempt, came_back=True)
+            return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case arrivals.Explain():
             return refusals.away(_trouble(step.cause, corp, step.target))
         case arrivals.GiveUp():
@@ -123,11 +123,8 @@ def _redeemed(
     return response
 
 
-def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int, came_back: bool = False) -> HttpResponse:
-    """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns.
-
-    `came_back`: the browser has just been at one of WeCom's pages.
-    """
+def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
+    """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
     address = links.site_address_for(corp)
     if _host(request.get_host()) != _host(address.domain):
         if request.GET.get("moved"):
@@ -135,9 +132,7 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int, c
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > arrivals.FIRST_ATTEMPT else {})}
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
-    # Why also there? The sandbox's phone is a tab of an ordinary browser: who returns from its pages holds one.
-    is_silent = surface.is_inside_wecom or (corp.is_sandbox and came_back)
-    kind = Kind.SILENT if is_silent else Kind.QR
+    kind = Kind.SILENT if surface.is_inside_wecom else Kind.QR
     browser_id = browser.browser_id(request) or browser.new_browser_id()
     state = login_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
     response = HttpResponseRedirect(_wecom_page(corp, kind, state))

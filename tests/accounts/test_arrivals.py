@@ -158,13 +158,6 @@ class TestStrayCode:
     def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
         assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
 
-    def test_from_the_sandboxs_phone_is_asked_again_silently(self, corp: Corp, desktop: Visitor) -> None:
-        """Its phone is a tab of an ordinary browser."""
-        Corp.objects.filter(pk=corp.pk).update(api_base_url="http://127.0.0.1:3002")
-
-        assert desktop.arrive(corp).headers["Location"].startswith(AUTHORIZE)
-        assert desktop.get(f"/wecom/{corp.pk}/start/").headers["Location"].startswith(QR)
-
     def test_with_a_session_of_the_corp_goes_to_the_page(self, corp: Corp, signed_in: Visitor, wecom: WeCom) -> None:
         response = signed_in.arrive(corp, path_url="survey-engine?x=1", code="STRAY")
 
