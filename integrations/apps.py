@@ -1,5 +1,15 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
+
+
+def ensure_default_site_address(**_signal: Any) -> None:
+    """The site has an address from its first minute on: the initial one, until an administrator saves another."""
+    from integrations.models import SiteAddress  # models exist only after the apps are loaded
+
+    SiteAddress.objects.default()
 
 
 class IntegrationsConfig(AppConfig):
@@ -9,3 +19,5 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the module is what registers its checks.
         from integrations import checks  # noqa: F401  # see above
+
+        post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('integrations', '0002_default_site_address'),
+        ('integrations', '0001_initial'),
     ]
 
     operations = [
