@@ -18,6 +18,11 @@ def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
     request.session[CORP_KEY] = corp.pk
 
 
+def untie(request: HttpRequest) -> None:
+    """Note, after login(), that this session was opened by password: it depends on no corp (any more)."""
+    request.session.pop(CORP_KEY, None)
+
+
 def of_request(request: HttpRequest, corp: Corp) -> Session:
     is_signed_in = request.user.is_authenticated
     return Session(is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp.pk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from cryptography.fernet import InvalidToken
@@ -16,6 +16,11 @@ from integrations.fields import cipher
 
 # A page's address can be reloaded or sent to an administrator for so long.
 SHOWN_SECONDS = 3600
+# What a sealed text says of itself: other texts under the same keys, and those of another form, are not ours.
+_PURPOSE = "sign-in-trouble"
+_VERSION = 1
+# A longer way back is left out: gunicorn takes request lines of up to 4094 bytes, and sealing adds a third.
+TARGET_BYTES_AT_MOST = 1000
 _DOMAIN_NOT_TRUSTED = 50001
 _IP_NOT_TRUSTED = 60020
 
@@ -72,16 +77,21 @@ class Trouble:
 
 def seal(trouble: Trouble) -> str:
     """The trouble as a text for an address, so that the page needs neither store nor cookie. Unreadable outside."""
-    return cipher().encrypt(json.dumps(asdict(trouble)).encode()).decode()
+    if len(trouble.target.encode()) > TARGET_BYTES_AT_MOST:
+        trouble = replace(trouble, target="")
+    text = json.dumps([_PURPOSE, _VERSION, asdict(trouble)], ensure_ascii=False)
+    return cipher().encrypt(text.encode()).decode()
 
 
 def unseal(sealed: str) -> Trouble | None:
-    """None for what is not ours or older than SHOWN_SECONDS."""
+    """None for what is not ours, of another version, or older than SHOWN_SECONDS."""
     try:
-        values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
-    except InvalidToken:
+        purpose, version, values = json.loads(cipher().decrypt(sealed.encode(), ttl=SHOWN_SECONDS))
+        if (purpose, version) != (_PURPOSE, _VERSION):
+            return None
+        return Trouble(**{**values, "cause": Cause(values["cause"])})
+    except (InvalidToken, ValueError, TypeError, KeyError):
         return None
-    return Trouble(**{**values, "cause": Cause(values["cause"])})
 
 
 def cause_of_refusal(reason: Reason) -> Cause:

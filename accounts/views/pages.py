@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django.contrib.auth import logout as end_session
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -16,7 +17,7 @@ from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import browser
+from accounts import browser, sessions
 from accounts.forms import LoginForm
 from accounts.surfaces import surface_of
 from accounts.targets import safe_path
@@ -37,6 +38,12 @@ class Login(LoginView):
         if self._goes_straight_in():
             return _to_company(request, self._target(), asked_for=request.GET.get("corp"))
         return super().get(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Why untie? Django keeps the session of somebody who signs in again, also where WeCom had opened it."""
+        response = super().form_valid(form)
+        sessions.untie(self.request)
+        return response
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
         return self._target()

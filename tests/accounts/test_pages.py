@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
 
 from accounts.models import User
 from accounts.targets import HOME
-from accounts.trouble import GUIDES, Cause, Trouble, seal
+from accounts.trouble import GUIDES, Cause, Trouble, seal, unseal
+from accounts.views import refusals
+from integrations.fields import cipher
 from integrations.models import Corp
 from tests.accounts.conftest import HOST, Visitor, make_corp, query_of, visitor
 from tests.accounts.test_targets import TRICKS
@@ -69,6 +72,20 @@ class TestLoginPage:
 
         assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
         assert desktop.user_id == clerk.pk
+
+    def test_a_password_unties_the_session_from_the_company(self, corp: Corp, person: User, desktop: Visitor) -> None:
+        """Else disabling the company would end it, and the company's links would pass for signed in."""
+        person.set_password(PASSWORD)
+        person.save()
+        desktop.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        session = desktop.client.session
+        session["corp_id"] = corp.pk
+        session.save()
+
+        desktop.client.post("/login/", {"username": person.username, "password": PASSWORD})
+
+        assert desktop.user_id == person.pk
+        assert "corp_id" not in desktop.client.session
 
     def test_says_that_a_password_is_wrong(self, clerk: User, desktop: Visitor) -> None:
         response = desktop.client.post("/login/", {"username": "clerk", "password": "wrong", "next": "/m/"})
@@ -258,6 +275,38 @@ class TestTroublePages:
 
         assert "<b>x</b>" not in text
         assert "<i>y</i>" not in text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "AUTHORIZATION-CODE",
+            "[]",
+            "7",
+            "{}",
+            '{"cause": "not-linked", "corp_id": 1}',
+            '["another-purpose", 1, {"cause": "not-linked"}]',
+            '["sign-in-trouble", 0, {"cause": "not-linked"}]',
+            '["sign-in-trouble", 1, {"cause": "no-such-cause"}]',
+            '["sign-in-trouble", 1, {"cause": "not-linked", "no_such_field": 1}]',
+            '["sign-in-trouble", 1, {}]',
+            '["sign-in-trouble", 1, []]',
+        ],
+    )
+    def test_what_was_sealed_for_something_else_leads_to_the_login_page(self, desktop: Visitor, text: str) -> None:
+        response = desktop.get("/login/trouble/", t=cipher().encrypt(text.encode()).decode())
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/login/")
+
+    @pytest.mark.parametrize(("length", "is_kept"), [(1000, True), (1001, False), (3000, False)])
+    def test_their_address_fits_into_a_request_line(self, corp: Corp, length: int, is_kept: bool) -> None:
+        target = "/m/?q=".ljust(length, "x")
+        names = {"corp_name": "企" * 64, "userid": "业" * 64, "hint": "1" * 64, "operation": "auth_getuserinfo"}
+
+        address = refusals.away(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, target=target, **names)).headers["Location"]
+
+        assert len(f"GET {address} HTTP/1.1\r\n") < 4094
+        shown = unseal(parse_qs(urlsplit(address).query)["t"][0])
+        assert shown == Trouble(Cause.NOT_LINKED, corp_id=corp.pk, target=target if is_kept else "", **names)
 
     def test_the_address_shows_nothing(self, corp: Corp) -> None:
         sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="hanmeimei"))
