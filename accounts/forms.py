@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import companies
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.visibility import people_visible_to, sees_all
+from integrations.forms import TidyField
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class WeComAccountForm(AccountFormBase):
     class Meta:
         model = WeComAccount
         fields = ("corp", "userid", "is_primary")
+        field_classes = {"userid": TidyField}
 
     def _get_validation_exclusions(self) -> set[str]:
         """Why? "One primary account" is the formset's to check: the row that was primary may be about to change."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -324,6 +324,39 @@ class TestForm:
 
         assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
         assert accounts_of(other) == [("北山制造", "han", True)]
+
+    def test_invisible_characters_of_a_pasted_account_go(self, corp: Corp, person: User, root: User) -> None:
+        other = make_person("han", corp, "han")
+
+        save(signed_in(root), other, **{"wecom_accounts-0-userid": "\ufeffHan\u200bMeiMei\u200b "})
+        taken = save(signed_in(root), other, **{"wecom_accounts-0-userid": "li\u200blei"})
+
+        assert accounts_of(other) == [("北山制造", "HanMeiMei", True)]
+        assert errors_of(taken) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
+
+    def test_an_account_that_is_taken_between_check_and_saving_is_refused(
+        self, corp: Corp, person: User, root: User
+    ) -> None:
+        other = User.objects.create_user("han", name="韩梅梅")
+        WeComAccount.objects.filter(user=person).delete()
+        sent = {"wecom_accounts-0-corp": corp.pk, "wecom_accounts-0-userid": "lilei"}
+        refused: list[bool] = []
+
+        def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if not refused and sql.startswith('INSERT INTO "accounts_wecomaccount"'):
+                refused.append(True)
+                raise IntegrityError("one_account_per_wecom_identity")
+            answer = execute(sql, params, many, context)
+            if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
+                refused.append(True)  # what the other administrator saved is there to be seen now
+                WeComAccount.objects.create(user=person, corp=corp, userid="lilei")
+            return answer
+
+        with connection.execute_wrapper(first_refuse):
+            response = save(signed_in(root), other, **sent)
+
+        assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
+        assert accounts_of(other) == []
 
     def test_an_account_twice_is_refused(self, corp: Corp, person: User, root: User) -> None:
         response = save(
