@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integrations.wecom.schemas import Agent
+
+logger = logging.getLogger(__name__)
 
 # A second click while a test is under way shows that one, unless it seems lost.
 UNDER_WAY_SECONDS = 60
@@ -76,14 +79,25 @@ def run_connection_test(*, test_id: int, clock: Callable[[], datetime]) -> None:
 
     The test uses no shared token, so it tries the Secret itself; having passed, it ends a pause after a wrong Secret.
     """
-    test = ConnectionTest.objects.get(pk=test_id)
-    version = Corp.objects.values_list("connection_version", flat=True).get(pk=test.corp_id)
     unfinished = ConnectionTest.objects.unfinished().filter(pk=test_id)
+    seen = Corp.objects.filter(connection_tests=test_id).values_list("pk", "connection_version").first()
+    if seen is None:
+        _log_gone(test_id)
+        return
+    corp_id, version = seen
     if not unfinished.update(status=Status.RUNNING, connection_version=version):
         return
-    outcome = _tried(test.corp_id)
+    try:
+        outcome = _tried(corp_id)
+    except Corp.DoesNotExist:
+        _log_gone(test_id)
+        return
     status = Status.FAILED if outcome.problem else Status.PASSED
     unfinished.update(status=status, finished_at=clock(), problem=outcome.problem, **outcome.columns)
+
+
+def _log_gone(test_id: int) -> None:
+    logger.info("connection test %s is gone: its company was deleted, or newer tests have pushed it out", test_id)
 
 
 def _tried(corp_id: int) -> _Outcome:

@@ -241,6 +241,21 @@ def test_a_finished_test_is_not_run_again(corp: Corp, wecom: responses.RequestsM
     assert len(wecom.calls) == 2
 
 
+@pytest.mark.parametrize("gone", [Corp, ConnectionTest])
+def test_a_test_that_is_gone_when_the_worker_comes_is_left_with_a_line_in_the_log(
+    corp: Corp, gone: type[Corp | ConnectionTest], caplog: pytest.LogCaptureFixture
+) -> None:
+    test = connection.request_connection_test(corp=corp, now=NOW)
+    gone.objects.all().delete()
+
+    with caplog.at_level("INFO", logger="integrations"):
+        run_connection_test(test.pk)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"connection test {test.pk} is gone: its company was deleted, or newer tests have pushed it out"
+    ]
+
+
 def test_a_test_whose_worker_died_is_run_again(corp: Corp, wecom: responses.RequestsMock) -> None:
     gettoken(wecom)
     agent_get(wecom)
