@@ -27,8 +27,9 @@ def is_local_host(host: str) -> bool:
 
 class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
     def default(self) -> SiteAddress:
-        """The one default address; made anew as the initial one should the row be missing."""
-        return self.get_or_create(is_default=True, defaults={"url": DEFAULT_SITE_ADDRESS})[0]
+        """The one default address; should it be missing, the initial one, which may stand there as another row."""
+        found = self.filter(is_default=True).first()
+        return found or self.update_or_create(url=DEFAULT_SITE_ADDRESS, defaults={"is_default": True})[0]
 
     def visible_to(self, person: visibility.Person) -> Self:
         """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""

@@ -79,6 +79,14 @@ def test_a_missing_default_address_is_the_initial_one_again(corp: Corp) -> None:
     assert SiteAddress.objects.get().is_default
 
 
+def test_a_missing_default_address_whose_url_another_row_holds_is_that_row(corp: Corp) -> None:
+    SiteAddress.objects.all().delete()
+    other = SiteAddress.objects.create(url="http://localhost:3001/")
+
+    assert links.site_address_for(corp) == other
+    assert SiteAddress.objects.get().is_default
+
+
 def test_a_home_page_in_wecom_is_recognised_as_ours(corp: Corp, other_corp: Corp) -> None:
     assert links.is_own_home_page(corp, links.home_page_link(corp))
     assert links.is_own_home_page(corp, links.home_page_link(corp, "page/7"))
