@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psutil
 from cryptography.fernet import Fernet
@@ -166,7 +166,7 @@ def demo_environ(place: Place, valkey: str) -> dict[str, str]:
         MARK: str(place.folder),
         "ENVIRONMENT": "demo",
         "DEBUG": "false",
-        "DATABASE_URL": f"sqlite:///{place.folder}/guanwecom.sqlite3",
+        "DATABASE_URL": f"sqlite:///{quote(str(place.folder))}/guanwecom.sqlite3",
         "VALKEY_URL": valkey,
         "ALLOWED_HOSTS": "localhost",
         "TRUSTED_PROXIES": "",

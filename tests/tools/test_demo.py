@@ -18,6 +18,7 @@ import psutil
 import pytest
 import requests
 
+from guanwecom.environment import database
 from tools import demo
 from tools.demo import MARK, DemoRefused, Place
 from tools.services import free_port
@@ -43,6 +44,16 @@ def living(folder: Path) -> list[psutil.Process]:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "demo", free_port(), free_port())
+
+
+@pytest.mark.parametrize("name", ["C#", "100%25 ours", "what?", "演示"])
+def test_the_database_stands_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path / name, free_port(), free_port())
+    place.folder.mkdir()
+
+    config = database(demo.demo_environ(place, "redis://127.0.0.1:1/0")["DATABASE_URL"])
+
+    assert config["NAME"] == f"{place.folder}/guanwecom.sqlite3"
 
 
 def environ(place: Place) -> dict[str, str]:
