@@ -86,7 +86,7 @@ def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None
         validators.normalised_site_address(typed)
 
     assert code_of(refusal) == code
-    assert refusal.value.messages[0].endswith((".", "/"))
+    assert refusal.value.messages[0].endswith((".", "。", "/"))
 
 
 @pytest.mark.parametrize(
