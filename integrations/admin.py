@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -24,6 +25,7 @@ from integrations.callback_pages import CallbackPages
 from integrations.forms import CorpForm, SiteAddressForm
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.panels import disable_effects
+from integrations.queueing import queue_on_commit
 from integrations.tasks import run_connection_test
 from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
@@ -80,12 +82,18 @@ class CorpAdmin(VerificationPages, CallbackPages):
             .annotate(
                 last_test_status=Subquery(newest.values("status")[:1]),
                 last_test_at=Subquery(newest.values("requested_at")[:1]),
+                was_tested=Exists(newest.tried()),
+                is_tested=Exists(newest.tried().filter(connection_version=OuterRef("connection_version"))),
             )
         )
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def status_label(self, corp: Corp) -> str:
-        return _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
+        pill = _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
+        is_untested = corp.was_tested and not corp.is_tested  # type: ignore[attr-defined]  # annotated in get_queryset
+        if not is_untested:
+            return pill
+        return format_html("{} {}", pill, _pill("warn", gettext("credentials changed, not tested")))
 
     @admin.display(description=_("last connection test"), ordering="last_test_at")
     def last_test(self, corp: Corp) -> str:
@@ -145,7 +153,8 @@ class CorpAdmin(VerificationPages, CallbackPages):
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
         if needs_test:
-            messages.info(request, gettext("Now test the connection: step 2 below."))
+            _start_test(obj)
+            messages.info(request, gettext("The connection is being tested with what you saved: see step 2 below."))
 
     def response_post_save_add(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
         return self._to_page(obj)
@@ -195,8 +204,7 @@ class CorpAdmin(VerificationPages, CallbackPages):
     def test_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Start a connection test; the page polls last_test_view."""
         corp = self._corp(request, corp_id, to_change=True)
-        test = connection.request_connection_test(corp=corp, now=timezone.now())
-        run_connection_test.delay_on_commit(test.pk)  # type: ignore[attr-defined]  # celery-types lacks it
+        _start_test(corp)
         if "application/json" in request.headers.get("Accept", ""):
             return JsonResponse(_test_panel(corp))
         return self._to_page(corp)
@@ -246,8 +254,15 @@ def _pill(tone: str, text: object) -> str:
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
 
+def _start_test(corp: Corp) -> None:
+    """Have the saved connection tested in the background; the corp's page shows what comes of it."""
+    test = connection.request_connection_test(corp=corp, now=timezone.now())
+    give_up = partial(connection.give_up_unqueued, test=test, clock=timezone.now)
+    queue_on_commit(run_connection_test, test.pk, otherwise=give_up)
+
+
 def _test_panel(corp: Corp) -> dict[str, Any]:
-    """What the corp's page shows of its newest test, and whether to ask again."""
+    """What the corp's page shows of its newest test and of its state, and whether to ask again."""
     test = corp.connection_tests.select_related("corp__site_address").first()
     is_unfinished = test is not None and test.finished_at is None
     context: dict[str, Any] = {"corp": corp, "test": test, "is_unfinished": is_unfinished}
@@ -256,10 +271,22 @@ def _test_panel(corp: Corp) -> dict[str, Any]:
             "is_outdated": not is_unfinished and test.connection_version != corp.connection_version,
             "seems_lost": is_unfinished and timezone.now() - test.requested_at >= WORKER_MISSING,
             "is_passed": test.status == ConnectionTest.Status.PASSED,
+            **_state(corp),
             "explanation": connection.explanation(test),
             "comparisons": connection.comparisons(test),
         }
-    return {"is_unfinished": is_unfinished, "html": render_to_string("admin/integrations/corp/_test.html", context)}
+    folder = "admin/integrations/corp"
+    html, state = render_to_string(f"{folder}/_test.html", context), render_to_string(f"{folder}/_state.html", context)
+    return {"is_unfinished": is_unfinished, "html": html, "state": state}
+
+
+def _state(corp: Corp) -> dict[str, bool]:
+    """Whether the credentials were changed since the last test of them, or what is saved failed its last test."""
+    current = ConnectionTest.objects.tried().current(corp).first()
+    return {
+        "is_untested": current is None and corp.connection_tests.tried().exists(),
+        "has_failed": current is not None and current.status == ConnectionTest.Status.FAILED,
+    }
 
 
 def _console_values(corp: Corp) -> list[dict[str, str]]:

@@ -96,6 +96,11 @@ def run_connection_test(*, test_id: int, clock: Callable[[], datetime]) -> None:
     unfinished.update(status=status, finished_at=clock(), problem=outcome.problem, **outcome.columns)
 
 
+def give_up_unqueued(*, test: ConnectionTest, clock: Callable[[], datetime]) -> None:
+    """End a test that could not be queued. What failed without a Problem was never tried."""
+    ConnectionTest.objects.unfinished().filter(pk=test.pk).update(status=Status.FAILED, finished_at=clock())
+
+
 def _log_gone(test_id: int) -> None:
     logger.info("connection test %s is gone: its company was deleted, or newer tests have pushed it out", test_id)
 
@@ -193,7 +198,16 @@ def explanation(test: ConnectionTest) -> Explanation:
             _("The administrator of WeCom."),
             _("WeCom's console → App management → the app → enable it."),
         ),
-    }.get(test.problem, Explanation(test.message))
+    }.get(test.problem, unqueued())
+
+
+def unqueued() -> Explanation:
+    """Why work in the background does not begin, in the active language."""
+    return Explanation(
+        _("The queue cannot be reached: is Valkey running?"),
+        _("The administrator of this site."),
+        _("Start Valkey, then try again. The health page /healthz says what does not answer."),
+    )
 
 
 def comparisons(test: ConnectionTest) -> list[Comparison]:

@@ -214,6 +214,10 @@ class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
     def finished(self) -> Self:
         return self.filter(status__in=[ConnectionTest.Status.PASSED, ConnectionTest.Status.FAILED])
 
+    def tried(self) -> Self:
+        """Finished tests without those that no queue took: these say nothing of the credentials."""
+        return self.finished().exclude(status=ConnectionTest.Status.FAILED, problem="")
+
     def current(self, corp: Corp) -> Self:
         """Tests that saw the connection as it is saved now."""
         return self.filter(corp=corp, connection_version=corp.connection_version)

@@ -89,6 +89,13 @@ def request_check(*, file: VerificationFile, now: datetime) -> bool:
     return True
 
 
+def withdraw_check(file: VerificationFile) -> None:
+    """Note that the check asked for will not come; what an earlier one found stands again."""
+    VerificationFile.objects.filter(pk=file.pk, check_requested_at=file.check_requested_at).update(
+        check_requested_at=None
+    )
+
+
 def run_check(*, file_id: int, clock: Callable[[], datetime]) -> None:
     """Look at the public address and note what was found. Does nothing where no check is wanted; safe to run twice."""
     file = VerificationFile.objects.select_related("corp__site_address").filter(pk=file_id).first()

@@ -17,8 +17,10 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import links, verification
+from integrations.connection import unqueued
 from integrations.corp_pages import CorpPages
 from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.queueing import queue_on_commit
 from integrations.tasks import check_verification_file
 
 # A check that still waits after so long has no worker.
@@ -61,13 +63,13 @@ class VerificationPages(CorpPages):
             return self._to_page(corp, SECTION)
         self.log_change(request, corp, gettext("Verification file %(name)s uploaded.") % {"name": file})
         messages.success(request, gettext("%(name)s is served from now on.") % {"name": file})
-        _start_check(file)
+        _start_check(request, file)
         return self._to_page(corp, SECTION)
 
     def check_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
         """Look for the file at its public address in the background; the page polls files_view."""
         corp = self._corp(request, corp_id, to_change=True)
-        _start_check(get_object_or_404(VerificationFile, pk=file_id, corp=corp))
+        _start_check(request, get_object_or_404(VerificationFile, pk=file_id, corp=corp))
         return self._to_page(corp, SECTION)
 
     def remove_view(self, request: HttpRequest, corp_id: int, file_id: int) -> HttpResponse:
@@ -91,9 +93,13 @@ class VerificationPages(CorpPages):
         return {"is_unfinished": any(row["is_unfinished"] for row in rows), "html": html}
 
 
-def _start_check(file: VerificationFile) -> None:
+def _start_check(request: HttpRequest, file: VerificationFile) -> None:
+    def give_up() -> None:
+        verification.withdraw_check(file)
+        messages.error(request, unqueued().what)
+
     if verification.request_check(file=file, now=timezone.now()):
-        check_verification_file.delay_on_commit(file.pk)  # type: ignore[attr-defined]  # celery-types lacks it
+        queue_on_commit(check_verification_file, file.pk, otherwise=give_up)
 
 
 def _row(site: SiteAddress, file: VerificationFile) -> dict[str, Any]:

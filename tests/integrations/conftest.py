@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
+from guanwecom.celery import app
 from integrations.models import Corp
+from tools.services import free_port
 
 CORPID = "ww0123456789abcdef"
 
@@ -56,3 +61,15 @@ def client_of(person: User | None) -> Client:
     if person is not None:
         client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
     return client
+
+
+@pytest.fixture
+def no_broker() -> Iterator[None]:
+    """Celery finds nobody at the address of its broker."""
+    celery: Any = app  # celery-types lacks what is set here
+    address, is_eager = celery.conf.broker_url, celery.conf.task_always_eager
+    celery.conf.broker_url, celery.conf.task_always_eager = f"redis://127.0.0.1:{free_port()}/0", False
+    celery._pool = celery.amqp._producer_pool = None  # connect anew, to the address that is set now
+    yield
+    celery.conf.broker_url, celery.conf.task_always_eager = address, is_eager
+    celery._pool = celery.amqp._producer_pool = None

@@ -27,6 +27,7 @@ from tests.integrations.test_validators import certificate
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
 LIST = "/admin/integrations/corp/"
+TESTING = "The connection is being tested with what you saved: see step 2 below."
 FIELDS = {
     "name": "北山制造",
     "corpid": CORPID,
@@ -82,7 +83,7 @@ def test_a_company_is_added_and_its_page_says_what_comes_next(admin_client: Clie
     assert (corp.name, corp.corpid, corp.agentid, corp.secret) == ("北山制造", CORPID, 1000002, "the-secret")
     assert (corp.department_root_ids, corp.is_enabled, corp.connection_version) == ([2, 5], False, 1)
     assert response.redirect_chain[-1][0] == page(corp)  # type: ignore[attr-defined]  # the client's own class
-    assert "Now test the connection: step 2 below." in text_of(response)
+    assert TESTING in text_of(response)
 
 
 def test_what_comes_along_when_one_copies_is_removed_and_said(admin_client: Client) -> None:
@@ -206,7 +207,8 @@ def test_an_empty_secret_keeps_the_saved_one(admin_client: Client, corp: Corp) -
 
     corp.refresh_from_db()
     assert (corp.name, corp.secret, corp.connection_version) == ("新名", "the-secret", 1)
-    assert "Now test the connection" not in text_of(response)
+    assert TESTING not in text_of(response)
+    assert not ConnectionTest.objects.exists()
 
 
 def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None:
@@ -214,7 +216,7 @@ def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None
 
     corp.refresh_from_db()
     assert (corp.secret, corp.connection_version) == ("another", 2)
-    assert "Now test the connection" in text_of(response)
+    assert TESTING in text_of(response)
 
 
 def test_saving_without_a_change_changes_nothing(admin_client: Client, corp: Corp) -> None:
@@ -459,6 +461,93 @@ def test_a_test_of_another_connection_says_so(admin_client: Client, corp: Corp) 
     Corp.objects.update(connection_version=2)
 
     assert "The connection was changed after this test: test again." in last(admin_client, corp)[1]
+
+
+def test_saving_a_new_company_starts_a_test(
+    admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        post(admin_client, ADD, new_secret="the-secret")
+
+    test = ConnectionTest.objects.get()
+    assert (test.corp, test.status, test.connection_version) == (Corp.objects.get(), "waiting", 1)
+    assert queued() == [("integrations.run_connection_test", [test.pk])]
+
+
+def test_new_credentials_of_an_enabled_company_are_tested_while_it_stays_enabled(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    tested(corp)
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = post(admin_client, page(corp), new_secret="another")
+
+    test = ConnectionTest.objects.first()
+    assert test is not None
+    assert (test.status, test.connection_version, Corp.objects.enabled().count()) == ("waiting", 2, 1)
+    assert queued() == [("integrations.run_connection_test", [test.pk])]
+    assert "data-unfinished" in response.content.decode()
+
+
+def state_of(client: Client, corp: Corp) -> tuple[str, str, str]:
+    """The company's state as its page has it, as the page is told while one looks, and as the list has it."""
+    live = client.get(page(corp, "last")).json()["state"]
+    found = re.search(r"<span data-corp-state[^>]*>(.*?)<nav", client.get(page(corp)).content.decode(), re.DOTALL)
+    listed = re.search(r'field-status_label">(.*?)</td>', client.get(LIST).content.decode(), re.DOTALL)
+    assert found
+    assert listed
+    shown, told, row = (re.sub(r"<[^>]+>|\s+", " ", text).split() for text in (found[1], live, listed[1]))
+    return " ".join(shown), " ".join(told), " ".join(row)
+
+
+def test_credentials_that_were_changed_since_the_last_test_are_said(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(is_enabled=True)
+    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
+    tested(corp)
+    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
+
+    Corp.objects.update(connection_version=2)
+    corp.refresh_from_db()
+    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
+    tested(corp, status="waiting", finished_at=None)
+    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
+
+    tested(corp)
+    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
+
+
+def test_wrong_credentials_of_an_enabled_company_are_said_in_red(admin_client: Client, corp: Corp) -> None:
+    sentence = (
+        '<p class="problem">This company is enabled, but its saved credentials do not work: '
+        "nobody can sign in and nothing is sent until this is put right.</p>"
+    )
+    tested(corp, status="failed", problem="refused", errcode=40001)
+    assert sentence not in admin_client.get(page(corp)).content.decode()
+
+    Corp.objects.update(is_enabled=True)
+
+    assert sentence in admin_client.get(page(corp)).content.decode()
+    assert sentence in admin_client.get(page(corp, "last")).json()["html"]
+    assert state_of(admin_client, corp)[:2] == ("enabled connection test failed",) * 2
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_without_a_queue_the_test_ends_and_says_why(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    tested(corp)
+    Corp.objects.update(is_enabled=True, connection_version=2)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = post(admin_client, page(corp), new_secret="another")
+
+    assert (response.status_code, Corp.objects.get().secret) == (200, "another")
+    is_unfinished, text = last(admin_client, corp)
+    assert not is_unfinished
+    assert "The queue cannot be reached: is Valkey running?" in text
+    assert "credentials do not work" not in text
+    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
 
 
 # --- Enabling and disabling -------------------------------------------------------------------------------------------

@@ -98,6 +98,17 @@ def test_no_file_is_refused_with_a_sentence(admin_client: Client, corp: Corp) ->
     assert said(response) == ["Choose the file first."]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_without_a_queue_the_check_is_withdrawn_and_says_why(admin_client: Client, corp: Corp, no_broker: None) -> None:
+    file = stored(corp)
+
+    response: Any = admin_client.post(url(corp, "verification_check", file.pk), follow=True)
+
+    assert said(response) == ["The queue cannot be reached: is Valkey running?"]
+    file.refresh_from_db()
+    assert not file.is_being_checked
+
+
 def test_without_the_form_s_token_nothing_is_taken_in(superuser: User, corp: Corp) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(superuser, backend="django.contrib.auth.backends.ModelBackend")

@@ -36,6 +36,8 @@
     try {
       for (let answer = await first; ; answer = await jsonOf(result.dataset.url)) {
         if (result.innerHTML !== answer.html) result.innerHTML = answer.html;
+        const state = document.querySelector("[data-corp-state]");
+        if (state.innerHTML !== answer.state) state.innerHTML = answer.state;
         if (!answer.is_unfinished) return;
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
