@@ -265,13 +265,12 @@ def _test_panel(corp: Corp) -> dict[str, Any]:
     """What the corp's page shows of its newest test and of its state, and whether to ask again."""
     test = corp.connection_tests.select_related("corp__site_address").first()
     is_unfinished = test is not None and test.finished_at is None
-    context: dict[str, Any] = {"corp": corp, "test": test, "is_unfinished": is_unfinished}
+    context: dict[str, Any] = {"corp": corp, "test": test, "is_unfinished": is_unfinished, **_state(corp)}
     if test is not None:
         context |= {
             "is_outdated": not is_unfinished and test.connection_version != corp.connection_version,
             "seems_lost": is_unfinished and timezone.now() - test.requested_at >= WORKER_MISSING,
             "is_passed": test.status == ConnectionTest.Status.PASSED,
-            **_state(corp),
             "explanation": connection.explanation(test),
             "comparisons": connection.comparisons(test),
         }
@@ -280,12 +279,14 @@ def _test_panel(corp: Corp) -> dict[str, Any]:
     return {"is_unfinished": is_unfinished, "html": html, "state": state}
 
 
-def _state(corp: Corp) -> dict[str, bool]:
-    """Whether the credentials were changed since the last test of them, or what is saved failed its last test."""
+def _state(corp: Corp) -> dict[str, Any]:
+    """Whether the credentials were changed since the last test of them, or what is saved failed its last test, and
+    why WeCom is not being asked for a token at the moment, if so."""
     current = ConnectionTest.objects.tried().current(corp).first()
     return {
         "is_untested": current is None and corp.connection_tests.tried().exists(),
         "has_failed": current is not None and current.status == ConnectionTest.Status.FAILED,
+        "pause": connection.token_pause(corp),
     }
 
 

@@ -167,6 +167,27 @@ def _ip_address(text: str) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenPause:
+    """Why no token is fetched for a corp at the moment, in the active language, and for how many seconds more."""
+
+    seconds: int
+    what: str
+    where: str
+
+
+def token_pause(corp: Corp) -> TokenPause | None:
+    """The pause that all processes keep after WeCom refused the corp's Secret; None where nothing stands in the way."""
+    try:
+        pause = token_store().pause(corp.corpid, corp.agentid)
+    except TransientError:  # the store is down: the page opens all the same, and /healthz says so
+        return None
+    if pause is None or pause.code is None:
+        return None
+    advice = errcodes.explain(pause.code)
+    return TokenPause(max(1, round(pause.remaining_seconds)), _(advice.what), _(advice.where))
+
+
 def explanation(test: ConnectionTest) -> Explanation:
     """What a failed test means, in the active language."""
     if test.errcode is not None:

@@ -19,8 +19,12 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
 from integrations import links, panels
+from integrations.clients import token_store
+from integrations.errors import ConfigurationError
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.store import valkey
+from integrations.wecom import errcodes
+from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.test_validators import certificate
 
@@ -634,3 +638,17 @@ def test_only_visible_addresses_can_be_chosen(corp: Corp, other_corp: Corp) -> N
 
     corp.refresh_from_db()
     assert corp.site_address == own
+
+
+def test_the_page_tells_of_the_pause_after_a_wrong_secret(admin_client: Client, corp: Corp) -> None:
+    def refused() -> FetchedToken:
+        raise ConfigurationError("invalid credential", system="wecom", operation="gettoken", code=40001)
+
+    assert "is not asked again" not in text_of(admin_client.get(page(corp)))
+
+    with pytest.raises(ConfigurationError):
+        token_store().get(corp.corpid, corp.agentid, refused)
+
+    text = text_of(admin_client.get(page(corp)))
+    assert re.search(r"WeCom gave no token, and is not asked again for \d+ seconds\.", text)
+    assert errcodes.explain(40001).what in text
