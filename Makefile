@@ -1,7 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -43,3 +43,6 @@ requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer
 
 bench: setup-dev ## measure the WeCom client and the sandbox
 	@$(RUN) -m benchmarks
+
+nightly: setup-dev ## look further than a change can wait for: 10,000 examples for each property
+	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py tests/integrations/sandbox/test_fuzzing.py
