@@ -24,6 +24,8 @@ from integrations.wecom.schemas import SendResult
 SEND = "message_send"
 # What nobody has repaired is tried again this often, for the whole corp by one message at a time.
 CONFIGURATION_WAIT_SECONDS = 120
+# Blocked by the content policy, able to crash clients, forbidden words: what was said, not to whom.
+CONTENT_CODES = frozenset({40201, 82004, 85002})
 
 
 class Kind(StrEnum):
@@ -83,6 +85,8 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
     )
 
 
+# Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
+OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
 
 
@@ -99,6 +103,6 @@ def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
     # what WeCom would say.
     if isinstance(error, UnexpectedResponseError) and error.operation != SEND:
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
-    if isinstance(error, RecipientError):
+    if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
         return Kind.RECIPIENTS, 0
     return Kind.REFUSED, 0

@@ -145,7 +145,7 @@ def _recipient(
         reason = Reason.NO_COMPANY
     elif not userid:
         reason = Reason.NO_USERID
-    elif "|" in userid:
+    elif "|" in userid or userid.startswith("@"):  # WeCom would read several people, or everybody
         reason = Reason.BAD_USERID
     elif only_corp_id is not None and corp_id != only_corp_id:
         reason = Reason.OTHER_CORP

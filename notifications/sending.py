@@ -22,7 +22,7 @@ from integrations import clients
 from integrations.errors import IntegrationError
 from notifications import settling
 from notifications.models import Attempt, Delivery
-from notifications.outcomes import Outcome, outcome_of_error, outcome_of_result
+from notifications.outcomes import OTHER_APP, Outcome, outcome_of_error, outcome_of_result
 
 if TYPE_CHECKING:
     from notifications.clock import Clock
@@ -92,6 +92,8 @@ def _tried(delivery_id: int, clock: Clock) -> bool:
 
 
 def _call(delivery: Delivery) -> Outcome:
+    if (delivery.corpid, delivery.agentid) != (delivery.corp.corpid, delivery.corp.agentid):
+        return OTHER_APP
     try:
         return outcome_of_result(clients.wecom_client(delivery.corp).message_send(bytes(delivery.body)))
     except IntegrationError as error:

@@ -54,6 +54,13 @@ def test_each_reason() -> None:
     assert reasons(Audience([stranger.pk], corp_id=corp.pk)) == {stranger.pk: Reason.OTHER_CORP}
 
 
+@pytest.mark.parametrize("userid", ["@all", "@ALL", "a|b"])
+def test_an_account_that_wecom_would_read_as_others_is_skipped(userid: str) -> None:
+    person = make_person(make_corp(), userid)
+
+    assert reasons(Audience([person.pk], to_everyone=True)) == {person.pk: Reason.BAD_USERID}
+
+
 def test_a_skipped_person_has_an_address_of_his_own() -> None:
     person = make_person()
 

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
 from notifications.rendering import render_run
@@ -251,6 +252,29 @@ def test_a_refusal_of_some_names_them_and_fails_the_rest(delivery: Delivery, wir
 
     assert delivery.status == Delivery.Status.FAILED
     assert exceptions(delivery) == {"lilei": Receipt.Status.INVALID}
+
+
+def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    """WeCom would answer 301002, for which the whole company's queue waits."""
+    Corp.objects.filter(pk=delivery.corp_id).update(agentid=delivery.agentid + 1)
+
+    send(delivery, clock)
+
+    assert delivery.status == Delivery.Status.FAILED
+    assert delivery.error == "the company's app was changed after this message was made"
+    assert wire.bodies == []
+
+
+@pytest.mark.parametrize("code", [40201, 82004, 85002])
+def test_refused_words_are_nobodys_account(code: int, delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(code))
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
+    assert exceptions(delivery) == {}
 
 
 @pytest.mark.parametrize("code", [40058, 82001, 99999])
