@@ -104,7 +104,9 @@ def process_environ(transactional_db: None) -> dict[str, str]:
     else:
         user, password = quote(database["USER"]), quote(database["PASSWORD"])
         url = f"postgresql://{user}:{password}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
-    return {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+    ours = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+    # Unbuffered, so that a test that waits for a line in a log sees it at once.
+    return {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="session")
