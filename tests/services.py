@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -37,13 +36,17 @@ ENVIRON = {
 
 
 class TestServices:
-    """The servers and the folder of one pytest process."""
+    """The servers of one pytest process."""
 
     __test__ = False
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="guanwecom-tests-"))
         self.services: list[Service] = []
+
+    @property
+    def folder(self) -> Path:
+        """For the tests' files: Valkey's folder, which goes away even when pytest is killed."""
+        return self.services[0].folder
 
     def start(self, database: str) -> None:
         valkey = start_valkey()
@@ -63,7 +66,6 @@ class TestServices:
     def stop(self) -> None:
         for service in reversed(self.services):
             service.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 SERVICES_KEY = pytest.StashKey[TestServices]()
