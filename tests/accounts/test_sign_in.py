@@ -147,6 +147,8 @@ def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, weco
         ("getuserinfo", refusal(-1, "system busy"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", refusal(45009, "api freq out of limit"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", refusal(99999, "?"), 502, "企业微信给出了无法识别的回应"),
+        ("getuserinfo", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的回应"),
+        ("gettoken", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的回应"),
         ("get", refusal(48002, "api forbidden"), 502, "与企业微信的对接配置不正确"),
         ("getuserinfo", requests.ConnectionError("refused"), 503, "暂时无法连接企业微信"),
         ("getuserinfo", requests.ReadTimeout("slow"), 503, "暂时无法连接企业微信"),
@@ -158,7 +160,7 @@ def test_explains_that_wecom_did_not_answer_as_it_should(
     phone: Visitor,
     wecom: WeCom,
     operation: str,
-    instead: dict[str, object] | Exception,
+    instead: dict[str, object] | str | Exception,
     status: int,
     title: str,
 ) -> None:

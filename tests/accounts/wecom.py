@@ -22,8 +22,8 @@ class WeCom:
 
     identities: dict[str, dict[str, str]] = field(default_factory=dict)
     in_scope: set[str] = field(default_factory=set)
-    # An answer in place of the usual one, by the last part of the path: a body, or an exception to raise.
-    instead: dict[str, dict[str, Any] | Exception] = field(default_factory=dict)
+    # An answer in place of the usual one, by the last part of the path: JSON, a page, or an exception to raise.
+    instead: dict[str, dict[str, Any] | str | Exception] = field(default_factory=dict)
     redeemed: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
 
@@ -38,6 +38,8 @@ class WeCom:
         instead = self.instead.get(operation)
         if isinstance(instead, Exception):
             raise instead
+        if isinstance(instead, str):
+            return 200, {"Content-Type": "text/html"}, instead
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         usual = getattr(self, f"_{operation}")(query)
         return 200, {"Content-Type": "application/json; charset=UTF-8"}, json.dumps(instead or usual)

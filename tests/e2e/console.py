@@ -103,7 +103,7 @@ class Console:
     def choose(self, field: str, text: str) -> None:
         """Type into one of the admin's searching selects and take what it finds."""
         self.page.click(f".field-{field} .select2-selection")
-        self.page.keyboard.type(text)
+        self.page.locator(".select2-search__field").last.press_sequentially(text)
         self.page.locator(".select2-results__option", has_text=text).click()
 
     def open_run_now(self, subscription: str) -> None:

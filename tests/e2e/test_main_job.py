@@ -126,6 +126,12 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     refused = tap_app(phone_of(browser, stack, "lilei"), stack)
     expect(refused.locator("h1")).to_have_text("企业微信登录已关闭")
     assert refused.request.get(refused.url).status == 403
+    desktop.goto(f"{stack.web_url}/")
+    expect(desktop).to_have_url(re.compile("/login/"))
+    # One company is left to choose from, so the browser goes straight to that one's QR code.
+    desktop.goto(f"{stack.web_url}/login/company/")
+    expect(desktop.locator("main")).to_contain_text("南河贸易")
+    expect(desktop.locator("main")).not_to_contain_text("北山制造")
     arrived = len(stack.sandbox.messages(CORPID, "lilei"))
     assert arrived == Receipt.objects.filter(delivery__status="accepted", status="").count()
     console.open_run_now("每分钟")
