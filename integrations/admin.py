@@ -24,7 +24,7 @@ from integrations import connection, hosts, links, services
 from integrations.callback_pages import CallbackPages
 from integrations.forms import CorpForm, SiteAddressForm
 from integrations.models import ConnectionTest, Corp, SiteAddress
-from integrations.panels import disable_effects
+from integrations.panels import corp_actions, disable_effects, first_enabling_notices
 from integrations.queueing import queue_on_commit
 from integrations.tasks import run_connection_test
 from integrations.verification_pages import VerificationPages
@@ -178,6 +178,7 @@ class CorpAdmin(VerificationPages, CallbackPages):
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
+            "corp_actions": corp_actions(request, corp),
             "test_panel": _test_panel(corp),
             "earlier_tests": corp.connection_tests.finished()[:SHOWN_TESTS],
             "values": _console_values(corp),
@@ -216,6 +217,7 @@ class CorpAdmin(VerificationPages, CallbackPages):
         corp = self._corp(request, corp_id, to_change=True)
         reasons = services.reasons_against_enabling(corp)
         if request.method == "POST":
+            is_first = not Corp.objects.ever_enabled().exists()
             try:
                 services.enable_corp(corp=corp, now=timezone.now())
             except services.CorpNotReady as refusal:
@@ -223,6 +225,8 @@ class CorpAdmin(VerificationPages, CallbackPages):
             else:
                 self.log_change(request, corp, gettext("Enabled."))
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
+                for notice in first_enabling_notices(request) if is_first else []:
+                    messages.info(request, notice)
                 return self._to_page(corp)
         title = gettext("Enable “%(corp)s”") % {"corp": corp}
         status = 409 if request.method == "POST" else 200

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
     from integrations.models import Corp
 
+
+@dataclass(frozen=True)
+class CorpAction:
+    """A link on a corp's page to something that another app does with it."""
+
+    label: str
+    url: str
+
+
 DisableEffect = Callable[["Corp"], list[str]]
+CorpActionProvider = Callable[["HttpRequest", "Corp"], CorpAction | None]
+FirstEnablingNotice = Callable[["HttpRequest"], "SafeString"]
 
 _disable_effects: list[DisableEffect] = []
+_corp_actions: list[CorpActionProvider] = []
+_first_enabling_notices: list[FirstEnablingNotice] = []
 
 
 def register_disable_effect(effect: DisableEffect) -> None:
@@ -25,3 +42,26 @@ def register_disable_effect(effect: DisableEffect) -> None:
 def disable_effects(corp: Corp) -> list[str]:
     """The sentences of every registered effect, in the order of registration."""
     return [sentence for effect in _disable_effects for sentence in effect(corp)]
+
+
+def register_corp_action(provider: CorpActionProvider) -> None:
+    """`provider` gives the link for who asks and this corp, or None where that person may not do it."""
+    if provider not in _corp_actions:
+        _corp_actions.append(provider)
+
+
+def corp_actions(request: HttpRequest, corp: Corp) -> list[CorpAction]:
+    """What the person who asks may do with `corp` in other apps, in the order of registration."""
+    found = [provider(request, corp) for provider in _corp_actions]
+    return [action for action in found if action is not None]
+
+
+def register_first_enabling_notice(notice: FirstEnablingNotice) -> None:
+    """`notice` says what appears elsewhere once a corp was enabled for the first time, as HTML with its link."""
+    if notice not in _first_enabling_notices:
+        _first_enabling_notices.append(notice)
+
+
+def first_enabling_notices(request: HttpRequest) -> list[SafeString]:
+    """What to tell the person who has just enabled the first corp of all."""
+    return [notice(request) for notice in _first_enabling_notices]

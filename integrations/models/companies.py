@@ -92,6 +92,9 @@ class CorpQuerySet(models.QuerySet["Corp"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
 
+    def ever_enabled(self) -> Self:
+        return self.filter(Q(is_enabled=True) | Q(first_enabled_at__isnull=False))
+
     def signing_in(self) -> Self:
         """Corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
