@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from integrations.sandbox import typed
 from integrations.sandbox.announcements import Announcer
-from integrations.sandbox.directory import ROOT_DEPARTMENT, Department, Member, Tag, fold
+from integrations.sandbox.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
 from integrations.sandbox.world import App, Company, Robot, World
 
 _LETTERS = string.ascii_letters + string.digits
@@ -62,7 +62,7 @@ def put_departments(world: World, company: Company, rows: list[object], *, tell_
 
 
 def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
-    """Raises KeyError, or ValueError for one that is not empty."""
+    """Raises KeyError, or BrokenRule for the root and for one that is not empty."""
     old = company.directory.departments[number]
     company.directory.remove_department(number)
     Announcer(world, company, tell_contacts=tell_contacts).department(old, None)
@@ -115,7 +115,7 @@ def _put_departments(company: Company, rows: list[object], announcer: Announcer 
     while waiting:
         ready = [one for one in waiting if one.id == ROOT_DEPARTMENT or one.parentid in known]
         if not ready:
-            raise ValueError(f"departments {[one.id for one in waiting]} hang on unknown parents")
+            raise BrokenRule(60004, f"departments {[one.id for one in waiting]} hang on unknown parents")
         for department in ready:
             old = known.get(department.id)
             company.directory.put_department(department)

@@ -7,8 +7,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ROOT_DEPARTMENT = 1
+DEPARTMENT_ID_MOST = 2**31 - 1
+DEPARTMENTS_MOST = 30_000
 ACTIVE, DISABLED, NOT_ACTIVATED, LEFT = 1, 2, 4, 5
 _USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
+_NAME_MOST_CHARACTERS, _LEVELS_MOST, _ORDER_BELOW = 32, 15, 2**32
+_NOT_IN_NAMES = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
+
+
+class BrokenRule(ValueError):
+    """The directory would not be one that WeCom can have. `code`: what its API answers."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def fold(userid: str) -> str:
@@ -95,34 +107,47 @@ class Directory:
         self.tags: dict[int, Tag] = {}
         self.version = 0
         self._direct: dict[int, dict[str, Member]] = {}
-        self._children: dict[int, set[int]] = {}
+        # parentid: name to id; no two departments side by side have one name.
+        self._children: dict[int, dict[str, int]] = {}
 
     def put_department(self, department: Department) -> None:
-        """Add or replace. The root has id 1 and parentid 0. Raises ValueError where the tree would break."""
+        """Add or replace. The root has id 1 and parentid 0, and the company's name. Raises BrokenRule."""
         if department.id == ROOT_DEPARTMENT:
             department.parentid = 0
-        elif department.parentid not in self.departments or department.parentid in self.subtree(department.id):
-            raise ValueError(f"department {department.id} cannot stand under {department.parentid}")
+        else:
+            _check_fields(department)
+            self._check_place(department)
         old = self.departments.get(department.id)
         if old is not None:
-            self._children.get(old.parentid, set()).discard(old.id)
+            self._children[old.parentid].pop(old.name)
         self.departments[department.id] = department
-        self._children.setdefault(department.parentid, set()).add(department.id)
+        self._children.setdefault(department.parentid, {})[department.name] = department.id
         self.version += 1
 
     def remove_department(self, number: int) -> None:
-        """Raises ValueError for the root and for a department that is not empty."""
-        if number == ROOT_DEPARTMENT or self._children.get(number) or self._direct.get(number):
-            raise ValueError(f"department {number} is the root or not empty")
+        """Raises BrokenRule for the root and for a department that is not empty."""
+        if number == ROOT_DEPARTMENT:
+            raise BrokenRule(60007, "the root department stays")
+        if self._direct.get(number):
+            raise BrokenRule(60005, f"department {number} has members")
+        if self._children.get(number):
+            raise BrokenRule(60006, f"department {number} has departments below it")
         department = self.departments.pop(number)
-        self._children.get(department.parentid, set()).discard(number)
+        self._children[department.parentid].pop(department.name)
         self.version += 1
 
+    def free_department_id(self) -> int:
+        """The next id above all others; where there is none, the lowest that is free."""
+        above = max(self.departments) + 1
+        if above <= DEPARTMENT_ID_MOST:
+            return above
+        return next(number for number in range(ROOT_DEPARTMENT + 1, above) if number not in self.departments)
+
     def put_member(self, member: Member) -> None:
-        """Add or replace. Raises ValueError for an unknown department."""
+        """Add or replace. Raises BrokenRule for an unknown department."""
         unknown = [number for number in member.department if number not in self.departments]
         if unknown or not member.department:
-            raise ValueError(f"member {member.userid} stands in unknown departments {unknown}")
+            raise BrokenRule(60123, f"member {member.userid} stands in unknown departments {unknown}")
         self._unlist(member.folded)
         self.members[member.folded] = member
         for number in member.department:
@@ -150,7 +175,7 @@ class Directory:
             current = waiting.pop()
             if current not in found:
                 found.add(current)
-                waiting.extend(self._children.get(current, ()))
+                waiting.extend(self._children.get(current, {}).values())
         return found
 
     def direct_members(self, number: int) -> Iterable[Member]:
@@ -174,7 +199,51 @@ class Directory:
         singles = {fold(userid) for userid in [*userids, *(userid for tag in tags for userid in tag.userids)]}
         return Visibility(frozenset(departments), frozenset(singles & self.members.keys()))
 
+    def _check_place(self, department: Department) -> None:
+        """Raises BrokenRule for a place in the tree that cannot be."""
+        number, name, parent = department.id, department.name, department.parentid
+        if parent not in self.departments:
+            raise BrokenRule(60004, f"department {number} hangs on the unknown department {parent}")
+        if self._children.get(parent, {}).get(name, number) != number:
+            raise BrokenRule(60008, f"department {parent} has another {name} below it")
+        if number not in self.departments:
+            if len(self.departments) >= DEPARTMENTS_MOST:
+                raise BrokenRule(81001, f"there are {DEPARTMENTS_MOST} departments already")
+        elif parent in self.subtree(number):
+            raise BrokenRule(60010, f"department {number} cannot stand below itself")
+        if self._level(parent) + self._height(number) > _LEVELS_MOST:
+            raise BrokenRule(81002, f"department {number} would stand below level {_LEVELS_MOST}")
+
+    def _level(self, number: int) -> int:
+        """1 for the root."""
+        level = 1
+        while number != ROOT_DEPARTMENT:
+            number = self.departments[number].parentid
+            level += 1
+        return level
+
+    def _height(self, number: int) -> int:
+        """How many levels the department and what stands below it fill; 1 for a new one."""
+        row, height = [number], 0
+        while row:
+            row = [below for one in row for below in self._children.get(one, {}).values()]
+            height += 1
+        return height
+
     def _unlist(self, folded: str) -> None:
         old = self.members.get(folded)
         for number in old.department if old else ():
             self._direct.get(number, {}).pop(folded, None)
+
+
+def _check_fields(department: Department) -> None:
+    """Raises BrokenRule. Source: pages 90205 and 90206 of developer.work.weixin.qq.com, as SDKs quote them."""
+    number, name = department.id, department.name
+    if not ROOT_DEPARTMENT < number <= DEPARTMENT_ID_MOST:
+        raise BrokenRule(60123, f"department id {number} is not between 2 and {DEPARTMENT_ID_MOST}")
+    if not 1 <= len(name) <= _NAME_MOST_CHARACTERS:
+        raise BrokenRule(60001, f"the name of department {number} must have 1 to {_NAME_MOST_CHARACTERS} characters")
+    if _NOT_IN_NAMES.search(name):
+        raise BrokenRule(60009, f'the name of department {number} must hold no \\ : * ? " < > |')
+    if not 0 <= department.order < _ORDER_BELOW:
+        raise BrokenRule(40058, f"order of department {number} is not between 0 and {_ORDER_BELOW - 1}")

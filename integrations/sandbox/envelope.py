@@ -43,9 +43,9 @@ def error_text(code: int, text: str, *, ip: str, now: float) -> str:
 
 
 def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
-    """errcode 0. `warning` is "" or the text that WeCom appends when the body was not clean JSON."""
-    document: dict[str, object] = {"errcode": 0, "errmsg": f"ok. {warning}" if warning else "ok"}
-    document.update(fields)
+    """errcode 0. `warning` is "" or what WeCom appends to errmsg (ok, created) when the body was no clean JSON."""
+    text = fields.get("errmsg", "ok")
+    document: dict[str, object] = {"errcode": 0, **fields, "errmsg": f"{text}. {warning}" if warning else text}
     return Reply(dump(document))
 
 

@@ -110,7 +110,7 @@ def user_get_userid_by_email(call: Call) -> Json:
 
 @endpoint("GET", "tag/get", APP, CONTACTS, empty=("userlist", "partylist"))
 def tag_get(call: Call) -> Json:
-    tag = call.company.directory.tags.get(_query_int(call, "tagid", 40068))
+    tag = call.company.directory.tags.get(query_int(call, "tagid", 40068))
     if tag is None:
         raise ApiError(40068)
     found = (call.company.directory.find(userid) for userid in tag.userids)
@@ -154,7 +154,8 @@ def _seen_departments(call: Call, member: Member) -> list[int]:
     return [number for number in member.department if _sees_department(call, number)]
 
 
-def _query_int(call: Call, name: str, code: int) -> int:
+def query_int(call: Call, name: str, code: int) -> int:
+    """A number of the query. Raises ApiError `code` for anything else."""
     try:
         return as_int(call.query.get(name, ""), name)
     except ApiError as error:
@@ -163,7 +164,7 @@ def _query_int(call: Call, name: str, code: int) -> int:
 
 def _asked_department(call: Call, name: str) -> Department:
     """Raises ApiError 60003 (unknown) or 60011 (not visible)."""
-    number = _query_int(call, name, 60003)
+    number = query_int(call, name, 60003)
     department = call.company.directory.departments.get(number)
     if department is None:
         raise ApiError(60003)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from integrations.sandbox import administration
-from integrations.sandbox.api.call import CONTACTS, Call, Json, as_int, endpoint
-from integrations.sandbox.directory import DISABLED, NOT_ACTIVATED, is_userid
+from integrations.sandbox.api.call import CONTACTS, Call, Json, endpoint
+from integrations.sandbox.api.contacts import query_int
+from integrations.sandbox.directory import DISABLED, NOT_ACTIVATED, BrokenRule, is_userid
 from integrations.sandbox.errors import ApiError
 
 _NAMES = ("userid", "name", "department", "order", "position", "mobile", "gender", "email", "biz_mail", "alias")
@@ -38,39 +39,44 @@ def user_delete(call: Call) -> Json:
     if call.company.directory.find(userid) is None:
         raise ApiError(60111, f"invalid string value `{userid}`. userid not found")
     administration.remove_member(call.world, call.company, userid, tell_contacts=False)
-    return {}
+    return {"errmsg": "deleted"}
 
 
 @endpoint("POST", "department/create", CONTACTS)
 def department_create(call: Call) -> Json:
-    departments = call.company.directory.departments
-    number = call.number("id") or max(departments) + 1
-    if number in departments:
-        raise ApiError(40058, "department existed")
+    """`name` and `parentid` must be there; without `id` the department gets the next one."""
+    directory = call.company.directory
+    number = call.number("id", directory.free_department_id())
+    if number in directory.departments:
+        raise ApiError(60008)
     call.text("name", missing=60001)
+    call.text("parentid", missing=60004)
     _put_department(call, number)
-    return {"id": number}
+    return {"errmsg": "created", "id": number}
 
 
 @endpoint("POST", "department/update", CONTACTS)
 def department_update(call: Call) -> Json:
+    """Only the fields that are sent change; the root keeps its place, not its name."""
     number = call.number("id")
     if number not in call.company.directory.departments:
         raise ApiError(60003)
+    if "name" in call.document:
+        call.text("name", missing=60001)
     _put_department(call, number)
-    return {}
+    return {"errmsg": "updated"}
 
 
 @endpoint("GET", "department/delete", CONTACTS)
 def department_delete(call: Call) -> Json:
-    number = as_int(call.query.get("id", ""), "id")
+    number = query_int(call, "id", 60003)
     if number not in call.company.directory.departments:
         raise ApiError(60003)
     try:
         administration.remove_department(call.world, call.company, number, tell_contacts=False)
-    except ValueError as error:
-        raise ApiError(40058, "department is not empty") from error
-    return {}
+    except BrokenRule as error:
+        raise ApiError(error.code) from error
+    return {"errmsg": "deleted"}
 
 
 def _put_member(call: Call, defaults: Json) -> Json:
@@ -82,15 +88,19 @@ def _put_member(call: Call, defaults: Json) -> Json:
         row["status"] = 1 if call.number("enable") else DISABLED
     try:
         administration.put_members(call.world, call.company, [row], tell_contacts=False)
+    except BrokenRule as error:
+        raise ApiError(error.code) from error
     except ValueError as error:
         raise ApiError(40058, "invalid Request Parameter") from error
     return {"errmsg": "created" if defaults else "updated"}
 
 
 def _put_department(call: Call, number: int) -> None:
-    names = ("name", "name_en", "parentid", "order")
-    row: Json = {"id": number, **{name: call.document[name] for name in names if name in call.document}}
+    row: Json = {"id": number, **{name: call.text(name) for name in ("name", "name_en") if name in call.document}}
+    row |= {name: call.number(name) for name in ("parentid", "order") if name in call.document}
     try:
         administration.put_departments(call.world, call.company, [row], tell_contacts=False)
+    except BrokenRule as error:
+        raise ApiError(error.code) from error
     except ValueError as error:
         raise ApiError(40058, "invalid Request Parameter") from error

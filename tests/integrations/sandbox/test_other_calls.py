@@ -1,4 +1,4 @@
-"""Files, the app's own settings and menu, group chats, robots, JS-SDK tickets, changing the directory."""
+"""Files, the app's own settings and menu, group chats, robots, JS-SDK tickets."""
 
 from __future__ import annotations
 
@@ -309,33 +309,3 @@ def test_tickets_are_limited(api: Api, sandbox: SandboxHandle) -> None:
     sandbox.control("PATCH", "settings", {"app_tickets_per_hour": 2})
 
     assert [api.get("get_jsapi_ticket")["errcode"] for _ in range(3)] == [0, 0, 45009]
-
-
-def test_the_sync_assistant_changes_the_directory(contacts: Api, api: Api) -> None:
-    assert contacts.post("department/create", {"name": "研发部", "parentid": 2, "id": 7})["id"] == 7
-    assert contacts.post("department/update", {"id": 7, "name": "开发部"})["errcode"] == 0
-    assert contacts.post("user/create", {"userid": "Lucy", "name": "Lucy", "department": [7]})["errmsg"] == "created"
-    assert contacts.post("user/update", {"userid": "lucy", "name": "露西"})["errmsg"] == "updated"
-    assert contacts.get("department/delete", id=7)["errcode"] == 40058
-
-    assert api.get("user/get", userid="lucy")["name"] == "露西"
-    assert api.get("department/get", id=7)["department"]["name"] == "开发部"
-    assert contacts.get("user/delete", userid="lucy")["errcode"] == 0
-    assert contacts.get("department/delete", id=7)["errcode"] == 0
-
-
-@pytest.mark.parametrize(
-    ("path", "document", "errcode"),
-    [
-        ("user/create", {"userid": "LILEI", "name": "x"}, 60102),
-        ("user/create", {"userid": "-", "name": "x"}, 40003),
-        ("user/create", {"userid": "new", "name": "x", "department": [99]}, 40058),
-        ("user/update", {"userid": "ghost"}, 60111),
-        ("department/create", {"id": 2, "name": "x"}, 40058),
-        ("department/create", {"name": ""}, 60001),
-        ("department/update", {"id": 99}, 60003),
-        ("department/update", {"id": 2, "parentid": 3}, 40058),
-    ],
-)
-def test_refused_changes(contacts: Api, path: str, document: dict[str, Any], errcode: int) -> None:
-    assert contacts.post(path, document)["errcode"] == errcode
