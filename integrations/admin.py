@@ -1,15 +1,14 @@
-"""The admin pages of corps and site addresses. They show and trigger; services decide."""
+"""The admin pages of corps. They show and trigger; services decide."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -20,20 +19,20 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import connection, hosts, links, services
+from integrations import connection, links, services
 from integrations.callback_pages import CallbackPages
-from integrations.forms import CorpForm, SiteAddressForm
+from integrations.corp_pages import ONE_SAVE_BUTTON
+from integrations.forms import CorpForm
 from integrations.models import ConnectionTest, Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices
 from integrations.queueing import queue_on_commit
+from integrations.site_address_admin import SiteAddressAdmin
 from integrations.tasks import run_connection_test
 from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
 
-if TYPE_CHECKING:
-    SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
-else:
-    SiteAddressModelAdmin = admin.ModelAdmin
+# Why named here? Django finds the admin pages of an app in its module `admin`.
+__all__ = ["CorpAdmin", "SiteAddressAdmin"]
 
 # A test that still waits after so long has no worker.
 WORKER_MISSING = timedelta(seconds=8)
@@ -163,13 +162,13 @@ class CorpAdmin(VerificationPages, CallbackPages):
         return self._to_page(obj)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        return super().add_view(request, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
+        return super().add_view(request, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         corp = self.get_object(request, unquote(object_id))
-        context = {**_ONE_SAVE_BUTTON, **(extra_context or {})}
+        context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
         if corp is not None and self.has_view_permission(request, corp):
             context |= self._panels(request, corp)
         return super().change_view(request, object_id, form_url, context)
@@ -250,9 +249,6 @@ class CorpAdmin(VerificationPages, CallbackPages):
         return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
 
 
-_ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
-
-
 def _pill(tone: str, text: object) -> str:
     """A status: a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
@@ -311,72 +307,3 @@ def _console_values(corp: Corp) -> list[dict[str, str]]:
     return [
         {"id": f"value-{key}", "label": label, "value": value, "where": where} for key, label, value, where in values
     ]
-
-
-@admin.register(SiteAddress)
-class SiteAddressAdmin(SiteAddressModelAdmin):
-    form = SiteAddressForm
-    list_display = ["url", "is_default", "corp_count", "changed_at"]
-    actions = None
-
-    class Media:
-        css = {"all": ["integrations/corp.css"]}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
-        visible = Corp.objects.visible_to(request.user)
-        with_default = Case(
-            When(is_default=True, then=Value(visible.filter(site_address__isnull=True).count())), default=Value(0)
-        )
-        with_own = Count("corp", filter=Q(corp__in=visible), distinct=True)
-        seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
-        return seen.annotate(corp_count=with_own + with_default).order_by("-is_default", "url")
-
-    @admin.display(description=_("companies with this address"))
-    def corp_count(self, address: SiteAddress) -> int:
-        count: int = address.corp_count  # type: ignore[attr-defined]  # annotated in get_queryset
-        return count
-
-    def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
-        may = super().has_change_permission(request, obj)
-        return may and (obj is None or services.can_change(address=obj, person=request.user))
-
-    def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
-        may = super().has_delete_permission(request, obj)
-        return may and (obj is None or (not obj.is_default and services.can_change(address=obj, person=request.user)))
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        """A change is shown before it is saved: every corp's console has to be changed after it."""
-        address = self.get_object(request, unquote(object_id)) if object_id else None
-        is_change = address is not None and self.has_change_permission(request, address)
-        if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
-            saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
-            form = self.get_form(request, address, change=True)(request.POST, instance=address)
-            if form.is_valid() and form.cleaned_data["url"] != saved.url:
-                return self._preview(request, saved, form.cleaned_data["url"])
-        return super().changeform_view(request, object_id, form_url, {**_ONE_SAVE_BUTTON, **(extra_context or {})})
-
-    def _preview(self, request: HttpRequest, address: SiteAddress, url: str) -> HttpResponse:
-        new = SiteAddress(url=url)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": gettext("Change the site address?"),
-            "opts": self.opts,
-            "address": address,
-            "new": new,
-            "changes": services.link_changes(address=address, url=url),
-            "leaves_this_host": address.domain == request.get_host() and not hosts.is_extra(address.domain),
-        }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
-
-    def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
-        services.save_site_address(address=obj)
-
-    def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
-        """To the list, under the new address where this one has just ceased to work."""
-        response = super().response_post_save_change(request, obj)
-        if hosts.is_admitted(request.get_host()):
-            return response
-        return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))

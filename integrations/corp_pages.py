@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 else:
     CorpModelAdmin = admin.ModelAdmin
 
+ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
+
 
 class CorpPages(CorpModelAdmin):
     """A part of CorpAdmin with views of its own."""

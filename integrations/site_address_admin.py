@@ -1,0 +1,93 @@
+"""The admin page of site addresses: a change is shown before it is saved, since WeCom's console has to follow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import Case, Count, Q, QuerySet, Value, When
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations import hosts, services
+from integrations.corp_pages import ONE_SAVE_BUTTON
+from integrations.forms import SiteAddressForm
+from integrations.models import Corp, SiteAddress
+
+if TYPE_CHECKING:
+    SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
+else:
+    SiteAddressModelAdmin = admin.ModelAdmin
+
+
+@admin.register(SiteAddress)
+class SiteAddressAdmin(SiteAddressModelAdmin):
+    form = SiteAddressForm
+    list_display = ["url", "is_default", "corp_count", "changed_at"]
+    actions = None
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
+        visible = Corp.objects.visible_to(request.user)
+        with_default = Case(
+            When(is_default=True, then=Value(visible.filter(site_address__isnull=True).count())), default=Value(0)
+        )
+        with_own = Count("corp", filter=Q(corp__in=visible), distinct=True)
+        seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        return seen.annotate(corp_count=with_own + with_default).order_by("-is_default", "url")
+
+    @admin.display(description=_("companies with this address"))
+    def corp_count(self, address: SiteAddress) -> int:
+        count: int = address.corp_count  # type: ignore[attr-defined]  # annotated in get_queryset
+        return count
+
+    def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or services.can_change(address=obj, person=request.user))
+
+    def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_delete_permission(request, obj)
+        return may and (obj is None or (not obj.is_default and services.can_change(address=obj, person=request.user)))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """A change is shown before it is saved: every corp's console has to be changed after it."""
+        address = self.get_object(request, unquote(object_id)) if object_id else None
+        is_change = address is not None and self.has_change_permission(request, address)
+        if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
+            saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
+            form = self.get_form(request, address, change=True)(request.POST, instance=address)
+            if form.is_valid() and form.cleaned_data["url"] != saved.url:
+                return self._preview(request, saved, form.cleaned_data["url"])
+        return super().changeform_view(request, object_id, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
+
+    def _preview(self, request: HttpRequest, address: SiteAddress, url: str) -> HttpResponse:
+        new = SiteAddress(url=url)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Change the site address?"),
+            "opts": self.opts,
+            "address": address,
+            "new": new,
+            "changes": services.link_changes(address=address, url=url),
+            "leaves_this_host": address.domain == request.get_host() and not hosts.is_extra(address.domain),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+
+    def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
+        services.save_site_address(address=obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
+        """To the list, under the new address where this one has just ceased to work."""
+        response = super().response_post_save_change(request, obj)
+        if hosts.is_admitted(request.get_host()):
+            return response
+        return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))
