@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from django.http import HttpRequest
-from django.utils.http import url_has_allowed_host_and_scheme
+
+from integrations.own_pages import is_own_page, rooted
 
 HOME = "/"
-LONGEST = 2048
-# Pages of signing in and out: to land there would begin again.
-_NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
 # What WeCom and the home page link put into the callback's query for themselves.
 _RESERVED = frozenset({"code", "state", "domain", "path_url"})
-# Percent-encoding around percent-encoding: deeper than this nobody means well.
-_LAYERS = 5
 
 
 def safe_path(candidate: str) -> str:
     """`candidate` where it is a page of this site (a path, with query and fragment if any), else the home page."""
-    return candidate if _is_own_page(candidate) else HOME
+    return candidate if is_own_page(candidate) else HOME
 
 
 def inner_page(raw_query: str) -> str:
@@ -37,10 +32,8 @@ def inner_page(raw_query: str) -> str:
             asked = value
         elif pair and unquote_plus(name) not in _RESERVED:
             further.append(pair)
-    page = _decoded_page(asked)
-    if not page or ":" in page.split("/", 1)[0].split("?", 1)[0]:
-        return HOME
-    return safe_path(_with_parameters(page if page.startswith("/") else f"/{page}", further))
+    page = rooted(_decoded_page(asked))
+    return safe_path(_with_parameters(page, further)) if page else HOME
 
 
 def raw_query_of(request: HttpRequest) -> str:
@@ -60,34 +53,3 @@ def _with_parameters(page: str, pairs: list[str]) -> str:
         return page
     page, hash_sign, fragment = page.partition("#")
     return f"{page}{'&' if '?' in page else '?'}{'&'.join(pairs)}{hash_sign}{fragment}"
-
-
-def _is_own_page(candidate: str) -> bool:
-    if not candidate.startswith("/") or len(candidate) > LONGEST or not _is_plain(candidate):
-        return False
-    try:
-        path = urlsplit(candidate).path
-    except ValueError:
-        return False
-    if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
-        return False
-    return all(_is_harmless(layer) for layer in _layers(path))
-
-
-def _layers(path: str) -> list[str]:
-    """The path as it stands and after each further decoding; one that never ends counts as harmful."""
-    layers = [path]
-    while (inner := unquote(layers[-1])) != layers[-1]:
-        layers.append(inner)
-        if len(layers) > _LAYERS:
-            return ["//"]
-    return layers
-
-
-def _is_harmless(path: str) -> bool:
-    return "//" not in path and _is_plain(path) and not path.startswith(_NOT_LANDINGS)
-
-
-def _is_plain(text: str) -> bool:
-    """Without what browsers and servers read in different ways: backslashes, control and invisible characters."""
-    return "\\" not in text and not any(unicodedata.category(char).startswith("C") for char in text)

@@ -1,0 +1,92 @@
+"""Which text names a page of this site, and nothing else. Pure: one set of rules for links made and links followed."""
+
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ValidationError
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
+
+from integrations.validators import without_invisible
+
+LONGEST = 2048
+# An inner page stands encoded in the query of an encoded address: longer than this, menus and consoles refuse the link.
+LONGEST_IN_LINK = 256
+# Pages of signing in and out: to land there would begin again.
+_NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
+# Percent-encoding around percent-encoding: deeper than this nobody means well.
+_LAYERS = 5
+
+
+def is_own_page(candidate: str) -> bool:
+    """Whether `candidate` (a path, with query and fragment if any) is a page of this site on which one may land."""
+    if not candidate.startswith("/") or len(candidate) > LONGEST or not _is_plain(candidate):
+        return False
+    try:
+        path = urlsplit(candidate).path
+    except ValueError:
+        return False
+    if not url_has_allowed_host_and_scheme(candidate, allowed_hosts=None):
+        return False
+    return all(_is_harmless(layer) for layer in _layers(path))
+
+
+def rooted(page: str) -> str:
+    """`survey-engine` as `/survey-engine`; empty for what begins like a scheme."""
+    if not page or ":" in page.split("/", 1)[0].split("?", 1)[0]:
+        return ""
+    return page if page.startswith("/") else f"/{page}"
+
+
+def inner_page_from(typed: str, *, site_url: str) -> str:
+    """What an administrator typed as the page of a deep link, as the link takes it. Empty: the usual page.
+
+    A path (`survey-engine`, `/reports/1?tab=2`), or a whole address of this site (`site_url`), of which the path is
+    kept. Raises ValidationError, with a sentence.
+    """
+    page = without_invisible(typed)
+    origin = site_url.rstrip("/")
+    if page.lower().startswith(("http://", "https://")):
+        if not f"{page.rstrip('/')}/".lower().startswith(f"{origin}/".lower()):
+            raise ValidationError(
+                _("This address belongs to another site. A link can only lead to a page of %(site)s."),
+                code="elsewhere",
+                params={"site": site_url},
+            )
+        page = page[len(origin) :] or "/"
+    if not page:
+        return ""
+    if len(page) > LONGEST_IN_LINK:
+        raise ValidationError(
+            _("The path is too long: at most %(count)s characters."), code="long", params={"count": LONGEST_IN_LINK}
+        )
+    if not is_own_page(rooted(page)):
+        raise ValidationError(
+            _(
+                "This is not a path of a page here. Write what follows the host in the browser's address, "
+                "such as survey-engine or /m/1?from=menu; pages of signing in and out are no targets."
+            ),
+            code="path",
+        )
+    return page
+
+
+def _layers(path: str) -> list[str]:
+    """The path as it stands and after each further decoding; one that never ends counts as harmful."""
+    layers = [path]
+    while (inner := unquote(layers[-1])) != layers[-1]:
+        layers.append(inner)
+        if len(layers) > _LAYERS:
+            return ["//"]
+    return layers
+
+
+def _is_harmless(path: str) -> bool:
+    return "//" not in path and _is_plain(path) and not path.startswith(_NOT_LANDINGS)
+
+
+def _is_plain(text: str) -> bool:
+    """Without what browsers and servers read in different ways: backslashes, control and invisible characters."""
+    return "\\" not in text and not any(unicodedata.category(char).startswith("C") for char in text)
