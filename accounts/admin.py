@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
-from accounts import companies
+from accounts import attributes, moving
 from accounts.forms import CompanyForm, UserChangeForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.models import User, WeComAccount
-from accounts.visibility import people_changeable_by, people_visible_to
+from accounts.move_pages import MovePages, may_link, tell
+from accounts.visibility import people_changeable_by, people_visible_to, sees_all
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ else:
 
 # What lends rights: superusers alone give it.
 RIGHTS = ("is_staff", "is_superuser", "manages_all_corps", "managed_corps", "groups", "user_permissions")
-NAMED_PEOPLE = 10
 
 
 def administrator(request: HttpRequest) -> User:
@@ -66,6 +67,7 @@ class CompanyFilter(admin.SimpleListFilter):
 
 class WeComAccountInline(TabularInlineBase):
     model = WeComAccount
+    template = "admin/accounts/user/accounts_inline.html"
     form = WeComAccountForm
     formset = WeComAccountFormSet
     extra = 0
@@ -104,7 +106,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(UserAdminBase):
+class UserAdmin(MovePages, UserAdminBase):
     add_form = UserCreationForm
     add_form_template = "admin/accounts/user/add_form.html"
     form = UserChangeForm
@@ -119,14 +121,60 @@ class UserAdmin(UserAdminBase):
         (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    list_display = ("username", "name", "company", "wecom_account", "is_active", "is_staff")
-    list_filter = (LinkFilter, CompanyFilter, "is_active", "is_staff")
-    search_fields = ("username", "name", "wecom_accounts__userid")
-    search_help_text = _("Username, name or WeCom account")
+    list_display = ("username", "name", "is_active", "is_staff")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("username", "name")
+    search_help_text = _("Username or name")
     # Why not Django's two boxes side by side? Their texts have no Chinese.
     filter_horizontal = ()
     autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company",)
+
+    # --- The two attributes, from the first enabling of a company on --------------------------------------------------
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        if not attributes.have_appeared(request):
+            return self.list_display
+        return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return (LinkFilter, CompanyFilter, *self.list_filter) if attributes.have_appeared(request) else self.list_filter
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        found_by = ("wecom_accounts__userid",) if attributes.have_appeared(request) else ()
+        return (*self.search_fields, *found_by)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if attributes.have_appeared(request):
+            changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
+        return changelist
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return self.inlines if attributes.have_appeared(request) else ()
+
+    def has_link_permission(self, request: HttpRequest) -> bool:
+        """Named by the bulk action's permissions."""
+        return may_link(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Without the attributes somebody limited to some companies would not see the person added."""
+        is_seen = attributes.have_appeared(request) or sees_all(request.user)
+        return super().has_add_permission(request) and is_seen
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {
+            "attributes_wait": not attributes.have_appeared(request),
+            "move_url": reverse("admin:accounts_user_move") if may_link(request) else "",
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        context["attributes_wait"] = not attributes.have_appeared(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Who may ------------------------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
@@ -164,15 +212,15 @@ class UserAdmin(UserAdminBase):
         account = primary_account(person)
         return account.userid if account and account.userid else "—"
 
-    @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["change"])
+    @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """First a page that asks which company, then the change."""
         changeable = people_changeable_by(administrator(request))
         people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
         if form.is_valid():
-            change = companies.set_company(people=people, corp=form.cleaned_data["corp"])
-            self._tell(request, change, form.cleaned_data["corp"])
+            change = moving.set_company(people=people, corp=form.cleaned_data["corp"])
+            tell(request, change, form.cleaned_data["corp"])
             return None
         context = {
             **self.admin_site.each_context(request),
@@ -185,23 +233,6 @@ class UserAdmin(UserAdminBase):
             "select_across": request.POST.get("select_across", "0"),
         }
         return TemplateResponse(request, "admin/accounts/user/set_company.html", context)
-
-    def _tell(self, request: HttpRequest, change: companies.CompanyChange, corp: Corp) -> None:
-        sentence = ngettext(
-            "“%(corp)s” was set for %(count)d person.", "“%(corp)s” was set for %(count)d people.", change.changed_count
-        )
-        self.message_user(request, sentence % {"corp": corp, "count": change.changed_count}, messages.SUCCESS)
-        if change.taken:
-            names = ", ".join(str(person) for person in change.taken[:NAMED_PEOPLE])
-            sentence = ngettext(
-                "%(count)d person was left as before, because the WeCom account belongs to somebody else in "
-                "“%(corp)s”: %(names)s",
-                "%(count)d people were left as before, because the WeCom accounts belong to somebody else in "
-                "“%(corp)s”: %(names)s",
-                len(change.taken),
-            )
-            words = {"count": len(change.taken), "corp": corp, "names": names}
-            self.message_user(request, sentence % words, messages.WARNING)
 
 
 def primary_account(person: User) -> WeComAccount | None:

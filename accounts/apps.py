@@ -8,10 +8,14 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
+        from accounts.attributes import notice_of_first_enabling
         from accounts.companies import disabling_stops
+        from accounts.move_pages import move_action
         from accounts.visibility import corps_of
-        from integrations.panels import register_disable_effect
+        from integrations import panels
         from integrations.visibility import register_corp_filter
 
         register_corp_filter(corps_of)
-        register_disable_effect(disabling_stops)
+        panels.register_disable_effect(disabling_stops)
+        panels.register_corp_action(move_action)
+        panels.register_first_enabling_notice(notice_of_first_enabling)

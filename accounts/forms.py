@@ -15,6 +15,8 @@ from integrations.forms import TidyField
 from integrations.models import Corp
 
 if TYPE_CHECKING:
+    from integrations.visibility import Person
+
     AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
     AccountFormBase = forms.ModelForm[WeComAccount]
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
@@ -58,6 +60,9 @@ class WeComAccountForm(AccountFormBase):
         model = WeComAccount
         fields = ("corp", "userid", "is_primary")
         field_classes = {"userid": TidyField}
+        help_texts = {
+            "userid": _("The ID in WeCom's contacts: neither the personal WeChat ID nor the name shown in WeCom.")
+        }
 
     def _get_validation_exclusions(self) -> set[str]:
         """Why? "One primary account" is the formset's to check: the row that was primary may be about to change."""
@@ -128,6 +133,24 @@ class WeComAccountFormSet(AccountFormSetBase):
         else:
             sentence = _("In “%(corp)s” this account belongs to somebody else already.")
         return sentence % {"corp": corp, "person": holder}
+
+
+class MoveForm(forms.Form):
+    """From which company to which everybody is to be moved."""
+
+    source = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("From"))
+    target = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("To"))
+
+    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("source", "target"):
+            self.fields[name].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # see above
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or {}
+        if chosen.get("source") and chosen.get("source") == chosen.get("target"):
+            raise forms.ValidationError(_("Choose two different companies."))
+        return chosen
 
 
 class CompanyForm(forms.Form):

@@ -542,4 +542,15 @@ def test_says_what_disabling_a_company_stops(corp: Corp, person: User) -> None:
     make_person("gone", corp, "gone", is_active=False)
     make_person("half", corp, "")
 
-    assert disabling_stops(corp) == ["1 人将无法用企业微信登录；已用企业微信登录的会立即退出。"]
+    make_person("two", make_corp("第二", 7), "two").wecom_accounts.create(corp=corp, userid="two", is_primary=False)
+
+    assert disabling_stops(corp) == [
+        "2 人将无法用企业微信登录；已用企业微信登录的会立即退出。",
+        "停用期间有 1 人收不到消息。",
+    ]
+
+
+def test_says_nothing_of_sign_in_where_there_was_none(corp: Corp, person: User) -> None:
+    corp.sign_in_enabled = False
+
+    assert disabling_stops(corp) == ["停用期间有 1 人收不到消息。"]
