@@ -9,9 +9,11 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
+        from accounts.moving import register_move_effect
         from integrations.panels import register_disable_effect
         from notifications.beat import ensure_tick_entry
-        from notifications.effects import disabling_holds_back
+        from notifications.effects import disabling_holds_back, moving_leaves_behind
 
         register_disable_effect(disabling_holds_back)
+        register_move_effect(moving_leaves_behind)
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

@@ -1,9 +1,11 @@
-"""The confirmation page of disabling a company says what happens to its messages."""
+"""The pages that ask before disabling a company or moving its people say what happens to messages."""
 
 from __future__ import annotations
 
 import pytest
 
+from accounts.models import User
+from accounts.moving import move_effects, move_people
 from integrations.panels import disable_effects
 from notifications.models import Delivery
 from notifications.rendering import render_run
@@ -32,3 +34,33 @@ def test_nothing_waiting_is_nothing_said() -> None:
 
     assert "发送批次" not in " ".join(disable_effects(corp))
     assert "订阅" not in " ".join(disable_effects(make_corp()))
+
+
+def test_moving_people_leaves_waiting_messages_and_subscriptions_behind() -> None:
+    source, target = make_corp(name="AA"), make_corp(name="BB")
+    person = make_person(source, "lilei")
+    for report in (make_report(corp=source), make_report(corp=target), make_report()):
+        render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
+
+    assert move_effects(source=source, target=target) == [
+        "“AA”中有 2 个发送批次在等待，仍会发给其中原有的收件人：收件人在生成时已固定。",
+        "1 个启用中的订阅只面向“AA”，不再覆盖转移的人员。",
+    ]
+    assert move_effects(source=make_corp(), target=source) == []
+
+
+def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() -> None:
+    source, target = make_corp(), make_corp()
+    person = make_person(source, "lilei")
+    subscription = make_subscription(person)
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+
+    move_people(people=User.objects.all(), source=source, target=target)
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+
+    before, after = Delivery.objects.order_by("pk")
+    assert (before.corp, after.corp) == (source, target)
+    assert [list(one.receipts.values_list("user", "address")) for one in (before, after)] == [
+        [(person.pk, f"{source.pk}:lilei")],
+        [(person.pk, f"{target.pk}:lilei")],
+    ]
