@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
-from integrations.sandbox import typed
+from integrations.sandbox import renaming, typed
 from integrations.sandbox.announcements import Announcer
 from integrations.sandbox.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
 from integrations.sandbox.world import App, Company, Robot, World
@@ -71,30 +71,32 @@ def remove_department(world: World, company: Company, number: int, *, tell_conta
 def put_members(world: World, company: Company, rows: list[object], *, tell_contacts: bool = True) -> int:
     """Add or change; of a known member only the given fields change. Returns how many."""
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
-    with announcer.scopes():
+    userids = (row.get("userid") for row in rows if isinstance(row, Mapping))
+    with announcer.scopes([one for one in userids if isinstance(one, str)]):
         return _put_members(company, rows, announcer)
 
 
 def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
     """The person leaves the company; what stood on the phone is gone. Raises KeyError."""
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
-    with announcer.scopes():
+    with announcer.scopes([userid]):
         member = company.directory.remove_member(userid)
         world.mail.inboxes.pop((company.corpid, member.folded), None)
         announcer.member(member, None)
 
 
 def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:
-    """Give a member another userid. Raises KeyError, or ValueError for one that is taken or wrong."""
+    """Give a member another userid: the same person, so scopes, tags, groups and the phone's messages stay hers.
+
+    Nobody enters or leaves a scope by that. Raises KeyError, or ValueError for a userid that is taken or wrong.
+    """
     old = company.directory.members[fold(userid)]
     if fold(new_userid) != old.folded and company.directory.find(new_userid) is not None:
         raise ValueError(f"userid {new_userid} is taken")
     new = typed.build(Member, asdict(old) | {"userid": new_userid})
-    announcer = Announcer(world, company)
-    with announcer.scopes():
-        company.directory.remove_member(old.userid)
-        company.directory.put_member(new)
-        announcer.member(old, new)
+    company.directory.rename_member(old, new)
+    renaming.carry_over(world, company, old, new)
+    Announcer(world, company).member(old, new)
 
 
 def put_tags(world: World, company: Company, rows: list[object]) -> int:

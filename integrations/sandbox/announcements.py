@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from integrations.sandbox.directory import Department, Member, Tag
+from integrations.sandbox.directory import Department, Member, Tag, Visibility, fold
 from integrations.sandbox.events import Outgoing, event
 from integrations.sandbox.world import Company, World
 
@@ -81,26 +81,33 @@ class Announcer:
             self._tell("update_tag", TagId=new.tagid, **filled)
 
     @contextmanager
-    def scopes(self) -> Iterator[None]:
-        """Around a change: members who enter or leave the scope of an app with a callback are told to it."""
-        before = self._receivers()
-        yield
-        after = self._receivers()
-        for agentid in before.keys() & after.keys():
-            old, new = before[agentid], after[agentid]
-            self._tell_app(agentid, "subscribe", [userid for folded, userid in new.items() if folded not in old])
-            self._tell_app(agentid, "unsubscribe", [userid for folded, userid in old.items() if folded not in new])
+    def scopes(self, userids: Iterable[str] = ()) -> Iterator[None]:
+        """Around a change: members who enter or leave the scope of an app with a callback are told to it.
 
-    def _receivers(self) -> dict[int, dict[str, str]]:
-        """Folded to spelt userids of each app that hears events."""
-        company = self._company
-        return {
-            app.agentid: {
-                one.folded: one.userid for one in company.directory.members.values() if company.receives(app, one)
-            }
-            for app in company.apps.values()
-            if app.callback.url
-        }
+        `userids`: the members who themselves change (join, move, are disabled, leave); of others only those are looked
+        at who stand where a scope grew or shrank, so that one change among 100,000 people costs little.
+        """
+        directory = self._company.directory
+        before = {fold(userid): directory.find(userid) for userid in userids}
+        seen = self._seen()
+        yield
+        for agentid, new in self._seen().items():
+            old = seen.get(agentid)
+            if old is None:
+                continue
+            moved = sorted((old.singles ^ new.singles) - before.keys())
+            moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
+            asked = dict.fromkeys([*before, *moved])
+            pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in asked]
+            entered = [now.userid for was, now in pairs if _gets(new, now) and now and not _gets(old, was)]
+            left = [was.userid for was, now in pairs if _gets(old, was) and was and not _gets(new, now)]
+            self._tell_app(agentid, "subscribe", entered)
+            self._tell_app(agentid, "unsubscribe", left)
+
+    def _seen(self) -> dict[int, Visibility]:
+        """What each app sees that hears events."""
+        apps = self._company.apps.values()
+        return {app.agentid: self._company.visibility(app) for app in apps if app.callback.url}
 
     def _tell_app(self, agentid: int, name: str, userids: list[str]) -> None:
         for userid in userids:
@@ -116,6 +123,11 @@ class Announcer:
             for app in self._company.apps.values():
                 if app.callback.url:
                     self._world.outbox.add(Outgoing(corpid, app.agentid, told))
+
+
+def _gets(visibility: Visibility, member: Member | None) -> bool:
+    """Whether messages of an app that sees this reach the member."""
+    return member is not None and visibility.reaches(member)
 
 
 def _member_elements(member: Member) -> dict[str, object]:

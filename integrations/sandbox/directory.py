@@ -97,6 +97,10 @@ class Visibility:
     def sees(self, member: Member) -> bool:
         return member.folded in self.singles or any(number in self.departments for number in member.department)
 
+    def reaches(self, member: Member) -> bool:
+        """Whether messages get there, too: not to members who are disabled or gone."""
+        return member.status not in (DISABLED, LEFT) and self.sees(member)
+
 
 class Directory:
     """`version` grows with every change, so that what was derived from an older one is recognised."""
@@ -159,6 +163,22 @@ class Directory:
         self._unlist(fold(userid))
         self.version += 1
         return self.members.pop(fold(userid))
+
+    def rename_member(self, old: Member, new: Member) -> None:
+        """The same person under another userid, in the same place of every list that names her."""
+        before, after = old.folded, new.folded
+        self._unlist(before)
+        self.members = {after if key == before else key: one for key, one in self.members.items()}
+        self.members[after] = new
+        for number in new.department:
+            self._direct.setdefault(number, {})[after] = new
+        for department in self.departments.values():
+            _replace(department.department_leader, before, new.userid)
+        for member in self.members.values():
+            _replace(member.direct_leader, before, new.userid)
+        for tag in self.tags.values():
+            _replace(tag.userids, before, new.userid)
+        self.version += 1
 
     def put_tag(self, tag: Tag) -> None:
         self.tags[tag.tagid] = tag
@@ -234,6 +254,11 @@ class Directory:
         old = self.members.get(folded)
         for number in old.department if old else ():
             self._direct.get(number, {}).pop(folded, None)
+
+
+def _replace(userids: list[str], folded: str, userid: str) -> None:
+    """Another userid in the place of one, in whatever letters that was written."""
+    userids[:] = [userid if fold(one) == folded else one for one in userids]
 
 
 def _check_fields(department: Department) -> None:

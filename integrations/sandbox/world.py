@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from integrations.sandbox.clock import Clock
-from integrations.sandbox.directory import DISABLED, LEFT, Department, Directory, Member, Visibility
+from integrations.sandbox.directory import Department, Directory, Member, Visibility
 from integrations.sandbox.events import Outbox
 from integrations.sandbox.faults import FaultBoard
 from integrations.sandbox.limits import Limits
@@ -115,7 +115,7 @@ class Company:
 
     def receives(self, app: App, member: Member) -> bool:
         """Whether the app's messages reach this member: in its scope, neither disabled nor gone."""
-        return member.status not in (DISABLED, LEFT) and self.visibility(app).sees(member)
+        return self.visibility(app).reaches(member)
 
 
 @dataclass(slots=True)
@@ -235,13 +235,21 @@ class World:
 
     def watch(self, corpid: str, folded: str, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever something changes on this person's phone; returns what ends that."""
-        listeners = self._listeners.setdefault((corpid, folded), set())
-        listeners.add(listener)
-        return lambda: listeners.discard(listener)
+        self._listeners.setdefault((corpid, folded), set()).add(listener)
+        return lambda: self._unwatch(corpid, folded, listener)
 
-    def has_watchers(self, corpid: str) -> bool:
-        return any(watched[0] == corpid and listeners for watched, listeners in self._listeners.items())
+    def _unwatch(self, corpid: str, folded: str, listener: Callable[[], None]) -> None:
+        listeners = self._listeners[corpid, folded]
+        listeners.discard(listener)
+        if not listeners:
+            del self._listeners[corpid, folded]
 
     def changed(self, corpid: str, folded: str) -> None:
         for listener in tuple(self._listeners.get((corpid, folded), ())):
             listener()
+
+    def changed_for_all(self, corpid: str) -> None:
+        """The same for every phone of a company that somebody looks at."""
+        for watched, folded in tuple(self._listeners):
+            if watched == corpid:
+                self.changed(corpid, folded)

@@ -83,7 +83,7 @@ def appchat_send(call: Call) -> Json:
     _count(call, "appchat/send", MINUTE, _PERSON_TIMES_PER_MINUTE, amount=len(people))
     corpid, agentid = call.company.corpid, call.own_app.agentid
     limits = call.world.limits
-    admitted = [one for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)]
+    admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
     message = Message(new_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
     message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
     call.world.mail.deliver(message)

@@ -32,8 +32,7 @@ def webhook_send(world: World, request: Request, now: float) -> Json | Reply:
     kind = "markdown" if msgtype == "markdown_v2" else msgtype
     message = Message(new_id("sim-robot"), company.corpid, None, kind, shown, now, robot=robot.key)
     world.mail.deliver_to_group(message)
-    for folded in company.directory.members if world.has_watchers(company.corpid) else ():
-        world.changed(company.corpid, folded)
+    world.changed_for_all(company.corpid)
     return success({}, warning="" if clean else WARNING)
 
 

@@ -43,6 +43,14 @@ class Message:
     recalled: bool = False
     views: dict[str, CardView] = field(default_factory=dict)
 
+    def rename(self, old: str, new: str) -> None:
+        """One receiver under another folded userid."""
+        self.receivers = tuple(new if one == old else one for one in self.receivers)
+        self.dropped = tuple(new if one == old else one for one in self.dropped)
+        self.sender = new if self.sender == old else self.sender
+        if old in self.views:
+            self.views[new] = self.views.pop(old)
+
     def as_json(self, folded: str | None = None) -> dict[str, object]:
         """For the control interface; with `folded`, as this member sees a card."""
         document: dict[str, object] = {
@@ -92,28 +100,42 @@ class Mailroom:
 
     def deliver(self, message: Message) -> None:
         """Put it on the phones of its receivers."""
-        self.messages[message.msgid] = message
-        if len(self.messages) > KEPT_MESSAGES:
-            self.messages.popitem(last=False)
+        self._keep(message)
         for folded in message.receivers:
             inbox = self.inboxes.get((message.corpid, folded))
             if inbox is None:
                 inbox = self.inboxes[message.corpid, folded] = deque(maxlen=INBOX_LENGTH)
             inbox.append(message)
-
         if message.agentid is not None and not message.sender and not message.chatid:
             key = (message.corpid, message.agentid, china_day(message.sent_at))
             self.person_times[key] = self.person_times.get(key, 0) + len(message.receivers)
 
     def deliver_to_group(self, message: Message) -> None:
         """A robot's message: everybody of the company sees the robot's conversation."""
-        self.messages[message.msgid] = message
+        self._keep(message)
         key = (message.corpid, message.robot)
         self.groups.setdefault(key, deque(maxlen=INBOX_LENGTH)).append(message)
+
+    def _keep(self, message: Message) -> None:
+        self.messages[message.msgid] = message
+        if len(self.messages) > KEPT_MESSAGES:
+            self.messages.popitem(last=False)
 
     def inbox(self, corpid: str, folded: str) -> list[Message]:
         """Oldest first; recalled ones included, with `recalled` set."""
         return list(self.inboxes.get((corpid, folded), ()))
+
+    def rename(self, corpid: str, old: str, new: str) -> None:
+        """A person's messages, and what she chose in them, under another folded userid."""
+        inbox = self.inboxes.pop((corpid, old), None)
+        if inbox is not None:
+            self.inboxes[corpid, new] = inbox
+        for message in dict.fromkeys((*(inbox or ()), *self.messages.values())):
+            if message.corpid == corpid and (old in message.receivers or old in message.dropped):
+                message.rename(old, new)
+        for code in self.response_codes.values():
+            if code.message.corpid == corpid and code.folded == old:
+                code.folded = new
 
     def is_duplicate(self, corpid: str, agentid: int, body: bytes, *, now: float) -> bool:
         """Whether the identical JSON was accepted, and its interval is not over."""

@@ -1,0 +1,90 @@
+"""100,000 members: changes of one of them must not look at all the others, and what is kept has an end."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from integrations.sandbox import administration
+from integrations.sandbox.messages import inbox
+from integrations.sandbox.messages.inbox import Mailroom, Message
+from integrations.sandbox.settings import Settings
+from integrations.sandbox.world import World
+from tests.integrations.sandbox.conftest import Api
+from tests.sandbox import AGENTID, CORPID, SandboxHandle, company
+
+PEOPLE = 100_000
+CALLBACK = {"url": "http://127.0.0.1:9/", "token": "t", "aes_key": "k" * 43}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """Two apps with callback addresses see everybody."""
+    found = World()
+    base = company()
+    apps = [
+        {**base["apps"][0], "agentid": number, "secret": f"s{number}", "callback": CALLBACK, "scope": {"partyids": [1]}}
+        for number in (1, 2)
+    ]
+    members = [{"userid": f"u{number}", "name": f"员工{number}", "department": [3]} for number in range(PEOPLE)]
+    administration.put_company(found, {**base, "members": members, "tags": [], "apps": apps})
+    return found
+
+
+def told(world: World) -> list[tuple[object, object]]:
+    """Event and member of what waits for callback addresses; nothing waits afterwards."""
+    found = [(one.elements["Event"], one.elements["FromUserName"]) for one in world.outbox.waiting]
+    world.outbox.waiting.clear()
+    return found
+
+
+def test_one_member_changes_among_a_hundred_thousand(world: World) -> None:
+    one = world.companies[CORPID]
+    started = time.monotonic()
+
+    for number in range(100):
+        administration.put_members(world, one, [{"userid": f"u{number}", "status": 2}])
+        administration.put_members(world, one, [{"userid": f"u{number}", "status": 1}])
+
+    # Looking at all members twice for each change took more than a minute.
+    assert time.monotonic() - started < 10
+    assert told(world)[:4] == [("unsubscribe", "u0"), ("unsubscribe", "u0"), ("subscribe", "u0"), ("subscribe", "u0")]
+
+
+def test_a_department_changes_its_place(world: World) -> None:
+    one = world.companies[CORPID]
+    administration.put_apps(world, one, [{"agentid": 1, "scope": {"partyids": [4]}}])
+    assert len(told(world)) == PEOPLE
+    administration.put_members(world, one, [{"userid": "u7", "department": [4]}])
+    assert told(world) == [("subscribe", "u7")]
+
+    administration.put_departments(world, one, [{"id": 3, "parentid": 4}])
+    assert len(told(world)) == PEOPLE - 1
+
+    administration.remove_member(world, one, "u8")
+    assert told(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
+
+
+def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
+    mail = Mailroom(Settings())
+
+    for number in range(5):
+        mail.deliver_to_group(Message(f"m{number}", CORPID, None, "text", {}, 0.0, robot="k"))
+
+    assert list(mail.messages) == ["m2", "m3", "m4"]
+
+
+def test_a_group_member_above_two_hundred_a_minute_gets_nothing(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
+    api.post("appchat/create", {"userlist": ["lilei", "jim"], "chatid": "c1"})
+    api.post("appchat/create", {"userlist": ["lilei", "hanmeimei"], "chatid": "c2"})
+    message = {"chatid": "c1", "msgtype": "text", "text": {"content": "x"}}
+    for _ in range(200):
+        api.post("appchat/send", message)
+
+    assert api.post("appchat/send", {**message, "chatid": "c2"}) == {"errcode": 0, "errmsg": "ok"}
+
+    last = sandbox.control("GET", f"companies/{CORPID}/messages")["messages"][-1]
+    assert (last["receivers"], last["dropped"]) == (["hanmeimei"], ["lilei"])
