@@ -1,0 +1,251 @@
+"""Writing an app's settings into WeCom: home page and trusted domain, or the menu.
+
+What is there now is read first and shown beside what it would become; an administrator confirms; then it is written,
+unless either side has changed since. A write sets values and adds nothing, so a second one changes nothing more.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from integrations import links
+from integrations.clients import wecom_client
+from integrations.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
+from integrations.explanations import Explanation, unqueued
+from integrations.models import ConsoleWrite, Corp
+from integrations.panels import landing_pages
+from integrations.validators import without_invisible
+from integrations.wecom import errcodes
+from integrations.wecom.app_schemas import AgentChanges
+from integrations.wecom.client import WeComClient
+from integrations.wecom.menus import Menu, MenuButton
+
+Kind = ConsoleWrite.Kind
+Status = ConsoleWrite.Status
+Problem = ConsoleWrite.Problem
+Values = dict[str, Any]
+
+# A second click while a preview is on its way shows that one, unless it seems lost.
+UNDER_WAY = timedelta(seconds=60)
+KEPT_WRITES = 20
+NO_MENU = 46003
+_MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
+_MENU_ENTRIES_AT_MOST = 3
+
+
+# --- What the administrator does --------------------------------------------------------------------------------------
+
+
+def request_write(*, corp: Corp, kind: Kind, requested_by: str, now: datetime) -> ConsoleWrite:
+    """A change to prepare in the background; the one being prepared, if there is one. Nothing is written by this."""
+    writes = ConsoleWrite.objects.for_corp(corp)
+    under_way = writes.filter(kind=kind).planning(since=now - UNDER_WAY).first()
+    if under_way is not None:
+        return under_way
+    write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=requested_by[:255], requested_at=now)
+    kept = list(writes.values_list("pk", flat=True)[:KEPT_WRITES])
+    writes.exclude(pk__in=kept).delete()
+    return write
+
+
+def confirm_write(*, write: ConsoleWrite, confirmed_by: str, now: datetime) -> bool:
+    """Let a prepared change be written. Returns False where it is not waiting for that (any more)."""
+    planned = ConsoleWrite.objects.filter(pk=write.pk, status=Status.PLANNED)
+    return bool(planned.update(status=Status.CONFIRMED, confirmed_by=confirmed_by[:255], confirmed_at=now))
+
+
+def give_up_unqueued(*, write: ConsoleWrite, clock: Callable[[], datetime]) -> None:
+    """End a change that could not be queued."""
+    waiting = ConsoleWrite.objects.filter(pk=write.pk, status__in=[Status.WAITING, Status.CONFIRMED])
+    waiting.update(status=Status.FAILED, problem=Problem.UNQUEUED, finished_at=clock())
+
+
+# --- What the background does -----------------------------------------------------------------------------------------
+
+
+def run_write(*, write_id: int, clock: Callable[[], datetime]) -> ConsoleWrite | None:
+    """Take the next step of a change: read what WeCom has, or write what was confirmed. Safe to run twice.
+
+    Returns the change after a write that worked, so that the corp's checks can be run again; else None.
+    """
+    row = ConsoleWrite.objects.filter(pk=write_id)
+    if row.filter(status=Status.WAITING).update(status=Status.READING):
+        _settle(row.get(), _plan, clock)
+        return None
+    if row.filter(status=Status.CONFIRMED).update(status=Status.WRITING):
+        write = row.get()
+        _settle(write, _write, clock)
+        return write if write.status == Status.DONE else None
+    return None
+
+
+def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], clock: Callable[[], datetime]) -> None:
+    """Do one step without a transaction around the calls, then note what came of it."""
+    try:
+        values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
+    except IntegrationError as error:
+        values = _failure(error)
+    except ImproperlyConfigured as error:  # no key opens the stored Secret; the text names the setting
+        values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
+    now = clock()
+    values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
+    for name, value in values.items():
+        setattr(write, name, value)
+    write.save(update_fields=list(values))
+
+
+def _plan(write: ConsoleWrite, corp: Corp) -> Values:
+    before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
+    changes = [
+        {"name": name, "before": before[name], "after": after[name]} for name in after if before[name] != after[name]
+    ]
+    return {"status": Status.PLANNED if changes else Status.DONE, "changes": changes}
+
+
+def _write(write: ConsoleWrite, corp: Corp) -> Values:
+    client = wecom_client(corp)
+    before, after = _sides(write)
+    if any(wanted(corp, write.kind)[name] != value for name, value in after.items()):
+        return {"status": Status.FAILED, "problem": Problem.OUTDATED}
+    present = _present(client, write.kind)
+    if any(present[name] != value for name, value in before.items()):
+        return {"status": Status.FAILED, "problem": Problem.CHANGED}
+    try:
+        _send(client, write.kind, after)
+    except (TransientError, OutcomeUnknownError):
+        # Did it arrive? WeCom itself knows best; where it does not say, its failure is the outcome.
+        present = _present(client, write.kind)
+        if any(present[name] != value for name, value in after.items()):
+            return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
+    return {"status": Status.DONE}
+
+
+def _sides(write: ConsoleWrite) -> tuple[Values, Values]:
+    return (
+        {change["name"]: change["before"] for change in write.changes},
+        {change["name"]: change["after"] for change in write.changes},
+    )
+
+
+def _send(client: WeComClient, kind: str, after: Values) -> None:
+    if kind == Kind.SETTINGS:
+        client.agent_set(AgentChanges(**after))
+    else:
+        buttons = [MenuButton(name=entry["name"], kind=entry["type"], url=entry["url"]) for entry in after["menu"]]
+        client.menu_create(Menu(buttons))
+
+
+# --- The two sides ----------------------------------------------------------------------------------------------------
+
+
+def wanted(corp: Corp, kind: str) -> Values:
+    """What WeCom should have, all derived from the corp's site address.
+
+    Without sign-in the trusted domain serves nobody, and WeCom refuses one whose owner is not proven: left alone.
+    """
+    if kind == Kind.MENU:
+        return {"menu": _default_menu(corp)}
+    home_page = {"home_url": links.home_page_link(corp)}
+    return {**home_page, "redirect_domain": links.trusted_domain(corp)} if corp.sign_in_enabled else home_page
+
+
+def _default_menu(corp: Corp) -> list[dict[str, str]]:
+    """The pages that higher apps registered for it, in the product's language: all employees see one menu."""
+    pages = [page for page in landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
+    with translation.override(settings.LANGUAGE_CODE):
+        return [{"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages]
+
+
+def _present(client: WeComClient, kind: str) -> Values:
+    """What WeCom has now."""
+    if kind == Kind.SETTINGS:
+        agent = client.agent_get()
+        return {
+            "home_url": without_invisible(agent.home_url),
+            "redirect_domain": without_invisible(agent.redirect_domain),
+        }
+    try:
+        menu = client.menu_get()
+    except IntegrationError as error:
+        if error.code != NO_MENU:
+            raise
+        return {"menu": []}
+    return {"menu": [_tidied(entry) for entry in menu["button"]]}
+
+
+def _tidied(entry: Values) -> Values:
+    """One entry as menu/create would take it: WeCom adds empty fields when it gives a menu back."""
+    fields = {name: without_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
+    below = entry.get("sub_button")
+    children = [_tidied(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
+    return {**fields, "sub_button": children} if children else fields
+
+
+# --- What went wrong --------------------------------------------------------------------------------------------------
+
+
+def _failure(error: IntegrationError) -> Values:
+    if error.code is not None:
+        problem = Problem.REFUSED
+    elif isinstance(error, TransientError | OutcomeUnknownError):
+        problem = Problem.UNREACHABLE
+    elif isinstance(error, ConfigurationError):
+        problem = Problem.WRONG_SETTING
+    else:
+        problem = Problem.NOT_WECOM
+    return {
+        "status": Status.FAILED,
+        "problem": problem,
+        "errcode": error.code,
+        "hint": without_invisible(error.hint)[:64],
+        "caller_ip": _ip_address(error.caller_ip),
+        "message": without_invisible(error.message)[:1000],
+    }
+
+
+def _ip_address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def explanation(write: ConsoleWrite) -> Explanation:
+    """What a failed change means, in the active language."""
+    if write.errcode is not None:
+        advice = errcodes.explain(write.errcode)
+        return Explanation(_(advice.what), _(advice.who), _(advice.where))
+    here, network = _("The administrator of this site."), _("The administrator of this server's network.")
+    again = _("Look at the preview again, then confirm it.")
+    return {
+        Problem.CHANGED.value: Explanation(
+            _("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), here, again
+        ),
+        Problem.OUTDATED.value: Explanation(
+            _("The values of this site changed after the preview was made. Nothing was written."), here, again
+        ),
+        Problem.UNCLEAR.value: Explanation(_("WeCom did not confirm the change, and does not show it."), here, again),
+        Problem.UNREACHABLE.value: Explanation(
+            _("WeCom could not be reached, or did not answer in time."),
+            network,
+            _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
+        ),
+        Problem.WRONG_SETTING.value: Explanation(
+            _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
+            here,
+            _("Check the fields under “Advanced”; the detail below says what did not fit."),
+        ),
+        Problem.NOT_WECOM.value: Explanation(
+            _("What answered is not WeCom: a login page of the network, a proxy or another server."),
+            network,
+            _("Check the API address and the proxy under “Advanced”."),
+        ),
+    }.get(write.problem, unqueued())

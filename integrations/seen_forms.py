@@ -1,0 +1,149 @@
+"""Two administrators on one page: who saves second is told what the other changed, and overwrites nothing unseen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core import signing
+from django.db import models, transaction
+from django.forms.models import model_to_dict
+from django.utils.translation import gettext as _
+
+if TYPE_CHECKING:
+    SeenModelForm = forms.ModelForm[Any]
+else:
+    SeenModelForm = forms.ModelForm
+
+_SALT = "integrations.seen"
+Values = dict[str, Any]
+
+
+def sealed(instance: models.Model, values: Values) -> str:
+    """`values` of a row, as the page carries them from its opening to its saving. Nothing secret may be among them."""
+    return signing.dumps(values, salt=_salt(instance), compress=True)
+
+
+def _salt(instance: models.Model) -> str:
+    return f"{_SALT}:{instance._meta.label_lower}:{instance.pk}"
+
+
+class SeenForm(SeenModelForm):
+    """A form that remembers the values with which it was opened.
+
+    `seen_columns` of the row are remembered, too: they stand for values that no page shows, such as a Secret.
+    """
+
+    seen_columns: tuple[str, ...] = ()
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance._state.adding:
+            del self.fields["seen"]
+            return
+        columns = {field.name for field in self.instance._meta.fields}
+        self._names = [name for name in self.fields if name in columns]
+        self.fields["seen"].initial = sealed(
+            self.instance,
+            {**model_to_dict(self.instance, self._names), **self._columns_of(self.instance)},
+        )
+
+    def _columns_of(self, row: models.Model) -> Values:
+        return {name: getattr(row, name) for name in self.seen_columns}
+
+    def clean(self) -> None:
+        super().clean()
+        if "seen" in self.fields:
+            self._compare()
+
+    def _compare(self) -> None:
+        seen, saved = self._seen(), self._saved()
+        if saved is None:
+            self.add_error(None, _("Somebody deleted this meanwhile."))
+            return
+        if seen is None:
+            self._show_anew(saved)
+            self.add_error(
+                None, _("This page was open for too long to tell what others changed. Check and save again.")
+            )
+            return
+        changed = {name: value for name, value in saved.items() if name in seen and seen[name] != value}
+        if all(
+            name in self.fields and self.cleaned_data.get(name, self) == self._cleaned(name, changed[name])
+            for name in changed
+        ):
+            return
+        self._tell(seen, saved, changed)
+
+    def _seen(self) -> Values | None:
+        """The values with which the page was opened; None where they are not ours."""
+        try:
+            values = signing.loads(self.cleaned_data.get("seen") or "", salt=_salt(self.instance))
+        except signing.BadSignature:
+            return None
+        return values if isinstance(values, dict) else None
+
+    def _saved(self) -> Values | None:
+        """The values as they are saved now, locked until the form's own are: the admin saves in one transaction."""
+        rows = type(self.instance)._default_manager.filter(pk=self.instance.pk)
+        with transaction.atomic():
+            values: Values | None = rows.select_for_update().values(*self._names, *self.seen_columns).first()
+        return values
+
+    def _cleaned(self, name: str, value: Any) -> Any:
+        """A saved value as cleaned_data would hold it."""
+        field = self.fields[name]
+        return field.clean(value) if isinstance(field, forms.ModelChoiceField) else value
+
+    def _tell(self, seen: Values, saved: Values, changed: Values) -> None:
+        told = [self._sentence(name, seen[name], value) for name, value in changed.items() if name in self.fields]
+        if not told:
+            told = [_("values that are not shown, such as the Secret")]
+        both = [name for name in changed if name in self.fields and self._is_touched(name, seen[name])]
+        self._show_anew(saved, [name for name in changed if name in self.fields and name not in both])
+        message = _(
+            "Somebody else saved this after you had opened the page, so nothing of yours was saved. They changed: "
+            "%(changes)s. What you had left alone shows the new value now. Check, then save again."
+        )
+        self.add_error(None, message % {"changes": "; ".join(told)})
+        for name in both:
+            self.add_error(
+                name, _("Saved by somebody else meanwhile: %(value)s") % {"value": self._shown(name, saved[name])}
+            )
+
+    def _is_touched(self, name: str, seen: Any) -> bool:
+        field = self.fields[name]
+        typed = field.widget.value_from_datadict(self.data, self.files, self.add_prefix(name))
+        return field.has_changed(seen, typed)
+
+    def _show_anew(self, saved: Values, names: list[str] | None = None) -> None:
+        """Have the page that comes back remember what is saved now, and show it in the fields of `names`."""
+        data: Any = self.data.copy()  # type: ignore[attr-defined]  # a QueryDict, the data of a request
+        data[self.add_prefix("seen")] = sealed(self.instance, saved)
+        for name in names or []:
+            value = self.fields[name].prepare_value(saved[name])
+            if isinstance(self.fields[name], forms.BooleanField):
+                data.pop(self.add_prefix(name), None)
+                value = "on" if value else None
+            elif value is None:
+                value = ""
+            if value is not None:
+                data[self.add_prefix(name)] = value
+        self.data = data
+
+    def _sentence(self, name: str, before: Any, after: Any) -> str:
+        return _("%(field)s: %(before)s → %(after)s") % {
+            "field": self.fields[name].label,
+            "before": self._shown(name, before),
+            "after": self._shown(name, after),
+        }
+
+    def _shown(self, name: str, value: Any) -> str:
+        field = self.fields[name]
+        if isinstance(value, bool):
+            return _("yes") if value else _("no")
+        if isinstance(field, forms.ModelChoiceField) and value is not None:
+            return str(self.instance._meta.get_field(name).related_model._default_manager.filter(pk=value).first())
+        text = str(field.prepare_value(value)) if value not in (None, "", []) else ""
+        return f"“{text[:80]}”" if text else "—"
