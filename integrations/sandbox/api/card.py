@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from integrations.sandbox.api.agent import own_agent
 from integrations.sandbox.api.call import APP, Call, Json, endpoint, texts
 from integrations.sandbox.api.media import media_check
@@ -33,9 +31,11 @@ def update_template_card(call: Call) -> Json:
         cards.check(card, media=media_check(call))
     code.used = True
     for folded in targets:
-        old = code.message.views.get(folded)
-        shown: Any = card or (old.card if old is not None else None)
-        code.message.views[folded] = CardView(shown, replace_name)
+        if card:
+            code.message.views[folded] = CardView(card)
+        else:
+            # What the person chose and pressed stays to be seen under the greyed buttons.
+            code.message.views.setdefault(folded, CardView()).replace_name = replace_name
         call.world.changed(call.company.corpid, folded)
     return {"invaliduser": invalid}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from integrations.sandbox.api.agent import own_agent
 from integrations.sandbox.api.call import APP, Call, Json, endpoint
 from integrations.sandbox.api.media import media_check
-from integrations.sandbox.directory import fold
+from integrations.sandbox.directory import Tag, fold
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.messages import cards, content, fields
 from integrations.sandbox.messages.inbox import Message, new_id
@@ -20,10 +20,14 @@ _DUPLICATE_DEFAULT_SECONDS, _DUPLICATE_MOST_SECONDS = 1800, 14_400
 
 @dataclass(slots=True)
 class Recipients:
-    """Folded userids, each once, and what of the request named nobody."""
+    """Folded userids, each once, and what of the request is unknown or not permitted.
+
+    `any_valid`: something of it is; a department of the scope is even where nobody stands in it.
+    """
 
     users: dict[str, None] = field(default_factory=dict)
-    invaliduser: list[str] = field(default_factory=list)
+    any_valid: bool = False
+    invaliduser: dict[str, None] = field(default_factory=dict)
     invalidparty: list[str] = field(default_factory=list)
     invalidtag: list[str] = field(default_factory=list)
     unlicenseduser: list[str] = field(default_factory=list)
@@ -45,7 +49,7 @@ def message_send(call: Call) -> Json:
     interval = _duplicate_interval(call)
     shown = _read_content(call, app, msgtype, safe)
     recipients = _recipients(call, app)
-    if not recipients.users and not recipients.unlicenseduser:
+    if not recipients.any_valid:
         raise ApiError(81013, fields={name: value for name, value in recipients.as_fields().items() if value})
     mail, corpid, body = call.world.mail, call.company.corpid, call.request.body
     if interval and mail.is_duplicate(corpid, app.agentid, body, now=call.now):
@@ -113,8 +117,10 @@ def _recipients(call: Call, app: App) -> Recipients:
         raise ApiError(82001)
     found = Recipients()
     if users == ["@all"]:
-        _add_departments(call, app, found, call.company.visibility(app).departments)
-        _add_users(call, app, Recipients(users=found.users), list(call.company.visibility(app).singles))
+        visible = call.company.visibility(app)
+        found.any_valid = bool(visible.departments or visible.singles)
+        _add_departments(call, app, found, visible.departments)
+        _add_users(call, app, Recipients(users=found.users), list(visible.singles))
         return found
     if len(users) > USERS_MOST:
         raise ApiError(40032)
@@ -138,17 +144,19 @@ def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> N
         folded = fold(userid)
         member = members.get(folded)
         if member is not None and company.receives(app, member):
+            found.any_valid = True
             if member.unlicensed:
                 found.unlicenseduser.append(folded)
             else:
                 found.users[folded] = None
-        elif folded not in found.invaliduser:
-            found.invaliduser.append(folded)
+        else:
+            found.invaliduser[folded] = None
 
 
 def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset[int] | set[int]) -> None:
     for member in call.company.directory.members_below(sorted(numbers)):
         if call.company.receives(app, member) and not member.unlicensed:
+            found.any_valid = True
             found.users[member.folded] = None
 
 
@@ -157,6 +165,7 @@ def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) ->
     for party in parties:
         number = int(party) if party.isdecimal() else 0
         if number in visible:
+            found.any_valid = True
             _add_departments(call, app, found, call.company.directory.subtree(number))
         else:
             found.invalidparty.append(party)
@@ -165,9 +174,19 @@ def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) ->
 def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
     for name in tags:
         tag = call.company.directory.tags.get(int(name)) if name.isdecimal() else None
-        if tag is None:
+        if tag is None or not _add_tag(call, app, found, tag):
             found.invalidtag.append(name)
-            continue
-        _add_users(call, app, Recipients(users=found.users), tag.userids)
-        for number in tag.partyids:
-            _add_departments(call, app, found, call.company.directory.subtree(number))
+        else:
+            found.any_valid = True
+
+
+def _add_tag(call: Call, app: App, found: Recipients, tag: Tag) -> bool:
+    """False for a tag that is not permitted: it holds people or departments, and none of them is in the scope."""
+    directory, visible = call.company.directory, call.company.visibility(app)
+    people = [userid for userid in tag.userids if directory.find(userid) is not None]
+    below = {number for party in tag.partyids for number in directory.subtree(party)}
+    mine = Recipients(users=found.users)
+    _add_users(call, app, mine, people)
+    _add_departments(call, app, mine, below)
+    is_in_scope = tag.tagid in app.scope.tagids or bool(below & visible.departments)
+    return mine.any_valid or is_in_scope or not (people or below)

@@ -71,9 +71,10 @@ def _option_ids(part: Json) -> set[str]:
 
 
 def _check_task_id(card: Json, kind: str) -> None:
-    task_id = fields.text(card, "task_id")
+    """A text even where it is all digits: 7 and "7" would else be two cards with one id."""
+    task_id = card.get("task_id") or ""
     needed = kind in INTERACTIVE or bool(card.get("action_menu"))
-    if (needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
+    if not isinstance(task_id, str) or (needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
         raise ApiError(42014)
 
 

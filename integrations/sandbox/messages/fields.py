@@ -68,10 +68,8 @@ def link(parent: Json, name: str, *, missing: int | None = None, most: int = 204
 
 
 def number(parent: Json, name: str, default: int = 0, *, least: int = 0, most: int = 2**31) -> int:
-    """Raises ApiError 40058."""
+    """A number, not its digits as a text: what a card's `type` opens depends on it. Raises ApiError 40058."""
     value = parent.get(name, default)
-    if isinstance(value, str) and value.isdecimal() and len(value) < 12:
-        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise invalid(name)
     return value

@@ -163,6 +163,16 @@ def without(card: dict[str, Any], *names: str) -> dict[str, Any]:
         (TEXT_NOTICE | {"jump_list": [{"type": 1, "url": "https://a.example/"}]}, 42033),
         (TEXT_NOTICE | {"jump_list": [{"title": "t", "type": 2}]}, 42030),
         (TEXT_NOTICE | {"quote_area": {"type": 1}}, 42028),
+        (TEXT_NOTICE | {"quote_area": {"type": "0"}}, 40058),
+        (TEXT_NOTICE | {"horizontal_content_list": [{"keyname": "k", "type": "1"} | {"url": LINK["url"]}]}, 40058),
+        (TEXT_NOTICE | {"jump_list": [{"title": "t", "type": "0"}]}, 40058),
+        (TEXT_NOTICE | {"card_action": LINK | {"type": "1"}}, 42045),
+        (BUTTON | {"button_list": [{"text": "t", "key": "k", "type": "0"}]}, 40058),
+        (BUTTON | {"button_list": [{"text": "t", "key": "k", "style": "1"}]}, 40058),
+        (VOTE | {"checkbox": VOTE["checkbox"] | {"mode": "1"}}, 40058),
+        (BUTTON | {"task_id": 7}, 42014),
+        (TEXT_NOTICE | {"task_id": 7}, 42014),
+        (TEXT_NOTICE | {"task_id": ["t"]}, 42014),
         (NEWS_NOTICE | {"card_image": {}}, 42044),
         (NEWS_NOTICE | {"card_image": {"url": "https://a.example/p.png", "aspect_ratio": 3}}, 40058),
         (NEWS_NOTICE | {"vertical_content_list": [{"title": "t"}] * 5}, 42036),
@@ -242,6 +252,19 @@ def test_updating_greys_the_buttons_once(api: Api, sandbox: SandboxHandle) -> No
     assert sandbox.messages(CORPID, "lilei")[0]["replace_name"] == "已同意"
     assert "replace_name" not in sandbox.messages(CORPID, "hanmeimei")[0]
     assert update(api, response_code=code, button={"replace_name": "x"})["errcode"] == 60140
+
+
+def test_greying_a_vote_keeps_what_was_chosen(api: Api, sandbox: SandboxHandle) -> None:
+    sent = sent_card(api, VOTE)
+    click = {"msgid": sent["msgid"], "key": "submit", "selected": {"when": ["tue"]}}
+    sandbox.control("POST", f"companies/{CORPID}/members/lilei/click", click)
+
+    body = {"userids": None, "atall": 1, "button": {"replace_name": "投票已结束"}}
+    assert update(api, response_code=sent["response_code"], **body)["errcode"] == 0
+
+    seen = sandbox.messages(CORPID, "lilei")[0]
+    assert (seen["selected"], seen["clicked_key"], seen["replace_name"]) == ({"when": ["tue"]}, "submit", "投票已结束")
+    assert sandbox.messages(CORPID, "hanmeimei")[0]["selected"] == {}
 
 
 def test_updating_puts_another_card_in_place(api: Api, sandbox: SandboxHandle) -> None:

@@ -45,6 +45,49 @@ def test_nobody_valid(api: Api, sandbox: SandboxHandle) -> None:
 
 
 @pytest.mark.parametrize(
+    "named", [{"toparty": "5"}, {"totag": "2"}, {"totag": "3"}, {"touser": "ghost", "toparty": "5"}, {"toparty": "6"}]
+)
+def test_a_department_or_a_tag_of_the_scope_is_valid_even_where_nobody_is(
+    api: Api, sandbox: SandboxHandle, named: dict[str, str]
+) -> None:
+    departments = [{"id": 5, "name": "新部门", "parentid": 2}, {"id": 6, "name": "停用部门", "parentid": 2}]
+    sandbox.control("POST", f"companies/{CORPID}/departments", departments)
+    off = {"userid": "off", "name": "停", "department": [6], "status": 2}
+    sandbox.control("POST", f"companies/{CORPID}/members", [off])
+    tags = [{"tagid": 2, "tagname": "空"}, {"tagid": 3, "tagname": "离职者", "userids": ["gone"], "partyids": [5]}]
+    sandbox.control("POST", f"companies/{CORPID}/tags", tags)
+
+    answer = api.send("", **named) if "touser" not in named else api.send(named["touser"], toparty="5")
+
+    assert answer["errcode"] == 0
+    assert answer["msgid"]
+    assert (answer["invalidparty"], answer["invalidtag"]) == ("", "")
+    assert names(sandbox) == [[]]
+
+
+def test_a_tag_that_holds_nobody_of_the_scope_is_not_permitted(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("POST", f"companies/{CORPID}/departments", [{"id": 5, "name": "出纳", "parentid": 4}])
+    tags = [{"tagid": 2, "tagname": "财务", "userids": ["jim"], "partyids": [5]}]
+    sandbox.control("POST", f"companies/{CORPID}/tags", tags)
+
+    answer = api.send("", totag="2")
+    assert (answer["errcode"], answer["invalidtag"]) == (81013, "2")
+    answer = api.send("lilei", totag="2|1")
+    assert (answer["errcode"], answer["invalidtag"]) == (0, "2")
+    assert names(sandbox) == [["lilei", "hanmeimei"]]
+
+
+@pytest.mark.parametrize(("scope", "errcode"), [({}, 81013), ({"partyids": [5]}, 0)])
+def test_everybody_of_a_scope_that_is_empty(
+    api: Api, sandbox: SandboxHandle, scope: dict[str, list[int]], errcode: int
+) -> None:
+    sandbox.control("POST", f"companies/{CORPID}/departments", [{"id": 5, "name": "新部门", "parentid": 2}])
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": scope})
+
+    assert api.send("@all")["errcode"] == errcode
+
+
+@pytest.mark.parametrize(
     ("values", "errcode"),
     [
         ({"touser": " | "}, 82001),
