@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.db import connection
 from pytest_django import Settings
 
@@ -58,29 +55,6 @@ def test_the_first_key_encrypts_and_every_key_decrypts(corp: Corp, settings: Set
     Corp.objects.get().save()
 
     assert Fernet(NEW).decrypt(stored(corp)).decode() == "密钥-s3cret"
-
-
-def test_after_reencrypting_the_old_key_can_go(corp: Corp, settings: Settings) -> None:
-    settings.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
-    out = io.StringIO()
-
-    call_command("reencrypt_secrets", stdout=out)
-
-    settings.FIELD_ENCRYPTION_KEYS = [NEW]
-    assert Corp.objects.get().secret == "密钥-s3cret"
-    assert Corp.objects.get().proxy_url == "http://u:p@proxy:1"
-    assert Corp.objects.get().contacts_secret == ""
-    assert out.getvalue().splitlines()[-1] == "1 rows"
-
-
-def test_reencrypting_without_the_right_key_changes_nothing(corp: Corp, settings: Settings) -> None:
-    before = stored(corp)
-    settings.FIELD_ENCRYPTION_KEYS = [NEW]
-
-    with pytest.raises(ImproperlyConfigured):
-        call_command("reencrypt_secrets")
-
-    assert stored(corp) == before
 
 
 def test_a_value_that_no_key_opens_names_the_setting_and_not_the_value(corp: Corp, settings: Settings) -> None:

@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
-from django.core.management.base import BaseCommand
-from django.db import models, transaction
+from django.core.management.base import BaseCommand, CommandError
 
-from integrations.fields import EncryptedTextField
+from integrations import reencrypting
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from django.db.models import Model
+
+# So often rows that somebody else held, or wrote under another key meanwhile, are looked for again.
+SWEEPS = 5
+PAUSE_SECONDS = 1.0
 
 
 class Command(BaseCommand):
     help = (
         "Encrypt every stored secret with the first of FIELD_ENCRYPTION_KEYS. Afterwards the other keys can go. "
-        "Safe to repeat, and while the site runs."
+        "May be broken off and started again at any time, and runs beside the site."
     )
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--check", action="store_true", help="change nothing, and fail if other keys are needed")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        count = sum(_reencrypted(model) for model in apps.get_models())
-        self.stdout.write(f"{count} rows")
+        moved_count, problems = 0, []
+        for model, names in reencrypting.encrypted_columns().items():
+            count, found = self._check(model, names) if options["check"] else self._move(model, names)
+            moved_count += count
+            problems += found
+        if problems:
+            raise CommandError("\n".join(problems))
+        if options["check"]:
+            self.stdout.write("Everything is under the first key: the others can go.")
+        else:
+            self.stdout.write(f"{moved_count} values newly encrypted. The other keys can go.")
+
+    def _move(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
+        """Until one way through finds nothing left to do. Returns how many values were moved, and what is wrong."""
+        moved_count = 0
+        for remaining in reversed(range(SWEEPS)):
+            swept = self._sweep(model, names, writes=True)
+            moved_count += swept.moved_count
+            if swept.is_clean:
+                return moved_count, _unreadable(model, swept)
+            if remaining and swept.busy_count:
+                time.sleep(PAUSE_SECONDS)
+        return moved_count, [
+            *_unreadable(model, swept),
+            f"{model._meta.label}: rows are still being written. If a process runs with the keys in another order, "
+            "restart it; then start this again.",
+        ]
+
+    def _check(self, model: type[Model], names: list[str]) -> tuple[int, list[str]]:
+        swept = self._sweep(model, names, writes=False)
+        problems = _unreadable(model, swept)
+        if swept.stale_count:
+            problems.append(f"{model._meta.label}: {swept.stale_count} values need another key than the first")
+        return 0, problems
+
+    def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> reencrypting.Sweep:
+        total = model._base_manager.count()
+
+        def tell(done_count: int) -> None:
+            self.stdout.write(f"{model._meta.label}: {done_count} of {total} rows looked at")
+            self.stdout.flush()  # a file or a pipe would keep it back
+
+        return reencrypting.sweep(model, names, writes=writes, tell=tell)
 
 
-def _reencrypted(model: type[models.Model]) -> int:
-    """The number of rows of `model` that hold secrets, each written anew in a transaction of its own."""
-    names = [field.name for field in model._meta.concrete_fields if isinstance(field, EncryptedTextField)]
-    if not names:
-        return 0
-    rows = model._base_manager.all()
-    keys = list(rows.values_list("pk", flat=True))
-    for key in keys:
-        with transaction.atomic():
-            # Locked, so that a secret saved at this moment is not overwritten by the one before it.
-            row = rows.select_for_update().only("pk", *names).filter(pk=key).first()
-            if row is not None:
-                row.save(update_fields=names)
-    return len(keys)
+def _unreadable(model: type[Model], swept: reencrypting.Sweep) -> list[str]:
+    """Never the value, which may be a secret under a key that somebody still has."""
+    words = "no key of FIELD_ENCRYPTION_KEYS opens it"
+    return [f"{model._meta.label} {key}, {name}: {words}" for key, name in swept.unreadable]
