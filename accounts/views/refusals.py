@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 
 import redis
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts import trouble
 from accounts.targets import safe_path
 from accounts.trouble import Cause, Trouble
+from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def show(request: HttpRequest) -> HttpResponse:
 def page(request: HttpRequest, found: Trouble) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
+    found = _with_present_name(found)
     guide, names = found.guide, {"corp": found.corp_name}
     context = {
         "trouble": found,
@@ -43,6 +46,12 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
         "retry_url": _retry_url(found, target),
     }
     return render(request, "accounts/trouble.html", context, status=guide.status)
+
+
+def _with_present_name(found: Trouble) -> Trouble:
+    """The company may have been renamed since the trouble was sealed."""
+    name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first() if found.corp_name else None
+    return replace(found, corp_name=name) if name else found
 
 
 def _retry_url(found: Trouble, target: str) -> str:
