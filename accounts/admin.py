@@ -178,7 +178,9 @@ class UserAdmin(MovePages, UserAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
-        return people_visible_to(administrator(request)).prefetch_related(
+        # Ordered here: the searching selects page through it as it comes.
+        people = people_visible_to(administrator(request)).order_by(*self.get_ordering(request))
+        return people.prefetch_related(
             Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
         )
 

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations import hosts, services
+from integrations import content_policy, hosts, services
 from integrations.corp_pages import ONE_SAVE_BUTTON
 from integrations.forms import SiteAddressForm
 from integrations.models import Corp, SiteAddress
@@ -80,7 +80,10 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
             "leaves_this_host": address.domain == request.get_host() and not hosts.is_extra(address.domain),
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+        response = TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+        # Why? After saving, the browser is led to the new address, and browsers hold that against the policy.
+        content_policy.allow(response, "form-action", [new.url.rstrip("/")])
+        return response
 
     def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
         services.save_site_address(address=obj)

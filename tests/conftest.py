@@ -77,12 +77,13 @@ def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def _empty_valkey(valkey_client: redis.Redis) -> None:
     """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
-    from integrations import clients, hosts  # models cannot be imported before Django is set up
+    from integrations import clients, hosts, origins  # models cannot be imported before Django is set up
 
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
     clients._token_store.cache_clear()
     hosts.forget()
+    origins.forget()
 
 
 @pytest.fixture(scope="session")

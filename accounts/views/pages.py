@@ -21,6 +21,7 @@ from accounts import browser, sessions
 from accounts.forms import LoginForm
 from accounts.surfaces import surface_of
 from accounts.targets import safe_path
+from integrations import content_policy, origins
 from integrations.models import Corp
 
 # From so many companies on, the list can be searched.
@@ -47,6 +48,12 @@ class Login(LoginView):
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
         return self._target()
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        """The one page that may hold a frame of another site: WeCom's panel with the QR code."""
+        response = super().render_to_response(context, **kwargs)
+        content_policy.allow(response, "frame-src", origins.of_sign_in().panels)
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         corps = list(Corp.objects.signing_in().order_by("name"))

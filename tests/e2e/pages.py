@@ -1,0 +1,105 @@
+"""Every page of the product: what a browser test walks, and rows for each of them. All names are invented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.contrib import admin
+from django.urls import NoReverseMatch, reverse
+
+from accounts.models import User, WeComAccount
+from integrations.models import Corp, VerificationFile
+from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+
+PASSWORD = "a long enough password"
+NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
+FENCE = "00000000-0000-0000-0000-000000000001"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that pages show."""
+
+    root: User
+    person: User
+    corp: Corp
+    subscription: Subscription
+    delivery: Delivery
+
+
+def make_rows() -> Rows:
+    """One row at least for each list of the admin, and a message that a person received."""
+    root = User.objects.create_superuser("root", password=PASSWORD, name="管理员")
+    person = User.objects.create_user("lilei", password=PASSWORD, name="李雷")
+    fields = {"corpid": "ww0123456789abcdef", "agentid": 1000002, "secret": "the-secret"}
+    corp = Corp.objects.create(name="北山制造", is_enabled=True, first_enabled_at=NOW, **fields)
+    Corp.objects.create(name="南河贸易", is_enabled=True, **{**fields, "agentid": 1000003})
+    VerificationFile.objects.create(corp=corp, code="Ab12Cd34Ef56Gh78", uploaded_at=NOW)
+    for who, userid in ((root, "Root"), (person, "LiLei")):
+        WeComAccount.objects.create(user=who, corp=corp, userid=userid)
+    report = Report.objects.create(title="销售日报", body="今日销售额 128 万元。", link="/reports/7")
+    subscription = Subscription.objects.create(
+        name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
+    )
+    return Rows(root, person, corp, subscription, _make_delivery(corp, subscription, [root, person]))
+
+
+def _make_delivery(corp: Corp, subscription: Subscription, people: list[User]) -> Delivery:
+    run = Run.objects.create(
+        key="sub:1:2026-11-24T01:00", subscription=subscription, trigger="schedule", slot_at=NOW, claimed_at=NOW,
+        render_after=NOW, rendered_at=NOW, finished_at=NOW, status="finished", recipient_count=2,
+    )  # fmt: skip
+    delivery = Delivery.objects.create(
+        run=run, corp=corp, channel="wecom", message_form="textcard", created_at=NOW, title="销售日报",
+        text="今日销售额 128 万元。", link="/reports/7", corpid=corp.corpid, agentid=corp.agentid, language="zh-hans",
+        body='{"msgtype": "textcard", "textcard": {"title": "销售日报", "description": "今日销售额"}}'.encode(),
+        recipient_count=2, status="accepted", next_attempt_at=NOW, expires_at=NOW, settled_at=NOW, attempt_count=1,
+    )  # fmt: skip
+    Attempt.objects.create(delivery=delivery, number=1, fencing_token=FENCE, started_at=NOW, outcome="accepted")
+    for person in people:
+        Receipt.objects.create(
+            run=run, delivery=delivery, user=person, channel="wecom", address=f"{corp.pk}:{person.username}"
+        )
+    return delivery
+
+
+def admin_pages(rows: Rows) -> list[str]:
+    """Every list, form, history and deletion of the admin, and each page of our own in it."""
+    site = admin.site
+    pages = [reverse(f"admin:{name}") for name in ("index", "password_change", "password_change_done")]
+    for model in site._registry:
+        names = f"admin:{model._meta.app_label}_{model._meta.model_name}_"
+        pages += [reverse("admin:app_list", args=[model._meta.app_label]), reverse(f"{names}changelist")]
+        pages += _reversed(f"{names}add", [])
+        row = model._default_manager.order_by("pk").first()
+        for page in ("change", "history", "delete") if row is not None else ():
+            pages += _reversed(f"{names}{page}", [row.pk])
+    pages += [reverse(f"admin:integrations_corp_{action}", args=[rows.corp.pk]) for action in ("enable", "disable")]
+    pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
+    pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
+    return [*dict.fromkeys(pages), "/admin/no-such-page/"]
+
+
+def employee_pages(rows: Rows) -> list[str]:
+    """The pages of a person who is signed in. The corp's start would lead to WeCom."""
+    return [
+        "/",
+        f"/m/{rows.delivery.mark}/",
+        "/m/" + "0" * 32 + "/",
+        "/login/?stay=1",
+        "/no-such-page/",
+        "/login/trouble/",
+    ]
+
+
+def open_pages() -> list[str]:
+    """The pages of somebody who is not signed in."""
+    return ["/login/", "/login/?stay=1&left=1", "/login/company/", "/login/trouble/", "/admin/login/", "/no-such-page/"]
+
+
+def _reversed(name: str, arguments: list[object]) -> list[str]:
+    try:
+        return [reverse(name, args=arguments)]
+    except NoReverseMatch:
+        return []

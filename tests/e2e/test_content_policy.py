@@ -1,0 +1,153 @@
+"""No page of ours does what its Content-Security-Policy forbids: Chromium reports each attempt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import Corp, SiteAddress
+from tests.e2e.pages import PASSWORD, Rows, admin_pages, employee_pages, make_rows, open_pages
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+
+ANDROID_WECOM = (
+    "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/116.0.0.0 "
+    "Mobile Safari/537.36 wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh_CN ColorScheme/Light"
+)
+LISTEN = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  const { violatedDirective, blockedURI, sourceFile, sample } = event;
+  reportViolation([location.pathname, violatedDirective, blockedURI, sourceFile, sample].join(" "));
+});
+"""
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, object]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN"}
+
+
+@pytest.fixture
+def violations(context: BrowserContext) -> list[str]:
+    """What the pages of this test tried and were refused."""
+    found: list[str] = []
+    context.expose_binding("reportViolation", lambda _source, text: found.append(text))
+    context.add_init_script(LISTEN)
+    context.on("weberror", lambda error: found.append(f"{error.page and error.page.url} {error.error}"))
+    return found
+
+
+@pytest.fixture
+def base(live_server: LiveServer) -> str:
+    return live_server.url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def rows(transactional_db: None) -> Rows:
+    return make_rows()
+
+
+@pytest.fixture
+def sign_in(page: Page, base: str) -> Callable[[str], None]:
+    def act(username: str) -> None:
+        page.goto(f"{base}/login/?stay=1")
+        page.fill("[name=username]", username)
+        page.fill("[name=password]", PASSWORD)
+        page.locator("section[aria-labelledby=password] button[type=submit]").click()
+        expect(page.locator("section[aria-labelledby=password]")).to_have_count(0)
+
+    return act
+
+
+def walk(page: Page, base: str, paths: list[str]) -> None:
+    for path in paths:
+        answer = page.goto(base + path, wait_until="load")
+        assert answer is not None
+        assert answer.status in {200, 403, 404, 409}, path
+        for summary in page.locator("details:not([open]) > summary").all():
+            if summary.is_visible():
+                summary.click()
+
+
+def test_the_listener_hears_of_a_violation(page: Page, base: str, violations: list[str]) -> None:
+    page.goto(f"{base}/login/?stay=1")
+
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')")
+
+    expect(page.locator("p", has_text="x").last).to_be_visible()
+    assert [line.split()[:3] for line in violations] == [["/login/", "style-src-attr", "inline"]]
+
+
+def test_no_page_of_the_admin_breaks_the_policy(
+    page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
+) -> None:
+    sign_in("root")
+
+    walk(page, base, admin_pages(rows))
+
+    assert violations == []
+
+
+def test_no_widget_of_the_admin_breaks_the_policy(
+    page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
+) -> None:
+    sign_in("root")
+    page.goto(f"{base}/admin/notifications/subscription/{rows.subscription.pk}/change/")
+
+    page.click(".field-users .select2-selection")
+    page.locator(".select2-search__field").last.press_sequentially("lilei")
+    page.locator(".select2-results__option", has_text="李雷").click()
+    page.locator(".field-valid_from .date-icon").first.click()
+    page.locator(".calendarbox:visible a", has_text="15").first.click()
+    page.locator(".field-valid_from .clock-icon").first.click()
+    page.locator(".clockbox:visible .timelist a").first.click()
+    page.click("#user-tools ~ * .theme-toggle, .theme-toggle >> nth=0")
+    page.goto(f"{base}/admin/accounts/user/")
+    page.locator("#result_list tbody .action-select").first.check()
+    page.select_option("[name=action]", "set_company")
+    page.click(".actions button[type=submit]")
+    page.goto(f"{base}/admin/accounts/user/")
+    page.fill("#searchbar", "lilei")
+    page.press("#searchbar", "Enter")
+    page.goto(f"{base}/admin/accounts/user/{rows.person.pk}/change/")
+    page.locator(".inline-group .add-row a").click()
+    page.goto(f"{base}/admin/accounts/user/add/")
+    page.fill("[name=username]", "hanmeimei")
+    page.check("[name=usable_password][value=true]")
+    page.fill("[name=password1]", PASSWORD)
+
+    assert violations == []
+
+
+def test_no_page_for_employees_breaks_the_policy(
+    page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
+) -> None:
+    walk(page, base, open_pages())
+    sign_in("lilei")
+    walk(page, base, employee_pages(rows))
+
+    assert violations == []
+
+
+@pytest.mark.browser_context_args(user_agent=ANDROID_WECOM)
+def test_a_form_may_lead_into_a_silent_sign_in(
+    page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
+) -> None:
+    """The session ends while the page is open; then a form of it begins a sign-in at WeCom, another origin."""
+    wecom = base.replace("localhost", "127.0.0.1")  # another origin
+    SiteAddress.objects.filter(is_default=True).update(url=f"{base}/")
+    Corp.objects.exclude(pk=rows.corp.pk).delete()
+    Corp.objects.update(authorize_base_url=wecom, qr_base_url=wecom)
+    sign_in("lilei")
+    page.goto(base + "/")
+    page.context.clear_cookies(name="sessionid")
+
+    page.get_by_role("button", name="English").click()
+
+    expect(page).to_have_url(re.compile(re.escape(wecom) + r"/connect/oauth2/authorize\?"))
+    assert violations == []
