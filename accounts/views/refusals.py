@@ -50,7 +50,9 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
 
 def _with_present_name(found: Trouble) -> Trouble:
     """The company may have been renamed since the trouble was sealed."""
-    name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first() if found.corp_name else None
+    if found.corp_id is None or not found.corp_name:
+        return found
+    name = Corp.objects.filter(pk=found.corp_id).values_list("name", flat=True).first()
     return replace(found, corp_name=name) if name else found
 
 

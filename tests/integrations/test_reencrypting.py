@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,25 +181,26 @@ def test_columns_of_every_app_are_found_by_themselves() -> None:
 @isolate_apps("accounts")
 def test_a_model_of_tomorrow_in_another_app_is_covered(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class Robot(models.Model):  # noqa: DJ008  # nobody reads it
-        address = EncryptedTextField(null=True)
+        address = EncryptedTextField(null=True)  # type: ignore[misc]  # the field is typed for columns that are not
         name = models.TextField()
 
         class Meta:
             app_label = "accounts"
 
+    robots: Any = models.QuerySet(Robot)
     registered = [*apps.get_models(), Robot]
     monkeypatch.setattr(apps, "get_models", lambda **_options: registered)
     with connection.schema_editor() as editor:
         editor.create_model(Robot)
     try:
-        Robot.objects.create(address="https://robot", name="gAAAAA is no token")
-        Robot.objects.create(address=None, name="")
+        robots.create(address="https://robot", name="gAAAAA is no token")
+        robots.create(address=None, name="")
         under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
 
         assert "accounts.Robot: 2 of 2 rows looked at" in reencrypt()
 
         under_old.FIELD_ENCRYPTION_KEYS = [NEW]
-        assert list(Robot.objects.order_by("pk").values_list("address", flat=True)) == ["https://robot", None]
+        assert list(robots.order_by("pk").values_list("address", flat=True)) == ["https://robot", None]
     finally:
         with connection.schema_editor() as editor:
             editor.delete_model(Robot)
@@ -289,8 +291,12 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
             Corp.objects.filter(pk=held.pk).update(secret="saved meanwhile")
         connection.close()
 
-    monkeypatch.setattr(reencrypt_secrets.time, "sleep", lambda _seconds: (may_go.set(), saver.join(10)))
+    def let_go(_seconds: float) -> None:
+        may_go.set()
+        saver.join(10)
+
     saver = threading.Thread(target=save_slowly)
+    monkeypatch.setattr(time, "sleep", let_go)
     saver.start()
     assert is_held.wait(10)
 

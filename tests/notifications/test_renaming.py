@@ -14,7 +14,7 @@ from accounts import trouble
 from accounts.models import User, WeComAccount
 from accounts.trouble import Cause, Trouble
 from integrations.models import Corp
-from notifications.models import Delivery, Receipt
+from notifications.models import Delivery, Receipt, Report
 from notifications.rendering import render_run
 from tests.notifications.factories import (
     NOW,
@@ -70,8 +70,7 @@ def rename(client: Client, corp: Corp, name: str) -> None:
 
 def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
     """Every screen that shows the name of 小张's company, each with who looks."""
-    delivery = Delivery.objects.get()
-    receipt = Receipt.objects.get()
+    delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
     admin, nobody, person = "/admin", client_of(None), client_of(zhang)
     sealed = trouble.seal(Trouble(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
     return {
@@ -83,7 +82,7 @@ def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]
         "company": (root, f"{admin}/integrations/corp/{corp.pk}/change/"),
         "disabling": (root, f"{admin}/integrations/corp/{corp.pk}/disable/"),
         "reports": (root, f"{admin}/notifications/report/"),
-        "report": (root, f"{admin}/notifications/report/{delivery.run.subscription.report_id}/change/"),
+        "report": (root, f"{admin}/notifications/report/{report.pk}/change/"),
         "deliveries": (root, f"{admin}/notifications/delivery/"),
         "delivery": (root, f"{admin}/notifications/delivery/{delivery.pk}/change/"),
         "receipts": (root, f"{admin}/notifications/receipt/"),
