@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,6 +12,8 @@ class AccountsConfig(AppConfig):
         from accounts.attributes import notice_of_first_enabling
         from accounts.companies import disabling_stops
         from accounts.move_pages import move_action
+        from accounts.roles import ensure_roles
+        from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
         from integrations import panels
         from integrations.visibility import register_corp_filter
@@ -19,3 +22,6 @@ class AccountsConfig(AppConfig):
         panels.register_disable_effect(disabling_stops)
         panels.register_corp_action(move_action)
         panels.register_first_enabling_notice(notice_of_first_enabling)
+        # Why for every app? Each one's permissions exist after its own signal only.
+        post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
+        track_people_and_companies()

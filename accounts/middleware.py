@@ -1,4 +1,4 @@
-"""Ends sessions whose WeCom account may not sign in any more."""
+"""Ends sessions whose WeCom account may not sign in any more; names who is at work for the audit trail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
-from accounts import sessions
+from accounts import audit, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -27,3 +27,14 @@ class WeComSessionMiddleware:
             logger.info("session ended corp=%s user=%s", request.session[sessions.CORP_KEY], request.user.pk)
             logout(request)
         return self.get_response(request)
+
+
+class AuditMiddleware:
+    """Names the person and the address behind every change of the audit trail. After AuthenticationMiddleware."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with audit.at_work(request):
+            return self.get_response(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 from csp.constants import NONE, SELF
@@ -39,6 +40,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_celery_beat",
+    "axes",
     "csp",
     "notifications",
     "accounts",
@@ -55,8 +57,10 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.WeComSessionMiddleware",
+    "accounts.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "guanwecom.urls"
 WSGI_APPLICATION = "guanwecom.wsgi.application"
@@ -101,7 +105,11 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["accounts.backends.WeComBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "accounts.lockout.PasswordGate",
+    "accounts.backends.WeComBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -109,6 +117,25 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
+
+# --- Wrong passwords (docs/administration.md) ------------------------------------------------------------------------
+# After so many for one username from one address, that address is locked out for that username …
+LOCKOUT_TRIES = e.read(e.positive_int, "LOCKOUT_TRIES", "5")
+# … and after so many from all addresses together, every browser that has not signed in with that username before.
+LOCKOUT_TRIES_ANYWHERE = e.read(e.positive_int, "LOCKOUT_TRIES_ANYWHERE", "50")
+# For so long after the last of them, in minutes.
+LOCKOUT_MINUTES = e.read(e.positive_int, "LOCKOUT_MINUTES", "15")
+AXES_HANDLER = "accounts.lockout.LockoutHandler"
+AXES_FAILURE_LIMIT = LOCKOUT_TRIES
+AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "accounts.views.locked.page"
+AXES_CLIENT_IP_CALLABLE = "accounts.lockout.network_of"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# How long the audit trail is kept, in days.
+AUDIT_RETENTION_DAYS = e.read(e.positive_int, "AUDIT_RETENTION_DAYS", "1095")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"

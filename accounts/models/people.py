@@ -37,6 +37,7 @@ class User(AbstractUser):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        permissions = [("assign_roles", "Can hand out roles")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.username})" if self.name else self.username
@@ -98,6 +99,10 @@ class WeComAccount(models.Model):
     is_primary = models.BooleanField(
         _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
     )
+    # With which identity this account last signed its person in; it proves nothing once the identity is another.
+    proven_corp_id = models.BigIntegerField(null=True, editable=False)
+    proven_userid = models.CharField(max_length=64, blank=True, editable=False)
+    signed_in_at = models.DateTimeField(_("last sign-in with WeCom"), null=True, editable=False)
 
     objects = WeComAccountQuerySet.as_manager()
 

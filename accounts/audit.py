@@ -1,0 +1,105 @@
+"""The audit trail: one row for each change, with who did it, from where, and what it was before."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from accounts.models import AuditEntry, User, WeComAccount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+SUBJECT_CHARACTERS = 255
+NOTE_CHARACTERS = 500
+# Shown in place of a secret: the same whatever the secret is.
+MASK = "••••••"
+
+Change = list[Any]
+_request: ContextVar[HttpRequest | None] = ContextVar("accounts_audit_request", default=None)
+
+
+class at_work:  # noqa: N801  # used like a function, as contextlib's own
+    """While the block runs, what is recorded was done by `request`'s person, from its address."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    def __enter__(self) -> None:
+        self._token = _request.set(self.request)
+
+    def __exit__(self, *_error: object) -> None:
+        _request.reset(self._token)
+
+
+def entry(
+    *,
+    action: AuditEntry.Action,
+    subject: Model | None = None,
+    changes: Sequence[Change] = (),
+    note: str = "",
+    corps: Iterable[int] = (),
+) -> AuditEntry:
+    """A row that is not saved yet, for many at once. `corps`: the companies that it is about."""
+    actor, ip = _who()
+    concerned = set(corps)
+    return AuditEntry(
+        action=action,
+        actor_id=actor.pk if actor else None,
+        actor_name=str(actor)[:SUBJECT_CHARACTERS] if actor else "",
+        ip=ip,
+        model=subject._meta.label_lower if subject is not None else "",
+        object_id=subject.pk if subject is not None else None,
+        subject=str(subject)[:SUBJECT_CHARACTERS] if subject is not None else "",
+        changes=list(changes),
+        note=note[:NOTE_CHARACTERS],
+        corp_id=concerned.pop() if len(concerned) == 1 else None,
+    )
+
+
+def record(
+    *,
+    action: AuditEntry.Action,
+    subject: Model | None = None,
+    changes: Sequence[Change] = (),
+    note: str = "",
+    corps: Iterable[int] = (),
+) -> None:
+    entry(action=action, subject=subject, changes=changes, note=note, corps=corps).save(force_insert=True)
+
+
+def record_many(entries: Iterable[AuditEntry]) -> None:
+    """For services that change many rows at once, past the models' own save()."""
+    AuditEntry.objects.bulk_create(entries, batch_size=500)
+
+
+def record_sign_in(*, user: User, note: str) -> None:
+    """Of people who may enter the administration; employees' sign-ins would bury the rest."""
+    if user.is_staff:
+        record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=corps_of_username(user.username))
+
+
+def record_failure(*, username: str, action: AuditEntry.Action) -> None:
+    """A wrong password, a lock, or its end. The same queries for unknown usernames, so that time tells nothing.
+
+    An unknown username is not written down: often it is a password that went into the wrong field.
+    """
+    user = User.objects.filter(username=username).first()
+    record(action=action, subject=user, corps=corps_of_username(username))
+
+
+def corps_of_username(username: str) -> set[int]:
+    """The companies of one person's accounts; more than one, or none, is nobody's but those who see all."""
+    accounts = WeComAccount.objects.filter(user__username=username, corp__isnull=False)
+    return set(accounts.values_list("corp_id", flat=True))
+
+
+def _who() -> tuple[User | None, str | None]:
+    request = _request.get()
+    if request is None:
+        return None, None
+    user = getattr(request, "user", None)
+    return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None

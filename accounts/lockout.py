@@ -1,0 +1,187 @@
+"""Wrong passwords: who is locked out for how long. django-axes counts in its table; the rules are ours.
+
+- For one username from one address (of IPv6: one /64): settings.LOCKOUT_TRIES wrong passwords lock that pair.
+- For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with
+  that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
+  right person out for good by guessing wrong from many addresses.
+- What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
+
+Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from axes.backends import AxesStandaloneBackend
+from axes.handlers.database import AxesDatabaseHandler
+from django.conf import settings
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import F, Max, Q, Sum
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from accounts import audit, policy
+from accounts.models import AuditEntry, Lockout, User
+
+logger = logging.getLogger(__name__)
+
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
+_COOKIE = "guanwecom-known"
+_COOKIE_SECONDS = 180 * 24 * 3600
+_COOKIE_SALT = "accounts.lockout.known-browser"
+# So many usernames are remembered of one browser.
+_KNOWN_AT_MOST = 5
+# Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
+_ANY_BROWSER = ""
+
+
+class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
+    """Before each look at a password: refuses where passwords sign nobody in, and who is locked out.
+
+    By the names of its arguments Django leaves it out for other credentials.
+    """
+
+    @sensitive_variables("password")
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None
+    ) -> None:
+        if not policy.is_password_enabled():
+            raise PermissionDenied("sign-in with a password is switched off")
+        if request is not None:
+            super().authenticate(request, username=username, password=password)
+
+
+class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
+    """What django-axes asks and reports to."""
+
+    def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+        username = (credentials or {}).get("username")
+        return username is None or locked_until(request=request, username=username, now=timezone.now()) is None
+
+    @sensitive_variables("credentials")
+    def user_login_failed(
+        self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
+    ) -> None:
+        """Count a wrong password. Other credentials (WeCom's codes) cannot be guessed and are not counted."""
+        username = credentials.get("username")
+        if request is None or username is None or not policy.is_password_enabled():
+            return
+        request.axes_credentials = {"username": username}
+        if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
+            return
+        now = timezone.now()
+        _count(request, username, now)
+        is_locked = locked_until(request=request, username=username, now=now) is not None
+        request.axes_locked_out = is_locked
+        action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
+        audit.record_failure(username=username, action=action)
+        logger.warning("wrong password address=%s locked=%s", network_of(request), is_locked)
+
+    def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+        """The right password: what this place got wrong before is forgotten."""
+        if getattr(user, "backend", "") == PASSWORD_BACKEND:
+            username = user.get_username()
+            Lockout.objects.filter(_place(request, username), username=username).delete()
+
+    def user_logged_out(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+        """Nothing: signing out says nothing about passwords."""
+
+
+def locked_until(*, request: HttpRequest, username: str, now: datetime) -> datetime | None:
+    """When the lock for `username` at this place ends; None where there is none. One query, for any username."""
+    here, anywhere = _place(request, username), Q(user_agent=_ANY_BROWSER)
+    period = timedelta(minutes=settings.LOCKOUT_MINUTES)
+    found = Lockout.objects.filter(username=username, attempt_time__gt=now - period).aggregate(
+        here=Sum("failures_since_start", filter=here),
+        here_last=Max("attempt_time", filter=here),
+        anywhere=Sum("failures_since_start", filter=anywhere),
+        anywhere_last=Max("attempt_time", filter=anywhere),
+    )
+    ends = []
+    if (found["here"] or 0) >= settings.LOCKOUT_TRIES:
+        ends.append(found["here_last"] + period)
+    if (found["anywhere"] or 0) >= settings.LOCKOUT_TRIES_ANYWHERE and not _known_browser(request, username):
+        ends.append(found["anywhere_last"] + period)
+    return max(ends, default=None)
+
+
+def unlock(*, username: str) -> int:
+    """Forget the wrong passwords for `username` from everywhere. Returns how many there were."""
+    rows = Lockout.objects.filter(username=username)
+    count = rows.aggregate(total=Sum("failures_since_start"))["total"] or 0
+    rows.delete()
+    if count:
+        audit.record_failure(username=username, action=AuditEntry.Action.UNLOCKED)
+    return int(count)
+
+
+def network_of(request: HttpRequest) -> str | None:
+    """The caller's address; of IPv6 the /64, all of which one caller has. Proxies are unwrapped already."""
+    try:
+        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return str(address)
+
+
+def remember_browser(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
+    """After the right password: other people's wrong ones do not lock this browser out of this username."""
+    digest = _digest(user.get_username())
+    known = [entry for entry in _known(request) if entry[0] != digest][: _KNOWN_AT_MOST - 1]
+    value = signing.dumps([[digest, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
+    response.set_cookie(
+        _COOKIE, value, max_age=_COOKIE_SECONDS, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
+    )
+
+
+def _place(request: HttpRequest, username: str) -> Q:
+    """The rows that count against this place: of a known browser its own, else those of its address."""
+    known = _known_browser(request, username)
+    return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
+
+
+def _count(request: HttpRequest, username: str, now: datetime) -> None:
+    Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES)).delete()
+    known = _known_browser(request, username)
+    with transaction.atomic():
+        row, is_new = Lockout.objects.select_for_update().get_or_create(
+            username=username,
+            ip_address=None if known else network_of(request),
+            user_agent=known,
+            defaults={"failures_since_start": 1, "path_info": request.path[:255]},
+        )
+        if not is_new:
+            Lockout.objects.filter(pk=row.pk).update(
+                failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=request.path[:255]
+            )
+
+
+def _known_browser(request: HttpRequest, username: str) -> str:
+    digest = _digest(username)
+    return next((browser for entry, browser in _known(request) if entry == digest), "")
+
+
+def _known(request: HttpRequest) -> list[list[str]]:
+    """Pairs of a username's digest and this browser's name for it."""
+    try:
+        known: list[list[str]] = signing.loads(
+            request.COOKIES.get(_COOKIE, ""), salt=_COOKIE_SALT, max_age=_COOKIE_SECONDS
+        )
+    except signing.BadSignature:
+        return []
+    return known
+
+
+def _digest(username: str) -> str:
+    return hashlib.sha256(username.encode()).hexdigest()

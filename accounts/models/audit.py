@@ -1,0 +1,88 @@
+"""Who changed what, when and from where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import User
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def older_than(self, moment: datetime) -> Self:
+        return self.filter(at__lt=moment)
+
+
+class AuditEntry(models.Model):
+    """One change, or one sign-in. Written once, never changed; removed only when it is too old.
+
+    Names stand beside the keys: an entry stays readable after what it is about has been deleted.
+    """
+
+    class Action(models.TextChoices):
+        CREATED = "created", _("created")
+        CHANGED = "changed", _("changed")
+        DELETED = "deleted", _("deleted")
+        DONE = "done", _("done")
+        SIGNED_IN = "signed-in", _("signed in")
+        SIGN_IN_FAILED = "sign-in-failed", _("sign-in failed")
+        LOCKED_OUT = "locked-out", _("locked out")
+        UNLOCKED = "unlocked", _("unlocked")
+
+    at = models.DateTimeField(_("time"), default=timezone.now)
+    # Why no constraint? Entries outlive what they name, and are written while it is being deleted. No key comes twice.
+    actor = models.ForeignKey(
+        User,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("administrator"),
+    )
+    # Empty: the program itself (a command, a background task), or somebody who is not signed in.
+    actor_name = models.CharField(_("administrator"), max_length=255, blank=True)
+    ip = models.GenericIPAddressField(_("IP address"), null=True)
+    action = models.CharField(_("action"), max_length=16, choices=Action.choices)
+    # app_label.model_name
+    model = models.CharField(_("kind"), max_length=100, blank=True)
+    object_id = models.BigIntegerField(null=True)
+    subject = models.CharField(_("what"), max_length=255, blank=True)
+    # [[field, before, after], …]; null where there is no such value. Secrets are masked before they come here.
+    changes = models.JSONField(_("changes"), default=list)
+    note = models.CharField(_("note"), max_length=500, blank=True)
+    # The one company that the entry is about. Empty where it is about none, or about several.
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("WeCom company name"),
+    )
+
+    objects = AuditEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit trail")
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        indexes = [
+            # The list of an administrator of some companies; what was done to one thing; the days, and what is too old.
+            models.Index(fields=["corp", "-id"], name="audit_by_corp"),
+            models.Index(fields=["model", "object_id", "-id"], name="audit_by_object"),
+            models.Index(fields=["at"], name="audit_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.get_action_display()} {self.subject}".rstrip()
