@@ -10,7 +10,11 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from integrations.sandbox.digits import read_integer
+
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# Characters that no XML document may hold, not even escaped.
+_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LISTS = frozenset(
     {
         "horizontal_content_list",
@@ -43,7 +47,8 @@ def _value(value: object) -> str:
         return _inner(value)
     if isinstance(value, int | float):
         return str(value)
-    return "<![CDATA[" + str(value).replace("]]>", "]]]]><![CDATA[>") + "]]>"
+    text = _IMPOSSIBLE.sub("\ufffd", str(value))
+    return "<![CDATA[" + text.replace("]]>", "]]]]><![CDATA[>") + "]]>"
 
 
 def parse(text: bytes) -> Element:
@@ -70,8 +75,9 @@ def as_card(element: Element) -> dict[str, object]:
 
 def _scalar(name: str, text: str) -> object:
     text = text.strip()
-    if name in _INTEGERS and text.isdecimal():
-        return int(text)
+    number = read_integer(text) if name in _INTEGERS else None
+    if number is not None:
+        return number
     if name == "is_checked":
         return text.lower() in ("true", "1")
     if name == "aspect_ratio":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from integrations.sandbox import strict_json
+from integrations.sandbox.digits import read_integer
 from integrations.sandbox.envelope import Reply
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.world import App, Company, World
@@ -170,13 +171,12 @@ def _read_leniently(text: str) -> object:
 
 
 def as_int(value: object, name: str) -> int:
-    """An int, or a text of digits as some programs send it. Raises ApiError 40058."""
+    """An int of 64 bits, or a text of digits as some programs send it. Raises ApiError 40058."""
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 19:
-        return int(value)
+    number = read_integer(value.strip()) if isinstance(value, str) else value
+    if isinstance(number, int) and -(2**63) <= number < 2**63:
+        return number
     raise ApiError(40058, f"invalid Request Parameter: {name} should be integer")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from integrations.sandbox.api.agent import own_agent
 from integrations.sandbox.api.call import APP, Call, Json, endpoint, texts
 from integrations.sandbox.api.media import media_check
+from integrations.sandbox.digits import read_integer
 from integrations.sandbox.directory import fold
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.messages import cards, fields
@@ -89,8 +90,9 @@ def _targets(call: Call, message: Message) -> tuple[list[str], list[str]]:
     tags = texts(asked.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
     if not userids and not parties and not tags:
         raise ApiError(82101)
-    numbers = [int(one) for one in parties if one.isdecimal()]
-    for tag in (directory.tags.get(int(one)) for one in tags if one.isdecimal()):
+    numbers = [number for number in map(read_integer, parties) if number is not None]
+    tagids = [number for number in map(read_integer, tags) if number is not None]
+    for tag in (directory.tags.get(tagid) for tagid in tagids):
         userids_of_tag = [fold(one) for one in tag.userids] if tag else []
         numbers += tag.partyids if tag else []
         userids += [one for one in userids_of_tag if one in message.receivers]

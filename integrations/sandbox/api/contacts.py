@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from integrations.sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
+from integrations.sandbox.digits import read_integer
 from integrations.sandbox.directory import Department, Member, is_userid
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.limits import DAY
@@ -51,7 +52,7 @@ def user_list_id(call: Call) -> Json:
     if not 1 <= limit <= _LIST_ID_MOST:
         raise ApiError(40035)
     cursor = call.text("cursor")
-    start = int(cursor.removeprefix("sim-")) if cursor.removeprefix("sim-").isdecimal() else 0
+    start = read_integer(cursor.removeprefix("sim-")) or 0
     if cursor and not start > 0:
         raise ApiError(50100)
     rows: list[Json] = []

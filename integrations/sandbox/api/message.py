@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from integrations.sandbox.api.agent import own_agent
 from integrations.sandbox.api.call import APP, Call, Json, endpoint
 from integrations.sandbox.api.media import media_check
+from integrations.sandbox.digits import read_integer
 from integrations.sandbox.directory import Tag, fold
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.messages import cards, content, fields
@@ -41,7 +42,7 @@ class Recipients:
         }
 
 
-@endpoint("POST", "message/send", APP)
+@endpoint("POST", "message/send", APP, counted=False)
 def message_send(call: Call) -> Json:
     app = own_agent(call, call.document.get("agentid"))
     msgtype = call.text("msgtype", missing=40008)
@@ -163,8 +164,8 @@ def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset
 def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) -> None:
     visible = call.company.visibility(app).departments
     for party in parties:
-        number = int(party) if party.isdecimal() else 0
-        if number in visible:
+        number = read_integer(party)
+        if number is not None and number in visible:
             found.any_valid = True
             _add_departments(call, app, found, call.company.directory.subtree(number))
         else:
@@ -173,7 +174,8 @@ def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) ->
 
 def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
     for name in tags:
-        tag = call.company.directory.tags.get(int(name)) if name.isdecimal() else None
+        number = read_integer(name)
+        tag = None if number is None else call.company.directory.tags.get(number)
         if tag is None or not _add_tag(call, app, found, tag):
             found.invalidtag.append(name)
         else:
