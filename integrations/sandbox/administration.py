@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
-from integrations.sandbox import renaming, typed
+from integrations.sandbox import menus, renaming, typed
 from integrations.sandbox.announcements import Announcer
 from integrations.sandbox.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
 from integrations.sandbox.world import App, Company, Robot, World
@@ -160,6 +160,7 @@ def _put_tags(company: Company, rows: list[object], announcer: Announcer | None)
 def _put_apps(company: Company, rows: list[object]) -> int:
     for row in rows:
         agentid = row.get("agentid") if isinstance(row, Mapping) else None
+        menus.check_row(row, path=f"app {agentid}")
         old = company.apps.get(agentid) if isinstance(agentid, int) else None
         if old is not None:
             typed.merge(old, row, path=f"app {agentid}", allowed=APP_FIELDS)

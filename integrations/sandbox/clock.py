@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+# The last moment whose unix seconds have ten digits, as WeCom's hint ids want them.
+ENDS_AT = 9_999_999_999
+
 
 class Clock:
-    """Unix seconds as float. Never goes back."""
+    """Unix seconds as float. Never goes back, and not beyond ENDS_AT."""
 
     def __init__(self) -> None:
         self._offset_seconds = 0.0
@@ -16,6 +19,8 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Move forward. `seconds`: zero or more. Raises ValueError."""
-        if seconds < 0:
-            raise ValueError("the clock cannot go back")
+        if not seconds >= 0:
+            raise ValueError("seconds must be zero or more: the clock cannot go back")
+        if seconds > ENDS_AT - self.now():
+            raise ValueError(f"seconds must not take the clock beyond {ENDS_AT} (the year 2286)")
         self._offset_seconds += seconds

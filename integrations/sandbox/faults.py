@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+
+from integrations.sandbox import typed
 
 # kind: what it does, in the order of docs/sandbox.md
 KINDS: dict[str, str] = {
@@ -28,6 +29,9 @@ KINDS: dict[str, str] = {
 # These may come before or after the call was carried out: `processed` says which.
 _EITHER = frozenset({"http_500", "html", "broken_json", "hang"})
 _ERRCODES = {"busy": -1, "rate_limited": 45009, "concurrent": 45033, "ip_refused": 60020}
+_SECONDS_MOST = 86_400
+# What a fault is made of from outside: its id is ours.
+_GIVEN = frozenset({"kind", "endpoint", "count", "corpid", "agentid", "code", "seconds", "processed"})
 _serial = itertools.count(1)
 
 
@@ -46,18 +50,15 @@ class Fault:
     id: int = 0
 
     @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> Fault:
+    def from_json(cls, values: object) -> Fault:
         """Raises ValueError."""
-        try:
-            fault = cls(**values)  # type: ignore[arg-type]  # checked just below
-        except TypeError as error:
-            raise ValueError(f"a fault has kind and optionally {', '.join(cls.__slots__[1:-1])}") from error
+        fault = typed.build(cls, values, path="fault", allowed=_GIVEN)
         if fault.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}")
-        if fault.count is not None and (not isinstance(fault.count, int) or fault.count < 1):
+        if fault.count is not None and fault.count < 1:
             raise ValueError("count must be a positive number, or null for no end")
-        if fault.seconds is not None and not isinstance(fault.seconds, int | float):
-            raise ValueError("seconds must be a number")
+        if fault.seconds is not None and not 0 <= fault.seconds <= _SECONDS_MOST:
+            raise ValueError(f"seconds must be between 0 and {_SECONDS_MOST}")
         if fault.kind == "errcode" and not fault.code:
             raise ValueError("errcode needs code")
         fault.endpoint = fault.endpoint.removeprefix("/").removeprefix("cgi-bin/")

@@ -24,7 +24,7 @@ def read_media(content_type: str, body: bytes) -> Upload:
     match = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or match is None:
         raise ApiError(44001)
-    boundary = b"--" + (match.group(1) or match.group(2)).encode()
+    boundary = b"--" + (match.group(1) or match.group(2)).encode(errors="surrogateescape")
     for piece in (b"\r\n" + body).split(b"\r\n" + boundary)[1:]:
         head, found, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
         if not found or piece.startswith(b"--"):

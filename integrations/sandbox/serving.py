@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from aiohttp import web
 
@@ -15,12 +16,18 @@ from integrations.sandbox.world import World
 
 _HEADERS = {"Server": "nginx", "X-W-No": "7"}
 _PAGE = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HANG_SECONDS, _SLOW_SECONDS, _DRIP_SECONDS = 600.0, 5.0, 1.0
 
 
 def response(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, headers=_headers(reply))
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    """Callers' own texts stand in some of them; no header may hold a control character."""
     headers = {**_HEADERS, **reply.headers, "Content-Type": reply.content_type}
-    return web.Response(body=reply.body, status=reply.status, headers=headers)
+    return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
 
 
 def reply_despite(world: World, name: str, asked: Request, fault: Fault) -> Reply:
@@ -91,7 +98,7 @@ async def _wait_for_caller(request: web.Request, seconds: float) -> None:
 
 
 async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.StreamResponse:
-    stream = web.StreamResponse(headers={**_HEADERS, **reply.headers, "Content-Type": reply.content_type})
+    stream = web.StreamResponse(headers=_headers(reply))
     stream.content_length = len(reply.body)
     await stream.prepare(request)
     for index in range(len(reply.body)):

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_DEPTH_MOST = 20
 
 
 def build(cls: type[T], values: object, *, path: str = "", allowed: frozenset[str] | None = None) -> T:
@@ -69,4 +70,17 @@ def _plain(kind: type, value: object, path: str) -> Any:
     wrong_bool = isinstance(value, bool) and kind is not bool
     if wrong_bool or not isinstance(value, (int, float) if kind is float else kind):
         raise ValueError(f"{path} must be of type {kind.__name__}")
+    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{path} must be a number of at most 64 bits")
+    if isinstance(value, dict):
+        check_depth(value, path)
     return value
+
+
+def check_depth(value: object, path: str, *, most: int = _DEPTH_MOST) -> None:
+    """Raises ValueError for objects and lists that stand deeper in each other than anything here needs."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if inner and not most:
+        raise ValueError(f"{path} is nested too deeply")
+    for one in inner:
+        check_depth(one, path, most=most - 1)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from integrations.sandbox import administration
 from integrations.sandbox.api import jssdk, token
-from integrations.sandbox.control.routes import app_of, as_list, as_object, company_of, number_in_path, route
+from integrations.sandbox.control.routes import app_of, as_list, as_object, company_of, number_in_path, route, text_of
 from integrations.sandbox.keys import COURIER
 from integrations.sandbox.world import Company, World
 
@@ -141,6 +141,6 @@ async def verify_domain(request: web.Request, world: World, document: object) ->
 async def check_signature(request: web.Request, world: World, document: Any) -> object:
     """Which JS-SDK ticket a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
     values = as_object(document, "signature", "noncestr", "timestamp", "url")
-    signed = {name: str(values.get(name, "")) for name in ("noncestr", "timestamp", "url")}
+    signed = {name: text_of(values, name) for name in ("noncestr", "timestamp", "url")}
     corpid, app = company_of(request, world).corpid, app_of(request, world)
-    return {"ticket": jssdk.signed_with(world, corpid, app.agentid, str(values.get("signature", "")), **signed)}
+    return {"ticket": jssdk.signed_with(world, corpid, app.agentid, text_of(values, "signature"), **signed)}

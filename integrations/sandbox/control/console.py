@@ -52,11 +52,12 @@ async def save_in_console(request: web.Request, world: World, document: Any) -> 
 
 async def _check(request: web.Request, company: Company, app: App, values: dict[str, Any]) -> None:
     """Raises ValueError in the reader's language: a person reads it beside the button."""
-    if "home_url" in values and values["home_url"] and not href(values["home_url"]):
-        raise ValueError(_("The home page must begin with http:// or https://."))
     for name in ("trusted_domain", "callback_domain"):
         if values.get(name):
             _check_domain(values[name])
+    typed.check_fields(App, values, path="app")
+    if values.get("home_url") and not href(values["home_url"]):
+        raise ValueError(_("The home page must begin with http:// or https://."))
     if "callback" in values:
         await _check_callback(request, company.corpid, values["callback"])
     if values.get("trusted_ips") is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
-from integrations.sandbox import administration, events
-from integrations.sandbox.control.routes import as_object, company_of, person_of, route
+from integrations.sandbox import administration, events, typed
+from integrations.sandbox.control.routes import as_object, company_of, number_of, person_of, route, text_of
 from integrations.sandbox.messages import clicks
 from integrations.sandbox.pages.targets import Refused, with_code
 from integrations.sandbox.pages.visits import Visit, code_for
 from integrations.sandbox.world import App, Company, World
+
+_ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 
 
 @route("GET", "companies/{corpid}/members/{userid}")
@@ -42,7 +45,7 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
     values = as_object(document, "redirect_uri", "state", "agentid", "scope")
     visit = Visit.from_query(
         {"appid": company.corpid, "response_type": "code", "scope": "snsapi_base"}
-        | {name: str(value) for name, value in values.items()}
+        | {name: text_of(values, name) for name in values}
     )
     try:
         target = visit.checked(world, web_login=False)
@@ -55,7 +58,7 @@ async def authorize(request: web.Request, world: World, document: Any) -> object
 @route("POST", "companies/{corpid}/members/{userid}/rename")
 async def rename(request: web.Request, world: World, document: Any) -> object:
     company, member = person_of(request, world)
-    administration.rename_member(world, company, member.userid, str(as_object(document, "userid").get("userid", "")))
+    administration.rename_member(world, company, member.userid, text_of(as_object(document, "userid"), "userid"))
     return {}
 
 
@@ -64,8 +67,9 @@ async def click(request: web.Request, world: World, document: Any) -> object:
     """Press a button of a card: {"msgid", "key", "selected": {question_key: [option id]}}."""
     company, member = person_of(request, world)
     values = as_object(document, "msgid", "key", "selected")
-    message = world.mail.messages[str(values.get("msgid", ""))]
-    clicks.click(world, company, member, message, str(values.get("key", "")), chosen(values.get("selected", {})))
+    key, selected = text_of(values, "key"), chosen(values.get("selected", {}))
+    message = world.mail.messages[text_of(values, "msgid")]
+    clicks.click(world, company, member, message, key, selected)
     return {}
 
 
@@ -74,7 +78,7 @@ async def write(request: web.Request, world: World, document: Any) -> object:
     """Write to an app: {"agentid", "text"}."""
     company, member = person_of(request, world)
     values = as_object(document, "agentid", "text")
-    clicks.write_text(world, company, _app(company, values), member, str(values.get("text", "")))
+    clicks.write_text(world, company, _app(company, values), member, text_of(values, "text"))
     return {}
 
 
@@ -84,7 +88,7 @@ async def menu(request: web.Request, world: World, document: Any) -> object:
     company, member = person_of(request, world)
     values = as_object(document, "agentid", "path")
     path = values.get("path")
-    if not isinstance(path, list) or not all(isinstance(index, int) for index in path):
+    if not isinstance(path, list) or not all(type(index) is int for index in path):
         raise ValueError("path must be a list of positions")
     return {"url": clicks.press_menu(world, company, _app(company, values), member, path)}
 
@@ -94,10 +98,9 @@ async def event(request: web.Request, world: World, document: Any) -> object:
     """Send an app any event in this person's name: {"agentid", "event": "LOCATION", "elements": {…}}."""
     company, member = person_of(request, world)
     values = as_object(document, "agentid", "event", "elements")
-    app, elements = _app(company, values), values.get("elements", {})
-    if not isinstance(elements, dict):
-        raise ValueError("elements must be an object")
-    name, now = str(values.get("event", "")), world.now()
+    elements = values.get("elements", {})
+    _check_elements(elements)
+    app, name, now = _app(company, values), text_of(values, "event"), world.now()
     told = events.event(company.corpid, None, name, now=now, userid=member.userid) | elements
     clicks.send_event(world, company, app, told | {"AgentID": app.agentid})
     return {}
@@ -115,4 +118,21 @@ def chosen(value: object) -> dict[str, list[str]]:
 
 def _app(company: Company, values: dict[str, Any]) -> App:
     """Raises KeyError."""
-    return company.apps[values.get("agentid", 0)]
+    return company.apps[number_of(values, "agentid")]
+
+
+def _check_elements(elements: object) -> None:
+    """Raises ValueError for what makes no XML."""
+    if not isinstance(elements, dict):
+        raise ValueError("elements must be an object")
+    typed.check_depth(elements, "elements")
+    waiting: list[object] = [elements]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            wrong = [name for name in part if not _ELEMENT.fullmatch(name)]
+            if wrong:
+                raise ValueError(f"elements has {wrong[0]!r}, which is no name of an element")
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part

@@ -95,6 +95,33 @@ def as_object(document: object, *names: str) -> dict[str, Any]:
     """The body as an object that has no other names than these."""
     if document is None:
         return {}
-    if not isinstance(document, dict) or set(document) - set(names):
+    if not isinstance(document, dict):
         raise ValueError(f"the body must be an object of {', '.join(names)}")
+    unknown = sorted(set(document) - set(names))
+    if unknown:
+        raise ValueError(f"the body must be an object of {', '.join(names)}; it has {', '.join(unknown)}")
     return document
+
+
+def text_of(values: dict[str, Any], name: str) -> str:
+    """A text of the body, or the digits of a number; "" when absent. Raises ValueError."""
+    value = values.get(name, "")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{name} must be a text")
+    return str(value)
+
+
+def number_of(values: dict[str, Any], name: str) -> int:
+    """A whole number of the body; 0 when absent. Raises ValueError."""
+    value = values.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number")
+    return value
+
+
+def flag_of(values: dict[str, Any], name: str) -> bool:
+    """true or false of the body; false when absent. Raises ValueError."""
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false")
+    return value

@@ -176,7 +176,7 @@ def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
         if not 0 <= index < len(rows):
             raise Impossible("no such menu entry")
         entry = rows[index]
-        rows = entry.get("sub_button", [])
+        rows = entry.get("sub_button") or []
     if rows or not entry:
         raise Impossible("no such menu entry")
     return entry
