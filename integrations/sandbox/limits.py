@@ -15,23 +15,33 @@ GROUP_PER_MINUTE, GROUP_PER_DAY = 200, 10_000
 
 @dataclass(slots=True)
 class _Window:
-    """Counts from its first call on; over the limit it blocks for its own length."""
+    """Counts from its first call on; over the limit it blocks for its own length. A day is the calendar's."""
 
-    started_at: float = 0.0
+    ends_at: float = 0.0
     count: int = 0
     blocked_until: float = 0.0
 
     def hit(self, *, now: float, seconds: int, limit: int, amount: int = 1) -> bool:
-        """Count a call; False when it is refused."""
+        """Count a call; False when it is refused. `seconds` DAY: until the natural day ends, in China's time."""
+        ends_at = _day_ends_at(now) if seconds == DAY else now + seconds
+        return self.hit_until(ends_at, now=now, limit=limit, amount=amount)
+
+    def hit_until(self, ends_at: float, *, now: float, limit: int, amount: int = 1) -> bool:
+        """Count a call; False when it is refused. A new count, and a new block, last until `ends_at`."""
         if now < self.blocked_until:
             return False
-        if now - self.started_at >= seconds:
-            self.started_at, self.count = now, 0
+        if now >= self.ends_at:
+            self.ends_at, self.count = ends_at, 0
         self.count += amount
         if self.count > limit:
-            self.blocked_until = now + seconds
+            self.blocked_until = ends_at
             return False
         return True
+
+
+def _day_ends_at(now: float) -> float:
+    """When the day ends that `now` lies in, in China: there it is eight hours later than in UTC."""
+    return float((china_day(now) + 1) * DAY - 8 * HOUR)
 
 
 class Limits:
@@ -66,6 +76,17 @@ class Limits:
         ):
             raise ApiError(45009)
 
+    def check_debug(self, corpid: str, *, now: float) -> None:
+        """Count a call with debug=1 in its query, of whatever API. Raises ApiError 45009."""
+        self.check_special("debug", corpid, seconds=MINUTE, limit=self._settings.debug_per_minute, now=now)
+
+    def check_group(self, corpid: str, *, people: int, now: float) -> None:
+        """Count person-times of a company's messages to app groups. Raises ApiError 45009."""
+        settings = self._settings
+        rules = ((MINUTE, settings.group_per_minute), (HOUR, settings.group_per_hour))
+        for seconds, limit in rules:
+            self.check_special("appchat/send", corpid, seconds, seconds=seconds, limit=limit, now=now, amount=people)
+
     def check_blocked(self, *key: object, now: float) -> None:
         """Raises ApiError 45009 while this key is blocked by what `count` saw."""
         window = self._windows.get(key)
@@ -74,7 +95,7 @@ class Limits:
 
     def count(self, *key: object, seconds: int, limit: int, now: float) -> None:
         """Count something wrong (secrets, telephone numbers); above the limit the key is blocked for `seconds`."""
-        self._window(key).hit(now=now, seconds=seconds, limit=limit)
+        self._window(key).hit_until(now + seconds, now=now, limit=limit)
 
     def enter(self, corpid: str, api: str) -> None:
         """A call begins; `leave` must follow, whatever happens. Raises ApiError 45033 (and then must not be left)."""
@@ -85,6 +106,8 @@ class Limits:
 
     def leave(self, corpid: str, api: str) -> None:
         self._parallel[corpid, api] -= 1
+        if not self._parallel[corpid, api]:
+            del self._parallel[corpid, api]
 
     def admits_message(self, corpid: str, agentid: int, folded: str, *, now: float) -> bool:
         """Count a message of an app to a member; False: WeCom drops it without a word."""

@@ -103,32 +103,44 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         request.method,
         request.path,
         request.query,
-        await request.read(),
+        b"",
         world.settings.caller_ip or request.remote or "",
         request.headers.get("Content-Type", ""),
         f"{request.scheme}://{request.host}",
         request.headers.get("Range", ""),
     )
     who = pipeline.caller(world, asked)
-    fault = world.faults.take(name, corpid=who.corpid, agentid=who.agentid)
+    # A POST /sandbox/api/reset in the middle of a call starts other limits.
+    limits = world.limits
     try:
-        world.limits.enter(who.corpid, name)
+        # Before the body is read: calls that are still on their way in are parallel, too.
+        limits.enter(who.corpid, name)
     except ApiError as error:
         reply = failure(error.code, error.text, ip=asked.ip, now=world.now())
         _record(world, asked, who, reply, None, started)
         return serving.response(reply)
     try:
-        if world.settings.latency_seconds:
-            await asyncio.sleep(world.settings.latency_seconds)
-        if fault is None:
-            reply = pipeline.answer(world, name, asked)
-            _record(world, asked, who, reply, None, started)
-            return serving.response(reply)
-        reply = serving.reply_despite(world, name, asked, fault)
-        _record(world, asked, who, reply, fault, started)
-        return await serving.spoil(request, reply, fault)
+        asked.body = await request.read()
+        return await _carry_out(request, name, asked, who, started)
     finally:
-        world.limits.leave(who.corpid, name)
+        limits.leave(who.corpid, name)
+
+
+async def _carry_out(
+    request: web.Request, name: str, asked: Request, who: pipeline.Caller, started: float
+) -> web.StreamResponse:
+    """A call that was let in: only such a one uses up a fault."""
+    world = request.app[WORLD]
+    fault = world.faults.take(name, corpid=who.corpid, agentid=who.agentid)
+    if world.settings.latency_seconds:
+        await asyncio.sleep(world.settings.latency_seconds)
+    if fault is None:
+        reply = pipeline.answer(world, name, asked)
+        _record(world, asked, who, reply, None, started)
+        return serving.response(reply)
+    reply = serving.reply_despite(world, name, asked, fault)
+    _record(world, asked, who, reply, fault, started)
+    return await serving.spoil(request, reply, fault)
 
 
 def _record(

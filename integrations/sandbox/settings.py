@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+# Of a setting that is a number: more than anybody means, little enough to count with.
+_MOST = 1_000_000_000
+
 
 @dataclass(slots=True)
 class Settings:
@@ -22,6 +25,11 @@ class Settings:
     # Person-times per day and app: this many for each account of the company.
     daily_messages_per_account: int = 200
     wrong_secrets_per_hour: int = 2000
+    # Person-times of a company's messages to app groups. WeCom's hour depends on the company: this is the least.
+    group_per_minute: int = 20_000
+    group_per_hour: int = 150_000
+    # Calls with debug=1 in their query, per company.
+    debug_per_minute: int = 5
     robot_per_minute: int = 20
     company_tickets_per_hour: int = 400
     app_tickets_per_hour: int = 100
@@ -43,6 +51,8 @@ class Settings:
     contact_events_minimal: bool = True
     # change_contact goes to self-built apps as well as to the directory-sync assistant.
     apps_get_contact_events: bool = False
+    # An app without a list of trusted IPs is refused (60020), as WeCom refuses every address that is not listed.
+    trusted_ips_required: bool = False
     # A trusted IP added in the console takes effect after this long. The control interface acts at once.
     trusted_ip_delay_seconds: int = 60
     # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.
@@ -53,8 +63,10 @@ class Settings:
     callback_attempts: int = 3
     callback_pause_seconds: float = 1.0
 
-    def change(self, values: Mapping[str, object]) -> None:
-        """Raises ValueError for an unknown name, a wrong type or a negative number; then nothing is changed."""
+    def change(self, values: object) -> None:
+        """Raises ValueError for an unknown name, a wrong type or an impossible number; then nothing is changed."""
+        if not isinstance(values, Mapping):
+            raise ValueError("settings must be an object")
         types = {field.name: type(getattr(self, field.name)) for field in fields(self)}
         for name, value in values.items():
             expected = types.get(name)
@@ -63,8 +75,8 @@ class Settings:
             numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
             if not numeric and type(value) is not expected:
                 raise ValueError(f"setting {name} must be of type {expected.__name__}")
-            if isinstance(value, int | float) and value < 0:
-                raise ValueError(f"setting {name} must not be negative")
+            if isinstance(value, int | float) and not 0 <= value <= _MOST:
+                raise ValueError(f"setting {name} must be between 0 and {_MOST}")
         for name, value in values.items():
             setattr(self, name, float(value) if types[name] is float and isinstance(value, int) else value)
 

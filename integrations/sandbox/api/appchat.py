@@ -9,14 +9,14 @@ from integrations.sandbox.api.call import APP, Call, Json, endpoint, texts
 from integrations.sandbox.api.media import media_check
 from integrations.sandbox.directory import ROOT_DEPARTMENT, fold
 from integrations.sandbox.errors import ApiError
-from integrations.sandbox.limits import DAY, HOUR, MINUTE
+from integrations.sandbox.limits import DAY, HOUR
 from integrations.sandbox.messages import content, fields
 from integrations.sandbox.messages.inbox import Message, new_id
 from integrations.sandbox.world import Chat
 
 _CHATID = re.compile(r"[0-9A-Za-z]+")
 _LEAST, _MOST = 2, 2000
-_CREATED_PER_DAY, _CHANGED_PER_HOUR, _PERSON_TIMES_PER_MINUTE = 1000, 1000, 20_000
+_CREATED_PER_DAY, _CHANGED_PER_HOUR = 1000, 1000
 _TYPES = content.TYPES - {"miniprogram_notice"}
 
 
@@ -80,9 +80,9 @@ def appchat_send(call: Call) -> Json:
     part = fields.child(call.document, msgtype, missing=40063)
     shown = content.read(msgtype, part, safe=safe, media=media_check(call))
     people = [one for one in chat.members if one in call.company.directory.members]
-    _count(call, "appchat/send", MINUTE, _PERSON_TIMES_PER_MINUTE, amount=len(people))
     corpid, agentid = call.company.corpid, call.own_app.agentid
     limits = call.world.limits
+    limits.check_group(corpid, people=len(people), now=call.now)
     admitted = {one: None for one in people if limits.admits_group_message(corpid, agentid, one, now=call.now)}
     message = Message(new_id("sim-msg"), corpid, agentid, msgtype, shown, call.now, safe, chat.chatid)
     message.receivers, message.dropped = tuple(admitted), tuple(one for one in people if one not in admitted)
@@ -98,10 +98,8 @@ def _check_right(call: Call) -> None:
         raise ApiError(48002)
 
 
-def _count(call: Call, name: str, seconds: int, limit: int, *, amount: int = 1) -> None:
-    call.world.limits.check_special(
-        name, call.company.corpid, seconds=seconds, limit=limit, now=call.now, amount=amount
-    )
+def _count(call: Call, name: str, seconds: int, limit: int) -> None:
+    call.world.limits.check_special(name, call.company.corpid, seconds=seconds, limit=limit, now=call.now)
 
 
 def _chat(call: Call, chatid: str) -> Chat:

@@ -39,6 +39,30 @@ def test_what_was_uploaded_comes_back(api: Api, sandbox: SandboxHandle, kind: st
     assert api.get("media/get", media_id=media_id)["errcode"] == 40007
 
 
+def test_names_with_control_characters_come_back(api: Api) -> None:
+    body = (
+        b'--B\r\nContent-Disposition: form-data; name="media"; filename="a\x01b\x7f.txt"\r\n'
+        b"Content-Type: text/pl\x02ain\r\n\r\n0123456789\r\n--B--\r\n"
+    )
+    query = {"access_token": api.token(), "type": "file"}
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    media_id = api.raw("POST", "media/upload", params=query, data=body, headers=headers).json()["media_id"]
+
+    response = api.raw("GET", "media/get", params={"access_token": api.token(), "media_id": media_id})
+
+    assert (response.status_code, response.content) == (200, b"0123456789")
+    assert response.headers["Content-Type"] == "text/pl ain"
+    assert response.headers["Content-Disposition"].startswith('attachment; filename="a b .txt"; ')
+
+
+def test_a_boundary_that_is_no_text(api: Api) -> None:
+    headers = {"Content-Type": b"multipart/form-data; boundary=\xff"}
+    query = {"access_token": api.token(), "type": "file"}
+    body = b'--\xff\r\nContent-Disposition: form-data; name="media"; filename="a"\r\n\r\n0123456789\r\n--\xff--\r\n'
+
+    assert api.raw("POST", "media/upload", params=query, data=body, headers=headers).json()["errcode"] == 0
+
+
 def test_a_part_of_a_file(api: Api) -> None:
     media_id = upload(api, "file", b"0123456789")["media_id"]
 
