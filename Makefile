@@ -45,4 +45,5 @@ bench: setup-dev ## measure the WeCom client and the sandbox
 	@$(RUN) -m benchmarks
 
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples for each property
-	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py tests/integrations/sandbox/test_fuzzing.py
+	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
+		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py

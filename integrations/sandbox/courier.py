@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+from aiohttp import AddrInfoType
 
 from integrations.sandbox import administration, crypto, xml
-from integrations.sandbox.events import DeliveryRecord, Outgoing
+from integrations.sandbox.events import DeliveryRecord, Outbox, Outgoing
 from integrations.sandbox.world import App, Callback, Company, World
 
 logger = logging.getLogger(__name__)
 _REPLY_MOST_BYTES = 1024 * 1024
 _VERIFY_SECONDS = 1.0
+# Events that are under way to one app at once; those of other apps do not count.
 _SENDERS = 4
 
 
@@ -29,6 +33,10 @@ class Undeliverable(Exception):
         self.status = status
 
 
+class _ElsewhereError(OSError):
+    """An address that is not this machine's."""
+
+
 class Courier:
     """One per server. `run` works until it is cancelled."""
 
@@ -39,40 +47,43 @@ class Courier:
     async def run(self) -> None:
         self._world.wake_courier = self._wake.set
         self._wake.set()
-        timeout = aiohttp.ClientTimeout(total=None)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, asyncio.TaskGroup() as group:
-            running = asyncio.Semaphore(_SENDERS)
+        async with client_session() as session, asyncio.TaskGroup() as group:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._world.outbox.waiting:
-                    outgoing = self._world.outbox.waiting.popleft()
-                    await running.acquire()
-                    group.create_task(self._deliver(session, outgoing)).add_done_callback(lambda _: running.release())
+                outbox = self._world.outbox
+                for outgoing in outbox.take(most_running=_SENDERS):
+                    task = group.create_task(self._deliver(session, outbox, outgoing))
+                    task.add_done_callback(partial(_tell_done, outbox, outgoing))
 
-    async def _deliver(self, session: aiohttp.ClientSession, outgoing: Outgoing) -> None:
+    async def _deliver(self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing) -> None:
         callback = self._callback(outgoing)
         if callback is None:
             return
         fault = self._world.faults.take("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
         for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
             try:
-                await self._try_often(session, outgoing, callback)
+                await self._try_often(session, outbox, outgoing, callback)
             except Exception:
                 # One event that breaks something must not end the delivery of all others.
                 logger.exception("callback to %s/%s failed", outgoing.corpid, outgoing.agentid)
 
-    async def _try_often(self, session: aiohttp.ClientSession, outgoing: Outgoing, callback: Callback) -> None:
+    async def _try_often(
+        self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
+    ) -> None:
+        """Until it is delivered, tried often enough, or forgotten by a reset."""
         settings = self._world.settings
         for attempt in range(1, settings.callback_attempts + 1):
             if attempt > 1:
                 await asyncio.sleep(settings.callback_pause_seconds)
+            if self._world.outbox is not outbox:
+                return
             try:
                 outcome = await self._attempt(session, outgoing, callback)
             except Undeliverable as error:
-                self._note(outgoing, attempt, error.outcome, error.status)
+                self._note(outbox, outgoing, attempt, error.outcome, error.status)
                 continue
-            self._note(outgoing, attempt, outcome, 200)
+            self._note(outbox, outgoing, attempt, outcome, 200)
             return
 
     async def _attempt(self, session: aiohttp.ClientSession, outgoing: Outgoing, callback: Callback) -> str:
@@ -127,12 +138,10 @@ class Courier:
         app = company.apps.get(outgoing.agentid)
         return app.callback if app is not None and not app.disabled else None
 
-    def _note(self, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
+    def _note(self, outbox: Outbox, outgoing: Outgoing, attempt: int, outcome: str, status: int) -> None:
         name = str(outgoing.elements.get("Event") or outgoing.elements.get("MsgType", ""))
         now = self._world.now()
-        self._world.outbox.log.append(
-            DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status)
-        )
+        outbox.log.append(DeliveryRecord(now, outgoing.corpid, outgoing.agentid, name, attempt, outcome, status))
 
     async def verify(self, corpid: str, callback: Callback) -> str:
         """What saving the address in WeCom's console does: a GET whose answer proves the key. "" when all is well."""
@@ -143,7 +152,7 @@ class Courier:
             return str(error)
         url = self._signed_url(callback, encrypted, echostr=encrypted)
         try:
-            async with aiohttp.ClientSession(trust_env=False) as session:
+            async with client_session() as session:
                 status, body = await fetch(session, "GET", url, seconds=_VERIFY_SECONDS)
         except Undeliverable as error:
             return error.outcome
@@ -157,7 +166,7 @@ class Courier:
         problem = "there is no trusted domain"
         for scheme in ("https", "http") if app.trusted_domain else ():
             try:
-                async with aiohttp.ClientSession(trust_env=False) as session:
+                async with client_session() as session:
                     status, body = await fetch(session, "GET", f"{scheme}://{app.trusted_domain}/{name}", seconds=5)
             except Undeliverable as error:
                 problem = error.outcome
@@ -176,23 +185,59 @@ async def fetch(
     """Status and body, from this machine only, no redirects. Raises Undeliverable."""
     try:
         async with asyncio.timeout(seconds):
-            await _check_loopback(url)
+            _check_scheme(url)
             headers = {"Content-Type": "text/xml"} if body else {}
             async with session.request(
                 method, url, data=body or None, headers=headers, allow_redirects=False
             ) as answer:
-                return answer.status, await answer.content.read(_REPLY_MOST_BYTES)
+                return answer.status, await _body(answer)
     except TimeoutError as error:
         raise Undeliverable(f"no answer within {seconds:g} s") from error
+    except aiohttp.ClientConnectorError as error:
+        elsewhere = isinstance(error.os_error, _ElsewhereError)
+        raise Undeliverable("not on this machine" if elsewhere else f"no connection: {type(error).__name__}") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise Undeliverable(f"no connection: {type(error).__name__}") from error
 
 
-async def _check_loopback(url: str) -> None:
-    """Raises Undeliverable for an address that is not this machine's: the sandbox reaches nobody else."""
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it, in however many pieces it comes; what is beyond _REPLY_MOST_BYTES is left out."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) >= _REPLY_MOST_BYTES:
+            break
+    return bytes(body[:_REPLY_MOST_BYTES])
+
+
+def client_session() -> aiohttp.ClientSession:
+    """Connects to this machine only, keeps no cookies, and lets no address wait for connections to another."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_loopback_socket),
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+
+
+def _loopback_socket(found: AddrInfoType) -> socket.socket:
+    """The check of the address that is connected to, whatever the name in the URL meant a moment before."""
+    family, kind, protocol, _, (host, *_) = found
+    try:
+        here = ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise _ElsewhereError("not on this machine")
+    return socket.socket(family, kind, protocol)
+
+
+def _check_scheme(url: str) -> None:
+    """Raises Undeliverable."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Undeliverable("not an http address")
-    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 80)
-    if not all(ip_address(entry[4][0]).is_loopback for entry in found):
-        raise Undeliverable("not on this machine")
+
+
+def _tell_done(outbox: Outbox, outgoing: Outgoing, _: object) -> None:
+    outbox.done(outgoing)

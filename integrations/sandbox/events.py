@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 LOG_LENGTH = 5000
+# An app of a company; agentid None: its directory-sync assistant.
+Receiver = tuple[str, int | None]
 _message_ids = itertools.count(7_000_000_000_000_000_001)
 
 
@@ -23,6 +25,10 @@ class Outgoing:
     agentid: int | None
     elements: Mapping[str, object]
     on_reply: Callable[[Element], None] | None = None
+
+    @property
+    def receiver(self) -> Receiver:
+        return self.corpid, self.agentid
 
 
 @dataclass(slots=True)
@@ -43,15 +49,38 @@ class DeliveryRecord:
 
 @dataclass(slots=True)
 class Outbox:
-    """Events in the order in which they happened. `wake` is called when one was added."""
+    """Events in the order in which they happened, a queue for each app. `wake` is called when one was added."""
 
-    waiting: deque[Outgoing] = field(default_factory=deque)
+    queues: dict[Receiver, deque[Outgoing]] = field(default_factory=dict)
+    # How many events are under way to each app.
+    running: Counter[Receiver] = field(default_factory=Counter)
     log: deque[DeliveryRecord] = field(default_factory=lambda: deque(maxlen=LOG_LENGTH))
     wake: Callable[[], None] = lambda: None
 
     def add(self, outgoing: Outgoing) -> None:
-        self.waiting.append(outgoing)
+        self.queues.setdefault(outgoing.receiver, deque()).append(outgoing)
         self.wake()
+
+    def take(self, *, most_running: int) -> Iterator[Outgoing]:
+        """What may be sent now: of each app as much as keeps it at `most_running`. Each must be told to `done`."""
+        for receiver, queue in list(self.queues.items()):
+            while queue and self.running[receiver] < most_running:
+                self.running[receiver] += 1
+                yield queue.popleft()
+            if not queue:
+                del self.queues[receiver]
+
+    def done(self, outgoing: Outgoing) -> None:
+        """This one was delivered or given up: the next may go."""
+        self.running[outgoing.receiver] -= 1
+        if not self.running[outgoing.receiver]:
+            del self.running[outgoing.receiver]
+        self.wake()
+
+    @property
+    def waiting(self) -> int:
+        """How many events were not yet tried."""
+        return sum(map(len, self.queues.values()))
 
 
 def event(

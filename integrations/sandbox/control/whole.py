@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from integrations.sandbox import administration
-from integrations.sandbox.control.routes import as_object, number_in_path, route
+from integrations.sandbox import administration, leniency
+from integrations.sandbox.control.routes import as_object, flag_of, number_in_path, route
 from integrations.sandbox.faults import KINDS, Fault
 from integrations.sandbox.world import World
 
@@ -24,18 +24,18 @@ async def get_state(request: web.Request, world: World, document: object) -> obj
 
 @route("PUT", "state")
 async def put_state(request: web.Request, world: World, document: object) -> object:
-    """Replace everything by a seed."""
+    """Replace everything by a seed. `warnings`: where the sandbox is laxer with it than WeCom would be."""
     fresh = World()
     administration.load(fresh, document)
     world.reset()
     administration.load(world, document)
-    return {"companies": len(world.companies)}
+    return {"companies": len(world.companies), "warnings": leniency.warnings(world)}
 
 
 @route("POST", "reset")
 async def reset(request: web.Request, world: World, document: object) -> object:
     """Forget what happened; with {"companies": true} the companies and settings as well."""
-    if as_object(document, "companies").get("companies"):
+    if flag_of(as_object(document, "companies"), "companies"):
         world.reset()
     else:
         world.forget()
@@ -88,7 +88,7 @@ async def get_faults(request: web.Request, world: World, document: object) -> ob
 
 @route("POST", "faults")
 async def post_fault(request: web.Request, world: World, document: Any) -> object:
-    fault = Fault.from_json(as_object(document, *Fault.__slots__[:-1]))
+    fault = Fault.from_json(document)
     world.faults.add(fault)
     return fault.as_json()
 
@@ -108,7 +108,7 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
 @route("GET", "callbacks")
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
     """Every try to deliver an event, oldest first, and how many events still wait."""
-    return {"callbacks": [record.as_json() for record in world.outbox.log], "waiting": len(world.outbox.waiting)}
+    return {"callbacks": [record.as_json() for record in world.outbox.log], "waiting": world.outbox.waiting}
 
 
 @route("DELETE", "callbacks")

@@ -29,6 +29,8 @@ class Receiver:
     answer: Answer = lambda event: None
     echo: Callable[[str], str] = lambda plain: plain
     delay_seconds: float = 0.0
+    # In how many chunks an answer comes.
+    pieces: int = 1
 
     @property
     def callback(self) -> dict[str, str]:
@@ -84,12 +86,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, text: str) -> None:
         body = text.encode()
+        if self.receiver.pieces > 1:
+            self._send_chunks(status, body)
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         # A sandbox that gave up before is what some tests want.
         with suppress(ConnectionError):
             self.wfile.write(body)
+
+    def _send_chunks(self, status: int, body: bytes) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(status)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        length = -(-len(body) // self.receiver.pieces)
+        for start in range(0, len(body), length):
+            piece = body[start : start + length]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.flush()
+            time.sleep(0.1)
+        self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *args: object) -> None:
         """Nothing: pytest shows what matters."""

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.integrations.sandbox.conftest import Api
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 ERROR = re.compile(
     r"no privilege to access/modify contact/party/agent, hint: \[\d{25}\], from ip: 127\.0\.0\.1, "
@@ -32,6 +32,19 @@ def test_success_has_no_error_headers(api: Api) -> None:
 
     assert response.json()["errmsg"] == "ok"
     assert "Error-Code" not in response.headers
+
+
+@pytest.mark.parametrize("userid", ["a\x00b", "a\x01b", "a\r\nX-Injected: 1", "a\x7fb", "李雷"])
+def test_an_error_text_with_control_characters_is_answered(contacts: Api, userid: str) -> None:
+    """The text stands in a header, too."""
+    response = contacts.raw(
+        "POST", "user/update", params={"access_token": contacts.token()}, json={"userid": userid, "name": "x"}
+    )
+
+    assert (response.status_code, response.json()["errcode"]) == (200, 60111)
+    assert f"`{userid}`" in response.json()["errmsg"]
+    assert response.headers["Error-Code"] == "60111"
+    assert "X-Injected" not in response.headers
 
 
 def test_unknown_path_is_a_page(api: Api) -> None:
@@ -115,6 +128,26 @@ def test_the_ip_is_checked_before_right_and_parameters(api: Api, sandbox: Sandbo
 
     assert api.post("user/list_id", {})["errcode"] == 60020
     assert api.post("message/send", b"nonsense")["errcode"] == 60020
+
+
+def test_an_app_without_a_list_of_addresses_is_told_and_refused_where_that_is_wished(
+    api: Api, sandbox: SandboxHandle
+) -> None:
+    answer = sandbox.control("PUT", "state", {"companies": [company()]})
+
+    assert answer["companies"] == 1
+    assert [f"{CORPID}: no trusted_ips for app {AGENTID}," in warning for warning in answer["warnings"]] == [True]
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+    sandbox.control("PATCH", "settings", {"trusted_ips_required": True})
+    assert api.get("user/get", userid="lilei")["errcode"] == 60020
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_ips": ["127.0.0.1"]})
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+
+
+def test_there_is_no_warning_where_nothing_is_laxer_than_at_wecom(sandbox: SandboxHandle) -> None:
+    seed = {"companies": [company()], "settings": {"trusted_ips_required": True}}
+
+    assert sandbox.control("PUT", "state", seed) == {"companies": 1, "warnings": []}
 
 
 def test_caller_ip_can_be_set(api: Api, sandbox: SandboxHandle) -> None:
