@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from argparse import ArgumentParser
 from pathlib import Path
@@ -32,18 +31,20 @@ class Command(BaseCommand):
         if errors:
             raise CommandError("\n".join(map(str, errors)))
         # aiohttp is installed only where the sandbox may run.
-        from integrations.sandbox import administration, server
+        from integrations.sandbox import leniency, server, snapshot
         from integrations.sandbox.world import World
 
         world = World()
-        snapshot: Path | None = options["snapshot"]
-        sources = [options["seed"], snapshot if snapshot and snapshot.exists() else None]
+        kept: Path | None = options["snapshot"]
+        sources = [options["seed"], kept if kept and kept.exists() else None]
         try:
             for source in filter(None, sources):
-                administration.load(world, json.loads(source.read_text(encoding="utf-8")))
+                snapshot.read(world, source)
+            for warning in leniency.warnings(world):
+                self.stderr.write(warning)
             asyncio.run(self._serve(server, world, options["host"], options["port"]))
-            if snapshot is not None:
-                snapshot.write_text(json.dumps(administration.dump(world), ensure_ascii=False), encoding="utf-8")
+            if kept is not None:
+                snapshot.write(world, kept)
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,74 @@ def test_a_snapshot_is_written_at_the_end_and_read_at_the_start(tmp_path: Path) 
             "LiLei",
             "hanmeimei",
         ]
+
+
+def test_a_snapshot_is_for_its_owner_and_replaced_whole(tmp_path: Path) -> None:
+    """Another name for the old file shows that nothing was written into it."""
+    snapshot, old = tmp_path / "state.json", tmp_path / "old.json"
+    snapshot.write_text('{"companies": []}', encoding="utf-8")
+    snapshot.chmod(0o644)
+    os.link(snapshot, old)
+
+    with start_sandbox(arguments=("--snapshot", str(snapshot))) as handle:
+        handle.load({"companies": [company()]})
+
+    assert stat.S_IMODE(snapshot.stat().st_mode) == 0o600
+    assert json.loads(snapshot.read_text(encoding="utf-8"))["companies"][0]["corpid"] == CORPID
+    assert old.read_text(encoding="utf-8") == '{"companies": []}'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.json", "state.json"]
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    """As on a full disk: the process may write no more than a hundred bytes to a file."""
+    snapshot = tmp_path / "state.json"
+    snapshot.write_text('{"companies": []}', encoding="utf-8")
+
+    with start_sandbox(arguments=("--snapshot", str(snapshot))) as handle:
+        handle.load({"companies": [company()]})
+        resource.prlimit(handle.pid, resource.RLIMIT_FSIZE, (100, 100))
+
+    assert snapshot.read_text(encoding="utf-8") == '{"companies": []}'
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_snapshot_behind_a_link_is_replaced_there(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    link = tmp_path / "state.json"
+    link.symlink_to(folder / "state.json")
+
+    with start_sandbox(seed={"companies": [company()]}, arguments=("--snapshot", str(link))):
+        pass
+
+    assert link.is_symlink()
+    assert (folder / "state.json").is_file()
+
+
+def test_a_seed_with_unchecked_addresses_is_told(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.json"
+    apps = [
+        {"agentid": 1, "name": "一", "secret": "s1"},
+        {"agentid": 2, "name": "二", "secret": "s2", "trusted_ips": []},
+        {"agentid": 3, "name": "三", "secret": "s3", "trusted_ips": None},
+    ]
+    seed.write_text(json.dumps({"companies": [company(apps=apps)]}), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "wecom_sandbox", "--port", "0", "--seed", str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("WeCom sandbox on http://127.0.0.1:")
+    process.terminate()
+    _, complaints = process.communicate(timeout=10)
+
+    assert complaints == (
+        f"{CORPID}: no trusted_ips for app 1, 3, so callers' addresses are not checked; "
+        "WeCom answers 60020 to every address that is not listed (setting trusted_ips_required)\n"
+    )
 
 
 def test_a_snapshot_is_not_lost_when_the_start_fails(tmp_path: Path) -> None:
