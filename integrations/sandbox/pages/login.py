@@ -54,8 +54,13 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def scan(request: web.Request) -> web.StreamResponse:
-    """{"userid", "answer": "approve" | "refuse"} or {"q"}: JSON, since a framed page may not submit forms."""
+    """{"userid", "answer": "approve" | "refuse"} or {"q"}: JSON, since a framed page may not submit forms.
+
+    Content-Type application/json is asked for: a page of another site cannot send that without the sandbox's leave.
+    """
     world = request.app[WORLD]
+    if request.content_type != "application/json":
+        return web.json_response({"error": "Content-Type must be application/json"}, status=415)
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=True)

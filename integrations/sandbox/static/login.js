@@ -9,7 +9,11 @@
   let userid = "";
 
   async function post(document_) {
-    const response = await fetch(location.href, { method: "POST", body: JSON.stringify(document_) });
+    const response = await fetch(location.href, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(document_),
+    });
     return response.json();
   }
 

@@ -203,6 +203,20 @@ def test_a_scan_that_makes_no_sense(sandbox: SandboxHandle, document: object) ->
     assert scan(sandbox, document).status_code == 400
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_scan_needs_json_s_content_type(sandbox: SandboxHandle, content_type: str | None) -> None:
+    """A page of another site can post a form or plain text here, but not JSON."""
+    response = sandbox.session.post(
+        f"{sandbox.base_url}/wwlogin/sso/login",
+        params={"login_type": "CorpApp", **VISIT},
+        data=b'{"userid": "lilei", "answer": "approve"}',
+        headers={"Content-Type": content_type},
+        timeout=30,
+    )
+
+    assert (response.status_code, response.json()) == (415, {"error": "Content-Type must be application/json"})
+
+
 @pytest.mark.parametrize("path", ["/wwlogin/sso/login", "/wwopen/sso/qrConnect"])
 @pytest.mark.parametrize(
     ("changes", "words"),
