@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -157,12 +156,10 @@ def _read_leniently(text: str) -> object:
     start = text.find("{")
     if start >= 0:
         try:
-            document = json.JSONDecoder(strict=False).raw_decode(text, start)[0]
-            strict_json.check_unicode(text, document)
-            return document
+            return strict_json.load_at(text, start)
         except UnicodeEncodeError as error:
             raise ApiError(40033) from error
-        except (ValueError, RecursionError):
+        except ValueError:
             pass
     form = dict(parse_qsl(text, keep_blank_values=True)) if "=" in text and start < 0 else {}
     if not form:

@@ -182,7 +182,9 @@ def test_any_body_gets_an_errcode(world: World, body: bytes) -> None:
     assert pipeline.answer(world, "message/send", request).errcode in (40033, 40058, 40063, 41011)
 
 
-@pytest.mark.parametrize("body", [b'{"touser":"\\ud800"}', b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "body", [b'{"touser":"\\ud800"}', b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}", b'{"a":NaN}', b'{"a":1e999}']
+)
 def test_bodies_that_break_parsers(world: World, body: bytes) -> None:
     request = Request("POST", "/cgi-bin/message/send", {"access_token": token(world)}, body, "127.0.0.1")
 
