@@ -56,6 +56,9 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
     if not account.user.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     require_in_scope(client=client, userid=userid)
+    # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
+    corp.refresh_from_db(fields=["is_enabled", "sign_in_enabled"])
+    require_signing_in(corp=corp)
     return account.user
 
 

@@ -38,13 +38,18 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
 
     Between two messages `is_stopping` is asked: a worker that ends, or was busy for too long, gives the rest back.
     """
-    remaining = deque(delivery_ids)
+    remaining, passed_over = deque(delivery_ids), []
     give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
     tried_count = 0
     while remaining and not is_stopping() and clock() < give_back_at:
-        tried_count += _tried(remaining.popleft(), clock)
-    if remaining:
-        Delivery.objects.filter(pk__in=remaining, status=Delivery.Status.PENDING).update(queued_until=None)
+        delivery_id = remaining.popleft()
+        is_tried = _tried(delivery_id, clock)
+        tried_count += is_tried is True
+        if is_tried is False:  # a disabled company's, say: it can be handed out the moment that is enabled again
+            passed_over.append(delivery_id)
+    untried = [*remaining, *passed_over]
+    if untried:
+        Delivery.objects.filter(pk__in=untried, status=Delivery.Status.PENDING).update(queued_until=None)
     return tried_count
 
 
@@ -83,12 +88,13 @@ def claim_delivery(delivery_id: int, *, now: datetime) -> Attempt | None:
         )
 
 
-def _tried(delivery_id: int, clock: Clock) -> bool:
+def _tried(delivery_id: int, clock: Clock) -> bool | None:
+    """As send_delivery; None where that failed: such a row waits until its time in the queue is over."""
     try:
         return send_delivery(delivery_id, clock=clock)
     except Exception:  # the edge of the loop: one bad row must not keep the others from going out
         logger.exception("delivery=%d could not be tried", delivery_id)
-        return False
+        return None
 
 
 def _call(delivery: Delivery) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 from django.contrib.auth import authenticate, user_login_failed
@@ -183,6 +185,23 @@ def test_the_page_about_the_ip_shows_the_ip(corp: Corp, person: User, phone: Vis
     assert '<code class="hand-over">203.0.113.9</code>' in text
     assert "errcode: 60020" in text
     assert "hint: 1764000000123456789012345" in text
+
+
+def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+    state, read = phone.begin(corp), wecom._get
+
+    def disable_then_answer(query: dict[str, str]) -> dict[str, Any]:
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+        return read(query)
+
+    monkeypatch.setattr(wecom, "_get", disable_then_answer)
+    status, text = trouble_page(phone, corp, code=CODE, state=state)
+
+    assert (status, phone.user_id, wecom.read) == (403, None, ["lilei"])
+    assert "企业微信登录已关闭" in text
 
 
 @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from accounts.models import User, WeComAccount
+from integrations import services
 from integrations.models import Corp
 from notifications import tasks
 from notifications.models import Attempt, Delivery, MessageForm, Run
@@ -110,6 +113,33 @@ def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(s
         stack.start_worker(exits, "second")
 
         eventually(all_accepted, stack.programs.values(), seconds=180)
+
+    assert arrived(stack) == ONE_EACH
+
+
+def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_again(stack: Stack) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
+    corp = Corp.objects.get()
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        ask_for_personal_messages()
+        eventually(lambda: Attempt.objects.count() >= 3, stack.programs.values())
+
+        services.disable_corp(corp=corp)
+
+        # Calls under way at that moment are settled; the worker that has the others in hand sends none of them.
+        sending = Delivery.objects.filter(status=Delivery.Status.SENDING)
+        eventually(lambda: not sending.exists(), stack.programs.values())
+        attempt_count, arrived_before = Attempt.objects.count(), arrived(stack).total()
+        assert 3 <= arrived_before == attempt_count < MESSAGES
+        time.sleep(3 * settings.DISPATCH_INTERVAL_SECONDS)  # ticks hand nothing out either
+        assert Attempt.objects.count() == attempt_count
+        assert arrived(stack).total() == arrived_before
+        assert Delivery.objects.filter(status=Delivery.Status.PENDING).count() == MESSAGES - attempt_count
+
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
+        eventually(all_accepted, stack.programs.values(), seconds=120)
 
     assert arrived(stack) == ONE_EACH
 
