@@ -9,6 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from integrations.sandbox import strict_json
+from integrations.sandbox.digits import read_integer
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.messages import clicks
 from integrations.sandbox.messages.inbox import Message
@@ -112,8 +113,11 @@ def menu(world: World, holder: Holder, app: App, document: dict[str, Any]) -> di
 
 def click(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
     message = world.mail.messages[str(document["msgid"])]
+    answers = document.get("selected", {})
+    if not isinstance(answers, dict):
+        raise ValueError("selected must be an object")
     if holder.member is not None and message.corpid == holder.company.corpid and message.agentid == app.agentid:
-        selected = {str(key): [str(one) for one in chosen] for key, chosen in document.get("selected", {}).items()}
+        selected = {str(key): [str(one) for one in chosen] for key, chosen in answers.items()}
         clicks.click(world, holder.company, holder.member, message, str(document["key"]), selected)
     return {}
 
@@ -145,9 +149,10 @@ def _article(request: web.Request) -> tuple[Message, dict[str, Any]]:
     articles: Any = message.content.get("articles", []) if message is not None else []
     if message is None or holder.folded not in message.receivers or message.recalled or message.msgtype != "mpnews":
         raise web.HTTPNotFound(text="no such article\n")
-    if not index.isdecimal() or int(index) >= len(articles):
+    number = read_integer(index)
+    if number is None or not 0 <= number < len(articles):
         raise web.HTTPNotFound(text="no such article\n")
-    return message, articles[int(index)]
+    return message, articles[number]
 
 
 async def media(request: web.Request) -> web.StreamResponse:

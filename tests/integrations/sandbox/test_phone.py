@@ -264,6 +264,22 @@ def test_nonsense_from_the_page_is_refused(phone: SandboxHandle, what: str, docu
     assert act(phone, what, document).status_code == 400
 
 
+@pytest.mark.parametrize("selected", [[], "tue", None, 7, {"when": 7}])
+def test_choices_of_a_wrong_type_are_refused(phone: SandboxHandle, api: Api, selected: object) -> None:
+    msgid = api.send(msgtype="template_card", template_card=VOTE)["msgid"]
+
+    assert act(phone, "click", {"msgid": msgid, "key": "submit", "selected": selected}).status_code == 400
+
+
+@pytest.mark.parametrize("index", ["1", "-1", "9" * 5000, "٠", "x"])
+def test_articles_that_are_not_there(phone: SandboxHandle, api: Api, index: str) -> None:
+    media_id = upload(api, "image", PNG)["media_id"]
+    article = {"title": "通知", "thumb_media_id": media_id, "content": "x"}
+    msgid = api.send(msgtype="mpnews", mpnews={"articles": [article]})["msgid"]
+
+    assert get(phone, f"/phone/article/{msgid}/{index}").status_code == 404
+
+
 def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
     url = f"{phone.base_url}{CHAT}/write"
     assert phone.session.post(url, data='{"text": "x"}', timeout=10).status_code == 403
