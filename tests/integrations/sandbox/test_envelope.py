@@ -47,6 +47,25 @@ def test_an_error_text_with_control_characters_is_answered(contacts: Api, userid
     assert "X-Injected" not in response.headers
 
 
+@pytest.mark.parametrize("msgtype", ["taskcard", "interactive_taskcard"])
+def test_types_that_wecom_gave_up_do_not_exist(api: Api, sandbox: SandboxHandle, msgtype: str) -> None:
+    card = {"title": "请假", "description": "d", "task_id": "t1", "btn": [{"key": "yes", "name": "同意"}]}
+
+    assert api.send(msgtype=msgtype, **{msgtype: card})["errcode"] == 40008
+    query = {"access_token": api.token()}
+    assert api.raw("POST", "message/update_taskcard", params=query, json={}).status_code == 404
+    assert sandbox.messages(CORPID, "lilei") == []
+
+
+def test_an_answer_that_would_be_too_large_is_a_fault_on_request(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.fault("errcode", "user/list", code=45029)
+
+    answer = api.get("user/list", department_id=2)
+
+    assert (answer["errcode"], answer["errmsg"].partition(",")[0]) == (45029, "response is too large")
+    assert api.get("user/list", department_id=2)["errcode"] == 0
+
+
 def test_unknown_path_is_a_page(api: Api) -> None:
     response = api.raw("GET", "user/nothing")
 
