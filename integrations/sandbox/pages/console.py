@@ -80,13 +80,15 @@ async def agent(request: web.Request) -> web.StreamResponse:
     """One app: everything that WeCom's page of a self-built app has."""
     found = _company(request)
     app = _app(request, found)
-    now = request.app[WORLD].now()
+    world = request.app[WORLD]
+    now = world.now()
     waiting = {ip: round(at - now) for ip, at in app.ip_effective_at.items() if at > now}
     values = {
         "company": found,
         "app": app,
         "file": administration.verification_file(found, app),
         "waiting": waiting,
+        "unchecked": app.trusted_ips is None and not world.settings.trusted_ips_required,
         "departments": found.directory.departments.values(),
         "tags": found.directory.tags.values(),
         "section": "company",

@@ -70,6 +70,19 @@ def test_a_new_address_takes_a_minute(sandbox: SandboxHandle, api: Api) -> None:
     assert api.get("user/get", userid="lilei")["errcode"] == 0
 
 
+def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) -> None:
+    def told() -> bool:
+        return '<p class="error">当前不检查该应用的调用 IP' in sandbox.session.get(page, timeout=10).text
+
+    page = f"{sandbox.base_url}/console/{CORPID}/apps/{AGENTID}"
+    assert told()
+    sandbox.control("PATCH", "settings", {"trusted_ips_required": True})
+    assert not told()
+    sandbox.control("PATCH", "settings", {"trusted_ips_required": False})
+    save(sandbox, trusted_ips=[])
+    assert not told()
+
+
 def test_a_callback_is_verified_before_it_is_saved(sandbox: SandboxHandle) -> None:
     with listening(CORPID) as receiver:
         assert save(sandbox, callback=receiver.callback).ok
