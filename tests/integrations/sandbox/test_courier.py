@@ -178,11 +178,11 @@ def test_nothing_is_tried_again_after_a_reset(sandbox: SandboxHandle) -> None:
     with listening(CORPID) as receiver:
         receiver.answer = lambda event: (500, "broken")
         set_callback(sandbox, receiver.url)
-        sandbox.control("PATCH", "settings", {"callback_pause_seconds": 0.5})
+        sandbox.control("PATCH", "settings", {"callback_pause_seconds": 1})
         write(sandbox)
         log(sandbox, 1)
         sandbox.control("POST", "reset", {})
-        time.sleep(0.8)
+        time.sleep(1.3)
 
         assert len(receiver.events) == 1
         assert sandbox.control("GET", "callbacks")["callbacks"] == []
