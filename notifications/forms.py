@@ -158,11 +158,13 @@ def refusal(found: Reachability) -> list[str]:
 
 
 def unreachable_lines(found: Reachability) -> list[str]:
-    """The people named in `found` with their reasons, and how many more there are."""
+    """The people named in `found` with their reasons, how many more there are, and where to put it right."""
     lines = [str(_("%(name)s: %(reason)s")) % {"name": who.name, "reason": who.reason} for who in found.unreachable]
     more = found.unreachable_count - len(found.unreachable)
     if more:
         lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
+    if any(who.is_incomplete for who in found.unreachable):
+        lines.append(str(_("WeCom company name and WeCom account are set on the person's page, under Users.")))
     return lines
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from notifications.models import Subscription
 
 Reason = Receipt.Reason
+# Put right on the person's page in the administration.
+SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 NAMES_AT_ONCE = 1000
 
 
@@ -43,10 +45,11 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A person whom a message would not reach, and why."""
+    """A person whom a message would not reach, and why. `is_incomplete`: for want of one of the two attributes."""
 
     name: str
     reason: str
+    is_incomplete: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,10 @@ def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unr
         part = recipients[start : start + NAMES_AT_ONCE]
         reasons = {recipient.user_id: recipient.reason for recipient in part if recipient.reason is not None}
         people = people_visible_to(seen_by).filter(pk__in=reasons).order_by("pk")[: count - len(listed)]
-        listed += [Unreachable(str(person), str(reasons[person.pk].label)) for person in people]
+        listed += [
+            Unreachable(str(person), str(reasons[person.pk].label), reasons[person.pk] in SET_ON_PERSON)
+            for person in people
+        ]
         if len(listed) >= count:
             break
     return listed

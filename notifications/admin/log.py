@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import BooleanField, Count, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -19,6 +19,7 @@ from notifications import searching
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.previews import shown
+from notifications.recipients import SET_ON_PERSON
 
 
 class ClaimedDayFilter(DayFilter):
@@ -258,6 +259,8 @@ class ReceiptAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Receipt]:
         seen = Receipt.objects.visible_to(request.user).select_related("user", "delivery__corp", "run__subscription")
+        may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
+        seen = seen.annotate(may_open_people=may_open_people)
         return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in _corp_secrets()))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
@@ -291,6 +294,10 @@ class ReceiptAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("reason"))
     def why(self, receipt: Receipt) -> str:
+        """With the way to the person's page, where it can be put right there."""
+        if receipt.reason in SET_ON_PERSON and receipt.user_id and getattr(receipt, "may_open_people", False):
+            url = reverse("admin:accounts_user_change", args=[receipt.user_id])
+            return format_html('<a href="{}">{}</a>', url, receipt.get_reason_display())
         if receipt.reason:
             return receipt.get_reason_display()
         return receipt.delivery.error if receipt.delivery and not receipt.status else ""

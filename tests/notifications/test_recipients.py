@@ -151,8 +151,8 @@ def test_reachability_counts_all_and_names_the_first() -> None:
 
     assert (found.reachable_count, found.unreachable_count) == (1, 5)
     assert found.unreachable == [
-        Unreachable("Person 0 (lost0)", "not linked to WeCom"),
-        Unreachable("Person 1 (lost1)", "not linked to WeCom"),
+        Unreachable("Person 0 (lost0)", "not linked to WeCom", is_incomplete=True),
+        Unreachable("Person 1 (lost1)", "not linked to WeCom", is_incomplete=True),
     ]
 
 
