@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.loader import render_to_string
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET, require_POST
 
-from integrations import connection, links, services
+from integrations import links, services
 from integrations.callback_pages import CallbackPages
 from integrations.corp_pages import ONE_SAVE_BUTTON
+from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.forms import CorpForm
-from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices
-from integrations.queueing import queue_on_commit
 from integrations.site_address_admin import SiteAddressAdmin
-from integrations.tasks import run_connection_test
 from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
 
 # Why named here? Django finds the admin pages of an app in its module `admin`.
 __all__ = ["CorpAdmin", "SiteAddressAdmin"]
 
-# A test that still waits after so long has no worker.
-WORKER_MISSING = timedelta(seconds=8)
-SHOWN_TESTS = 10
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
 # among them. Therefore superusers alone set these.
 IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
 
 
 @admin.register(Corp)
-class CorpAdmin(VerificationPages, CallbackPages):
+class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
     form = CorpForm
     change_form_template = "admin/integrations/corp/change_form.html"
-    list_display = ["name", "status_label", "last_test", "corpid", "agentid"]
+    list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
     list_filter = ["is_enabled"]
     search_fields = ["name", "corpid"]
     actions = None
@@ -70,7 +62,6 @@ class CorpAdmin(VerificationPages, CallbackPages):
         js = ["integrations/corp.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Corp]:
-        newest = ConnectionTest.objects.filter(corp=OuterRef("pk"))
         return (
             super()
             .get_queryset(request)
@@ -78,31 +69,19 @@ class CorpAdmin(VerificationPages, CallbackPages):
             .select_related("site_address")
             .defer("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key")
             .defer("callback_token", "callback_aes_key", "proxy_url", "ca_bundle")
-            .annotate(
-                last_test_status=Subquery(newest.values("status")[:1]),
-                last_test_at=Subquery(newest.values("requested_at")[:1]),
-                was_tested=Exists(newest.tried()),
-                is_tested=Exists(newest.tried().filter(connection_version=OuterRef("connection_version"))),
-            )
         )
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def status_label(self, corp: Corp) -> str:
-        pill = _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
-        is_untested = corp.was_tested and not corp.is_tested  # type: ignore[attr-defined]  # annotated in get_queryset
-        if not is_untested:
-            return pill
-        return format_html("{} {}", pill, _pill("warn", gettext("credentials changed, not tested")))
+        return _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
 
-    @admin.display(description=_("last connection test"), ordering="last_test_at")
-    def last_test(self, corp: Corp) -> str:
-        status: str | None = corp.last_test_status  # type: ignore[attr-defined]  # annotated in get_queryset
-        if status is None:
-            return _pill("quiet", gettext("not tested"))
-        tone = {"passed": "good", "failed": "bad"}.get(status, "quiet")
-        when = timezone.localtime(corp.last_test_at)  # type: ignore[attr-defined]  # see above
-        pill = _pill(tone, ConnectionTest.Status(status).label)
-        return format_html("{} <time>{}</time>", pill, when.strftime("%Y-%m-%d %H:%M"))
+    @admin.display(description=_("last diagnosis"))
+    def last_diagnosis(self, corp: Corp) -> str:
+        health = self.health_of(corp)
+        if health.checked_at is None:
+            return _pill(health.tone, health.words)
+        when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
+        return format_html("{} <time>{}</time>", _pill(health.tone, health.words), when)
 
     # --- Who may ------------------------------------------------------------------------------------------------------
 
@@ -152,8 +131,10 @@ class CorpAdmin(VerificationPages, CallbackPages):
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
         if needs_test:
-            _start_test(obj)
-            messages.info(request, gettext("The connection is being tested with what you saved: see step 2 below."))
+            start_checks(request, obj, None)
+            messages.info(
+                request, gettext("The connection is being checked with what you saved: the results appear below.")
+            )
 
     def response_post_save_add(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
         return self._to_page(obj)
@@ -178,39 +159,25 @@ class CorpAdmin(VerificationPages, CallbackPages):
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
             "corp_actions": corp_actions(request, corp),
-            "test_panel": _test_panel(corp),
-            "earlier_tests": corp.connection_tests.finished()[:SHOWN_TESTS],
+            "diagnosis_panel": self.diagnosis_panel(request, corp),
             "values": _console_values(corp),
             "verification_panel": self.verification_panel(request, corp),
             "callback_panel": self.callback_panel(request, corp),
             "site_address": links.site_address_for(corp),
-            "reasons": [] if corp.is_enabled else services.reasons_against_enabling(corp),
+            "reasons": corp_reasons(corp),
         }
 
-    # --- Testing, enabling, disabling ---------------------------------------------------------------------------------
+    # --- Enabling, disabling ---------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         def wrapped(view: Any) -> Any:
             return self.admin_site.admin_view(view)
 
         return [
-            path("<int:corp_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_corp_test"),
-            path("<int:corp_id>/test/last/", wrapped(require_GET(self.last_test_view)), name="integrations_corp_last"),
             path("<int:corp_id>/enable/", wrapped(self.enable_view), name="integrations_corp_enable"),
             path("<int:corp_id>/disable/", wrapped(self.disable_view), name="integrations_corp_disable"),
             *super().get_urls(),
         ]
-
-    def test_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
-        """Start a connection test; the page polls last_test_view."""
-        corp = self._corp(request, corp_id, to_change=True)
-        _start_test(corp)
-        if "application/json" in request.headers.get("Accept", ""):
-            return JsonResponse(_test_panel(corp))
-        return self._to_page(corp)
-
-    def last_test_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        return JsonResponse(_test_panel(self._corp(request, corp_id, to_change=False)))
 
     def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp(request, corp_id, to_change=True)
@@ -252,42 +219,6 @@ class CorpAdmin(VerificationPages, CallbackPages):
 def _pill(tone: str, text: object) -> str:
     """A status: a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
-
-
-def _start_test(corp: Corp) -> None:
-    """Have the saved connection tested in the background; the corp's page shows what comes of it."""
-    test = connection.request_connection_test(corp=corp, now=timezone.now())
-    give_up = partial(connection.give_up_unqueued, test=test, clock=timezone.now)
-    queue_on_commit(run_connection_test, test.pk, otherwise=give_up)
-
-
-def _test_panel(corp: Corp) -> dict[str, Any]:
-    """What the corp's page shows of its newest test and of its state, and whether to ask again."""
-    test = corp.connection_tests.select_related("corp__site_address").first()
-    is_unfinished = test is not None and test.finished_at is None
-    context: dict[str, Any] = {"corp": corp, "test": test, "is_unfinished": is_unfinished, **_state(corp)}
-    if test is not None:
-        context |= {
-            "is_outdated": not is_unfinished and test.connection_version != corp.connection_version,
-            "seems_lost": is_unfinished and timezone.now() - test.requested_at >= WORKER_MISSING,
-            "is_passed": test.status == ConnectionTest.Status.PASSED,
-            "explanation": connection.explanation(test),
-            "comparisons": connection.comparisons(test),
-        }
-    folder = "admin/integrations/corp"
-    html, state = render_to_string(f"{folder}/_test.html", context), render_to_string(f"{folder}/_state.html", context)
-    return {"is_unfinished": is_unfinished, "html": html, "state": state}
-
-
-def _state(corp: Corp) -> dict[str, Any]:
-    """Whether the credentials were changed since the last test of them, or what is saved failed its last test, and
-    why WeCom is not being asked for a token at the moment, if so."""
-    current = ConnectionTest.objects.tried().current(corp).first()
-    return {
-        "is_untested": current is None and corp.connection_tests.tried().exists(),
-        "has_failed": current is not None and current.status == ConnectionTest.Status.FAILED,
-        "pause": connection.token_pause(corp),
-    }
 
 
 def _console_values(corp: Corp) -> list[dict[str, str]]:

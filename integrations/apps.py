@@ -17,7 +17,9 @@ class IntegrationsConfig(AppConfig):
     verbose_name = _("System integration")
 
     def ready(self) -> None:
-        # Why here? Importing the module is what registers its checks.
+        # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations import checks  # noqa: F401  # see above
+        from integrations.beat import ensure_retry_entry
 
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
+        post_migrate.connect(ensure_retry_entry, sender=self, dispatch_uid="integrations.retry_entry")

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from integrations.fields import cipher
 from integrations.models import CallbackEvent
+from integrations.network.client import NetworkClient
 from integrations.store import valkey
 from integrations.wecom.client import Timeouts, WeComClient, open_session
 from integrations.wecom.crypto import CallbackCrypto
@@ -48,6 +49,17 @@ def wecom_client(corp: Corp) -> WeComClient:
 def testing_client(corp: Corp) -> WeComClient:
     """The same with no token yet, so that its first call tries the Secret itself."""
     return _client(corp, InMemoryTokenStore())
+
+
+def network_client(corp: Corp) -> NetworkClient:
+    """What goes the way to the corp's API address, through its proxy, without a Secret."""
+    return NetworkClient(
+        base_url=corp.api_base_url,
+        proxy=corp.proxy_url,
+        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+    )
 
 
 def token_store() -> TokenStore:

@@ -13,10 +13,11 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from integrations import connection, hosts, links
+from integrations import hosts, links
 from integrations.clients import token_store
+from integrations.diagnosis import readiness
 from integrations.errors import TransientError
-from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.models import Corp, SiteAddress
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from integrations.visibility import Person
 
-# What a connection test depends on.
+# What every check of a diagnosis depends on.
 CONNECTION_FIELDS = frozenset({"corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle"})
 
 
@@ -67,16 +68,7 @@ def _forget_token(corpid: str, agentid: int) -> None:
 
 def reasons_against_enabling(corp: Corp) -> list[str]:
     """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
-    return [*_untested(corp), *_local_address(corp)]
-
-
-def _untested(corp: Corp) -> list[str]:
-    test = ConnectionTest.objects.finished().current(corp).first()
-    if test is None:
-        return [_("The connection has not been tested since it was last changed. Test it first.")]
-    if test.status != ConnectionTest.Status.PASSED:
-        return [_("The last connection test failed: %(reason)s") % {"reason": connection.explanation(test).what}]
-    return []
+    return [*readiness.reasons(corp), *_local_address(corp)]
 
 
 def _local_address(corp: Corp) -> list[str]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from integrations import connection, verification
+from integrations import verification
+from integrations.diagnosis import running
 
 
-@shared_task(name="integrations.run_connection_test", expires=600, time_limit=180)
-def run_connection_test(test_id: int) -> None:
-    """Run one connection test; a repeat of a finished one does nothing."""
-    connection.run_connection_test(test_id=test_id, clock=timezone.now)
+@shared_task(name="integrations.run_check", expires=600)
+def run_check(run_id: int) -> None:
+    """Run one check of a diagnosis, then queue what it has freed; a repeat of a finished one does nothing."""
+    for freed in running.carry_out(run_id=run_id, clock=timezone.now):
+        run_check.delay(freed)
+
+
+@shared_task(name="integrations.retry_checks", expires=9)
+def retry_checks() -> None:
+    """Queue the checks whose time has come to be tried again."""
+    for run_id in running.claim_due_again(now=timezone.now()):
+        run_check.delay(run_id)
 
 
 @shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from integrations import links
-from integrations.connection import Explanation
 from integrations.errors import ConfigurationError, TransientError
+from integrations.explanations import Explanation
 from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.site.client import Page, SiteClient
 from integrations.validators import without_invisible
@@ -94,6 +94,12 @@ def withdraw_check(file: VerificationFile) -> None:
     VerificationFile.objects.filter(pk=file.pk, check_requested_at=file.check_requested_at).update(
         check_requested_at=None
     )
+
+
+def look_again(*, file_id: int, clock: Callable[[], datetime]) -> None:
+    """Look at the public address now, whether or not somebody asked for it."""
+    VerificationFile.objects.filter(pk=file_id).update(check_requested_at=clock())
+    run_check(file_id=file_id, clock=clock)
 
 
 def run_check(*, file_id: int, clock: Callable[[], datetime]) -> None:

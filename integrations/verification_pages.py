@@ -17,8 +17,8 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import links, verification
-from integrations.connection import unqueued
 from integrations.corp_pages import CorpPages
+from integrations.explanations import unqueued
 from integrations.models import Corp, SiteAddress, VerificationFile
 from integrations.queueing import queue_on_commit
 from integrations.tasks import check_verification_file

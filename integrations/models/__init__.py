@@ -1,13 +1,13 @@
 """The outside systems that we are connected to, as rows."""
 
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
+from integrations.models.diagnosis import CheckRun
 from integrations.models.public import CallbackEvent, VerificationFile
-from integrations.models.testing import ConnectionTest
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
     "CallbackEvent",
-    "ConnectionTest",
+    "CheckRun",
     "Corp",
     "SiteAddress",
     "VerificationFile",

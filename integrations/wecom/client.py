@@ -210,6 +210,10 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
 
+    def fetch_token(self) -> None:
+        """Have a token: the one in the store, else a new one. Raises what gettoken raises."""
+        self._token()
+
     def jsapi_ticket(self) -> str:
         """The company's ticket for `jssdk.sign`, kept in the token store."""
         return self._tokens.get(self.corpid, self.agentid, self.get_jsapi_ticket, "jsapi_ticket")

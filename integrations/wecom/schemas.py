@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from integrations.wecom.token_flight import FetchedToken
@@ -195,6 +195,11 @@ class User:
     telephone: str = ""
     status: int | None = None
     is_enabled: bool | None = None
+    # Which of the fields that WeCom keeps from newer applications are not in the answer at all.
+    withheld: tuple[str, ...] = field(default=(), compare=False)
+
+
+RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
 
 
 def user_from(answer: Answer) -> User:
@@ -217,6 +222,7 @@ def user_from(answer: Answer) -> User:
         telephone=optional_text(answer, "telephone"),
         status=optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
+        withheld=tuple(name for name in RESTRICTED_FIELDS if name not in answer),
     )
 
 

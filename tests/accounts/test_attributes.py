@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, WeComAccount
-from integrations.models import ConnectionTest, Corp
+from integrations.models import Corp
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.test_admin import LIST, administrator, form_of, root, signed_in
+from tests.integrations.diagnosing import passed
 
 __all__ = ["root"]  # a fixture
 
@@ -25,10 +25,7 @@ NEITHER_NOR = "不是个人微信号，也不是企业微信名称"
 def new_corp(db: None) -> Corp:
     """Entered, tested, and never enabled."""
     corp = make_corp("北山制造", 1, is_enabled=False)
-    now = datetime(2026, 11, 24, tzinfo=UTC)
-    ConnectionTest.objects.create(
-        corp=corp, connection_version=1, status=ConnectionTest.Status.PASSED, requested_at=now, finished_at=now
-    )
+    passed(corp)
     return corp
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,10 @@ from pytest_django import Settings
 
 from accounts.models import User
 from integrations.callbacks import generate_callback_keys
-from integrations.models import CallbackEvent, ConnectionTest, Corp, SiteAddress, VerificationFile
+from integrations.models import CallbackEvent, CheckRun, ConsoleWrite, Corp, SiteAddress, VerificationFile
+from integrations.seen_forms import sealed
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, CORP_PERMISSIONS, client_of, staff
+from tests.integrations.diagnosing import passed
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +32,7 @@ class Page:
     has_object: bool = True
     method: str = "get"
     data: dict[str, str] = field(default_factory=dict)
-    # What stands in the address after the object; "file" for the company's verification file.
+    # What stands in the address after the object; "file" and "write" for the company's one of these.
     arguments: tuple[str, ...] = ()
 
 
@@ -49,8 +52,46 @@ EVERY_PAGE = [
     Page("history", statuses(bystander=302, viewer=200, manager=200, superuser=200)),
     Page("delete", statuses(manager=200, superuser=200)),
     Page("delete", statuses(manager=302, superuser=302), method="post", data={"post": "yes"}),
-    Page("last", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
-    Page("test", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
+    Page("diagnosis", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
+    Page("diagnosis_export", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
+    Page("diagnosis_run", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
+    Page(
+        "diagnosis_message",
+        statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+        method="post",
+        data={"userid": "lilei"},
+    ),
+    Page("steps", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
+    Page("link", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
+    Page(
+        "ips",
+        statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+        method="post",
+        data={"addresses": "203.0.113.9"},
+    ),
+    *(
+        Page(
+            "write_start",
+            statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+            method="post",
+            arguments=(kind,),
+        )
+        for kind in ("settings", "menu")
+    ),
+    *(
+        Page(
+            name,
+            statuses(bystander=404, manager_of_another=404, manager=200, superuser=200),
+            arguments=("write",),
+        )
+        for name in ("write", "write_state")
+    ),
+    Page(
+        "write_confirm",
+        statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+        method="post",
+        arguments=("write",),
+    ),
     Page("enable", statuses(bystander=404, manager_of_another=404, manager=200, superuser=200)),
     Page("enable", statuses(bystander=404, manager_of_another=404, manager=302, superuser=302), method="post"),
     Page("disable", statuses(bystander=404, manager_of_another=404, manager=200, superuser=200)),
@@ -79,6 +120,18 @@ EVERY_PAGE = [
                 "callback_generate",
                 statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
                 method="post",
+                arguments=(kind,),
+            ),
+            Page(
+                "callback_paste",
+                statuses(bystander=404, manager_of_another=404, manager=200, superuser=200),
+                arguments=(kind,),
+            ),
+            Page(
+                "callback_paste",
+                statuses(bystander=404, manager_of_another=404, manager=302, superuser=302),
+                method="post",
+                data={"token": "t" * 32, "aes_key": "k" * 43},
                 arguments=(kind,),
             ),
             Page(
@@ -123,8 +176,8 @@ def target(corp: Corp) -> Corp:
     VerificationFile.objects.create(corp=corp, code="0123456789abcdef", uploaded_at=timezone.now())
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=corp, kind=kind)
-    done = {"status": "passed", "requested_at": timezone.now(), "finished_at": timezone.now()}
-    ConnectionTest.objects.create(corp=corp, connection_version=1, **done)
+    passed(corp)
+    ConsoleWrite.objects.create(corp=corp, kind="settings", status="planned", requested_at=timezone.now())
     return corp
 
 
@@ -146,8 +199,8 @@ def person(name: str, target: Corp, other_corp: Corp) -> User | None:
 
 
 def state() -> list[Any]:
-    models = (Corp, SiteAddress, VerificationFile)
-    return [list(model.objects.order_by("pk").values()) for model in models] + [ConnectionTest.objects.count()]
+    models = (Corp, SiteAddress, VerificationFile, ConsoleWrite)
+    return [list(model.objects.order_by("pk").values()) for model in models] + [CheckRun.objects.count()]
 
 
 @pytest.mark.parametrize("name", PEOPLE)
@@ -155,12 +208,14 @@ def state() -> list[Any]:
 def test_everybody_on_every_page(entry: Page, name: str, target: Corp, other_corp: Corp) -> None:
     subject = target if entry.model == "corp" else target.site_address
     args: list[Any] = [subject.pk] if entry.has_object and subject is not None else []
-    args += [VerificationFile.objects.get().pk if word == "file" else word for word in entry.arguments]
+    rows = {"file": VerificationFile.objects.get().pk, "write": ConsoleWrite.objects.get().pk}
+    args += [rows.get(word, word) for word in entry.arguments]
     url = reverse(f"admin:integrations_{entry.model}_{entry.name}", args=args)
     client = client_of(person(name, target, other_corp))
     before = state()
 
-    response = getattr(client, entry.method)(url, entry.data)
+    seen = {"seen": sealed(subject, {})} if subject is not None and entry.method == "post" else {}
+    response = getattr(client, entry.method)(url, {**entry.data, **seen})
 
     assert response.status_code == entry.expected[name]
     if name not in {"manager", "superuser"}:
@@ -185,9 +240,10 @@ def test_who_may_only_look_finds_no_button_and_no_secret_field(target: Corp, oth
 
     content = client.get(reverse("admin:integrations_corp_change", args=[target.pk])).content.decode()
 
-    assert "data-test-form" not in content
+    assert "data-diagnosis-form" not in content
     assert "new_secret" not in content
     assert "/enable/" not in content
+    assert not re.search(r'<form[^>]*method="post"[^>]*action="/admin/integrations/', content)
     assert "data-copy" in content
 
 

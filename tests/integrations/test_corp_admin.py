@@ -20,18 +20,21 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 from accounts.models import User
 from integrations import links, panels
 from integrations.clients import token_store
+from integrations.diagnosis.registry import ALL_BUT_MESSAGE
 from integrations.errors import ConfigurationError
-from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.models import CheckRun, Corp, SiteAddress
 from integrations.store import valkey
 from integrations.wecom import errcodes
 from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import CORPID, client_of, staff
+from tests.integrations.diagnosing import check_run, passed
+from tests.integrations.opening import seen_on
 from tests.integrations.test_validators import certificate
 
 pytestmark = pytest.mark.django_db
 ADD = "/admin/integrations/corp/add/"
 LIST = "/admin/integrations/corp/"
-TESTING = "The connection is being tested with what you saved: see step 2 below."
+TESTING = "The connection is being checked with what you saved: the results appear below."
 FIELDS = {
     "name": "北山制造",
     "corpid": CORPID,
@@ -54,7 +57,8 @@ def page(corp: Corp, action: str = "change") -> str:
 
 
 def post(client: Client, url: str, **changes: str) -> HttpResponse:
-    return client.post(url, {**FIELDS, "new_secret": "", **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
+    seen = "" if url == ADD else seen_on(client, url)
+    return client.post(url, {**FIELDS, "new_secret": "", "seen": seen, **changes}, follow=True)  # type: ignore[return-value]  # the client's own class
 
 
 def text_of(response: Any) -> str:
@@ -67,14 +71,6 @@ def errors_of(response: Any) -> dict[str, list[str]]:
     assert response.status_code == 200, response.status_code
     form = response.context["adminform"].form
     return {name: list(errors) for name, errors in form.errors.items()}
-
-
-def tested(corp: Corp, **columns: Any) -> ConnectionTest:
-    finished = {"status": "passed", "requested_at": timezone.now(), "finished_at": timezone.now()}
-    return ConnectionTest.objects.create(corp=corp, connection_version=corp.connection_version, **finished | columns)
-
-
-tested.__test__ = False  # type: ignore[attr-defined]  # a helper
 
 
 # --- Adding and changing ----------------------------------------------------------------------------------------------
@@ -212,7 +208,7 @@ def test_an_empty_secret_keeps_the_saved_one(admin_client: Client, corp: Corp) -
     corp.refresh_from_db()
     assert (corp.name, corp.secret, corp.connection_version) == ("新名", "the-secret", 1)
     assert TESTING not in text_of(response)
-    assert not ConnectionTest.objects.exists()
+    assert not CheckRun.objects.exists()
 
 
 def test_a_new_secret_has_to_be_tested(admin_client: Client, corp: Corp) -> None:
@@ -352,7 +348,7 @@ def test_the_page_gives_what_wecom_s_console_asks_for(admin_client: Client, corp
 
 
 def test_the_page_has_no_inline_script_or_style(admin_client: Client, corp: Corp) -> None:
-    tested(corp)
+    passed(corp)
     for url in (ADD, LIST, page(corp), page(corp, "enable"), page(corp, "disable")):
         content = admin_client.get(url).content.decode()
 
@@ -363,30 +359,29 @@ def test_the_list_shows_each_company_s_state(
     admin_client: Client, corp: Corp, other_corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
-    tested(corp, status="failed")
-    tested(corp, requested_at=dt.datetime(2026, 3, 2, 1, 0, tzinfo=dt.UTC))
+    check_run(corp, "token", "wrong")
+    check_run(corp, "token", finished_at=dt.datetime(2026, 3, 2, 1, 0, tzinfo=dt.UTC))
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         text = text_of(admin_client.get(LIST))
 
-    assert f"北山制造 enabled passed 2026-03-02 09:00 {CORPID} 1000002" in text
-    assert f"南海物流 disabled not tested {other_corp.corpid} 1000003" in text
+    assert f"北山制造 enabled in order 2026-03-02 09:00 {CORPID} 1000002" in text
+    assert f"南海物流 disabled not checked yet {other_corp.corpid} 1000003" in text
 
 
-# --- Testing the connection -------------------------------------------------------------------------------------------
+# --- The diagnosis (see test_diagnosis_pages) -------------------------------------------------------------------------
 
 
-def test_the_button_starts_a_test_in_the_background(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+def test_saving_a_new_company_starts_its_diagnosis(
+    admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        response = admin_client.post(page(corp, "test"), headers={"accept": "application/json"})
+        post(admin_client, ADD, new_secret="the-secret")
 
-    test = ConnectionTest.objects.get()
-    assert (test.corp, test.status, test.connection_version) == (corp, "waiting", 1)
-    assert response.json()["is_unfinished"] is True
-    assert "The test runs in the background" in response.json()["html"]
-    assert queued() == [("integrations.run_connection_test", [test.pk])]
+    runs = CheckRun.objects.order_by("pk")
+    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
+    assert {(run.corp, run.status, run.connection_version) for run in runs} == {(Corp.objects.get(), "waiting", 1)}
+    assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
 
 
 def queued() -> list[tuple[str, list[Any]]]:
@@ -395,163 +390,49 @@ def queued() -> list[tuple[str, list[Any]]]:
     return [(task["headers"]["task"], json.loads(base64.b64decode(task["body"]))[0]) for task in tasks]
 
 
-def test_without_script_the_button_leads_back_to_the_page(admin_client: Client, corp: Corp) -> None:
-    response = admin_client.post(page(corp, "test"))
-
-    assert (response.status_code, response["Location"]) == (302, page(corp))
-
-
-def test_the_button_needs_a_post(admin_client: Client, corp: Corp) -> None:
-    assert admin_client.get(page(corp, "test")).status_code == 405
-    assert not ConnectionTest.objects.exists()
-
-
-def last(client: Client, corp: Corp) -> tuple[bool, str]:
-    answer = client.get(page(corp, "last")).json()
-    return answer["is_unfinished"], re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer["html"])).strip()
-
-
-def test_a_company_without_a_test(admin_client: Client, corp: Corp) -> None:
-    assert last(admin_client, corp) == (False, "Not tested yet.")
-
-
-def test_a_test_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
-    test = tested(corp, status="waiting", finished_at=None)
-    assert "worker" not in last(admin_client, corp)[1]
-
-    ConnectionTest.objects.update(requested_at=test.requested_at - dt.timedelta(seconds=9))
-
-    assert last(admin_client, corp) == (
-        True,
-        "waiting The test runs in the background; the result appears here. "
-        "No background worker has taken the test yet. Is the worker process running?",
-    )
-
-
-def test_a_passed_test_compares_wecom_s_settings_with_ours(admin_client: Client, corp: Corp) -> None:
-    tested(corp, app_name="观远BI", app_redirect_domain="old.example.com", app_home_url=links.home_page_link(corp, "x"))
-
-    is_unfinished, text = last(admin_client, corp)
-
-    assert not is_unfinished
-    assert "WeCom knows the app as “观远BI”." in text
-    assert "Trusted domain old.example.com localhost:3001 differs" in text
-    assert re.search(r"App home page \S+ \S+ agrees", text)
-
-
-def test_a_refused_address_can_be_copied(admin_client: Client, corp: Corp) -> None:
-    tested(corp, status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9", hint="123", message="no")
-
-    html = admin_client.get(page(corp, "last")).json()["html"]
-
-    assert re.search(r'id="caller-ip"[^>]*value="203.0.113.9"', html)
-    assert 'data-copy="caller-ip"' in html
-    assert 'value="errcode 60020; no; hint 123; ip 203.0.113.9"' in html
-    for heading in ("What happened", "Who can fix it", "Where"):
-        assert heading in html
-
-
-def test_what_wecom_says_cannot_break_the_page(admin_client: Client, corp: Corp) -> None:
-    tested(corp, app_name="<script>alert(1)</script>", app_home_url='"><img src=x>')
-
-    html = admin_client.get(page(corp, "last")).json()["html"]
-
-    assert "<script>" not in html
-    assert "<img" not in html
-
-
-def test_a_test_of_another_connection_says_so(admin_client: Client, corp: Corp) -> None:
-    tested(corp)
-    Corp.objects.update(connection_version=2)
-
-    assert "The connection was changed after this test: test again." in last(admin_client, corp)[1]
-
-
-def test_saving_a_new_company_starts_a_test(
-    admin_client: Client, db: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+def test_new_credentials_of_an_enabled_company_are_checked_while_it_stays_enabled(
+    admin_client: Client, corp: Corp
 ) -> None:
-    with django_capture_on_commit_callbacks(execute=True):
-        post(admin_client, ADD, new_secret="the-secret")
-
-    test = ConnectionTest.objects.get()
-    assert (test.corp, test.status, test.connection_version) == (Corp.objects.get(), "waiting", 1)
-    assert queued() == [("integrations.run_connection_test", [test.pk])]
-
-
-def test_new_credentials_of_an_enabled_company_are_tested_while_it_stays_enabled(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    tested(corp)
+    passed(corp)
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    with django_capture_on_commit_callbacks(execute=True):
-        response = post(admin_client, page(corp), new_secret="another")
+    post(admin_client, page(corp), new_secret="another")
 
-    test = ConnectionTest.objects.first()
-    assert test is not None
-    assert (test.status, test.connection_version, Corp.objects.enabled().count()) == ("waiting", 2, 1)
-    assert queued() == [("integrations.run_connection_test", [test.pk])]
-    assert "data-unfinished" in response.content.decode()
+    assert set(CheckRun.objects.newest_of([corp]).values_list("status", "connection_version")) == {("waiting", 2)}
+    assert Corp.objects.enabled().get() == corp
 
 
-def state_of(client: Client, corp: Corp) -> tuple[str, str, str]:
-    """The company's state as its page has it, as the page is told while one looks, and as the list has it."""
-    live = client.get(page(corp, "last")).json()["state"]
-    found = re.search(r"<span data-corp-state[^>]*>(.*?)<nav", client.get(page(corp)).content.decode(), re.DOTALL)
-    listed = re.search(r'field-status_label">(.*?)</td>', client.get(LIST).content.decode(), re.DOTALL)
+def state_of(client: Client, corp: Corp) -> tuple[str, str]:
+    """The company's state as its page has it, and as the page is told while one looks."""
+    live = client.get(page(corp, "diagnosis")).json()["state"]
+    found = re.search(r"<span data-corp-state[^>]*>(.*?)</div>", client.get(page(corp)).content.decode(), re.DOTALL)
     assert found
-    assert listed
-    shown, told, row = (re.sub(r"<[^>]+>|\s+", " ", text).split() for text in (found[1], live, listed[1]))
-    return " ".join(shown), " ".join(told), " ".join(row)
+    shown, told = (" ".join(re.sub(r"<[^>]+>|\s+", " ", text).split()) for text in (found[1], live))
+    return shown, told
 
 
-def test_credentials_that_were_changed_since_the_last_test_are_said(admin_client: Client, corp: Corp) -> None:
+def test_credentials_that_were_changed_since_they_were_checked_are_said(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(is_enabled=True)
-    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
-    tested(corp)
-    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
+    assert state_of(admin_client, corp) == ("enabled", "enabled")
+    passed(corp)
+    assert state_of(admin_client, corp) == ("enabled", "enabled")
 
     Corp.objects.update(connection_version=2)
     corp.refresh_from_db()
-    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
-    tested(corp, status="waiting", finished_at=None)
-    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
+    assert state_of(admin_client, corp) == ("enabled credentials changed, not checked",) * 2
+    check_run(corp, "token", "waiting", finished_at=None)
+    assert state_of(admin_client, corp) == ("enabled credentials changed, not checked",) * 2
 
-    tested(corp)
-    assert state_of(admin_client, corp) == ("enabled", "enabled", "enabled")
+    passed(corp)
+    assert state_of(admin_client, corp) == ("enabled", "enabled")
 
 
-def test_wrong_credentials_of_an_enabled_company_are_said_in_red(admin_client: Client, corp: Corp) -> None:
-    sentence = (
-        '<p class="problem">This company is enabled, but its saved credentials do not work: '
-        "nobody can sign in and nothing is sent until this is put right.</p>"
-    )
-    tested(corp, status="failed", problem="refused", errcode=40001)
-    assert sentence not in admin_client.get(page(corp)).content.decode()
-
+def test_an_essential_check_that_is_wrong_is_said_at_the_head_of_the_page(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(is_enabled=True)
+    passed(corp)
+    check_run(corp, "token", "wrong", problem="refused", errcode=40001)
 
-    assert sentence in admin_client.get(page(corp)).content.decode()
-    assert sentence in admin_client.get(page(corp, "last")).json()["html"]
-    assert state_of(admin_client, corp)[:2] == ("enabled connection test failed",) * 2
-
-
-@pytest.mark.usefixtures("no_broker")
-def test_without_a_queue_the_test_ends_and_says_why(
-    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    tested(corp)
-    Corp.objects.update(is_enabled=True, connection_version=2)
-
-    with django_capture_on_commit_callbacks(execute=True):
-        response = post(admin_client, page(corp), new_secret="another")
-
-    assert (response.status_code, Corp.objects.get().secret) == (200, "another")
-    is_unfinished, text = last(admin_client, corp)
-    assert not is_unfinished
-    assert "The queue cannot be reached: is Valkey running?" in text
-    assert "credentials do not work" not in text
-    assert state_of(admin_client, corp) == ("enabled credentials changed, not tested",) * 3
+    assert state_of(admin_client, corp) == ("enabled an essential check is wrong",) * 2
 
 
 # --- Enabling and disabling -------------------------------------------------------------------------------------------
@@ -563,7 +444,7 @@ def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp)
 
     assert (shown.status_code, refused.status_code) == (200, 409)
     for response in (shown, refused):
-        assert "The connection has not been tested since it was last changed." in text_of(response)
+        assert "Not checked, or not since the last change: Token, Trusted IP" in text_of(response)
         assert "The site address is still http://localhost:3001/" in text_of(response)
         assert 'type="submit" class="button default"' not in response.content.decode()
     assert not Corp.objects.enabled().exists()
@@ -571,7 +452,7 @@ def test_enabling_is_refused_with_every_reason(admin_client: Client, corp: Corp)
 
 def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, corp: Corp) -> None:
     SiteAddress.objects.update(url="https://bi.example.com/")
-    tested(corp)
+    passed(corp)
     headers = {"host": "bi.example.com"}
     shown = admin_client.get(page(corp, "enable"), headers=headers)
     assert not Corp.objects.enabled().exists()
@@ -602,7 +483,7 @@ def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, mon
 
 
 def test_a_company_that_was_never_enabled_can_be_deleted(admin_client: Client, corp: Corp) -> None:
-    tested(corp)
+    passed(corp)
 
     admin_client.post(page(corp, "delete"), {"post": "yes"})
 

@@ -11,9 +11,10 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from integrations import panels, services
 from integrations.clients import token_store
-from integrations.models import ConnectionTest, Corp, SiteAddress
+from integrations.models import Corp, SiteAddress
 from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import CORPID, staff
+from tests.integrations.diagnosing import passed
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
@@ -24,17 +25,6 @@ LATER = NOW + dt.timedelta(days=1)
 def _english() -> object:
     with translation.override("en"):
         yield
-
-
-def finished_test(corp: Corp, status: str = "passed", **columns: object) -> ConnectionTest:
-    return ConnectionTest.objects.create(
-        corp=corp,
-        connection_version=corp.connection_version,
-        status=status,
-        requested_at=NOW,
-        finished_at=NOW,
-        **columns,
-    )
 
 
 def real_address() -> None:
@@ -138,12 +128,9 @@ def reasons(corp: Corp) -> list[str]:
     return refusal.value.reasons
 
 
-UNTESTED = "The connection has not been tested since it was last changed. Test it first."
-
-
-def test_a_tested_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
+def test_a_checked_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
     real_address()
-    finished_test(corp)
+    passed(corp)
 
     services.enable_corp(corp=corp, now=NOW)
 
@@ -153,7 +140,7 @@ def test_a_tested_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
 
 def test_the_first_enabling_is_remembered(corp: Corp) -> None:
     real_address()
-    finished_test(corp)
+    passed(corp)
     services.enable_corp(corp=corp, now=NOW)
     services.disable_corp(corp=corp)
     assert corp.is_enabled is False
@@ -163,37 +150,17 @@ def test_the_first_enabling_is_remembered(corp: Corp) -> None:
     assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
 
 
-def test_an_untested_corp_is_not_enabled(corp: Corp) -> None:
+def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:
     real_address()
-
-    assert reasons(corp) == [UNTESTED]
-
-
-def test_a_test_before_the_last_change_does_not_count(corp: Corp) -> None:
-    real_address()
-    finished_test(corp)
+    passed(corp)
     services.save_corp(corp=corp, changed_fields={"secret"})
 
-    assert reasons(corp) == [UNTESTED]
-
-
-def test_an_unfinished_test_does_not_count(corp: Corp) -> None:
-    real_address()
-    finished_test(corp, "running", problem="")
-
-    assert reasons(corp) == [UNTESTED]
-
-
-def test_the_last_test_counts_and_says_why_it_failed(corp: Corp) -> None:
-    real_address()
-    finished_test(corp)
-    finished_test(corp, "failed", problem="unreachable")
-
-    assert reasons(corp) == ["The last connection test failed: WeCom could not be reached, or did not answer in time."]
+    (reason,) = reasons(corp)
+    assert reason.startswith("Not checked, or not since the last change: Token, Trusted IP, ")
 
 
 def test_a_corp_is_not_enabled_on_the_initial_address(corp: Corp) -> None:
-    finished_test(corp)
+    passed(corp)
 
     assert reasons(corp) == [
         "The site address is still http://localhost:3001/, which only this machine reaches. Enter your real one first."
@@ -209,14 +176,14 @@ def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings
     settings.ENVIRONMENT = environment
     corp.api_base_url = "http://127.0.0.1:3002"
     corp.save()
-    finished_test(corp)
+    passed(corp)
 
     assert len(services.reasons_against_enabling(corp)) == count
 
 
 def test_a_change_during_enabling_is_noticed(corp: Corp) -> None:
     real_address()
-    finished_test(corp)
+    passed(corp)
     Corp.objects.filter(pk=corp.pk).update(connection_version=2)
 
     assert reasons(corp) == ["Somebody changed the connection in the meantime. Test it again."]

@@ -1,0 +1,1 @@
+"""One module for each check of the diagnosis."""

@@ -1,0 +1,56 @@
+"""Whether the app can read the directory, and which fields WeCom keeps from it."""
+
+from __future__ import annotations
+
+from integrations.clients import wecom_client
+from integrations.diagnosis import obstacles
+from integrations.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped
+from integrations.errors import IntegrationError
+from integrations.wecom.client import WeComClient
+from integrations.wecom.errcode_entry import gettext_noop as _
+
+NAME = "contacts"
+# A department may be empty; so many are looked into for one member.
+DEPARTMENTS_TRIED = 5
+
+
+def look(question: Question) -> Finding:
+    client = wecom_client(question.corp)
+    try:
+        departments = client.department_simplelist()
+        userid = _somebody(client, [one.department_id for one in departments])
+        if not userid:
+            return skipped("nobody", {"departments": len(departments)})
+        member = client.user_get(userid)
+    except IntegrationError as error:
+        return obstacles.of_error(error, asked_by=NAME)
+    withheld = ", ".join(member.withheld)
+    return ok("partly" if withheld else "whole", {"departments": len(departments), "withheld": withheld})
+
+
+def _somebody(client: WeComClient, department_ids: list[int]) -> str:
+    """The userid of any member whom the app sees; empty where none is found."""
+    for department_id in department_ids[:DEPARTMENTS_TRIED]:
+        members = client.user_simplelist(department_id)
+        if members:
+            return members[0].userid
+    allowed = client.agent_get().allowed_userids
+    return allowed[0] if allowed else ""
+
+
+CHECK = Check(
+    name=NAME,
+    label=_("Contacts"),
+    purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
+    look=look,
+    advices={
+        "whole": Advice(_("%(departments)s departments can be read, and a member with all fields.")),
+        "partly": Advice(
+            _(
+                "%(departments)s departments can be read. WeCom withholds these fields from apps made after June 2022: "
+                "%(withheld)s. That is no mistake: link people by their WeCom account instead."
+            )
+        ),
+        "nobody": Advice(_("%(departments)s departments can be read, but no member is found in the first of them.")),
+    },
+)

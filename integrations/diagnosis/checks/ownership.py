@@ -1,0 +1,134 @@
+"""Whether WeCom takes the domain for the company's own (85005, 85008).
+
+WeCom tells it in one place only: in its answer to agent/set, when a trusted domain is written. A diagnosis changes
+nothing in WeCom, so this check writes nothing: it goes by the last such answer (`note_answer`), and by the verification
+file, without which WeCom never finds the domain to be ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from integrations import links
+from integrations.diagnosis.findings import Advice, Check, Finding, Question, Status, ok, skipped
+from integrations.models import CheckRun, Corp, VerificationFile
+from integrations.wecom.errcode_entry import WECOM_ADMIN
+from integrations.wecom.errcode_entry import gettext_noop as _
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from integrations.errors import IntegrationError
+
+NAME = "ownership"
+UNVERIFIED, NO_FILING, OF_A_PROVIDER, WRONG_DOMAIN = 85005, 85008, 85111, 80001
+REFUSALS = {
+    UNVERIFIED: "unverified",
+    NO_FILING: "no_filing",
+    WRONG_DOMAIN: "no_filing",
+    OF_A_PROVIDER: "of_a_provider",
+}
+# The specification's two pages: for the company's own domain, and for one of an associated company.
+OWN_DOMAIN_PAGE = "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1"
+ASSOCIATED_PAGE = "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754"
+
+
+def look(question: Question) -> Finding:
+    corp, domain = question.corp, links.trusted_domain(question.corp)
+    known = _last_answer(question)
+    found = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
+    if known is not None and known.errcode is not None:
+        # Why by time? A file that was put there after the refusal is what the refusal asked for.
+        since = known.finished_at or known.requested_at
+        if not found.filter(uploaded_at__gt=since).exists():
+            return _of_code(known.errcode, domain, hint=known.hint, said_at=since)
+    elif known is not None:
+        return ok("accepted", {"domain": domain})
+    if found.filter(checked_url__startswith=links.site_address_for(corp).url).exists():
+        return ok("file", {"domain": domain})
+    return skipped("unknown", {"domain": domain})
+
+
+def note_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
+    """Keep what WeCom answered when the trusted domain was written: `error` None when it took the domain.
+
+    Returns None for an error that says nothing of the domain.
+    """
+    domain = links.trusted_domain(corp)
+    if error is None:
+        finding = ok("accepted", {"domain": domain})
+    elif error.code in REFUSALS:
+        finding = _of_code(error.code, domain, hint=error.hint[:64], said_at=now)
+    else:
+        return None
+    return CheckRun.objects.create(
+        corp=corp,
+        check_name=NAME,
+        connection_version=corp.connection_version,
+        subject=domain,
+        status=finding.status,
+        problem=finding.problem,
+        errcode=finding.errcode,
+        hint=finding.hint,
+        facts=dict(finding.facts),
+        requested_at=now,
+        started_at=now,
+        finished_at=now,
+        try_count=1,
+    )
+
+
+def _last_answer(question: Question) -> CheckRun | None:
+    """The last run that carries an answer of WeCom about this very domain."""
+    runs = CheckRun.objects.filter(corp=question.corp, check_name=NAME, subject=question.subject)
+    answered = runs.filter(problem__in=[*REFUSALS.values(), "accepted"]).exclude(pk=question.run_id)
+    return answered.first()
+
+
+def _of_code(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
+    facts = {"domain": domain, "said_at": said_at.isoformat(timespec="seconds")}
+    return Finding(Status.WRONG, REFUSALS[code], facts, errcode=code, hint=hint)
+
+
+_WHERE = _(
+    "Your company's own domain: WeCom's console → App management → the app → Web authorisation and JS-SDK → apply for "
+    "verification, upload the file here, then verify. A domain of an associated company: have the association "
+    "certified by WeCom. Both ways are described on the two pages below."
+)
+CHECK = Check(
+    name=NAME,
+    label=_("Domain ownership"),
+    purpose=_("Goes by WeCom's last answer when the domain was written, and by the verification file."),
+    look=look,
+    subject=links.trusted_domain,
+    advices={
+        "accepted": Advice(_("WeCom took %(domain)s as trusted domain when it was written.")),
+        "file": Advice(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
+        "unknown": Advice(
+            _(
+                "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
+                "no verification file has been found at the public address."
+            ),
+            WECOM_ADMIN,
+            _WHERE,
+        ),
+        "unverified": Advice(
+            _("WeCom says that the ownership of %(domain)s is not verified (85005)."), WECOM_ADMIN, _WHERE
+        ),
+        "no_filing": Advice(
+            _(
+                "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
+                "domain of your own company or of an associated company."
+            ),
+            WECOM_ADMIN,
+            _WHERE,
+        ),
+        "of_a_provider": Advice(
+            _("WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."),
+            WECOM_ADMIN,
+            _WHERE,
+        ),
+    },
+    copied="domain",
+    help_links=(OWN_DOMAIN_PAGE, ASSOCIATED_PAGE),
+)

@@ -1,0 +1,52 @@
+"""Whom the app can see, and so reach and let in."""
+
+from __future__ import annotations
+
+from integrations.clients import wecom_client
+from integrations.diagnosis import obstacles
+from integrations.diagnosis.findings import Advice, Check, Finding, Question, ok, warning, wrong
+from integrations.errors import IntegrationError
+from integrations.wecom.errcode_entry import TO_SCOPE, WECOM_ADMIN
+from integrations.wecom.errcode_entry import gettext_noop as _
+
+NAME = "scope"
+
+
+def look(question: Question) -> Finding:
+    try:
+        agent = wecom_client(question.corp).agent_get()
+    except IntegrationError as error:
+        return obstacles.of_error(error, asked_by=NAME)
+    facts = {
+        "members": len(agent.allowed_userids),
+        "departments": len(agent.allowed_department_ids),
+        "tags": len(agent.allowed_tag_ids),
+    }
+    if not any(facts.values()):
+        return wrong("empty", facts)
+    if facts["members"] and not facts["departments"] and not facts["tags"]:
+        return warning("members_only", facts, heals=True)
+    return ok("seen", facts)
+
+
+CHECK = Check(
+    name=NAME,
+    label=_("Visible scope"),
+    purpose=_("Counts the members, departments and tags that the app may see."),
+    look=look,
+    advices={
+        "seen": Advice(
+            _("The app sees %(departments)s departments with all below them, %(tags)s tags and %(members)s members.")
+        ),
+        "empty": Advice(
+            _("The app sees nobody: nobody can sign in, and no message arrives."),
+            WECOM_ADMIN,
+            TO_SCOPE,
+        ),
+        "members_only": Advice(
+            _("The app sees %(members)s single members and no department: whoever joins later is left out."),
+            WECOM_ADMIN,
+            TO_SCOPE,
+        ),
+    },
+)

@@ -1,0 +1,49 @@
+"""What of the diagnosis stands against enabling a corp."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from integrations.diagnosis.findings import Status
+from integrations.diagnosis.registry import ESSENTIAL, ESSENTIAL_TO_SIGN_IN
+from integrations.diagnosis.results import explanation, is_current, label, latest
+from integrations.models import CheckRun, Corp
+
+PASSED = frozenset({Status.OK, Status.WARNING})
+
+
+def essential_checks(corp: Corp) -> tuple[str, ...]:
+    """The checks that must have passed: with sign-in also those without which nobody gets in."""
+    return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
+
+
+def reasons(corp: Corp) -> list[str]:
+    """Why the corp cannot be enabled yet, as sentences in the active language. Only results of today's values count."""
+    runs = latest(corp)
+    missing: list[str] = []
+    unfinished: list[str] = []
+    sentences: list[str] = []
+    for name in essential_checks(corp):
+        run = runs.get(name)
+        if run is not None and run.is_unfinished:
+            unfinished.append(label(name))
+        elif run is None or not is_current(run, corp):
+            missing.append(label(name))
+        elif run.status not in PASSED:
+            sentences.append(_sentence(run))
+    return [*_listed(missing, unfinished), *sentences]
+
+
+def _listed(missing: list[str], unfinished: list[str]) -> list[str]:
+    found = []
+    if missing:
+        text = _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first.")
+        found.append(text % {"checks": _(", ").join(missing)})
+    if unfinished:
+        text = _("Being checked at the moment: %(checks)s. Wait for the result.")
+        found.append(text % {"checks": _(", ").join(unfinished)})
+    return found
+
+
+def _sentence(run: CheckRun) -> str:
+    return _("%(check)s: %(reason)s") % {"check": label(run.check_name), "reason": explanation(run).what}

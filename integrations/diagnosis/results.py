@@ -1,0 +1,142 @@
+"""Reading what the diagnosis found: the newest run of each check, in sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.clients import token_store
+from integrations.diagnosis import obstacles
+from integrations.diagnosis.checks import message
+from integrations.diagnosis.findings import Advice, Status
+from integrations.diagnosis.registry import CHECKS
+from integrations.errors import TransientError
+from integrations.explanations import Explanation
+from integrations.models import CheckRun, Corp
+from integrations.wecom import errcodes
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_UNKNOWN = Advice("")
+
+
+class _Facts(dict[str, Any]):
+    """Facts for a sentence; one that an earlier version did not note does not break it."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def latest(corp: Corp) -> dict[str, CheckRun]:
+    """The newest run of each check that was ever asked for, in the diagnosis' order."""
+    found = {run.check_name: run for run in CheckRun.objects.newest_of([corp])}
+    return {name: found[name] for name in CHECKS if name in found}
+
+
+def is_current(run: CheckRun, corp: Corp) -> bool:
+    """Whether `run` saw the connection, and our address and links, as they are now."""
+    if run.connection_version != corp.connection_version:
+        return False
+    return run.check_name == message.NAME or run.subject == CHECKS[run.check_name].subject(corp)
+
+
+def explanation(run: CheckRun) -> Explanation:
+    """What the result of a run means, in the active language; empty while it is not finished."""
+    if run.is_unfinished:
+        return Explanation("")
+    advice = _advice(run)
+    facts = _Facts(run.facts)
+    if run.problem == "blocked":
+        facts["by_label"] = label(facts["by"])
+    return Explanation(*(_(text) % facts if text else "" for text in (advice.what, advice.who, advice.where)))
+
+
+def _advice(run: CheckRun) -> Advice:
+    own = CHECKS[run.check_name].advices.get(run.problem) or obstacles.ADVICES.get(run.problem)
+    if own is not None:
+        return own
+    if run.errcode is None:
+        return _UNKNOWN
+    said = errcodes.explain(run.errcode)
+    return Advice(said.what, said.who, said.where)
+
+
+def label(name: str) -> str:
+    """The name of a check in the active language."""
+    return _(CHECKS[name].label) if name in CHECKS else name
+
+
+# --- Many companies at a glance ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Health:
+    """A corp's last diagnosis in a few words. `tone`: good, warn, bad or quiet; `checked_at`: of the newest result."""
+
+    tone: str
+    words: str
+    checked_at: datetime | None
+    wrong_count: int
+
+
+def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
+    """The health of each corp by its key, in one query. Results of another connection count for nothing."""
+    runs: dict[int, list[CheckRun]] = defaultdict(list)
+    versions = {corp.pk: corp.connection_version for corp in corps}
+    for run in CheckRun.objects.newest_of(corps):
+        if run.check_name != message.NAME:
+            runs[run.corp_id].append(run)
+    return {key: _health(runs[key], version) for key, version in versions.items()}
+
+
+def _health(runs: Iterable[CheckRun], version: int) -> Health:
+    runs = list(runs)
+    current = [run for run in runs if run.connection_version == version]
+    if runs and not current:
+        return Health("warn", _("credentials changed, not checked"), None, 0)
+    counts = {status: sum(run.status == status for run in current) for status in Status}
+    checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
+    tone, words = _words(counts, is_unfinished=any(run.is_unfinished for run in current))
+    return Health(tone, words, checked_at, counts[Status.WRONG])
+
+
+def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]:
+    if counts[Status.WRONG]:
+        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", counts[Status.WRONG])
+        return "bad", text % {"count": counts[Status.WRONG]}
+    if is_unfinished:
+        return "quiet", _("being checked")
+    if counts[Status.WARNING]:
+        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", counts[Status.WARNING])
+        return "warn", text % {"count": counts[Status.WARNING]}
+    return ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
+
+
+# --- The pause after a wrong Secret -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPause:
+    """Why no token is fetched for a corp at the moment, in the active language, and for how many seconds more."""
+
+    seconds: int
+    what: str
+    where: str
+
+
+def token_pause(corp: Corp) -> TokenPause | None:
+    """The pause that all processes keep after WeCom refused the corp's Secret; None where nothing stands in the way."""
+    try:
+        pause = token_store().pause(corp.corpid, corp.agentid)
+    except TransientError:  # the store is down: the page opens all the same, and /healthz says so
+        return None
+    if pause is None or pause.code is None:
+        return None
+    advice = errcodes.explain(pause.code)
+    return TokenPause(max(1, round(pause.remaining_seconds)), _(advice.what), _(advice.where))

@@ -1,0 +1,35 @@
+"""Results of the diagnosis as rows, for tests that are about something else, and runs carried out at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from integrations.diagnosis import running
+from integrations.diagnosis.readiness import essential_checks
+from integrations.diagnosis.registry import CHECKS
+from integrations.models import CheckRun, Corp
+
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+
+
+def check_run(corp: Corp, name: str, status: str = "ok", **columns: Any) -> CheckRun:
+    """A finished run that saw the corp as it is now."""
+    finished = {"requested_at": NOW, "started_at": NOW, "finished_at": NOW, "subject": CHECKS[name].subject(corp)}
+    version = corp.connection_version
+    return CheckRun.objects.create(
+        corp=corp, check_name=name, connection_version=version, status=status, **{**finished, **columns}
+    )
+
+
+def passed(corp: Corp) -> dict[str, CheckRun]:
+    """Everything that enabling asks for was found in order."""
+    return {name: check_run(corp, name) for name in essential_checks(corp)}
+
+
+def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
+    """Ask for one check and carry it out here, a second later."""
+    (run,) = running.request_checks(corp=corp, checks=[name], now=now)
+    running.carry_out(run_id=run.pk, clock=lambda: now + dt.timedelta(seconds=1))
+    run.refresh_from_db()
+    return run
