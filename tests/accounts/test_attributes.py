@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
-from tests.accounts.conftest import make_corp, make_person
+from tests.accounts.conftest import Visitor, make_corp, make_person
 from tests.accounts.test_admin import LIST, administrator, form_of, root, signed_in
+from tests.accounts.wecom import WeCom
 from tests.integrations.diagnosing import passed
 
 __all__ = ["root"]  # a fixture
@@ -191,3 +192,60 @@ def test_the_company_can_only_be_chosen(corp: Corp, other_corp: Corp, person: Us
     assert f'<option value="{other_corp.pk}">南湖贸易</option>' in text
     assert refused.status_code == 200
     assert person.wecom_accounts.get().corp == corp
+
+
+class TestEitherMayBeEmpty:
+    """Saved without a word; then the sign-in says which is missing and where to set it; set, it works."""
+
+    def save(self, root: User, person: User, corp: Corp | None, userid: str) -> None:
+        client = signed_in(root)
+        changes = {"wecom_accounts-0-corp": corp.pk if corp else "", "wecom_accounts-0-userid": userid}
+        response = client.post(f"{LIST}{person.pk}/change/", {**form_of(client, person), **changes})
+        assert response.status_code == 302
+
+    def sign_in(self, phone: Visitor, corp: Corp, wecom: WeCom, code: str) -> str:
+        """The page on which the person lands after WeCom."""
+        wecom.gives(code, userid="LiLei")
+        arrived = phone.arrive(corp, code=code, state=phone.begin(corp))
+        return phone.get(arrived.headers["Location"]).content.decode()
+
+    @pytest.mark.parametrize(
+        ("has_company", "userid", "title", "what_to_do"),
+        [
+            (
+                False,
+                "LiLei",
+                "您的用户缺少“企业微信公司名称”",
+                "请管理员在管理后台打开您的用户，把“企业微信公司名称”选为“北山制造”。",
+            ),
+            (
+                True,
+                "",
+                "您的企业微信账号还没有关联",
+                "请把下面的账号交给管理员，填入您的用户属性“企业微信账号”，并把“企业微信公司名称”选为“北山制造”。",
+            ),
+        ],
+    )
+    def test_and_is_asked_for_at_sign_in(
+        self,
+        corp: Corp,
+        person: User,
+        root: User,
+        phone: Visitor,
+        wecom: WeCom,
+        has_company: bool,
+        userid: str,
+        title: str,
+        what_to_do: str,
+    ) -> None:
+        self.save(root, person, corp if has_company else None, userid)
+
+        text = self.sign_in(phone, corp, wecom, "code-number-one")
+        assert title in text
+        assert what_to_do in text
+        assert "LiLei" in text  # to be handed to the administrator
+        assert phone.user_id is None
+
+        self.save(root, person, corp, "LiLei")
+        self.sign_in(phone, corp, wecom, "code-number-two")
+        assert phone.user_id == person.pk
