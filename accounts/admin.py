@@ -14,10 +14,11 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import attributes, moving
-from accounts.forms import CompanyForm, UserChangeForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
+from accounts import attributes, audit_admin, group_admin, moving, roles, security_admin
+from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.models import User, WeComAccount
 from accounts.move_pages import MovePages, may_link, tell
+from accounts.rights import EVERY_RIGHT, UserChangeForm, rights_fields
 from accounts.visibility import people_changeable_by, people_visible_to, sees_all
 from integrations.models import Corp
 
@@ -28,8 +29,8 @@ else:
     TabularInlineBase = admin.TabularInline
     UserAdminBase = DjangoUserAdmin
 
-# What lends rights: superusers alone give it.
-RIGHTS = ("is_staff", "is_superuser", "manages_all_corps", "managed_corps", "groups", "user_permissions")
+# Why named here? Django finds the admin pages of an app in its module `admin`.
+__all__ = ["UserAdmin", "audit_admin", "group_admin", "security_admin"]
 
 
 def administrator(request: HttpRequest) -> User:
@@ -114,7 +115,7 @@ class UserAdmin(MovePages, UserAdminBase):
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("Personal information"), {"fields": ("name", "email", "is_active")}),
-        (_("Rights"), {"classes": ("collapse",), "fields": RIGHTS}),
+        (_("Rights"), {"classes": ("collapse",), "fields": EVERY_RIGHT}),
         (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = (
@@ -185,11 +186,25 @@ class UserAdmin(MovePages, UserAdminBase):
         )
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Who is no superuser neither sees nor sends the fields that lend rights."""
-        fieldsets = super().get_fieldsets(request, obj)
-        if administrator(request).is_superuser:
-            return fieldsets
-        return [fieldset for fieldset in fieldsets if fieldset[1]["fields"] is not RIGHTS]
+        """Of the fields that lend rights those that one may change; nobody else sees or sends them."""
+        allowed = rights_fields(administrator(request), obj)
+        fieldsets = []
+        for title, options in super().get_fieldsets(request, obj):
+            fields = allowed if options["fields"] is EVERY_RIGHT else options["fields"]
+            if fields:
+                fieldsets.append((title, {**options, "fields": fields}))
+        return fieldsets
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.editor = administrator(request)
+        return form
+
+    @admin.display(description=_("roles"))
+    def roles(self, person: User) -> str:
+        """Shown where one may only look."""
+        held = roles.role_groups().filter(user=person).order_by("pk")
+        return ", ".join(roles.label_of(group.name) for group in held) or "—"
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and may_change(request, obj)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
 
 from accounts.models import AuditEntry, User, WeComAccount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from django.db.models import Model
     from django.http import HttpRequest
 
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
+PURGED_AT_ONCE = 5000
 # Shown in place of a secret: the same whatever the secret is.
 MASK = "••••••"
 
@@ -89,6 +94,15 @@ def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     """
     user = User.objects.filter(username=username).first()
     record(action=action, subject=user, corps=corps_of_username(username))
+
+
+def purge(*, now: datetime) -> int:
+    """Remove what is older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
+    removed = 0
+    old = AuditEntry.objects.older_than(now - timedelta(days=settings.AUDIT_RETENTION_DAYS)).order_by("pk")
+    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
+        removed += AuditEntry.objects.filter(pk__in=keys).delete()[0]
+    return removed
 
 
 def corps_of_username(username: str) -> set[int]:

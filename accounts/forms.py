@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
     AccountFormBase = forms.ModelForm[WeComAccount]
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
-    ChangeFormBase = auth_forms.UserChangeForm[User]
 else:
     AccountFormSetBase = forms.BaseInlineFormSet
     AccountFormBase = forms.ModelForm
     CreationFormBase = auth_forms.AdminUserCreationForm
-    ChangeFormBase = auth_forms.UserChangeForm
 
 
 class UserCreationForm(CreationFormBase):
@@ -38,13 +36,6 @@ class UserCreationForm(CreationFormBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["usable_password"].initial = "false"
-
-
-class UserChangeForm(ChangeFormBase):
-    class Meta:
-        model = User
-        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
-        field_classes = {"username": auth_forms.UsernameField}
 
 
 class LoginForm(auth_forms.AuthenticationForm):

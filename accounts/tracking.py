@@ -243,3 +243,11 @@ def label_of_field(model: type[Model], name: str) -> str:
         return str(getattr(model._meta.get_field(name), "verbose_name", name))
     except FieldDoesNotExist:
         return name
+
+
+def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
+    """The words for the values of a field that has choices."""
+    try:
+        return dict(getattr(model._meta.get_field(name), "flatchoices", ()))
+    except FieldDoesNotExist:
+        return {}

@@ -14,10 +14,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import browser, sessions
+from accounts import browser, lockout, policy, sessions
 from accounts.forms import LoginForm
 from accounts.surfaces import surface_of
 from accounts.targets import safe_path
@@ -35,6 +36,19 @@ class Login(LoginView):
     template_name = "accounts/login.html"
     authentication_form = LoginForm
 
+    # Where the password form is sent, and what its page is called.
+    route = "login"
+    heading = gettext_lazy("Sign in")
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Where passwords are switched off there is no form, and what is sent all the same is not looked at."""
+        if policy.is_password_enabled():
+            return super().post(request, *args, **kwargs)
+        context = self.get_context_data(form=self.get_form_class()(request), refused=True)
+        response = self.render_to_response(context)
+        response.status_code = 403
+        return response
+
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if self._goes_straight_in():
             return _to_company(request, self._target(), asked_for=request.GET.get("corp"))
@@ -44,6 +58,7 @@ class Login(LoginView):
         """Why untie? Django keeps the session of somebody who signs in again, also where WeCom had opened it."""
         response = super().form_valid(form)
         sessions.untie(self.request)
+        lockout.remember_browser(response, self.request, form.get_user())
         return response
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
@@ -63,6 +78,9 @@ class Login(LoginView):
             corp=_only_or_remembered(self.request, corps),
             corps=corps,
             query=urlencode({"next": self._target()}),
+            password_enabled=policy.is_password_enabled(),
+            action=reverse(self.route),
+            heading=self.heading,
         )
 
     def _goes_straight_in(self) -> bool:
@@ -91,6 +109,7 @@ def choose_company(request: HttpRequest) -> HttpResponse:
         "words": words,
         "target": target,
         "query": urlencode({"next": target}),
+        "password_enabled": policy.is_password_enabled(),
         "password_query": urlencode({"next": target, "stay": "1"}),
     }
     return render(request, "accounts/choose_company.html", context)

@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate, login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import get_language
 from django.views.decorators.cache import never_cache
@@ -17,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import arrival as arrivals
-from accounts import browser, burning, login_state, sessions, tasks
+from accounts import browser, burning, login_state, policy, sessions, tasks
 from accounts.login_state import Kind, LoginState
 from accounts.models import User
 from accounts.sign_in import AuthorizationCode, SignInRefused
@@ -117,6 +118,7 @@ def _redeemed(
         return refusals.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
     login(request, user)
     sessions.tie_to_corp(request, corp)
+    policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
     response = HttpResponseRedirect(step.target)
     browser.remember_corp_id(response, request, corp.pk)

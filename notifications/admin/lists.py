@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -16,30 +14,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from integrations.paging import CappedPaginator
 
 if TYPE_CHECKING:
     ReadOnlyBase = admin.ModelAdmin[Any]
-    PaginatorBase = Paginator[Any]
 else:
     ReadOnlyBase = admin.ModelAdmin
-    PaginatorBase = Paginator
-
-# The lists lead no further than this: beyond, a search or a filter finds more than leafing does.
-ROWS_COUNTED = 10_000
 
 TONES = {
     **dict.fromkeys(["accepted", "finished"], "good"),
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
 }
-
-
-class CappedPaginator(PaginatorBase):
-    """Counts up to ROWS_COUNTED rows: a full count of a log of millions would take longer than the page."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes querysets only
-        return rows.order_by()[:ROWS_COUNTED].count()
 
 
 class ReadOnlyAdmin(ReadOnlyBase):

@@ -660,7 +660,7 @@ def test_a_list_costs_a_constant_number_of_queries(
 
 
 def test_long_logs_are_not_counted_to_the_end(root: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.admin.lists.ROWS_COUNTED", 5)
+    monkeypatch.setattr("integrations.paging.ROWS_COUNTED", 5)
     for person in make_people(make_corp(), 8):
         render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
 

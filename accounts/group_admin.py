@@ -1,0 +1,66 @@
+"""Groups: recipients, and mixes of permissions beside the roles. Superusers alone see and change them.
+
+Whoever may push looks groups up by name as recipients. The roles are not changed here: accounts.roles defines them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as GroupAdminBase
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts import roles
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(GroupAdminBase):
+    list_display = ("shown_name",)
+    # Why not Django's two boxes side by side? Their texts have no Chinese.
+    filter_horizontal = ()
+
+    @admin.display(description=_("name"), ordering="name")
+    def shown_name(self, group: Group) -> str:
+        return roles.label_of(group.name)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        groups: QuerySet[Group] = super().get_queryset(request)
+        return groups.exclude(name__in=list(roles.Role)) if _is_look_up(request) else groups
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        may_look = _is_superuser(request) or _is_look_up(request)
+        return may_look and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _is_superuser(request) and not _is_role(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _is_superuser(request) and not _is_role(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        """The list's own deletion asks for no single group."""
+        super().delete_queryset(request, queryset.exclude(name__in=list(roles.Role)))
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
+def _is_look_up(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and request.resolver_match.url_name == "autocomplete"
+
+
+def _is_role(group: Group | None) -> bool:
+    return group is not None and group.name in set(roles.Role)

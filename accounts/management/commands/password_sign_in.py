@@ -1,0 +1,23 @@
+"""The emergency exit where sign-in with a password is switched off and nobody gets in with WeCom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts import policy
+
+
+class Command(BaseCommand):
+    help = "Switch sign-in with a password on (the emergency exit) or off."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("state", choices=["on", "off"])
+
+    def handle(self, *_arguments: Any, state: str, **_options: Any) -> None:
+        try:
+            policy.set_password_enabled(is_enabled=state == "on")
+        except policy.PolicyRefused as refusal:
+            raise CommandError(refusal.reason) from refusal
+        self.stdout.write(f"Sign-in with a password is {state}.")

@@ -1,0 +1,17 @@
+"""Removes audit entries that are older than settings.AUDIT_RETENTION_DAYS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from accounts import audit
+
+
+class Command(BaseCommand):
+    help = "Remove the entries of the audit trail that are older than AUDIT_RETENTION_DAYS."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        self.stdout.write(f"{audit.purge(now=timezone.now())} entries removed.")

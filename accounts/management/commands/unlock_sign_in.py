@@ -1,0 +1,20 @@
+"""Ends a lock after wrong passwords."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from accounts import lockout
+
+
+class Command(BaseCommand):
+    help = "Forget the wrong passwords for a username, so that it can sign in again at once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+
+    def handle(self, *_arguments: Any, username: str, **_options: Any) -> None:
+        count = lockout.unlock(username=username)
+        self.stdout.write(f"{count} wrong passwords for {username} are forgotten.")

@@ -1,0 +1,43 @@
+"""The way into the administration: by password or WeCom, for staff alone."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+
+from accounts.targets import HOME
+from accounts.views.pages import Login
+
+
+@method_decorator(never_cache, name="dispatch")
+class AdminLogin(Login):
+    """The login page for somebody who asked for a page of the administration; leads back to that page."""
+
+    route = "admin:login"
+    heading = gettext_lazy("Sign in to the administration")
+    admin_site: AdminSite | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        site = cast("AdminSite", self.admin_site)
+        if request.method == "GET" and site.has_permission(request):
+            return HttpResponseRedirect(self._target())
+        if request.method == "GET" and request.user.is_authenticated:
+            return _refused(request)
+        return super().dispatch(request, *args, **kwargs)
+
+    def _target(self) -> str:
+        target = super()._target()
+        return reverse("admin:index") if target == HOME else target
+
+
+def _refused(request: HttpRequest) -> HttpResponse:
+    """Somebody who is signed in, by whichever way, and may not enter."""
+    return render(request, "accounts/not_staff.html", status=403)
