@@ -497,7 +497,7 @@ class TestBulkCompany:
 
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
         assert sorted(accounts_of(twin)[0][0] or "" for twin in twins) == ["乙", "南湖贸易"]
-        assert "2 人未改动" in page.content.decode()
+        assert "2 人保持不变" in page.content.decode()
         assert "李雷 (lilei)" in page.content.decode()
 
     def test_is_limited_to_who_may_be_changed(self, corp: Corp, other_corp: Corp, person: User, limited: User) -> None:

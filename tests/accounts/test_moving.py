@@ -56,8 +56,8 @@ class TestPage:
         text = preview(signed_in(root), corp, other_corp).content.decode()
 
         assert "将转移 1 个账号。" in text
-        assert "1 人未改动，因为该企业微信账号在“南湖贸易”中已属于他人：韩梅梅 (taken)" in text
-        assert "1 人未改动，因为已在“南湖贸易”中有另一个账号：both" in text
+        assert "1 人保持不变，因为该企业微信账号在“南湖贸易”中已属于他人：韩梅梅 (taken)" in text
+        assert "1 人保持不变，因为已在“南湖贸易”中有另一个账号：both" in text
         assert "通过“北山制造”登录的人员会退出登录。" in text
         assert "您无权修改" not in text
         assert "未启用" not in text
@@ -77,7 +77,7 @@ class TestPage:
         text = page.content.decode()
         assert page.redirect_chain == [(f"{LIST}?company={other_corp.pk}", 302)]
         assert "已为 3 人设置“南湖贸易”。" in text
-        assert "1 人未改动，因为该企业微信账号在“南湖贸易”中已属于他人：韩梅梅 (taken)" in text
+        assert "1 人保持不变，因为该企业微信账号在“南湖贸易”中已属于他人：韩梅梅 (taken)" in text
         assert accounts_of(person) == [("南湖贸易", "LiLei", True)]
         assert accounts_of(half) == [("南湖贸易", "", True)]
         assert accounts_of(third) == [("第三", "third", True), ("南湖贸易", "3", False)]
@@ -304,5 +304,5 @@ def test_setting_the_company_leaves_who_has_another_account_there(
 
     page = signed_in(root).post(LIST, sent, follow=True)
 
-    assert "1 人未改动，因为已在“南湖贸易”中有另一个账号：李雷 (lilei)" in page.content.decode()
+    assert "1 人保持不变，因为已在“南湖贸易”中有另一个账号：李雷 (lilei)" in page.content.decode()
     assert accounts_of(person) == [("北山制造", "LiLei", True), ("南湖贸易", "lilei", False)]
