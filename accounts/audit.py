@@ -44,11 +44,15 @@ def entry(
     *,
     action: AuditEntry.Action,
     subject: Model | None = None,
+    name: str = "",
     changes: Sequence[Change] = (),
     note: str = "",
     corps: Iterable[int] = (),
 ) -> AuditEntry:
-    """A row that is not saved yet, for many at once. `corps`: the companies that it is about."""
+    """A row that is not saved yet, for many at once.
+
+    `name`: in place of str(subject). `corps`: the companies that it is about.
+    """
     actor, ip = _who()
     concerned = set(corps)
     return AuditEntry(
@@ -58,7 +62,7 @@ def entry(
         ip=ip,
         model=subject._meta.label_lower if subject is not None else "",
         object_id=subject.pk if subject is not None else None,
-        subject=str(subject)[:SUBJECT_CHARACTERS] if subject is not None else "",
+        subject=(name or (str(subject) if subject is not None else ""))[:SUBJECT_CHARACTERS],
         changes=list(changes),
         note=note[:NOTE_CHARACTERS],
         corp_id=concerned.pop() if len(concerned) == 1 else None,
@@ -69,11 +73,12 @@ def record(
     *,
     action: AuditEntry.Action,
     subject: Model | None = None,
+    name: str = "",
     changes: Sequence[Change] = (),
     note: str = "",
     corps: Iterable[int] = (),
 ) -> None:
-    entry(action=action, subject=subject, changes=changes, note=note, corps=corps).save(force_insert=True)
+    entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps).save(force_insert=True)
 
 
 def record_many(entries: Iterable[AuditEntry]) -> None:

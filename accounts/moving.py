@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from accounts import bulk_audit
 from accounts.models import User, WeComAccount
 
 if TYPE_CHECKING:
@@ -129,28 +130,32 @@ def _set_step(user_ids: list[int], primary: QuerySet[WeComAccount], corp: Corp) 
     new = [WeComAccount(user_id=user_id, corp=corp) for user_id in user_ids if user_id not in linked]
     WeComAccount.objects.bulk_create(new)
     change.changed_count += len(new)
+    bulk_audit.record_new(accounts=new, corp=corp)
     return change
 
 
 def _move_step(accounts: QuerySet[WeComAccount], corp: Corp) -> Change:
-    """Five queries at most, two more where somebody is left and not enough are named."""
+    """Five queries at most besides the audit trail's, two more where somebody is left and not enough are named."""
     # Locked, so that neither account nor person changes until the step ends.
-    rows = list(accounts.select_for_update(of=("self",)).order_by("pk").values_list("pk", "user_id", "userid_folded"))
+    columns = ("pk", "user_id", "userid_folded", "corp_id")
+    rows = list(accounts.select_for_update(of=("self",)).order_by("pk").values_list(*columns))
     in_corp = WeComAccount.objects.filter(corp=corp)
     there = set(in_corp.filter(user_id__in=[row[1] for row in rows]).values_list("user_id", flat=True))
     taken = set(
         in_corp.filter(userid_folded__in=[row[2] for row in rows if row[2]]).values_list("userid_folded", flat=True)
     )
-    moved, left_there, left_taken = [], [], []
-    for pk, user_id, userid in rows:
+    left_there, left_taken = [], []
+    moved: dict[int, int | None] = {}
+    for pk, user_id, userid, source_id in rows:
         if user_id in there:
             left_there.append(user_id)
         elif userid in taken:
             left_taken.append(user_id)
         else:
-            moved.append(pk)
+            moved[pk] = source_id
             taken |= {userid} - {""}
-    changed_count = WeComAccount.objects.filter(pk__in=moved).update(corp=corp)
+    changed_count = WeComAccount.objects.filter(pk__in=list(moved)).update(corp=corp)
+    bulk_audit.record_moved(before=moved, corp=corp)
     return Change(changed_count, _named(left_taken), _named(left_there))
 
 

@@ -32,12 +32,16 @@ Corps = Callable[[Any], Iterable[int | None]]
 
 @dataclass(frozen=True)
 class Tracked:
-    """`corps`: the companies that an instance is about. `secrets`: beside the encrypted ones, fields to mask."""
+    """`corps`: the companies that an instance is about. `secrets`: beside the encrypted ones, fields to mask.
+
+    `name`: what the trail calls an instance.
+    """
 
     corps: Corps
     left_out: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
     m2m: tuple[str, ...] = ()
+    name: Callable[[Any], str] = str
     fields: list[Field[Any, Any]] = field(default_factory=list)
 
     def is_secret(self, column: Field[Any, Any]) -> bool:
@@ -54,13 +58,14 @@ def track(
     left_out: Collection[str] = (),
     secrets: Collection[str] = (),
     m2m: Collection[str] = (),
+    name: Callable[[Any], str] = str,
 ) -> None:
     """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one."""
     if model in _tracked:
         return
     columns = [column for column in model._meta.concrete_fields if not column.primary_key]
     kept = [column for column in columns if column.name not in left_out]
-    _tracked[model] = Tracked(corps, frozenset(left_out), frozenset(secrets), tuple(m2m), kept)
+    _tracked[model] = Tracked(corps, frozenset(left_out), frozenset(secrets), tuple(m2m), name, kept)
     for signal, receiver in (
         (pre_save, _before_save),
         (post_save, _after_save),
@@ -68,10 +73,11 @@ def track(
         (post_delete, _after_delete),
     ):
         signal.connect(receiver, sender=model, dispatch_uid=f"accounts.tracking.{model._meta.label}")
-    for name in m2m:
-        through = getattr(model, name).through
-        receiver = partial(_after_m2m, model, name)
-        m2m_changed.connect(receiver, sender=through, weak=False, dispatch_uid=f"accounts.tracking.{model}.{name}")
+    for field_name in m2m:
+        through = getattr(model, field_name).through
+        receiver = partial(_after_m2m, model, field_name)
+        uid = f"accounts.tracking.{model._meta.label}.{field_name}"
+        m2m_changed.connect(receiver, sender=through, weak=False, dispatch_uid=uid)
 
 
 def tracked_models() -> list[type[Model]]:
@@ -132,7 +138,13 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
     before, corps = instance.__dict__.pop(_BEFORE, {}), instance.__dict__.pop(_CORPS, set())
     if created:
         changes = _values(tracked, instance, is_before=False)
-        audit.record(action=AuditEntry.Action.CREATED, subject=instance, changes=changes, corps=corps_of(instance))
+        audit.record(
+            action=AuditEntry.Action.CREATED,
+            subject=instance,
+            name=tracked.name(instance),
+            changes=changes,
+            corps=corps_of(instance),
+        )
         return
     changes = [
         change
@@ -142,7 +154,13 @@ def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, 
     ]
     if changes:
         action = AuditEntry.Action.CHANGED
-        audit.record(action=action, subject=instance, changes=changes, corps=corps | corps_of(instance))
+        audit.record(
+            action=action,
+            subject=instance,
+            name=tracked.name(instance),
+            changes=changes,
+            corps=corps | corps_of(instance),
+        )
 
 
 def _change(tracked: Tracked, column: Field[Any, Any], before: Any, after: Any) -> list[audit.Change]:
@@ -162,9 +180,12 @@ def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
 
 
 def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
-    changes = _values(_tracked[sender], instance, is_before=True)
+    tracked = _tracked[sender]
+    changes = _values(tracked, instance, is_before=True)
     corps = instance.__dict__.pop(_CORPS, set())
-    audit.record(action=AuditEntry.Action.DELETED, subject=instance, changes=changes, corps=corps)
+    audit.record(
+        action=AuditEntry.Action.DELETED, subject=instance, name=tracked.name(instance), changes=changes, corps=corps
+    )
 
 
 def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[audit.Change]:

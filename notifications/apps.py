@@ -13,7 +13,10 @@ class NotificationsConfig(AppConfig):
         from integrations.panels import register_disable_effect
         from notifications.beat import ensure_tick_entry
         from notifications.effects import disabling_holds_back, moving_leaves_behind
+        from notifications.rights import grant_to_roles, track_orders
 
         register_disable_effect(disabling_holds_back)
         register_move_effect(moving_leaves_behind)
+        grant_to_roles()
+        track_orders()
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

@@ -23,6 +23,7 @@ class AdminLogin(Login):
 
     route = "admin:login"
     heading = gettext_lazy("Sign in to the administration")
+    may_frame_panel = False
     admin_site: AdminSite | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

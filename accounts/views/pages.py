@@ -39,6 +39,7 @@ class Login(LoginView):
     # Where the password form is sent, and what its page is called.
     route = "login"
     heading = gettext_lazy("Sign in")
+    may_frame_panel = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Where passwords are switched off there is no form, and what is sent all the same is not looked at."""
@@ -67,7 +68,8 @@ class Login(LoginView):
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         """The one page that may hold a frame of another site: WeCom's panel with the QR code."""
         response = super().render_to_response(context, **kwargs)
-        content_policy.allow(response, "frame-src", origins.of_sign_in().panels)
+        if self.may_frame_panel:
+            content_policy.allow(response, "frame-src", origins.of_sign_in().panels)
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

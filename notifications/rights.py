@@ -1,0 +1,26 @@
+"""What the roles hold of this app, and what of it the audit trail follows."""
+
+from __future__ import annotations
+
+from accounts import roles, tracking
+from accounts.roles import Role
+from notifications.models import Report, Subscription
+
+_READ = ("report", "subscription", "run", "delivery", "receipt")
+
+
+def grant_to_roles() -> None:
+    views = [f"notifications.view_{model}" for model in _READ]
+    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:2]]
+    roles.grant(Role.PUSH_EDITOR, *views, *changes)
+    roles.grant(Role.READ_ONLY, *views)
+
+
+def track_orders() -> None:
+    tracking.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    tracking.track(
+        Subscription,
+        corps=lambda subscription: [subscription.report.corp_id],
+        left_out=("next_run_at", "created_at"),
+        m2m=("users", "groups"),
+    )
