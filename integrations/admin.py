@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations import links, services
 from integrations.callback_pages import CallbackPages
-from integrations.corp_pages import ONE_SAVE_BUTTON
+from integrations.console_pages import ConsolePages
+from integrations.corp_pages import ONE_SAVE_BUTTON, pill
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.forms import CorpForm
 from integrations.models import Corp, SiteAddress
@@ -35,7 +36,7 @@ IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bund
 
 
 @admin.register(Corp)
-class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
+class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     form = CorpForm
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
@@ -43,7 +44,7 @@ class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
     search_fields = ["name", "corpid"]
     actions = None
     fieldsets = [
-        (_("1 · Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
+        (_("Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
         (_("Sign-in"), {"fields": ["sign_in_enabled", "domain_id", "site_address"]}),
         (
             _("Advanced"),
@@ -59,7 +60,7 @@ class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
-        js = ["integrations/corp.js"]
+        js = ["integrations/corp.js", "integrations/live.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Corp]:
         return (
@@ -73,15 +74,15 @@ class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def status_label(self, corp: Corp) -> str:
-        return _pill("good", gettext("enabled")) if corp.is_enabled else _pill("quiet", gettext("disabled"))
+        return pill("good", gettext("enabled")) if corp.is_enabled else pill("quiet", gettext("disabled"))
 
     @admin.display(description=_("last diagnosis"))
     def last_diagnosis(self, corp: Corp) -> str:
         health = self.health_of(corp)
         if health.checked_at is None:
-            return _pill(health.tone, health.words)
+            return pill(health.tone, health.words)
         when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
-        return format_html("{} <time>{}</time>", _pill(health.tone, health.words), when)
+        return format_html("{} <time>{}</time>", pill(health.tone, health.words), when)
 
     # --- Who may ------------------------------------------------------------------------------------------------------
 
@@ -160,7 +161,8 @@ class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
             "can_act": self.has_change_permission(request, corp),
             "corp_actions": corp_actions(request, corp),
             "diagnosis_panel": self.diagnosis_panel(request, corp),
-            "values": _console_values(corp),
+            "console_panel": self.console_panel(request, corp),
+            **self.steps_panel(corp),
             "verification_panel": self.verification_panel(request, corp),
             "callback_panel": self.callback_panel(request, corp),
             "site_address": links.site_address_for(corp),
@@ -214,27 +216,3 @@ class CorpAdmin(VerificationPages, CallbackPages, DiagnosisPages):
         context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "action": action, **extra}
         request.current_app = self.admin_site.name  # as Django's own admin views do
         return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
-
-
-def _pill(tone: str, text: object) -> str:
-    """A status: a word with a colour."""
-    return format_html('<span class="pill pill-{}">{}</span>', tone, text)
-
-
-def _console_values(corp: Corp) -> list[dict[str, str]]:
-    """What has to be filled in in WeCom's console, and where."""
-    domain = links.trusted_domain(corp)
-    values = [
-        ("home-page", gettext("App home page"), links.home_page_link(corp), gettext("Workbench app home page")),
-        ("domain", gettext("Trusted domain"), domain, gettext("Web authorisation and JS-SDK")),
-        ("callback", gettext("Callback domain"), domain, gettext("WeCom authorised sign-in → Web page")),
-        (
-            "login",
-            gettext("Plain login address"),
-            links.plain_login_url(corp),
-            gettext("App home page without sign-in"),
-        ),
-    ]
-    return [
-        {"id": f"value-{key}", "label": label, "value": value, "where": where} for key, label, value, where in values
-    ]

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations import callbacks
 from integrations.clients import callback_crypto
 from integrations.corp_pages import CorpPages
+from integrations.forms import CallbackKeysForm
 from integrations.models import CallbackEvent, Corp
 from integrations.wecom.crypto import CallbackCrypto
 
@@ -31,6 +32,7 @@ class CallbackPages(CorpPages):
         views = {
             "generate": require_POST(self.generate_view),
             "keys": require_POST(self.keys_view),
+            "paste": self.paste_view,
             "state": require_GET(self.state_view),
         }
         routes = [
@@ -51,6 +53,28 @@ class CallbackPages(CorpPages):
         )
         messages.success(request, gettext("Token and EncodingAESKey are generated. Show them to copy them."))
         return self._to_page(corp, SECTION)
+
+    def paste_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+        """Take the pair that WeCom's console generated, instead of generating one here."""
+        corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        form = CallbackKeysForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            callbacks.save_callback_keys(corp=corp, kind=address, **form.cleaned_data)
+            self.log_change(
+                request, corp, gettext("Token and EncodingAESKey pasted (%(address)s).") % {"address": address.label}
+            )
+            messages.success(request, gettext("Token and EncodingAESKey are saved."))
+            return self._to_page(corp, SECTION)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
+            "opts": self.opts,
+            "corp": corp,
+            "where": _where(address),
+            "form": form,
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Token and EncodingAESKey to copy. Why by POST? Each showing is an act, written into the history."""

@@ -69,12 +69,13 @@ class Address:
 
 def generate_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> None:
     """Give an address a new Token and EncodingAESKey. From now on WeCom is refused until its console has them."""
+    save_callback_keys(corp=corp, kind=kind, token=_random(TOKEN_CHARACTERS), aes_key=_random(AES_KEY_CHARACTERS))
+
+
+def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_key: str) -> None:
+    """Store the pair that WeCom's console has. Whether they fit shows when WeCom checks the address."""
     columns = CALLBACK_COLUMNS[kind]
-    values = {
-        columns.token: _random(TOKEN_CHARACTERS),
-        columns.aes_key: _random(AES_KEY_CHARACTERS),
-        columns.verified_at: None,
-    }
+    values = {columns.token: token, columns.aes_key: aes_key, columns.verified_at: None}
     Corp.objects.filter(pk=corp.pk).update(**values)
     corp.refresh_from_db(fields=list(values))
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations import console_values, console_writes, guide, links, trusted_ips
 from integrations.corp_pages import CorpPages, pill
+from integrations.diagnosis.obstacles import IP_REFUSED
 from integrations.models import ConsoleWrite, Corp
 from integrations.own_pages import inner_page_from
 from integrations.panels import landing_pages
@@ -93,7 +94,7 @@ class ConsolePages(CorpPages):
         corp = self._corp(request, corp_id, to_change=False)
         link = _link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
         if _wants_json(request):
-            return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"link": link})})
+            return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
         return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
 
     # --- Trusted IPs --------------------------------------------------------------------------------------------------
@@ -202,6 +203,8 @@ def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[
         "is_under_way": is_under_way,
         "seems_lost": is_under_way and timezone.now() - since >= WORKER_MISSING,
         "is_written": bool(write.changes),
+        # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
+        "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
         "explanation": console_writes.explanation(write) if write.status == Status.FAILED else None,
     }
     return {"is_unfinished": is_under_way, "html": render_to_string(f"{FOLDER}/_console_write.html", context, request)}

@@ -62,4 +62,4 @@ def plain_login(corp: Corp) -> ConsoleValue:
 
 
 def _in_app(place: str) -> str:
-    return f"{_('App management → the app')} → {place}"
+    return " → ".join([_("App management → the app"), place])

@@ -37,6 +37,8 @@ Values = dict[str, Any]
 UNDER_WAY = timedelta(seconds=60)
 KEPT_WRITES = 20
 NO_MENU = 46003
+# What of the diagnosis a write changes.
+CHECKS_AFTER = {Kind.SETTINGS.value: ("domain", "home_page"), Kind.MENU.value: ()}
 _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
 _MENU_ENTRIES_AT_MOST = 3
 

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.html import format_html
 
 from integrations.models import Corp
 
@@ -17,6 +18,11 @@ else:
     CorpModelAdmin = admin.ModelAdmin
 
 ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
+
+
+def pill(tone: str, text: object) -> str:
+    """A status: a word with a colour."""
+    return format_html('<span class="pill pill-{}">{}</span>', tone, text)
 
 
 class CorpPages(CorpModelAdmin):

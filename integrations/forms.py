@@ -8,19 +8,18 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from integrations import validators
 from integrations.models import Corp, SiteAddress
+from integrations.seen_forms import SeenForm
+from integrations.wecom.crypto import decode_key
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-    CorpModelForm = forms.ModelForm[Corp]
-    SiteAddressModelForm = forms.ModelForm[SiteAddress]
-else:
-    CorpModelForm = SiteAddressModelForm = forms.ModelForm
-
+AES_KEY_CHARACTERS = 43
 # Pages that administrators paste where the address of the server is asked for.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
 
@@ -82,8 +81,11 @@ class DepartmentIdsField(forms.CharField):
             return True
 
 
-class CorpForm(CorpModelForm):
+class CorpForm(SeenForm):
     """One corp. `new_secret` and `new_proxy_url` are no model fields: what is stored is never read for this form."""
+
+    # Stands for Secret and proxy, which no page shows.
+    seen_columns = ("connection_version",)
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
     new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)
@@ -211,7 +213,7 @@ def _saved_proxy(corp: Corp) -> _StrPromise | str:
         return _("a proxy that cannot be decrypted")
 
 
-class SiteAddressForm(SiteAddressModelForm):
+class SiteAddressForm(SeenForm):
     """One site address, in its canonical form, and no second one for the same host."""
 
     class Meta:
@@ -225,3 +227,29 @@ class SiteAddressForm(SiteAddressModelForm):
         if SiteAddress.objects.filter(url__in=twins).exclude(pk=self.instance.pk).exists():
             raise ValidationError(_("There is a site address with this host already."), code="twin")
         return url
+
+
+class CallbackKeysForm(forms.Form):
+    """Token and EncodingAESKey of a callback address, made by WeCom's console or by another program before."""
+
+    token = CompactField(
+        label="Token",
+        widget=VisibleWriteOnlyInput,
+        validators=[RegexValidator(r"^[0-9A-Za-z]{1,32}$", _("A Token has 1 to 32 letters and digits."))],
+    )
+    aes_key = CompactField(label="EncodingAESKey", widget=VisibleWriteOnlyInput)
+
+    def clean_aes_key(self) -> str:
+        """Says how long the text was: a key that lost its end in copying is the usual mistake."""
+        key: str = self.cleaned_data["aes_key"]
+        if len(key) != AES_KEY_CHARACTERS:
+            raise ValidationError(
+                _("An EncodingAESKey has exactly %(right)s characters; this has %(count)s."),
+                code="length",
+                params={"right": AES_KEY_CHARACTERS, "count": len(key)},
+            )
+        try:
+            decode_key(key)
+        except ValueError:
+            raise ValidationError(_("An EncodingAESKey has letters and digits only."), code="characters") from None
+        return key

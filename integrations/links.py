@@ -12,6 +12,7 @@ from django.conf import settings
 from django.shortcuts import resolve_url
 
 from integrations.models import SiteAddress
+from integrations.own_pages import rooted
 from integrations.wecom import oauth
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def home_page_link(corp: Corp, path_url: str = "") -> str:
         inner_path=path_url,
         base_url=corp.authorize_base_url,
     )
+
+
+def deep_link(corp: Corp, path: str) -> str:
+    """A link that leads to `path` (see own_pages.inner_page_from), signing in on the way where the corp allows that."""
+    if corp.sign_in_enabled:
+        return home_page_link(corp, path)
+    return site_address_for(corp).absolute(rooted(path)) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:

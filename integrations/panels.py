@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
 
     from integrations.models import Corp
@@ -21,6 +22,15 @@ class CorpAction:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class LandingPage:
+    """A page for employees that a link of WeCom may lead to. `path` is empty for where sign-in leads anyway."""
+
+    path: str
+    label: str | _StrPromise
+    in_menu: bool
+
+
 DisableEffect = Callable[["Corp"], list[str]]
 CorpActionProvider = Callable[["HttpRequest", "Corp"], CorpAction | None]
 FirstEnablingNotice = Callable[["HttpRequest"], "SafeString"]
@@ -28,6 +38,7 @@ FirstEnablingNotice = Callable[["HttpRequest"], "SafeString"]
 _disable_effects: list[DisableEffect] = []
 _corp_actions: list[CorpActionProvider] = []
 _first_enabling_notices: list[FirstEnablingNotice] = []
+_landing_pages: list[LandingPage] = []
 
 
 def register_disable_effect(effect: DisableEffect) -> None:
@@ -65,3 +76,18 @@ def register_first_enabling_notice(notice: FirstEnablingNotice) -> None:
 def first_enabling_notices(request: HttpRequest) -> list[SafeString]:
     """What to tell the person who has just enabled the first corp of all."""
     return [notice(request) for notice in _first_enabling_notices]
+
+
+def register_landing_page(*, path: str, label: str | _StrPromise, in_menu: bool = False) -> None:
+    """Offer a page in the builder of deep links; `in_menu`: also in the menu that is written into WeCom.
+
+    `label`: lazily translated, at most 16 bytes in every language where it stands in the menu (WeCom's limit).
+    """
+    page = LandingPage(path, label, in_menu)
+    if all(known.path != path for known in _landing_pages):
+        _landing_pages.append(page)
+
+
+def landing_pages() -> list[LandingPage]:
+    """Every registered page, in the order of registration."""
+    return list(_landing_pages)

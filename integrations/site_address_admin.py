@@ -27,6 +27,7 @@ else:
 @admin.register(SiteAddress)
 class SiteAddressAdmin(SiteAddressModelAdmin):
     form = SiteAddressForm
+    fields = ["url"]
     list_display = ["url", "is_default", "corp_count", "changed_at"]
     actions = None
 
@@ -65,18 +66,19 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
             saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
             if form.is_valid() and form.cleaned_data["url"] != saved.url:
-                return self._preview(request, saved, form.cleaned_data["url"])
+                return self._preview(request, saved, form.cleaned_data)
         return super().changeform_view(request, object_id, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
 
-    def _preview(self, request: HttpRequest, address: SiteAddress, url: str) -> HttpResponse:
-        new = SiteAddress(url=url)
+    def _preview(self, request: HttpRequest, address: SiteAddress, typed: dict[str, Any]) -> HttpResponse:
+        new = SiteAddress(url=typed["url"])
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Change the site address?"),
             "opts": self.opts,
             "address": address,
             "new": new,
-            "changes": services.link_changes(address=address, url=url),
+            "seen": typed["seen"],
+            "changes": services.link_changes(address=address, url=new.url),
             "leaves_this_host": address.domain == request.get_host() and not hosts.is_extra(address.domain),
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from integrations import verification
+from integrations import console_writes, verification
 from integrations.diagnosis import running
 
 
@@ -27,3 +27,13 @@ def retry_checks() -> None:
 def check_verification_file(file_id: int) -> None:
     """Look for one verification file at its public address; a repeat of a finished check does nothing."""
     verification.run_check(file_id=file_id, clock=timezone.now)
+
+
+@shared_task(name="integrations.run_console_write", expires=600, time_limit=180)
+def run_console_write(write_id: int) -> None:
+    """Take the next step of a change in WeCom: read for its preview, or write it once confirmed, then look at it."""
+    written = console_writes.run_write(write_id=write_id, clock=timezone.now)
+    if written is not None:
+        checks = console_writes.CHECKS_AFTER[written.kind]
+        for run in running.request_checks(corp=written.corp, checks=checks, now=timezone.now()):
+            run_check.delay(run.pk)

@@ -144,6 +144,9 @@ class Corp(models.Model):
     contacts_callback_verified_at = models.DateTimeField(
         _("contacts callback address verified"), null=True, editable=False
     )
+    # Addresses from which this site calls WeCom, as an administrator noted them: WeCom itself names one only when it
+    # refuses it.
+    noted_ips = models.JSONField(_("own addresses"), default=list, blank=True, editable=False)
     department_root_ids = models.JSONField(
         _("department roots"),
         default=list,
@@ -183,7 +186,7 @@ class Corp(models.Model):
     )
     is_enabled = models.BooleanField(_("enabled"), default=False)
     first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)
-    # Raised with every change of what a connection test depends on: a test counts only for the version it saw.
+    # Raised with every change of what the diagnosis depends on: a result counts only for the version it saw.
     connection_version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 

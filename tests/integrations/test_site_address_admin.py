@@ -33,6 +33,12 @@ def page(address: SiteAddress, action: str = "change") -> str:
     return reverse(f"admin:integrations_siteaddress_{action}", args=[address.pk])
 
 
+def opened(client: Client, address: SiteAddress, headers: dict[str, str] = HERE) -> dict[str, str]:
+    """What the page carries, having been opened."""
+    response: Any = client.get(page(address), headers=headers)
+    return {"seen": response.context["adminform"].form["seen"].value()}
+
+
 def text_of(response: Any) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
@@ -43,7 +49,9 @@ def test_a_change_is_shown_before_it_is_saved(
     other_corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
     other_corp.save()
 
-    response = admin_client.post(page(default), {"url": "HTTPS://BI.example.com"}, headers=HERE)
+    response = admin_client.post(
+        page(default), {"url": "HTTPS://BI.example.com", **opened(admin_client, default)}, headers=HERE
+    )
 
     text = text_of(response)
     assert "Before http://localhost:3001/ After https://bi.example.com/" in text
@@ -55,10 +63,15 @@ def test_a_change_is_shown_before_it_is_saved(
 
 
 def test_the_confirmed_change_is_saved_and_leads_to_the_new_address(admin_client: Client, default: SiteAddress) -> None:
-    shown = admin_client.post(page(default), {"url": "https://bi.example.com"}, headers=HERE)
+    shown = admin_client.post(
+        page(default), {"url": "https://bi.example.com", **opened(admin_client, default)}, headers=HERE
+    )
     content = shown.content.decode()
-    fields = dict(re.findall(r'<input type="hidden" name="(url|_confirmed)" value="([^"]*)"', content))
-    assert fields == {"url": "https://bi.example.com/", "_confirmed": "1"}
+    fields = dict(re.findall(r'<input type="hidden" name="(url|seen|_confirmed)" value="([^"]*)"', content))
+    assert (fields["url"], fields["_confirmed"], sorted(fields)) == (
+        *("https://bi.example.com/", "1"),
+        ["_confirmed", "seen", "url"],
+    )
 
     response = admin_client.post(page(default), {**fields, "_save": "1"}, headers=HERE)
 
@@ -75,17 +88,18 @@ def test_who_came_under_a_host_of_the_environment_stays_there(
     settings.EXTRA_ALLOWED_HOSTS = ["internal.example"]
     headers = {"host": "internal.example"}
 
-    shown = admin_client.post(page(default), {"url": "https://bi.example.com"}, headers=headers)
-    response = admin_client.post(
-        page(default), {"url": "https://bi.example.com", "_confirmed": "1", "_save": "1"}, headers=headers
-    )
+    typed = {"url": "https://bi.example.com", **opened(admin_client, default, headers)}
+    shown = admin_client.post(page(default), typed, headers=headers)
+    response = admin_client.post(page(default), {**typed, "_confirmed": "1", "_save": "1"}, headers=headers)
 
     assert "This page will be reached" not in text_of(shown)
     assert response["Location"] == LIST
 
 
 def test_an_unencrypted_address_is_called_one(admin_client: Client, default: SiteAddress) -> None:
-    response = admin_client.post(page(default), {"url": "http://bi.example.com"}, headers=HERE)
+    response = admin_client.post(
+        page(default), {"url": "http://bi.example.com", **opened(admin_client, default)}, headers=HERE
+    )
 
     assert "The new address has no encryption (http)" in text_of(response)
 
@@ -107,7 +121,9 @@ def test_a_wrong_address_is_refused(
 ) -> None:
     SiteAddress.objects.create(url="https://other.example.com/")
 
-    response = admin_client.post(page(default), {"url": url, **confirmed}, headers=HERE)
+    response = admin_client.post(
+        page(default), {"url": url, **confirmed, **opened(admin_client, default)}, headers=HERE
+    )
 
     assert response.status_code == 200
     assert error in text_of(response)
@@ -116,7 +132,8 @@ def test_a_wrong_address_is_refused(
 
 
 def test_saving_the_same_address_asks_nothing(admin_client: Client, default: SiteAddress) -> None:
-    response = admin_client.post(page(default), {"url": "http://localhost:3001", "_save": "1"}, headers=HERE)
+    typed = {"url": "http://localhost:3001", "_save": "1", **opened(admin_client, default)}
+    response = admin_client.post(page(default), typed, headers=HERE)
 
     assert (response.status_code, response["Location"]) == (302, LIST)
 

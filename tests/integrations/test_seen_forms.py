@@ -1,0 +1,161 @@
+"""Two administrators on one page: the second is told what the first changed, and nothing is overwritten unseen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import signing
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Corp, SiteAddress
+from integrations.seen_forms import sealed
+from tests.integrations.conftest import client_of
+from tests.integrations.test_corp_admin import FIELDS, page, text_of
+
+pytestmark = pytest.mark.django_db
+TOLD = (
+    "Somebody else saved this after you had opened the page, so nothing of yours was saved. They changed: {changes}. "
+    "What you had left alone shows the new value now. Check, then save again."
+)
+
+
+@pytest.fixture
+def first(superuser: User) -> Client:
+    return client_of(superuser)
+
+
+@pytest.fixture
+def second(db: None) -> Client:
+    return client_of(User.objects.create_superuser("second"))
+
+
+def opened(client: Client, corp: Corp) -> dict[str, str]:
+    """The fields of the page as a browser would send them back."""
+    form: Any = client.get(page(corp)).context["adminform"].form
+    return {**FIELDS, "new_secret": "", "seen": form["seen"].value(), "name": corp.name}
+
+
+def save(client: Client, corp: Corp, data: dict[str, str]) -> Any:
+    return client.post(page(corp), data, follow=True)
+
+
+def again(response: Any) -> dict[str, str]:
+    """What the browser sends when the page that came back is saved once more."""
+    form = response.context["adminform"].form
+    return {
+        **FIELDS,
+        "new_secret": "",
+        **{field.name: field.value() or "" for field in form if field.name != "new_secret"},
+    }
+
+
+def test_the_second_is_told_and_nothing_of_theirs_is_saved(first: Client, second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+
+    response = save(second, corp, {**data, "domain_id": "d1"})
+
+    assert TOLD.format(changes="WeCom company name: “北山制造” → “南河制造”") in text_of(response)
+    corp.refresh_from_db()
+    assert (corp.name, corp.domain_id) == ("南河制造", "")
+
+
+def test_saving_again_keeps_both_changes(first: Client, second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "name": "南河制造", "sign_in_enabled": "", "department_root_ids": "2"})
+
+    response = save(second, corp, {**data, "domain_id": "d1"})
+    save(second, corp, again(response))
+
+    corp.refresh_from_db()
+    assert (corp.name, corp.domain_id, corp.sign_in_enabled, corp.department_root_ids) == ("南河制造", "d1", False, [2])
+
+
+def test_where_both_changed_the_same_field_the_second_decides(first: Client, second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+
+    response = save(second, corp, {**data, "name": "西岭制造"})
+
+    errors = response.context["adminform"].form.errors
+    assert list(errors["name"]) == ["Saved by somebody else meanwhile: “南河制造”"]
+    save(second, corp, again(response))
+    corp.refresh_from_db()
+    assert corp.name == "西岭制造"
+
+
+def test_a_replaced_secret_is_told_without_being_shown(first: Client, second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "new_secret": "another-secret"})
+
+    response = save(second, corp, {**data, "new_secret": "a-third-secret"})
+
+    assert TOLD.format(changes="values that are not shown, such as the Secret") in text_of(response)
+    assert "another-secret" not in response.content.decode()
+    corp.refresh_from_db()
+    assert corp.secret == "another-secret"
+
+
+def test_the_company_s_own_address_is_told_by_its_name(first: Client, second: Client, corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://bi.example.com/")
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "site_address": str(own.pk)})
+
+    response = save(second, corp, data)
+
+    assert "Own site address: — → https://bi.example.com/" in text_of(response)
+
+
+def test_the_same_change_made_twice_is_no_conflict(first: Client, second: Client, corp: Corp) -> None:
+    data = {**opened(second, corp), "name": "南河制造"}
+    save(first, corp, {**opened(first, corp), "name": "南河制造"})
+
+    response = save(second, corp, data)
+
+    assert response.redirect_chain
+
+
+@pytest.mark.parametrize("seen", ["", "forged", "of-another-row"])
+def test_a_page_that_cannot_tell_is_not_saved_but_can_be_saved_again(
+    first: Client, corp: Corp, other_corp: Corp, seen: str
+) -> None:
+    seen = sealed(other_corp, {"name": "x"}) if seen == "of-another-row" else seen
+
+    response = save(first, corp, {**opened(first, corp), "seen": seen, "name": "南河制造"})
+
+    assert "This page was open for too long to tell what others changed." in text_of(response)
+    assert Corp.objects.get(pk=corp.pk).name == "北山制造"
+    save(first, corp, again(response))
+    assert Corp.objects.get(pk=corp.pk).name == "南河制造"
+
+
+def test_the_page_carries_no_secret(first: Client, corp: Corp) -> None:
+
+    seen = opened(first, corp)["seen"]
+
+    values = signing.loads(seen, salt=f"integrations.seen:integrations.corp:{corp.pk}")
+    assert set(values) == {
+        *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
+        *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle", "connection_version"),
+    }
+
+
+def test_the_site_address_is_not_overwritten_either(first: Client, second: Client, settings: Any) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
+    address = SiteAddress.objects.default()
+    url = f"/admin/integrations/siteaddress/{address.pk}/change/"
+    carried = {}
+    for name, client in (("first", first), ("second", second)):
+        response: Any = client.get(url)
+        carried[name] = response.context["adminform"].form["seen"].value()
+    first.post(url, {"url": "https://one.example.com/", "seen": carried["first"], "_confirmed": "1"})
+
+    for confirmed in ({}, {"_confirmed": "1"}):
+        response = second.post(url, {"url": "https://two.example.com/", "seen": carried["second"], **confirmed})
+        text = text_of(response)
+        assert "Site address: “http://localhost:3001/” → “https://one.example.com/”" in text
+
+    address.refresh_from_db()
+    assert address.url == "https://one.example.com/"
