@@ -12,9 +12,14 @@ Clock = Callable[[], datetime]
 
 
 def database_clock() -> Clock:
-    """A clock set by the database once, then moved on by this process's monotonic time. Make one per task."""
-    start, monotonic_start = _database_now(), time.monotonic()
-    return lambda: start + timedelta(seconds=time.monotonic() - monotonic_start)
+    """A clock set by the database once, then moved on by the time that passes here. Make one per task."""
+    start, started = _database_now(), _passed_seconds()
+    return lambda: start + timedelta(seconds=_passed_seconds() - started)
+
+
+def _passed_seconds() -> float:
+    """Never set back. Goes on while the machine sleeps, where the system can tell: a lease ends meanwhile, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _database_now() -> datetime:

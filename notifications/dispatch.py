@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 BATCH = 500
+# A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
+BATCH_SECONDS = 1.0
 # Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
 MISSED_COUNTED = 1000
 # A claimed period that lies further ahead than this was written under a wrong clock.
@@ -46,9 +49,9 @@ def claim_due(*, now: datetime) -> list[int]:
     """
     run_ids: list[int] = []
     while True:
-        claimed, claimed_run_ids = _claim_batch(now)
+        is_last, claimed_run_ids = _claim_batch(now)
         run_ids += claimed_run_ids
-        if claimed < BATCH:
+        if is_last:
             return run_ids
 
 
@@ -100,18 +103,32 @@ def _missed_and_due(
     return missed, [slot for slot in recent if slot >= grace_start]
 
 
-def _claim_batch(now: datetime) -> tuple[int, list[int]]:
+def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
+    """Whether nothing due is left, and the ids of the new runs."""
     with transaction.atomic():
         due = Subscription.objects.due(now).select_related("report").order_by("next_run_at")
-        subscriptions = list(unlocked(due)[:BATCH])
-        plans = [plan(subscription, now=now) for subscription in subscriptions]
+        found = list(unlocked(due)[:BATCH])
+        plans = _plans_in_time(found, now)
+        subscriptions = found[: len(plans)]
         runs = [run for planned in plans for run in planned.runs]
         # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.
         Run.objects.bulk_create(runs, ignore_conflicts=True)
         _move_on(zip(subscriptions, plans, strict=True))
         keys = [run.key for run in runs if run.status == Run.Status.WAITING]
         waiting = Run.objects.filter(key__in=keys, status=Run.Status.WAITING)
-        return len(subscriptions), list(waiting.values_list("pk", flat=True))
+        is_last = len(subscriptions) == len(found) < BATCH
+        return is_last, list(waiting.values_list("pk", flat=True))
+
+
+def _plans_in_time(subscriptions: list[Subscription], now: datetime) -> list[Plan]:
+    """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
+    plans: list[Plan] = []
+    end_at = time.monotonic() + BATCH_SECONDS
+    for subscription in subscriptions:
+        plans.append(plan(subscription, now=now))
+        if time.monotonic() >= end_at:
+            break
+    return plans
 
 
 def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:

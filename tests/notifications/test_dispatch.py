@@ -69,6 +69,30 @@ def test_more_than_one_batch_is_claimed_and_shares_updates(monkeypatch: pytest.M
     assert set(Subscription.objects.values_list("next_run_at", flat=True)) == {utc("2026-11-25 01:00")}
 
 
+def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage: everybody else's writes get in between, and what was claimed so far stays claimed."""
+    monkeypatch.setattr(dispatch, "BATCH_SECONDS", 0.0)
+    subscriptions = [make_subscription(next_run_at=utc("2026-11-24 00:00")) for _ in range(3)]
+    left_at_start: list[int] = []
+    plan = dispatch.plan
+
+    def third_crashes(subscription: Subscription, *, now: datetime) -> dispatch.Plan:
+        left_at_start.append(Subscription.objects.due(NOW).count())
+        if len(left_at_start) == 3:
+            raise ConnectionError
+        return plan(subscription, now=now)
+
+    monkeypatch.setattr(dispatch, "plan", third_crashes)
+    with pytest.raises(ConnectionError):
+        dispatch.claim_due(now=NOW)
+    monkeypatch.setattr(dispatch, "plan", plan)
+
+    assert left_at_start == [3, 2, 1]
+    assert Run.objects.count() == 2
+    assert len(dispatch.claim_due(now=NOW)) == 1
+    assert set(Run.objects.values_list("subscription", flat=True)) == {one.pk for one in subscriptions}
+
+
 def test_within_the_grace_period_missed_times_are_made_up_for_once() -> None:
     make_subscription(crontab="*/20 * * * *", next_run_at=utc("2026-11-24 00:20"), grace_minutes=60)
 
