@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models.people import User
 from integrations.models import Corp
@@ -28,14 +29,14 @@ class AuditEntry(models.Model):
     """
 
     class Action(models.TextChoices):
-        CREATED = "created", _("created")
-        CHANGED = "changed", _("changed")
-        DELETED = "deleted", _("deleted")
-        DONE = "done", _("done")
-        SIGNED_IN = "signed-in", _("signed in")
-        SIGN_IN_FAILED = "sign-in-failed", _("sign-in failed")
-        LOCKED_OUT = "locked-out", _("locked out")
-        UNLOCKED = "unlocked", _("unlocked")
+        CREATED = "created", pgettext_lazy("audit", "created")
+        CHANGED = "changed", pgettext_lazy("audit", "changed")
+        DELETED = "deleted", pgettext_lazy("audit", "deleted")
+        DONE = "done", pgettext_lazy("audit", "done")
+        SIGNED_IN = "signed-in", pgettext_lazy("audit", "signed in")
+        SIGN_IN_FAILED = "sign-in-failed", pgettext_lazy("audit", "sign-in failed")
+        LOCKED_OUT = "locked-out", pgettext_lazy("audit", "locked out")
+        UNLOCKED = "unlocked", pgettext_lazy("audit", "unlocked")
 
     at = models.DateTimeField(_("time"), default=timezone.now)
     # Why no constraint? Entries outlive what they name, and are written while it is being deleted. No key comes twice.
