@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from integrations import links
 from integrations.clients import CALLBACK_COLUMNS
+from integrations.diagnosis.findings import Status
 from integrations.diagnosis.registry import CHECKS
 from integrations.diagnosis.results import explanation, is_current, label, latest
 from integrations.models import CheckRun, Corp
@@ -34,22 +35,26 @@ def export_text(corp: Corp, *, now: datetime) -> str:
 
 def _head(corp: Corp, now: datetime) -> Iterator[str]:
     yield _("Diagnosis of “%(corp)s”, %(time)s") % {"corp": corp.name, "time": now.isoformat(timespec="seconds")}
-    yield f"CorpId {corp.corpid}, AgentId {corp.agentid}, {_('connection')} {corp.connection_version}"
-    yield f"{_('site address')}: {links.site_address_for(corp).url}"
-    yield f"{_('API address')}: {corp.api_base_url}"
-    yield f"{_('enabled')}: {_('yes') if corp.is_enabled else _('no')}"
-    yield f"{_('sign-in with WeCom')}: {_('yes') if corp.sign_in_enabled else _('no')}"
+    yield f"CorpId {corp.corpid}, AgentId {corp.agentid}, connection {corp.connection_version}"
+    answers = {True: _("yes"), False: _("no")}
+    values = {
+        _("site address"): links.site_address_for(corp).url,
+        _("API address"): corp.api_base_url,
+        _("enabled"): answers[corp.is_enabled],
+        _("sign-in with WeCom"): answers[corp.sign_in_enabled],
+    }
+    yield from (f"{name}: {value}" for name, value in values.items())
 
 
 def _of_check(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
     if run is None:
-        yield f"[{_('not tried')}] {label(name)} ({name})"
+        yield f"[{Status.SKIPPED.label}] {label(name)} ({name})"
         return
     yield f"[{run.get_status_display()}] {label(name)} ({name})"
     times = {"requested": run.requested_at, "finished": run.finished_at, "next try": run.next_try_at}
     yield "  " + ", ".join(f"{key} {moment.isoformat(timespec='seconds')}" for key, moment in times.items() if moment)
     if not is_current(run, corp):
-        yield f"  {_('Something was changed after this: check again.')}"
+        yield "  " + _("Something was changed after this: check again.")
     told = explanation(run)
     yield from (f"  {text}" for text in (told.what, told.who, told.where) if text)
     if technical(run):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import json
 from typing import Any
 
 from integrations.diagnosis import running
 from integrations.diagnosis.readiness import essential_checks
 from integrations.diagnosis.registry import CHECKS
 from integrations.models import CheckRun, Corp
+from integrations.store import valkey
 
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
@@ -33,3 +36,9 @@ def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
     running.carry_out(run_id=run.pk, clock=lambda: now + dt.timedelta(seconds=1))
     run.refresh_from_db()
     return run
+
+
+def queued() -> list[tuple[str, list[Any]]]:
+    """Name and arguments of each task that waits in the broker."""
+    tasks = [json.loads(task) for task in valkey().lrange("celery", 0, -1)]
+    return [(task["headers"]["task"], json.loads(base64.b64decode(task["body"]))[0]) for task in tasks]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import json
 import re
 from typing import Any
 
@@ -23,11 +21,10 @@ from integrations.clients import token_store
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE
 from integrations.errors import ConfigurationError
 from integrations.models import CheckRun, Corp, SiteAddress
-from integrations.store import valkey
 from integrations.wecom import errcodes
 from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import CORPID, client_of, staff
-from tests.integrations.diagnosing import check_run, passed
+from tests.integrations.diagnosing import check_run, passed, queued
 from tests.integrations.opening import seen_on
 from tests.integrations.test_validators import certificate
 
@@ -382,12 +379,6 @@ def test_saving_a_new_company_starts_its_diagnosis(
     assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
     assert {(run.corp, run.status, run.connection_version) for run in runs} == {(Corp.objects.get(), "waiting", 1)}
     assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
-
-
-def queued() -> list[tuple[str, list[Any]]]:
-    """Name and arguments of each task that waits in the broker."""
-    tasks = [json.loads(task) for task in valkey().lrange("celery", 0, -1)]
-    return [(task["headers"]["task"], json.loads(base64.b64decode(task["body"]))[0]) for task in tasks]
 
 
 def test_new_credentials_of_an_enabled_company_are_checked_while_it_stays_enabled(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 from pytest_django import DjangoAssertNumQueries
 
 from integrations.beat import RETRY, RETRY_SECONDS, ensure_retry_entry
@@ -17,9 +19,8 @@ from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.models import CheckRun, Corp
 from integrations.tasks import retry_checks, run_check
 from tests.integrations.conftest import client_of
-from tests.integrations.diagnosing import NOW, check_run, run_one
+from tests.integrations.diagnosing import NOW, check_run, queued, run_one
 from tests.integrations.diagnosis.wire import Wire, refusal
-from tests.integrations.test_corp_admin import queued
 
 pytestmark = pytest.mark.django_db
 SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
@@ -339,8 +340,6 @@ def test_a_task_queues_what_its_check_has_set_free(corp: Corp, wire: Wire) -> No
 
 
 def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:
-    from django_celery_beat.models import PeriodicTask
-
     PeriodicTask.objects.filter(name=RETRY).update(task="something", enabled=False)
     ensure_retry_entry()
     ensure_retry_entry()
@@ -360,8 +359,6 @@ def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_with_one_run_ask_wecom_once(corp: Corp, wire: Wire) -> None:
-    import threading
-
     wire.token()
     run = ask(corp)
     barrier = threading.Barrier(2)
@@ -383,8 +380,6 @@ def test_two_workers_with_one_run_ask_wecom_once(corp: Corp, wire: Wire) -> None
 
 @pytest.mark.django_db(transaction=True)
 def test_two_clicks_at_the_same_moment_make_one_run(corp: Corp) -> None:
-    import threading
-
     barrier = threading.Barrier(2)
 
     def click() -> None:

@@ -151,7 +151,10 @@ def test_a_token_is_given(corp: Corp, wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        (40001, "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."),
+        (
+            40001,
+            "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled.",
+        ),
         (40013, "The CorpId does not exist."),
         (40091, "The Secret is not valid; it may belong to another company."),
         (50003, "The app is disabled."),
@@ -489,7 +492,9 @@ def test_the_fields_that_wecom_withholds_are_named(corp: Corp, wire: Wire) -> No
     wire.token()
     wire.get("department/simplelist", DEPARTMENTS)
     wire.get("user/simplelist", {**OK, "userlist": []}, department_id=2)
-    wire.get("user/simplelist", {**OK, "userlist": [{"userid": "lilei", "name": "", "department": [5]}]}, department_id=5)
+    wire.get(
+        "user/simplelist", {**OK, "userlist": [{"userid": "lilei", "name": "", "department": [5]}]}, department_id=5
+    )
     wire.get("user/get", {**MEMBER, "email": "", "gender": "1"}, userid="lilei")
 
     run = run_one(corp, "contacts")
