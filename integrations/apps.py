@@ -20,6 +20,10 @@ class IntegrationsConfig(AppConfig):
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations import checks  # noqa: F401  # see above
         from integrations.beat import ensure_retry_entry
+        from integrations.index_card import connection_attentions, connection_lines
+        from integrations.panels import register_attention, register_index_card
 
+        register_index_card(connection_lines)
+        register_attention(connection_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
         post_migrate.connect(ensure_retry_entry, sender=self, dispatch_uid="integrations.retry_entry")

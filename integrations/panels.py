@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,3 +91,61 @@ def register_landing_page(*, path: str, label: str | _StrPromise, in_menu: bool 
 def landing_pages() -> list[LandingPage]:
     """Every registered page, in the order of registration."""
     return list(_landing_pages)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One fact on a corp's card of the admin's index: a word for it, its value, and where it leads.
+
+    `tone`: good, warn, bad or quiet draws the value as a state; empty leaves it plain text.
+    """
+
+    label: str
+    value: str
+    tone: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that an administrator should look at: a whole sentence, and the page where it can be dealt with."""
+
+    sentence: str
+    url: str
+    tone: str = "bad"
+
+
+IndexCardProvider = Callable[["HttpRequest", "Sequence[Corp]"], "dict[int, list[Line]]"]
+AttentionProvider = Callable[["HttpRequest", "Sequence[Corp]"], "list[Attention]"]
+
+_index_cards: list[IndexCardProvider] = []
+_attentions: list[AttentionProvider] = []
+
+
+def register_index_card(provider: IndexCardProvider) -> None:
+    """`provider` gives the lines of each corp's card by the corp's pk, in a constant number of queries.
+
+    It is given the corps that the person who asks may see, and leaves out what that person may not open.
+    """
+    if provider not in _index_cards:
+        _index_cards.append(provider)
+
+
+def index_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+    """The lines of every registered provider by the corp's pk, in the order of registration."""
+    lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
+    for provider in _index_cards:
+        for pk, found in provider(request, corps).items():
+            lines[pk] += found
+    return lines
+
+
+def register_attention(provider: AttentionProvider) -> None:
+    """`provider` says what needs attention, under the rules of register_index_card."""
+    if provider not in _attentions:
+        _attentions.append(provider)
+
+
+def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """What every registered provider found, in the order of registration."""
+    return [item for provider in _attentions for item in provider(request, corps)]

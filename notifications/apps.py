@@ -10,12 +10,20 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
         from accounts.moving import register_move_effect
-        from integrations.panels import register_disable_effect, register_landing_page
+        from integrations.panels import (
+            register_attention,
+            register_disable_effect,
+            register_index_card,
+            register_landing_page,
+        )
         from notifications.beat import ensure_tick_entry
         from notifications.effects import disabling_holds_back, moving_leaves_behind
+        from notifications.index_card import push_attentions, push_lines
         from notifications.rights import grant_to_roles, track_orders
 
         register_disable_effect(disabling_holds_back)
+        register_index_card(push_lines)
+        register_attention(push_attentions)
         register_move_effect(moving_leaves_behind)
         register_landing_page(path="", label=_("Home"), in_menu=True)
         register_landing_page(path="/", label=_("My messages"), in_menu=True)

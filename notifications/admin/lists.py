@@ -1,4 +1,4 @@
-"""What the lists share: pages without a full count, days as a filter, states as words with a colour."""
+"""What the lists share: days as a filter, states as words with a colour."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from integrations.paging import CappedPaginator
 
 if TYPE_CHECKING:
     ReadOnlyBase = admin.ModelAdmin[Any]
@@ -30,9 +29,6 @@ TONES = {
 class ReadOnlyAdmin(ReadOnlyBase):
     """A log: rows that one sees, and that nobody adds, changes or deletes."""
 
-    paginator = CappedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # each facet is a full count
     list_per_page = 50
     actions = None
 

@@ -1,0 +1,88 @@
+"""What a corp's card on the admin's index says of its connection, and what of it needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from integrations.diagnosis.results import Health, health_by_corp
+from integrations.models import CheckRun, Corp, SiteAddress
+from integrations.panels import Attention, Line
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+TOKEN_CHECK = "token"  # noqa: S105  # the name of a check, integrations.diagnosis.registry
+TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.Status.WRONG: "bad"}
+
+
+def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+    """Enabled, last diagnosis, token. Two queries."""
+    if not _may_see_corps(request):
+        return {}
+    health, tokens = health_by_corp(corps), _token_runs(corps)
+    return {corp.pk: _lines(corp, health[corp.pk], tokens.get(corp.pk)) for corp in corps}
+
+
+def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Corps that do not work, or do not work yet; and the address that nobody but this machine reaches."""
+    if not _may_see_corps(request):
+        return []
+    health = health_by_corp(corps)
+    found = [_attention(corp, health[corp.pk]) for corp in corps]
+    return [*(item for item in found if item is not None), *_about_the_site_address(request, corps)]
+
+
+def _may_see_corps(request: HttpRequest) -> bool:
+    return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
+
+
+def _token_runs(corps: Sequence[Corp]) -> dict[int, CheckRun]:
+    runs = CheckRun.objects.newest_of([corp.pk for corp in corps]).filter(check_name=TOKEN_CHECK)
+    return {run.corp_id: run for run in runs}
+
+
+def _lines(corp: Corp, health: Health, token: CheckRun | None) -> list[Line]:
+    state = Line(_("Status"), _("enabled"), "good") if corp.is_enabled else Line(_("Status"), _("disabled"), "quiet")
+    lines = [state, Line(_("Last diagnosis"), health.words, health.tone, _diagnosis_of(corp))]
+    if health.checked_at is not None:
+        when = timezone.localtime(health.checked_at)
+        lines.append(Line(_("Diagnosed at"), f"{when:%Y-%m-%d %H:%M}"))
+    if token is not None and token.connection_version == corp.connection_version:
+        status = CheckRun.Status(token.status)
+        lines.append(Line(_("Access token"), str(status.label), TONES.get(status, "quiet"), _diagnosis_of(corp)))
+    return lines
+
+
+def _attention(corp: Corp, health: Health) -> Attention | None:
+    page, words = _diagnosis_of(corp), {"corp": corp, "words": health.words}
+    if health.tone == "bad":
+        return Attention(_("“%(corp)s”: %(words)s in the last diagnosis.") % words, page)
+    if not corp.is_enabled and corp.first_enabled_at is None:
+        return Attention(_("“%(corp)s” is not enabled yet: go on with its steps.") % words, _page_of(corp), "warn")
+    if health.tone == "warn":
+        return Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn")
+    return None
+
+
+def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Only to somebody who may change it, and not while every corp is the sandbox's."""
+    if not request.user.has_perm("integrations.change_siteaddress") or all(corp.is_sandbox for corp in corps):
+        return []
+    address = SiteAddress.objects.filter(is_default=True).first()
+    if address is None or not address.is_local:
+        return []
+    sentence = _("The site address is still %(url)s, which nobody reaches from another machine.") % {"url": address.url}
+    return [Attention(sentence, reverse("admin:integrations_siteaddress_change", args=[address.pk]), "warn")]
+
+
+def _page_of(corp: Corp) -> str:
+    return reverse("admin:integrations_corp_change", args=[corp.pk])
+
+
+def _diagnosis_of(corp: Corp) -> str:
+    return f"{_page_of(corp)}#diagnosis"

@@ -1,0 +1,152 @@
+"""What the admin's index says of pushes: on each corp's card, and what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Min, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.models import Corp
+from integrations.panels import Attention, Line
+from notifications import day_counts
+from notifications.models import Delivery, Run, Subscription
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+# Counted no further: what needs attention is more than enough by then.
+COUNTED = 1000
+# A message that may be sent for so long and is not: no worker takes it.
+OVERDUE = timedelta(minutes=5)
+# How far back something that went wrong is pointed at.
+RECENT = timedelta(days=1)
+
+
+def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+    """Pushes today (accepted, refused, waiting) and the next time due. Three queries."""
+    lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
+    if request.user.has_perm("notifications.view_delivery"):
+        zone = timezone.get_current_timezone()
+        found = day_counts.of_corps(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
+        for pk, its_lines in lines.items():
+            its_lines += _today(pk, found.get(pk, day_counts.Counts()))
+    if request.user.has_perm("notifications.view_subscription"):
+        own, everyones = _next_times(Subscription.objects.visible_to(request.user))
+        for corp in corps:
+            due = [moment for moment in (own.get(corp.pk), everyones) if moment is not None and corp.is_enabled]
+            lines[corp.pk].append(Line(_("Next due"), _moment(min(due)) if due else "—"))
+    return lines
+
+
+def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Messages that nobody sends, outcomes that nobody knows, runs that failed or were missed. Four queries."""
+    now, found = timezone.now(), []
+    if request.user.has_perm("notifications.view_delivery"):
+        deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
+        found += _about_deliveries(deliveries, now)
+    if request.user.has_perm("notifications.view_run"):
+        found += _about_runs(Run.objects.visible_to(request.user), now)
+    return found
+
+
+def _today(corp_id: int, counts: day_counts.Counts) -> list[Line]:
+    # The list's filters: a status of a delivery stands for the people in it.
+    todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
+    bad = counts.refused
+    lines = [
+        Line(_("Accepted today"), _people(counts.accepted), url=_deliveries(**todays)),
+        Line(_("Refused or canceled today"), _people(bad), "bad" if bad else "", _deliveries(**todays)),
+        Line(_("Waiting"), _people(counts.waiting), url=_deliveries(corp=corp_id, status__exact="pending")),
+    ]
+    if counts.unknown:
+        url = _deliveries(**todays, status__exact="unknown")
+        lines.insert(2, Line(_("Outcome unknown today"), _people(counts.unknown), "bad", url))
+    return lines
+
+
+def _people(count: int) -> str:
+    return ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
+
+
+def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
+    """The next time due of each corp's own subscriptions, and of those for people of every company."""
+    rows = (
+        subscriptions.filter(is_enabled=True, next_run_at__isnull=False)
+        .order_by()
+        .values_list("report__corp")
+        .annotate(next=Min("next_run_at"))
+    )
+    found: dict[int | None, datetime] = dict(rows)
+    return {pk: moment for pk, moment in found.items() if pk is not None}, found.get(None)
+
+
+def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Attention]:
+    stuck = deliveries.filter(
+        status=Delivery.Status.PENDING, next_attempt_at__lt=now - OVERDUE, corp__in=Corp.objects.enabled()
+    )
+    unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
+    found = []
+    if count := _counted(stuck):
+        sentence = ngettext(
+            "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
+            "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="pending")))
+    if count := _counted(unknown):
+        sentence = ngettext(
+            "Of %(count)s message of the last 24 hours nobody knows whether it arrived.",
+            "Of %(count)s messages of the last 24 hours nobody knows whether they arrived.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))
+    return found
+
+
+def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
+    recent = runs.filter(claimed_at__gte=now - RECENT)
+    found = []
+    if count := _counted(recent.filter(status=Run.Status.FAILED)):
+        sentence = ngettext(
+            "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _runs(status__exact="failed", day="week")))
+    if count := _counted(recent.filter(status=Run.Status.MISSED)):
+        sentence = ngettext(
+            "In the last 24 hours %(count)s time was missed.",
+            "In the last 24 hours %(count)s times were missed.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _runs(status__exact="missed", day="week"), "warn"))
+    return found
+
+
+def _counted(rows: QuerySet[Any]) -> int:
+    return rows.order_by()[:COUNTED].count()
+
+
+def _number(count: int) -> str:
+    return f"{count:,}+" if count >= COUNTED else str(count)
+
+
+def _moment(value: datetime) -> str:
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M}"
+
+
+def _deliveries(**filters: str | int) -> str:
+    return _list("delivery", filters.items())
+
+
+def _runs(**filters: str | int) -> str:
+    return _list("run", filters.items())
+
+
+def _list(model: str, filters: Iterable[tuple[str, str | int]]) -> str:
+    return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(list(filters))}"
