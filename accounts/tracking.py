@@ -94,9 +94,18 @@ def note_done(entry: LogEntry) -> None:
     """What an administrator did that is no change of a field: Django's own log of the admin says it in words."""
     if entry.change_message.startswith("["):  # of changed fields, which are recorded already, and better
         return
-    subject = entry.get_edited_object() if entry.object_id else None
+    subject = _subject(entry)
     if subject is not None:
         audit.record(action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=corps_of(subject))
+
+
+def _subject(entry: LogEntry) -> Model | None:
+    """Without its encrypted columns: one that no key opens any more must not stop what is noted."""
+    model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
+    if model is None:
+        return None
+    sealed = [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
+    return model._base_manager.filter(pk=entry.object_id).defer(*sealed).first()
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------
