@@ -11,6 +11,7 @@ from django.test import Client
 from accounts.models import User
 from integrations import origins
 from integrations.models import Corp, SiteAddress
+from tests.integrations.opening import seen_on
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +123,8 @@ def test_a_changed_site_address_may_be_gone_to_from_its_confirmation() -> None:
     client.force_login(User.objects.create_superuser("root"))
     address = SiteAddress.objects.default()
 
-    answer = client.post(f"/admin/integrations/siteaddress/{address.pk}/change/", {"url": "https://new.example.test/"})
+    page = f"/admin/integrations/siteaddress/{address.pk}/change/"
+
+    answer = client.post(page, {"url": "https://new.example.test/", "seen": seen_on(client, page)})
 
     assert "form-action 'self' https://new.example.test;" in answer.headers["Content-Security-Policy"] + ";"
