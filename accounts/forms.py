@@ -107,7 +107,8 @@ class WeComAccountFormSet(AccountFormSetBase):
         return not form.instance._state.adding or form.has_changed()
 
     def _check_identity(self, form: AccountFormBase, seen: set[tuple[int, str]]) -> None:
-        corp, userid = form.cleaned_data["corp"], fold_userid(form.cleaned_data["userid"])
+        # Why not the cleaned data? Of rows that one may not change, the admin puts plain keys there.
+        corp, userid = form.instance.corp, fold_userid(form.instance.userid)
         if corp is None or not userid:
             return
         if (corp.pk, userid) in seen:

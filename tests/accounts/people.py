@@ -1,0 +1,49 @@
+"""Administrators of every kind, and how the admin's form of a person is filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.models import User
+from accounts.roles import Role
+from integrations.models import Corp
+from tests.accounts.conftest import HOST
+
+LIST = "/admin/accounts/user/"
+
+
+def with_role(username: str, role: Role | None, *corps: Corp, **values: Any) -> User:
+    """Somebody who may enter the administration, in one of the roles, for all companies or for some."""
+    user = User.objects.create(username=username, is_staff=True, manages_all_corps=not corps, **values)
+    user.managed_corps.set(corps)
+    if role is not None:
+        user.groups.add(Group.objects.get(name=role))
+    return User.objects.get(pk=user.pk)
+
+
+def signed_in(user: User) -> Client:
+    client = Client(headers={"host": HOST}, SERVER_NAME=HOST)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def sent_form(client: Client, path: str) -> dict[str, Any]:
+    """What the browser would send from a page of the admin if nothing were changed."""
+    page = client.get(path)
+    assert page.status_code == 200
+    sent: dict[str, Any] = {}
+    forms = [page.context["adminform"].form]
+    for inline in page.context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for form in forms:
+        for field in form:
+            if field.value() is not None and field.value() is not False:
+                sent[field.html_name] = _plain(field.value())
+    return sent
+
+
+def _plain(value: Any) -> Any:
+    return [getattr(item, "pk", item) for item in value] if isinstance(value, list | tuple) else value
