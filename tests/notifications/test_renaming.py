@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import trouble
-from accounts.models import User, WeComAccount
+from accounts.models import AuditEntry, User, WeComAccount
 from accounts.trouble import Cause, Trouble
 from integrations.models import Corp
 from notifications.models import Delivery, Receipt, Report
@@ -157,13 +157,14 @@ def test_people_sign_in_and_receive_as_before(root: Client, corp: Corp, zhang: U
     assert WeComAccount.objects.signing_in().filter(user=zhang, corp=corp).exists()
 
 
-def test_the_trail_keeps_who_renamed_it(root: Client, corp: Corp, zhang: User) -> None:
+def test_the_trail_keeps_both_names_and_who_renamed_it(root: Client, corp: Corp, zhang: User) -> None:
+    """What was done stays as it was done: entries of before keep the old name."""
     rename(root, corp, AFTER)
 
-    history = text_of(root, f"/admin/integrations/corp/{corp.pk}/history/")
-
-    assert AFTER in history  # the page's title
-    assert "root" in history
+    entry = AuditEntry.objects.filter(model="integrations.corp", object_id=corp.pk).latest("pk")
+    assert [change[1:] for change in entry.changes] == [[BEFORE, AFTER]]
+    assert entry.actor == User.objects.get(is_superuser=True)
+    assert AFTER in text_of(root, "/admin/accounts/auditentry/")
 
 
 def test_the_name_of_another_company_is_refused(root: Client, corp: Corp) -> None:
