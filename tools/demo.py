@@ -204,7 +204,7 @@ def run_demo(place: Place) -> int:
 
 
 def start_programs(supervisor: Supervisor, place: Place) -> None:
-    """Bring the data up to date, start everything in its order, print where to go once the web answers."""
+    """Bring the data up to date, start everything in its order, diagnose, print where to go once the web answers."""
     manage = [sys.executable, "manage.py"]
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
     supervisor.run("migrate", [*manage, "migrate", "--no-input", "--verbosity", "0"])
@@ -216,6 +216,7 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
+    supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
     for line in banner(place, sign_ins):
         supervisor.say("demo", line)
 

@@ -1,0 +1,41 @@
+"""Diagnose companies from the command line: `manage.py diagnose`, `manage.py diagnose --corp 3`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from integrations.diagnosis import results, running
+from integrations.diagnosis.export import export_text
+from integrations.diagnosis.findings import Status
+from integrations.models import Corp
+
+
+class Command(BaseCommand):
+    help = "Run every check of every company here and now, and print what support needs to know (--verbosity 0: not)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--corp", type=int, metavar="ID", help="only this company, by the number in its address")
+        parser.add_argument("--strict", action="store_true", help="fail when something is wrong")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        corps = Corp.objects.select_related("site_address")
+        if options["corp"] is not None:
+            corps = corps.filter(pk=options["corp"])
+            if not corps:
+                raise CommandError("There is no such company.")
+        broken = [corp.name for corp in corps if not self._is_in_order(corp, is_told=options["verbosity"] > 0)]
+        if broken and options["strict"]:
+            raise CommandError(f"Something is wrong with: {', '.join(broken)}")
+
+    def _is_in_order(self, corp: Corp, *, is_told: bool) -> bool:
+        """Diagnose one corp: one check after the other, each with all that it sets free."""
+        waiting = [run.pk for run in running.request_checks(corp=corp, checks=None, now=timezone.now())]
+        while waiting:
+            waiting += running.carry_out(run_id=waiting.pop(0), clock=timezone.now)
+        if is_told:
+            self.stdout.write(export_text(corp, now=timezone.localtime()))
+        return all(run.status != Status.WRONG for run in results.latest(corp).values())
