@@ -1,0 +1,364 @@
+"""Wrong passwords lock out the place they come from, not the right person, and only for a while."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts import lockout
+from accounts.models import AuditEntry, Lockout, User
+from accounts.roles import Role
+from integrations.models import Corp
+from tests.accounts.conftest import HOST, Visitor, make_person, state_in
+from tests.accounts.people import signed_in, with_role
+from tests.accounts.wecom import WeCom
+
+RIGHT, WRONG = "right-password-1", "wrong-password"
+HERE, THERE = "203.0.113.5", "198.51.100.7"
+
+
+@pytest.fixture(autouse=True)
+def _limits(settings: Any) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE, settings.LOCKOUT_MINUTES = 3, 6, 15
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    user = make_person("lilei", corp, "LiLei", name="李雷")
+    user.set_password(RIGHT)
+    user.save()
+    AuditEntry.objects.all().delete()
+    return user
+
+
+def browser(address: str = HERE, language: str = "zh-hans", **headers: str) -> Client:
+    headers = {"host": HOST, "accept-language": language, **headers}
+    return Client(headers=headers, SERVER_NAME=HOST, REMOTE_ADDR=address)
+
+
+def sign_in(client: Client, password: str, username: str = "lilei", page: str = "/login/", **more: str) -> Any:
+    return client.post(page, {"username": username, "password": password, **more})
+
+
+def fail(client: Client, times: int, **options: str) -> list[int]:
+    return [sign_in(client, WRONG, **options).status_code for _ in range(times)]
+
+
+def later(minutes: float) -> None:
+    """Let time pass: what was counted becomes older."""
+    for row in Lockout.objects.all():
+        Lockout.objects.filter(pk=row.pk).update(attempt_time=row.attempt_time - timedelta(minutes=minutes))
+
+
+def is_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+class TestOneAddress:
+    def test_is_locked_out_for_this_username_after_a_few(self, person: User) -> None:
+        client = browser()
+
+        assert fail(client, 3) == [200, 200, 429]
+        assert sign_in(client, RIGHT).status_code == 429
+        assert not is_in(client)
+
+    def test_another_address_is_not(self, person: User) -> None:
+        fail(browser(HERE), 5)
+        other = browser(THERE)
+
+        assert sign_in(other, RIGHT).status_code == 302
+        assert is_in(other)
+
+    def test_another_username_is_not(self, person: User) -> None:
+        make_person("hanmeimei").set_password(RIGHT)
+        client = browser()
+        fail(client, 3)
+
+        assert sign_in(client, WRONG, username="hanmeimei").status_code == 200
+
+    def test_the_lock_ends_and_is_not_prolonged_by_trying(self, person: User) -> None:
+        client = browser()
+        fail(client, 3)
+        later(10)
+        assert fail(client, 4) == [429] * 4
+        later(5.1)
+
+        assert sign_in(client, RIGHT).status_code == 302
+        assert not Lockout.objects.exists()
+
+    def test_the_right_password_forgets_the_wrong_ones(self, person: User) -> None:
+        client = browser()
+        fail(client, 2)
+        sign_in(client, RIGHT)
+
+        assert fail(browser(), 2) == [200, 200]
+
+    def test_another_user_agent_changes_nothing(self, person: User) -> None:
+        found = [sign_in(browser(**{"user-agent": f"agent {number}"}), WRONG).status_code for number in range(4)]
+
+        assert found == [200, 200, 429, 429]
+
+    def test_a_neighbour_in_the_same_ipv6_network_is_the_same(self, person: User) -> None:
+        found = [sign_in(browser(f"2001:db8:1:2::{number}"), WRONG).status_code for number in range(4)]
+
+        assert found == [200, 200, 429, 429]
+        assert sign_in(browser("2001:db8:1:3::1"), RIGHT).status_code == 302
+
+    def test_both_login_pages_count_together(self, person: User) -> None:
+        client = browser()
+
+        assert fail(client, 2, page="/admin/login/") == [200, 200]
+        assert fail(client, 1) == [429]
+        assert fail(client, 1, page="/admin/login/") == [429]
+
+
+class TestBehindProxies:
+    @pytest.fixture(autouse=True)
+    def _proxy(self, settings: Any) -> None:
+        settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/8")]
+
+    def test_people_behind_one_proxy_are_told_apart(self, person: User) -> None:
+        fail(browser("10.0.0.1", **{"x-forwarded-for": HERE}), 4)
+
+        assert sign_in(browser("10.0.0.1", **{"x-forwarded-for": THERE}), RIGHT).status_code == 302
+        assert Lockout.objects.get().ip_address == HERE
+
+    def test_what_a_client_writes_there_itself_is_not_believed(self, person: User) -> None:
+        found = [
+            sign_in(browser("10.0.0.1", **{"x-forwarded-for": f"192.0.2.{number}, {HERE}"}), WRONG).status_code
+            for number in range(4)
+        ]
+        direct = [sign_in(browser(THERE, **{"x-forwarded-for": f"192.0.2.{n}"}), WRONG).status_code for n in range(4)]
+
+        assert found == [200, 200, 429, 429]
+        assert direct == [200, 200, 429, 429]
+
+
+class TestManyAddresses:
+    def attack(self, times: int = 8) -> list[int]:
+        return [sign_in(browser(f"192.0.2.{number}"), WRONG).status_code for number in range(times)]
+
+    def test_lock_the_username_for_browsers_that_nobody_knows(self, person: User) -> None:
+        assert self.attack() == [200] * 5 + [429] * 3
+        assert sign_in(browser(THERE), RIGHT).status_code == 429
+
+    def test_do_not_lock_the_right_person_s_own_browser_anywhere(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+        for _ in range(3):
+            self.attack()
+            later(14)
+
+        response = own.post("/login/", {"username": "lilei", "password": RIGHT}, REMOTE_ADDR=THERE)
+
+        assert response.status_code == 302
+
+    def test_attackers_at_the_same_address_do_not_either(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+
+        assert fail(browser(HERE), 4) == [200, 200, 429, 429]
+        assert sign_in(own, RIGHT).status_code == 302
+
+    def test_a_known_browser_is_limited_by_itself(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+
+        found = [
+            own.post("/login/", {"username": "lilei", "password": WRONG}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+            for n in range(4)
+        ]
+
+        assert found == [200, 200, 429, 429]
+        assert sign_in(browser(HERE), RIGHT).status_code == 302
+
+    def test_a_known_browser_is_known_for_its_own_usernames_only(self, person: User) -> None:
+        attacker = make_person("attacker")
+        attacker.set_password(RIGHT)
+        attacker.save()
+        own = browser(HERE)
+        sign_in(own, RIGHT, username="attacker")
+        own.post("/logout/")
+
+        found = [
+            own.post("/login/", {"username": "lilei", "password": WRONG}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+            for n in range(8)
+        ]
+
+        assert found == [200] * 5 + [429] * 3
+
+    def test_an_invented_cookie_makes_no_known_browser(self, person: User) -> None:
+        self.attack()
+        client = browser(THERE)
+        client.cookies["guanwecom-known"] = '[["lilei","x"]]'
+
+        assert sign_in(client, RIGHT).status_code == 429
+
+
+class TestWhatIsTold:
+    def test_nothing_about_whether_the_username_exists(self, person: User) -> None:
+        make_person("disabled", is_active=False)
+        sign_in(browser(THERE), WRONG, username="first")  # what a process reads once is read now
+        pages: dict[str, list[str]] = {}
+        counts: dict[str, list[int]] = {}
+        for name in ("lilei", "nobody", "disabled"):
+            client = browser()
+            for _ in range(4):
+                with CaptureQueriesContext(connection) as queries:
+                    response = sign_in(client, WRONG, username=name)
+                pages.setdefault(name, []).append(neutral(response, name))
+                counts.setdefault(name, []).append(len(queries))
+
+        assert pages["lilei"] == pages["nobody"] == pages["disabled"]
+        assert counts["lilei"] == counts["nobody"] == counts["disabled"]
+
+    @pytest.mark.parametrize(
+        ("language", "words"),
+        [
+            ("zh-hans", ["密码错误次数过多", "请 15 分钟后再试。", "锁定将于", "企业微信登录"]),
+            ("en", ["Too many wrong passwords", "Try again in 15 minutes.", "The lock ends at", "Sign in with WeCom"]),
+        ],
+    )
+    def test_for_how_long_and_which_way_stays_open(self, person: User, language: str, words: list[str]) -> None:
+        client = browser(language=language)
+        fail(client, 2)
+
+        page = sign_in(client, WRONG, next="/messages/3/")
+
+        text = page.content.decode()
+        assert [word for word in words if word not in text] == []
+        assert int(page.headers["Retry-After"]) == pytest.approx(900, abs=5)
+        assert "no-cache" in page.headers["Cache-Control"]
+        assert "next=%2Fmessages%2F3%2F" in text
+
+    def test_the_minutes_that_are_left(self, person: User) -> None:
+        client = browser()
+        fail(client, 3)
+        later(12.5)
+
+        assert "请 3 分钟后再试。" in sign_in(client, WRONG).content.decode()
+
+
+def neutral(response: Any, username: str) -> str:
+    """A page without what differs from one showing to the next."""
+    text = response.content.decode().replace(username, "USERNAME")
+    text = re.sub(r'(csrfmiddlewaretoken" value=")[^"]+', r"\1", text)
+    return re.sub(r'datetime="[^"]+"', "", text)
+
+
+class TestWeCom:
+    def test_is_neither_counted_nor_locked(self, person: User, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        for number in range(4):
+            wecom.gives(f"code-{number}", userid="nobody-here")
+            phone.arrive(corp, code=f"code-{number}", state=phone.begin(corp))
+        fail(browser("127.0.0.1"), 4)
+        assert Lockout.objects.get().username == "lilei"
+        wecom.gives("code", userid="LiLei")
+
+        response = phone.arrive(corp, code="code", state=state_in(phone.get(f"/wecom/{corp.pk}/start/", next="/")))
+
+        assert response.status_code == 302
+        assert phone.user_id == person.pk
+
+    def test_signing_in_that_way_does_not_end_a_lock(
+        self, person: User, corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        fail(browser("127.0.0.1"), 3)
+        wecom.gives("code", userid="LiLei")
+
+        phone.arrive(corp, code="code", state=phone.begin(corp))
+
+        assert sign_in(browser("127.0.0.1"), RIGHT).status_code == 429
+
+
+class TestUnlocking:
+    def test_by_command(self, person: User, capsys: pytest.CaptureFixture[str]) -> None:
+        fail(browser(), 3)
+
+        call_command("unlock_sign_in", "lilei")
+
+        assert capsys.readouterr().out == "3 wrong passwords for lilei are forgotten.\n"
+        assert sign_in(browser(), RIGHT).status_code == 302
+        assert AuditEntry.objects.filter(action="unlocked", object_id=person.pk).count() == 1
+
+    def test_in_the_administration(self, person: User, corp: Corp) -> None:
+        fail(browser(), 3)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
+        row = Lockout.objects.get()
+        client = signed_in(chief)
+
+        shown = client.get("/admin/accounts/lockout/").content.decode()
+        client.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": [row.pk]})
+
+        assert "lilei" in shown
+        assert "已锁定" in shown
+        assert not Lockout.objects.exists()
+        entry = AuditEntry.objects.get(action="unlocked")
+        assert (entry.actor_name, entry.subject, entry.corp_id) == ("chief", str(person), corp.pk)
+
+    def test_an_administrator_of_another_company_neither_sees_nor_unlocks(self, person: User, other_corp: Corp) -> None:
+        fail(browser(), 3)
+        stranger = signed_in(with_role("stranger", Role.SYSTEM_ADMINISTRATOR, other_corp))
+        row = Lockout.objects.get()
+
+        shown = stranger.get("/admin/accounts/lockout/").content.decode()
+        stranger.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": [row.pk]})
+        stranger.post(f"/admin/accounts/lockout/{row.pk}/delete/", {"post": "yes"})
+
+        assert "lilei" not in shown
+        assert Lockout.objects.filter(pk=row.pk).exists()
+
+
+class TestTrail:
+    def test_failures_and_the_lock_are_recorded_once(self, person: User, corp: Corp) -> None:
+        fail(browser(), 6)
+
+        entries = AuditEntry.objects.order_by("pk")
+        expected = [("sign-in-failed", str(person))] * 2 + [("locked-out", str(person))]
+        assert list(entries.values_list("action", "subject")) == expected
+        assert set(entries.values_list("ip", "actor_name", "corp")) == {(HERE, "", corp.pk)}
+
+    def test_an_unknown_username_is_not_written_down(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+
+        entry = AuditEntry.objects.get()
+        assert (entry.subject, entry.object_id, entry.note, entry.changes) == ("", None, "", [])
+
+    def test_no_password_is_kept(self, person: User, caplog: pytest.LogCaptureFixture) -> None:
+        fail(browser(), 4)
+
+        row = Lockout.objects.values().get()
+        assert WRONG not in str(row)
+        assert (row["get_data"], row["post_data"], row["user_agent"]) == ("", "", "")
+        assert WRONG not in caplog.text
+
+    def test_old_rows_go_with_the_next_wrong_password(self, person: User) -> None:
+        fail(browser(), 1, username="somebody-else")
+        later(16)
+
+        fail(browser(), 1)
+
+        assert [row.username for row in Lockout.objects.all()] == ["lilei"]
+
+
+def test_authenticating_without_a_request_is_neither_counted_nor_an_error(person: User) -> None:
+    client = Client()
+
+    assert not client.login(username="lilei", password=WRONG)
+    assert client.login(username="lilei", password=RIGHT)
+
+
+def test_nothing_is_locked_where_nothing_was_wrong(person: User, rf: Any) -> None:
+    assert lockout.locked_until(request=rf.get("/"), username="lilei", now=timezone.now()) is None
