@@ -50,6 +50,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 URL = "https://a.example/"
+CONTACTS_SECRET = str(company()["contacts_secret"])
 BODIES: dict[str, list[dict[str, Any]]] = {
     "message/send": [
         {"touser": "lilei", "toparty": "2", "totag": "1", "agentid": AGENTID, "msgtype": kind, kind: content, "safe": 0}
@@ -153,7 +154,7 @@ CALLS = sorted([*ENDPOINTS, *OPEN_ENDPOINTS])
 @EXAMPLES
 @given(
     st.sampled_from(CALLS),
-    st.sampled_from([SECRET, company()["contacts_secret"]]),
+    st.sampled_from([SECRET, CONTACTS_SECRET]),
     GIVEN,
     st.dictionaries(NAMES, VALUES | LIKELY, max_size=6),
 )
@@ -172,6 +173,50 @@ def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str],
     assert reply.content_type != JSON_TYPE or json.loads(reply.body)["errcode"] == reply.errcode
     # What the call left behind can be told, and taken again.
     administration.load(World(), json.loads(json.dumps(administration.dump(world))))
+
+
+# Calls that read a number from a text, with the field that holds it: of the query, or of the body.
+TEXT = {"touser": "lilei", "msgtype": "text", "agentid": AGENTID, "text": {"content": "x"}}
+NUMBERED: list[tuple[str, str, str, dict[str, Any] | None]] = [
+    ("user/list", SECRET, "department_id", None),
+    ("department/get", CONTACTS_SECRET, "id", None),
+    ("department/delete", CONTACTS_SECRET, "id", None),
+    ("tag/get", SECRET, "tagid", None),
+    ("agent/get", SECRET, "agentid", None),
+    ("user/list_id", CONTACTS_SECRET, "cursor", {}),
+    ("user/list_id", CONTACTS_SECRET, "limit", {}),
+    ("message/get_statistics", SECRET, "time_type", {}),
+    ("message/update_template_card", SECRET, "partyids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
+    ("message/update_template_card", SECRET, "tagids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
+    *(("message/send", SECRET, name, TEXT) for name in ("agentid", "safe", "toparty", "totag")),
+    ("message/send", SECRET, "duplicate_check_interval", TEXT | {"enable_duplicate_check": 1}),
+    ("department/update", CONTACTS_SECRET, "id", {"name": "x"}),
+]
+NUMBERS = st.sampled_from(ODD_NUMBERS) | st.text("0123456789-+_. ٣²", max_size=25)
+
+
+@EXAMPLES
+@given(st.sampled_from(NUMBERED), NUMBERS)
+def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | None], text: str) -> None:
+    name, secret, field, body = case
+    world = World()
+    administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
+    query = {"access_token": token(world, secret)}
+    if name == "message/update_template_card":
+        raw = json.dumps(TEXT | {"msgtype": "template_card", "template_card": BUTTON}).encode()
+        sent = pipeline.answer(world, "message/send", Request("POST", "/cgi-bin/message/send", query, raw, "127.0.0.1"))
+        body = {**(body or {}), "response_code": json.loads(sent.body)["response_code"], field: [text]}
+    elif body is None:
+        query[field] = text
+    else:
+        body = body | {field: text}
+    method = "GET" if body is None else "POST"
+
+    reply = pipeline.answer(
+        world, name, Request(method, f"/cgi-bin/{name}", query, json.dumps(body or {}).encode(), "127.0.0.1")
+    )
+
+    assert json.loads(reply.body)["errcode"] == reply.errcode
 
 
 @EXAMPLES
