@@ -1,0 +1,92 @@
+"""The admin's lists open in as many queries for 10,000 rows as for 10, and count no large table to its end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.models import User
+from integrations.models import Corp, SiteAddress
+from tests.many_rows import fill
+
+pytestmark = pytest.mark.django_db
+
+LARGE_TABLES = (
+    *("accounts_user", "accounts_wecomaccount", "accounts_auditentry"),
+    *("notifications_run", "notifications_delivery", "notifications_attempt", "notifications_receipt"),
+    *("notifications_report", "notifications_subscription", "integrations_callbackevent", "auth_group"),
+)
+COUNT = r"COUNT\([^)]*\)+(?: AS \"\w+\")? FROM "
+# Of a table itself (an alias such as U0: of one row's own rows, inside a subquery), or of a query without an end.
+OF_A_TABLE = re.compile(rf"{COUNT}\"({'|'.join(LARGE_TABLES)})\"(?! [A-Z]\d)")
+OF_A_QUERY = re.compile(rf"{COUNT}\((?!.* LIMIT \d+\) subquery$)", re.DOTALL)
+
+
+def lists() -> list[str]:
+    """The list of each registered model, a later page of it, and a search where it has one."""
+    found = []
+    for model, model_admin in admin.site._registry.items():
+        path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        found += [path, f"{path}?p=2"]
+        if model_admin.search_fields:
+            found.append(f"{path}?q=1")
+    return found
+
+
+@pytest.fixture(params=["superuser", "limited"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Client:
+    # What a process reads every few seconds is no part of a list, however slow the machine.
+    monkeypatch.setattr("integrations.hosts.ADMITTED_SECONDS", 3600)
+    monkeypatch.setattr("integrations.origins.READ_SECONDS", 3600)
+    SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
+    person = User.objects.create(username="root", is_staff=True, is_superuser=request.param == "superuser")
+    person.user_permissions.set(Permission.objects.all())
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def queries_of(client: Client, path: str) -> list[str]:
+    client.get(path)
+    with CaptureQueriesContext(connection) as captured:
+        answer = client.get(path)
+    assert answer.status_code in {200, 302, 403}, path  # 302: has one row, shown at once; 403: not for the limited
+    return [query["sql"] for query in captured]
+
+
+def full_counts(queries: list[str]) -> list[str]:
+    return [sql for sql in queries if OF_A_TABLE.search(sql) or OF_A_QUERY.search(sql)]
+
+
+def test_every_list_takes_as_many_queries_for_10_000_rows_as_for_10(client: Client) -> None:
+    fill(10)
+    person = User.objects.get(username="root")
+    person.managed_corps.set(Corp.objects.order_by("pk")[:1])
+    paths = [path for path in lists() if not path.endswith("p=2")]
+    few = {path: len(queries_of(client, path)) for path in paths}
+
+    fill(9_990, corps=190)
+
+    found = {path: queries_of(client, path) for path in paths}
+    assert {path: len(queries) for path, queries in found.items()} == few
+    assert {path: full_counts(queries) for path, queries in found.items() if full_counts(queries)} == {}
+    assert [
+        path for path in lists() if path.endswith("p=2") and client.get(path).status_code not in {200, 302, 403}
+    ] == []
+
+
+def test_a_full_count_would_be_found() -> None:
+    with CaptureQueriesContext(connection) as captured:
+        User.objects.count()
+        User.objects.values("name").distinct().count()
+        User.objects.filter(is_active=True)[:5].count()
+
+    queries = [query["sql"] for query in captured]
+    assert full_counts(queries) == queries[:2]

@@ -1,0 +1,102 @@
+"""As many rows as wanted in every table that an administrator can list. All names are invented."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.contrib.auth.models import Group
+from django.db.models import Max, Model
+
+from accounts.models import AuditEntry, User, WeComAccount
+from integrations.models import Corp, SiteAddress
+from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+
+NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
+BATCH = 5_000
+Row = TypeVar("Row", bound=Model)
+
+
+def fill(number: int, *, corps: int | None = None) -> None:
+    """Add `number` rows to each table, beside those that are there; `corps`: other than `number` companies."""
+    start = {model: model._default_manager.aggregate(top=Max("pk"))["top"] or 0 for model in (User, Run, Corp)}
+    first = start[User]
+    numbers = range(first, first + number)
+    _make_companies(start[Corp], number if corps is None else corps)
+    corp = Corp.objects.order_by("pk")[0]
+    people = _bulk(User, [{"username": f"person{n}", "name": f"员工{n}"} for n in numbers])
+    _bulk(
+        WeComAccount,
+        [{"user": who, "corp": corp, "userid": f"U{who.pk}", "userid_folded": f"u{who.pk}"} for who in people],
+    )
+    reports = _bulk(Report, [{"title": f"报告{n}", "body": "正文", "created_at": NOW} for n in numbers])
+    orders = _bulk(
+        Subscription,
+        [{"name": f"订阅{n}", "report": r, "crontab": "0 9 * * *"} for n, r in zip(numbers, reports, strict=True)],
+    )
+    _bulk(Group, [{"name": f"组{n}"} for n in numbers])
+    _bulk(
+        AuditEntry,
+        [
+            {"action": "changed", "model": "accounts.user", "object_id": n, "actor_name": "管理员", "corp": corp}
+            for n in numbers
+        ],
+    )
+    make_pushes(corp, orders, people, number)
+
+
+def make_pushes(corp: Corp, orders: list[Subscription], people: list[User], number: int) -> None:
+    """A run, a delivery, an attempt and a receipt for each of `number`, a minute apart, ending now."""
+    top = Run.objects.aggregate(top=Max("pk"))["top"] or 0
+    moments = [NOW - timedelta(minutes=number - n) for n in range(number)]
+    times = [{"slot_at": at, "claimed_at": at, "render_after": at, "finished_at": at} for at in moments]
+    failed = [n % 500 == 7 for n in range(number)]
+    runs = _bulk(
+        Run,
+        [
+            {
+                **{"key": f"many:{top + n}", "subscription": orders[n % len(orders)], "trigger": "schedule"},
+                **{"status": "failed" if failed[n] else "finished", "recipient_count": 1, **times[n]},
+            }
+            for n in range(number)
+        ],
+    )
+    frozen = {"corpid": corp.corpid, "agentid": corp.agentid, "body": b"{}", "language": "zh-hans"}
+    kind = {"corp": corp, "channel": "wecom", "message_form": "text", "recipient_count": 1, "text": "正文"}
+    deliveries = _bulk(
+        Delivery,
+        [
+            {
+                **{"run": runs[n], "title": f"日报{n % 50}", "status": "failed" if failed[n] else "accepted"},
+                **{"created_at": moments[n], "next_attempt_at": moments[n], "expires_at": moments[n], **frozen, **kind},
+            }
+            for n in range(number)
+        ],
+    )
+    one = {"number": 1, "outcome": "accepted"}
+    _bulk(Attempt, [{"delivery": d, "fencing_token": uuid.uuid4(), "started_at": NOW, **one} for d in deliveries])
+    _bulk(
+        Receipt,
+        [
+            {
+                **{"run": runs[n], "delivery": deliveries[n], "user": people[n % len(people)], "channel": "wecom"},
+                **{"address": f"{corp.pk}:u{n}", "status": "invalid" if n % 1000 == 11 else ""},
+            }
+            for n in range(number)
+        ],
+    )
+
+
+def _make_companies(first: int, number: int) -> None:
+    numbers = range(first, first + number)
+    addresses = _bulk(SiteAddress, [{"url": f"https://site{n}.example.test/"} for n in numbers])
+    rows = [
+        {"name": f"公司{n}", "corpid": f"ww{n:016d}", "agentid": 1, "secret": "s", "site_address": address}
+        for n, address in zip(numbers, addresses, strict=True)
+    ]
+    _bulk(Corp, rows)
+
+
+def _bulk(model: type[Row], rows: list[dict[str, Any]]) -> list[Row]:
+    return model._default_manager.bulk_create([model(**row) for row in rows], batch_size=BATCH)
