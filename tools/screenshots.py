@@ -40,8 +40,8 @@ def corp(page: Page) -> None:
     sign_in(page)
     page.goto(f"{SITE}/admin/integrations/corp/")
     page.locator("#result_list tbody th a").first.click()
-    page.click("[data-test-form] button")
-    page.locator("[data-test-result] .pill-good").first.wait_for()
+    page.click("#credentials [name=check][value=token]")
+    page.locator("[data-check=token] .pill-good").first.wait_for()
 
 
 def deliveries(page: Page) -> None:

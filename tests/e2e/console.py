@@ -54,14 +54,28 @@ class Console:
         for field, value in values.items():
             self.page.fill(f"[name={field}]", value)
         self.page.click("[name=_save]")
-        expect(self.page.locator("#test")).to_be_visible()
+        expect(self.page.locator("#diagnosis")).to_be_visible()
 
     def test_connection(self) -> Locator:
-        """Press 「测试连接」 and wait for the result, which the page fetches by itself."""
-        self.page.click("[data-test-form] button")
-        result = self.page.locator("[data-test-result]")
+        """Press 「测试连接」 and wait for the result of the check, which the page fetches by itself."""
+        self.page.click("#credentials [name=check][value=token]")
+        result = self.page.locator("[data-check=token]")
         expect(result.locator(".pill-good, .pill-bad").first).to_be_visible(timeout=TEST_PATIENCE_MS)
         return result
+
+    def write_into_wecom(self, kind: str = "settings") -> None:
+        """Have the preview made, confirm it, and come back to the company's page when WeCom has it."""
+        self.page.click(f"form[action*='/console/{kind}/'] button")
+        confirm = self.page.locator("form[action$='/confirm/'] button")
+        expect(confirm).to_be_visible(timeout=TEST_PATIENCE_MS)
+        confirm.click()
+        expect(self.page.locator("[data-live] .pill-good")).to_be_visible(timeout=TEST_PATIENCE_MS)
+        self.page.click(".confirm a.button")
+
+    def expect_ready(self) -> None:
+        """Run the whole diagnosis; it finds nothing that stands against enabling, and says so without a reload."""
+        self.page.click("[data-run-all]")
+        expect(self.page.locator("[data-reasons] li")).to_have_count(0, timeout=TEST_PATIENCE_MS)
 
     def switch_corp(self, name: str, action: str) -> None:
         """`action`: enable or disable, with its page of confirmation."""

@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
 from integrations import links
-from integrations.models import ConnectionTest, Corp
+from integrations.models import CheckRun, Corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a long enough password"
@@ -35,38 +35,55 @@ def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
     base = live_server.url.replace("127.0.0.1", "localhost")
     url = f"{base}/admin/integrations/corp/{corp.pk}/change/"
     page.goto(url)
-    page.get_by_label("用户名").fill("root")
-    page.get_by_label("密码").fill(PASSWORD)
-    page.get_by_role("button", name="登录").click()
+    page.fill("[name=username]", "root")
+    page.fill("[name=password]", PASSWORD)
+    page.click("#login-form [type=submit]")
     expect(page).to_have_url(url)
     return url
 
 
 def test_a_value_is_copied_by_one_click(page: Page, address: str, corp: Corp) -> None:
-    page.get_by_role("button", name="复制").first.click()
+    page.click("[data-copy=value-home-page]")
 
     expect(page.get_by_role("button", name="已复制")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
     expect(page.get_by_role("button", name="已复制")).to_have_count(0)
 
 
+def test_a_link_to_an_inner_page_is_built_and_copied_without_leaving_the_page(
+    page: Page, address: str, corp: Corp
+) -> None:
+    page.get_by_label("页面", exact=True).select_option("other")
+    page.get_by_label("路径", exact=True).fill("survey-engine")
+    page.get_by_role("button", name="生成链接").click()
+
+    expect(page.locator("#link-result")).to_have_value(links.home_page_link(corp, "survey-engine"))
+    expect(page.locator("[data-copy=link-result]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="已复制")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp, "survey-engine")
+    expect(page).to_have_url(address)
+
+
 def test_the_result_of_a_test_appears_while_one_looks(page: Page, address: str, corp: Corp) -> None:
-    result = page.locator("[data-test-result]")
-    expect(result).to_have_text("尚未测试。")
+    result, step = page.locator("[data-check=token]"), page.locator(".steps li").first
+    expect(result.locator(".pill")).to_have_text("未检查")
+    expect(step.locator(".pill")).to_have_class("pill pill-warn")
 
     page.get_by_role("button", name="测试连接").click()
 
-    expect(result).to_contain_text("结果会显示在这里")
-    finished = {"status": "passed", "finished_at": timezone.now(), "app_name": "观远BI"}
-    assert ConnectionTest.objects.filter(corp=corp).update(**finished) == 1
-    expect(result).to_contain_text("观远BI")
-    expect(page.get_by_role("button", name="测试连接")).to_be_enabled()
+    expect(result.locator(".pill")).not_to_have_text("未检查")
+    assert CheckRun.objects.filter(corp=corp).update(status="ok", finished_at=timezone.now()) == 1
+    expect(result.locator(".pill")).to_have_class("pill pill-good")
+    # The list of steps and the heading turn, too.
+    expect(step.locator(".pill")).to_have_class("pill pill-good", timeout=10_000)
+    expect(page.locator("#state-of-credentials .pill-good")).to_be_visible()
 
 
 def test_a_test_that_no_worker_takes_says_so(page: Page, address: str) -> None:
     page.get_by_role("button", name="测试连接").click()
 
-    expect(page.locator("[data-test-result]")).to_contain_text("worker 进程是否在运行", timeout=15_000)
+    expect(page.locator("[data-check=token]")).to_contain_text("worker", timeout=15_000)
 
 
 def test_the_page_fits_a_phone(page: Page, address: str) -> None:
@@ -80,6 +97,6 @@ def test_the_language_is_switched_in_place(page: Page, address: str) -> None:
     page.get_by_role("button", name="English").click()
 
     expect(page).to_have_url(address)
-    expect(page.get_by_role("heading", name=re.compile("Test connection"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Full test"))).to_be_visible()
     page.get_by_role("button", name="中文").click()
-    expect(page.get_by_role("heading", name=re.compile("测试连接"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("完整测试"))).to_be_visible()

@@ -58,7 +58,7 @@ def test_a_verification_file_is_uploaded_found_and_accepted(
     page.click("#verification .upload [type=submit]")
 
     # The background check's result comes without a reload.
-    expect(page.locator("#verification .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
+    expect(page.locator("#verification .file .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
     assert stack.sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
 
 

@@ -96,12 +96,16 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     expect(console.test_connection().locator(".pill").first).to_have_class("pill pill-good")
     home_page_link = console.page.input_value("#value-home-page")
     assert console.page.input_value("#value-domain") == f"localhost:{stack.web_port}"
+    console.write_into_wecom()
+    console.expect_ready()
     console.switch_corp("北山制造", "enable")
     console.add_corp(name="南河贸易", corpid=SECOND["corpid"], agentid=AGENTID, secret=SECOND_SECRET)
     console.test_connection()
+    console.write_into_wecom()
+    console.expect_ready()
     console.switch_corp("南河贸易", "enable")
     console.link("lilei", corp="北山制造", userid="LiLei")
-    stack.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"home_url": home_page_link})
+    assert stack.sandbox.control("GET", "state")["companies"][0]["apps"][0]["home_url"] == home_page_link
 
     # The person signs in from the workbench, and by QR code with two companies to choose from.
     phone = phone_of(browser, stack, "lilei")
