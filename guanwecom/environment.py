@@ -43,6 +43,13 @@ def positive_int(text: str) -> int:
     return number
 
 
+def percent(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 100:
+        raise ValueError(f"expected a whole number from 0 to 100, not {text}")
+    return number
+
+
 def positive_seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds < float("inf"):

@@ -189,6 +189,10 @@ WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_TOTAL_TIMEOUT_SE
 # How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
 LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")
 
+# --- Directory -------------------------------------------------------------------------------------------------------
+# How many people of a hundred a synchronisation may disable without asking an administrator first.
+DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
+
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds.
 DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", "2")

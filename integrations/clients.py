@@ -43,12 +43,17 @@ _session = cache(open_session)
 
 def wecom_client(corp: Corp) -> WeComClient:
     """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work."""
-    return _client(corp, token_store())
+    return _client(corp, token_store(), agentid=corp.agentid, secret=corp.secret)
+
+
+def contacts_client(corp: Corp) -> WeComClient:
+    """The client of the directory-sync assistant, which has a secret of its own and no agent."""
+    return _client(corp, token_store(), agentid=None, secret=corp.contacts_secret)
 
 
 def testing_client(corp: Corp) -> WeComClient:
     """The same with no token yet, so that its first call tries the Secret itself."""
-    return _client(corp, InMemoryTokenStore())
+    return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=corp.secret)
 
 
 def network_client(corp: Corp) -> NetworkClient:
@@ -74,11 +79,11 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
     return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
-def _client(corp: Corp, store: TokenStore) -> WeComClient:
+def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) -> WeComClient:
     return WeComClient(
         corpid=corp.corpid,
-        agentid=corp.agentid,
-        secret=corp.secret,
+        agentid=agentid,
+        secret=secret,
         base_url=corp.api_base_url,
         session=_session(),
         token_store=store,

@@ -3,7 +3,9 @@
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
 from integrations.models.console_writes import ConsoleWrite
 from integrations.models.diagnosis import CheckRun
+from integrations.models.directory import Department, Member, Membership, fold_userid
 from integrations.models.public import CallbackEvent, VerificationFile
+from integrations.models.sync_runs import SyncChange, SyncRun
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
@@ -11,7 +13,13 @@ __all__ = [
     "CheckRun",
     "ConsoleWrite",
     "Corp",
+    "Department",
+    "Member",
+    "Membership",
     "SiteAddress",
+    "SyncChange",
+    "SyncRun",
     "VerificationFile",
+    "fold_userid",
     "is_local_host",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 from integrations.errors import UnexpectedResponseError
@@ -10,6 +12,11 @@ from integrations.wecom.calls import Calls, Params
 
 ROWS_A_PAGE = 10_000
 PAGES_AT_MOST = 200  # two million rows
+Through = Callable[[Callable[[], contact_schemas.MemberPage]], contact_schemas.MemberPage]
+
+
+def _directly(call: Callable[[], contact_schemas.MemberPage]) -> contact_schemas.MemberPage:
+    return call()
 
 
 class ContactCalls(Calls):
@@ -46,27 +53,34 @@ class ContactCalls(Calls):
         question = {"cursor": cursor, "limit": limit} if cursor else {"limit": limit}
         return self._ask("user_list_id", "/cgi-bin/user/list_id", contact_schemas.member_page_from, question)
 
-    def user_list_id_all(
-        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST
-    ) -> tuple[contact_schemas.MemberRow, ...]:
-        """All pages of `user_list_id`. Raises UnexpectedResponseError where the end does not come.
+    def user_list_id_pages(
+        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST, through: Through = _directly
+    ) -> Iterator[contact_schemas.MemberPage]:
+        """All pages of `user_list_id`, one call each. Raises UnexpectedResponseError where the end does not come.
 
+        `through` makes each call, for a caller who repeats, counts or slows them down.
         Why raise? A list cut off in silence would make a full synchronisation drop people.
         """
-        rows: list[contact_schemas.MemberRow] = []
         seen: set[str] = set()
         cursor = ""
         for _page in range(pages_at_most):
-            page = self.user_list_id(cursor, limit)
-            rows.extend(page.rows)
+            page = through(partial(self.user_list_id, cursor, limit))
+            yield page
             cursor = page.next_cursor
             if not cursor:
-                return tuple(rows)
+                return
             if cursor in seen:
                 break
             seen.add(cursor)
         message = f"the list did not end within {pages_at_most} pages, or its cursor came again"
         raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
+
+    def user_list_id_all(
+        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST
+    ) -> tuple[contact_schemas.MemberRow, ...]:
+        """The rows of all pages of `user_list_id`. Raises as `user_list_id_pages`."""
+        pages = self.user_list_id_pages(limit=limit, pages_at_most=pages_at_most)
+        return tuple(row for page in pages for row in page.rows)
 
     def department_list(self, department_id: int | None = None) -> tuple[contact_schemas.Department, ...]:
         """A department with all below it, or everything visible. `parent_id` may point outside the list.

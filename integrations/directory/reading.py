@@ -1,0 +1,230 @@
+"""Reads a corp's directory from WeCom with as few calls as the secret in use allows. Writes nothing.
+
+APP: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope names
+people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.
+CONTACTS: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a department).
+BOTH: the two together, department/list once.
+
+On top come user/get calls, one for each person who seems to be gone, to learn why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from integrations.directory import tree
+from integrations.directory.calling import Calling
+from integrations.directory.people import (
+    DEPARTMENT_IDS,
+    LEFT_COMPANY,
+    Person,
+    SeenDepartment,
+    Snapshot,
+    clean,
+    is_userid,
+    person_of,
+)
+from integrations.directory.stops import Stop
+from integrations.errors import RecipientError, UnexpectedResponseError
+from integrations.models import SyncRun
+from integrations.wecom import contact_schemas, schemas
+from integrations.wecom.client import WeComClient
+
+Source, Phase = SyncRun.Source, SyncRun.Phase
+# phase, steps done, steps in all (0: unknown)
+Progress = Callable[[SyncRun.Phase, int, int], None]
+
+_NO_SUCH_DEPARTMENT = (60003, 60123, 60011)
+# What user/get says of somebody who exists but is not shown to the app, and of somebody who does not exist.
+_OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What user/get says of one person: a `person` who is there after all, or `exists` elsewhere, or neither."""
+
+    person: Person | None
+    exists: bool
+
+
+class Reader:
+    """Reads once. `roots`: the departments whose people take part; none: all that is visible.
+
+    Raises the errors of `integrations.errors`, and Stop for a root that is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: SyncRun.Source,
+        app: WeComClient,
+        contacts: WeComClient | None,
+        roots: Sequence[int],
+        calling: Calling,
+        progress: Progress,
+    ) -> None:
+        self._source, self._app, self._contacts = source, app, contacts
+        self._roots, self._calling, self._progress = roots, calling, progress
+        self._snapshot = Snapshot()
+        self._seen_by_app: set[int] = set()
+
+    def read(self) -> Snapshot:
+        self._progress(Phase.DEPARTMENTS, 0, 0)
+        self._read_departments()
+        if self._contacts is not None:
+            self._read_userids(self._contacts)
+        if self._source != Source.CONTACTS:
+            self._read_lists()
+            if not self._roots:
+                self._read_singles()
+        return self._snapshot
+
+    def look_up(self, userids: Sequence[str]) -> Iterator[Whereabouts]:
+        """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
+        asked = (partial(self._found, userid) for userid in userids)
+        for found in self._calling.many(asked):
+            yield self._whereabouts(found)
+
+    # --- Departments ----------------------------------------------------------------------------------------------
+
+    def _read_departments(self) -> None:
+        told: dict[int, SeenDepartment] = {}
+        if self._contacts is not None:
+            self._take(told, self._calling.one(self._contacts.department_simplelist))
+        if self._source != Source.CONTACTS:
+            self._seen_by_app = self._take(told, self._departments_of_app())
+        parents = {number: one.parent for number, one in told.items()}
+        self._warn_of_tree(parents)
+        chosen = self._chosen(parents)
+        self._seen_by_app &= chosen
+        self._snapshot.departments = {number: one for number, one in told.items() if number in chosen}
+
+    def _departments_of_app(self) -> list[contact_schemas.Department]:
+        if not self._roots or self._source == Source.BOTH:
+            return list(self._calling.one(self._app.department_list))
+        found: list[contact_schemas.Department] = []
+        for root in self._roots:
+            try:
+                found += self._calling.one(partial(self._app.department_list, root))
+            except RecipientError as error:
+                if error.code in _NO_SUCH_DEPARTMENT:
+                    raise Stop("root", str(root)) from error
+                raise
+        return found
+
+    def _take(self, told: dict[int, SeenDepartment], departments: Iterable[contact_schemas.Department]) -> set[int]:
+        """Lay an answer over what was told before. Returns its numbers."""
+        numbers = set()
+        for one in departments:
+            if one.department_id not in DEPARTMENT_IDS:
+                message = "a department has a number that none can have"
+                raise UnexpectedResponseError(message, system="wecom", operation="department_list")
+            numbers.add(one.department_id)
+            name = clean(one.name, 128) or None
+            # Why not `in` alone? A range is searched through, number by number, for what is no number.
+            parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
+            told[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
+        return numbers
+
+    def _chosen(self, parents: Mapping[int, int | None]) -> set[int]:
+        for root in self._roots:
+            if root not in parents:
+                raise Stop("root", str(root))
+        return tree.subtree(parents, self._roots) if self._roots else set(parents)
+
+    def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
+        warnings = self._snapshot.warnings
+        for number in sorted(tree.in_cycles(parents)):
+            warnings.add("cycle", number)
+        if self._contacts is not None:  # an app may see a part only, whose parents it does not see
+            for number in tree.tops(parents):
+                if parents[number] is not None:
+                    warnings.add("orphan", number)
+
+    # --- People ---------------------------------------------------------------------------------------------------
+
+    def _read_userids(self, contacts: WeComClient) -> None:
+        """The whole company: accounts and departments."""
+        snapshot, known = self._snapshot, self._snapshot.departments
+        company = snapshot.company = set[str]()
+        self._progress(Phase.MEMBERS, 0, 0)
+        for page in contacts.user_list_id_pages(through=self._calling.one):
+            for row in page.rows:
+                if not self._is_userid(row.userid):
+                    continue
+                company.add(row.userid.lower())
+                if row.department_id in known:
+                    snapshot.add(Person(row.userid, {row.department_id: None}))
+            self._progress(Phase.MEMBERS, len(company), 0)
+
+    def _read_lists(self) -> None:
+        """The members of each department that the app sees, with their details."""
+        numbers = sorted(self._seen_by_app)
+        lists = self._calling.many(partial(self._app.user_list, number) for number in numbers)
+        for done, (number, users) in enumerate(zip(numbers, lists, strict=True)):
+            self._progress(Phase.MEMBERS, done, len(numbers))
+            for user in users:
+                self._take_user(user, number)
+
+    def _read_singles(self) -> None:
+        """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
+        agent = self._calling.one(partial(self._app.agent_get))
+        named = {userid.lower(): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]}
+        people, left = self._snapshot.people, self._snapshot.left
+        missing = [
+            userid
+            for folded, userid in named.items()
+            if folded not in left and not (folded in people and people[folded].is_seen_by_app)
+        ]
+        for userid, found in zip(
+            missing, self._calling.many(partial(self._found, one) for one in missing), strict=True
+        ):
+            if isinstance(found, schemas.User):
+                self._take_user(found, None)
+            else:
+                self._snapshot.warnings.add("named_but_gone", userid)
+
+    def _tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
+        for tag_id in tag_ids:
+            try:
+                tag = self._calling.one(partial(self._app.tag_get, tag_id))
+            except RecipientError:
+                self._snapshot.warnings.add("tag", tag_id)
+                continue
+            yield from (userid for userid, _name in tag.members)
+
+    def _take_user(self, user: schemas.User, listed_in: int | None) -> None:
+        if not self._is_userid(user.userid):
+            return
+        if user.status == LEFT_COMPANY:
+            self._snapshot.left.add(user.userid.lower())
+            return
+        self._snapshot.add(person_of(user, known=self._snapshot.departments, listed_in=listed_in))
+
+    def _is_userid(self, userid: str) -> bool:
+        if is_userid(userid):
+            return True
+        self._snapshot.warnings.add("userid", userid)
+        return False
+
+    def _found(self, userid: str) -> schemas.User | bool:
+        """The person; else whether they exist where the app does not see them."""
+        try:
+            return self._app.user_get(userid)
+        except RecipientError as error:
+            if error.code in _OUTSIDE:
+                return True
+            if error.code in _GONE:
+                return False
+            raise
+
+    def _whereabouts(self, found: schemas.User | bool) -> Whereabouts:
+        if isinstance(found, bool):
+            return Whereabouts(None, found)
+        if found.status == LEFT_COMPANY or not is_userid(found.userid):
+            return Whereabouts(None, exists=False)
+        person = person_of(found, known=self._snapshot.departments)
+        is_inside = bool(person.departments) or not self._roots
+        return Whereabouts(person if is_inside else None, exists=True)

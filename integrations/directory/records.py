@@ -1,0 +1,42 @@
+"""What runs have changed: read by those who act on it, kept for the last runs only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from integrations.models import Corp, Member, SyncChange, SyncRun
+
+# Runs of a corp whose differences are kept, and runs that are kept at all.
+KEPT_WITH_CHANGES = 20
+KEPT_RUNS = 200
+_AT_ONCE = 500
+
+
+def changes_of(run: SyncRun, *, after: int = 0) -> Iterator[SyncChange]:
+    """The applied differences of a run with their members, in the order in which they were written: leavers first.
+
+    `after`: the key of the last one that the caller has dealt with, so that an interrupted caller goes on there.
+    """
+    rows = SyncChange.objects.applied().filter(run=run).select_related("member").order_by("pk")
+    while True:
+        page = list(rows.filter(pk__gt=after)[:_AT_ONCE])
+        yield from page
+        if len(page) < _AT_ONCE:
+            return
+        after = page[-1].pk
+
+
+def admit_member(*, member: Member, now: datetime) -> bool:
+    """An administrator says that a userid which had been deleted may be used again. False where it does not wait."""
+    waiting = Member.objects.filter(pk=member.pk).waiting_for_administrator()
+    return bool(waiting.update(waits_since=None, changed_at=now))
+
+
+def put_away(*, corp: Corp) -> None:
+    """Forget the differences of all but the last runs, then all but the last runs."""
+    runs = SyncRun.objects.filter(corp=corp).order_by("-pk")
+    old = list(runs.values_list("pk", flat=True)[KEPT_WITH_CHANGES:])
+    while keys := list(SyncChange.objects.filter(run__in=old).values_list("pk", flat=True)[:_AT_ONCE]):
+        SyncChange.objects.filter(pk__in=keys).delete()
+    SyncRun.objects.filter(pk__in=old[KEPT_RUNS - KEPT_WITH_CHANGES :]).delete()

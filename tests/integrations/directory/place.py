@@ -1,0 +1,149 @@
+"""The sandbox's company of these tests, our corp beside it, and what each of the two says of the directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from integrations.directory import confirm_run, request_run, run_sync
+from integrations.models import Corp, Department, Member, SyncChange, SyncRun
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+
+CONTACTS_SECRET = "sandbox-secret-of-contacts"
+START = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
+TOKEN_PATH = "/cgi-bin/gettoken"
+
+
+def seed(**changes: object) -> dict[str, Any]:
+    """The company of tests/sandbox.py, all of which the app sees; no limits, so that a test may call as it likes."""
+    values = company(**changes)
+    app = {**values["apps"][0], "scope": {"partyids": [1]}}
+    return {"companies": [{**values, "apps": [app]}], "settings": {"limits_enabled": False}}
+
+
+@dataclass
+class Clock:
+    """A clock that goes a second further with each look at it, so that every heartbeat is written."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@dataclass
+class Directory:
+    """A corp and the sandbox that plays WeCom for it."""
+
+    sandbox: SandboxHandle
+    corp: Corp
+    clock: Clock = field(default_factory=Clock)
+    pauses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def connected(cls, sandbox: SandboxHandle) -> Directory:
+        corp = Corp.objects.create(
+            name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=sandbox.base_url
+        )
+        return cls(sandbox, corp)
+
+    # --- Our side -------------------------------------------------------------------------------------------------
+
+    def with_contacts(self) -> Directory:
+        self.corp.contacts_secret = CONTACTS_SECRET
+        self.corp.save()
+        return self
+
+    def with_roots(self, *roots: int) -> Directory:
+        self.corp.department_root_ids = list(roots)
+        self.corp.save()
+        return self
+
+    def request(self, source: SyncRun.Source | None = None) -> SyncRun:
+        return request_run(corp=self.corp, trigger=SyncRun.Trigger.MANUAL, now=self.clock(), source=source)
+
+    def carry_on(self, run: SyncRun) -> SyncRun:
+        """Let a worker take the run."""
+        done = run_sync(run_id=run.pk, clock=self.clock, pause=self.pauses.append)
+        assert done is not None
+        return done
+
+    def sync(self, source: SyncRun.Source | None = None) -> SyncRun:
+        return self.carry_on(self.request(source))
+
+    def sync_saying_yes(self, source: SyncRun.Source | None = None) -> SyncRun:
+        """A run to its end, whatever it asks."""
+        run = self.sync(source)
+        if run.status == SyncRun.Status.ASKING:
+            assert confirm_run(run=run, now=self.clock(), answered_by="root")
+            run = self.carry_on(run)
+        assert run.status == SyncRun.Status.DONE, (run.problem, run.detail)
+        return run
+
+    def member(self, userid: str) -> Member:
+        return Member.objects.get(corp=self.corp, userid_folded=userid.lower())
+
+    def stored(self) -> dict[str, tuple[str, str | None, str | None, frozenset[int]]]:
+        """Who is here: folded userid to (userid, name, status, departments)."""
+        here = Member.objects.filter(corp=self.corp).here().prefetch_related("departments")
+        return {
+            one.userid_folded: (
+                one.userid,
+                one.name,
+                one.status,
+                frozenset(department.wecom_department_id for department in one.departments.all()),
+            )
+            for one in here
+        }
+
+    def stored_departments(self) -> dict[int, tuple[str | None, int | None]]:
+        rows = Department.objects.filter(corp=self.corp).present()
+        return {one.wecom_department_id: (one.name, one.wecom_parent_id) for one in rows}
+
+    @staticmethod
+    def changes(run: SyncRun) -> list[tuple[str, str]]:
+        """Kind and userid of what a run has written, in order."""
+        rows = SyncChange.objects.applied().filter(run=run).order_by("pk")
+        return list(rows.values_list("kind", "member__userid"))
+
+    # --- WeCom's side -----------------------------------------------------------------------------------------------
+
+    def calls(self) -> dict[str, int]:
+        """How often each API was called since the last look, tokens apart."""
+        paths = [call["path"] for call in self.sandbox.calls() if call["path"] != TOKEN_PATH]
+        self.sandbox.control("DELETE", "calls")
+        return dict(Counter(path.removeprefix("/cgi-bin/") for path in paths))
+
+    def put_members(self, *rows: dict[str, Any]) -> None:
+        self.sandbox.control("POST", f"companies/{CORPID}/members", list(rows))
+
+    def put_departments(self, *rows: dict[str, Any]) -> None:
+        self.sandbox.control("POST", f"companies/{CORPID}/departments", list(rows))
+
+    def delete_member(self, userid: str) -> None:
+        self.sandbox.control("DELETE", f"companies/{CORPID}/members/{userid}")
+
+    def rename(self, userid: str, new: str) -> None:
+        self.sandbox.control("POST", f"companies/{CORPID}/members/{userid}/rename", {"userid": new})
+
+    def set_scope(self, **scope: list[Any]) -> None:
+        self.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": scope})
+
+    def theirs(self, *roots: int) -> dict[str, tuple[str, str, str, frozenset[int]]]:
+        """The sandbox's members in these departments (default: all), in the form of `stored`."""
+        status = {1: "active", 2: "disabled", 4: "not_activated"}
+        found = {}
+        for one in self._company()["members"]:
+            departments = frozenset(one["department"])
+            if one["status"] != 5 and (not roots or departments & set(roots)):
+                found[one["userid"].lower()] = (one["userid"], one["name"], status[one["status"]], departments)
+        return found
+
+    def their_departments(self) -> dict[int, tuple[str, int | None]]:
+        return {one["id"]: (one["name"], one["parentid"] or None) for one in self._company()["departments"]}
+
+    def _company(self) -> dict[str, Any]:
+        return dict(self.sandbox.control("GET", f"companies/{CORPID}"))

@@ -1,0 +1,51 @@
+"""The tables of the directory come to a database that holds companies already, and can be taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RELEASED, BEFORE = ("integrations", "0002_verification_and_callbacks"), ("integrations", "0004_console_writes")
+AFTER = ("integrations", "0005_directory")
+TABLES = {"department", "member", "membership", "syncrun", "syncchange"}
+
+
+@pytest.fixture
+def _all_again() -> Iterator[None]:
+    yield
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def migrated(target: tuple[str, str]) -> Any:
+    """The models as they are at `target`."""
+    executor = MigrationExecutor(connection)
+    executor.migrate([target])
+    return executor.loader.project_state([target]).apps
+
+
+def tables() -> set[str]:
+    names = {f"integrations_{name}" for name in TABLES}
+    return names & set(connection.introspection.table_names())
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_companies_of_the_release_before_get_an_empty_directory() -> None:
+    old = migrated(RELEASED)
+    values = {"corpid": "ww0123456789abcdef", "agentid": 1000002, "secret": "the-secret", "department_root_ids": [2]}
+    key = old.get_model("integrations", "Corp").objects.create(name="北山制造", **values).pk
+    assert tables() == set()
+
+    apps = migrated(AFTER)
+
+    corp = apps.get_model("integrations", "Corp").objects.get(pk=key)
+    assert (corp.name, corp.secret, corp.department_root_ids) == ("北山制造", "the-secret", [2])
+    assert len(tables()) == len(TABLES)
+    assert not apps.get_model("integrations", "Member").objects.exists()
+    migrated(BEFORE)
+    assert tables() == set()

@@ -1,0 +1,364 @@
+"""Whole runs against the sandbox over HTTP: what is read with which secret, and what is written."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from integrations.models import Member, SyncRun
+from tests.integrations.directory.place import Directory, seed
+from tests.sandbox import AGENTID, CORPID
+
+DONE = SyncRun.Status.DONE
+Source, Presence = SyncRun.Source, Member.Presence
+COPIES = ("integrations_member", "integrations_membership", "integrations_department", "integrations_syncchange")
+
+
+def written_to_copies(queries: CaptureQueriesContext) -> list[str]:
+    """Statements that change the copy of the directory."""
+    statements = (one["sql"] for one in queries.captured_queries)
+    changing = [sql for sql in statements if sql.startswith(("INSERT", "UPDATE", "DELETE"))]
+    return [sql for sql in changing if any(f'"{table}"' in sql for table in COPIES)]
+
+
+def test_the_first_run_copies_departments_and_members(place: Directory) -> None:
+    run = place.sync()
+
+    assert (run.status, run.phase, run.problem) == (DONE, "finished", "")
+    assert place.stored() == place.theirs()
+    assert len(place.stored()) == 3
+    assert place.stored_departments() == place.their_departments()
+    assert run.counts == {"departments": 4, "joined": 3}
+    assert run.seen_count == 3
+    assert run.duration is not None
+
+
+# --- Calls ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Source.APP, {"department/list": 1, "user/list": 4, "agent/get": 1}),
+        (Source.CONTACTS, {"department/simplelist": 1, "user/list_id": 1}),
+        (
+            Source.BOTH,
+            {"department/simplelist": 1, "user/list_id": 1, "department/list": 1, "user/list": 4, "agent/get": 1},
+        ),
+    ],
+)
+def test_no_more_calls_than_the_secret_needs(
+    place: Directory, source: SyncRun.Source, expected: dict[str, int]
+) -> None:
+    run = place.with_contacts().sync(source)
+
+    assert run.status == DONE
+    assert place.calls() == expected
+    assert run.call_count == sum(expected.values())
+
+
+def test_the_secrets_that_are_there_choose_the_source(place: Directory) -> None:
+    assert place.sync().source == Source.APP
+
+    assert place.with_contacts().sync().source == Source.BOTH
+
+
+def test_a_contacts_run_without_its_secret_is_refused(place: Directory) -> None:
+    with pytest.raises(ValueError, match="needs the contacts secret"):
+        place.request(Source.CONTACTS)
+
+    assert SyncRun.objects.count() == 0
+
+
+@pytest.mark.parametrize("source", Source)
+def test_nothing_is_written_when_nothing_changed(place: Directory, source: SyncRun.Source) -> None:
+    place.with_contacts().sync(source)
+
+    with CaptureQueriesContext(connection) as queries:
+        run = place.sync(source)
+
+    assert run.status == DONE
+    assert written_to_copies(queries) == []
+    assert (run.counts, run.warnings) == ({}, [])
+
+
+# --- Differences ------------------------------------------------------------------------------------------------------
+
+
+def test_joining_moving_renaming_and_disabling_are_followed(place: Directory) -> None:
+    place.sync()
+    place.put_members(
+        {"userid": "lucy", "name": "Lucy", "department": [3]},
+        {"userid": "jim", "name": "Jim Green", "department": [2, 3]},
+        {"userid": "hanmeimei", "status": 4},
+    )
+    place.put_departments({"id": 3, "name": "华北区", "parentid": 4}, {"id": 9, "name": "法务部", "parentid": 1})
+
+    run = place.sync()
+
+    assert place.stored() == place.theirs()
+    assert place.stored_departments() == place.their_departments()
+    assert run.counts == {"departments": 2, "changed": 2, "joined": 1}
+    jim = run.changes.get(member__userid="jim")
+    assert jim.fields == {"name": ["Jim", "Jim Green"], "departments": [[4], [2, 3]]}
+
+
+def test_a_removed_department_is_kept_and_marked(place: Directory) -> None:
+    place.put_departments({"id": 9, "name": "法务部", "parentid": 1})
+    place.sync()
+    place.sandbox.control("DELETE", f"companies/{CORPID}/departments/9")
+
+    place.sync()
+
+    gone = place.corp.departments.get(wecom_department_id=9)
+    assert gone.removed_at is not None
+    assert place.stored_departments() == place.their_departments()
+
+    place.put_departments({"id": 9, "name": "法务部", "parentid": 1})
+    place.sync()
+
+    gone.refresh_from_db()
+    assert gone.removed_at is None
+
+
+def test_a_userid_in_other_letters_is_the_same_person(place: Directory) -> None:
+    place.sync()
+    before = place.member("lilei")
+    place.rename("LiLei", "lilei")
+
+    run = place.sync()
+
+    after = place.member("LILEI")
+    assert (after.pk, before.userid, after.userid) == (before.pk, "LiLei", "lilei")
+    assert run.changes.get().fields == {"userid": ["LiLei", "lilei"]}
+
+
+def test_a_person_in_ten_departments_is_one_member(place: Directory) -> None:
+    numbers = list(range(10, 20))
+    place.put_departments(*({"id": number, "name": f"部门{number}", "parentid": 1} for number in numbers))
+    place.put_members(
+        {"userid": "busy", "name": "Busy", "department": numbers, "is_leader_in_dept": [1] + [0] * 9},
+    )
+
+    place.sync()
+
+    places = place.member("busy").memberships.order_by("department__wecom_department_id")
+    assert [one.department.wecom_department_id for one in places] == numbers
+    assert [one.is_leader for one in places] == [True] + [False] * 9
+
+
+def test_disabling_and_enabling_in_wecom_are_noted(place: Directory) -> None:
+    place.sync()
+    place.put_members({"userid": "jim", "status": 2})
+
+    disabled = place.sync_saying_yes()
+
+    assert place.changes(disabled) == [("disabled", "jim")]
+    assert (place.member("jim").status, place.member("jim").presence) == ("disabled", "here")
+    place.put_members({"userid": "jim", "status": 1})
+
+    enabled = place.sync()
+
+    assert place.changes(enabled) == [("enabled", "jim")]
+    assert list(place.corp.members.able().values_list("userid", flat=True).order_by("userid")) == [
+        "LiLei",
+        "hanmeimei",
+        "jim",
+    ]
+
+
+# --- Leaving and coming back ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [Source.APP, Source.BOTH])
+def test_who_left_the_scope_comes_back_by_itself(place: Directory, source: SyncRun.Source) -> None:
+    place.put_members({"userid": "hanmeimei", "department": [3]})
+    place.with_contacts().sync(source)
+    place.set_scope(partyids=[2])
+
+    left = place.sync_saying_yes(source)
+
+    assert place.changes(left) == [("left_scope", "jim")]
+    assert place.member("jim").presence == Presence.OUT_OF_SCOPE
+    assert place.member("jim").left_at is not None
+    assert place.stored().keys() == {"lilei", "hanmeimei"}
+    place.set_scope(partyids=[1])
+
+    back = place.sync(source)
+
+    assert place.changes(back) == [("came_back", "jim")]
+    jim = place.member("jim")
+    assert (jim.presence, jim.left_at, jim.waits_since) == (Presence.HERE, None, None)
+
+
+@pytest.mark.parametrize("source", Source)
+def test_a_deleted_userid_that_comes_back_waits_for_an_administrator(place: Directory, source: SyncRun.Source) -> None:
+    place.with_contacts().sync(source)
+    place.delete_member("jim")
+
+    gone = place.sync_saying_yes(source)
+
+    assert place.changes(gone) == [("deleted", "jim")]
+    assert place.member("jim").presence == Presence.DELETED
+    place.put_members({"userid": "jim", "name": "Another Jim", "department": [4]})
+
+    back = place.sync(source)
+
+    jim = place.member("jim")
+    assert place.changes(back) == [("reappeared", "jim")]
+    assert [(one["code"], one["examples"]) for one in back.warnings] == [("reappeared", ["jim"])]
+    assert (jim.presence, jim.left_at) == (Presence.HERE, None)
+    assert jim.waits_since is not None
+    assert jim not in place.corp.members.able()
+
+
+def test_who_leaves_while_waiting_waits_anew_on_coming_back(place: Directory) -> None:
+    place.sync()
+    place.delete_member("jim")
+    place.sync_saying_yes()
+    place.put_members({"userid": "jim", "name": "Another Jim", "department": [4]})
+    place.sync()
+    place.delete_member("jim")
+
+    place.sync()
+
+    assert (place.member("jim").presence, place.member("jim").waits_since) == (Presence.DELETED, None)
+    place.put_members({"userid": "jim", "name": "A third Jim", "department": [4]})
+    place.sync()
+    assert place.member("jim").waits_since is not None
+
+
+def test_a_userid_deleted_while_out_of_scope_does_not_heal(place: Directory) -> None:
+    place.sync()
+    place.set_scope(partyids=[2])
+    place.sync_saying_yes()
+    place.delete_member("jim")
+
+    run = place.sync()
+
+    assert place.changes(run) == [("deleted", "jim")]
+    place.put_members({"userid": "jim", "name": "Another Jim", "department": [2]})
+    place.sync()
+    assert place.member("jim").waits_since is not None
+
+
+def test_status_5_is_deleted(place: Directory) -> None:
+    place.sync()
+    place.put_members({"userid": "jim", "status": 5})
+
+    run = place.sync_saying_yes()
+
+    assert place.changes(run) == [("deleted", "jim")]
+
+
+# --- Roots, and people named singly -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [Source.APP, Source.BOTH, Source.CONTACTS])
+def test_only_people_of_the_roots_take_part(place: Directory, source: SyncRun.Source) -> None:
+    place.with_contacts().with_roots(2).sync(source)
+
+    assert place.stored().keys() == {"lilei", "hanmeimei"}
+    assert set(place.stored_departments()) == {2, 3}
+    assert place.stored()["hanmeimei"][3] == {3}  # 4 is outside
+
+
+@pytest.mark.parametrize("source", [Source.APP, Source.BOTH])
+def test_moving_out_of_the_roots_is_leaving_the_scope(place: Directory, source: SyncRun.Source) -> None:
+    place.with_contacts().with_roots(2).sync(source)
+    place.put_members({"userid": "LiLei", "department": [4]})
+
+    run = place.sync_saying_yes(source)
+
+    assert place.changes(run) == [("left_scope", "LiLei")]
+
+
+@pytest.mark.parametrize("source", [Source.APP, Source.BOTH, Source.CONTACTS])
+def test_a_root_that_is_not_there_stops_the_run(place: Directory, source: SyncRun.Source) -> None:
+    place.with_contacts().sync(source)
+    place.with_roots(77)
+
+    run = place.sync(source)
+
+    assert (run.status, run.problem, run.detail) == (SyncRun.Status.FAILED, "root", "77")
+    assert len(place.stored()) == 3
+
+
+def test_people_whom_the_scope_names_singly_or_by_a_tag_are_found(place: Directory) -> None:
+    place.set_scope(userids=["jim"], partyids=[], tagids=[1])
+
+    run = place.sync()
+
+    assert place.stored().keys() == {"jim", "lilei", "hanmeimei"}
+    assert place.calls() == {"department/list": 1, "user/list": 1, "agent/get": 1, "tag/get": 1, "user/get": 2}
+    assert run.warnings == []
+
+
+def test_a_scope_that_names_somebody_who_is_gone_is_a_warning(place: Directory) -> None:
+    place.set_scope(userids=["jim", "nobody"], partyids=[2])
+
+    run = place.sync()
+
+    assert run.status == DONE
+    assert run.warnings == [{"code": "named_but_gone", "count": 1, "examples": ["nobody"]}]
+
+
+# --- What is not told -------------------------------------------------------------------------------------------------
+
+
+def test_withheld_fields_are_unknown_not_empty(place: Directory) -> None:
+    place.sync()
+
+    lilei = place.member("lilei")
+    assert (lilei.mobile, lilei.email, lilei.biz_mail) == (None, None, None)
+    assert (lilei.position, lilei.alias) == ("经理", "")
+
+
+def test_fields_that_are_withheld_later_stay_known(place: Directory) -> None:
+    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"created_after_2022_06_20": False})
+    place.sync()
+    assert (place.member("lilei").mobile, place.member("hanmeimei").email) == ("13000000001", "han@example.com")
+    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"created_after_2022_06_20": True})
+
+    run = place.sync()
+
+    assert run.counts == {}
+    assert place.member("lilei").mobile == "13000000001"
+
+
+def test_the_record_of_a_run_holds_no_mobile_and_no_mail(place: Directory) -> None:
+    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"created_after_2022_06_20": False})
+    place.sync()
+    place.put_members({"userid": "LiLei", "mobile": "13900000009", "email": "new@example.com"})
+
+    run = place.sync()
+
+    assert run.changes.get().fields == {"mobile": True, "email": True}
+    assert place.member("lilei").mobile == "13900000009"
+
+
+def test_the_contacts_secret_alone_overwrites_no_detail(place: Directory) -> None:
+    place.with_contacts().sync(Source.BOTH)
+    place.put_members({"userid": "jim", "name": "James", "department": [2]})
+
+    run = place.sync(Source.CONTACTS)
+
+    assert run.changes.get().fields == {"departments": [[4], [2]]}
+    assert (place.member("jim").name, place.member("jim").status) == ("Jim", "active")
+
+
+def test_of_two_corps_each_has_its_own_members(place: Directory) -> None:
+    whole = seed()
+    other = {**whole["companies"][0], "corpid": "ww0000000000000002"}
+    place.sandbox.control("POST", "companies", other)
+    place.sync()
+    theirs = type(place.corp).objects.create(
+        name="南海物流", corpid="ww0000000000000002", agentid=AGENTID, secret=other["apps"][0]["secret"]
+    )
+    theirs.api_base_url = place.sandbox.base_url
+    theirs.save()
+
+    Directory(place.sandbox, theirs).sync()
+
+    assert (place.corp.members.count(), theirs.members.count()) == (3, 3)

@@ -1,0 +1,398 @@
+"""What WeCom may answer in the middle of a run, at the wire: nothing is disabled, and the row says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import responses
+
+from integrations.directory import due_runs, request_run, run_sync
+from integrations.models import Corp, Member, SyncRun
+from tests.integrations.directory.place import Clock
+from tests.wecom import AGENTID, API, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
+
+pytestmark = pytest.mark.django_db
+Status, Presence, Source = SyncRun.Status, Member.Presence, SyncRun.Source
+CONTACTS_SECRET = "sim-contacts-secret-0123456789"
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET)
+
+
+@pytest.fixture
+def wecom() -> Iterator[WeComAnswers]:
+    """Answers, with both secrets' tokens. What a test adds last is asked last; the last one stays."""
+    with wecom_answers(all_must_come=False) as answers:
+        answers.says_anyway("gettoken", {"errcode": 0, "errmsg": "ok", "access_token": "sim-T", "expires_in": 7200})
+        yield answers
+
+
+def user(userid: str, *departments: int, **more: object) -> dict[str, Any]:
+    return {"userid": userid, "name": f"名{userid}", "department": list(departments), "status": 1, **more}
+
+
+def department(number: int, parent: object = 1, **more: object) -> dict[str, Any]:
+    return {"id": number, "parentid": parent, "name": f"部门{number}", "order": number, **more}
+
+
+def gives_departments(wecom: WeComAnswers, *rows: dict[str, Any]) -> None:
+    wecom.says_anyway("department_list", {"errcode": 0, "errmsg": "ok", "department": list(rows)})
+
+
+def gives_users(wecom: WeComAnswers, *users: dict[str, Any]) -> None:
+    wecom.says_anyway("user_list", {"errcode": 0, "errmsg": "ok", "userlist": list(users)})
+
+
+def gives_scope(wecom: WeComAnswers) -> None:
+    wecom.says_anyway("agent_get", {"errcode": 0, "errmsg": "ok", "agentid": AGENTID})
+
+
+def whole(wecom: WeComAnswers, *users: dict[str, Any]) -> None:
+    """One department, and these people."""
+    gives_departments(wecom, department(1, 0))
+    gives_users(wecom, *users)
+    gives_scope(wecom)
+
+
+def no_pauses() -> list[float]:
+    return []
+
+
+def sync(corp: Corp, *, clock: Clock | None = None, pauses: list[float] | None = None) -> SyncRun:
+    clock = clock or Clock()
+    run = request_run(corp=corp, trigger=SyncRun.Trigger.NIGHTLY, now=clock())
+    done = run_sync(run_id=run.pk, clock=clock, pause=(no_pauses() if pauses is None else pauses).append)
+    assert done is not None
+    return done
+
+
+def with_members(corp: Corp, count: int = 30) -> None:
+    """A first run with so many people of one department."""
+    with wecom_answers(all_must_come=False) as wecom:
+        wecom.says_anyway("gettoken", {"errcode": 0, "errmsg": "ok", "access_token": "sim-T", "expires_in": 7200})
+        whole(wecom, *(user(f"u{number}", 1) for number in range(count)))
+        assert sync(corp).status == Status.DONE
+
+
+def here(corp: Corp) -> int:
+    return Member.objects.filter(corp=corp).here().count()
+
+
+# --- Errors part-way --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "problem"),
+    [
+        (60011, Status.WAITING, "changed_meanwhile"),
+        (60003, Status.WAITING, "changed_meanwhile"),
+        (40003, Status.WAITING, "changed_meanwhile"),
+        (45009, Status.WAITING, "unreachable"),
+        (45033, Status.WAITING, "unreachable"),
+        (-1, Status.WAITING, "unreachable"),
+        (48009, Status.FAILED, "wecom"),
+        (48002, Status.FAILED, "wecom"),
+        (60020, Status.FAILED, "wecom"),
+        (45029, Status.FAILED, "wecom"),
+        (123456, Status.FAILED, "wecom"),
+    ],
+)
+def test_an_error_in_mid_run_disables_nobody(
+    corp: Corp, wecom: WeComAnswers, code: int, status: SyncRun.Status, problem: str
+) -> None:
+    with_members(corp)
+    gives_departments(wecom, department(1, 0), department(2))
+    gives_users(wecom, user("u0", 1))
+    wecom.says_anyway("user_list", refusal(code))
+
+    run = sync(corp)
+
+    assert (run.status, run.problem, run.errcode) == (status, problem, code)
+    assert here(corp) == 30
+    assert run.counts == {}
+    assert SECRET not in run.detail
+    assert "sim-T" not in run.detail
+
+
+def test_a_short_hiccup_is_repeated_within_the_run(corp: Corp, wecom: WeComAnswers) -> None:
+    gives_departments(wecom, department(1, 0))
+    wecom.says_anyway("user_list", refusal(45033))
+    wecom.says_anyway("user_list", refusal(-1))
+    gives_users(wecom, user("lilei", 1))
+    gives_scope(wecom)
+    pauses: list[float] = []
+
+    run = sync(corp, pauses=pauses)
+
+    assert (run.status, pauses) == (Status.DONE, [0.5, 2.0])
+    assert here(corp) == 1
+
+
+def test_one_call_is_tried_three_times_and_not_more(corp: Corp, wecom: WeComAnswers) -> None:
+    gives_departments(wecom, department(1, 0))
+    wecom.says_anyway("user_list", refusal(-1))
+
+    sync(corp)
+
+    assert sum("/user/list" in call.url for call in wecom.calls) == 3
+
+
+def test_a_blocked_run_rests_as_long_as_wecom_says_and_begins_anew(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.says_anyway("department_list", refusal(45009))
+    gives_departments(wecom, department(1, 0))
+    gives_users(wecom, user("lilei", 1))
+    gives_scope(wecom)
+    clock = Clock()
+
+    run = sync(corp, clock=clock)
+
+    assert run.next_try_at is not None
+    assert 59 <= (run.next_try_at - clock.now).total_seconds() <= 60
+    assert due_runs(now=clock.now) == []
+    assert run_sync(run_id=run.pk, clock=clock) is None
+    assert due_runs(now=run.next_try_at) == [run.pk]
+    clock.now = run.next_try_at
+    again = run_sync(run_id=run.pk, clock=clock)
+    assert again is not None
+    assert (again.status, again.problem, here(corp)) == (Status.DONE, "", 1)
+
+
+def test_a_run_that_never_gets_through_ends(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.says_anyway("department_list", refusal(-1))
+    clock = Clock()
+    run = sync(corp, clock=clock)
+    rests = 0
+
+    while run.status == Status.WAITING:
+        assert run.next_try_at is not None
+        clock.now, rests = run.next_try_at, rests + 1
+        run = run_sync(run_id=run.pk, clock=clock, pause=no_pauses().append) or run
+
+    assert (run.status, run.problem, rests) == (Status.FAILED, "unreachable", 4)
+    assert run.finished_at is not None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"errcode":0}', b'{"errcode":0,"userlist":{}}', b"[]"])
+def test_garbage_disables_nobody(corp: Corp, wecom: WeComAnswers, body: bytes) -> None:
+    with_members(corp)
+    gives_departments(wecom, department(1, 0))
+    wecom.sends("user_list", body)
+
+    run = sync(corp)
+
+    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+    assert here(corp) == 30
+
+
+def test_an_answer_of_60_megabytes_is_not_swallowed(corp: Corp, wecom: WeComAnswers) -> None:
+    with_members(corp)
+    gives_departments(wecom, department(1, 0))
+    wecom.sends("user_list", b'{"errcode":0,"userlist":[' + b" " * (60 * 1024 * 1024) + b"]}")
+
+    run = sync(corp)
+
+    assert run.status in {Status.WAITING, Status.FAILED}
+    assert here(corp) == 30
+
+
+# --- The list of the whole company ------------------------------------------------------------------------------------
+
+
+def page(cursor: str, *rows: tuple[str, int]) -> dict[str, Any]:
+    people = [{"userid": userid, "department": number} for userid, number in rows]
+    return {"errcode": 0, "errmsg": "ok", "next_cursor": cursor, "dept_user": people}
+
+
+@pytest.fixture
+def contacts_only(corp: Corp) -> Corp:
+    """Thirty people in one department, known by the contacts secret."""
+    with_members(corp)
+    corp.contacts_secret = CONTACTS_SECRET
+    corp.save()
+    return corp
+
+
+def contacts_sync(corp: Corp, clock: Clock | None = None) -> SyncRun:
+    clock = clock or Clock()
+    run = request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=clock(), source=Source.CONTACTS)
+    done = run_sync(run_id=run.pk, clock=clock, pause=no_pauses().append)
+    assert done is not None
+    return done
+
+
+def simple(wecom: WeComAnswers, *rows: dict[str, Any]) -> None:
+    wecom.says_anyway("department_simplelist", {"errcode": 0, "errmsg": "ok", "department_id": list(rows)})
+
+
+def test_a_list_without_end_disables_nobody(contacts_only: Corp, wecom: WeComAnswers) -> None:
+    simple(wecom, department(1, 0))
+    wecom.says_anyway("user_list_id", page("again", ("u0", 1)))
+
+    run = contacts_sync(contacts_only)
+
+    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+    assert "did not end" in run.detail
+    assert here(contacts_only) == 30
+
+
+@pytest.mark.parametrize(("code", "status"), [(48009, Status.FAILED), (50100, Status.WAITING), (45033, Status.WAITING)])
+def test_an_error_on_the_second_page_disables_nobody(
+    contacts_only: Corp, wecom: WeComAnswers, code: int, status: SyncRun.Status
+) -> None:
+    simple(wecom, department(1, 0))
+    wecom.says_anyway("user_list_id", page("second", ("u0", 1)))
+    wecom.says_anyway("user_list_id", refusal(code))
+
+    run = contacts_sync(contacts_only)
+
+    assert (run.status, run.errcode) == (status, code)
+    assert here(contacts_only) == 30
+
+
+def test_rows_of_one_person_on_two_pages_are_one_person(contacts_only: Corp, wecom: WeComAnswers) -> None:
+    simple(wecom, department(1, 0), department(2))
+    rows = [(f"u{number}", 1) for number in range(30)]
+    wecom.says_anyway("user_list_id", page("second", *rows, ("New", 1)))
+    wecom.says_anyway("user_list_id", page("", ("new", 2)))
+
+    run = contacts_sync(contacts_only)
+
+    assert run.counts == {"departments": 1, "joined": 1}
+    assert [one["code"] for one in run.warnings] == ["spelling"]
+    new = Member.objects.get(userid_folded="new")
+    assert sorted(new.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
+    assert (new.name, new.status) == (None, None)
+
+
+# --- Empty and contradicting answers ----------------------------------------------------------------------------------
+
+
+def test_an_empty_answer_that_says_ok_is_not_believed(corp: Corp, wecom: WeComAnswers) -> None:
+    with_members(corp)
+    whole(wecom)
+    wecom.says_anyway("user_get", refusal(60111))
+
+    run = sync(corp)
+
+    assert run.status == Status.ASKING
+    assert run.question == {"reason": "share", "leaving": 30, "of": 30, "percent": 5, "roots": ["1"]}
+    assert {"code": "nobody", "count": 1, "examples": []} in run.warnings
+    assert here(corp) == 30
+
+
+def test_no_departments_at_all_is_not_believed(corp: Corp, wecom: WeComAnswers) -> None:
+    with_members(corp)
+    gives_departments(wecom)
+    gives_scope(wecom)
+    wecom.says_anyway("user_get", refusal(60011))
+
+    run = sync(corp)
+
+    assert run.status == Status.ASKING
+    assert here(corp) == 30
+    assert corp.departments.present().count() == 1
+
+
+def test_whom_a_list_forgot_but_wecom_knows_stays(corp: Corp, wecom: WeComAnswers) -> None:
+    """Somebody moved from a department not read yet to one read already."""
+    with_members(corp)
+    whole(wecom, *(user(f"u{number}", 1) for number in range(29)))
+    wecom.says_anyway("user_get", {"errcode": 0, "errmsg": "ok", **user("u29", 1)})
+
+    run = sync(corp)
+
+    assert (run.status, here(corp)) == (Status.DONE, 30)
+    assert run.warnings == [{"code": "moved_meanwhile", "count": 1, "examples": ["u29"]}]
+
+
+def test_more_missing_people_than_are_looked_up_are_of_unknown_fate(
+    corp: Corp, wecom: WeComAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.directory.planning.LOOK_UPS_AT_MOST", 1)
+    with_members(corp, 100)
+    whole(wecom, *(user(f"u{number}", 1) for number in range(97)))
+    wecom.says_anyway("user_get", refusal(60111))
+
+    run = sync(corp)
+
+    assert run.counts == {"deleted": 1, "missing": 2}
+    assert Member.objects.filter(presence=Presence.MISSING).count() == 2
+
+
+# --- Hostile values ---------------------------------------------------------------------------------------------------
+
+
+def test_cycles_and_missing_parents_are_copied_and_told(corp: Corp, wecom: WeComAnswers) -> None:
+    rows = [department(1, 0), department(5, 6), department(6, 5), department(7, 7), department(8, 99)]
+    gives_departments(wecom, *rows, department(9, None), department(10, 10**30), department(11, "2"))
+    gives_users(wecom, user("lilei", 5, 6, 7, 8))
+    gives_scope(wecom)
+
+    run = sync(corp)
+
+    assert run.status == Status.DONE
+    assert run.warnings == [{"code": "cycle", "count": 3, "examples": ["5", "6", "7"]}]
+    assert corp.departments.present().count() == 8
+    lilei = Member.objects.get()
+    assert sorted(lilei.departments.values_list("wecom_department_id", flat=True)) == [1, 5, 6, 7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**32, 10**40])
+def test_a_department_that_cannot_be_stops_the_run(corp: Corp, wecom: WeComAnswers, number: int) -> None:
+    gives_departments(wecom, department(1, 0), department(number))
+
+    run = sync(corp)
+
+    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+
+
+def test_names_are_stored_without_what_hides_in_them(corp: Corp, wecom: WeComAnswers) -> None:
+    odd = " a\x00b\u202ec\u200bd\ud83d\x1b[0m" + "长" * 200
+    gives_departments(wecom, department(1, 0, name="销\x00售\n部"))
+    gives_users(wecom, user("odd", 1, name=odd, position=odd, alias="\x00", mobile="1" * 99))
+    gives_scope(wecom)
+
+    run = sync(corp)
+
+    assert run.status == Status.DONE, run.detail
+    member = Member.objects.get()
+    assert member.name == member.position == "abcd[0m" + "长" * 121
+    assert (member.alias, member.mobile) == ("", "1" * 32)
+    assert corp.departments.get().name == "销售部"
+
+
+def test_what_is_no_userid_is_left_out_and_told(corp: Corp, wecom: WeComAnswers) -> None:
+    whole(wecom, user("lilei", 1), user("x" * 65, 1), user("a\x00b", 1), user("<script>", 1), user("İ", 1))
+
+    run = sync(corp)
+
+    assert list(Member.objects.values_list("userid", flat=True)) == ["lilei"]
+    assert run.warnings == [{"code": "userid", "count": 4, "examples": ["x" * 64, "ab", "<script>", "İ"]}]
+
+
+def test_two_spellings_of_a_userid_are_one_person(corp: Corp, wecom: WeComAnswers) -> None:
+    gives_departments(wecom, department(1, 0), department(2))
+    gives_users(wecom, user("LiLei", 1), user("lilei", 2), user("LILEI", 2))
+    gives_users(wecom)
+    gives_scope(wecom)
+
+    run = sync(corp)
+
+    assert run.status == Status.DONE
+    member = Member.objects.get()
+    assert sorted(member.departments.values_list("wecom_department_id", flat=True)) == [1, 2]
+    assert [one["code"] for one in run.warnings] == ["spelling"]
+
+
+def test_the_answers_of_this_module_are_at_wecoms_address(corp: Corp, wecom: WeComAnswers) -> None:
+    """Guards the tests above: they speak to the real address, and to no other."""
+    whole(wecom, user("lilei", 1))
+
+    sync(corp)
+
+    assert {call.url.split("/cgi-bin/")[0] for call in wecom.calls} == {API}
+    assert isinstance(wecom.mock, responses.RequestsMock)
