@@ -212,7 +212,7 @@ def _of_run(corp: Corp, run: CheckRun, now: datetime) -> dict[str, Any]:
         "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
         "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
         "help_links": check.help_links if is_bad else (),
-        "technical": technical(run) if run.finished_at else "",
+        "technical": technical(run) if run.finished_at and (is_bad or run.detail) else "",
     }
 
 

@@ -41,9 +41,9 @@ CHECK = Check(
     purpose=_("Compares the clock of this server with the Date header of the API's answer."),
     look=look,
     advices={
-        "right": Advice(_("The clocks are %(seconds)s seconds apart.")),
+        "right": Advice(_("The clocks differ by %(seconds)s s.")),
         "no_date": Advice(_("The answer has no Date header, so the clocks cannot be compared.")),
-        "ahead": Advice(_("The clock of this server is %(seconds)s seconds ahead."), SITE_ADMIN, _SET_CLOCK),
-        "behind": Advice(_("The clock of this server is %(seconds)s seconds behind."), SITE_ADMIN, _SET_CLOCK),
+        "ahead": Advice(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+        "behind": Advice(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
     },
 )

@@ -44,13 +44,15 @@ CHECK = Check(
     purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
     look=look,
     advices={
-        "whole": Advice(_("%(departments)s departments can be read, and a member with all fields.")),
+        "whole": Advice(_("The directory can be read (departments: %(departments)s), and a member with all fields.")),
         "partly": Advice(
             _(
-                "%(departments)s departments can be read. WeCom withholds these fields from apps made after June 2022: "
-                "%(withheld)s. That is no mistake: link people by their WeCom account instead."
+                "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
+                "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
             )
         ),
-        "nobody": Advice(_("%(departments)s departments can be read, but no member is found in the first of them.")),
+        "nobody": Advice(
+            _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
+        ),
     },
 )

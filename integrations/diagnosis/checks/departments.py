@@ -63,7 +63,7 @@ CHECK = Check(
     look=look,
     subject=subject,
     advices={
-        "all": Advice(_("No roots are named: everybody whom the app sees takes part, in %(departments)s departments.")),
+        "all": Advice(_("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")),
         "seen": Advice(_("All of them exist and are visible to the app: %(roots)s.")),
         "unknown": Advice(_("There is no department %(unknown)s in WeCom."), SITE_ADMIN, _CORRECT),
         "outside": Advice(_("The app may not see department %(outside)s."), WECOM_ADMIN, TO_SCOPE),

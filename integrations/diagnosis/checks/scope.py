@@ -36,7 +36,10 @@ CHECK = Check(
     look=look,
     advices={
         "seen": Advice(
-            _("The app sees %(departments)s departments with all below them, %(tags)s tags and %(members)s members.")
+            _(
+                "The app sees departments with all below them: %(departments)s, tags: %(tags)s, "
+                "single members: %(members)s."
+            )
         ),
         "empty": Advice(
             _("The app sees nobody: nobody can sign in, and no message arrives."),
@@ -44,7 +47,7 @@ CHECK = Check(
             TO_SCOPE,
         ),
         "members_only": Advice(
-            _("The app sees %(members)s single members and no department: whoever joins later is left out."),
+            _("The app sees single members only (%(members)s), no department: whoever joins later is left out."),
             WECOM_ADMIN,
             TO_SCOPE,
         ),
