@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db.models import Field, ForeignKey, Model
+from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from accounts import audit
@@ -100,12 +100,14 @@ def note_done(entry: LogEntry) -> None:
 
 
 def _subject(entry: LogEntry) -> Model | None:
-    """Without its encrypted columns: one that no key opens any more must not stop what is noted."""
     model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
-    if model is None:
-        return None
+    return _rows(model).filter(pk=entry.object_id).first() if model is not None else None
+
+
+def _rows(model: type[Model]) -> QuerySet[Any]:
+    """Without the encrypted columns: one that no key opens any more must not stop what is noted."""
     sealed = [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
-    return model._base_manager.filter(pk=entry.object_id).defer(*sealed).first()
+    return model._base_manager.defer(*sealed)
 
 
 # --- Saving ----------------------------------------------------------------------------------------------------------
@@ -218,13 +220,14 @@ def _after_m2m(
     if action not in {"post_add", "post_remove", "pre_clear"}:
         return
     if reverse:
-        owners = owner_model._base_manager.all()
+        owners = _rows(owner_model)
         owners = owners.filter(**{name: instance}) if pk_set is None else owners.filter(pk__in=pk_set)
         for owner in owners:
             _record_m2m(owner, name, [instance], is_added=action == "post_add")
         return
-    others = getattr(instance, name).all()
-    others = list(others if pk_set is None else others.model._base_manager.filter(pk__in=pk_set))
+    related = getattr(instance, name)
+    keys = related.values_list("pk", flat=True) if pk_set is None else pk_set
+    others = list(_rows(related.model).filter(pk__in=list(keys)))
     if others:
         _record_m2m(instance, name, others, is_added=action == "post_add")
 
@@ -252,7 +255,7 @@ def _shown(tracked: Tracked, column: Field[Any, Any], value: Any) -> Any:
     if tracked.is_secret(column):
         return audit.MASK if value else ""
     if isinstance(column, ForeignKey):
-        related = column.related_model._base_manager.filter(pk=value).first()
+        related = _rows(column.related_model).filter(pk=value).first()
         return _clipped(str(related)) if related is not None else f"#{value}"
     if isinstance(value, datetime | date | time):
         return value.isoformat()

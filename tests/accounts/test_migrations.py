@@ -1,0 +1,83 @@
+"""The step from the release before: people and groups stay, roles and the trail come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from accounts.models import AuditEntry
+from accounts.roles import Role
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BEFORE = [
+    ("accounts", "0001_initial"),
+    ("integrations", "0002_verification_and_callbacks"),
+    ("notifications", "0001_initial"),
+]
+AFTER = [("accounts", "0002_roles_and_audit")]
+
+
+@pytest.fixture(autouse=True)
+def _all_again() -> Iterator[None]:
+    yield
+    call_command("migrate", verbosity=0)
+
+
+def migrated(target: list[tuple[str, str]]) -> Any:
+    """The models as they are at `target`."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(target)
+    return executor.loader.project_state(target).apps
+
+
+def test_people_accounts_and_groups_are_kept() -> None:
+    Group.objects.all().delete()
+    apps = migrated(BEFORE)
+    corp = apps.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    user = apps.get_model("accounts", "User").objects.create(username="lilei", is_staff=True)
+    accounts = apps.get_model("accounts", "WeComAccount").objects
+    accounts.create(user=user, corp=corp, userid="LiLei", userid_folded="lilei")
+    own = apps.get_model("auth", "Group").objects.create(name="只读")
+    own.user_set.add(user)
+
+    apps = migrated(AFTER)
+
+    account = apps.get_model("accounts", "WeComAccount").objects.get()
+    assert (account.userid, account.corp_id, account.user_id) == ("LiLei", corp.pk, user.pk)
+    assert (account.proven_corp_id, account.proven_userid, account.signed_in_at) == (None, "", None)
+    assert set(apps.get_model("auth", "Group").objects.values_list("name", flat=True)) == {"只读", *Role}
+    assert list(own.user_set.values_list("username", flat=True)) == ["lilei"]
+    assert not apps.get_model("accounts", "SignInPolicy").objects.exists()
+
+
+def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
+    Group.objects.all().delete()
+    migrated(BEFORE)
+
+    call_command("migrate", verbosity=0)
+
+    held = {group.name: group.permissions.count() for group in Group.objects.all()}
+    assert held == {
+        Role.SYSTEM_ADMINISTRATOR: 34,
+        Role.INTEGRATION_ADMINISTRATOR: 10,
+        Role.PUSH_EDITOR: 14,
+        Role.READ_ONLY: 10,
+    }
+
+
+def test_migrating_back_and_forth_works_with_rows() -> None:
+    AuditEntry.objects.create(action="done", subject="x")
+
+    migrated(BEFORE)
+    call_command("migrate", verbosity=0)
+
+    assert not AuditEntry.objects.filter(subject="x").exists()
+    assert Group.objects.filter(name__in=list(Role)).count() == 4
