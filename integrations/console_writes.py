@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from integrations import links
 from integrations.clients import wecom_client
+from integrations.diagnosis.checks import ownership
 from integrations.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.explanations import Explanation, unqueued
 from integrations.models import ConsoleWrite, Corp
@@ -91,10 +92,11 @@ def run_write(*, write_id: int, clock: Callable[[], datetime]) -> ConsoleWrite |
 
 def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], clock: Callable[[], datetime]) -> None:
     """Do one step without a transaction around the calls, then note what came of it."""
+    refusal: IntegrationError | None = None
     try:
         values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
     except IntegrationError as error:
-        values = _failure(error)
+        refusal, values = error, _failure(error)
     except ImproperlyConfigured as error:  # no key opens the stored Secret; the text names the setting
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     now = clock()
@@ -102,6 +104,14 @@ def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], c
     for name, value in values.items():
         setattr(write, name, value)
     write.save(update_fields=list(values))
+    _note_domain(write, refusal, now)
+
+
+def _note_domain(write: ConsoleWrite, refusal: IntegrationError | None, now: datetime) -> None:
+    """Tell the diagnosis what WeCom says of the trusted domain: it says that only when the domain is written."""
+    is_written = any(change["name"] == "redirect_domain" for change in write.changes)
+    if is_written and (write.status == Status.DONE or refusal is not None):
+        ownership.note_answer(corp=write.corp, error=refusal, now=now)
 
 
 def _plan(write: ConsoleWrite, corp: Corp) -> Values:

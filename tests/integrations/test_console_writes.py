@@ -11,6 +11,7 @@ import requests
 from django.utils import timezone, translation
 
 from integrations import console_writes, links
+from integrations.diagnosis import results
 from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
 from integrations.tasks import run_console_write
 from tests.sandbox import AGENTID as SANDBOX_AGENTID
@@ -90,6 +91,7 @@ def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, w
 
     assert (write.status, write.problem, write.confirmed_by) == ("done", "", "second")
     assert write.finished_at == NOW + dt.timedelta(seconds=1)
+    assert results.latest(corp)["ownership"].problem == "accepted"
 
 
 def test_only_what_differs_is_sent(corp: Corp, wecom: WeComAnswers) -> None:
@@ -339,6 +341,8 @@ def test_an_unverified_domain_is_refused_by_wecom(sandbox_corp: Corp) -> None:
     step(confirmed(write))
 
     assert (write.status, write.errcode) == ("failed", 85005)
+    known = results.latest(sandbox_corp)["ownership"]
+    assert (known.status, known.problem, known.errcode) == ("wrong", "unverified", 85005)
 
 
 def test_the_menu_in_the_sandbox_becomes_ours(sandbox_corp: Corp) -> None:
