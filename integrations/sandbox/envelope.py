@@ -44,8 +44,9 @@ def error_text(code: int, text: str, *, ip: str, now: float) -> str:
 
 def success(fields: Mapping[str, object], *, warning: str = "") -> Reply:
     """errcode 0. `warning` is "" or what WeCom appends to errmsg (ok, created) when the body was no clean JSON."""
-    text = fields.get("errmsg", "ok")
-    document: dict[str, object] = {"errcode": 0, **fields, "errmsg": f"{text}. {warning}" if warning else text}
+    document: dict[str, object] = {"errcode": 0, "errmsg": "ok", **fields}
+    if warning:
+        document["errmsg"] = f"{document['errmsg']}. {warning}"
     return Reply(dump(document))
 
 

@@ -26,6 +26,14 @@ _LISTS = frozenset(
         "action_list",
     }
 )
+# Names that are one word in a card's JSON and two in the CamelCase of a reply (pages 90241 and 90236).
+_ONE_WORD = {
+    "key_name": "keyname",
+    "check_box": "checkbox",
+    "app_id": "appid",
+    "page_path": "pagepath",
+    "user_id": "userid",
+}
 _INTEGERS = frozenset({"type", "style", "mode", "desc_color"})
 
 
@@ -65,6 +73,7 @@ def as_card(element: Element) -> dict[str, object]:
     card: dict[str, Any] = {}
     for child in element:
         name = _WORD.sub("_", child.tag).lower()
+        name = _ONE_WORD.get(name, name)
         value = as_card(child) if len(child) else _scalar(name, child.text or "")
         if name in _LISTS:
             card.setdefault(name, []).append(value)
@@ -78,7 +87,7 @@ def _scalar(name: str, text: str) -> object:
     number = read_integer(text) if name in _INTEGERS else None
     if number is not None:
         return number
-    if name == "is_checked":
+    if name in ("is_checked", "disable"):
         return text.lower() in ("true", "1")
     if name == "aspect_ratio":
         try:

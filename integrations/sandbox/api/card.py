@@ -29,7 +29,7 @@ def update_template_card(call: Call) -> Json:
             raise fields.invalid("button")
         replace_name = fields.text(button, "replace_name", missing=42038)
     else:
-        cards.check(card, media=media_check(call))
+        cards.check(card, media=media_check(call), is_update=True)
     code.used = True
     for folded in targets:
         if card:

@@ -14,14 +14,17 @@ TYPES = INTERACTIVE | {"text_notice", "news_notice"}
 _TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
-def check(card: Json, *, media: MediaCheck) -> Json:
-    """The card as it was sent, when WeCom would take it. Raises ApiError."""
+def check(card: Json, *, media: MediaCheck, is_update: bool = False) -> Json:
+    """The card as it was sent, when WeCom would take it. Raises ApiError.
+
+    `is_update`: it takes the place of another card and needs no task_id of its own: WeCom's examples have none.
+    """
     kind = fields.text(card, "card_type", missing=42031)
     if kind not in TYPES:
         raise ApiError(42031)
     for name in ("source", "main_title", "emphasis_content", "button_selection", "card_image", "image_text_area"):
         fields.child(card, name)
-    _check_task_id(card, kind)
+    _check_task_id(card, is_needed=not is_update and is_callback_card(card))
     _check_action_menu(card, kind)
     _check_quote(card)
     _check_horizontal(card, media)
@@ -70,11 +73,10 @@ def _option_ids(part: Json) -> set[str]:
     return {str(option.get("id")) for option in _rows(part.get("option_list"))}
 
 
-def _check_task_id(card: Json, kind: str) -> None:
+def _check_task_id(card: Json, *, is_needed: bool) -> None:
     """A text even where it is all digits: 7 and "7" would else be two cards with one id."""
     task_id = card.get("task_id") or ""
-    needed = kind in INTERACTIVE or bool(card.get("action_menu"))
-    if not isinstance(task_id, str) or (needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
+    if not isinstance(task_id, str) or (is_needed and not task_id) or (task_id and not _TASK_ID.fullmatch(task_id)):
         raise ApiError(42014)
 
 

@@ -36,15 +36,15 @@ def click(
     view = message.views.get(member.folded)
     if message.msgtype != "template_card" or message.recalled or member.folded not in message.receivers:
         raise Impossible("no such card")
+    app = company.apps.get(message.agentid or 0)
+    if app is None:
+        raise Impossible("the app is gone")
     is_menu = key in cards.menu_keys(card)
     if not is_menu:
         if key not in cards.keys(card) or (view is not None and _is_greyed(view, card)):
             raise Impossible("no such button")
         _check_selected(card, selected)
         message.views[member.folded] = CardView(view.card if view else None, "", dict(selected), key)
-    app = company.apps.get(message.agentid or 0)
-    if app is None:
-        raise Impossible("the app is gone")
     _tell(world, company, app, member, message, card, key, selected, is_menu=is_menu)
     world.changed(company.corpid, member.folded)
 
@@ -78,7 +78,8 @@ def _tell(
     name = "template_card_menu_event" if is_menu else "template_card_event"
     elements: dict[str, object] = {
         "EventKey": key,
-        "TaskId": card.get("task_id", ""),
+        # A card that took this one's place without a task_id of its own stands for the same task.
+        "TaskId": card.get("task_id") or message.content.get("task_id", ""),
         "CardType": card.get("card_type", ""),
         "ResponseCode": world.mail.new_response_code(message, now=now, folded=member.folded),
     }
@@ -115,7 +116,7 @@ def _reply_to_click(world: World, company: Company, member: Member, message: Mes
 def update(view: CardView, card: dict[str, object]) -> None:
     """Put another card in the place of the one that is seen. Raises ValueError for one that WeCom would refuse."""
     try:
-        view.card = cards.check(card, media=lambda media_id, kind: media_id)
+        view.card = cards.check(card, media=lambda media_id, kind: media_id, is_update=True)
     except ApiError as error:
         raise ValueError(f"{error.code} {error.text}") from error
     view.replace_name, view.clicked_key, view.selected = "", "", {}

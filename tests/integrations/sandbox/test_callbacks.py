@@ -110,7 +110,7 @@ def test_an_answer_puts_another_card_in_place(api: Api, sandbox: SandboxHandle, 
     receiver.answer = lambda event: (
         "<xml><MsgType>update_template_card</MsgType><TemplateCard><CardType>text_notice</CardType>"
         "<MainTitle><Title>已处理</Title></MainTitle>"
-        "<HorizontalContentList><KeyName>x</KeyName><Keyname>人</Keyname><Value>李雷</Value></HorizontalContentList>"
+        "<HorizontalContentList><KeyName>人</KeyName><Value>李雷</Value></HorizontalContentList>"
         "<CardAction><Type>1</Type><Url>https://a.example/</Url></CardAction></TemplateCard></xml>"
     )
     sandbox.control("POST", f"{LILEI}/click", {"msgid": card(api), "key": "yes"})
@@ -118,8 +118,71 @@ def test_an_answer_puts_another_card_in_place(api: Api, sandbox: SandboxHandle, 
 
     shown = sandbox.messages(CORPID, "lilei")[0]["card"]
     assert shown["main_title"] == {"title": "已处理"}
-    assert shown["horizontal_content_list"] == [{"key_name": "x", "keyname": "人", "value": "李雷"}]
+    assert shown["horizontal_content_list"] == [{"keyname": "人", "value": "李雷"}]
     assert shown["card_action"] == {"type": 1, "url": "https://a.example/"}
+
+
+OPTION = "<OptionList><Id>o1</Id><Text>甲</Text></OptionList>"
+SUBMIT = "<SubmitButton><Text>提交</Text><Key>k</Key></SubmitButton><ReplaceText>已提交</ReplaceText>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "inner", "name", "expected"),
+    [
+        (
+            "button_interaction",
+            f"<ButtonSelection><QuestionKey>q</QuestionKey>{OPTION}<SelectedId>o1</SelectedId><Disable>true</Disable>"
+            "</ButtonSelection><ButtonList><Text>撤回</Text><Style>2</Style><Key>undo</Key></ButtonList>",
+            "button_list",
+            [{"text": "撤回", "style": 2, "key": "undo"}],
+        ),
+        (
+            "vote_interaction",
+            "<CheckBox><QuestionKey>q</QuestionKey><OptionList><Id>o1</Id><Text>甲</Text><IsChecked>true</IsChecked>"
+            f"</OptionList><Disable>false</Disable><Mode>1</Mode></CheckBox>{SUBMIT}",
+            "checkbox",
+            {
+                "question_key": "q",
+                "option_list": [{"id": "o1", "text": "甲", "is_checked": True}],
+                "disable": False,
+                "mode": 1,
+            },
+        ),
+        (
+            "multiple_interaction",
+            f"<SelectList><QuestionKey>q</QuestionKey><Title>选</Title>{OPTION}</SelectList>{SUBMIT}",
+            "select_list",
+            [{"question_key": "q", "title": "选", "option_list": [{"id": "o1", "text": "甲"}]}],
+        ),
+        (
+            "news_notice",
+            "<CardImage><Url>https://a.example/p.png</Url><AspectRatio>2.25</AspectRatio></CardImage>"
+            "<JumpList><Type>2</Type><Title>去</Title><AppId>wx1</AppId><PagePath>p</PagePath></JumpList>"
+            "<CardAction><Type>1</Type><Url>https://a.example/</Url></CardAction>",
+            "jump_list",
+            [{"type": 2, "title": "去", "appid": "wx1", "pagepath": "p"}],
+        ),
+    ],
+)
+def test_cards_in_answers_are_spelt_as_in_wecom_s_examples(
+    api: Api, sandbox: SandboxHandle, receiver: Receiver, kind: str, inner: str, name: str, expected: object
+) -> None:
+    """CamelCase with KeyName, CheckBox and AppId, and no TaskId: a click names that of the card that it replaced."""
+    receiver.answer = lambda event: (
+        f"<xml><MsgType>update_template_card</MsgType><TemplateCard><CardType>{kind}</CardType>"
+        f"<MainTitle><Title>新</Title></MainTitle>{inner}</TemplateCard></xml>"
+        if event["EventKey"] == "yes"
+        else None
+    )
+    msgid = card(api)
+    sandbox.control("POST", f"{LILEI}/click", {"msgid": msgid, "key": "yes"})
+    assert log(sandbox, 1) == [("template_card_event", 1, "replied")]
+
+    shown = sandbox.messages(CORPID, "lilei")[0]["card"]
+    assert shown[name] == expected
+    if kind == "button_interaction":
+        sandbox.control("POST", f"{LILEI}/click", {"msgid": msgid, "key": "undo", "selected": {"q": ["o1"]}})
+        assert receiver.wait(2)[1]["TaskId"] == "leave-7"
 
 
 def test_a_vote_and_a_selection_carry_what_was_chosen(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:

@@ -275,6 +275,14 @@ def test_updating_puts_another_card_in_place(api: Api, sandbox: SandboxHandle) -
         assert sandbox.messages(CORPID, userid)[0]["card"] == TEXT_NOTICE
 
 
+def test_a_new_card_needs_no_task_id(api: Api, sandbox: SandboxHandle) -> None:
+    sent = sent_card(api, VOTE)
+    new = without(BUTTON, "task_id") | {"replace_text": "已办"}
+
+    assert update(api, response_code=sent["response_code"], template_card=new)["errcode"] == 0
+    assert sandbox.messages(CORPID, "lilei")[0]["card"] == new
+
+
 @pytest.mark.parametrize(
     ("values", "errcode"),
     [
