@@ -198,6 +198,16 @@ class Directory:
                 waiting.extend(self._children.get(current, {}).values())
         return found
 
+    def tree(self) -> Iterator[tuple[int, Department]]:
+        """Every department with its depth (0: the root), each after the one above it; larger order first."""
+        waiting = [(0, ROOT_DEPARTMENT)]
+        while waiting:
+            depth, number = waiting.pop()
+            yield depth, self.departments[number]
+            below = [self.departments[one] for one in self._children.get(number, {}).values()]
+            below.sort(key=lambda one: (one.order, -one.id))
+            waiting.extend((depth + 1, one.id) for one in below)
+
     def direct_members(self, number: int) -> Iterable[Member]:
         return self._direct.get(number, {}).values()
 

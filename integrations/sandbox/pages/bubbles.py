@@ -7,11 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from integrations.sandbox.messages.inbox import Message
 from integrations.sandbox.pages import drawing, richtext
 
 _PREVIEW_LENGTH = 40
+_PLAIN = {"text": richtext.text_plain, "markdown": richtext.markdown_plain}
+_LABELS = {
+    "image": pgettext_lazy("sandbox", "Picture"),
+    "voice": pgettext_lazy("sandbox", "Voice"),
+    "video": pgettext_lazy("sandbox", "Video"),
+    "file": pgettext_lazy("sandbox", "File"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +60,29 @@ def _content(message: Message, folded: str) -> dict[str, Any]:
     return content
 
 
-def preview(message: Message) -> str:
-    """One line for the list of conversations."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A message in one line of the list of conversations. `label`: what it is, where its text does not say that."""
+
+    text: object
+    label: object = ""
+
+
+def preview(message: Message) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
-        return ""
+        return Preview(_("This message was recalled."))
     articles = content.get("articles")
     if isinstance(articles, list) and articles:
         content = articles[0]
-    title = content.get("main_title", {})
-    for text in (content.get("content"), content.get("title"), title.get("title"), content.get("filename")):
-        if isinstance(text, str) and text:
-            return " ".join(text.split())[:_PREVIEW_LENGTH]
-    return str(content.get("sub_title_text", ""))[:_PREVIEW_LENGTH]
+    plain = _PLAIN.get(message.msgtype)
+    text = plain(str(content["content"])) if plain else _title(content)
+    return Preview(" ".join(text.split())[:_PREVIEW_LENGTH], _LABELS.get(message.msgtype, ""))
+
+
+def _title(content: dict[str, Any]) -> str:
+    found = (drawing.part(content, "main_title").get("title"), content.get("title"), content.get("filename"))
+    return str(next((text for text in found if text), content.get("sub_title_text", "")))
 
 
 def local_time(seconds: float) -> datetime:

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from django.utils import translation
+from django.utils.translation import gettext_lazy as _
 
 from integrations.sandbox import strict_json
 from integrations.sandbox.digits import read_integer
@@ -21,6 +23,17 @@ from integrations.sandbox.pages.rendering import page
 from integrations.sandbox.world import App, World
 
 _TEXT_MOST = 2000
+# What the phone says when something cannot be done; clicks.Impossible has the keys.
+_COMPLAINTS = {
+    "no such card": _("This card is not there any more."),
+    "no such button": _("This button can no longer be pressed."),
+    "no such option": _("This choice is no longer offered."),
+    "no such menu entry": _("The app has changed its menu. Open the conversation again."),
+    "the app is gone": _("This app does not exist any more."),
+}
+_NOBODY = _("Nobody holds this phone any more. Choose who does.")
+_GUEST = _("A guest can only read. Choose a member of the company to hold this phone.")
+_NONSENSE = _("The sandbox did not understand that.")
 _PICTURES = ("image/png", "image/jpeg")
 # What stands in an article is the app's own: it may show pictures of this machine and nothing else.
 _ARTICLE_POLICY = (
@@ -84,17 +97,29 @@ def _doing(
     async def answer(request: web.Request) -> web.StreamResponse:
         world = request.app[WORLD]
         holder = browser.holder(request, world)
-        if request.content_type != "application/json" or holder is None or holder.member is None:
-            return web.json_response({"error": "this phone is in nobody's hand"}, status=403)
+        if holder is None or holder.member is None:
+            return _refusal(request, _NOBODY if holder is None else _GUEST, 403)
+        if request.content_type != "application/json":
+            return _refusal(request, _NONSENSE, 415)
         try:
             document = strict_json.loads(await request.read())
             if not isinstance(document, dict):
                 raise ValueError("a JSON object is expected")
             return web.json_response(act(world, holder, _app(request, holder), document))
-        except (ValueError, TypeError, KeyError, clicks.Impossible) as error:
-            return web.json_response({"error": str(error)}, status=400)
+        except clicks.Impossible as error:
+            return _refusal(request, _COMPLAINTS.get(str(error), _NONSENSE), 400)
+        except web.HTTPNotFound:
+            return _refusal(request, _COMPLAINTS["the app is gone"], 404)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return _refusal(request, _NONSENSE, 400)
 
     return answer
+
+
+def _refusal(request: web.Request, text: object, status: int) -> web.Response:
+    """In the reader's language: the phone shows it."""
+    with translation.override(browser.language(request)):
+        return web.json_response({"error": str(text)}, status=status)
 
 
 def write(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
@@ -112,7 +137,9 @@ def menu(world: World, holder: Holder, app: App, document: dict[str, Any]) -> di
 
 
 def click(world: World, holder: Holder, app: App, document: dict[str, Any]) -> dict[str, object]:
-    message = world.mail.messages[str(document["msgid"])]
+    message = world.mail.messages.get(str(document["msgid"]))
+    if message is None:
+        raise clicks.Impossible("no such card")
     answers = document.get("selected", {})
     if not isinstance(answers, dict):
         raise ValueError("selected must be an object")

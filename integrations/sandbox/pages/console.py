@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.sandbox import administration
 from integrations.sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
-from integrations.sandbox.directory import ACTIVE, DISABLED
+from integrations.sandbox.directory import ACTIVE, DISABLED, Department
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.pages import people
 from integrations.sandbox.pages.bubbles import local_time
@@ -18,7 +18,7 @@ from integrations.sandbox.world import App, Company
 
 FAULT_LABELS = {
     "busy": _("system busy (-1), nothing done"),
-    "errcode": _("the errcode below, nothing done"),
+    "errcode": _("an errcode that you choose, nothing done"),
     "token_revoked": _("the token is revoked (40014)"),
     "rate_limited": _("called too often (45009)"),
     "concurrent": _("too many calls at once (45033)"),
@@ -34,7 +34,7 @@ FAULT_LABELS = {
     "close_after": _("done, then the connection closed: the answer is lost"),
     "duplicate_callback": _("an event delivered twice"),
 }
-_SHOWN_PEOPLE, _SHOWN_RECORDS = 50, 100
+_SHOWN_PEOPLE, _SHOWN_RECORDS, _SHOWN_DEPARTMENTS, _NAMED_DEPARTMENTS = 50, 100, 200, 40
 
 
 def add_routes(app: web.Application) -> None:
@@ -55,8 +55,11 @@ async def companies(request: web.Request) -> web.StreamResponse:
 async def company(request: web.Request) -> web.StreamResponse:
     """One company: its id, its apps, its departments, the sync assistant."""
     found = _company(request)
-    departments = sorted(found.directory.departments.values(), key=lambda one: (one.parentid, -one.order, one.id))
-    values = {"company": found, "departments": departments, "count": len(found.directory.members)}
+    values = {
+        "company": found,
+        "departments": _departments(found, _SHOWN_DEPARTMENTS),
+        "department_count": len(found.directory.departments),
+    }
     return page(request, "console/company.html", values | {"section": "company"})
 
 
@@ -68,7 +71,7 @@ async def members(request: web.Request) -> web.StreamResponse:
         "people": people.search(found, asked, most=_SHOWN_PEOPLE),
         "shown": _SHOWN_PEOPLE,
         "count": len(found.directory.members),
-        "departments": found.directory.departments.values(),
+        "departments": _departments(found, _SHOWN_DEPARTMENTS),
         "q": asked,
         "active": ACTIVE,
         "disabled": DISABLED,
@@ -89,8 +92,7 @@ async def agent(request: web.Request) -> web.StreamResponse:
         "file": administration.verification_file(found, app),
         "waiting": waiting,
         "unchecked": app.trusted_ips is None and not world.settings.trusted_ips_required,
-        "departments": found.directory.departments.values(),
-        "tags": found.directory.tags.values(),
+        "departments": _departments(found, _NAMED_DEPARTMENTS),
         "section": "company",
     }
     return page(request, "console/app.html", values)
@@ -107,7 +109,8 @@ async def faults(request: web.Request) -> web.StreamResponse:
 async def log(request: web.Request) -> web.StreamResponse:
     """The last calls and the last callbacks, newest first."""
     world = request.app[WORLD]
-    calls = [(local_time(one.at), one) for one in islice(reversed(world.calls), _SHOWN_RECORDS)]
+    recent = islice(reversed(world.calls), _SHOWN_RECORDS)
+    calls = [(local_time(one.at), one, FAULT_LABELS.get(one.fault, "")) for one in recent]
     callbacks = [(local_time(one.at), one) for one in islice(reversed(world.outbox.log), _SHOWN_RECORDS)]
     return page(request, "console/log.html", {"calls": calls, "callbacks": callbacks, "section": "log"})
 
@@ -118,6 +121,11 @@ async def verification(request: web.Request) -> web.StreamResponse:
     name = administration.verification_file(found, _app(request, found))
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return web.Response(text=name.removeprefix("WW_verify_").removesuffix(".txt"), headers=headers)
+
+
+def _departments(found: Company, most: int) -> list[tuple[str, Department]]:
+    """The tree from its root, each department with the white space that shows how deep it stands."""
+    return [("\u3000" * depth, one) for depth, one in islice(found.directory.tree(), most)]
 
 
 def _company(request: web.Request) -> Company:

@@ -39,30 +39,31 @@ def card(content: Mapping[str, Any], view: CardView | None) -> dict[str, Any]:
     """A template card for templates/sandbox/messages/template_card.html."""
     shown = view.card if view is not None and view.card is not None else content
     selected = view.selected if view is not None else {}
-    submit = _part(shown, "submit_button")
+    submit = part(shown, "submit_button")
     greyed = (view.replace_name if view is not None else "") or str(shown.get("replace_text", ""))
     return {
-        "source": _source(_part(shown, "source")),
-        "menu": _part(shown, "action_menu"),
-        "title": _part(shown, "main_title"),
-        "emphasis": _part(shown, "emphasis_content"),
-        "quote": _linked(_part(shown, "quote_area")),
+        "source": _source(part(shown, "source")),
+        "menu": part(shown, "action_menu"),
+        "title": part(shown, "main_title"),
+        "emphasis": part(shown, "emphasis_content"),
+        "quote": _linked(part(shown, "quote_area")),
         "text": shown.get("sub_title_text", ""),
-        "image": picture(_part(shown, "card_image").get("url")) if shown.get("card_image") else None,
-        "area": _area(_part(shown, "image_text_area")),
+        "image": picture(part(shown, "card_image").get("url")) if shown.get("card_image") else None,
+        "ratio": _ratio(part(shown, "card_image").get("aspect_ratio")),
+        "area": _area(part(shown, "image_text_area")),
         "vertical": _rows(shown, "vertical_content_list"),
         "rows": [_horizontal(row) for row in _rows(shown, "horizontal_content_list")],
         "jumps": [_linked(row) for row in _rows(shown, "jump_list")],
-        "href": href(_part(shown, "card_action").get("url")),
+        "href": href(part(shown, "card_action").get("url")),
         "questions": _questions(shown, selected),
         "buttons": [_button(row, greyed) for row in _rows(shown, "button_list")],
         "submit": {"key": submit.get("key", ""), "text": submit.get("text") or "提交"} if submit else None,
         "greyed": greyed,
-        "done": view is not None and bool(view.clicked_key),
     }
 
 
-def _part(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+def part(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object inside a card; {} where there is none."""
     value = card.get(name)
     return dict(value) if isinstance(value, Mapping) else {}
 
@@ -72,18 +73,23 @@ def _rows(card: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return [dict(row) for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 
 
+def _ratio(value: object) -> int:
+    """Width to height in tenths, 13 to 22: the style sheet has one rule for each."""
+    return min(22, max(13, int(value * 10))) if isinstance(value, int | float) else 13
+
+
 def _source(source: dict[str, Any]) -> dict[str, Any]:
     colour = source.get("desc_color")
     name = _COLOURS[colour] if isinstance(colour, int) and 0 <= colour < len(_COLOURS) else _COLOURS[0]
     return {**source, "colour": name, "icon": picture(source.get("icon_url"))}
 
 
-def _linked(part: dict[str, Any]) -> dict[str, Any]:
-    return {**part, "href": href(part.get("url"))} if part else {}
+def _linked(block: dict[str, Any]) -> dict[str, Any]:
+    return {**block, "href": href(block.get("url"))} if block else {}
 
 
-def _area(part: dict[str, Any]) -> dict[str, Any]:
-    return {**_linked(part), "picture": picture(part.get("image_url"))} if part else {}
+def _area(area: dict[str, Any]) -> dict[str, Any]:
+    return {**_linked(area), "picture": picture(area.get("image_url"))} if area else {}
 
 
 def _horizontal(row: dict[str, Any]) -> dict[str, Any]:
@@ -105,14 +111,14 @@ def _button(button: dict[str, Any], greyed: str) -> dict[str, Any]:
 def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     """Votes as boxes, selections as lists; what was chosen (or suggested by the card) is marked."""
     found = []
-    parts = [(_part(shown, "checkbox"), True), (_part(shown, "button_selection"), False)]
+    parts = [(part(shown, "checkbox"), True), (part(shown, "button_selection"), False)]
     parts += [(row, False) for row in _rows(shown, "select_list")]
-    for part, is_vote in parts:
-        if not part:
+    for asked, is_vote in parts:
+        if not asked:
             continue
-        name = str(part.get("question_key", ""))
+        name = str(asked.get("question_key", ""))
         chosen = selected.get(name)
-        suggested = {str(part.get("selected_id", ""))}
+        suggested = {str(asked.get("selected_id", ""))}
         options = [
             {
                 "id": option.get("id", ""),
@@ -121,8 +127,16 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
                 if chosen is not None
                 else (option.get("is_checked") is True or str(option.get("id")) in suggested),
             }
-            for option in _rows(part, "option_list")
+            for option in _rows(asked, "option_list")
         ]
-        kind = ("checkbox" if part.get("mode") == 1 else "radio") if is_vote else "select"
-        found.append({"key": name, "title": part.get("title", ""), "kind": kind, "options": options})
+        kind = ("checkbox" if asked.get("mode") == 1 else "radio") if is_vote else "select"
+        found.append(
+            {
+                "key": name,
+                "title": asked.get("title", ""),
+                "kind": kind,
+                "options": options,
+                "disabled": asked.get("disable") is True,
+            }
+        )
     return found

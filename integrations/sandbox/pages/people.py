@@ -10,6 +10,11 @@ from integrations.sandbox.world import Company
 SHOWN = 30
 
 
+def initials(member: Member) -> str:
+    """What stands in a picture's place: the last two characters of a Chinese name, the first letter of another."""
+    return member.name[:1].upper() if member.name.isascii() else member.name[-2:]
+
+
 def search(company: Company, text: str, *, most: int = SHOWN) -> list[Member]:
     """Members whose userid or name holds the text; the first ones when it is empty."""
     wanted = text.strip().lower()

@@ -7,6 +7,7 @@ import contextlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from integrations.sandbox.keys import WORLD
 from integrations.sandbox.messages.inbox import Message
 from integrations.sandbox.pages import browser, people
 from integrations.sandbox.pages.browser import GUEST, Holder
-from integrations.sandbox.pages.bubbles import local_time, preview
+from integrations.sandbox.pages.bubbles import Preview, local_time, preview
 from integrations.sandbox.pages.rendering import page
 from integrations.sandbox.world import App, World
 
@@ -38,9 +39,10 @@ class Conversation:
 
     title: str
     link: str
-    preview: str = ""
+    preview: Preview | None = None
     at: datetime | None = None
     app: App | None = None
+    is_today: bool = True
 
 
 async def home(request: web.Request) -> web.StreamResponse:
@@ -73,7 +75,10 @@ async def choose(request: web.Request) -> web.StreamResponse:
     wanted = request.query.get("corpid", "")
     companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
     asked = request.query.get("q", "")
-    groups = [{"company": one, "people": people.search(one, asked, most=12)} for one in companies]
+    groups: list[dict[str, Any]] = [
+        {"company": one, "people": [(found, people.initials(found)) for found in people.search(one, asked, most=12)]}
+        for one in companies
+    ]
     values = {"groups": groups, "q": asked, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
     return page(request, "phone/choose.html", values)
 
@@ -95,11 +100,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     """Server-sent events: "changed" whenever something on this person's phone did."""
     world, holder = request.app[WORLD], need_holder(request)
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await stream.prepare(request)
-    await stream.write(b": hello\n\n")
     wake = asyncio.Event()
     stop = world.watch(holder.company.corpid, holder.folded, wake.set)
     try:
+        await stream.prepare(request)
+        await stream.write(b": hello\n\n")
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), _HEARTBEAT_SECONDS)
@@ -156,4 +161,6 @@ def _conversation(world: World, holder: Holder, link: str, message: Message) -> 
         title, app = chat.name if chat else "", None
     elif message.robot:
         title = holder.company.robots[message.robot].name or message.robot
-    return Conversation(title, link, preview(message), local_time(message.sent_at), app) if title else None
+    at = local_time(message.sent_at)
+    is_today = at.date() == local_time(world.now()).date()
+    return Conversation(title, link, preview(message), at, app, is_today) if title else None

@@ -11,6 +11,7 @@ _LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>"
 _CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
 _HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*)", re.MULTILINE)
 _INLINE = re.compile(
     r"`(?P<code>[^`\n]+)`"
     r"|\*\*(?P<bold>[^*\n]+)\*\*"
@@ -42,6 +43,11 @@ def text_html(content: str) -> SafeString:
         position = match.end()
     parts.append(_escape(content[position:]))
     return mark_safe("".join(parts).replace("\n", "<br>"))  # noqa: S308  # every piece was escaped above
+
+
+def text_plain(content: str) -> str:
+    """The same without its marks, for one line."""
+    return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 
 def card_html(description: str) -> SafeString:
@@ -77,6 +83,16 @@ def markdown_html(content: str) -> SafeString:
         else:
             lines.append(f"<div>{_inline(line) or '&nbsp;'}</div>")
     return mark_safe("".join(lines))  # noqa: S308  # every piece was escaped in _inline
+
+
+def markdown_plain(content: str) -> str:
+    """The same without its marks, for one line."""
+
+    def bare(match: re.Match[str]) -> str:
+        inner = match["bold"] or match["colored"]
+        return markdown_plain(inner) if inner else match["code"] or match["label"] or ""
+
+    return _INLINE.sub(bare, _LINE_MARK.sub("", content))
 
 
 def _inline(text: str) -> str:

@@ -2,43 +2,102 @@
 "use strict";
 (() => {
   const live = document.getElementById("live");
+  const complaint = document.getElementById("complaint");
+  // Each line as the server sent it; what a reader did in it since then does not count.
   const sources = new WeakMap();
-
-  function remember() {
-    live.querySelectorAll("[data-msgid]").forEach((line) => {
-      if (!sources.has(line)) sources.set(line, line.outerHTML);
-    });
-  }
 
   function toEnd() {
     if (live.querySelector("[data-scroll-end]")) live.scrollTop = live.scrollHeight;
   }
 
-  async function refresh() {
-    const response = await fetch(location.href, { headers: { "X-Refresh": "1" } });
-    if (!response.ok) return;
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
-    if (!fresh) return;
-    const count = live.querySelectorAll("[data-msgid]").length;
-    const old = new Map([...live.querySelectorAll("[data-msgid]")].map((line) => [line.dataset.msgid, line]));
-    fresh.querySelectorAll("[data-msgid]").forEach((line) => {
-      const known = old.get(line.dataset.msgid);
-      // What somebody is just choosing in a card must not be lost.
-      if (known && sources.get(known) === line.outerHTML) line.replaceWith(known);
-    });
-    live.replaceChildren(...fresh.childNodes);
-    remember();
-    if (live.querySelectorAll("[data-msgid]").length !== count) toEnd();
+  // Said until the next thing that is done.
+  function complain(text) {
+    complaint.textContent = text;
+    complaint.hidden = !text;
   }
 
+  // A changed line in the place of the old one; whoever stood in it with the keyboard still stands there.
+  function replaceLine(known, line) {
+    const active = document.activeElement;
+    const wasInside = known.contains(active);
+    known.replaceWith(line);
+    if (!wasInside) return;
+    const buttons = [...line.querySelectorAll("button[data-key]")];
+    let place = buttons.find((button) => button.dataset.key === active.dataset.key);
+    if (!place) {
+      place = line;
+      line.tabIndex = -1;
+    }
+    place.focus({ preventScroll: true });
+  }
+
+  // Lines that did not change are not touched: a choice that somebody is making in a card must not be lost.
+  function merge(list, fresh) {
+    const wanted = new Set([...fresh.children].map((line) => line.dataset.msgid || ""));
+    [...list.children].forEach((line) => {
+      if (!line.dataset.msgid || !wanted.has(line.dataset.msgid)) line.remove();
+    });
+    const old = new Map([...list.children].map((line) => [line.dataset.msgid, line]));
+    let place = list.firstElementChild;
+    for (const line of [...fresh.children]) {
+      const known = old.get(line.dataset.msgid);
+      const source = line.outerHTML;
+      const kept = known && sources.get(known) === source ? known : line;
+      sources.set(kept, source);
+      const isInPlace = known === place;
+      if (known && kept !== known) replaceLine(known, kept);
+      if (known && isInPlace) place = kept.nextElementSibling;
+      else list.insertBefore(kept, place);
+    }
+  }
+
+  // One fetch after the other: an older answer must not come after a newer one.
+  let running = null;
+  let again = false;
+  function refresh() {
+    again = true;
+    running ??= (async () => {
+      while (again) {
+        again = false;
+        await fetchOnce();
+      }
+      running = null;
+    })();
+    return running;
+  }
+
+  async function fetchOnce() {
+    const response = await fetch(location.href, { headers: { "X-Refresh": "1" } }).catch(() => null);
+    if (!response || !response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
+    if (!fresh) return;
+    const list = live.querySelector("[data-thread]");
+    const freshList = fresh.querySelector("[data-thread]");
+    if (!list || !freshList) {
+      live.replaceChildren(...fresh.childNodes);
+      return;
+    }
+    const count = list.querySelectorAll("[data-msgid]").length;
+    merge(list, freshList);
+    if (list.querySelectorAll("[data-msgid]").length !== count) toEnd();
+  }
+
+  // What the sandbox answers; {error} also when it does not answer at all. Every error is shown to the person.
   async function act(what, body) {
     const thread = live.querySelector("[data-thread]").dataset.thread;
-    const response = await fetch(`/phone/chat/${thread}/${what}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    return response.json();
+    let answer;
+    try {
+      const response = await fetch(`/phone/chat/${thread}/${what}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      answer = await response.json();
+    } catch {
+      answer = { error: complaint.dataset.silence };
+    }
+    complain(answer.error || "");
+    return answer;
   }
 
   function selected(card) {
@@ -59,18 +118,22 @@
   live.addEventListener("click", async (event) => {
     if (event.target.closest('a[target="_blank"]')) tapped();
     const button = event.target.closest("button[data-key]");
-    if (!button) return;
+    if (!button || button.hasAttribute("aria-busy")) return;
     const card = button.closest("[data-card]");
-    button.disabled = true;
+    // Not disabled: that would take the keyboard away from it.
+    button.setAttribute("aria-busy", "true");
     const isMenu = button.closest(".tcard-menu") !== null;
     await act("click", {
       msgid: button.closest("[data-msgid]").dataset.msgid,
       key: button.dataset.key,
       selected: isMenu ? {} : selected(card),
     });
-    button.disabled = false;
+    button.removeAttribute("aria-busy");
     const menu = button.closest("details");
-    if (menu) menu.open = false;
+    if (menu) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
     await refresh();
   });
 
@@ -92,7 +155,8 @@
       event.preventDefault();
       const input = form.elements.text;
       if (!input.value.trim()) return;
-      await act("write", { text: input.value });
+      const answer = await act("write", { text: input.value });
+      if (answer.error) return;
       input.value = "";
       await refresh();
     });
@@ -101,6 +165,6 @@
   const source = new EventSource("/phone/events");
   source.addEventListener("message", refresh);
   window.addEventListener("pagehide", () => source.close());
-  remember();
+  live.querySelectorAll("[data-msgid]").forEach((line) => sources.set(line, line.outerHTML));
   toEnd();
 })();

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integrations.sandbox.conftest import Api
-from tests.integrations.sandbox.test_messages import BUTTON, VOTE
+from tests.integrations.sandbox.test_messages import BUTTON, MULTIPLE, TEXT_NOTICE, VOTE
 from tests.integrations.sandbox.test_other_calls import MENU
 from tests.sandbox import AGENTID, CORPID, SandboxHandle
 
@@ -69,22 +69,86 @@ def test_a_choice_is_not_lost_when_a_message_arrives(phone: Page, api: Api, sand
     expect(phone.get_by_text("另一条")).to_be_visible()
     expect(phone.get_by_label("周二")).to_be_checked()
 
-    phone.get_by_role("button", name="提交").click()
-    expect(phone.get_by_role("button", name="提交")).to_be_enabled()
+    with phone.expect_response("**/click"):
+        phone.get_by_role("button", name="提交").click()
     assert sandbox.messages(CORPID, "lilei")[0]["selected"] == {"when": ["tue"]}
 
 
 def test_a_card_greys_without_reloading(phone: Page, api: Api) -> None:
     sent = api.send(msgtype="template_card", template_card=BUTTON)
     phone.goto(f"/phone/chat/{AGENTID}")
-    phone.get_by_role("button", name="同意").click()
-    expect(phone.get_by_role("button", name="同意")).to_be_enabled()
+    with phone.expect_response("**/click"):
+        phone.get_by_role("button", name="同意").click()
 
     body = {"agentid": AGENTID, "userids": ["lilei"], "response_code": sent["response_code"]}
     api.post("message/update_template_card", {**body, "button": {"replace_name": "已同意"}})
 
     expect(phone.get_by_role("button", name="已同意")).to_be_disabled()
     expect(phone.get_by_role("button", name="驳回")).to_have_count(0)
+
+
+def test_a_card_changes_in_its_place(phone: Page, api: Api, sandbox: SandboxHandle) -> None:
+    """Above and below it nothing moves, and a reader with a keyboard stays where the card is."""
+    api.send(text={"content": "上"})
+    sent = api.send(msgtype="template_card", template_card=BUTTON)
+    api.send(text={"content": "下"})
+    phone.goto(f"/phone/chat/{AGENTID}")
+    phone.locator("[data-msgid]").first.evaluate("line => line.dataset.mark = 'same'")
+    phone.get_by_role("button", name="同意").focus()
+    with phone.expect_response("**/click"):
+        phone.keyboard.press("Enter")
+    expect(phone.get_by_role("button", name="同意")).to_be_focused()
+
+    body = {"agentid": AGENTID, "atall": 1, "response_code": sent["response_code"], "template_card": TEXT_NOTICE}
+    api.post("message/update_template_card", body)
+
+    expect(phone.locator(".line").nth(1)).to_contain_text("日报")
+    expect(phone.locator(".line").nth(1)).to_be_focused()
+    assert phone.locator("[data-msgid]").first.evaluate("line => line.dataset.mark") == "same"
+    assert phone.locator(".line").count() == 3
+
+
+def test_the_menu_and_the_lists_of_a_card(phone: Page, api: Api, sandbox: SandboxHandle) -> None:
+    menu = {"desc": "更多操作", "action_list": [{"text": "不再推送", "key": "mute"}]}
+    api.send(msgtype="template_card", template_card=TEXT_NOTICE | {"task_id": "m", "action_menu": menu})
+    api.send(msgtype="template_card", template_card=MULTIPLE)
+    phone.goto(f"/phone/chat/{AGENTID}")
+    phone.get_by_label("更多操作").click()
+    with phone.expect_response("**/click"):
+        phone.get_by_role("button", name="不再推送").click()
+    expect(phone.get_by_role("button", name="不再推送")).to_be_hidden()
+    phone.get_by_label("主食").select_option("周二")
+    with phone.expect_response("**/click"):
+        phone.get_by_role("button", name="提交").click()
+    expect(phone.get_by_role("button", name="提交")).to_be_focused()
+
+    assert sandbox.messages(CORPID, "lilei")[1]["selected"] == {"dish": ["tue"]}
+    expect(phone.get_by_role("alert")).to_be_hidden()
+
+
+def test_what_cannot_be_done_is_said(browser: Browser, api: Api, sandbox: SandboxHandle) -> None:
+    """The browser's console notes the 400 and the lost connection itself."""
+    page = browser.new_page(base_url=sandbox.base_url)
+    page.goto(f"/phone?corpid={CORPID}&userid=lilei")
+    sent = api.send(msgtype="template_card", template_card=BUTTON)
+    page.goto(f"/phone/chat/{AGENTID}")
+    # As if the card had changed a moment before the press, and the phone did not know yet.
+    page.route(f"**/phone/chat/{AGENTID}", lambda route: route.abort())
+    body = {"agentid": AGENTID, "atall": 1, "response_code": sent["response_code"]}
+    api.post("message/update_template_card", {**body, "button": {"replace_name": "已同意"}})
+    page.get_by_role("button", name="同意").click()
+    expect(page.get_by_role("alert")).to_have_text("该按钮已不可点击。")
+
+    page.get_by_label("发消息给应用").fill("在吗")
+    page.get_by_role("button", name="发送").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+    page.route("**/write", lambda route: route.abort())
+    page.get_by_label("发消息给应用").fill("还在吗")
+    page.get_by_role("button", name="发送").click()
+    expect(page.get_by_role("alert")).to_have_text("沙箱没有响应，请确认它仍在运行。")
+    expect(page.get_by_label("发消息给应用")).to_have_value("还在吗")
+    page.close()
 
 
 def test_the_app_opens_from_the_workbench_and_from_its_menu(phone: Page, api: Api) -> None:

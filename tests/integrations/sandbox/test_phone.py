@@ -282,9 +282,94 @@ def test_articles_that_are_not_there(phone: SandboxHandle, api: Api, index: str)
 
 def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
     url = f"{phone.base_url}{CHAT}/write"
-    assert phone.session.post(url, data='{"text": "x"}', timeout=10).status_code == 403
+    assert phone.session.post(url, data='{"text": "x"}', timeout=10).status_code == 415
     take(phone, "~guest")
-    assert act(phone, "write", {"text": "x"}).status_code == 403
+    response = act(phone, "write", {"text": "x"})
+    assert (response.status_code, response.json()) == (403, {"error": "访客只能查看消息，请改由企业成员使用这部手机。"})
+    phone.session.cookies.clear()
+    response = act(phone, "write", {"text": "x"})
+    assert (response.status_code, response.json()) == (403, {"error": "这部手机当前无人使用，请重新选择使用者。"})
+
+
+@pytest.mark.parametrize(
+    ("what", "document", "said"),
+    [
+        ("click", {"msgid": "gone", "key": "yes"}, "该卡片已不存在。"),
+        ("click", {"key": "maybe"}, "该按钮已不可点击。"),
+        ("click", {"key": "yes", "selected": {"q": ["x"]}}, "该选项已不可选。"),
+        ("click", {"key": "yes", "selected": 1}, "沙箱无法识别该操作。"),
+        ("menu", {"path": [0]}, "应用菜单已更新，请重新打开会话。"),
+        ("write", {"text": "x"}, ""),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_the_reader_s_language(
+    phone: SandboxHandle, api: Api, what: str, document: dict[str, object], said: str
+) -> None:
+    msgid = api.send(msgtype="template_card", template_card=BUTTON)["msgid"]
+
+    assert act(phone, what, {"msgid": msgid, **document}).json().get("error", "") == said
+
+
+def test_an_app_that_was_deleted_is_said(phone: SandboxHandle) -> None:
+    response = phone.session.post(f"{phone.base_url}/phone/chat/7/write?lang=en", json={"text": "x"}, timeout=10)
+
+    assert (response.status_code, response.json()) == (404, {"error": "This app does not exist any more."})
+
+
+def test_the_list_of_conversations_says_what_a_message_is(phone: SandboxHandle, api: Api) -> None:
+    def listed() -> str:
+        return str(re.findall(r'<span class="preview">(.*?)</span>', get(phone, "/phone").text)[0])
+
+    assert listed() == "暂无消息"
+    api.send(text={"content": '日报<a href="https://a.example/">已出</a>\n请看'})
+    assert listed() == "日报已出 请看"
+    markdown = '## 题\n> **粗**`码`\n<font color="info">**绿**</font>[表](https://a.example/)'
+    api.send(msgtype="markdown", markdown={"content": markdown})
+    assert listed() == "题 粗码 绿表"
+    for kind, body, label in (
+        ("image", PNG, "图片"),
+        ("voice", AMR, "语音"),
+        ("video", MP4, "视频"),
+        ("file", b"123456", "文件"),
+    ):
+        api.send("lilei", msgtype=kind, **{kind: {"media_id": upload(api, kind, body, "甲.dat")["media_id"]}})
+        assert listed() == f"[{label}] 甲.dat"
+    api.send(msgtype="template_card", template_card=BUTTON)
+    assert listed() == "请假申请"
+    msgid = api.send(msgtype="template_card", template_card={**TEXT_NOTICE, "main_title": {}, "sub_title_text": "<b>"})
+    assert listed() == "&lt;b&gt;"
+    api.post("message/recall", {"msgid": msgid["msgid"]})
+    assert listed() == "该消息已被撤回"
+
+
+def test_older_conversations_show_their_day(phone: SandboxHandle, api: Api) -> None:
+    api.send()
+    assert re.search(r"<time [^>]*>\d\d:\d\d</time>", get(phone, "/phone").text)
+
+    phone.advance(24 * 3600)
+    assert re.search(r"<time [^>]*>\d\d-\d\d</time>", get(phone, "/phone").text)
+
+
+@pytest.mark.parametrize("card", [VOTE, MULTIPLE])
+def test_an_update_may_close_a_question(phone: SandboxHandle, api: Api, card: dict[str, Any]) -> None:
+    sent = api.send(msgtype="template_card", template_card=card)
+    assert not re.search(r"<(fieldset|select)[^>]* disabled", line(phone))
+    part = "checkbox" if card is VOTE else "select_list"
+    closed = (
+        {**VOTE["checkbox"], "disable": True} if card is VOTE else [{**MULTIPLE["select_list"][0], "disable": True}]
+    )
+
+    body = {"agentid": AGENTID, "userids": ["lilei"], "response_code": sent["response_code"]}
+    api.post("message/update_template_card", {**body, "template_card": {**card, part: closed}})
+
+    assert re.search(r"<(fieldset|select)[^>]* disabled", line(phone))
+
+
+def test_a_card_s_picture_has_the_shape_that_it_asks_for(phone: SandboxHandle, api: Api) -> None:
+    for ratio, css in ((1.3, "ratio-13"), (1.777, "ratio-17"), (2.25, "ratio-22")):
+        image = {"url": "http://localhost:3001/p.png", "aspect_ratio": ratio}
+        api.send(msgtype="template_card", template_card={**NEWS_NOTICE, "card_image": image})
+        assert f'<span class="tcard-image {css}"><img src="http://localhost:3001/p.png"' in line(phone)
 
 
 def test_menu_and_writing(phone: SandboxHandle, api: Api) -> None:
