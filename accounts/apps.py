@@ -9,7 +9,9 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
+        from accounts import checks  # noqa: F401  # importing it registers its checks
         from accounts.attributes import notice_of_first_enabling
+        from accounts.beat import ensure_purge_entry
         from accounts.companies import disabling_stops
         from accounts.move_pages import move_action
         from accounts.roles import ensure_roles
@@ -24,4 +26,5 @@ class AccountsConfig(AppConfig):
         panels.register_first_enabling_notice(notice_of_first_enabling)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
+        post_migrate.connect(ensure_purge_entry, sender=self, dispatch_uid="accounts.purge_entry")
         track_people_and_companies()

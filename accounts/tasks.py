@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from celery import shared_task
+from django.utils import timezone
 
-from accounts import burning
+from accounts import audit, burning
 from integrations.clients import wecom_client
 from integrations.models import Corp
 
@@ -22,3 +23,9 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
         return
     outcome = burning.burn(client=wecom_client(corp), code=code)
     logger.info("refused code spent corp=%s outcome=%s", corp_id, outcome)
+
+
+@shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
+def purge_audit() -> None:
+    """Remove what is too old from the audit trail; a repeat finds nothing more."""
+    logger.info("audit entries removed count=%d", audit.purge(now=timezone.now()))

@@ -1,0 +1,66 @@
+"""Settings of sign-in that cannot work together are said before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+from django.core import checks
+from django_celery_beat.models import PeriodicTask
+from pytest_django import Settings
+
+from accounts import tasks
+from accounts.beat import ensure_purge_entry
+from accounts.models import AuditEntry
+
+WECOM, GATE, PASSWORDS = (
+    "accounts.backends.WeComBackend",
+    "accounts.lockout.PasswordGate",
+    "django.contrib.auth.backends.ModelBackend",
+)
+
+
+def found() -> list[str]:
+    return [str(message.id) for message in checks.run_checks() if str(message.id).startswith(("accounts.", "axes."))]
+
+
+def test_the_settings_as_they_are_shipped_are_fine() -> None:
+    assert found() == []
+
+
+@pytest.mark.parametrize(("anywhere", "expected"), [(5, ["accounts.E001"]), (6, [])])
+def test_one_address_must_not_lock_a_username_for_all(settings: Settings, anywhere: int, expected: list[str]) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE = 5, anywhere
+
+    assert found() == expected
+
+
+@pytest.mark.parametrize(
+    ("backends", "expected"),
+    [([GATE, WECOM, PASSWORDS], []), ([PASSWORDS, GATE], ["accounts.E002"]), ([WECOM], [])],
+)
+def test_the_gate_stands_before_the_passwords(settings: Settings, backends: list[str], expected: list[str]) -> None:
+    settings.AUTHENTICATION_BACKENDS = backends
+
+    assert [name for name in found() if name.startswith("accounts.")] == expected
+
+
+@pytest.mark.django_db
+class TestPurging:
+    def test_is_asked_for_once_a_day(self) -> None:
+        entry = PeriodicTask.objects.get(name="accounts.purge_audit")
+
+        assert (entry.task, entry.interval.every, entry.interval.period) == (tasks.purge_audit.name, 1, "days")
+
+    def test_an_entry_that_an_administrator_stopped_stays_so(self) -> None:
+        PeriodicTask.objects.filter(name="accounts.purge_audit").update(enabled=False)
+
+        ensure_purge_entry()
+
+        assert not PeriodicTask.objects.get(name="accounts.purge_audit").enabled
+
+    def test_the_task_leaves_what_is_new(self) -> None:
+        AuditEntry.objects.all().delete()
+        AuditEntry.objects.create(action="done", subject="new")
+
+        tasks.purge_audit()
+
+        assert AuditEntry.objects.count() == 1
