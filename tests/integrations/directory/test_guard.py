@@ -1,0 +1,274 @@
+"""A run that would take access from many asks first, and does only what it was allowed to."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_django import Settings
+
+from integrations.directory import admit_member, changes_of, confirm_run, refuse_run, request_run, run_sync
+from integrations.directory.guarding import question
+from integrations.models import Member, SyncChange, SyncRun
+from tests.integrations.directory.place import Directory
+
+Status = SyncRun.Status
+# The tree of `people`: 1 > 2 > 3 and 1 > 4.
+PARENTS = {1: None, 2: 1, 3: 2, 4: 1}
+
+
+def ask(losing: set[int], able: dict[int, list[int]], *, percent: int = 5, roots: tuple[int, ...] = ()) -> object:
+    asked = question(losing=losing, able=able, parents=PARENTS, roots=roots, percent=percent)
+    return asked and (asked.reason, asked.leaving, asked.of, asked.roots)
+
+
+def hundred(department: int = 1) -> dict[int, list[int]]:
+    return {key: [department] for key in range(100)}
+
+
+# --- Deciding ---------------------------------------------------------------------------------------------------------
+
+
+def test_up_to_the_share_nothing_is_asked() -> None:
+    assert ask(set(range(5)), hundred()) is None
+    assert ask(set(range(6)), hundred()) == ("share", 6, 100, ())
+
+
+def test_the_share_is_a_setting_of_the_question() -> None:
+    assert ask(set(range(20)), hundred(), percent=20) is None
+    assert ask({0}, hundred(), percent=0) == ("share", 1, 100, ())
+    assert ask(set(range(100)), hundred(), percent=100) == ("root", 100, 100, ("1",))
+
+
+def test_all_people_of_a_root_are_asked_about_however_few() -> None:
+    able = hundred(3) | {100: [4]}
+
+    assert ask({100}, able, roots=(2, 4)) == ("root", 1, 101, ("4",))
+    assert ask({100}, able, roots=(2,)) is None
+    assert ask({100}, able) is None  # the one top is 1, where others stay
+
+
+def test_a_person_who_stays_in_another_department_does_not_empty_the_root() -> None:
+    able = hundred(3) | {100: [4, 3], 101: [4]}
+
+    assert ask({101}, able, roots=(2, 4)) is None
+
+
+def test_nobody_to_disable_is_no_question() -> None:
+    assert ask(set(), {}) is None
+
+
+# --- Asking -----------------------------------------------------------------------------------------------------------
+
+
+def twenty(place: Directory) -> None:
+    """Twenty more people, whom a first run has copied."""
+    place.put_members(*({"userid": f"p{n}", "name": f"P{n}", "department": [2]} for n in range(20)))
+    place.sync()
+
+
+def test_a_run_that_asks_has_written_nothing(place: Directory) -> None:
+    twenty(place)
+    before = place.stored()
+    place.delete_member("p0")
+    place.delete_member("p1")
+    place.put_members({"userid": "new", "name": "New", "department": [2]}, {"userid": "p2", "name": "Two"})
+
+    run = place.sync()
+
+    assert run.status == Status.ASKING
+    assert run.question == {"reason": "share", "leaving": 2, "of": 23, "percent": 5, "roots": []}
+    assert place.stored() == before
+    assert run.counts == {}
+    proposed = run.changes.proposed().values_list("kind", "member__userid")
+    assert sorted(proposed) == [("deleted", "p0"), ("deleted", "p1")]
+    assert list(changes_of(run)) == []
+    assert run.lease_until is None
+
+
+def test_one_leaver_of_many_is_not_asked_about(place: Directory) -> None:
+    twenty(place)
+    place.delete_member("p0")
+
+    run = place.sync()
+
+    assert (run.status, place.changes(run)) == (Status.DONE, [("deleted", "p0")])
+
+
+def test_disabling_counts_like_leaving(place: Directory) -> None:
+    twenty(place)
+    place.put_members({"userid": "p0", "status": 2}, {"userid": "p1", "status": 2})
+
+    assert place.sync().status == Status.ASKING
+
+
+def test_whoever_has_lost_access_already_does_not_count(place: Directory) -> None:
+    twenty(place)
+    place.put_members({"userid": "p0", "status": 2})
+    assert place.sync().status == Status.DONE
+    place.delete_member("p0")
+    place.delete_member("p1")
+
+    run = place.sync()
+
+    assert (run.status, run.counts) == (Status.DONE, {"deleted": 2})
+
+
+def test_the_share_is_configurable(place: Directory, settings: Settings) -> None:
+    settings.DIRECTORY_GUARD_PERCENT = 10
+    twenty(place)
+    place.delete_member("p0")
+    place.delete_member("p1")
+
+    assert place.sync().status == Status.DONE
+
+
+def test_the_first_run_asks_nothing(place: Directory) -> None:
+    assert place.sync().status == Status.DONE
+
+
+# --- Answers ----------------------------------------------------------------------------------------------------------
+
+
+def asking(place: Directory) -> SyncRun:
+    """A run that asks about p0 and p1."""
+    twenty(place)
+    place.delete_member("p0")
+    place.delete_member("p1")
+    run = place.sync()
+    assert run.status == Status.ASKING
+    return run
+
+
+def test_yes_lets_it_go_on(place: Directory) -> None:
+    run = asking(place)
+
+    assert confirm_run(run=run, now=place.clock(), answered_by="root")
+    done = place.carry_on(run)
+
+    assert done.status == Status.DONE
+    assert place.stored() == place.theirs()
+    assert place.changes(done) == [("deleted", "p0"), ("deleted", "p1")]
+    assert not done.changes.proposed().exists()
+    assert done.answered_by == "root"
+
+
+def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
+    run = asking(place)
+    for number in range(2, 12):
+        place.delete_member(f"p{number}")
+    confirm_run(run=run, now=place.clock(), answered_by="root")
+
+    done = place.carry_on(run)
+
+    assert place.changes(done) == [("deleted", "p0"), ("deleted", "p1")]
+    [warning] = done.warnings
+    assert (warning["code"], warning["count"]) == ("not_shown", 10)
+    assert place.sync().status == Status.ASKING
+
+
+def test_who_is_there_again_stays(place: Directory) -> None:
+    run = asking(place)
+    place.put_members({"userid": "p0", "name": "P0", "department": [2]})
+    confirm_run(run=run, now=place.clock(), answered_by="root")
+
+    done = place.carry_on(run)
+
+    assert place.changes(done) == [("deleted", "p1")]
+    assert place.member("p0").presence == Member.Presence.HERE
+
+
+def test_no_ends_it_and_changes_nothing(place: Directory) -> None:
+    run = asking(place)
+
+    assert refuse_run(run=run, now=place.clock(), answered_by="root")
+
+    run.refresh_from_db()
+    assert (run.status, run.answered_by) == (Status.REFUSED, "root")
+    assert run_sync(run_id=run.pk, clock=place.clock) is None
+    assert len(place.stored()) == 23
+    assert not confirm_run(run=run, now=place.clock(), answered_by="root")
+
+
+def test_a_run_is_answered_once(place: Directory) -> None:
+    run = asking(place)
+
+    assert confirm_run(run=run, now=place.clock(), answered_by="first")
+    assert not confirm_run(run=run, now=place.clock(), answered_by="second")
+    assert not refuse_run(run=run, now=place.clock(), answered_by="second")
+
+    run.refresh_from_db()
+    assert (run.status, run.answered_by) == (Status.WAITING, "first")
+
+
+def test_a_later_run_overtakes_one_that_asks(place: Directory) -> None:
+    run = asking(place)
+
+    later = place.request()
+
+    run.refresh_from_db()
+    assert (run.status, later.status) == (Status.OVERTAKEN, Status.WAITING)
+    assert not confirm_run(run=run, now=place.clock(), answered_by="root")
+    assert place.carry_on(later).status == Status.ASKING
+
+
+def test_a_second_request_gets_the_active_run(place: Directory) -> None:
+    first = place.request()
+
+    again = request_run(corp=place.corp, trigger=SyncRun.Trigger.NIGHTLY, now=place.clock())
+
+    assert again == first
+    assert SyncRun.objects.count() == 1
+
+
+# --- What a higher app reads ------------------------------------------------------------------------------------------
+
+
+def test_changes_come_in_order_and_can_be_taken_up_again(place: Directory) -> None:
+    place.sync()
+    place.put_members({"userid": "lucy", "name": "Lucy", "department": [3]}, {"userid": "LiLei", "name": "Li"})
+    place.delete_member("jim")
+    run = place.sync_saying_yes()
+
+    changes = list(changes_of(run))
+
+    assert [(one.kind, one.member.userid) for one in changes] == [
+        ("deleted", "jim"),
+        ("changed", "LiLei"),
+        ("joined", "lucy"),
+    ]
+    assert list(changes_of(run, after=changes[0].pk)) == changes[1:]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_no_change_is_lost_between_pages(place: Directory, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr("integrations.directory.records._AT_ONCE", at_once)
+
+    run = place.sync()
+
+    assert [one.member.userid for one in changes_of(run)] == ["LiLei", "hanmeimei", "jim"]
+
+
+def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> None:
+    place.sync()
+    place.delete_member("jim")
+    place.sync_saying_yes()
+    place.put_members({"userid": "jim", "name": "Jim", "department": [4]})
+    place.sync()
+
+    assert admit_member(member=place.member("jim"), now=place.clock())
+
+    assert place.member("jim") in place.corp.members.able()
+    assert not admit_member(member=place.member("jim"), now=place.clock())
+
+
+def test_differences_of_the_last_runs_only_are_kept(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.directory.records.KEPT_WITH_CHANGES", 2)
+    monkeypatch.setattr("integrations.directory.records.KEPT_RUNS", 3)
+    runs = [place.sync()]
+    for number in range(4):
+        place.put_members({"userid": "jim", "name": f"Jim {number}"})
+        runs.append(place.sync())
+
+    kept = list(SyncRun.objects.order_by("pk"))
+
+    assert kept == runs[2:]
+    assert set(SyncChange.objects.values_list("run", flat=True)) == {run.pk for run in runs[3:]}

@@ -1,0 +1,221 @@
+"""One worker at a time: leases, workers that die or fall asleep, and twenty kills in the middle."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from integrations.directory import confirm_run, due_runs, run_sync
+from integrations.directory.people import Person
+from integrations.directory.planning import Plan
+from integrations.directory.stops import LeaseLostError
+from integrations.directory.writing import LEASE, Writer
+from integrations.models import Member, SyncRun
+from tests.integrations.directory.place import Directory
+
+Status = SyncRun.Status
+
+
+def claimed(place: Directory, run: SyncRun) -> SyncRun:
+    """As if a worker had taken the run and died."""
+    SyncRun.objects.filter(pk=run.pk).update(
+        status=Status.RUNNING, lease_token="dead", lease_until=place.clock.now + LEASE, started_at=place.clock.now
+    )
+    run.refresh_from_db()
+    return run
+
+
+def test_a_run_under_lease_is_nobody_elses(place: Directory) -> None:
+    run = claimed(place, place.request())
+
+    assert due_runs(now=place.clock.now) == []
+    assert run_sync(run_id=run.pk, clock=place.clock) is None
+    assert place.calls() == {}
+
+
+def test_after_its_lease_a_run_is_taken_over(place: Directory) -> None:
+    run = claimed(place, place.request())
+    place.clock.now += LEASE
+
+    assert due_runs(now=place.clock.now) == [run.pk]
+    done = place.carry_on(run)
+
+    assert (done.status, done.started_at) == (Status.DONE, run.started_at)
+    assert place.stored() == place.theirs()
+
+
+def test_a_finished_run_is_not_carried_out_again(place: Directory) -> None:
+    run = place.sync()
+
+    assert run_sync(run_id=run.pk, clock=place.clock) is None
+
+
+def test_a_worker_that_slept_through_its_lease_writes_nothing(place: Directory) -> None:
+    """It wakes while another has the run: in the middle of reading, and before a chunk."""
+    run = claimed(place, place.request())
+    writer = Writer(corp=place.corp, run=run, clock=place.clock)
+    SyncRun.objects.filter(pk=run.pk).update(lease_token="another")
+
+    with pytest.raises(LeaseLostError):
+        writer.propose([])
+    with pytest.raises(LeaseLostError):
+        writer.write(Plan(joined=[Person("lilei", {})]))
+
+    assert Member.objects.count() == 0
+
+
+def test_a_run_that_is_taken_away_while_reading_stops_at_the_next_heartbeat(place: Directory) -> None:
+    run = place.request()
+    looks = 0
+
+    def clock_and_thief() -> object:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            SyncRun.objects.filter(pk=run.pk).update(lease_token="another")
+        return place.clock()
+
+    assert run_sync(run_id=run.pk, clock=clock_and_thief) is None  # type: ignore[arg-type]  # a clock, and more
+
+    run.refresh_from_db()
+    assert (run.status, run.lease_token) == (Status.RUNNING, "another")
+    assert Member.objects.count() == 0
+
+
+def test_a_run_that_no_worker_survives_ends(place: Directory) -> None:
+    run = claimed(place, place.request())
+    place.clock.now += timedelta(hours=6)
+
+    assert run_sync(run_id=run.pk, clock=place.clock) is None
+
+    run.refresh_from_db()
+    assert (run.status, run.problem) == (Status.FAILED, "too_long")
+    assert place.sync().status == Status.DONE
+
+
+def test_progress_is_written_while_reading(place: Directory) -> None:
+    run = place.request()
+    seen = []
+
+    def watching() -> object:
+        run.refresh_from_db()
+        seen.append((run.phase, run.done_count, run.total_count))
+        return place.clock()
+
+    run_sync(run_id=run.pk, clock=watching)  # type: ignore[arg-type]  # a clock, and more
+
+    assert ("members", 2, 4) in seen
+    assert [phase for phase, _done, _total in seen if phase == "writing"] != []
+    phases = list(dict.fromkeys(phase for phase, _done, _total in seen))
+    assert phases == ["waiting", "departments", "members", "comparing", "writing"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_workers_one_carries_the_run_out(place: Directory) -> None:
+    run = place.request()
+    results: list[SyncRun | None] = []
+
+    def work() -> None:
+        results.append(run_sync(run_id=run.pk, clock=lambda: place.clock.now))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(result is not None for result in results) == 1
+    assert place.stored() == place.theirs()
+    run.refresh_from_db()
+    assert run.counts == {"departments": 4, "joined": 3}
+
+
+# --- kill -9 ----------------------------------------------------------------------------------------------------------
+
+# Carries the active run out, as a worker with a clock that is some minutes ahead.
+WORKER = """
+import sys, django
+django.setup()
+from datetime import timedelta
+from django.utils import timezone
+from integrations.directory import due_runs, run_sync, writing
+writing.CHUNK = 20
+ahead = timedelta(minutes=float(sys.argv[1]))
+clock = lambda: timezone.now() + ahead
+print("ready", flush=True)
+for key in due_runs(now=clock()):
+    run_sync(run_id=key, clock=clock)
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_twenty_kills_in_the_middle_leave_the_same_directory(
+    place: Directory, process_environ: dict[str, str], project_root: Path
+) -> None:
+    """Each kill comes at another moment of reading or writing; between kills the directory goes on changing."""
+    chance = random.Random(20261124)  # noqa: S311  # moments, not secrets
+    place.put_departments(*({"id": n, "name": f"部门{n}", "parentid": 1} for n in range(100, 140)))
+    place.put_members(*({"userid": f"m{n}", "name": f"M{n}", "department": [100 + n % 40]} for n in range(1000)))
+    place.clock.now = timezone.now()
+    place.request()
+    killed = rounds = 0
+    phases = set()
+    while killed < 20:
+        rounds += 1
+        assert rounds < 60
+        change(place, chance)
+        phases.add(kill_in_the_middle(process_environ, project_root, minutes=4 * rounds, chance=chance))
+        killed += SyncRun.objects.filter(status=Status.RUNNING).exists()
+        answer_and_ask_again(place, minutes=4 * rounds)
+
+    place.clock.now = timezone.now() + timedelta(minutes=4 * (rounds + 1))
+    place.sync_saying_yes()
+    place.sync_saying_yes()
+
+    assert place.stored() == place.theirs()
+    assert {"members", "writing"} <= phases
+    here = SyncRun.objects.filter(status=Status.RUNNING)
+    assert not here.exists()
+
+
+def change(place: Directory, chance: random.Random) -> None:
+    """Somebody moves, somebody leaves, many join."""
+    someone = chance.randrange(1000)
+    place.put_members({"userid": f"m{someone}", "name": f"Moved{someone}", "department": [100 + chance.randrange(40)]})
+    fresh = chance.randrange(10**6)
+    place.put_members(*({"userid": f"x{fresh}-{n}", "name": "X", "department": [2]} for n in range(300)))
+    place.delete_member(f"x{fresh}-7")
+
+
+def kill_in_the_middle(environ: dict[str, str], root: Path, *, minutes: int, chance: random.Random) -> str:
+    """Start a worker, kill it some moments later. Returns the phase in which the run was left."""
+    command = [sys.executable, "-c", WORKER, str(minutes)]
+    worker = subprocess.Popen(command, env=environ, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    assert worker.stdout is not None
+    worker.stdout.readline()
+    time.sleep(chance.uniform(0.05, 0.9))
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    return SyncRun.objects.latest("pk").phase
+
+
+def answer_and_ask_again(place: Directory, *, minutes: int) -> None:
+    """What an administrator and the clock do meanwhile."""
+    place.clock.now = timezone.now() + timedelta(minutes=minutes)
+    newest = SyncRun.objects.latest("pk")
+    if newest.status == Status.ASKING:
+        assert confirm_run(run=newest, now=place.clock(), answered_by="root")
+    place.request()
