@@ -44,6 +44,7 @@ requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer
 bench: setup-dev ## measure the WeCom client and the sandbox
 	@$(RUN) -m benchmarks
 
-nightly: setup-dev ## look further than a change can wait for: 10,000 examples for each property
+nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
 		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py
+	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import BooleanField, Count, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import BooleanField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -20,6 +20,9 @@ from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, m
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.previews import shown
 from notifications.recipients import SET_ON_PERSON
+
+if TYPE_CHECKING:
+    from notifications.models.outbox import ReceiptQuerySet
 
 
 class ClaimedDayFilter(DayFilter):
@@ -56,7 +59,7 @@ class ReceiptStatusFilter(admin.SimpleListFilter):
         value = self.value()
         if value is None or value not in {choice for choice, _label in self.lookup_choices}:
             return queryset
-        return queryset.filter(Q(status=value) | Q(status="", delivery__status=value))
+        return cast("ReceiptQuerySet", queryset).with_status(value)  # the admin filters its own rows only
 
 
 @admin.register(Run)

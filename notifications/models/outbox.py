@@ -90,6 +90,8 @@ class Run(models.Model):
             # The sweep's queries: RunQuerySet.unrendered(), and runs whose last delivery was settled.
             models.Index(fields=["render_after"], condition=Q(status="waiting"), name="run_waiting"),
             models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
+            # The log, by day.
+            models.Index(fields=["claimed_at"], name="run_claimed"),
         ]
 
     def __str__(self) -> str:
@@ -191,8 +193,14 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
         indexes = [
-            # The log, by day.
+            # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
             models.Index(fields=["created_at"], name="delivery_created"),
+            models.Index(
+                fields=["status", "-id"],
+                condition=Q(status__in=["failed", "unknown", "canceled"]),
+                name="delivery_exception",
+            ),
+            models.Index(fields=["title", "id"], name="delivery_title"),
             # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
@@ -258,6 +266,18 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
             skipped &= Q(user__in=people_visible_to(person))
         return self.filter(Q(delivery__corp__in=Corp.objects.visible_to(person)) | skipped)
 
+    def with_status(self, status: str) -> Self:
+        """What became of it for the person: the receipt's own status, else its delivery's.
+
+        Why two ways? Nearly every receipt is accepted, so the newest ones are found by walking down from the top;
+        all others are few, and an OR over two tables would read the whole log to find them.
+        """
+        inherited = Q(status="", delivery__status=status)
+        if status == Receipt.Status.ACCEPTED:
+            return self.filter(Q(status=status) | inherited)
+        own = Receipt.objects.filter(status=status).order_by().values("pk")
+        return self.filter(pk__in=own.union(Receipt.objects.filter(inherited).order_by().values("pk"), all=True))
+
     def arrived(self) -> Self:
         """Receipts of messages that stand, or may stand, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
@@ -306,6 +326,8 @@ class Receipt(models.Model):
         indexes = [
             # A person's messages, newest first.
             models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
+            # The log, by what a receipt has of its own: ReceiptQuerySet.with_status().
+            models.Index(fields=["status", "-id"], condition=~Q(status=""), name="receipt_exception"),
         ]
 
     def __str__(self) -> str:

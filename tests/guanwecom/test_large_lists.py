@@ -1,0 +1,78 @@
+"""Once, on PostgreSQL, with 100,000 people and 1,000,000 receipts: every list of the admin opens in good time.
+
+Runs with `make nightly`. Prints the time of each list.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Corp, SiteAddress
+from notifications.models import Receipt
+from tests.guanwecom.test_list_queries import lists
+from tests.many_rows import fill
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.django_db,
+    pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="runs with `make nightly`"),
+]
+# For the whole page, on two shared cores.
+SECONDS = 2.0
+DELIVERIES = "/admin/notifications/delivery/"
+RECEIPTS = "/admin/notifications/receipt/"
+RUNS = "/admin/notifications/run/"
+FILTERED = [
+    *(f"{RECEIPTS}?status={status}" for status in ("accepted", "invalid", "failed", "skipped", "pending", "unknown")),
+    *(f"{RUNS}?day={day}" for day in ("today", "week")),
+    f"{RUNS}?status__exact=failed",
+    f"{RUNS}?status__exact=missed",
+    *(f"{DELIVERIES}?q={words}" for words in ("日报7", "没有这样的标题", "person77777")),
+    f"{DELIVERIES}?status__exact=unknown",
+    f"{RECEIPTS}?q=person77777",
+    "/admin/accounts/user/?q=77777",
+    "/admin/accounts/user/?linked=no",
+    "/admin/",
+]
+# Nine more for each of the 100,000 receipts.
+MORE_RECEIPTS = """
+INSERT INTO notifications_receipt (run_id, delivery_id, user_id, channel, address, status, reason)
+SELECT run_id, delivery_id, user_id, channel, address || '-' || n, CASE WHEN n = 1 THEN status ELSE '' END, reason
+FROM notifications_receipt CROSS JOIN generate_series(1, 9) n
+"""
+
+
+@pytest.fixture
+def root() -> Client:
+    SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def test_every_list_opens_in_good_time_with_a_million_receipts(root: Client) -> None:
+    fill(100_000, corps=50)
+    Corp.objects.update(is_enabled=True)
+    with connection.cursor() as cursor:
+        cursor.execute(MORE_RECEIPTS)
+        cursor.execute("ANALYZE")
+    assert Receipt.objects.count() == 1_000_000
+    times = {path: _seconds(root, path) for path in [*lists(), *FILTERED]}
+
+    print("\n".join(f"{seconds * 1000:7.0f} ms  {path}" for path, seconds in times.items()))  # noqa: T201  # the report
+
+    assert {path: seconds for path, seconds in times.items() if seconds > SECONDS} == {}
+
+
+def _seconds(client: Client, path: str) -> float:
+    client.get(path)
+    began = time.perf_counter()
+    answer = client.get(path)
+    assert answer.status_code in {200, 302}, path
+    return time.perf_counter() - began

@@ -1,0 +1,73 @@
+"""The migrations of notifications, each from the state of the release before with rows in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from tests.notifications.factories import NOW
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# What the release before had of every app.
+BEFORE = [
+    ("accounts", "0001_initial"),
+    ("integrations", "0002_verification_and_callbacks"),
+    ("notifications", "0001_initial"),
+]
+
+
+@pytest.fixture
+def _all_again() -> Iterator[None]:
+    yield
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def migrated(target: list[tuple[str, str]]) -> Any:
+    """The models as they are at `target`."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(target)
+    return executor.loader.project_state(target).apps
+
+
+def index_names(*tables: str) -> set[str]:
+    with connection.cursor() as cursor:
+        found = [connection.introspection.get_constraints(cursor, table) for table in tables]
+    return {name for constraints in found for name, constraint in constraints.items() if constraint["index"]}
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_the_indexes_of_the_log_are_added_to_tables_with_rows() -> None:
+    apps = migrated(BEFORE)
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="finished"
+    )
+    delivery = apps.get_model("notifications", "Delivery").objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="日报", text="x", corpid="ww1",
+        agentid=1, body=b"{}", mark=uuid.uuid4().hex, language="zh-hans", recipient_count=2, status="failed",
+        next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+    receipts = apps.get_model("notifications", "Receipt").objects
+    for number, status in enumerate(["", "invalid"]):
+        receipts.create(run=run, delivery=delivery, channel="wecom", address=f"1:{number}", status=status)
+
+    after = migrated([("notifications", "0002_log_indexes")])
+
+    assert list(
+        after.get_model("notifications", "Receipt").objects.order_by("pk").values_list("address", "status")
+    ) == [
+        ("1:0", ""),
+        ("1:1", "invalid"),
+    ]
+    assert after.get_model("notifications", "Delivery").objects.get().title == "日报"
+    tables = ("notifications_run", "notifications_delivery", "notifications_receipt")
+    added = {"run_claimed", "delivery_exception", "delivery_title", "receipt_exception"}
+    assert added <= index_names(*tables)
+    migrated(BEFORE)
+    assert added.isdisjoint(index_names(*tables))
