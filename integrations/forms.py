@@ -117,7 +117,10 @@ class CorpForm(SeenForm):
         secret.required = self.instance.pk is None
         secret.help_text = Corp._meta.get_field("secret").help_text
         if self.instance.pk is not None:
-            secret.help_text = _("A Secret is saved. Leave this empty to keep it, or paste a new one to replace it.")
+            secret.help_text = _(
+                "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
+                "In WeCom's console: App management → the app's page."
+            )
 
     def _describe_proxy(self) -> None:
         proxy = _saved_proxy(self.instance)
