@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core import signing
+from django.db import connections
 from django.test import Client
 
 from accounts.models import User
@@ -159,3 +162,25 @@ def test_the_site_address_is_not_overwritten_either(first: Client, second: Clien
 
     address.refresh_from_db()
     assert address.url == "https://one.example.com/"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_save_at_the_same_moment_one_is_told() -> None:
+    corp = Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
+    clients = [client_of(User.objects.create_superuser(name)) for name in ("one", "two")]
+    pages = [{**opened(client, corp), "name": f"名{number}"} for number, client in enumerate(clients)]
+    together = threading.Barrier(2)
+
+    def save_at_once(number: int) -> int:
+        together.wait()
+        try:
+            return clients[number].post(page(corp), pages[number]).status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        statuses = list(pool.map(save_at_once, range(2)))
+
+    assert sorted(statuses) == [200, 302]
+    corp.refresh_from_db()
+    assert corp.name == f"名{statuses.index(302)}"
