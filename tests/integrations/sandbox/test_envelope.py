@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -50,14 +49,10 @@ def test_an_error_text_with_control_characters_is_answered(contacts: Api, userid
 
 @pytest.mark.parametrize("msgtype", ["taskcard", "interactive_taskcard"])
 def test_types_that_wecom_gave_up_do_not_exist(api: Api, sandbox: SandboxHandle, msgtype: str) -> None:
-    card: dict[str, Any] = {
-        "title": "请假",
-        "description": "d",
-        "task_id": "t1",
-        "btn": [{"key": "yes", "name": "同意"}],
-    }
+    card = {"title": "请假", "description": "d", "task_id": "t1", "btn": [{"key": "yes", "name": "同意"}]}
+    message = {"touser": "lilei", "agentid": AGENTID, "msgtype": msgtype, msgtype: card}
 
-    assert api.send(msgtype=msgtype, **{msgtype: card})["errcode"] == 40008
+    assert api.post("message/send", message)["errcode"] == 40008
     query = {"access_token": api.token()}
     assert api.raw("POST", "message/update_taskcard", params=query, json={}).status_code == 404
     assert sandbox.messages(CORPID, "lilei") == []
