@@ -1,0 +1,336 @@
+"""What every person gets on every page and for every action of the administration.
+
+A new page or action needs a row here: test_admin_matrix fails without one. `expect` reads: `status` for the people
+named; `unseen` for those who hold the permission, but not for this company; 403 for all other staff; the login page
+(302) for everybody else. The people are named in tests.admin_world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.admin_world import PEOPLE, STAFF
+
+
+@dataclass(frozen=True)
+class Row:
+    """`args`: keys of things in the world, or plain words. `data`: what is sent. `form`: sent as the page has it, with
+    these changes. `changed_by`: who changes by it what state() sees; everybody else must not."""
+
+    page: str
+    expected: dict[str, int]
+    method: str = "get"
+    args: tuple[str, ...] = ()
+    query: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    form: dict[str, Any] | None = None
+    changed_by: str = ""
+
+    @property
+    def label(self) -> str:
+        return " ".join([self.method, self.page, *self.args, self.data.get("action", ""), self.query]).strip()
+
+
+def expect(people: str, status: int = 200, *, unseen: tuple[str, int] = ("", 0), others: int = 403) -> dict[str, int]:
+    found = {who: 302 if who not in STAFF else others for who in PEOPLE}
+    found |= dict.fromkeys(unseen[0].split(), unseen[1])
+    return found | dict.fromkeys(people.split(), status)
+
+
+EVERYBODY_INSIDE = " ".join(STAFF)
+SYSTEM, SYSTEM_ELSEWHERE = "U SA S1", "S2"
+SYSTEM_OF_ALL = "U SA"
+INTEGRATION, INTEGRATION_ELSEWHERE = "U SA S1 IA I1", "S2 I2"
+CORP_READERS, CORP_READERS_ELSEWHERE = f"{INTEGRATION} RA R1", "S2 I2 R2"
+PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P2 R2"
+EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
+ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
+AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
+# Who manages the second company only.
+BLIND = "S2 I2 P2 R2"
+
+
+def lists(model: str, people: str, elsewhere: str) -> Row:
+    return Row(f"{model}_changelist", expect(f"{people} {elsewhere}"))
+
+
+def reads(model: str, thing: str, people: str, elsewhere: str) -> Row:
+    return Row(f"{model}_change", expect(people, unseen=(elsewhere, 302)), args=(thing,))
+
+
+def history(model: str, thing: str, people: str, blind: str) -> Row:
+    """Django looks for the row before it asks for the right: `blind` are sent away because they do not see it."""
+    return Row(f"{model}_history", expect(people, unseen=(blind, 302)), args=(thing,))
+
+
+def adds(model: str, people: str) -> list[Row]:
+    """The empty form, and what comes of sending it empty: it is shown again to those who may add."""
+    return [
+        Row(f"{model}_add", expect(people)),
+        Row(f"{model}_add", expect(people), method="post"),
+    ]
+
+
+def deletes(model: str, thing: str, people: str, elsewhere: str, *, is_gone: bool = True) -> list[Row]:
+    """The question, and the deletion. `is_gone`: not so where something else needs the row."""
+    return [
+        Row(f"{model}_delete", expect(people, unseen=(elsewhere, 302)), args=(thing,)),
+        Row(
+            f"{model}_delete",
+            expect(people, 302 if is_gone else 200, unseen=(elsewhere, 302)),
+            method="post",
+            args=(thing,),
+            data={"post": "yes"},
+            changed_by=people if is_gone else "",
+        ),
+    ]
+
+
+def never(page: str, *args: str, method: str = "get", elsewhere: str = "") -> Row:
+    """Nobody, superusers included. `elsewhere`: who is sent away for not seeing the row."""
+    return Row(page, expect("", unseen=(elsewhere, 302)), method=method, args=args, data={"post": "yes"})
+
+
+def of_corp(
+    page: str,
+    people: str,
+    status: int = 200,
+    *,
+    method: str = "get",
+    args: tuple[str, ...] = (),
+    changes: bool = False,
+    **more: Any,
+) -> Row:
+    """A view of our own on a company's page: 404 for whoever does not see the company, right or none."""
+    seen = expect(people, status, unseen=(BLIND, 404))
+    by = people if changes else ""
+    return Row(f"integrations_corp_{page}", seen, method=method, args=("corp", *args), changed_by=by, **more)
+
+
+SITE = [
+    Row("index", expect(EVERYBODY_INSIDE)),
+    Row("app_list", expect("U SA S1 S2 IA I1 I2 RA R1 R2", others=404), args=("=integrations",)),
+    Row("app_list", expect("U SA S1 S2 PA P1 P2 RA R1 R2", others=404), args=("=notifications",)),
+    Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=accounts",)),
+    Row("app_list", expect("U", others=404), args=("=auth",)),
+    Row("login", {**expect(EVERYBODY_INSIDE, 302), "A": 200, "E": 403}),
+    Row("logout", dict.fromkeys(PEOPLE, 302), method="post"),
+    Row("password_change", expect(EVERYBODY_INSIDE)),
+    Row("password_change_done", expect(EVERYBODY_INSIDE)),
+    Row("jsi18n", expect(EVERYBODY_INSIDE)),
+    Row("view_on_site", expect("", others=404), args=("=1", "=1")),
+]
+"""Django's own pages around ours. app_list: 404 where somebody may see nothing of an app."""
+
+
+def look_up(app: str, model: str, column: str, people: str) -> Row:
+    query = f"?app_label={app}&model_name={model}&field_name={column}"
+    return Row("autocomplete", expect(people), query=query)
+
+
+LOOK_UPS = [
+    look_up("notifications", "subscription", "users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
+    look_up("notifications", "subscription", "groups", "U SA S1 S2 PA P1 P2"),
+    look_up("notifications", "subscription", "report", "U SA S1 S2 PA P1 P2 RA R1 R2"),
+    look_up("accounts", "user", "groups", "U SA S1 S2 PA P1 P2"),
+    look_up("accounts", "user", "managed_corps", "U SA S1 S2 IA I1 I2 RA R1 R2"),
+]
+
+CORPS = [
+    lists("integrations_corp", CORP_READERS, CORP_READERS_ELSEWHERE),
+    *adds("integrations_corp", "U SA IA"),
+    reads("integrations_corp", "corp", CORP_READERS, CORP_READERS_ELSEWHERE),
+    Row(
+        "integrations_corp_change",
+        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
+        method="post",
+        args=("corp",),
+        form={"name": "New name"},
+        changed_by=INTEGRATION,
+    ),
+    history("integrations_corp", "corp", CORP_READERS, BLIND),
+    *deletes("integrations_corp", "corp", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+    of_corp("enable", INTEGRATION),
+    of_corp("enable", INTEGRATION, 409, method="post"),
+    of_corp("disable", INTEGRATION),
+    of_corp("disable", INTEGRATION, 302, method="post"),
+    of_corp("steps", CORP_READERS),
+    of_corp("link", CORP_READERS),
+    of_corp("ips", INTEGRATION, 302, method="post", data={"addresses": "203.0.113.9"}, changes=True),
+    of_corp("write_start", INTEGRATION, 302, method="post", args=("=settings",), changes=True),
+    of_corp("write_start", INTEGRATION, 302, method="post", args=("=menu",), changes=True),
+    of_corp("write", INTEGRATION, args=("write",)),
+    of_corp("write_state", INTEGRATION, args=("write",)),
+    of_corp("write_confirm", INTEGRATION, 302, method="post", args=("write",), changes=True),
+    of_corp("diagnosis", CORP_READERS),
+    of_corp("diagnosis_export", CORP_READERS),
+    of_corp("diagnosis_run", INTEGRATION, 302, method="post"),
+    of_corp("diagnosis_message", INTEGRATION, 302, method="post", data={"userid": "worker"}),
+    of_corp("verification", INTEGRATION, 302, method="post"),
+    of_corp("verification_panel", CORP_READERS),
+    of_corp("verification_check", INTEGRATION, 302, method="post", args=("file",), changes=True),
+    of_corp("verification_remove", INTEGRATION, 302, method="post", args=("file",), changes=True),
+    *(
+        row
+        for kind in ("=app", "=contacts")
+        for row in (
+            of_corp("callback_state", CORP_READERS, args=(kind,)),
+            of_corp("callback_generate", INTEGRATION, 302, method="post", args=(kind,), changes=True),
+            of_corp("callback_keys", INTEGRATION, method="post", args=(kind,)),
+            of_corp("callback_paste", INTEGRATION, args=(kind,)),
+            of_corp(
+                "callback_paste",
+                INTEGRATION,
+                302,
+                method="post",
+                args=(kind,),
+                data={"token": "t" * 32, "aes_key": "k" * 43},
+                changes=True,
+            ),
+        )
+    ),
+    lists("integrations_siteaddress", CORP_READERS, CORP_READERS_ELSEWHERE),
+    *adds("integrations_siteaddress", f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"),
+    reads("integrations_siteaddress", "address", CORP_READERS, CORP_READERS_ELSEWHERE),
+    Row(
+        "integrations_siteaddress_change",
+        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
+        method="post",
+        args=("address",),
+        form={"url": "https://new.example.com/", "_confirmed": "1"},
+        changed_by=INTEGRATION,
+    ),
+    history("integrations_siteaddress", "address", CORP_READERS, BLIND),
+    *deletes("integrations_siteaddress", "address", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+]
+
+ACCOUNTS = [
+    lists("accounts_user", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
+    *adds("accounts_user", "U SA S1 S2"),
+    reads("accounts_user", "worker", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
+    Row(
+        "accounts_user_change",
+        expect(SYSTEM, 302, unseen=(SYSTEM_ELSEWHERE, 302)),
+        method="post",
+        args=("worker",),
+        form={"name": "New name"},
+        changed_by=SYSTEM,
+    ),
+    history("accounts_user", "worker", PEOPLE_READERS, BLIND),
+    *deletes("accounts_user", "worker", SYSTEM, SYSTEM_ELSEWHERE),
+    Row("auth_user_password_change", expect(SYSTEM, unseen=(SYSTEM_ELSEWHERE, 404)), args=("worker",)),
+    Row(
+        "auth_user_password_change",
+        expect(SYSTEM, 302, unseen=(SYSTEM_ELSEWHERE, 404)),
+        method="post",
+        args=("worker",),
+        data={"password1": "new-password-1", "password2": "new-password-1", "usable_password": "true"},
+        changed_by=SYSTEM,
+    ),
+    Row("accounts_user_move", expect("U SA S1 S2")),
+    Row("accounts_user_move", expect("U SA S1 S2"), method="post"),
+    lists("accounts_auditentry", AUDITORS, AUDITORS_ELSEWHERE),
+    reads("accounts_auditentry", "entry", AUDITORS, AUDITORS_ELSEWHERE),
+    history("accounts_auditentry", "entry", AUDITORS, BLIND),
+    never("accounts_auditentry_add"),
+    never("accounts_auditentry_change", "entry", method="post"),
+    never("accounts_auditentry_delete", "entry", method="post"),
+    lists("accounts_lockout", SYSTEM, SYSTEM_ELSEWHERE),
+    reads("accounts_lockout", "lockout", SYSTEM, SYSTEM_ELSEWHERE),
+    history("accounts_lockout", "lockout", SYSTEM, BLIND),
+    never("accounts_lockout_add"),
+    never("accounts_lockout_change", "lockout", method="post"),
+    *deletes("accounts_lockout", "lockout", SYSTEM, SYSTEM_ELSEWHERE),
+    Row("accounts_signinpolicy_changelist", expect("U SA", 302)),
+    Row("accounts_signinpolicy_change", expect("U SA"), args=("policy",)),
+    Row("accounts_signinpolicy_change", expect("U SA"), method="post", args=("policy",)),
+    Row("accounts_signinpolicy_history", expect("U SA"), args=("policy",)),
+    never("accounts_signinpolicy_add"),
+    never("accounts_signinpolicy_delete", "policy", method="post"),
+    Row("auth_group_changelist", expect("U")),
+    *adds("auth_group", "U"),
+    Row("auth_group_change", expect("U"), args=("group",)),
+    Row("auth_group_change", expect("U", 302), method="post", args=("group",), data={"name": "x"}, changed_by="U"),
+    Row("auth_group_history", expect("U"), args=("group",)),
+    *deletes("auth_group", "group", "U", ""),
+]
+
+ORDERS = [
+    *(
+        row
+        for model in ("report", "subscription")
+        for row in (
+            lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            *adds(f"notifications_{model}", f"{EDITORS} {EDITORS_ELSEWHERE}"),
+            reads(f"notifications_{model}", model, ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            history(f"notifications_{model}", model, ORDER_READERS, BLIND),
+            *deletes(f"notifications_{model}", model, EDITORS, EDITORS_ELSEWHERE, is_gone=model == "subscription"),
+        )
+    ),
+    Row(
+        "notifications_report_change",
+        expect(EDITORS, 302, unseen=(EDITORS_ELSEWHERE, 302)),
+        method="post",
+        args=("report",),
+        form={"title": "New title"},
+        changed_by=EDITORS,
+    ),
+    Row(
+        "notifications_subscription_change",
+        expect(EDITORS, unseen=(EDITORS_ELSEWHERE, 302)),
+        method="post",
+        args=("subscription",),
+        data={"name": ""},
+    ),
+    Row("notifications_subscription_outlook", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    *(
+        Row(
+            f"notifications_subscription_{page}",
+            expect(EDITORS, status, unseen=(BLIND, 404)),
+            method=method,
+            args=("subscription",),
+        )
+        for page, method, status in (("run", "get", 200), ("run", "post", 409), ("try", "post", 302))
+    ),
+    *(
+        row
+        for model in ("run", "delivery", "receipt")
+        for row in (
+            lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            reads(f"notifications_{model}", model, ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            history(f"notifications_{model}", model, ORDER_READERS, BLIND),
+            never(f"notifications_{model}_add"),
+            never(f"notifications_{model}_change", model, method="post"),
+            never(f"notifications_{model}_delete", model, method="post"),
+        )
+    ),
+]
+
+
+def action(page: str, name: str, thing: str, expected: dict[str, int], changed_by: str, **more: Any) -> Row:
+    data = {"action": name, "_pick": thing, **more}
+    return Row(f"{page}_changelist", expected, method="post", data=data, changed_by=changed_by)
+
+
+# An action that one may not is not offered: the list is shown again.
+ACTIONS = [
+    action(
+        *("accounts_user", "set_company", "worker"),
+        # S1 does not see the other company: the form is shown again. S2 does not see the person.
+        {**expect(f"{PEOPLE_READERS} {PEOPLE_READERS_ELSEWHERE}"), **dict.fromkeys(["U", "SA", "S2"], 302)},
+        SYSTEM_OF_ALL,
+        apply="1",
+        corp="second",
+    ),
+    action(
+        *("accounts_user", "delete_selected", "worker"),
+        {**expect(f"{PEOPLE_READERS} {PEOPLE_READERS_ELSEWHERE}"), **dict.fromkeys(["U", "SA", "S1", "S2"], 302)},
+        SYSTEM,
+        post="yes",
+    ),
+    action("accounts_lockout", "unlock", "lockout", expect("U SA S1 S2", 302), SYSTEM),
+    action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
+]
+
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *ACCOUNTS, *ORDERS, *ACTIONS]

@@ -1,0 +1,148 @@
+"""A site with two companies and every kind of administrator, for tests that walk all pages of the administration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
+from accounts.roles import Role
+from integrations.callbacks import generate_callback_keys
+from integrations.models import CallbackEvent, ConsoleWrite, Corp, SiteAddress, VerificationFile
+from notifications.models import Delivery, Receipt, Report, Run, Subscription
+
+# A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
+# Then each role (S system, I integration, P push editor, R read-only), for: A all companies, 1 the first, 2 the second.
+PEOPLE = ("A", "E", "N", *(f"{role}{reach}" for role in "SIPR" for reach in "A12"), "U")
+STAFF = PEOPLE[2:]
+ROLES = dict(zip("SIPR", Role, strict=True))
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@dataclass
+class World:
+    """`things`: one row of each kind that belongs to the first company, by the word that the table uses."""
+
+    people: dict[str, User] = field(default_factory=dict)
+    things: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, who: str) -> Client:
+        client = Client(headers={"accept-language": "en"})
+        if who in self.people:
+            client.force_login(self.people[who], backend=PASSWORD_BACKEND)
+        return client
+
+
+def build() -> World:
+    world = World()
+    first = Corp.objects.create(name="Alpha Company", corpid="ww" + "1" * 16, agentid=1000001, secret="s1")
+    second = Corp.objects.create(name="Beta Company", corpid="ww" + "2" * 16, agentid=1000002, secret="s2")
+    # Enabled once, so that people have their two attributes; disabled now, so that everything may still be changed.
+    Corp.objects.filter(pk=second.pk).update(first_enabled_at=timezone.now(), is_enabled=True)
+    _companies(world, first)
+    _people(world, first, second)
+    _orders(world, first)
+    _security(world, first)
+    return world
+
+
+def _companies(world: World, first: Corp) -> None:
+    now = timezone.now()
+    first.site_address = SiteAddress.objects.create(url="https://alpha.example.com/")
+    first.save()
+    for kind in CallbackEvent.Kind:
+        generate_callback_keys(corp=first, kind=kind)
+    world.things |= {
+        "corp": first,
+        "second": Corp.objects.get(name="Beta Company"),
+        "address": first.site_address,
+        "file": VerificationFile.objects.create(corp=first, code="0123456789abcdef", uploaded_at=now),
+        "write": ConsoleWrite.objects.create(corp=first, kind="settings", status="planned", requested_at=now),
+    }
+
+
+def _people(world: World, first: Corp, second: Corp) -> None:
+    world.people = {
+        "E": User.objects.create(username="E"),
+        "N": User.objects.create(username="N", is_staff=True),
+        "U": User.objects.create(username="U", is_staff=True, is_superuser=True),
+    }
+    world.people["N"].managed_corps.add(first)
+    for letter, role in ROLES.items():
+        for reach, corps in (("A", []), ("1", [first]), ("2", [second])):
+            who = User.objects.create(username=f"{letter}{reach}", is_staff=True, manages_all_corps=reach == "A")
+            who.managed_corps.set(corps)
+            who.groups.add(Group.objects.get(name=role))
+            world.people[who.username] = who
+    worker = User.objects.create(username="worker")
+    WeComAccount.objects.create(user=worker, corp=first, userid="worker")
+    world.things |= {"worker": worker, "group": Group.objects.create(name="morning readers")}
+
+
+def _orders(world: World, first: Corp) -> None:
+    now = timezone.now()
+    report = Report.objects.create(title="Alpha report", body="text", corp=first)
+    subscription = Subscription.objects.create(name="Alpha subscription", report=report, crontab="0 9 * * *")
+    subscription.users.add(world.things["worker"])
+    run = Run.objects.create(
+        key="sub:1",
+        subscription=subscription,
+        corp=first,
+        trigger="schedule",
+        slot_at=now,
+        claimed_at=now,
+        render_after=now,
+    )
+    delivery = Delivery.objects.create(
+        run=run,
+        corp=first,
+        channel="wecom",
+        message_form="text",
+        created_at=now,
+        title="Alpha message",
+        text="text",
+        corpid=first.corpid,
+        agentid=first.agentid,
+        body=b'{"msgtype": "text", "text": {"content": "text"}}',
+        language="zh-hans",
+        recipient_count=1,
+        next_attempt_at=now,
+        expires_at=now,
+    )
+    receipt = Receipt.objects.create(
+        run=run, delivery=delivery, user=world.things["worker"], channel="wecom", address=f"{first.pk}:worker"
+    )
+    world.things |= {
+        "report": report,
+        "subscription": subscription,
+        "run": run,
+        "delivery": delivery,
+        "receipt": receipt,
+    }
+
+
+def _security(world: World, first: Corp) -> None:
+    world.things |= {
+        "entry": AuditEntry.objects.create(action="done", subject="Alpha entry", corp=first),
+        "lockout": Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9),
+        "policy": SignInPolicy.objects.create(),
+    }
+
+
+def state() -> dict[str, Any]:
+    """All that a refused request must leave as it was."""
+    models = (
+        *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
+        *(User, WeComAccount, SignInPolicy, Lockout, Group),
+        *(Report, Subscription, Run, Delivery, Receipt),
+    )
+    rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
+    for user in rows["User"]:
+        user.pop("last_login")
+    through = (User.groups, User.user_permissions, User.managed_corps, Group.permissions, Subscription.users)
+    rows |= {str(m2m.through): list(m2m.through.objects.order_by("pk").values()) for m2m in through}
+    return rows
