@@ -1,4 +1,4 @@
-"""What WeCom tells about a corp's directory, cleaned: values only, no database and no network.
+"""What WeCom tells about a corp's directory, cleaned: values only, no row is read and nobody is called.
 
 None means unknown: WeCom withholds mobile and e-mail from apps created after 2022-06-20, and everything but accounts
 and departments where only the contacts secret was used. Unknown never overwrites what is known.
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from integrations.models import fold_userid
 from integrations.wecom import schemas
 
 ACTIVE, DISABLED, NOT_ACTIVATED = "active", "disabled", "not_activated"
@@ -45,10 +46,10 @@ class Person:
     status: str | None = None
     # Whether the app showed them; without, the contacts secret alone knows that they exist.
     is_seen_by_app: bool = False
+    folded: str = field(init=False)
 
-    @property
-    def folded(self) -> str:
-        return self.userid.lower()
+    def __post_init__(self) -> None:
+        self.folded = fold_userid(self.userid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,12 @@ class Snapshot:
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
 
 
-_MERGED = tuple(one.name for one in fields(Person) if one.name not in {"userid", "departments", "is_seen_by_app"})
+_MERGED = tuple(one.name for one in fields(Person) if one.name in {*_LONGEST, "status"})
 
 
 def clean(text: str, longest: int) -> str:
     """`text` as it can be stored and shown: no control or invisible characters, no half characters, not too long."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text.strip()[:longest]
     kept = (one for one in text if one == _JOINER or unicodedata.category(one) not in {"Cc", "Cf", "Cs"})
     return "".join(kept).strip()[:longest]

@@ -28,7 +28,7 @@ from integrations.directory.people import (
 )
 from integrations.directory.stops import Stop
 from integrations.errors import RecipientError, UnexpectedResponseError
-from integrations.models import SyncRun
+from integrations.models import SyncRun, fold_userid
 from integrations.wecom import contact_schemas, schemas
 from integrations.wecom.client import WeComClient
 
@@ -154,7 +154,7 @@ class Reader:
             for row in page.rows:
                 if not self._is_userid(row.userid):
                     continue
-                company.add(row.userid.lower())
+                company.add(fold_userid(row.userid))
                 if row.department_id in known:
                     snapshot.add(Person(row.userid, {row.department_id: None}))
             self._progress(Phase.MEMBERS, len(company), 0)
@@ -171,7 +171,9 @@ class Reader:
     def _read_singles(self) -> None:
         """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
         agent = self._calling.one(partial(self._app.agent_get))
-        named = {userid.lower(): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]}
+        named = {
+            fold_userid(userid): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]
+        }
         people, left = self._snapshot.people, self._snapshot.left
         missing = [
             userid
@@ -199,7 +201,7 @@ class Reader:
         if not self._is_userid(user.userid):
             return
         if user.status == LEFT_COMPANY:
-            self._snapshot.left.add(user.userid.lower())
+            self._snapshot.left.add(fold_userid(user.userid))
             return
         self._snapshot.add(person_of(user, known=self._snapshot.departments, listed_in=listed_in))
 

@@ -1,0 +1,243 @@
+"""How long copying a directory of 100,000 members in 2,000 departments takes on PostgreSQL, and how much memory.
+
+Run `python -m benchmarks.directory_sync [--members N] [--departments N] [--rounds N]`.
+
+Each measurement is a process of its own against one sandbox and one PostgreSQL on this machine: a first run into empty
+tables and an unchanged second one, with the app's secret (a call a department) and with the contacts secret (a call for
+10,000 rows). Beside them a plain pull by wechatpy into the same tables: it walks the departments and writes everybody
+each time, in batches. Printed are medians, their ratios, calls, changed member rows, and the highest peak memory.
+
+Goals: the unchanged run takes at most a quarter of the first and writes no member row; no process takes 400 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.sandbox import AGENTID, CORPID, ROOT, SECRET, SandboxHandle, company, start_sandbox
+from tests.services import ENVIRON
+from tools.services import start_postgresql, start_valkey
+
+GOAL_RATIO, GOAL_MEGABYTES = 0.25, 400
+CONTACTS_SECRET = "sandbox-secret-of-contacts"
+WORK = ("app", "contacts", "wechatpy")
+
+
+def big_company(members: int, departments: int) -> dict[str, Any]:
+    """A tree of departments, twenty below each, all of which the app sees; a tenth of the members stand in two."""
+    base = company()
+    tree = [{"id": n, "name": f"部门{n}", "parentid": max(1, n // 20)} for n in range(2, departments + 1)]
+    people = [
+        {
+            "userid": f"user{n}",
+            "name": f"员工{n}",
+            "department": [2 + n % (departments - 1)] + ([2 + (n + 7) % (departments - 1)] if n % 10 == 0 else []),
+            "position": "工程师",
+        }
+        for n in range(members)
+    ]
+    app = {**base["apps"][0], "scope": {"partyids": [1]}}
+    return {**base, "departments": [base["departments"][0], *tree], "members": people, "tags": [], "apps": [app]}
+
+
+# --- In the process that is measured ----------------------------------------------------------------------------------
+
+
+def measure(work: str, base_url: str) -> dict[str, Any]:
+    """Do one piece of work; says how long it took, the peak memory, and how often member rows were written."""
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    corp = _corp(base_url)
+    statements: Counter[str] = Counter()
+
+    def counted(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith(("INSERT", "UPDATE", "DELETE")) and '"integrations_member"' in sql:
+            statements["rows"] += context["cursor"].rowcount
+        return result
+
+    with connection.execute_wrapper(counted):
+        started = time.perf_counter()
+        known = _pull_with_wechatpy(corp, base_url) if work == "wechatpy" else _sync(corp, work)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "megabytes": peak, "rows": statements["rows"], **known}
+
+
+def _corp(base_url: str) -> Any:
+    from integrations.models import Corp
+
+    values = {"secret": SECRET, "contacts_secret": CONTACTS_SECRET, "api_base_url": base_url, "name": "北山制造"}
+    return Corp.objects.get_or_create(corpid=CORPID, agentid=AGENTID, defaults=values)[0]
+
+
+def _sync(corp: Any, source: str) -> dict[str, Any]:
+    from django.utils import timezone
+
+    from integrations.directory import request_run, run_sync
+    from integrations.models import SyncRun
+
+    run = request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=timezone.now(), source=SyncRun.Source(source))
+    done = run_sync(run_id=run.pk, clock=timezone.now)
+    assert done is not None
+    assert done.status == SyncRun.Status.DONE, (done.problem, done.detail)
+    return {"calls": done.call_count, "members": corp.members.here().count()}
+
+
+def _pull_with_wechatpy(corp: Any, base_url: str) -> dict[str, Any]:
+    """A plain pull: departments, then the members of each, everything written whether it changed or not."""
+    from tests.integrations.sandbox.test_wechatpy import Client
+
+    client: Any = Client(CORPID, SECRET, timeout=60)
+    client.API_BASE_URL = f"{base_url}/cgi-bin/"
+    below: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for one in client.department.get():
+        below[one["parentid"]].append(one)
+    calls = 1 + _pull_below(corp, client, below, 0)
+    return {"calls": calls, "members": corp.members.here().count()}
+
+
+def _pull_below(corp: Any, client: Any, below: dict[int, list[dict[str, Any]]], parent: int) -> int:
+    from integrations.models import Department
+
+    calls = 0
+    for one in below[parent]:
+        values = {"name": one["name"], "wecom_parent_id": one["parentid"] or None, "order": one["order"]}
+        department, _new = Department.objects.update_or_create(
+            corp=corp, wecom_department_id=one["id"], defaults=values
+        )
+        _upsert(corp, department, client.user.list(one["id"]))
+        calls += 1 + _pull_below(corp, client, below, one["id"])
+    return calls
+
+
+def _upsert(corp: Any, department: Any, users: list[dict[str, Any]]) -> None:
+    from django.utils import timezone
+
+    from integrations.models import Member, Membership
+
+    now = timezone.now()
+    names = ("userid", "name", "alias", "position", "status", "changed_at")
+    rows = [
+        Member(
+            corp=corp,
+            userid=user["userid"],
+            userid_folded=user["userid"].lower(),
+            name=user["name"],
+            alias=user["alias"],
+            position=user["position"],
+            status={1: "active", 2: "disabled", 4: "not_activated"}[user["status"]],
+            first_seen_at=now,
+            changed_at=now,
+        )
+        for user in users
+    ]
+    members = Member.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["corp", "userid_folded"], update_fields=names
+    )
+    Membership.objects.bulk_create(
+        [Membership(member=member, department=department) for member in members], ignore_conflicts=True
+    )
+
+
+# --- In the process that measures -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def servers(seed: dict[str, Any]) -> Iterator[tuple[SandboxHandle, dict[str, str]]]:
+    """The sandbox, and the environment with a migrated PostgreSQL and a Valkey."""
+    valkey, postgresql = start_valkey(), start_postgresql()
+    try:
+        environ = {**os.environ, **ENVIRON, "VALKEY_URL": valkey.url, "DATABASE_URL": postgresql.url}
+        environ |= {"DJANGO_SETTINGS_MODULE": "guanwecom.settings", "LOG_LEVEL": "WARNING"}
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environ, check=True)  # noqa: S603  # our own program
+        with start_sandbox(seed=seed, env=environ) as sandbox:
+            yield sandbox, environ
+    finally:
+        postgresql.stop()
+        valkey.stop()
+
+
+def child(work: str, sandbox: SandboxHandle, environ: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.directory_sync", "--measure", work, "--base-url", sandbox.base_url]
+    done = subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True, text=True)  # noqa: S603  # our own program
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--members", type=int, default=100_000)
+    parser.add_argument("--departments", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", choices=(*WORK, "clear"), help=argparse.SUPPRESS)
+    parser.add_argument("--base-url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(_cleared() if options.measure == "clear" else measure(options.measure, options.base_url)))
+        return 0
+    seed = {
+        "companies": [big_company(options.members, options.departments)],
+        "settings": {"limits_enabled": False},
+    }
+    results: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    with servers(seed) as (sandbox, environ):
+        for _round in range(options.rounds):
+            for work in WORK:
+                child("clear", sandbox, environ)
+                for which in ("first", "again"):
+                    results[work, which].append(child(work, sandbox, environ))
+    return report(results, options.members)
+
+
+def _cleared() -> dict[str, Any]:
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE integrations_corp CASCADE")
+    return {}
+
+
+def report(results: dict[tuple[str, str], list[dict[str, Any]]], members: int) -> int:
+    """Print the medians; 1 where a goal is missed."""
+    print("                  first    again    ratio   calls   rows written again   peak MB")
+    seconds = {key: statistics.median(one["seconds"] for one in found) for key, found in results.items()}
+    is_missed = False
+    for work in WORK:
+        first, again = results[work, "first"], results[work, "again"]
+        assert all(one["members"] == members for one in first + again)
+        ratio, peak = seconds[work, "again"] / seconds[work, "first"], max(one["megabytes"] for one in first + again)
+        rows = max(one["rows"] for one in again)
+        print(
+            f"{work:14} {seconds[work, 'first']:7.1f}s {seconds[work, 'again']:7.1f}s {ratio:8.2f} "
+            f"{again[0]['calls']:7} {rows:20} {peak:9.0f}"
+        )
+        if work != "wechatpy":
+            is_missed |= ratio > GOAL_RATIO or peak > GOAL_MEGABYTES or rows > 0
+    for which in ("first", "again"):
+        pull = seconds["wechatpy", which]
+        shares = ", ".join(f"{work} {seconds[work, which] / pull:.2f}" for work in WORK[:-1])
+        print(f"{which}: times the plain pull by wechatpy: {shares}")
+    print(f"goals: ratio at most {GOAL_RATIO}, no member row written again, at most {GOAL_MEGABYTES} MB")
+    return int(is_missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
