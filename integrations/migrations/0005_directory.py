@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('userid', models.CharField(max_length=64, verbose_name='userid')),
                 ('userid_folded', models.CharField(editable=False, max_length=64)),
-                ('name', models.CharField(max_length=128, null=True, verbose_name='name')),
+                ('name', models.CharField(max_length=128, null=True, verbose_name='full name')),
                 ('alias', models.CharField(max_length=128, null=True, verbose_name='alias')),
                 ('position', models.CharField(max_length=128, null=True, verbose_name='position')),
                 ('mobile', models.CharField(max_length=32, null=True, verbose_name='mobile')),

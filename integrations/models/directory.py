@@ -106,7 +106,7 @@ class Member(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="members", verbose_name=_("company"))
     userid = models.CharField(_("userid"), max_length=64)
     userid_folded = models.CharField(max_length=64, editable=False)
-    name = models.CharField(_("name"), max_length=128, null=True)
+    name = models.CharField(_("full name"), max_length=128, null=True)
     alias = models.CharField(_("alias"), max_length=128, null=True)
     position = models.CharField(_("position"), max_length=128, null=True)
     mobile = models.CharField(_("mobile"), max_length=32, null=True)
