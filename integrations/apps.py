@@ -23,7 +23,7 @@ class IntegrationsConfig(AppConfig):
         from integrations.index_card import connection_attentions, connection_lines
         from integrations.panels import register_attention, register_index_card
 
-        register_index_card(connection_lines)
+        register_index_card(connection_lines, place=0)
         register_attention(connection_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
         post_migrate.connect(ensure_retry_entry, sender=self, dispatch_uid="integrations.retry_entry")

@@ -118,23 +118,23 @@ class Attention:
 IndexCardProvider = Callable[["HttpRequest", "Sequence[Corp]"], "dict[int, list[Line]]"]
 AttentionProvider = Callable[["HttpRequest", "Sequence[Corp]"], "list[Attention]"]
 
-_index_cards: list[IndexCardProvider] = []
+_index_cards: dict[IndexCardProvider, int] = {}
 _attentions: list[AttentionProvider] = []
 
 
-def register_index_card(provider: IndexCardProvider) -> None:
+def register_index_card(provider: IndexCardProvider, *, place: int = 10) -> None:
     """`provider` gives the lines of each corp's card by the corp's pk, in a constant number of queries.
 
-    It is given the corps that the person who asks may see, and leaves out what that person may not open.
+    It is given the corps that the person who asks may see, and leaves out what that person may not open. `place`: the
+    lowest stand first; of one place, in the order of registration.
     """
-    if provider not in _index_cards:
-        _index_cards.append(provider)
+    _index_cards.setdefault(provider, place)
 
 
 def index_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """The lines of every registered provider by the corp's pk, in the order of registration."""
+    """The lines of every registered provider by the corp's pk."""
     lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
-    for provider in _index_cards:
+    for provider in sorted(_index_cards, key=_index_cards.__getitem__):
         for pk, found in provider(request, corps).items():
             lines[pk] += found
     return lines

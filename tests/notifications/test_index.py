@@ -246,7 +246,7 @@ def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
 
     deliveries, runs = "/admin/notifications/delivery/", "/admin/notifications/run/"
     assert (
-        found["有 2 条消息已到时间 5 分钟以上仍未发送:请检查 worker 进程是否在运行。"]
+        found["有 2 条消息已到时间 5 分钟以上仍未发送：请检查 worker 进程是否在运行。"]
         == f"{deliveries}?status__exact=pending"
     )
     assert found["最近 24 小时内有 1 条消息不确定是否送达。"] == f"{deliveries}?status__exact=unknown&day=week"
@@ -269,7 +269,7 @@ def test_a_wrong_check_stands_on_the_card_and_needs_attention(root: Client) -> N
     assert lines_of(found, "乙")["访问令牌"][1] == "good"
     assert lines_of(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
     [item] = found.attentions
-    assert item.sentence.startswith("“甲”最近一次诊断:")
+    assert item.sentence.startswith("“甲”最近一次诊断：")
     assert item.tone == "bad"
     assert item.url == f"/admin/integrations/corp/{bad.pk}/change/#diagnosis"
 
@@ -279,7 +279,7 @@ def test_a_company_that_was_never_enabled_is_to_do(root: Client) -> None:
 
     [item] = index(root).attentions
 
-    assert (item.sentence, item.tone) == ("“甲”尚未启用:请继续完成其步骤。", "warn")
+    assert (item.sentence, item.tone) == ("“甲”尚未启用：请继续完成其步骤。", "warn")
     assert item.url == f"/admin/integrations/corp/{corp.pk}/change/"
 
 
