@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
+# How somebody signed in, as it stands in the note of an entry.
+PASSWORD, WECOM = "password", "wecom"  # noqa: S105  # names of ways, no password
 # Shown in place of a secret: the same whatever the secret is.
 MASK = "••••••"
 

@@ -16,7 +16,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import roles, tracking
+from accounts import audit, roles, tracking
 from accounts.models import AuditEntry
 from accounts.visibility import audit_entries_visible_to
 from integrations.models import Corp
@@ -89,14 +89,14 @@ class AuditEntryAdmin(AuditAdminBase):
     list_display_links = None
     list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
     search_fields = ("subject", "actor_name", "note")
-    search_help_text = _("Administrator, what was changed, or note")
+    search_help_text = _("Administrator, what was changed, or what was done")
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet is a full count
     list_per_page = 50
     actions = None
     ordering = ("-pk",)
-    fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "note", "company")
+    fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "company")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
@@ -149,7 +149,15 @@ class AuditEntryAdmin(AuditAdminBase):
             for name, before, after in entry.changes
         ]
         changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
-        return format_html("<div>{}</div>{}", entry.note, changes) if entry.note else changes or SafeString("—")
+        note = self.note_shown(entry)
+        return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
+
+    @admin.display(description=_("note"))
+    def note_shown(self, entry: AuditEntry) -> str:
+        if entry.action != AuditEntry.Action.SIGNED_IN:
+            return entry.note
+        ways = {audit.PASSWORD: gettext("with a password"), audit.WECOM: gettext("with WeCom")}
+        return ways.get(entry.note, entry.note)
 
     @admin.display(description=_("WeCom company name"))
     def company(self, entry: AuditEntry) -> str:

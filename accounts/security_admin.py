@@ -114,14 +114,14 @@ class LockedFilter(admin.SimpleListFilter):
 class LockoutAdmin(LockoutAdminBase):
     """Who got passwords wrong lately. Deleting is unlocking, and is said so."""
 
-    list_display = ("username", "ip_address", "failures_since_start", "state", "attempt_time")
+    list_display = ("username", "address", "wrong_count", "state", "last_tried")
     list_display_links = None
     list_filter = (LockedFilter,)
     search_fields = ("username",)
     search_help_text = _("Username")
     show_full_result_count = False
     actions = ("unlock",)
-    fields = ("username", "ip_address", "failures_since_start", "state", "attempt_time")
+    fields = ("username", "address", "wrong_count", "state", "last_tried")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
@@ -139,6 +139,18 @@ class LockoutAdmin(LockoutAdminBase):
 
     def delete_model(self, request: HttpRequest, obj: Lockout) -> None:
         lockout.unlock(username=obj.username)
+
+    @admin.display(description=_("IP address"), ordering="ip_address")
+    def address(self, row: Lockout) -> str:
+        return row.ip_address or gettext("a browser that had signed in before")
+
+    @admin.display(description=_("wrong passwords in a row"), ordering="failures_since_start")
+    def wrong_count(self, row: Lockout) -> int:
+        return int(row.failures_since_start)
+
+    @admin.display(description=_("last try"), ordering="attempt_time")
+    def last_tried(self, row: Lockout) -> str:
+        return f"{timezone.localtime(row.attempt_time):%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description=_("status"))
     def state(self, row: Lockout) -> SafeString:

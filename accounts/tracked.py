@@ -15,8 +15,6 @@ from accounts.lockout import PASSWORD_BACKEND
 from accounts.models import SignInPolicy, User, WeComAccount
 from integrations.models import Corp, SiteAddress, VerificationFile
 
-PASSWORD, WECOM = "password", "WeCom"  # noqa: S105  # what is written into the trail
-
 
 def track_people_and_companies() -> None:
     tracking.track(
@@ -66,4 +64,6 @@ def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
 
 def _note_sign_in(user: Any, request: HttpRequest | None = None, **_signal: Any) -> None:
     if isinstance(user, User) and request is not None:
-        audit.record_sign_in(user=user, note=PASSWORD if getattr(user, "backend", "") == PASSWORD_BACKEND else WECOM)
+        audit.record_sign_in(
+            user=user, note=audit.PASSWORD if getattr(user, "backend", "") == PASSWORD_BACKEND else audit.WECOM
+        )
