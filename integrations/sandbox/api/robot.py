@@ -60,7 +60,7 @@ def _robot(world: World, request: Request) -> tuple[Company, Robot]:
 def _read(world: World, company: Company, msgtype: str, part: Json) -> Json:
     media = check_for(world, company.corpid)
     if msgtype == "text":
-        return {"content": _limited(part, _TEXT_BYTES, "text.content")}
+        return {"content": _limited(part, _TEXT_BYTES, "text.content"), **content.mentions(part)}
     if msgtype in ("markdown", "markdown_v2"):
         return {"content": _limited(part, _MARKDOWN_BYTES, f"{msgtype}.content")}
     if msgtype == "image":

@@ -20,7 +20,13 @@ _SAFE_TYPES = frozenset({"text", "image", "video", "file", "mpnews"})
 
 
 def _text(content: Json, media: MediaCheck) -> Json:
-    return {"content": fields.text(content, "content", missing=44004, cut=TEXT_BYTES)}
+    return {"content": fields.text(content, "content", missing=44004, cut=TEXT_BYTES), **mentions(content)}
+
+
+def mentions(content: Json) -> Json:
+    """Who is told apart in a group: userids (or @all) and, for robots, mobile numbers; nothing where nobody is."""
+    found = {name: fields.texts(content, name) for name in ("mentioned_list", "mentioned_mobile_list")}
+    return {name: value for name, value in found.items() if value}
 
 
 def _media(kind: str) -> Callable[[Json, MediaCheck], Json]:

@@ -57,6 +57,14 @@ def text(parent: Json, name: str, *, missing: int | None = None, cut: int | None
     return value
 
 
+def texts(parent: Json, name: str) -> list[str]:
+    """A list of texts; [] when absent. Raises ApiError 40058."""
+    value = parent.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise invalid(f"{name} should be array of strings")
+    return list(value)
+
+
 def link(parent: Json, name: str, *, missing: int | None = None, most: int = 2048) -> str:
     """An address with its scheme, at most `most` bytes. Raises ApiError `missing`, 45034 or 40039."""
     url = text(parent, name, missing=missing)

@@ -37,20 +37,21 @@ class Bubble:
         return bool(self.message.sender)
 
 
-def bubble(message: Message, folded: str) -> Bubble:
+def bubble(message: Message, folded: str, name_of: richtext.NameOf = str) -> Bubble:
     """As this person sees it: a recalled message is gone, a card may have changed for her alone."""
     name = "recalled" if message.recalled else message.msgtype
-    content = {} if message.recalled else _content(message, folded)
+    content = {} if message.recalled else _content(message, folded, name_of)
     return Bubble(message, f"sandbox/messages/{name}.html", content, local_time(message.sent_at))
 
 
-def _content(message: Message, folded: str) -> dict[str, Any]:
+def _content(message: Message, folded: str, name_of: richtext.NameOf) -> dict[str, Any]:
     content: dict[str, Any] = dict(message.content)
     kind = message.msgtype
     if kind == "text":
-        content["body"] = richtext.text_html(content["content"])
+        mentioned = [*content.get("mentioned_list", ()), *content.get("mentioned_mobile_list", ())]
+        content["body"] = richtext.text_html(content["content"], name_of, mentioned)
     elif kind == "markdown":
-        content["body"] = richtext.markdown_html(content["content"])
+        content["body"] = richtext.markdown_html(content["content"], name_of)
     elif kind == "textcard":
         content |= {"body": richtext.card_html(content["description"]), "href": drawing.href(content["url"])}
     elif kind == "news":

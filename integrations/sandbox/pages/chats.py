@@ -15,7 +15,7 @@ from integrations.sandbox.digits import read_integer
 from integrations.sandbox.keys import WORLD
 from integrations.sandbox.messages import clicks
 from integrations.sandbox.messages.inbox import Message
-from integrations.sandbox.pages import browser, drawing
+from integrations.sandbox.pages import browser, drawing, people
 from integrations.sandbox.pages.browser import Holder
 from integrations.sandbox.pages.bubbles import bubble, local_time
 from integrations.sandbox.pages.phone import context, need_holder
@@ -85,7 +85,9 @@ async def robot(request: web.Request) -> web.StreamResponse:
 def _thread(
     request: web.Request, holder: Holder, title: str, messages: Iterable[Message], more: dict[str, object]
 ) -> web.Response:
-    values = {"title": title, "bubbles": [bubble(message, holder.folded) for message in messages], **more}
+    name_of = people.namer(holder.company)
+    drawn = [bubble(message, holder.folded, name_of) for message in messages]
+    values = {"title": title, "bubbles": drawn, **more}
     return page(request, "phone/chat.html", context(holder, "messages") | values)
 
 

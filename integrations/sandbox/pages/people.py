@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 from integrations.sandbox.directory import Member
 from integrations.sandbox.world import Company
 
 SHOWN = 30
+
+
+def namer(company: Company) -> Callable[[str], str]:
+    """What stands behind an @: the member's name; @all, a mobile number or an unknown userid as they are."""
+
+    def name_of(userid: str) -> str:
+        member = company.directory.find(userid)
+        return member.name if member else userid
+
+    return name_of
 
 
 def initials(member: Member) -> str:

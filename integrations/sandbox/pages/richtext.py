@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Iterable
 
 from django.utils.safestring import SafeString, mark_safe
 
 _LINK = re.compile(r"""<a\s+href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')\s*>(.*?)</a>""", re.IGNORECASE | re.DOTALL)
 _CARD_MARK = re.compile(r"""<br\s*/?>|<div\s+class\s*=\s*["'](gray|normal|highlight)["']\s*>|</div>""", re.IGNORECASE)
 _HTTP = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_MENTION = re.compile(r"<@([0-9A-Za-z_\-@.]{1,64})>")
+# The name of a member, by userid; what is no member's stays as it is.
+NameOf = Callable[[str], str]
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*)", re.MULTILINE)
 _INLINE = re.compile(
@@ -32,17 +36,28 @@ def anchor(url: str, label_html: str, css: str = "link") -> str:
     return f'<a class="{css}" href="{_escape(url)}" target="_blank" rel="noopener noreferrer">{label_html}</a>'
 
 
-def text_html(content: str) -> SafeString:
-    """text: line ends and <a href>."""
+def text_html(content: str, name_of: NameOf = str, mentioned: Iterable[str] = ()) -> SafeString:
+    """text: line ends, <a href>, <@userid>, and behind it who was mentioned besides."""
     parts: list[str] = []
     position = 0
     for match in _LINK.finditer(content):
-        parts.append(_escape(content[position : match.start()]))
+        parts.append(_with_mentions(content[position : match.start()], name_of))
         url = html.unescape(match.group(1) or match.group(2) or "")
         parts.append(anchor(url, _escape(re.sub(r"<[^>]*>", "", match.group(3)))))
         position = match.end()
-    parts.append(_escape(content[position:]))
+    parts.append(_with_mentions(content[position:], name_of))
+    parts += [f" {_mention(one, name_of)}" for one in mentioned]
     return mark_safe("".join(parts).replace("\n", "<br>"))  # noqa: S308  # every piece was escaped above
+
+
+def _with_mentions(text: str, name_of: NameOf) -> str:
+    """Escaped, with names for <@userid>."""
+    pieces = _MENTION.split(text)
+    return "".join(_mention(one, name_of) if index % 2 else _escape(one) for index, one in enumerate(pieces))
+
+
+def _mention(userid: str, name_of: NameOf) -> str:
+    return f'<span class="link">@{_escape(name_of(userid.removeprefix("@")))}</span>'
 
 
 def text_plain(content: str) -> str:
@@ -70,18 +85,18 @@ def card_html(description: str) -> SafeString:
     return mark_safe("".join(parts).replace("\n", "<br>"))  # noqa: S308  # every piece was escaped above
 
 
-def markdown_html(content: str) -> SafeString:
-    """The subset that WeCom draws: titles, bold, links, code, quotes, three colours."""
+def markdown_html(content: str, name_of: NameOf = str) -> SafeString:
+    """The subset that WeCom draws: titles, bold, links, code, quotes, three colours, <@userid>."""
     lines: list[str] = []
     for line in content.split("\n"):
         heading = _HEADING.fullmatch(line.strip())
         if heading:
             level = len(heading.group(1))
-            lines.append(f'<div class="h{level}">{_inline(heading.group(2))}</div>')
+            lines.append(f'<div class="h{level}">{_inline(heading.group(2), name_of)}</div>')
         elif line.lstrip().startswith(">"):
-            lines.append(f'<div class="quote">{_inline(line.lstrip()[1:].strip())}</div>')
+            lines.append(f'<div class="quote">{_inline(line.lstrip()[1:].strip(), name_of)}</div>')
         else:
-            lines.append(f"<div>{_inline(line) or '&nbsp;'}</div>")
+            lines.append(f"<div>{_inline(line, name_of) or '&nbsp;'}</div>")
     return mark_safe("".join(lines))  # noqa: S308  # every piece was escaped in _inline
 
 
@@ -95,19 +110,19 @@ def markdown_plain(content: str) -> str:
     return _INLINE.sub(bare, _LINE_MARK.sub("", content))
 
 
-def _inline(text: str) -> str:
+def _inline(text: str, name_of: NameOf) -> str:
     parts: list[str] = []
     position = 0
     for match in _INLINE.finditer(text):
-        parts.append(_escape(text[position : match.start()]))
+        parts.append(_with_mentions(text[position : match.start()], name_of))
         position = match.end()
         if match["code"] is not None:
             parts.append(f"<code>{_escape(match['code'])}</code>")
         elif match["bold"] is not None:
-            parts.append(f"<b>{_inline(match['bold'])}</b>")
+            parts.append(f"<b>{_inline(match['bold'], name_of)}</b>")
         elif match["url"] is not None:
             parts.append(anchor(match["url"], _escape(match["label"])))
         else:
-            parts.append(f'<span class="{match["color"]}">{_inline(match["colored"])}</span>')
-    parts.append(_escape(text[position:]))
+            parts.append(f'<span class="{match["color"]}">{_inline(match["colored"], name_of)}</span>')
+    parts.append(_with_mentions(text[position:], name_of))
     return "".join(parts)

@@ -124,4 +124,5 @@ def webhook_send(at: Place) -> None:
     body = body_bytes(robots.robot_text("日报", mentioned_userids=["@all"], mentioned_mobiles=["13000000001"]))
     assert at.robot.webhook_send(body) == SendResult()
     (shown,) = at.all_messages()
-    assert (shown["msgtype"], shown["text"]) == ("text", {"content": "日报"})
+    mentioned = {"mentioned_list": ["@all"], "mentioned_mobile_list": ["13000000001"]}
+    assert (shown["msgtype"], shown["text"]) == ("text", {"content": "日报", **mentioned})

@@ -408,6 +408,27 @@ def test_groups_and_robots(phone: SandboxHandle, api: Api) -> None:
     assert get(phone, "/phone/group/c1").status_code == 404
 
 
+def test_who_is_mentioned_stands_there_by_name(phone: SandboxHandle, api: Api) -> None:
+    phone.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
+    phone.control("POST", f"companies/{CORPID}/robots", [{"key": "k1", "name": "日报机器人"}])
+    api.post("appchat/create", {"userlist": ["lilei", "jim"], "chatid": "c1"})
+    text = {"content": "<@LILEI> 看 <@ghost> <b>", "mentioned_list": ["jim", "@all"]}
+    assert api.post("appchat/send", {"chatid": "c1", "msgtype": "text", "text": text})["errcode"] == 0
+    push(api, "text", "k1", content="早", mentioned_list=["hanmeimei"], mentioned_mobile_list=["13000000001"])
+    push(api, "markdown", "k1", content="> <@jim> **<@lilei>**")
+
+    drawn = get(phone, "/phone/group/c1").text
+    for name in ("@李雷</span> 看 ", "@ghost</span> &lt;b&gt; ", "@Jim</span>", "@all</span>"):
+        assert name in drawn
+    drawn = get(phone, "/phone/robot/k1").text
+    for name in ("早 <span", "@韩梅梅</span>", "@13000000001</span>", "@Jim</span> <b><span", "@李雷</span></b>"):
+        assert name in drawn
+    messages = phone.control("GET", f"companies/{CORPID}/messages")["messages"]
+    assert messages[0]["text"]["mentioned_list"] == ["jim", "@all"]
+    assert messages[1]["text"]["mentioned_mobile_list"] == ["13000000001"]
+    assert push(api, "text", "k1", content="x", mentioned_list="jim")["errcode"] == 40058
+
+
 def test_the_phone_is_told_at_once(phone: SandboxHandle, api: Api) -> None:
     with phone.session.get(f"{phone.base_url}/phone/events", stream=True, timeout=10) as stream:
         lines = stream.iter_lines()
