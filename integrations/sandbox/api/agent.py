@@ -42,7 +42,7 @@ def agent_list(call: Call) -> Json:
 @endpoint("POST", "agent/set", APP)
 def agent_set(call: Call) -> Json:
     """Only the fields that are sent change."""
-    app = own_agent(call, call.document.get("agentid"))
+    app = call.own_app
     changes: dict[str, str | int] = {}
     for name, wrong in (("report_location_flag", 40059), ("isreportenter", 40058)):
         if name in call.document:
@@ -60,6 +60,7 @@ def agent_set(call: Call) -> Json:
         changes["home_url"] = call.text("home_url", missing=40094)
         if not str(changes["home_url"]).startswith(("http://", "https://")):
             raise ApiError(40094)
+    own_agent(call, call.document.get("agentid"))
     for name, value in changes.items():
         setattr(app, name, value)
     return {}

@@ -9,7 +9,7 @@ from integrations.sandbox.digits import read_integer
 from integrations.sandbox.directory import fold
 from integrations.sandbox.errors import ApiError
 from integrations.sandbox.messages import cards, fields
-from integrations.sandbox.messages.inbox import CardView, Message, ResponseCode, china_day
+from integrations.sandbox.messages.inbox import CardView, ResponseCode, china_day
 
 _USERS_MOST, _OTHERS_MOST = 1000, 100
 
@@ -17,12 +17,12 @@ _USERS_MOST, _OTHERS_MOST = 1000, 100
 @endpoint("POST", "message/update_template_card", APP)
 def update_template_card(call: Call) -> Json:
     """Grey the buttons with a text (way A), or put another card in place (way B); one call for each response_code."""
-    app = own_agent(call, call.document.get("agentid"))
-    code = _response_code(call, app.agentid)
     button, card = fields.child(call.document, "button"), fields.child(call.document, "template_card")
     if bool(button) == bool(card):
         raise fields.invalid("one of button and template_card")
-    targets, invalid = _targets(call, code.message)
+    app = own_agent(call, call.document.get("agentid"))
+    code = _response_code(call, app.agentid)
+    targets, invalid = _targets(call, code.message.receivers)
     replace_name = ""
     if button:
         if code.message.content.get("card_type") not in cards.INTERACTIVE:
@@ -80,26 +80,24 @@ def _response_code(call: Call, agentid: int) -> ResponseCode:
     return code
 
 
-def _targets(call: Call, message: Message) -> tuple[list[str], list[str]]:
+def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Receivers to update, and the named userids that are none (in small letters). Raises ApiError 82101 or 82102."""
     if call.number("atall") == 1:
-        return list(message.receivers), []
+        return list(receivers), []
     directory, asked = call.company.directory, call.document
     userids = [fold(one) for one in texts(asked.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
     parties = texts(asked.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
-    tags = texts(asked.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
-    if not userids and not parties and not tags:
+    tagids = texts(asked.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    if not userids and not parties and not tagids:
         raise ApiError(82101)
+    tags = [directory.tags[number] for number in map(read_integer, tagids) if number in directory.tags]
     numbers = [number for number in map(read_integer, parties) if number is not None]
-    tagids = [number for number in map(read_integer, tags) if number is not None]
-    for tag in (directory.tags.get(tagid) for tagid in tagids):
-        userids_of_tag = [fold(one) for one in tag.userids] if tag else []
-        numbers += tag.partyids if tag else []
-        userids += [one for one in userids_of_tag if one in message.receivers]
+    numbers += [number for tag in tags for number in tag.partyids]
     below = {number for one in numbers for number in directory.subtree(one)}
-    wanted = dict.fromkeys(userids) | {member.folded: None for member in directory.members_below(sorted(below))}
-    receivers = set(message.receivers)
-    targets = [one for one in wanted if one in receivers]
+    tagged = [fold(one) for tag in tags for one in tag.userids]
+    people = [member.folded for member in directory.members_below(sorted(below))]
+    known = set(receivers)
+    targets = [one for one in dict.fromkeys([*userids, *tagged, *people]) if one in known]
     if not targets:
         raise ApiError(82102)
-    return targets, [one for one in dict.fromkeys(userids) if one not in receivers]
+    return targets, [one for one in dict.fromkeys(userids) if one not in known]

@@ -10,8 +10,8 @@ from integrations.sandbox.errors import ApiError
 
 @endpoint("POST", "menu/create", APP)
 def menu_create(call: Call) -> Json:
-    app = own_agent(call, call.query.get("agentid"))
-    app.menu = {"button": menus.buttons_of(call.document)}
+    buttons = menus.buttons_of(call.document)
+    own_agent(call, call.query.get("agentid")).menu = {"button": buttons}
     return {}
 
 

@@ -44,11 +44,13 @@ class Recipients:
 
 @endpoint("POST", "message/send", APP, counted=False)
 def message_send(call: Call) -> Json:
-    app = own_agent(call, call.document.get("agentid"))
     msgtype = call.text("msgtype", missing=40008)
     safe = call.number("safe")
     interval = _duplicate_interval(call)
-    shown = _read_content(call, app, msgtype, safe)
+    shown = _read_content(call, msgtype, safe)
+    app = own_agent(call, call.document.get("agentid"))
+    if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
+        raise ApiError(48002)
     recipients = _recipients(call, app)
     if not recipients.any_valid:
         raise ApiError(81013, fields={name: value for name, value in recipients.as_fields().items() if value})
@@ -88,17 +90,14 @@ def _accept(call: Call, app: App, message: Message, recipients: Recipients) -> J
     return answer
 
 
-def _read_content(call: Call, app: App, msgtype: str, safe: int) -> Json:
+def _read_content(call: Call, msgtype: str, safe: int) -> Json:
     part = fields.child(call.document, msgtype, missing=40008 if msgtype not in _ALL_TYPES else 40063)
     media = media_check(call)
     if msgtype == "template_card":
         if safe:
             raise fields.invalid("safe")
         return cards.check(part, media=media)
-    shown = content.read(msgtype, part, safe=safe, media=media)
-    if msgtype == "miniprogram_notice" and shown["appid"] != app.mini_program_appid:
-        raise ApiError(48002)
-    return shown
+    return content.read(msgtype, part, safe=safe, media=media)
 
 
 def _duplicate_interval(call: Call) -> int:

@@ -127,7 +127,7 @@ def test_body_with_rubbish_behind_it_is_carried_out_with_a_warning(api: Api, san
 
 
 def test_warning_stands_before_an_error(api: Api) -> None:
-    answer = api.post("message/send", b'{"touser":"lilei","agentid":3,"msgtype":"text"} x')
+    answer = api.post("message/send", b'{"touser":"lilei","agentid":3,"msgtype":"text","text":{"content":"x"}} x')
 
     assert answer["errcode"] == 301002
     assert answer["errmsg"].startswith("Warning: wrong json format. not allow operate another agent")
@@ -168,6 +168,22 @@ def test_there_is_no_warning_where_nothing_is_laxer_than_at_wecom(sandbox: Sandb
     seed = {"companies": [company()], "settings": {"trusted_ips_required": True}}
 
     assert sandbox.control("PUT", "state", seed) == {"companies": 1, "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "wrong", "errcode"),
+    [
+        ("message/send", {"touser": "lilei", "msgtype": "text", "text": {"content": "x"}}, {"text": {}}, 44004),
+        ("message/update_template_card", {"button": {"replace_name": "x"}}, {"button": 1}, 40058),
+        ("agent/set", {"name": "x"}, {"name": ""}, 45022),
+        ("menu/create", {"button": [{"type": "click", "name": "n", "key": "k"}]}, {"button": []}, 40016),
+    ],
+)
+def test_parameters_are_checked_before_the_agentid(
+    api: Api, path: str, document: dict[str, object], wrong: dict[str, object], errcode: int
+) -> None:
+    assert api.post(path, {"agentid": 3, **document}, agentid=3)["errcode"] == 301002
+    assert api.post(path, {"agentid": 3, **document, **wrong}, agentid=3)["errcode"] == errcode
 
 
 def test_caller_ip_can_be_set(api: Api, sandbox: SandboxHandle) -> None:

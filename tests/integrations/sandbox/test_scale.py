@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
 from integrations.sandbox import administration
+from integrations.sandbox.api import pipeline
+from integrations.sandbox.api.call import Request
 from integrations.sandbox.messages import inbox
 from integrations.sandbox.messages.inbox import Mailroom, Message
 from integrations.sandbox.settings import Settings
 from integrations.sandbox.world import World
 from tests.integrations.sandbox.conftest import Api
+from tests.integrations.sandbox.test_messages import BUTTON
 from tests.sandbox import AGENTID, CORPID, SandboxHandle, company
 
 PEOPLE = 100_000
@@ -30,6 +34,14 @@ def world() -> World:
     members = [{"userid": f"u{number}", "name": f"员工{number}", "department": [3]} for number in range(PEOPLE)]
     administration.put_company(found, {**base, "members": members, "tags": [], "apps": apps})
     return found
+
+
+def call(world: World, name: str, body: dict[str, object]) -> dict[str, object]:
+    """A call of the second app."""
+    asked = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": "s2"}, b"", "127.0.0.1")
+    token = str(json.loads(pipeline.answer(world, "gettoken", asked).body)["access_token"])
+    request = Request("POST", f"/cgi-bin/{name}", {"access_token": token}, json.dumps(body).encode(), "127.0.0.1")
+    return dict(json.loads(pipeline.answer(world, name, request).body))
 
 
 def told(world: World) -> list[tuple[str, str]]:
@@ -64,6 +76,23 @@ def test_a_department_changes_its_place(world: World) -> None:
 
     administration.remove_member(world, one, "u8")
     assert told(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
+
+
+def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
+    """Looking each of the tag's members up among the card's receivers one by one took half a minute."""
+    everybody = tuple(f"u{number}" for number in range(PEOPLE))
+    card = Message("m", CORPID, 2, "template_card", dict(BUTTON), world.now(), receivers=everybody)
+    code = world.mail.new_response_code(card, now=world.now())
+    tag = {"tagid": 1, "tagname": "大", "userids": [f"U{number}" for number in range(20, 30_000)]}
+    administration.put_tags(world, world.companies[CORPID], [tag])
+    body = {"agentid": 2, "tagids": [1], "response_code": code, "button": {"replace_name": "好"}}
+    started = time.monotonic()
+
+    answer = call(world, "message/update_template_card", body)
+
+    assert time.monotonic() - started < 5
+    assert answer == {"errcode": 0, "errmsg": "ok", "invaliduser": []}
+    assert len(card.views) == 30_000 - 20
 
 
 def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
