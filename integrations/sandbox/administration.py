@@ -10,7 +10,7 @@ import re
 import secrets
 import string
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from integrations.sandbox import menus, renaming, typed
@@ -62,9 +62,17 @@ def put_departments(world: World, company: Company, rows: list[object], *, tell_
 
 
 def remove_department(world: World, company: Company, number: int, *, tell_contacts: bool = True) -> None:
-    """Raises KeyError, or BrokenRule for the root and for one that is not empty."""
+    """Raises KeyError, or BrokenRule for the root and for one that is not empty.
+
+    Tags and scopes lose it. No update_tag tells that: WeCom may leave it out, so an app must read the tag again.
+    """
     old = company.directory.departments[number]
     company.directory.remove_department(number)
+    for tag in company.directory.tags.values():
+        tag.partyids = [one for one in tag.partyids if one != number]
+    for app in company.apps.values():
+        app.scope.partyids = [one for one in app.scope.partyids if one != number]
+    company.forget_visibility()
     Announcer(world, company, tell_contacts=tell_contacts).department(old, None)
 
 
@@ -77,12 +85,19 @@ def put_members(world: World, company: Company, rows: list[object], *, tell_cont
 
 
 def remove_member(world: World, company: Company, userid: str, *, tell_contacts: bool = True) -> None:
-    """The person leaves the company; what stood on the phone is gone. Raises KeyError."""
+    """The person leaves the company, her tags and all scopes; what stood on the phone is gone. Raises KeyError."""
     announcer = Announcer(world, company, tell_contacts=tell_contacts)
     with announcer.scopes([userid]):
         member = company.directory.remove_member(userid)
         world.mail.inboxes.pop((company.corpid, member.folded), None)
         announcer.member(member, None)
+        for tag in list(company.directory.tags.values()):
+            left = replace(tag, userids=[one for one in tag.userids if fold(one) != member.folded])
+            company.directory.put_tag(left)
+            announcer.tag(tag, left)
+        for app in company.apps.values():
+            app.scope.userids = [one for one in app.scope.userids if fold(one) != member.folded]
+        company.forget_visibility()
 
 
 def rename_member(world: World, company: Company, userid: str, new_userid: str) -> None:

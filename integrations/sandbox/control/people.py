@@ -15,6 +15,8 @@ from integrations.sandbox.pages.targets import Refused, with_code
 from integrations.sandbox.pages.visits import Visit, code_for
 from integrations.sandbox.world import App, Company, World
 
+# What a member can send to an app, apart from texts.
+_KINDS = ("image", "voice", "video", "location", "link")
 _ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 
 
@@ -79,6 +81,22 @@ async def write(request: web.Request, world: World, document: Any) -> object:
     company, member = person_of(request, world)
     values = as_object(document, "agentid", "text")
     clicks.write_text(world, company, _app(company, values), member, text_of(values, "text"))
+    return {}
+
+
+@route("POST", "companies/{corpid}/members/{userid}/message")
+async def message(request: web.Request, world: World, document: Any) -> object:
+    """Send an app a message of any kind: {"agentid", "msgtype": "location", "elements": {"Location_X": "23.1", …}}."""
+    company, member = person_of(request, world)
+    values = as_object(document, "agentid", "msgtype", "elements")
+    elements = values.get("elements", {})
+    _check_elements(elements)
+    kind = text_of(values, "msgtype")
+    if kind not in _KINDS:
+        raise ValueError(
+            f"msgtype must be one of {', '.join(_KINDS)}; a text is written, an event has a call of its own"
+        )
+    clicks.send_message(world, company, _app(company, values), member, kind, elements)
     return {}
 
 

@@ -231,6 +231,41 @@ def test_a_member_moves_and_another_joins(page: Page, api: Api) -> None:
     assert api.get("user/get", userid="lucy")["name"] == "露西"
 
 
+def test_a_company_and_its_app_are_made_and_change_by_the_console(page: Page, sandbox: SandboxHandle) -> None:
+    page.goto("/console")
+    page.get_by_label("名称").fill("南山贸易")
+    page.get_by_label("CorpId").fill("ww00000000000000ff")
+    with page.expect_event("load"):
+        page.get_by_role("button", name="创建").click()
+    page.get_by_role("link", name="南山贸易").click()
+
+    made = page.locator("form", has_text="创建应用")
+    made.get_by_label("名称").fill("报销")
+    made.get_by_label("AgentId").fill("7")
+    with page.expect_event("load"):
+        made.get_by_role("button", name="创建").click()
+    department = page.locator("form", has_text="新建或修改部门")
+    department.get_by_label("Id").fill("2")
+    department.get_by_label("名称").fill("采购部")
+    with page.expect_event("load"):
+        department.get_by_role("button", name="保存").click()
+    expect(page.get_by_role("cell", name="采购部")).to_be_visible()
+
+    page.get_by_role("link", name="报销").click()
+    secret = page.get_by_label("Secret", exact=True).input_value()
+    page.once("dialog", lambda dialog: dialog.accept())
+    with page.expect_event("load"):
+        page.get_by_role("button", name="重置 Secret").click()
+    assert page.get_by_label("Secret", exact=True).input_value() not in ("", secret)
+    page.get_by_role("group", name="可见范围").get_by_label("部门").fill("2")
+    page.get_by_label("停用").check()
+    with page.expect_event("load"):
+        page.locator("form", has_text="应用主页").get_by_role("button", name="保存", exact=True).click()
+
+    app = sandbox.control("GET", "companies/ww00000000000000ff")["apps"][0]
+    assert (app["name"], app["scope"]["partyids"], app["disabled"]) == ("报销", [2], True)
+
+
 def test_a_fault_from_the_console(page: Page, api: Api) -> None:
     page.goto("/console/faults")
     page.locator("select[name=kind]").select_option("busy")

@@ -250,6 +250,76 @@ def test_what_a_member_writes_is_told_and_answered(api: Api, sandbox: SandboxHan
     assert contents == [("lilei", "你好 ]]> &"), ("", "已收到 <b>")]
 
 
+def test_what_no_xml_may_hold_does_not_break_a_callback(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    text = "a\x00b\x08\x1f ]]> & <c> \ufffe \U0001f600\n\t好"
+    sandbox.control("POST", f"{LILEI}/write", {"agentid": AGENTID, "text": text})
+
+    event = receiver.wait(1)[0]
+    assert event["Content"] == "a\ufffdb\ufffd\ufffd ]]> & <c> \ufffd \U0001f600\n\t好"
+    assert log(sandbox, 1) == [("text", 1, "ok")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("scancode_push", "ScanCodeInfo", {"ScanType": "qrcode", "ScanResult": "sandbox"}),
+        ("scancode_waitmsg", "ScanCodeInfo", {"ScanType": "qrcode", "ScanResult": "sandbox"}),
+        (
+            "pic_sysphoto",
+            "SendPicsInfo",
+            {"Count": "1", "PicList": {"item": {"PicMd5Sum": "0cc175b9c0f1b6a831c399e269772661"}}},
+        ),
+        (
+            "location_select",
+            "SendLocationInfo",
+            {
+                "Location_X": "23.1291",
+                "Location_Y": "113.2644",
+                "Scale": "15",
+                "Label": "广东省广州市",
+                "Poiname": None,
+            },
+        ),
+    ],
+)
+def test_entries_of_the_menu_that_use_the_phone(
+    api: Api, sandbox: SandboxHandle, receiver: Receiver, kind: str, name: str, expected: object
+) -> None:
+    api.post("menu/create", {"button": [{"type": kind, "name": "n", "key": "K"}]}, agentid=AGENTID)
+    sandbox.control("POST", f"{LILEI}/menu", {"agentid": AGENTID, "path": [0]})
+
+    event = receiver.wait(1)[0]
+    assert (event["Event"], event["EventKey"], event[name]) == (kind, "K", expected)
+
+
+def test_members_send_more_than_texts(api: Api, sandbox: SandboxHandle, receiver: Receiver) -> None:
+    receiver.answer = lambda event: "<xml><MsgType>text</MsgType><Content>收到位置</Content></xml>"
+    place = {"Location_X": "23.1", "Location_Y": "113.2", "Scale": "15", "Label": "广州", "AppType": "wxwork"}
+    sandbox.control("POST", f"{LILEI}/message", {"agentid": AGENTID, "msgtype": "location", "elements": place})
+
+    event = receiver.wait(1)[0]
+    assert str(event.pop("CreateTime")).isdecimal()
+    assert str(event.pop("MsgId")).isdecimal()
+    assert event == {
+        "ToUserName": CORPID,
+        "FromUserName": "LiLei",
+        "MsgType": "location",
+        **place,
+        "AgentID": str(AGENTID),
+    }
+    assert log(sandbox, 1) == [("location", 1, "replied")]
+    assert sandbox.messages(CORPID, "lilei")[0]["text"] == {"content": "收到位置"}
+
+
+@pytest.mark.parametrize(
+    "values", [{"msgtype": "event"}, {"msgtype": "text"}, {"msgtype": "link", "elements": []}, {"msgtype": 1}]
+)
+def test_messages_that_nobody_can_send(sandbox: SandboxHandle, values: dict[str, object]) -> None:
+    url = f"{sandbox.base_url}/sandbox/api/{LILEI}/message"
+
+    assert sandbox.session.post(url, json={"agentid": AGENTID, **values}, timeout=10).status_code == 400
+
+
 def test_any_other_event(sandbox: SandboxHandle, receiver: Receiver) -> None:
     elements = {"Latitude": 30.1, "Longitude": 120.2, "Precision": 10, "AppType": "wxwork"}
     sandbox.control("POST", f"{LILEI}/event", {"agentid": AGENTID, "event": "LOCATION", "elements": elements})
@@ -352,6 +422,24 @@ def test_the_directory_s_changes(sandbox: SandboxHandle, directory_receiver: Rec
         base | {"ChangeType": "update_tag", "TagId": "1", "AddUserItems": "jim", "DelUserItems": "LiLei"},
     ]
     assert directory_receiver.agentids == [None] * 7
+
+
+def test_whoever_leaves_leaves_the_tags_and_scopes(
+    api: Api, sandbox: SandboxHandle, directory_receiver: Receiver
+) -> None:
+    sandbox.control("PATCH", APP, {"scope": {"userids": ["LILEI", "hanmeimei"], "partyids": [4]}})
+    sandbox.control("DELETE", f"companies/{CORPID}/members/LiLei")
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "hanmeimei", "department": [2]}])
+    sandbox.control("DELETE", f"companies/{CORPID}/departments/3")
+
+    # Several are under way at once, so the order in which they come in says nothing.
+    told = sorted((str(one["ChangeType"]), one.get("DelUserItems")) for one in directory_receiver.wait(4))
+    assert told == [("delete_party", None), ("delete_user", None), ("update_tag", "LiLei"), ("update_user", None)]
+    sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "name": "另一个李雷"}])
+    company = sandbox.control("GET", f"companies/{CORPID}")
+    assert (company["tags"][0]["userids"], company["tags"][0]["partyids"]) == ([], [])
+    assert company["apps"][0]["scope"] == {"userids": ["hanmeimei"], "partyids": [4], "tagids": []}
+    assert api.get("tag/get", tagid=1)["userlist"] == []
 
 
 def test_older_callbacks_carry_everything_that_changed(sandbox: SandboxHandle, directory_receiver: Receiver) -> None:
