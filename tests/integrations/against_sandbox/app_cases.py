@@ -38,6 +38,13 @@ MENU = Menu(
 PAGE = "http://localhost:3001/home?from=wecom#/top"
 
 
+@case("gettoken")
+def fetch_token(at: Place) -> None:
+    at.app.fetch_token()
+    at.app.fetch_token()
+    assert at.errcodes("gettoken") == [0]
+
+
 @case("agent/get")
 def agent_get(at: Place) -> None:
     assert at.app.agent_get() == AGENT

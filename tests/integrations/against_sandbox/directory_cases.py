@@ -90,6 +90,11 @@ def user_list_id_all(at: Place) -> None:
     assert at.errcodes("user/list_id") == [0, 0, 0, 0]
 
 
+@case("user/list_id")
+def user_list_id_pages(at: Place) -> None:
+    assert [page.rows for page in at.contacts.user_list_id_pages(limit=3)] == [ROWS[:3], ROWS[3:]]
+
+
 @case("department/list")
 def department_list(at: Place) -> None:
     assert at.app.department_list() == (SALES, EAST)
