@@ -12,7 +12,7 @@ class AccountsConfig(AppConfig):
         from accounts import checks  # noqa: F401  # importing it registers its checks
         from accounts.attributes import notice_of_first_enabling
         from accounts.beat import ensure_purge_entry
-        from accounts.companies import disabling_stops
+        from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.move_pages import move_action
         from accounts.roles import ensure_roles
         from accounts.tracked import track_people_and_companies
@@ -22,6 +22,7 @@ class AccountsConfig(AppConfig):
 
         register_corp_filter(corps_of)
         panels.register_disable_effect(disabling_stops)
+        panels.register_corpid_user(rests_on_corpid)
         panels.register_corp_action(move_action)
         panels.register_first_enabling_notice(notice_of_first_enabling)
         # Why for every app? Each one's permissions exist after its own signal only.

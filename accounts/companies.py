@@ -18,6 +18,11 @@ def ensure_primary_account(*, user: User) -> None:
         accounts.filter(pk=first.pk).update(is_primary=True)
 
 
+def rests_on_corpid(corp: Corp) -> bool:
+    """Whether people are linked with userids of `corp`."""
+    return WeComAccount.objects.complete().filter(corp=corp).exists()
+
+
 def disabling_stops(corp: Corp) -> list[str]:
     """What disabling `corp` does to its people, for the page that asks before it happens."""
     accounts = WeComAccount.objects.complete().filter(corp=corp, user__is_active=True)

@@ -22,7 +22,7 @@ from integrations.corp_pages import ONE_SAVE_BUTTON, pill
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.forms import CorpForm
 from integrations.models import Corp, SiteAddress
-from integrations.panels import corp_actions, disable_effects, first_enabling_notices
+from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
 from integrations.site_address_admin import SiteAddressAdmin
 from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
@@ -96,8 +96,13 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         return super().has_delete_permission(request, obj) and not was_enabled
 
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
+        """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
         fixed = ["corpid"] if obj is not None and obj.first_enabled_at is not None else []
-        return fixed if request.user.is_superuser else [*fixed, *IDENTITY_FIELDS]
+        if request.user.is_superuser:
+            return fixed
+        if obj is not None and not fixed and is_corpid_used(obj):
+            fixed = ["corpid"]
+        return [*fixed, *IDENTITY_FIELDS]
 
     # --- The form -----------------------------------------------------------------------------------------------------
 

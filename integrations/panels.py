@@ -39,6 +39,7 @@ _disable_effects: list[DisableEffect] = []
 _corp_actions: list[CorpActionProvider] = []
 _first_enabling_notices: list[FirstEnablingNotice] = []
 _landing_pages: list[LandingPage] = []
+_corpid_users: list[Callable[[Corp], bool]] = []
 
 
 def register_disable_effect(effect: DisableEffect) -> None:
@@ -76,6 +77,17 @@ def register_first_enabling_notice(notice: FirstEnablingNotice) -> None:
 def first_enabling_notices(request: HttpRequest) -> list[SafeString]:
     """What to tell the person who has just enabled the first corp of all."""
     return [notice(request) for notice in _first_enabling_notices]
+
+
+def register_corpid_user(is_used: Callable[[Corp], bool]) -> None:
+    """`is_used(corp)` says whether rows of another app say who somebody is by that corp's CorpId."""
+    if is_used not in _corpid_users:
+        _corpid_users.append(is_used)
+
+
+def is_corpid_used(corp: Corp) -> bool:
+    """Whether another CorpId would point people of other apps at other people of WeCom."""
+    return any(is_used(corp) for is_used in _corpid_users)
 
 
 def register_landing_page(*, path: str, label: str | _StrPromise, in_menu: bool = False) -> None:

@@ -294,6 +294,38 @@ class TestHandingOut:
         assert "role:" not in text
 
 
+class TestCorpId:
+    """Whoever names another company of WeCom says who the people linked with this one are."""
+
+    EVIL = "ww" + "6" * 16
+
+    @pytest.fixture
+    def never_enabled(self, corp: Corp) -> Corp:
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+        return corp
+
+    def change(self, editor: User, corp: Corp) -> str:
+        client, path = signed_in(editor), f"/admin/integrations/corp/{corp.pk}/change/"
+        assert client.post(path, {**sent_form(client, path), "corpid": self.EVIL}).status_code == 302
+        return Corp.objects.get(pk=corp.pk).corpid
+
+    def test_stays_once_people_are_linked(self, never_enabled: Corp) -> None:
+        make_person("boss", never_enabled, "Boss", is_superuser=True, is_staff=True)
+        one = with_role("one", Role.INTEGRATION_ADMINISTRATOR)
+
+        assert self.change(one, never_enabled) == never_enabled.corpid
+
+    def test_can_be_put_right_before_and_by_superusers(self, never_enabled: Corp, root: User) -> None:
+        make_person("half", never_enabled)
+        one = with_role("one", Role.INTEGRATION_ADMINISTRATOR)
+
+        assert self.change(one, never_enabled) == self.EVIL
+
+        Corp.objects.filter(pk=never_enabled.pk).update(corpid=never_enabled.corpid)
+        make_person("boss", never_enabled, "Boss")
+        assert self.change(root, never_enabled) == self.EVIL
+
+
 class TestGroupsAsRecipients:
     LOOK_UP = "/admin/autocomplete/?app_label=notifications&model_name=subscription&field_name=groups"
 
