@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,10 +49,32 @@ class Journey:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Beginning:
+    """How an answer begins, whatever its status. `content`: at most CONTENT_BYTES_AT_MOST bytes, as they were sent."""
+
     status: int
+    headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
-    date: str
+
+
+def beginning_of(
+    url: str, *, connect_seconds: float, proxy: str = "", verify: str | bool = True, accept: str = "*/*"
+) -> Beginning:
+    """GET `url` without cookies or redirection, and read no more than the beginning of what comes.
+
+    Why not a session's `get`? Of an answer that leads elsewhere it reads all, unpacked and into memory, and it stumbles
+    over a place to go that is no address. Raises requests' errors, urllib3's, OSError and ValueError.
+    """
+    request = requests.PreparedRequest()
+    headers = {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+    request.prepare(method="GET", url=url, headers=headers)
+    proxies = {"http": proxy, "https": proxy} if proxy else {}
+    with open_session(connections=1) as session:
+        adapter = session.get_adapter(url)
+        answer = adapter.send(request, stream=True, timeout=connect_seconds, verify=verify, proxies=proxies)
+        with closing(answer):
+            content: bytes = answer.raw.read(CONTENT_BYTES_AT_MOST)
+            return Beginning(answer.status_code, answer.headers, content)
 
 
 class NetworkClient:
@@ -92,30 +115,23 @@ class NetworkClient:
         known: dict[str, Any] = {"host": host, "port": port, "addresses": addresses}
         try:
             answer = self._asked()
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return _stopped(error, known)
         return Journey(
             **known,
-            server_date=_moment(answer.date),
+            server_date=_moment(answer.headers.get("Date", "")),
             http_status=answer.status,
             is_wecom=_looks_like_wecom(answer.content),
         )
 
-    def _asked(self) -> _Answer:
-        proxies = {"http": self._proxy, "https": self._proxy} if self._proxy else {}
-        with total_deadline(self._total_seconds), open_session(connections=1) as session:
-            answer = session.get(
+    def _asked(self) -> Beginning:
+        with total_deadline(self._total_seconds):
+            return beginning_of(
                 self._base_url + QUESTION,
-                headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
-                allow_redirects=False,
-                stream=True,
-                timeout=self._connect_seconds,
-                proxies=proxies,
+                connect_seconds=self._connect_seconds,
+                proxy=self._proxy,
                 verify=self._verify,
             )
-            with closing(answer):
-                content: bytes = answer.raw.read(CONTENT_BYTES_AT_MOST)
-                return _Answer(answer.status_code, content, answer.headers.get("Date", ""))
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
@@ -173,9 +189,9 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _moment(date: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(date)
-    except (TypeError, ValueError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _looks_like_wecom(content: bytes) -> bool:

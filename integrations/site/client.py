@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import closing
 from dataclasses import dataclass
 
 import requests
 import urllib3
 
 from integrations.errors import ConfigurationError, IntegrationError, TransientError
-from integrations.wecom.client import USER_AGENT, open_session
+from integrations.network.client import beginning_of
 from integrations.wecom.deadline import total_deadline
 
-# More than any page that this client is to recognise.
-CONTENT_BYTES_AT_MOST = 4096
 CONNECT_SECONDS = 3.05
 TOTAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer, whatever its status. `content`: at most CONTENT_BYTES_AT_MOST bytes of it, as they were sent."""
+    """An answer, whatever its status. `content`: the first bytes of it, as `network` reads them."""
 
     status: int
     content: bytes
@@ -39,19 +36,12 @@ class SiteClient:
     def fetch(self, url: str) -> Page:
         """The page at `url`. Raises ConfigurationError for a certificate that is not trusted, else TransientError."""
         try:
-            with total_deadline(self._total_seconds), open_session(connections=1) as session:
-                return self._page(session, url)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            with total_deadline(self._total_seconds):
+                answer = beginning_of(url, connect_seconds=self._connect_seconds, accept="text/plain")
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _connection_error(error) from error
-
-    def _page(self, session: requests.Session, url: str) -> Page:
-        headers = {"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-        timeout = self._connect_seconds
-        answer = session.get(url, headers=headers, allow_redirects=False, stream=True, timeout=timeout)
-        with closing(answer):
-            content: bytes = answer.raw.read(CONTENT_BYTES_AT_MOST)
-            location = answer.headers.get("Location", "")
-            return Page(answer.status_code, content, answer.headers.get("Content-Type", ""), location)
+        headers = answer.headers
+        return Page(answer.status, answer.content, headers.get("Content-Type", ""), headers.get("Location", ""))
 
 
 def _connection_error(error: BaseException) -> IntegrationError:

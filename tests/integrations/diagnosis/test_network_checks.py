@@ -16,6 +16,7 @@ from integrations.diagnosis import results
 from integrations.diagnosis.checks import clock
 from integrations.models import CheckRun, Corp
 from tests.integrations.diagnosing import run_one
+from tests.integrations.wecom.misbehaviour import never_ends
 from tests.integrations.wecom.server import listening
 from tests.integrations.wecom.test_tls import Certificate, _certificate
 from tools.services import free_port
@@ -69,6 +70,17 @@ def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes) ->
 
     assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 200")
     assert results.explanation(run).what.startswith("What answered is not WeCom")
+
+
+@pytest.mark.parametrize(
+    "head", [b"302 Found\r\nLocation: http://[", b"302 Found\r\nLocation: http://\xff/", b"302 Found\r\nLocation: /x"]
+)
+def test_of_an_answer_that_leads_elsewhere_only_the_beginning_is_read(corp: Corp, settings: Any, head: bytes) -> None:
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 2
+    with listening(never_ends(b"HTTP/1.1 " + head + b"\r\n\r\n")) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 302")
 
 
 def test_a_name_that_nobody_knows(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +273,9 @@ def test_the_clock_is_compared_with_the_answer_s_header(corp: Corp, minutes: int
     assert (run.status, run.problem) == outcome
 
 
-def test_an_answer_without_a_date(corp: Corp) -> None:
-    with listening(proxy(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as url:
+@pytest.mark.parametrize("date", [b"", b"Date: x\r\n", b"Date: Mon, 01 Jan " + b"9" * 20 + b" 00:00:00 GMT\r\n"])
+def test_an_answer_without_a_date(corp: Corp, date: bytes) -> None:
+    with listening(proxy(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + b"\r\n")) as url:
         assert run_at(corp, "clock", url).problem == "no_date"
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from integrations.errors import ConfigurationError, TransientError
-from integrations.site.client import CONTENT_BYTES_AT_MOST, Page, SiteClient
-from tests.integrations.wecom.misbehaviour import drips_body, drips_headers
+from integrations.network.client import CONTENT_BYTES_AT_MOST
+from integrations.site.client import Page, SiteClient
+from tests.integrations.wecom.misbehaviour import drips_body, drips_headers, never_ends
 from tests.integrations.wecom.server import listening
 from tests.integrations.wecom.test_tls import _certificate
 from tools.services import free_port
@@ -55,6 +56,22 @@ def test_a_redirection_is_an_answer_and_is_not_followed() -> None:
 
     assert page == Page(302, b"", "", "https://elsewhere.example/x")
     assert len(requests) == 1
+
+
+@pytest.mark.parametrize("place", [b"http://[", b"http://*:99999999/", b"http://\xff\xfe/"])
+def test_a_redirection_to_no_address_is_an_answer_as_well(place: bytes) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + place + b"\r\n\r\n"
+    with answering(answer) as (url, _requests):
+        page = SiteClient().fetch(f"{url}/")
+
+    assert page == Page(302, b"", "", place.decode("latin-1"))
+
+
+def test_of_a_redirection_without_end_only_the_beginning_is_read() -> None:
+    with listening(never_ends(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n")) as url:
+        page = SiteClient(total_seconds=2).fetch(f"{url}/")
+
+    assert page == Page(302, b"x" * CONTENT_BYTES_AT_MOST, "", "/x")
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])

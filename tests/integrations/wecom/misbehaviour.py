@@ -48,6 +48,18 @@ def drips_body(connection: socket.socket) -> None:
     _drip(connection, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")
 
 
+def never_ends(head: bytes) -> Callable[[socket.socket], None]:
+    """An answer with this head and a body that comes fast, until the client has gone."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(head)
+        for piece in repeat(b"x" * 65536):
+            connection.sendall(piece)
+
+    return serve
+
+
 def drips_chunks(connection: socket.socket) -> None:
     """A chunked body without an end."""
     _drip(connection, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n")
