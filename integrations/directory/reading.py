@@ -84,7 +84,8 @@ class Reader:
     def look_up(self, userids: Sequence[str]) -> Iterator[Whereabouts]:
         """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
         asked = (partial(self._found, userid) for userid in userids)
-        for found in self._calling.many(asked):
+        for done, found in enumerate(self._calling.many(asked)):
+            self._progress(Phase.COMPARING, done, len(userids))
             yield self._whereabouts(found)
 
     # --- Departments ----------------------------------------------------------------------------------------------

@@ -106,6 +106,10 @@ def open_session(*, connections: int = 32) -> requests.Session:
     return session
 
 
+class _AnswerTooLongError(OSError):
+    """The answer has more than ANSWER_BYTES_AT_MOST."""
+
+
 class _Transport:
     """One HTTP exchange: deadline, send, read. Knows nothing of tokens."""
 
@@ -170,7 +174,7 @@ class _Transport:
             # A connection whose answer was read to its end has gone back to the pool by then, another is closed.
             response.close()
         if len(content) > ANSWER_BYTES_AT_MOST:
-            raise OSError("the answer is too long")
+            raise _AnswerTooLongError
         headers = response.headers
         return Reply(
             response.status_code, content, headers.get("Content-Type", ""), headers.get("Content-Disposition", "")
@@ -341,6 +345,8 @@ def _checked_bundle(ca_bundle: str | None) -> str | bool:
 
 def _connection_error(asked: Asked, failure: Exception) -> IntegrationError:
     """What a failure below HTTP means. Only without a connection is it certain that nothing was sent."""
+    if isinstance(failure, _AnswerTooLongError):
+        return asked.unexpected(f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB")
     cause = _root(failure)
     name = type(cause).__name__
     if isinstance(failure, _WRONG_ADDRESS):

@@ -195,7 +195,8 @@ def test_an_answer_of_60_megabytes_is_not_swallowed(corp: Corp, wecom: WeComAnsw
 
     run = sync(corp)
 
-    assert run.status in {Status.WAITING, Status.FAILED}
+    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+    assert "the answer is longer than 32 MB" in run.detail
     assert here(corp) == 30
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from integrations.errors import IntegrationError, OutcomeUnknownError, TransientError
+from integrations.errors import IntegrationError, OutcomeUnknownError, TransientError, UnexpectedResponseError
 from integrations.wecom.client import Timeouts, WeComClient
 from integrations.wecom.tokens import InMemoryTokenStore
 from tests.integrations.wecom.contract import CASES, Case, open_client
@@ -127,7 +127,7 @@ def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.M
 
     sim.misbehave["/cgi-bin/agent/get"] = explode
 
-    with pytest.raises(TransientError):
+    with pytest.raises(UnexpectedResponseError, match="the answer is longer than"):
         _app_client(sim).agent_get()
 
 
