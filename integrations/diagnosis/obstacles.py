@@ -79,5 +79,10 @@ def _obstacle(error: IntegrationError) -> str:
 
 
 def _passes_by_itself(error: IntegrationError) -> bool:
-    """Why not a limit? Too many wrong Secrets block the address for an hour; asking again makes that longer."""
+    """Why not a limit? Too many wrong Secrets block the address for an hour; asking again makes that longer.
+
+    A disabled app may be enabled while somebody looks, and its Secret is not wrong.
+    """
+    if error.code == APP_DISABLED:
+        return True
     return isinstance(error, TransientError) and not isinstance(error, RateLimitedError)

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Q
 
+from integrations.clients import token_store
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.checks import message
 from integrations.diagnosis.findings import Check, Finding, Question, Status, wrong
@@ -152,6 +153,8 @@ def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fi
     corp: Corp | None = None
     try:
         corp = Corp.objects.select_related("site_address").get(pk=run.corp_id)
+        # Why? A Secret saved a moment ago in another process must not be judged by the token of the one before.
+        token_store().look_again(corp.corpid, corp.agentid)
         subject = check.subject(corp) if check.name != message.NAME else run.subject
         run.connection_version, run.subject = corp.connection_version, subject
         with total_deadline(CHECK_SECONDS):

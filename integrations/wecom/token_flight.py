@@ -100,6 +100,9 @@ class TokenStore(Protocol):
     def forget(self, corpid: str, agentid: int | None) -> None:
         """Forget token, tickets and pause, because an administrator saved another secret."""
 
+    def look_again(self, corpid: str, agentid: int | None) -> None:
+        """Use no copy any more that this process has of its own: it may have missed a `forget()` elsewhere."""
+
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
         """Why no token is fetched at the moment; None where nothing stands in the way."""
 
@@ -148,6 +151,9 @@ class SingleFlightStore:
     def forget(self, corpid: str, agentid: int | None) -> None:
         for kind in KINDS:
             self._shelf.forget(application_key(corpid, agentid, kind))
+
+    def look_again(self, corpid: str, agentid: int | None) -> None:
+        """Nothing to do: a shelf is read each time."""
 
     def pause(self, corpid: str, agentid: int | None) -> Pause | None:
         return self._shelf.read(application_key(corpid, agentid, "token"))[1]

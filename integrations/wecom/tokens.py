@@ -317,3 +317,9 @@ class ValkeyTokenStore(SingleFlightStore):
         super().forget(corpid, agentid)
         for kind in KINDS:
             self._copies.pop(application_key(corpid, agentid, kind), None)
+
+    def look_again(self, corpid: str, agentid: int | None) -> None:
+        for kind in KINDS:
+            key = application_key(corpid, agentid, kind)
+            with self._alone(key):  # as in drop()
+                self._copies.pop(key, None)

@@ -363,6 +363,18 @@ def test_two_stores_of_one_valkey_share_token_pause_and_renewal(shared_redis: re
     assert fetch.count == 2
 
 
+def test_a_store_that_is_to_look_again_finds_what_was_forgotten_elsewhere(shared_redis: redis.Redis) -> None:
+    web, worker = shared_store(shared_redis), shared_store(shared_redis, copy_seconds=60)
+    fetch = Fetch()
+    assert worker.get(CORPID, AGENTID, fetch) == "token-1"
+    web.forget(CORPID, AGENTID)
+    assert worker.get(CORPID, AGENTID, fetch) == "token-1"
+
+    worker.look_again(CORPID, AGENTID)
+
+    assert worker.get(CORPID, AGENTID, fetch) == "token-2"
+
+
 def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(shared_redis: redis.Redis) -> None:
     cipher = Fernet(KEY)
     shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
