@@ -14,6 +14,7 @@ class AccountsConfig(AppConfig):
         from accounts.beat import ensure_purge_entry
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.move_pages import move_action
+        from accounts.policy import disabling_shuts_out
         from accounts.roles import ensure_roles
         from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
@@ -22,6 +23,7 @@ class AccountsConfig(AppConfig):
 
         register_corp_filter(corps_of)
         panels.register_disable_effect(disabling_stops)
+        panels.register_disable_effect(disabling_shuts_out)
         panels.register_corpid_user(rests_on_corpid)
         panels.register_corp_action(move_action)
         panels.register_first_enabling_notice(notice_of_first_enabling)

@@ -46,10 +46,29 @@ def reason_against_switching_off() -> str:
 
 def wecom_administrators() -> QuerySet[User]:
     """Superusers who can sign in with WeCom and have done so with the very account that they have now."""
-    proven = WeComAccount.objects.signing_in().filter(
+    proven = _proven_accounts()
+    return User.objects.filter(pk__in=proven.values("user_id"), is_active=True, is_staff=True)
+
+
+def _proven_accounts() -> QuerySet[WeComAccount]:
+    return WeComAccount.objects.signing_in().filter(
         proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), user__is_superuser=True
     )
-    return User.objects.filter(pk__in=proven.values("user_id"), is_active=True, is_staff=True, is_superuser=True)
+
+
+def disabling_shuts_out(corp: Corp) -> list[str]:
+    """For the page that asks before `corp` is disabled: whether administrators could still get in afterwards."""
+    if is_password_enabled():
+        return []
+    elsewhere = _proven_accounts().exclude(corp=corp)
+    if User.objects.filter(pk__in=elsewhere.values("user_id"), is_active=True, is_staff=True).exists():
+        return []
+    return [
+        _(
+            "Sign-in with a password is switched off, and no superuser could sign in with WeCom any more: nobody "
+            "could enter the administration to undo this. Switch passwords on first."
+        )
+    ]
 
 
 @transaction.atomic

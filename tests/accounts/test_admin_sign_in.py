@@ -227,6 +227,16 @@ class TestSwitchedOff:
 
         assert phone.client.get(landed.headers["Location"]).status_code == 200
 
+    def test_disabling_the_last_way_in_is_warned_of(self, boss: User, corp: Corp, other_corp: Corp) -> None:
+        client = signed_in(boss)
+        last, other = (client.get(f"/admin/integrations/corp/{one.pk}/disable/") for one in (corp, other_corp))
+
+        assert "请先打开密码登录" in last.content.decode()
+        assert "请先打开密码登录" not in other.content.decode()
+        policy.set_password_enabled(is_enabled=True)
+        last = client.get(f"/admin/integrations/corp/{corp.pk}/disable/")
+        assert "请先打开密码登录" not in last.content.decode()
+
     def test_the_emergency_exit_opens_them_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("password_sign_in", "on")
 
