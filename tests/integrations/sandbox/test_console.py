@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import requests
 
+from integrations.sandbox.api import load_endpoints
+from integrations.sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from integrations.sandbox.faults import KINDS
 from tests.integrations.sandbox.conftest import Api
 from tests.integrations.sandbox.receiver import listening
 from tests.integrations.sandbox.test_oauth import authorize, take_phone
 from tests.sandbox import AGENTID, CORPID, SandboxHandle
 
+load_endpoints()
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 
 
@@ -104,6 +109,25 @@ def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
     name = response.headers["Content-Disposition"].split('"')[1]
     assert name == f"WW_verify_{response.text}.txt"
     assert len(response.text) == 16
+
+
+def test_the_page_of_faults_offers_every_fault_and_every_call(sandbox: SandboxHandle) -> None:
+    text = sandbox.session.get(f"{sandbox.base_url}/console/faults", timeout=10).text
+
+    assert set(re.findall(r'<option value="([a-z0-9_]+)">', text)) == set(KINDS)
+    assert set(re.findall(r"<option>(.*?)</option>", text)) == {*ENDPOINTS, *OPEN_ENDPOINTS, "callback"}
+
+
+def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHandle) -> None:
+    rows = [{"id": number, "name": f"组{number}", "parentid": 3} for number in range(10, 260)]
+    sandbox.control("POST", f"companies/{CORPID}/departments", rows)
+
+    text = sandbox.session.get(f"{sandbox.base_url}/console/{CORPID}", timeout=10).text
+
+    names = re.findall(r"<td>(\u3000*[^<>]+)</td><td>\d", text)
+    assert names[:3] == ["\u3000销售部", "\u3000\u3000华东区", "\u3000\u3000\u3000组10"]
+    assert len(names) == 199
+    assert "共 254 个部门，显示 200 个。" in text
 
 
 @pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
