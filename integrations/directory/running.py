@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from integrations import clients
@@ -257,7 +257,9 @@ _LET_GO: dict[str, Any] = {"lease_token": "", "lease_until": None}
 def _claim(run_id: int, now: datetime) -> SyncRun | None:
     """Take a run, if nobody has it. One that has been tried for too long is ended instead."""
     claimable = SyncRun.objects.claimable(now).filter(pk=run_id)
-    too_long = claimable.filter(started_at__lte=now - LONGEST)
+    # A question may have waited for its answer overnight: the time counts from the answer on.
+    is_answered_long_ago = Q(answered_at__isnull=True) | Q(answered_at__lte=now - LONGEST)
+    too_long = claimable.filter(is_answered_long_ago, started_at__lte=now - LONGEST)
     if too_long.update(status=Status.FAILED, problem="too_long", finished_at=now, phase=Phase.FINISHED, **_LET_GO):
         return None
     taken = claimable.update(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pytest_django import Settings
 
@@ -149,6 +151,28 @@ def test_yes_lets_it_go_on(place: Directory) -> None:
     assert place.changes(done) == [("deleted", "p0"), ("deleted", "p1")]
     assert not done.changes.proposed().exists()
     assert done.answered_by == "root"
+
+
+def test_yes_may_come_the_next_morning(place: Directory) -> None:
+    run = asking(place)
+    place.clock.now += timedelta(hours=9)
+
+    assert confirm_run(run=run, now=place.clock(), answered_by="root")
+
+    assert place.carry_on(run).status == Status.DONE
+
+
+def test_the_contacts_secret_alone_asks_as_well(place: Directory) -> None:
+    """Whether somebody is disabled is not known then: whoever is there counts."""
+    place.put_members(*({"userid": f"p{n}", "name": f"P{n}", "department": [2]} for n in range(20)))
+    place.with_contacts().sync(SyncRun.Source.CONTACTS)
+    place.delete_member("p0")
+    place.delete_member("p1")
+
+    run = place.sync(SyncRun.Source.CONTACTS)
+
+    assert run.status == Status.ASKING
+    assert (run.question["leaving"], run.question["of"]) == (2, 23)
 
 
 def test_yes_is_only_for_those_who_were_shown(place: Directory) -> None:
