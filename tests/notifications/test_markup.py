@@ -25,6 +25,9 @@ from notifications.models import MessageForm
             '<p><a href="https://bi.example.com/?a=1&amp;b=2" rel="noopener noreferrer">BI</a></p>',
         ),
         ('<font color="warning">late</font>', '<p><span class="font-warning">late</span></p>'),
+        ("a **b\nc** d", "<p>a **b<br>c** d</p>"),
+        ("> [x\n> y](https://bi.example.com/)", "<blockquote>[x<br>y](https://bi.example.com/)</blockquote>"),
+        ('<font color="info">a\nb</font>', "<p>&lt;font color=&quot;info&quot;&gt;a<br>b&lt;/font&gt;</p>"),
         ("", ""),
     ],
 )
