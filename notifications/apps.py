@@ -8,7 +8,7 @@ class NotificationsConfig(AppConfig):
     verbose_name = _("Subscriptions and pushes")
 
     def ready(self) -> None:
-        # Why here? Models can be imported only after all apps are loaded.
+        # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts.moving import register_move_effect
         from integrations.panels import (
             register_attention,
@@ -16,6 +16,7 @@ class NotificationsConfig(AppConfig):
             register_index_card,
             register_landing_page,
         )
+        from notifications import checks  # noqa: F401  # see above
         from notifications.beat import ensure_tick_entry
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from notifications import schedule
 from notifications.locking import unlocked
@@ -21,6 +23,8 @@ from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500
 # A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
@@ -79,7 +83,7 @@ def plan(subscription: Subscription, *, now: datetime) -> Plan:
         missed, due = _missed_and_due(subscription, first, now)
     except ScheduleError as error:
         # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
-        return Plan([_scheduled_run(subscription, first, now, Run.Status.FAILED, 1, str(error))], None)
+        return _failed(subscription, now, str(error))
     runs = []
     if missed:
         runs.append(_scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed)))
@@ -125,10 +129,25 @@ def _plans_in_time(subscriptions: list[Subscription], now: datetime) -> list[Pla
     plans: list[Plan] = []
     end_at = time.monotonic() + BATCH_SECONDS
     for subscription in subscriptions:
-        plans.append(plan(subscription, now=now))
+        plans.append(_plan_or_trace(subscription, now))
         if time.monotonic() >= end_at:
             break
     return plans
+
+
+def _plan_or_trace(subscription: Subscription, now: datetime) -> Plan:
+    """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
+    try:
+        return plan(subscription, now=now)
+    except Exception as error:  # the edge of the loop
+        logger.exception("subscription=%d could not be planned", subscription.pk)
+        sentence = _("Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again.")
+        return _failed(subscription, now, sentence % {"error": type(error).__name__})
+
+
+def _failed(subscription: Subscription, now: datetime, error: str) -> Plan:
+    first = subscription.next_run_at or now
+    return Plan([_scheduled_run(subscription, first, now, Run.Status.FAILED, 1, error)], None)
 
 
 def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:

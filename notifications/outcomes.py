@@ -85,6 +85,16 @@ def outcome_of_error(error: IntegrationError) -> Outcome:
     )
 
 
+def not_begun(error: Exception) -> Outcome:
+    """Before the call something failed that nobody foresaw: certain, and tried again later as a wrong setting is."""
+    return Outcome(
+        Kind.POSTPONED,
+        message=f"the call could not be prepared: {type(error).__name__}",
+        wait_seconds=CONFIGURATION_WAIT_SECONDS,
+        is_configuration=True,
+    )
+
+
 # Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
 OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")

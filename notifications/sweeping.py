@@ -68,11 +68,21 @@ def _settle_ended_leases(now: datetime) -> int:
     while True:
         with transaction.atomic():
             ended = list(unlocked(Delivery.objects.lease_expired(now))[:BATCH])
-            for delivery in ended:
-                _settle_ended_lease(delivery, now)
-        count += len(ended)
-        if len(ended) < BATCH:
+            settled = sum(_is_settled(delivery, now) for delivery in ended)
+        count += settled
+        if len(ended) < BATCH or not settled:
             return count
+
+
+def _is_settled(delivery: Delivery, now: datetime) -> bool:
+    """Whether its ended lease could be settled: one bad row must not keep the others waiting."""
+    try:
+        with transaction.atomic():
+            _settle_ended_lease(delivery, now)
+    except Exception:  # the edge of the loop
+        logger.exception("delivery=%d: its ended lease could not be settled", delivery.pk)
+        return False
+    return True
 
 
 def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:

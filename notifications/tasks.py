@@ -5,6 +5,7 @@ The pool of threads knows no time limits: every call to WeCom has a deadline, an
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,11 @@ from notifications import beat, dispatch, rendering, sending, sweeping
 from notifications.clock import database_clock
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from celery import Task
+
+logger = logging.getLogger(__name__)
 
 RUNS_PER_TASK = 20
 DELIVERIES_PER_TASK = 50
@@ -43,7 +48,22 @@ def tick() -> None:
     now = database_clock()()
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    enqueue_runs([*dispatch.claim_due(now=now), *sweeping.sweep(now=now).run_ids])
+    for step in (_claim_due, _sweep, _queue_sendable):
+        try:
+            step(now)
+        except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
+            logger.exception("tick: %s failed", step.__name__)
+
+
+def _claim_due(now: datetime) -> None:
+    enqueue_runs(dispatch.claim_due(now=now))
+
+
+def _sweep(now: datetime) -> None:
+    enqueue_runs(sweeping.sweep(now=now).run_ids)
+
+
+def _queue_sendable(now: datetime) -> None:
     while delivery_ids := sweeping.queue_sendable(now=now, limit=QUEUED_AT_ONCE):
         enqueue_deliveries(delivery_ids)
 

@@ -6,3 +6,6 @@ from datetime import timedelta
 RENDER_LEASE = timedelta(seconds=60)
 # From handing a delivery to a task to handing it to another, while none has tried it.
 QUEUE_LEASE = timedelta(seconds=60)
+# A sending task gives the rest back after so many seconds and the call that it is at: within QUEUE_LEASE, or another
+# task would be given the same deliveries meanwhile (notifications.checks), and within the broker's visibility timeout.
+TASK_SECONDS = 30

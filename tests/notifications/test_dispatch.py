@@ -79,11 +79,11 @@ def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.M
     def third_crashes(subscription: Subscription, *, now: datetime) -> dispatch.Plan:
         left_at_start.append(Subscription.objects.due(NOW).count())
         if len(left_at_start) == 3:
-            raise ConnectionError
+            raise SystemExit  # the process ends here
         return plan(subscription, now=now)
 
     monkeypatch.setattr(dispatch, "plan", third_crashes)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(SystemExit):
         dispatch.claim_due(now=NOW)
     monkeypatch.setattr(dispatch, "plan", plan)
 
@@ -165,6 +165,23 @@ def test_a_schedule_that_cannot_be_read_fails_visibly_and_blocks_nobody() -> Non
     assert failed.error
     bad.refresh_from_db()
     assert bad.next_run_at is None
+
+
+def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    bad = make_subscription(next_run_at=utc("2026-11-24 00:59"))
+    Subscription.objects.update(grace_minutes=2**31 - 1)  # as no form lets through: four thousand years
+    good = make_subscription()
+
+    run_ids = dispatch.claim_due(now=NOW)
+
+    assert list(Run.objects.filter(pk__in=run_ids).values_list("subscription", flat=True)) == [good.pk]
+    failed = Run.objects.get(status=Run.Status.FAILED)
+    assert failed.subscription == bad
+    assert "OverflowError" in failed.error
+    assert f"subscription={bad.pk} could not be planned" in caplog.text
+    bad.refresh_from_db()
+    assert bad.next_run_at is None
+    assert dispatch.claim_due(now=NOW) == []
 
 
 def test_a_slot_that_already_ran_does_not_run_again() -> None:

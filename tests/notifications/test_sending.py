@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from integrations import clients
 from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
@@ -85,6 +86,23 @@ def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -
     assert (attempt.number, attempt.outcome, attempt.errcode) == (1, Attempt.Outcome.ACCEPTED, 0)
     assert (attempt.started_at, attempt.finished_at) == (NOW, NOW)
     assert attempt.duration_ms is not None
+
+
+def test_what_fails_before_the_call_is_certain_and_tried_again(
+    delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    """A cache that cannot be built, as no check has foreseen: nothing was sent, so nothing is unclear."""
+    clients._token_store.cache_clear()
+    settings.VALKEY_URL = "no address at all"
+
+    send(delivery, clock)
+
+    assert wire.bodies == []
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+    assert delivery.unclear_since is None
+    assert "ValueError" in delivery.error
+    assert waits_between(delivery, clock, 100, 140)
+    clients._token_store.cache_clear()
 
 
 def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -44,6 +45,25 @@ def test_a_lost_sending_task_is_made_up_for() -> None:
     assert queue_sendable(now=NOW + timedelta(seconds=59), limit=10) == []
     assert queue_sendable(now=NOW + timedelta(seconds=60), limit=10) == [delivery_id]
     assert queue_sendable(now=NOW + timedelta(seconds=61), limit=10) == []
+
+
+def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    rendered(2)
+    bad, good = Delivery.objects.order_by("pk")
+    Delivery.objects.update(status=Delivery.Status.SENDING, lease_until=NOW)
+
+    def refuse_the_first(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and "fencing_token" in sql and bad.pk in parameters:
+            raise ConnectionError("no database")
+        return execute(sql, parameters, *rest)
+
+    with connection.execute_wrapper(refuse_the_first):
+        swept = sweep(now=NOW + timedelta(minutes=2))
+
+    assert swept.lease_count == 1
+    assert f"delivery={bad.pk}: its ended lease could not be settled" in caplog.text
+    good.refresh_from_db()
+    assert good.status == Delivery.Status.PENDING
 
 
 def test_the_longest_due_go_first_up_to_the_limit() -> None:

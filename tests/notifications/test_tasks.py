@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from celery import current_app
@@ -16,7 +17,7 @@ from notifications import rendering, tasks
 from notifications.beat import ensure_tick_entry
 from notifications.clock import database_clock
 from notifications.models import Delivery, Run, TickClaim
-from tests.notifications.factories import make_corp, make_person, make_run, make_subscription
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,6 +111,26 @@ def test_without_a_broker_nothing_breaks_and_the_rows_wait(
     assert "no broker" in caplog.text
     run.refresh_from_db()
     assert run.status == Run.Status.WAITING
+
+
+@pytest.mark.usefixtures("_eager")
+def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    due_subscription(wire)
+
+    def refuse_the_sweep(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and "render_after" in sql and "render_count" not in sql:
+            raise ConnectionError("no database")
+        return execute(sql, *rest)
+
+    Run.objects.create(
+        key="test:lost", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status=Run.Status.WAITING
+    )
+    with connection.execute_wrapper(refuse_the_sweep):
+        tasks.tick.delay()
+
+    assert "tick: _sweep failed" in caplog.text
+    assert Delivery.objects.get().status == Delivery.Status.ACCEPTED
+    assert len(wire.bodies) == 1
 
 
 def _refuse(*args: object) -> None:
