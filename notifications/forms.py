@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -18,7 +20,7 @@ from notifications import schedule
 from notifications.inbox import link_target
 from notifications.models import MessageForm, Report, Subscription
 from notifications.previews import preview
-from notifications.recipients import Audience, Reachability, reachability
+from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability
 from notifications.rendering import RenderingError
 from notifications.schedule import ScheduleError
 from notifications.visibility import sees_all_corps
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 else:
     ReportModelForm = SubscriptionModelForm = forms.ModelForm
 
+# So many subscriptions of a report are asked whom they would reach.
+SUBSCRIPTIONS_CHECKED = 50
 # A change of one of these sets the next run anew.
 SCHEDULE_FIELDS = frozenset({"crontab", "time_zone", "valid_from", "valid_to", "is_enabled"})
 USUAL_ZONES = (
@@ -69,6 +73,8 @@ class ReportForm(ReportModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if not self.errors and "corp" in self.changed_data:
+            self._check_subscriptions(cleaned.get("corp"))
         if not self.errors:
             report = Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp"))
             for form in MessageForm:
@@ -77,6 +83,17 @@ class ReportForm(ReportModelForm):
                 except RenderingError as error:
                     raise ValidationError(str(error)) from error
         return cleaned
+
+    def _check_subscriptions(self, corp: Corp | None) -> None:
+        """Another company means other people: the subscriptions that would reach nobody are named."""
+        if self.instance._state.adding:
+            return
+        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
+            audience = replace(audience_of_subscription(subscription), corp_id=corp.pk if corp else None)
+            if not reachability(audience, seen_by=self.person, named=0).reachable_count:
+                message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
+                self.add_error("corp", message % {"name": subscription})
 
 
 class SubscriptionForm(SubscriptionModelForm):
@@ -124,6 +141,17 @@ class SubscriptionForm(SubscriptionModelForm):
                 schedule.next_slots(cleaned["crontab"], cleaned["time_zone"], schedule.SOME_TIME, 1)
             except ScheduleError as error:
                 self.add_error("crontab", str(error))
+            else:
+                self._check_validity(cleaned)
+
+    def _check_validity(self, cleaned: dict[str, Any]) -> None:
+        """An enabled one has a time to come; one that has run out may still be given another name."""
+        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
+        if self.errors or not cleaned.get("is_enabled") or not is_scheduled_anew:
+            return
+        times = {name: cleaned.get(name) for name in ("crontab", "time_zone", "valid_from", "valid_to")}
+        if schedule.next_slot_of(Subscription(**times), timezone.now()) is None:
+            self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         if "report" not in cleaned:

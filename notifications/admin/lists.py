@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from notifications.models import Run
 
 if TYPE_CHECKING:
     ReadOnlyBase = admin.ModelAdmin[Any]
@@ -69,6 +70,13 @@ class DayFilter(admin.SimpleListFilter):
 def pill(value: str, text: object) -> SafeString:
     """A state: a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', TONES.get(value, "quiet"), text)
+
+
+def run_pill(run: Run) -> SafeString:
+    """A run's state; one that ended without reaching anybody is no success."""
+    if run.status == Run.Status.FINISHED and not run.recipient_count:
+        return format_html('<span class="pill pill-warn">{}</span>', _("finished, reached nobody"))
+    return pill(run.status, run.get_status_display())
 
 
 def moment(value: datetime | None) -> str:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
 from notifications import searching
-from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill
+from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.previews import shown
 from notifications.recipients import SET_ON_PERSON
@@ -90,7 +90,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("status"))
     def state(self, run: Run) -> SafeString:
-        return pill(run.status, run.get_status_display())
+        return run_pill(run)
 
     @admin.display(description=_("accepted"))
     def accepted(self, run: Run) -> int:
@@ -121,7 +121,7 @@ class RunAdmin(ReadOnlyAdmin):
 
 def _run_facts(run: Run) -> list[tuple[Any, Any]]:
     facts = [
-        (_("status"), pill(run.status, run.get_status_display())),
+        (_("status"), run_pill(run)),
         (_("trigger"), run.get_trigger_display()),
         (_("requested by"), run.requested_by or "—"),
         (_("key"), run.key),

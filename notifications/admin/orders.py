@@ -36,6 +36,7 @@ else:
 
 RUNS_SHOWN = 10
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Report)
@@ -180,7 +181,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     def outlook_view(self, request: HttpRequest) -> JsonResponse:
         """What the form as it stands would do: next times, people, look. Nothing is saved."""
         known = request.POST.get("_id", "")
-        subscription = self._subscription(request, int(known)) if known.isascii() and known.isdigit() else None
+        subscription = self._subscription(request, int(known)) if _KEY.fullmatch(known) else None
         if subscription is None and not self.has_add_permission(request):
             raise PermissionDenied
         form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())

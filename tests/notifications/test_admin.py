@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -244,6 +245,31 @@ def test_a_manager_writes_for_his_companies_only(world: World) -> None:
     assert Report.objects.count() == 2
 
 
+def change_company(client: Client, world: World, corp: object) -> Any:
+    url = reverse("admin:notifications_report_change", args=[world.report.pk])
+    return client.post(url, report_values(title="本公司日报", corp=corp))
+
+
+def test_a_reports_company_changes_only_where_its_subscriptions_still_reach_somebody(
+    root: Client, world: World
+) -> None:
+    other = make_corp(name="别的公司")
+
+    answer = change_company(root, world, other.pk)
+
+    assert "“每日九点”" in errors_of(answer)
+    world.report.refresh_from_db()
+    assert world.report.corp == world.corp
+    Subscription.objects.update(is_enabled=False)
+    assert change_company(root, world, other.pk).status_code == 302
+    world.report.refresh_from_db()
+    assert world.report.corp == other
+
+
+def test_a_report_may_be_given_to_every_company(root: Client, world: World) -> None:
+    assert change_company(root, world, "").status_code == 302
+
+
 # --- Subscriptions ---------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +373,41 @@ def test_what_cannot_work_is_refused_with_a_sentence(root: Client, change: dict[
     assert not Subscription.objects.exists()
 
 
+def validity(start: str, end: str) -> dict[str, object]:
+    return {"valid_from_0": start, "valid_from_1": "00:00", "valid_to_0": end, "valid_to_1": "00:00"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # A Saturday and a Sunday, for a schedule from Monday to Friday; a year that is over.
+        validity("2199-11-02", "2199-11-04"),
+        validity("2001-01-01", "2002-01-01"),
+    ],
+)
+def test_a_validity_that_holds_no_time_is_refused(root: Client, change: dict[str, object]) -> None:
+    person = make_person(make_corp(), "lilei")
+
+    answer = root.post(ADDS[1], values(make_report(), person, **change))
+
+    assert "有效期内没有任何执行时间" in errors_of(answer)
+    assert not Subscription.objects.exists()
+    assert root.post(ADDS[1], values(make_report(), person, **change, is_enabled="")).status_code == 302
+
+
+def test_one_that_has_run_out_can_still_be_renamed(root: Client, world: World) -> None:
+    url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
+    end = datetime(2001, 12, 31, 16, tzinfo=UTC)
+    Subscription.objects.update(valid_to=end, next_run_at=None)
+    same = {"crontab": "0 9 * * *", "valid_to_0": "2002-01-01", "valid_to_1": "00:00:00"}
+
+    answer = root.post(url, values(world.report, world.person, name="新名称", **same))
+
+    assert answer.status_code == 302
+    world.subscription.refresh_from_db()
+    assert (world.subscription.name, world.subscription.valid_to) == ("新名称", end)
+
+
 def test_renaming_leaves_the_next_run_alone(root: Client, world: World) -> None:
     url = reverse("admin:notifications_subscription_change", args=[world.subscription.pk])
     Subscription.objects.update(next_run_at=NOW)  # due, and not yet claimed
@@ -423,6 +484,11 @@ def test_the_outlook_of_a_text_that_is_too_long_says_so(root: Client, form: Mess
 def test_the_outlook_of_an_unfinished_form_explains(root: Client) -> None:
     assert "五个字段" in outlook(root, {"crontab": "0 9", "time_zone": "UTC"})
     assert "problem" not in outlook(root, {})
+
+
+@pytest.mark.parametrize("known", ["9" * 5000, "9" * 19, "-1", "1.5", "٣"])
+def test_the_outlook_of_a_number_that_no_row_has_is_that_of_a_new_one(root: Client, known: str) -> None:
+    assert "problem" not in outlook(root, {"_id": known})
 
 
 def test_the_outlook_of_another_companys_subscription_is_not_found(world: World) -> None:
@@ -523,6 +589,18 @@ def test_the_runs_list_counts_people(root: Client, world: World) -> None:
 
     cells = re.findall(r'class="field-(recipient_count|accepted|exceptions|skipped_count)">(\d+)<', page)
     assert dict(cells) == {"recipient_count": "10", "accepted": "7", "exceptions": "3", "skipped_count": "3"}
+
+
+def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world: World) -> None:
+    Run.objects.update(status=Run.Status.FINISHED, recipient_count=0, skipped_count=3)
+    for path in ("/admin/notifications/run/", reverse("admin:notifications_run_change", args=[world.run.pk])):
+        page = root.get(path).content.decode()
+        assert '<span class="pill pill-warn">已完成，没有送达任何人</span>' in page
+        assert "pill-good" not in page
+
+    Run.objects.update(recipient_count=1)
+
+    assert '<span class="pill pill-good">已完成</span>' in root.get("/admin/notifications/run/").content.decode()
 
 
 def test_people_who_still_wait_are_no_exception(root: Client, world: World) -> None:
