@@ -69,7 +69,7 @@ class Preview:
     label: object = ""
 
 
-def preview(message: Message) -> Preview:
+def preview(message: Message, name_of: richtext.NameOf = str) -> Preview:
     content: dict[str, Any] = dict(message.content)
     if message.recalled:
         return Preview(_("This message was recalled."))
@@ -78,6 +78,7 @@ def preview(message: Message) -> Preview:
         content = articles[0]
     plain = _PLAIN.get(message.msgtype)
     text = plain(str(content["content"])) if plain else _title(content)
+    text = richtext.names_plain(text, name_of)
     return Preview(" ".join(text.split())[:_PREVIEW_LENGTH], _LABELS.get(message.msgtype, ""))
 
 

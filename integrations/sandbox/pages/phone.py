@@ -163,4 +163,5 @@ def _conversation(world: World, holder: Holder, link: str, message: Message) -> 
         title = holder.company.robots[message.robot].name or message.robot
     at = local_time(message.sent_at)
     is_today = at.date() == local_time(world.now()).date()
-    return Conversation(title, link, preview(message), at, app, is_today) if title else None
+    shown = preview(message, people.namer(holder.company))
+    return Conversation(title, link, shown, at, app, is_today) if title else None

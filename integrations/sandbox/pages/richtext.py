@@ -65,6 +65,11 @@ def text_plain(content: str) -> str:
     return _LINK.sub(lambda match: re.sub(r"<[^>]*>", "", match.group(3)), content)
 
 
+def names_plain(text: str, name_of: NameOf) -> str:
+    """Names for <@userid>, without marks."""
+    return _MENTION.sub(lambda match: f"@{name_of(match.group(1))}", text)
+
+
 def card_html(description: str) -> SafeString:
     """textcard: <br> and <div class="gray|normal|highlight">, closed where the text forgets it."""
     parts: list[str] = []

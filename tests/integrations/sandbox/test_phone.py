@@ -417,6 +417,7 @@ def test_who_is_mentioned_stands_there_by_name(phone: SandboxHandle, api: Api) -
     push(api, "text", "k1", content="早", mentioned_list=["hanmeimei"], mentioned_mobile_list=["13000000001"])
     push(api, "markdown", "k1", content="> <@jim> **<@lilei>**")
 
+    assert '<span class="preview">@李雷 看 @ghost &lt;b&gt;</span>' in get(phone, "/phone").text
     drawn = get(phone, "/phone/group/c1").text
     for name in ("@李雷</span> 看 ", "@ghost</span> &lt;b&gt; ", "@Jim</span>", "@all</span>"):
         assert name in drawn
