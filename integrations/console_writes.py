@@ -26,8 +26,10 @@ from integrations.panels import landing_pages
 from integrations.validators import without_invisible
 from integrations.wecom import errcodes
 from integrations.wecom.app_schemas import AgentChanges
+from integrations.wecom.bodies import MessageError
 from integrations.wecom.client import WeComClient
 from integrations.wecom.menus import Menu, MenuButton
+from integrations.wecom.oauth import LinkError
 
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
@@ -38,6 +40,7 @@ Values = dict[str, Any]
 UNDER_WAY = timedelta(seconds=60)
 KEPT_WRITES = 20
 NO_MENU = 46003
+SYSTEM_BUSY = -1
 # What of the diagnosis a write changes.
 CHECKS_AFTER = {Kind.SETTINGS.value: ("domain", "home_page"), Kind.MENU.value: ()}
 _MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
@@ -99,6 +102,8 @@ def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], c
         refusal, values = error, _failure(error)
     except ImproperlyConfigured as error:  # no key opens the stored Secret; the text names the setting
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
+    except (LinkError, MessageError) as error:  # a value of ours that WeCom would not take; the text names it
+        values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     now = clock()
     values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
     for name, value in values.items():
@@ -125,18 +130,30 @@ def _plan(write: ConsoleWrite, corp: Corp) -> Values:
 def _write(write: ConsoleWrite, corp: Corp) -> Values:
     client = wecom_client(corp)
     before, after = _sides(write)
-    if any(wanted(corp, write.kind)[name] != value for name, value in after.items()):
+    still_wanted = wanted(corp, write.kind)
+    # Why get? Without sign-in, switched off since, the domain is wanted no more.
+    if any(still_wanted.get(name) != value for name, value in after.items()):
         return {"status": Status.FAILED, "problem": Problem.OUTDATED}
     present = _present(client, write.kind)
     if any(present[name] != value for name, value in before.items()):
         return {"status": Status.FAILED, "problem": Problem.CHANGED}
     try:
         _send(client, write.kind, after)
-    except (TransientError, OutcomeUnknownError):
-        # Did it arrive? WeCom itself knows best; where it does not say, its failure is the outcome.
-        present = _present(client, write.kind)
-        if any(present[name] != value for name, value in after.items()):
-            return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
+    except (TransientError, OutcomeUnknownError) as error:
+        if error.code not in {None, SYSTEM_BUSY}:
+            raise  # WeCom said why not
+        return _looked_up(client, write.kind, after)
+    return {"status": Status.DONE}
+
+
+def _looked_up(client: WeComClient, kind: str, after: Values) -> Values:
+    """What became of a write whose answer was lost: WeCom itself knows best. Nothing is written again."""
+    try:
+        present = _present(client, kind)
+    except IntegrationError as error:
+        return {**_failure(error), "problem": Problem.UNCLEAR}
+    if any(present[name] != value for name, value in after.items()):
+        return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
     return {"status": Status.DONE}
 
 
@@ -232,7 +249,7 @@ def _ip_address(text: str) -> str | None:
 
 def explanation(write: ConsoleWrite) -> Explanation:
     """What a failed change means, in the active language."""
-    if write.errcode is not None:
+    if write.errcode is not None and write.problem == Problem.REFUSED:
         advice = errcodes.explain(write.errcode)
         return Explanation(_(advice.what), _(advice.who), _(advice.where))
     here, network = _("The administrator of this site."), _("The administrator of this server's network.")
@@ -244,7 +261,11 @@ def explanation(write: ConsoleWrite) -> Explanation:
         Problem.OUTDATED.value: Explanation(
             _("The values of this site changed after the preview was made. Nothing was written."), here, again
         ),
-        Problem.UNCLEAR.value: Explanation(_("WeCom did not confirm the change, and does not show it."), here, again),
+        Problem.UNCLEAR.value: Explanation(
+            _("WeCom did not confirm the change: it may have been written, or not."),
+            here,
+            _("Make a new preview: it shows what WeCom has now."),
+        ),
         Problem.UNREACHABLE.value: Explanation(
             _("WeCom could not be reached, or did not answer in time."),
             network,

@@ -226,6 +226,58 @@ def test_a_lost_answer_is_looked_up(corp: Corp, wecom: WeComAnswers) -> None:
         assert (write.status, write.problem) == outcome
 
 
+def test_a_lost_answer_that_cannot_be_looked_up_is_unclear_and_nothing_is_written_again(
+    corp: Corp, wecom: WeComAnswers
+) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom)
+    wecom.sends("agent_set", requests.ReadTimeout())
+    wecom.refuses("agent_get", 60020)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "unclear", 60020)
+    assert console_writes.explanation(write).what == (
+        "WeCom did not confirm the change: it may have been written, or not."
+    )
+
+
+def test_a_write_that_wecom_puts_off_is_refused_and_not_looked_up(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom)
+    wecom.refuses("agent_set", 45009)
+
+    step(confirmed(write))  # an answer that nobody expects would fail the test
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "refused", 45009)
+
+
+def test_sign_in_switched_off_after_the_preview_stops_it(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom, home_url=links.home_page_link(corp))
+    write = step(ask(corp))
+    assert list(changes(write)) == ["redirect_domain"]
+    Corp.objects.update(sign_in_enabled=False)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "outdated")
+
+
+def test_a_value_that_wecom_would_not_take_ends_it_and_is_named(corp: Corp, wecom: WeComAnswers) -> None:
+    Corp.objects.update(domain_id="域" * 128)
+    wecom.refuses("menu_get", 46003)
+    write = step(ask(corp, MENU))
+    wecom.refuses("menu_get", 46003)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "wrong_setting")
+    assert write.message.startswith("button[0].url: ")
+    assert write.message.endswith(" bytes of UTF-8, at most 1024")
+
+
 def test_without_a_connection_nothing_is_planned(corp: Corp) -> None:
     with wecom_answers() as wecom:
         wecom.sends("gettoken", requests.ConnectionError())
