@@ -20,8 +20,11 @@ DEPARTMENT_ID_AT_MOST = 2**32 - 1
 
 
 def without_invisible(text: str) -> str:
-    """`text` without control and format characters (zero-width space, BOM, …) and without spaces around it."""
-    return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf"}).strip()
+    """`text` without control and format characters (zero-width space, BOM, …) and without spaces around it.
+
+    Also without halves of surrogate pairs, which JSON may hold and no column takes.
+    """
+    return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"}).strip()
 
 
 def without_spaces(text: str) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Status = CheckRun.Status
 TEXT_AT_MOST = 1000
+# Of a fact: links are the longest.
+FACT_AT_MOST = 4096
+# What the column takes; WeCom's have at most seven digits.
+LARGEST_ERRCODE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +124,25 @@ def skipped(problem: str, facts: Facts = NO_FACTS) -> Finding:
 
 def failed(error: IntegrationError, problem: str, status: Status, *, heals: bool, facts: Facts = NO_FACTS) -> Finding:
     """A failure, and what is known of it. `problem`: "refused" where the sentences are those of WeCom's number."""
-    return Finding(status, problem, facts, **_said(error), heals=heals)
-
-
-def _said(error: IntegrationError) -> dict[str, Any]:
-    return {
-        "errcode": error.code,
-        "hint": clipped(error.hint, 64),
-        "caller_ip": ip_address(error.caller_ip),
-        "detail": clipped(error.message),
-    }
+    code, detail = error.code, error.message
+    if code is not None and abs(code) > LARGEST_ERRCODE:
+        code, problem, detail = None, "not_wecom", f"errcode {code}: {detail}"
+    hint, address = clipped(error.hint, 64), ip_address(error.caller_ip)
+    return Finding(status, problem, facts, code, hint, address, clipped(detail), heals)
 
 
 def clipped(text: str, length: int = TEXT_AT_MOST) -> str:
     """Text of the other side as a column takes it: no NUL, which PostgreSQL refuses, and not too long."""
     return without_invisible(text)[:length]
+
+
+def storable(fact: Any) -> Any:
+    """A fact, or a collection of them, whose texts a column takes."""
+    if isinstance(fact, str):
+        return clipped(fact, FACT_AT_MOST)
+    if isinstance(fact, Mapping):
+        return {name: storable(value) for name, value in fact.items()}
+    return [storable(one) for one in fact] if isinstance(fact, list | tuple) else fact
 
 
 def ip_address(text: str) -> str | None:

@@ -15,7 +15,7 @@ from django.db.models import Q
 from integrations.clients import token_store
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.checks import message
-from integrations.diagnosis.findings import Check, Finding, Question, Status, wrong
+from integrations.diagnosis.findings import Check, Finding, Question, Status, storable, wrong
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.errors import IntegrationError
 from integrations.models import CheckRun, Corp
@@ -178,7 +178,7 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
     columns: dict[str, Any] = {
         "status": finding.status,
         "problem": finding.problem,
-        "facts": dict(finding.facts),
+        "facts": storable(finding.facts),
         "errcode": finding.errcode,
         "hint": finding.hint,
         "caller_ip": finding.caller_ip,

@@ -102,7 +102,7 @@ class NetworkClient:
         return "NetworkClient()"
 
     def travel(self) -> Journey:
-        """Look up, connect, ask. Every failure is in the answer, but for an address that is none: ConfigurationError."""
+        """Look up, connect, ask. Every failure is in the answer, but an address that is none: ConfigurationError."""
         host, port = _host_and_port(urlsplit(self._proxy or self._base_url))
         try:
             addresses = _looked_up(host, port)

@@ -7,14 +7,23 @@ from urllib.parse import parse_qs, urlsplit
 from integrations import links
 from integrations.clients import wecom_client
 from integrations.diagnosis import obstacles
-from integrations.diagnosis.findings import Advice, Check, Finding, Question, clipped, ok, warning, wrong
+from integrations.diagnosis.findings import (
+    FACT_AT_MOST,
+    Advice,
+    Check,
+    Finding,
+    Question,
+    clipped,
+    ok,
+    warning,
+    wrong,
+)
 from integrations.errors import IntegrationError
 from integrations.models import Corp
 from integrations.wecom.errcode_entry import WECOM_ADMIN
 from integrations.wecom.errcode_entry import gettext_noop as _
 
 NAME = "home_page"
-LINK_AT_MOST = 4096
 # The parts of the link that are compared as they are; redirect_uri may lead to any inner page.
 _PARTS = ("appid", "agentid", "response_type", "scope")
 
@@ -32,7 +41,7 @@ def judged(corp: Corp, found: str) -> Finding:
     """The finding for the home page that WeCom has. Any inner page of ours will do."""
     ours = links.home_page_link(corp)
     theirs = found.strip()
-    facts = {"ours": ours, "theirs": clipped(theirs, LINK_AT_MOST)}
+    facts = {"ours": ours, "theirs": clipped(theirs, FACT_AT_MOST)}
     if theirs == ours:
         return ok("equal", facts)
     if not theirs:
