@@ -1,0 +1,182 @@
+"""Every copy button of a company's page puts exactly the right text on the clipboard.
+
+The expected texts are written out by hand: from the specification's template of the link (its four parts, the whole
+page encoded once) and from docs/decisions 0002 and 0003 (our callback in its place, no state), not from our code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
+from tests.e2e.session import signed_in
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+KEY = 7
+AUTHORISE = (
+    "https://open.weixin.qq.com/connect/oauth2/authorize?appid=ww0123456789abcdef"
+    "&redirect_uri=https%3A%2F%2Fbi.example.com%2Fwecom%2F7%2Fcallback%2F{query}"
+    "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
+)
+HOME_PAGE = AUTHORISE.format(query="")
+TOKEN = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7xC0rF"
+AES_KEY = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN", "permissions": ["clipboard-read", "clipboard-write"]}
+
+
+@pytest.fixture
+def corp(transactional_db: None) -> Corp:
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+    return Corp.objects.create(
+        pk=KEY,
+        name="北山制造",
+        corpid="ww0123456789abcdef",
+        agentid=1000002,
+        secret="the-secret-of-the-app",
+        noted_ips=["203.0.113.10"],
+        callback_token=TOKEN,
+        callback_aes_key=AES_KEY,
+    )
+
+
+@pytest.fixture
+def address(live_server: LiveServer, page: Page, corp: Corp) -> str:
+    """Of the company's page."""
+    return f"{signed_in(page.context, live_server)}/admin/integrations/corp/{KEY}/"
+
+
+def check_run(corp: Corp, name: str, problem: str, **columns: Any) -> None:
+    now = timezone.now()
+    times = {"requested_at": now, "started_at": now, "finished_at": now}
+    CheckRun.objects.create(
+        corp=corp, check_name=name, connection_version=corp.connection_version, status="wrong", problem=problem,
+        **times, **columns,
+    )  # fmt: skip
+
+
+def copied(page: Page) -> dict[str, str]:
+    """What each copy button of the page puts on the clipboard, which is spoilt before, by the id of its field."""
+    for details in page.locator("details:has([data-copy])").all():
+        details.locator("summary").click()
+    found = {}
+    for button in page.locator("[data-copy]").all():
+        page.evaluate("navigator.clipboard.writeText('something else')")
+        button.click()
+        expect(button).to_have_text("已复制")
+        found[str(button.get_attribute("data-copy"))] = str(page.evaluate("navigator.clipboard.readText()"))
+    return found
+
+
+def test_all_of_them_on_the_page_of_a_company(page: Page, address: str, corp: Corp) -> None:
+    addresses = {"addresses": ["203.0.113.9"], "copied": "203.0.113.9"}
+    check_run(corp, "ip", "refused_ip", facts=addresses, errcode=60020, hint="[1764000000]", caller_ip="203.0.113.9")
+    check_run(corp, "domain", "missing", facts={"ours": "bi.example.com", "theirs": ""}, subject="bi.example.com")
+    check_run(corp, "home_page", "missing", facts={"ours": HOME_PAGE, "theirs": ""}, subject=HOME_PAGE)
+
+    page.goto(f"{address}change/")
+
+    assert copied(page) == {
+        "value-domain": "bi.example.com",
+        "value-callback": "bi.example.com",
+        "value-home-page": HOME_PAGE,
+        "value-login": "https://bi.example.com/login/",
+        "link-result": HOME_PAGE,
+        "callback-app": "https://bi.example.com/wecom/7/events/",
+        "callback-contacts": "https://bi.example.com/wecom/7/contacts-events/",
+        "value-ips": "203.0.113.9;203.0.113.10",
+        "check-ip-copied": "203.0.113.9",
+        "check-ip-technical": "check ip; problem refused_ip; errcode 60020; hint [1764000000]; ip 203.0.113.9",
+        "check-domain-copied": "bi.example.com",
+        "check-domain-technical": "check domain; problem missing",
+        "check-home_page-copied": HOME_PAGE,
+        "check-home_page-technical": "check home_page; problem missing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("domain_id", "typed", "query"),
+    [
+        # The specification's example.
+        ("", "survey-engine", "%3Fpath_url%3Dsurvey-engine"),
+        ("guandata", "survey-engine", "%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"),
+        # 报 is E6 8A A5, 表 is E8 A1 A8, 月 is E6 9C 88; what has a meaning in a query is encoded inside, then again.
+        (
+            "",
+            "/报表/月报?tab=2&q=a b#底",
+            "%3Fpath_url%3D%2F%25E6%258A%25A5%25E8%25A1%25A8%2F%25E6%259C%2588%25E6%258A%25A5"
+            "%253Ftab%253D2%2526q%253Da%2520b%2523%25E5%25BA%2595",
+        ),
+        ("", "https://bi.example.com/m/1?from=menu", "%3Fpath_url%3D%2Fm%2F1%253Ffrom%253Dmenu"),
+    ],
+    ids=["survey-engine", "domain_id", "Chinese and query characters", "a whole address"],
+)
+def test_the_link_that_the_builder_makes(
+    page: Page, address: str, corp: Corp, domain_id: str, typed: str, query: str
+) -> None:
+    Corp.objects.filter(pk=KEY).update(domain_id=domain_id)
+    page.goto(f"{address}change/")
+
+    page.select_option("#link-page", "other")
+    page.fill("#link-path", typed)
+    page.get_by_role("button", name="生成链接").click()
+    expect(page.locator("[data-copy=link-result]")).to_be_focused()
+    page.keyboard.press("Enter")
+
+    expect(page.locator("[data-copy=link-result]")).to_have_text("已复制")
+    assert page.evaluate("navigator.clipboard.readText()") == AUTHORISE.format(query=query)
+
+
+def test_without_sign_in_the_login_address_is_the_home_page(page: Page, address: str, corp: Corp) -> None:
+    Corp.objects.filter(pk=KEY).update(sign_in_enabled=False, noted_ips=[])
+
+    page.goto(f"{address}change/")
+
+    found = copied(page)
+    assert "value-home-page" not in found
+    assert "value-ips" not in found
+    assert (found["value-login"], found["link-result"]) == ("https://bi.example.com/login/",) * 2
+
+
+def test_token_and_key_of_the_callback(page: Page, address: str, corp: Corp) -> None:
+    page.goto(f"{address}change/#callback")
+
+    page.locator("#callback .address").first.get_by_role("button", name="显示").click()
+
+    assert copied(page) == {
+        "callback-url": "https://bi.example.com/wecom/7/events/",
+        "callback-token": TOKEN,
+        "callback-aes-key": AES_KEY,
+    }
+
+
+def test_the_address_that_was_refused_when_something_was_written(page: Page, address: str, corp: Corp) -> None:
+    write = ConsoleWrite.objects.create(
+        corp=corp, kind="settings", status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9",
+        message="not allow to access from your ip", hint="[1764000000]", requested_by="root",
+        requested_at=timezone.now(), finished_at=timezone.now(),
+    )  # fmt: skip
+
+    page.goto(f"{address}console/{write.pk}/preview/")
+
+    assert copied(page) == {
+        "write-ip": "203.0.113.9",
+        "write-detail": "errcode 60020; not allow to access from your ip; hint [1764000000]",
+    }
+
+
+def test_without_the_clipboard_interface_of_secure_pages(page: Page, address: str, corp: Corp) -> None:
+    """A site that is reached by plain http under its own name has none: the older way is taken."""
+    page.add_init_script("Object.defineProperty(window, 'isSecureContext', {value: false})")
+    page.goto(f"{address}change/")
+
+    assert copied(page)["value-home-page"] == HOME_PAGE
