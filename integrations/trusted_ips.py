@@ -46,7 +46,7 @@ def addresses_in(text: str) -> list[str]:
     Raises ValidationError, with a sentence: WeCom sees public addresses only, and no names.
     """
     found = []
-    for word in _SEPARATORS.split(without_invisible(re.sub(r"[\r\n]", SEPARATOR, text))):
+    for word in map(without_invisible, _SEPARATORS.split(text)):
         if word:
             found.append(_public_address(word))
     addresses = list(dict.fromkeys(found))
@@ -58,12 +58,15 @@ def addresses_in(text: str) -> list[str]:
 def _public_address(word: str) -> str:
     try:
         address = ipaddress.ip_address(word)
+        if "%" in word:
+            raise ValueError("an address with the name of a network card")
     except ValueError:
         raise ValidationError(
             _("“%(word)s” is not an IP address: four numbers with dots, such as 203.0.113.9."),
             code="address",
             params={"word": word[:64]},
         ) from None
+    address = getattr(address, "ipv4_mapped", None) or address
     if any(address in network for network in _INSIDE if network.version == address.version):
         raise ValidationError(
             _("%(word)s is an address inside your network. WeCom sees the public one: ask your network administrator."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from cryptography import x509
 from django.core.exceptions import ValidationError
@@ -15,6 +15,7 @@ from integrations.models import is_local_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_URL_CHARACTERS = "%/:@!$&'()*+,;=~"
 _DEPARTMENT_SEPARATORS = re.compile(r"[\s,，、;；]+")
 DEPARTMENT_ID_AT_MOST = 2**32 - 1
 
@@ -59,7 +60,8 @@ def normalised_base_url(text: str) -> str:
         raise ValidationError(
             _("The address must begin with https://, because the Secret travels with each call."), code="plain"
         )
-    return f"{scheme}://{parts.netloc.lower()}{parts.path}".rstrip("/")
+    # Why ASCII? Links are made of it, and WeCom's pages take no others.
+    return f"{scheme}://{_ascii_name(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
 
 
 def normalised_proxy_url(text: str) -> str:
@@ -91,7 +93,7 @@ def validate_certificates(pem: str) -> None:
 def department_ids(text: str) -> list[int]:
     """Department ids from a list with commas (Western or Chinese) or spaces, each once, in the given order."""
     ids: list[int] = []
-    for word in _DEPARTMENT_SEPARATORS.split(without_invisible(text.replace("\n", ","))):
+    for word in map(without_invisible, _DEPARTMENT_SEPARATORS.split(text)):
         if not word:
             continue
         if not (word.isascii() and word.isdigit() and 0 < int(word) <= DEPARTMENT_ID_AT_MOST):
@@ -131,10 +133,7 @@ def _port(parts: SplitResult) -> int | None:
 
 def _host_name(host: str) -> str:
     """The host in the form in which browsers send it. Raises ValidationError for what WeCom would not take."""
-    try:
-        name = host.rstrip(".").encode("idna").decode().lower()
-    except UnicodeError as error:
-        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host}) from error
+    name = _ascii_name(host.rstrip("."))
     if _is_ip_address(name):
         raise ValidationError(
             _("WeCom accepts no IP address as a domain. Use a host name, as https://bi.example.com/."), code="ip"
@@ -151,6 +150,14 @@ def _host_name(host: str) -> str:
             params={"host": host},
         )
     return name
+
+
+def _ascii_name(host: str) -> str:
+    """A host, with its port if any, in lower case and an international name as punycode. Raises ValidationError."""
+    try:
+        return host.encode("idna").decode().lower()
+    except UnicodeError as error:
+        raise ValidationError(_("“%(host)s” is not a host name."), code="host", params={"host": host}) from error
 
 
 def _is_ip_address(name: str) -> bool:

@@ -96,6 +96,8 @@ def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None
         (" https://QYAPI.weixin.qq.com/ ", "https://qyapi.weixin.qq.com"),
         ("https://gate.example.com/wecom/", "https://gate.example.com/wecom"),
         ("http://127.0.0.1:3002", "http://127.0.0.1:3002"),
+        ("https://[::1]:3002", "https://[::1]:3002"),
+        ("https://企业.example.com:8443/网关%20a/", "https://xn--vhquv.example.com:8443/%E7%BD%91%E5%85%B3%20a"),
     ],
 )
 def test_the_address_of_an_api(typed: str, kept: str) -> None:
@@ -111,6 +113,7 @@ def test_the_address_of_an_api(typed: str, kept: str) -> None:
         ("https://user:password@qyapi.example.com", "user"),
         ("qyapi.example.com", "scheme"),
         ("https://qyapi.example.com:x", "port"),
+        ("https://企业..example.com", "host"),
     ],
 )
 def test_what_cannot_be_the_address_of_an_api(typed: str, code: str) -> None:
@@ -178,6 +181,7 @@ def test_what_is_no_certificate_is_refused(pem: str) -> None:
         ("2", [2]),
         ("2, 5", [2, 5]),
         ("2，5、7;9；11 13\n15", [2, 5, 7, 9, 11, 13, 15]),
+        ("1\t2\r3", [1, 2, 3]),  # copied from a spreadsheet
         (f"{ZERO_WIDTH}2,2,1", [2, 1]),
         ("4294967295", [4294967295]),
     ],
