@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations import validators
 from integrations.models import Corp, SiteAddress
+from integrations.own_pages import length_in_link
 from integrations.seen_forms import SeenForm
 from integrations.wecom.crypto import decode_key
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 AES_KEY_CHARACTERS = 43
+DOMAIN_ID_IN_LINK = 128
 # Pages that administrators paste where the address of the server is asked for.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
 
@@ -132,6 +134,20 @@ class CorpForm(SeenForm):
         else:
             self.fields["remove_proxy"].widget = forms.HiddenInput()
             self.fields["remove_proxy"].label = ""
+
+    def clean_domain_id(self) -> str:
+        """It stands encoded in every link, and a menu's links are limited."""
+        domain_id: str = self.cleaned_data["domain_id"]
+        if (length := length_in_link(domain_id)) > DOMAIN_ID_IN_LINK:
+            raise ValidationError(
+                _(
+                    "Too long for a link, where it takes %(count)s characters: at most %(limit)s. "
+                    "Use letters and digits."
+                ),
+                code="long",
+                params={"count": length, "limit": DOMAIN_ID_IN_LINK},
+            )
+        return domain_id
 
     def clean_api_base_url(self) -> str:
         return self._server("api_base_url")

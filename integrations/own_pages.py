@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from django.core.exceptions import ValidationError
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -12,8 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from integrations.validators import without_invisible
 
 LONGEST = 2048
-# An inner page stands encoded in the query of an encoded address: longer than this, menus and consoles refuse the link.
-LONGEST_IN_LINK = 256
+# An inner page stands encoded in the query of an encoded address: with more characters there the whole link could have
+# more than the 1024 bytes that a menu takes.
+LONGEST_IN_LINK = 640
+# The specification writes an inner page as the query of the site's root; sign-in takes what follows as its parameters.
+_AS_SPECIFIED = re.compile(r"(?:/?\?)?path_url=(?P<page>[^&]*)(?:&(?P<further>.*))?", re.DOTALL)
 # Pages of signing in and out: to land there would begin again.
 _NOT_LANDINGS = ("/login/", "/logout/", "/wecom/")
 # Percent-encoding around percent-encoding: deeper than this nobody means well.
@@ -40,27 +44,25 @@ def rooted(page: str) -> str:
     return page if page.startswith("/") else f"/{page}"
 
 
+def length_in_link(text: str) -> int:
+    """How many characters `text` takes as a parameter of the home page link, where it is encoded twice."""
+    return len(quote(quote(text, safe="/"), safe=""))
+
+
 def inner_page_from(typed: str, *, site_url: str) -> str:
     """What an administrator typed as the page of a deep link, as the link takes it. Empty: the usual page.
 
-    A path (`survey-engine`, `/reports/1?tab=2`), or a whole address of this site (`site_url`), of which the path is
-    kept. Raises ValidationError, with a sentence.
+    A path (`survey-engine`, `/reports/1?tab=2`), a whole address of this site (`site_url`), of which the path is
+    kept, or the specification's `path_url=survey-engine`, alone or in either. Raises ValidationError, with a sentence.
     """
-    page = without_invisible(typed)
-    origin = site_url.rstrip("/")
-    if page.lower().startswith(("http://", "https://")):
-        if not f"{page.rstrip('/')}/".lower().startswith(f"{origin}/".lower()):
-            raise ValidationError(
-                _("This address belongs to another site. A link can only lead to a page of %(site)s."),
-                code="elsewhere",
-                params={"site": site_url},
-            )
-        page = page[len(origin) :] or "/"
+    page = _unwrapped(_without_origin(without_invisible(typed), site_url))
     if not page:
         return ""
-    if len(page) > LONGEST_IN_LINK:
+    if (length := length_in_link(page)) > LONGEST_IN_LINK:
         raise ValidationError(
-            _("The path is too long: at most %(count)s characters."), code="long", params={"count": LONGEST_IN_LINK}
+            _("The path is too long: it takes %(count)s characters in the link, at most %(limit)s."),
+            code="long",
+            params={"count": length, "limit": LONGEST_IN_LINK},
         )
     if not is_own_page(rooted(page)):
         raise ValidationError(
@@ -71,6 +73,28 @@ def inner_page_from(typed: str, *, site_url: str) -> str:
             code="path",
         )
     return page
+
+
+def _without_origin(page: str, site_url: str) -> str:
+    if not page.lower().startswith(("http://", "https://")):
+        return page
+    origin = site_url.rstrip("/")
+    rest = page[len(origin) :]
+    if not page.lower().startswith(origin.lower()) or rest[:1] not in ("", "/", "?", "#"):
+        raise ValidationError(
+            _("This address belongs to another site. A link can only lead to a page of %(site)s."),
+            code="elsewhere",
+            params={"site": site_url},
+        )
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _unwrapped(page: str) -> str:
+    found = _AS_SPECIFIED.fullmatch(page)
+    if found is None:
+        return page
+    inner, further = unquote_plus(found["page"]), found["further"]
+    return f"{inner}{'&' if '?' in inner else '?'}{further}" if further else inner
 
 
 def _layers(path: str) -> list[str]:
@@ -84,7 +108,10 @@ def _layers(path: str) -> list[str]:
 
 
 def _is_harmless(path: str) -> bool:
-    return "//" not in path and _is_plain(path) and not path.startswith(_NOT_LANDINGS)
+    """Why no dots? Browsers resolve `/m/../login/` before they ask for it, and then it is another page."""
+    if "//" in path or not _is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
+        return False
+    return not f"{path}/".startswith(_NOT_LANDINGS)
 
 
 def _is_plain(text: str) -> bool:

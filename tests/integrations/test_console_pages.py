@@ -155,7 +155,7 @@ def test_what_wecom_named_and_what_was_noted_is_copied_with_semicolons(admin_cli
     for hours, ip in ((3, "203.0.113.1"), (2, "203.0.113.2"), (1, "203.0.113.1")):
         check_run(corp, "ip", "wrong", caller_ip=ip, finished_at=timezone.now() - dt.timedelta(hours=hours))
 
-    admin_client.post(address(corp, "ips"), {"addresses": "203.0.113.9， 203.0.113.2\u200b; 2001:db8::1"})
+    admin_client.post(address(corp, "ips"), {"addresses": "203.0.113.9，\t203.0.113.2\u200b\t2001:db8::1"})
 
     corp.refresh_from_db()
     assert corp.noted_ips == ["203.0.113.9", "203.0.113.2", "2001:db8::1"]
@@ -167,6 +167,8 @@ def test_what_wecom_named_and_what_was_noted_is_copied_with_semicolons(admin_cli
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
+        ("2001:db8::1%eth0", "“2001:db8::1%eth0” is not an IP address"),
+        ("::ffff:10.0.0.7", "::ffff:10.0.0.7 is an address inside your network."),
         ("bi.example.com", "“bi.example.com” is not an IP address"),
         ("203.0.113.256", "“203.0.113.256” is not an IP address"),
         ("203.0.113.0/24", "is not an IP address"),

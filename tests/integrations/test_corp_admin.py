@@ -107,6 +107,10 @@ def test_what_needs_no_tidying_is_not_mentioned(admin_client: Client) -> None:
     ("changes", "errors"),
     [
         ({"name": " "}, {"name": ["This field is required."]}),
+        (
+            {"domain_id": "域" * 9},
+            {"domain_id": ["Too long for a link, where it takes 135 characters: at most 128. Use letters and digits."]},
+        ),
         ({"new_secret": ""}, {"new_secret": ["This field is required."]}),
         ({"corpid": "1234"}, {"corpid": ["A CorpId has 18 characters and begins with ww or wx."]}),
         ({"agentid": "my app"}, {"agentid": ["Write a whole number, such as 1000002."]}),

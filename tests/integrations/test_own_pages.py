@@ -30,6 +30,14 @@ SITE = "https://bi.example.com/"
         ("HTTPS://BI.example.com/x", "/x"),
         ("https://bi.example.com", "/"),
         ("https://bi.example.com/", "/"),
+        ("https://bi.example.com?tab=2", "/?tab=2"),
+        # The specification's example, in every way in which one might type it.
+        ("path_url=survey-engine", "survey-engine"),
+        ("?path_url=survey-engine", "survey-engine"),
+        ("/?path_url=survey-engine", "survey-engine"),
+        ("https://bi.example.com/?path_url=survey-engine", "survey-engine"),
+        ("https://bi.example.com?path_url=survey-engine&a=1&b=2", "survey-engine?a=1&b=2"),
+        ("/?path_url=m%2F1%3Fx%3D1&a=1", "m/1?x=1&a=1"),
     ],
 )
 def test_what_may_be_typed(typed: str, kept: str) -> None:
@@ -51,7 +59,16 @@ def test_what_may_be_typed(typed: str, kept: str) -> None:
         ("https://bi.example.com//evil.example", "path"),
         ("/login/", "path"),
         ("wecom/1/start/", "path"),
-        ("x" * 257, "long"),
+        ("/login", "path"),
+        ("/wecom", "path"),
+        ("/./login/", "path"),
+        ("/m/../login/", "path"),
+        ("/%2e%2e/login/", "path"),
+        ("/m/%252e%252e/", "path"),
+        ("/?path_url=//evil.example", "path"),
+        ("/?path_url=/login/", "path"),
+        ("x" * 641, "long"),
+        ("报" * 43, "long"),  # 15 characters each in the link
     ],
 )
 def test_what_is_refused(typed: str, code: str) -> None:
