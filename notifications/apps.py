@@ -26,8 +26,8 @@ class NotificationsConfig(AppConfig):
         register_index_card(push_lines)
         register_attention(push_attentions)
         register_move_effect(moving_leaves_behind)
+        # Why one? Sign-in leads to the messages anyway: a second entry for them would open the same page.
         register_landing_page(path="", label=_("Home"), in_menu=True)
-        register_landing_page(path="/", label=_("My messages"), in_menu=True)
         grant_to_roles()
         track_orders()
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

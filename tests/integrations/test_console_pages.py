@@ -108,7 +108,6 @@ def test_the_plain_address_stands_beside_with_what_it_does_not_give(admin_client
         ),
         ({"page": "other", "path": "https://bi.example.com/m/1"}, "%3Fpath_url%3D%2Fm%2F1"),
         ({"page": "other", "path": ""}, ""),
-        ({"page": "/", "path": "ignored"}, "%3Fpath_url%3D%2F"),
         ({"page": "", "path": "ignored"}, ""),
         ({}, ""),
     ],
@@ -132,6 +131,13 @@ def test_a_path_that_leads_elsewhere_gives_no_link(admin_client: Client, corp: C
     assert (page.status_code, fields_of(page)) == (200, {})
     assert 'role="alert"' in content
     assert f'value="{html.escape(path)}"' in content  # to be corrected, not typed anew
+
+
+def test_no_two_choices_lead_to_one_page(admin_client: Client, corp: Corp) -> None:
+    """Sign-in leads to the home page where a link names none."""
+    content = admin_client.get(address(corp, "link")).content.decode()
+
+    assert re.findall(r'<option value="([^"]*)"', content) == ["", "other"]
 
 
 def test_what_is_typed_cannot_break_the_page(admin_client: Client, corp: Corp) -> None:

@@ -123,10 +123,7 @@ def test_what_is_right_already_needs_nobody_s_confirmation(corp: Corp, wecom: We
 
 def test_the_menu_is_replaced_by_links_that_sign_in(corp: Corp, wecom: WeComAnswers) -> None:
     wecom.gives("menu_get", params=AGENT)
-    expected = [
-        {"type": "view", "name": "首页", "url": links.home_page_link(corp)},
-        {"type": "view", "name": "我的消息", "url": links.home_page_link(corp, "/")},
-    ]
+    expected = [{"type": "view", "name": "首页", "url": links.home_page_link(corp)}]
 
     write = step(ask(corp, MENU))
 
@@ -148,7 +145,7 @@ def test_an_app_without_a_menu_gets_one_of_plain_addresses_where_nobody_signs_in
     before, after = changes(step(ask(corp, MENU)))["menu"]
 
     assert before == []
-    assert [entry["url"] for entry in after] == ["https://bi.example.com/login/", "https://bi.example.com/"]
+    assert [entry["url"] for entry in after] == ["https://bi.example.com/login/"]
 
 
 def test_empty_fields_that_wecom_adds_are_no_difference(corp: Corp, wecom: WeComAnswers) -> None:
