@@ -18,7 +18,7 @@ def run_check(run_id: int) -> None:
 
 @shared_task(name="integrations.retry_checks", expires=9)
 def retry_checks() -> None:
-    """Queue the checks whose time has come to be tried again."""
+    """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
     for run_id in running.claim_due_again(now=timezone.now()):
         run_check.delay(run_id)
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from integrations.diagnosis.findings import Advice, Finding, Status, failed
-from integrations.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
+from integrations.diagnosis.findings import BRIEFLY, Advice, Finding, Status, failed
+from integrations.errors import (
+    BadRequestError,
+    ConfigurationError,
+    IntegrationError,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+)
 from integrations.wecom import errcodes
 from integrations.wecom.errcode_entry import gettext_noop as _
 
@@ -46,6 +53,16 @@ ADVICES = {
         _("The administrator of this site."),
         _("Look whether the message arrived; then start it again."),
     ),
+    "died": Advice(
+        _("Each worker that ran this check ended before it was done, so it was given up."),
+        _("The administrator of this site."),
+        _("Look into the worker's log, and whether it has memory enough; then start the check again."),
+    ),
+    "too_late": Advice(
+        _("Not sent: ten minutes after the click it would have surprised its reader."),
+        _("The administrator of this site."),
+        _("Send it again."),
+    ),
 }
 
 
@@ -55,7 +72,7 @@ def of_error(error: IntegrationError, *, asked_by: str) -> Finding:
     if obstacle and obstacle != asked_by:
         return failed(error, "blocked", Status.SKIPPED, heals=False, facts={"by": obstacle})
     if error.code is not None:
-        return failed(error, "refused", Status.WRONG, heals=asked_by != TOKEN or _passes_by_itself(error))
+        return failed(error, "refused", Status.WRONG, heals=_may_heal(error, asked_by))
     return failed(error, of_silence(error), Status.WRONG, heals=True)
 
 
@@ -78,11 +95,24 @@ def _obstacle(error: IntegrationError) -> str:
     return ""
 
 
-def _passes_by_itself(error: IntegrationError) -> bool:
-    """Why not a limit? Too many wrong Secrets block the address for an hour; asking again makes that longer.
+def _may_heal(error: IntegrationError, asked_by: str) -> bool:
+    """Whether trying again by itself is worth it, and allowed.
 
-    A disabled app may be enabled while somebody looks, and its Secret is not wrong.
+    Why not a limit? Asking again makes it longer: too many wrong Secrets block the address for an hour. Why not what
+    nobody knows, or what is our mistake? WeCom asks for it, and the next answer would be the same.
     """
-    if error.code == APP_DISABLED:
-        return True
-    return isinstance(error, TransientError) and not isinstance(error, RateLimitedError)
+    if isinstance(error, RateLimitedError):
+        return error.retry_after_seconds <= BRIEFLY[0].every.total_seconds()
+    if asked_by == TOKEN:
+        return is_passing(error.code)
+    if error.code in errcodes.STALE_TOKEN_CODES:  # refused although the token was new
+        return False
+    return not isinstance(error, UnexpectedResponseError | BadRequestError)
+
+
+def is_passing(code: int | None) -> bool:
+    """Whether gettoken may give a token soon though it has just refused one: the Secret is not what it refused.
+
+    A disabled app may be enabled while somebody looks.
+    """
+    return code == APP_DISABLED or (code is not None and errcodes.error_class(code) is TransientError)

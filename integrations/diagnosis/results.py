@@ -100,10 +100,15 @@ def _health(runs: Iterable[CheckRun], version: int) -> Health:
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)
-    counts = {status: sum(run.status == status for run in current) for status in Status}
+    counts = {status: sum(_as_seen(run) == status for run in current) for status in Status}
     checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
     tone, words = _words(counts, is_unfinished=any(run.is_unfinished for run in current))
     return Health(tone, words, checked_at, counts[Status.WRONG])
+
+
+def _as_seen(run: CheckRun) -> str:
+    """Why? A check that could not be tried is nothing in order, even where the one in its way looks so."""
+    return Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status
 
 
 def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]:

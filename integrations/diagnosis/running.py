@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from django.db.models import Q
 from integrations.clients import token_store
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.checks import message
-from integrations.diagnosis.findings import Check, Finding, Question, Status, storable, wrong
+from integrations.diagnosis.findings import NO_FACTS, Check, Finding, Question, Status, storable, wrong
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.errors import IntegrationError
 from integrations.models import CheckRun, Corp
@@ -33,6 +34,12 @@ KEPT_RUNS = 20
 CHECK_SECONDS = 60
 # After so long without a result the worker is taken for dead, and another may run the check.
 LEASE = timedelta(seconds=2 * CHECK_SECONDS)
+# A run that no worker has taken after so long has lost its place in the queue, and is queued again.
+UNTAKEN = timedelta(seconds=60)
+# A check whose workers die one after the other is given up so long after it was asked for, or last ended.
+GIVEN_UP_AFTER = timedelta(minutes=15)
+# A test message that could not be sent within so long of the click would surprise its reader.
+MESSAGE_GOOD_FOR = timedelta(minutes=10)
 # How often a check is tried again because what stood in its way is out of it.
 TRIES_BEHIND_OBSTACLE = 3
 AT_ONCE = 200
@@ -73,7 +80,7 @@ def _requested(corp: Corp, subjects: dict[str, str], now: datetime, requested_by
         run = newest.get(name)
         if run is None or not _is_under_way(run, version, subject, now):
             run = CheckRun(corp=corp, check_name=name, connection_version=version, subject=subject)
-            run.requested_at, run.requested_by = now, requested_by[:255]
+            run.requested_at, run.requested_by, run.next_try_at = now, requested_by[:255], now + UNTAKEN
             new.append(run)
         runs[name] = run
     CheckRun.objects.bulk_create(new)
@@ -100,19 +107,24 @@ def _put_away(corp: Corp, names: Sequence[str]) -> None:
 def give_up_unqueued(*, runs: Iterable[CheckRun], clock: Callable[[], datetime]) -> None:
     """End runs that could not be queued: they were never tried."""
     waiting = CheckRun.objects.filter(pk__in=[run.pk for run in runs], status=Status.WAITING)
-    waiting.update(status=Status.SKIPPED, problem="unqueued", finished_at=clock())
+    waiting.update(status=Status.SKIPPED, problem="unqueued", finished_at=clock(), next_try_at=None)
 
 
 def claim_due_again(*, now: datetime) -> list[int]:
-    """Runs whose time has come to be tried once more, for the caller to queue. Two callers never get the same one."""
+    """Runs whose time has come, for the caller to queue: to be tried once more, or because no worker has ended them.
+
+    Two callers never get the same one. A run that is queued twice is carried out once.
+    """
     due = list(CheckRun.objects.due_again(now).order_by("next_try_at")[:AT_ONCE])
     newest = set(CheckRun.objects.newest_of({run.corp_id for run in due}).values_list("pk", flat=True))
     claimed = []
     for run in due:
-        ours = CheckRun.objects.filter(pk=run.pk, next_try_at=run.next_try_at)
+        ours = CheckRun.objects.filter(pk=run.pk, status=run.status, next_try_at=run.next_try_at)
+        # Why not waiting in any case? Whether the worker of a running one is dead is for the next worker to judge.
+        status = run.status if run.is_unfinished else Status.WAITING
         if run.pk not in newest:
             ours.update(next_try_at=None)
-        elif ours.update(next_try_at=None, status=Status.WAITING):
+        elif ours.update(next_try_at=now + UNTAKEN, status=status):
             claimed.append(run.pk)
     return claimed
 
@@ -138,14 +150,29 @@ def carry_out(*, run_id: int, clock: Callable[[], datetime]) -> list[int]:
 
 
 def _claimed(run: CheckRun, check: Check, now: datetime) -> bool:
-    """Take the run. One whose worker died is taken over, unless it may have reached a person."""
+    """Take the run. One whose worker died is taken over."""
     abandoned = Q(status=Status.RUNNING, started_at__lte=now - LEASE)
-    if not check.is_repeatable:
-        lost = CheckRun.objects.filter(abandoned, pk=run.pk)
-        lost.update(status=Status.WARNING, problem="lost", finished_at=now)
+    end = _end_without_try(run, check, now)
+    if end is not None:
+        status, problem = end
+        left = CheckRun.objects.filter(abandoned | Q(status=Status.WAITING), pk=run.pk, started_at=run.started_at)
+        left.update(status=status, problem=problem, finished_at=now, next_try_at=None)
+        return False
     takeable = CheckRun.objects.filter(abandoned | Q(status=Status.WAITING), pk=run.pk)
     run.started_at, run.try_count = now, run.try_count + 1
-    return bool(takeable.update(status=Status.RUNNING, started_at=now, try_count=run.try_count, next_try_at=None))
+    columns = {"started_at": now, "try_count": run.try_count, "next_try_at": now + LEASE}
+    return bool(takeable.update(status=Status.RUNNING, **columns))
+
+
+def _end_without_try(run: CheckRun, check: Check, now: datetime) -> tuple[Status, str] | None:
+    """The end of a run that is not to be tried (any more): its status and problem."""
+    is_abandoned = run.status == Status.RUNNING and run.started_at is not None and run.started_at <= now - LEASE
+    if not check.is_repeatable:
+        if is_abandoned:  # it may have reached a person
+            return Status.WARNING, "lost"
+        return (Status.SKIPPED, "too_late") if now - run.requested_at > MESSAGE_GOOD_FOR else None
+    since = max(filter(None, [run.requested_at, run.finished_at]))
+    return (Status.WRONG, "died") if is_abandoned and now - since > GIVEN_UP_AFTER else None
 
 
 def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Finding]:
@@ -172,10 +199,26 @@ def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fi
 
 
 def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now: datetime) -> list[int]:
-    again = _way_is_free(run, finding)
-    if again and run.try_count >= TRIES_BEHIND_OBSTACLE:
-        finding, again = _as_own(finding), False
-    columns: dict[str, Any] = {
+    obstacle = _obstacle_in_order(run, finding)
+    if obstacle is not None and run.try_count >= TRIES_BEHIND_OBSTACLE:
+        finding, obstacle = _as_own(finding), None
+    again = obstacle is not None and _ended_since(obstacle, run)
+    columns = _columns(run, check, finding, now)
+    if again:
+        columns |= {"status": Status.WAITING, "next_try_at": now + UNTAKEN}
+    # Only as long as the run is still ours.
+    held = CheckRun.objects.filter(pk=run.pk, status=Status.RUNNING, started_at=run.started_at)
+    if not held.update(**columns) or corp is None:
+        return []
+    if again:
+        return [run.pk]
+    if obstacle is not None:
+        return _doubted(obstacle, finding, corp, now)
+    return _unblocked(corp, check.name, now) if finding.status in {Status.OK, Status.WARNING} else []
+
+
+def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> dict[str, Any]:
+    return {
         "status": finding.status,
         "problem": finding.problem,
         "facts": storable(finding.facts),
@@ -188,15 +231,6 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
         "finished_at": now,
         "next_try_at": next_try(check, finding, asked_at=run.requested_at, now=now),
     }
-    if again:
-        columns |= {"status": Status.WAITING, "next_try_at": None}
-    # Only as long as the run is still ours.
-    held = CheckRun.objects.filter(pk=run.pk, status=Status.RUNNING, started_at=run.started_at)
-    if not held.update(**columns) or corp is None:
-        return []
-    if again:
-        return [run.pk]
-    return _unblocked(corp, check.name) if finding.status in {Status.OK, Status.WARNING} else []
 
 
 def next_try(check: Check, finding: Finding, *, asked_at: datetime, now: datetime) -> datetime | None:
@@ -206,36 +240,65 @@ def next_try(check: Check, finding: Finding, *, asked_at: datetime, now: datetim
     return next((now + step.every for step in check.retries if now - asked_at < step.age), None)
 
 
-def _way_is_free(run: CheckRun, finding: Finding) -> bool:
-    """Whether what blocked this check was found in order after it had begun."""
+def _obstacle_in_order(run: CheckRun, finding: Finding) -> CheckRun | None:
+    """The last run of what is said to be in the way, if that was found in order for this very connection."""
     if finding.problem != "blocked":
-        return False
+        return None
     obstacle = CheckRun.objects.filter(corp=run.corp_id, check_name=finding.facts["by"]).first()
-    if obstacle is None or obstacle.status != Status.OK or obstacle.finished_at is None or run.started_at is None:
+    if obstacle is None or obstacle.status != Status.OK or obstacle.connection_version != run.connection_version:
+        return None
+    return obstacle
+
+
+def _ended_since(obstacle: CheckRun, run: CheckRun) -> bool:
+    """Whether what was in the way came out of it after this run had begun."""
+    if obstacle.finished_at is None or run.started_at is None:
         return False
     return obstacle.finished_at > run.started_at
 
 
+def _doubted(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) -> list[int]:
+    """Look again at what is said to be in the way, as its last result, from before, says that it is in order.
+
+    Why not at the token? The answer is known, and a wrong Secret is not to be tried once more than somebody asked for.
+    """
+    name = obstacle.check_name
+    if name == obstacles.TOKEN and not obstacles.is_passing(finding.errcode):
+        _note_refusal(obstacle, finding, corp, now)
+        return []
+    runs = request_checks(corp=corp, checks=[name], now=now)
+    return [run.pk for run in runs if run.requested_at == now]
+
+
+@transaction.atomic
+def _note_refusal(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) -> None:
+    """A result of the check `obstacle`, learnt by another. Not beside a newer one, which somebody asked for."""
+    Corp.objects.select_for_update().get(pk=corp.pk)
+    check = CHECKS[obstacle.check_name]
+    if CheckRun.objects.filter(corp=corp, check_name=check.name).first() != obstacle:
+        return
+    own = replace(_as_own(finding), heals=False)
+    run = CheckRun(corp=corp, check_name=check.name, requested_at=now, started_at=now, try_count=1)
+    run.connection_version, run.subject = obstacle.connection_version, obstacle.subject
+    for column, value in _columns(run, check, own, now).items():
+        setattr(run, column, value)
+    run.save(force_insert=True)
+    _put_away(corp, [check.name])
+
+
 def _as_own(finding: Finding) -> Finding:
-    """The same as the check's own trouble: what was said to be in the way is not."""
+    """The same as the check's own trouble: what was said to be in the way is not.
+
+    A refused Secret is nothing to be tried again, whatever the check of the token found.
+    """
     problem = "refused" if finding.errcode is not None else "unreachable"
-    return Finding(
-        Status.WRONG,
-        problem,
-        errcode=finding.errcode,
-        hint=finding.hint,
-        caller_ip=finding.caller_ip,
-        detail=finding.detail,
-        heals=True,
-    )
+    heals = finding.facts["by"] != obstacles.TOKEN or obstacles.is_passing(finding.errcode)
+    return replace(finding, status=Status.WRONG, problem=problem, facts=NO_FACTS, heals=heals)
 
 
-def _unblocked(corp: Corp, name: str) -> list[int]:
+def _unblocked(corp: Corp, name: str, now: datetime) -> list[int]:
     """Have the checks that waited for `name` tried: it is in order now."""
     blocked = CheckRun.objects.newest_of([corp]).filter(status=Status.SKIPPED, problem="blocked", facts__by=name)
     keys = list(blocked.values_list("pk", flat=True))
-    return [
-        key
-        for key in keys
-        if CheckRun.objects.filter(pk=key, status=Status.SKIPPED, problem="blocked").update(status=Status.WAITING)
-    ]
+    ours = CheckRun.objects.filter(status=Status.SKIPPED, problem="blocked")
+    return [key for key in keys if ours.filter(pk=key).update(status=Status.WAITING, next_try_at=now + UNTAKEN)]

@@ -27,7 +27,7 @@ class CheckRunQuerySet(models.QuerySet["CheckRun"]):
         return self.filter(pk__in=newest)
 
     def due_again(self, now: datetime) -> Self:
-        """Runs that are to be tried once more by now."""
+        """Runs that are to be tried once more by now, and those that no worker has ended by now."""
         return self.filter(next_try_at__lte=now)
 
 
@@ -67,6 +67,7 @@ class CheckRun(models.Model):
     # Also the claim of the worker that runs it: whoever finishes must still hold it.
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    # When beat looks at it: to have tried again what may heal, or queued again what no worker has ended.
     next_try_at = models.DateTimeField(_("next try"), null=True)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
 
@@ -80,7 +81,7 @@ class CheckRun(models.Model):
         indexes = [
             # The newest run of each check of a corp: CheckRunQuerySet.newest_of.
             models.Index(fields=["corp", "check_name", "-id"], name="newest_check_runs"),
-            # The few that are tried again: CheckRunQuerySet.due_again.
+            # The few that are tried again or under way: CheckRunQuerySet.due_again.
             models.Index(
                 fields=["next_try_at"], condition=models.Q(next_try_at__isnull=False), name="check_runs_due_again"
             ),

@@ -38,4 +38,5 @@ class Command(BaseCommand):
             waiting += running.carry_out(run_id=waiting.pop(0), clock=timezone.now)
         if is_told:
             self.stdout.write(export_text(corp, now=timezone.localtime()))
-        return all(run.status != Status.WRONG for run in results.latest(corp).values())
+        runs = results.latest(corp).values()
+        return all(run.status != Status.WRONG and not run.is_unfinished for run in runs)
