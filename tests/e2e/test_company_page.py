@@ -11,10 +11,11 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
 from integrations import links
-from integrations.models import CheckRun, Corp
+from integrations.models import CheckRun, ConsoleWrite, Corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a long enough password"
+REFUSE_THE_CLIPBOARD = "void (navigator.clipboard.writeText = async () => { throw new Error('refused'); })"
 
 
 @pytest.fixture
@@ -48,6 +49,63 @@ def test_a_value_is_copied_by_one_click(page: Page, address: str, corp: Corp) ->
     expect(page.get_by_role("button", name="已复制")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
     expect(page.get_by_role("button", name="已复制")).to_have_count(0)
+
+
+def test_who_copies_by_keyboard_stays_where_they_are(page: Page, address: str) -> None:
+    page.focus("[data-copy=value-domain]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="已复制")).to_be_visible()
+    page.keyboard.press("Enter")  # once more while it says so
+
+    expect(page.locator("[data-copy=value-domain]")).to_be_focused()
+    expect(page.locator("[data-copy=value-domain]")).to_have_text("复制")
+    expect(page.locator("[data-copy=value-domain]")).to_be_focused()
+
+
+def test_a_browser_that_refuses_the_clipboard_copies_the_older_way(page: Page, address: str, corp: Corp) -> None:
+    page.evaluate(REFUSE_THE_CLIPBOARD)
+
+    page.click("[data-copy=value-home-page]")
+
+    expect(page.locator("[data-copy=value-home-page]")).to_have_text("已复制")
+    expect(page.locator("[data-copy=value-home-page]")).to_be_focused()
+    assert page.evaluate("navigator.clipboard.readText()") == links.home_page_link(corp)
+
+
+def test_nothing_is_called_copied_where_no_way_works(page: Page, address: str) -> None:
+    page.evaluate(REFUSE_THE_CLIPBOARD)
+    page.evaluate("void (document.execCommand = () => false)")
+
+    page.click("[data-copy=value-domain]")
+
+    # The value is selected, to be copied by hand.
+    expect(page.locator("#value-domain")).to_be_focused()
+    expect(page.locator("[data-copy=value-domain]")).to_have_text("复制")
+
+
+def test_a_preview_survives_a_server_that_is_away_for_a_moment_and_says_when_it_stays_away(
+    page: Page, address: str, corp: Corp
+) -> None:
+    now = timezone.now()
+    write = ConsoleWrite.objects.create(corp=corp, kind="menu", status="waiting", requested_at=now)
+    failures = [502, 502]
+    page.route(
+        "**/state/",
+        lambda route: route.fulfill(status=failures.pop()) if failures else route.fallback(),
+    )
+    page.goto(address.replace("change/", f"console/{write.pk}/preview/"))
+    expect(page.locator("[data-live] .pill")).to_have_text("等待中")
+
+    ConsoleWrite.objects.update(status="failed", problem="unqueued", finished_at=now)
+
+    expect(page.locator("[data-live] .pill-bad")).to_be_visible(timeout=20_000)
+    assert failures == []
+    ConsoleWrite.objects.update(status="waiting", problem="")
+    failures.extend([502] * 9)
+    page.reload()
+    expect(page.locator("[data-live] [role=alert]")).to_have_text(
+        "页面与服务器的连接已断开，请刷新页面。", timeout=30_000
+    )
 
 
 def test_a_link_to_an_inner_page_is_built_and_copied_without_leaving_the_page(

@@ -1,26 +1,34 @@
 // The corp's page: copy buttons, and the builder of links. No inline script, no library.
 "use strict";
 (() => {
+  // Whether it worked: browsers and companies' policies may refuse. Then the value stays selected, to be copied by hand.
   const copyText = async (input) => {
     // The clipboard interface exists on https and localhost only; the older way works everywhere else.
     if (navigator.clipboard && window.isSecureContext) {
-      await navigator.clipboard.writeText(input.value);
-    } else {
-      input.select();
-      document.execCommand("copy");
+      try {
+        await navigator.clipboard.writeText(input.value);
+        return true;
+      } catch {
+        // refused: the older way
+      }
     }
+    input.focus();
+    input.select();
+    return document.execCommand("copy");
   };
 
+  // Why not disabled meanwhile? Who works by keyboard would lose the place.
+  const labels = new WeakMap();
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
-    if (!button) return;
-    const label = button.textContent;
-    await copyText(document.getElementById(button.dataset.copy));
+    if (!button || !(await copyText(document.getElementById(button.dataset.copy)))) return;
+    button.focus();
+    if (labels.has(button)) return;
+    labels.set(button, button.textContent);
     button.textContent = button.dataset.copied;
-    button.disabled = true;
     setTimeout(() => {
-      button.textContent = label;
-      button.disabled = false;
+      button.textContent = labels.get(button);
+      labels.delete(button);
     }, 1500);
   });
 

@@ -1,26 +1,50 @@
 // Parts of a page that follow what happens in the background: [data-live] asks data-url while it is unfinished, every
 // data-every milliseconds, but not while nobody looks. An answer's `parts` are put into the elements with these ids.
+// After some failures in a row it stops and says data-failed.
 "use strict";
 (() => {
   const POLL_MS = 1500;
+  const FAILURES_AT_MOST = 5;
+
+  const answerOf = async (part) => {
+    const response = await fetch(part.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+    if (!response.ok || response.redirected) throw new Error(String(response.status));
+    return response.json();
+  };
+
+  const show = (part, answer) => {
+    if (part.innerHTML.trim() !== answer.html.trim()) part.innerHTML = answer.html;
+    for (const [id, html] of Object.entries(answer.parts ?? {})) {
+      const element = document.getElementById(id);
+      if (element && element.innerHTML !== html) element.innerHTML = html;
+    }
+    if (!answer.is_unfinished) delete part.dataset.unfinished;
+  };
+
+  const tellFailed = (part) => {
+    const words = document.createElement("p");
+    words.className = "problem";
+    words.setAttribute("role", "alert");
+    words.textContent = part.dataset.failed;
+    part.append(words);
+  };
 
   const follow = async (part) => {
-    while ("unfinished" in part.dataset) {
+    let failures = 0;
+    while ("unfinished" in part.dataset && failures < FAILURES_AT_MOST) {
       await new Promise((resolve) => setTimeout(resolve, Number(part.dataset.every ?? POLL_MS)));
       if (document.hidden) continue;
-      const response = await fetch(part.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
-      if (!response.ok || response.redirected) return;
-      const answer = await response.json();
-      if (part.innerHTML.trim() !== answer.html.trim()) part.innerHTML = answer.html;
-      for (const [id, html] of Object.entries(answer.parts ?? {})) {
-        const element = document.getElementById(id);
-        if (element && element.innerHTML !== html) element.innerHTML = html;
+      try {
+        show(part, await answerOf(part));
+        failures = 0;
+      } catch {
+        failures += 1;
       }
-      if (!answer.is_unfinished) delete part.dataset.unfinished;
     }
+    if (failures) tellFailed(part);
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const part of document.querySelectorAll("[data-live]")) follow(part).catch(() => {});
+    for (const part of document.querySelectorAll("[data-live]")) follow(part);
   });
 })();
