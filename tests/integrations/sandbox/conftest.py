@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
+from tests.integrations.sandbox.receiver import Receiver, listening
 from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 
@@ -69,3 +70,31 @@ def api(sandbox: SandboxHandle) -> Api:
 def contacts(sandbox: SandboxHandle) -> Api:
     """Calls with the secret of the directory-sync assistant."""
     return Api(sandbox, secret="sandbox-secret-of-contacts")
+
+
+@pytest.fixture
+def receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The app's callback address."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"callback": found.callback})
+        sandbox.control("PATCH", "settings", {"callback_pause_seconds": 0.02})
+        yield found
+
+
+@pytest.fixture
+def directory_receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The callback address of the directory-sync assistant."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": found.callback})
+        yield found
+
+
+def take(sandbox: SandboxHandle, userid: str) -> None:
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=10)
+
+
+@pytest.fixture
+def phone(sandbox: SandboxHandle) -> SandboxHandle:
+    """A browser in which 李雷 holds the phone."""
+    take(sandbox, "lilei")
+    return sandbox
