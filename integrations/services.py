@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from integrations.visibility import Person
 
-# What every check of a diagnosis depends on.
-CONNECTION_FIELDS = frozenset({"corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle"})
+# What the checks of a diagnosis depend on.
+CONNECTION_FIELDS = frozenset(
+    {"corpid", "agentid", "secret", "contacts_secret", "api_base_url", "proxy_url", "ca_bundle"}
+)
 
 
 class CorpNotReady(Exception):
@@ -56,12 +58,13 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     corp.connection_version = F("connection_version") + 1  # two savers must not lose a step
     corp.save(update_fields=[*changed_fields, "connection_version"])
     corp.refresh_from_db(fields=["connection_version"])
-    for application in {before, (corp.corpid, corp.agentid)}:
+    # None: the contacts assistant, which has no agent.
+    for application in {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}:
         transaction.on_commit(partial(_forget_token, *application))
     return True
 
 
-def _forget_token(corpid: str, agentid: int) -> None:
+def _forget_token(corpid: str, agentid: int | None) -> None:
     with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
         token_store().forget(corpid, agentid)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from integrations.diagnosis.checks import (
     agentid,
     app,
+    assistant,
     callback,
     certificate,
     clock,
@@ -27,7 +28,7 @@ ORDERED = (
     *(network.CHECK, proxy.CHECK, certificate.CHECK, clock.CHECK),
     *(token.CHECK, ip.CHECK, agentid.CHECK, app.CHECK, scope.CHECK),
     *(domain.CHECK, home_page.CHECK, verification_file.CHECK, ownership.CHECK, callback.CHECK),
-    *(contacts.CHECK, departments.CHECK, message.CHECK),
+    *(contacts.CHECK, assistant.CHECK, departments.CHECK, message.CHECK),
 )
 CHECKS: dict[str, Check] = {check.name: check for check in ORDERED}
 # "Run all" leaves out what reaches a person.

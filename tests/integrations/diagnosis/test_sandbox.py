@@ -69,6 +69,7 @@ def test_a_company_in_order_is_in_order_and_can_be_enabled(connected: Corp) -> N
         "ownership": ("skipped", "unknown"),
         "callback": ("skipped", "no_keys"),
         "contacts": ("ok", "partly"),
+        "assistant": ("skipped", "none"),
         "departments": ("ok", "all"),
     }
     assert results.health_by_corp([connected])[connected.pk].tone == "good"
@@ -177,3 +178,22 @@ def test_the_command_tells_all_of_it_and_where_asked_ends_badly(
     assert capsys.readouterr().out == ""
     with pytest.raises(CommandError, match="no such company"):
         call_command("diagnose", corp=connected.pk + 1)
+
+
+@pytest.mark.parametrize(
+    ("secret", "outcome"),
+    [
+        ("sandbox-secret-of-contacts", ("ok", "ids_only", None)),
+        (SECRET, ("wrong", "of_an_app", 48002)),
+        ("nobody-s-secret", ("wrong", "secret_refused", 40001)),
+    ],
+)
+def test_the_contacts_assistant_is_asked_with_its_own_secret(
+    connected: Corp, secret: str, outcome: tuple[str, str, int | None]
+) -> None:
+    connected.contacts_secret = secret
+    services.save_corp(corp=connected, changed_fields={"contacts_secret"})
+
+    run = run_one(connected, "assistant")
+
+    assert (run.status, run.problem, run.errcode) == outcome

@@ -1,0 +1,89 @@
+"""Whether the Secret of Contacts sync is right, and what it may read. Only where one is saved."""
+
+from __future__ import annotations
+
+from integrations.clients import contacts_client, token_store
+from integrations.diagnosis import obstacles
+from integrations.diagnosis.findings import (
+    Advice,
+    Check,
+    Finding,
+    Question,
+    Status,
+    failed,
+    ip_address,
+    ok,
+    skipped,
+)
+from integrations.errors import IntegrationError
+from integrations.wecom import errcodes
+from integrations.wecom.errcode_entry import SITE_ADMIN, WECOM_ADMIN
+from integrations.wecom.errcode_entry import gettext_noop as _
+
+NAME = "assistant"
+SECRET_REFUSED = frozenset({errcodes.INVALID_CREDENTIAL, errcodes.INVALID_SECRET})
+# Details are kept from addresses that WeCom first saw after 2022-08-15.
+NO_DETAILS = 48009
+
+
+def look(question: Question) -> Finding:
+    if not question.corp.contacts_secret:
+        return skipped("none")
+    try:
+        token_store().look_again(question.corp.corpid, None)
+        client = contacts_client(question.corp)
+        rows = client.user_list_id(limit=1).rows
+        facts = {"departments": len(client.department_simplelist())}
+        if rows:
+            client.user_get(rows[0].userid)
+    except IntegrationError as error:
+        if error.code == NO_DETAILS and error.operation == "user_get":
+            return ok("ids_only", facts)
+        return _of_error(error)
+    return ok("reads", facts)
+
+
+def _of_error(error: IntegrationError) -> Finding:
+    """Why not as the other checks? What is said of the app's token and address is not said of the assistant's."""
+    if error.code is None:
+        return obstacles.of_error(error, asked_by=NAME)
+    if error.operation == "gettoken":
+        problem = "secret_refused" if error.code in SECRET_REFUSED else "refused"
+        return failed(error, problem, Status.WRONG, heals=obstacles.is_passing(error.code))
+    if error.code == obstacles.NOT_OF_AN_APP:
+        return failed(error, "of_an_app", Status.WRONG, heals=False)
+    if error.code in obstacles.IP_REFUSED:
+        address = ip_address(error.caller_ip) or ""
+        return failed(error, "refused_ip", Status.WRONG, heals=True, facts={"address": address})
+    return obstacles.of_error(error, asked_by=NAME)
+
+
+_WHERE = _("WeCom's console → Security and management → Management tools → Contacts sync.")
+CHECK = Check(
+    name=NAME,
+    label=_("Contacts assistant"),
+    purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
+    look=look,
+    advices={
+        "none": Advice(_("No Secret of Contacts sync is saved: the app's own reads whom the app may see.")),
+        "reads": Advice(_("Contacts sync reads the whole company (departments: %(departments)s), with all details.")),
+        "ids_only": Advice(
+            _(
+                "Contacts sync reads the whole company (departments: %(departments)s), but no names or other details: "
+                "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
+            )
+        ),
+        "secret_refused": Advice(_("WeCom refuses the Secret of Contacts sync."), WECOM_ADMIN, _WHERE),
+        "of_an_app": Advice(
+            _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
+            SITE_ADMIN,
+            _WHERE,
+        ),
+        "refused_ip": Advice(
+            _("WeCom refuses Contacts sync the address of this server, %(address)s."),
+            WECOM_ADMIN,
+            _("WeCom's console → Security and management → Management tools → Contacts sync → Trusted company IP."),
+        ),
+    },
+    copied="address",
+)
