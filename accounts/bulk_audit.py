@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from accounts import audit
-from accounts.models import AuditEntry, WeComAccount
+from accounts.models import AuditEntry, User, WeComAccount
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -47,6 +47,36 @@ def _record(before: Mapping[int, int | None], corp: Corp, action: AuditEntry.Act
             corps={corp.pk, *elsewhere[account.user_id], *_known(before[account.pk])},
         )
         for account in accounts
+    )
+
+
+def record_accounts(changes: Mapping[int, Sequence[audit.Change]], action: AuditEntry.Action) -> None:
+    """`changes` of accounts that were just written, by the account's key. Two queries, and one for each 500 entries."""
+    if not changes:
+        return
+    accounts = list(WeComAccount.objects.filter(pk__in=list(changes)).select_related("user"))
+    corps = _corps_by_person(account.user_id for account in accounts)
+    audit.record_many(
+        audit.entry(
+            action=action,
+            subject=account,
+            name=name_of(account),
+            changes=changes[account.pk],
+            corps={*corps[account.user_id], *_known(account.corp_id)},
+        )
+        for account in accounts
+    )
+
+
+def record_people(changes: Mapping[int, Sequence[audit.Change]], action: AuditEntry.Action) -> None:
+    """`changes` of people that were just written, by the person's key. Two queries, and one for each 500 entries."""
+    if not changes:
+        return
+    corps = _corps_by_person(changes)
+    people = User.objects.filter(pk__in=list(changes)).order_by("pk")
+    audit.record_many(
+        audit.entry(action=action, subject=person, changes=changes[person.pk], corps=corps[person.pk])
+        for person in people
     )
 
 

@@ -54,21 +54,28 @@ def _all_of(*models: str) -> set[str]:
     }
 
 
+_DIRECTORY_READERS = (
+    *("integrations.view_department", "integrations.view_member", "integrations.view_syncrun"),
+    *("accounts.view_directorypolicy", "accounts.view_linkconflict"),
+)
+
 _granted: dict[Role, set[str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         *_all_of("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
+        *_DIRECTORY_READERS,
+        *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *_all_of("integrations.corp", "integrations.siteaddress"),
-        *("accounts.view_user", "accounts.view_wecomaccount"),
+        *("accounts.view_user", "accounts.view_wecomaccount", *_DIRECTORY_READERS, "integrations.sync_directory"),
     },
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
     Role.PUSH_EDITOR: {"accounts.view_user", "accounts.view_wecomaccount", "auth.view_group"},
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_auditentry"),
-        *("integrations.view_corp", "integrations.view_siteaddress"),
+        *("integrations.view_corp", "integrations.view_siteaddress", *_DIRECTORY_READERS),
     },
 }
 

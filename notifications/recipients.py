@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Exists, FilteredRelation, OuterRef, Q
 
-from accounts.models import User, WeComAccount
+from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from notifications.models import Receipt, Run
 
@@ -82,11 +82,12 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
 def resolve(audience: Audience) -> Iterator[Recipient]:
     """Each person once, ordered by company, then by id: the same rows always give the same order.
 
-    "Everyone" means active people with a complete account, of the one company if the audience names one; a person
-    named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
+    "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
+    one; a person named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
     """
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
+    people = people.annotate(is_barred=barred_by_wecom("account__corp_id", "account__userid_folded"))
     for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
         yield _recipient(audience.corp_id, *row)
 
@@ -113,6 +114,7 @@ _COLUMNS = (
     "account__userid",
     "account__userid_folded",
     "account__corp__is_enabled",
+    "is_barred",
 )
 
 
@@ -122,7 +124,7 @@ def _chosen(audience: Audience) -> Q:
         membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
         chosen |= Q(Exists(membership))
     if audience.to_everyone:
-        linked = WeComAccount.objects.complete().filter(is_primary=True, user_id=OuterRef("pk"))
+        linked = WeComAccount.objects.complete().filter(~barred_by_wecom(), is_primary=True, user_id=OuterRef("pk"))
         if audience.corp_id is not None:
             linked = linked.filter(corp_id=audience.corp_id)
         chosen |= Q(Exists(linked), is_active=True)
@@ -138,6 +140,7 @@ def _recipient(
     userid: str | None,
     userid_folded: str | None,
     is_corp_enabled: bool | None,
+    is_barred: bool,
 ) -> Recipient:
     reason = None
     if not is_active:
@@ -154,6 +157,8 @@ def _recipient(
         reason = Reason.OTHER_CORP
     elif not is_corp_enabled:
         reason = Reason.CORP_DISABLED
+    elif is_barred:
+        reason = Reason.BARRED
     address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
     return Recipient(user_id, corp_id, userid or "", address, reason)
 

@@ -1,15 +1,20 @@
 """Who a person is here and in WeCom, who did what, and how people may sign in."""
 
 from accounts.models.audit import AuditEntry
-from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, fold_userid
+from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
+from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 from accounts.models.security import Lockout, SignInPolicy
 
 __all__ = [
     "AuditEntry",
+    "DirectoryPolicy",
+    "LinkConflict",
     "Lockout",
+    "PeopleRun",
     "SignInPolicy",
     "User",
     "WeComAccount",
     "WeComAccountQuerySet",
+    "barred_by_wecom",
     "fold_userid",
 ]

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from integrations.models import Corp
+from integrations.models import Corp, Member
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,6 +24,7 @@ class User(AbstractUser):
     first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
     last_name = None  # type: ignore[assignment]  # see above
     name = models.CharField(_("full name"), max_length=64, blank=True)
+    mobile = models.CharField(_("mobile"), max_length=32, blank=True)
     manages_all_corps = models.BooleanField(
         _("manages all companies"), default=False, help_text=_("Sees every WeCom company in the administration.")
     )
@@ -38,6 +40,12 @@ class User(AbstractUser):
         verbose_name = _("user")
         verbose_name_plural = _("users")
         permissions = [("assign_roles", "Can hand out roles")]
+        indexes = [
+            # Whom a member of WeCom's directory stands for, where an administrator allows it: accounts.directory.
+            models.Index(Lower("username"), name="users_by_folded_username"),
+            models.Index(Lower("email"), condition=~Q(email=""), name="users_by_folded_email"),
+            models.Index(fields=["mobile"], condition=~Q(mobile=""), name="users_by_mobile"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.username})" if self.name else self.username
@@ -65,11 +73,22 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         return self.filter(corp__isnull=True)
 
     def signing_in(self) -> Self:
-        """Complete accounts whose corp lets its people sign in."""
-        return self.complete().filter(corp__in=Corp.objects.signing_in())
+        """Complete accounts whose corp lets its people sign in, and whose people WeCom lets in."""
+        return self.complete().filter(~barred_by_wecom(), corp__in=Corp.objects.signing_in())
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))
+
+
+def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded") -> Exists:
+    """The condition for accounts whose member is deleted, disabled, out of scope, or waits for an administrator.
+
+    For companies whose directory policy is in force; somebody of whom the directory knows nothing is not barred.
+    `corp`, `userid_folded`: where the outer query has them. One look-up in an index.
+    """
+    unable = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
+    named = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
+    return Exists(named.filter(unable, corp__directory_policy__mode__in=("link", "create")))
 
 
 def fold_userid(userid: str) -> str:

@@ -302,6 +302,7 @@ class Receipt(models.Model):
         CORP_DISABLED = "corp_disabled", _("the company is disabled")
         OTHER_CORP = "other_corp", _("the report is for another company")
         USER_DISABLED = "user_disabled", _("the user is disabled")
+        BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
     delivery = models.ForeignKey(

@@ -58,6 +58,24 @@ def test_people_accounts_and_groups_are_kept() -> None:
     assert not apps.get_model("accounts", "SignInPolicy").objects.exists()
 
 
+def test_the_directory_comes_without_a_policy_and_without_touching_people() -> None:
+    apps = migrated(BEFORE)
+    corp = apps.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    users = apps.get_model("accounts", "User").objects
+    people = [users.create(username=name, email=email) for name, email in (("lilei", ""), ("LiLei", "a@example.com"))]
+    accounts = apps.get_model("accounts", "WeComAccount").objects
+    accounts.create(user=people[0], corp=corp, userid="LiLei", userid_folded="lilei")
+
+    apps = migrated([("accounts", "0003_directory_policy")])
+
+    found = apps.get_model("accounts", "User").objects.order_by("pk")
+    assert list(found.values_list("username", "email", "mobile")) == [("lilei", "", ""), ("LiLei", "a@example.com", "")]
+    assert apps.get_model("accounts", "WeComAccount").objects.get().userid == "LiLei"
+    assert not apps.get_model("accounts", "DirectoryPolicy").objects.exists()
+
+
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     Group.objects.all().delete()
     migrated(BEFORE)
@@ -66,10 +84,10 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
 
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
     assert held == {
-        Role.SYSTEM_ADMINISTRATOR: 34,
-        Role.INTEGRATION_ADMINISTRATOR: 10,
+        Role.SYSTEM_ADMINISTRATOR: 42,
+        Role.INTEGRATION_ADMINISTRATOR: 16,
         Role.PUSH_EDITOR: 14,
-        Role.READ_ONLY: 10,
+        Role.READ_ONLY: 15,
     }
 
 

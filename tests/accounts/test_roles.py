@@ -24,18 +24,25 @@ OF_EDITORS = {
 }
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}
 PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount"}
+DIRECTORY_SEEN = {
+    *(f"integrations.view_{model}" for model in ("department", "member", "syncrun")),
+    *("accounts.view_directorypolicy", "accounts.view_linkconflict"),
+}
 EXPECTED = {
     Role.SYSTEM_ADMINISTRATOR: {
+        *DIRECTORY_SEEN,
+        *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
         *OF_EDITORS,
         *OF_INTEGRATION,
         *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount")),
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
     },
-    Role.INTEGRATION_ADMINISTRATOR: OF_INTEGRATION | PEOPLE_SEEN,
+    Role.INTEGRATION_ADMINISTRATOR: OF_INTEGRATION | PEOPLE_SEEN | DIRECTORY_SEEN | {"integrations.sync_directory"},
     Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group"},
     Role.READ_ONLY: {
         *PEOPLE_SEEN,
+        *DIRECTORY_SEEN,
         *("accounts.view_auditentry", "integrations.view_corp", "integrations.view_siteaddress"),
         *(f"notifications.view_{model}" for model in ("report", "subscription", "run", "delivery", "receipt")),
     },

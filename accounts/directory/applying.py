@@ -1,0 +1,147 @@
+"""Applies a company's policy to its people, a thousand members at a time: each step is one transaction.
+
+In the step's transaction the run's lease is checked and its place is noted, so whoever takes over a run whose worker
+died goes on behind the last whole step.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+
+from accounts.directory.stepping import Step
+from accounts.models import DirectoryPolicy, PeopleRun
+from integrations.models import Corp, Member, SyncRun
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+Status = PeopleRun.Status
+
+STEP = 1000
+# Longer than one step takes. A worker that is silent for longer is taken for dead.
+LEASE = timedelta(minutes=5)
+# So often a run is taken over before it is given up; so often a step is done again because somebody saved meanwhile.
+TAKEN_AT_MOST = 5
+TRIES = 3
+
+
+class LostError(Exception):
+    """Another worker has the run now."""
+
+
+def people_run_of(run: SyncRun) -> PeopleRun:
+    """The second half of a run that is done; made where it is missing."""
+    return PeopleRun.objects.get_or_create(run=run)[0]
+
+
+def unfinished(*, at_most: int = 100) -> list[int]:
+    """Keys of SyncRuns of the last copy of each company whose second half has not begun, as far as there are any."""
+    done = SyncRun.objects.filter(status=SyncRun.Status.DONE, people_run__isnull=True).order_by("-pk")
+    return [pk for pk, corp in done.values_list("pk", "corp_id")[:at_most] if pk == _last_done(corp)]
+
+
+def claimable(*, now: datetime, at_most: int = 100) -> list[int]:
+    """Keys of SyncRuns whose second half is to be begun, or was left by a worker that died."""
+    return list(PeopleRun.objects.claimable(now).order_by("pk").values_list("run_id", flat=True)[:at_most])
+
+
+def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
+    """Carry out the second half of a finished run. None where another worker has it, or it is over."""
+    people_run = _claim(people_run_of(run), clock())
+    if people_run is None:
+        return None
+    corp = run.corp
+    try:
+        _carry_out(corp, people_run, clock)
+    except LostError:
+        logger.warning("people of directory run=%s were taken over by another worker", run.pk)
+        return None
+    people_run.refresh_from_db()
+    logger.info("people of directory run=%s corp=%s counts=%s", run.pk, run.corp_id, people_run.counts)
+    return people_run
+
+
+def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
+    after = people_run.done_up_to
+    # Read anew for every step: switching it off holds at once.
+    while (policy := DirectoryPolicy.objects.filter(corp=corp).first()) is not None and not policy.is_off:
+        members = list(Member.objects.filter(corp=corp, pk__gt=after).order_by("pk")[:STEP])
+        if not members:
+            break
+        _tried(lambda policy=policy, members=members: _step(corp, people_run, policy, members, clock))  # type: ignore[misc]  # bound
+        after = members[-1].pk
+    with _held(people_run, clock()) as held:
+        held.status, held.finished_at = Status.DONE, clock()
+        held.lease_token, held.lease_until = "", None
+
+
+def _step(corp: Corp, people_run: PeopleRun, policy: DirectoryPolicy, members: list[Member], clock: Clock) -> None:
+    now = clock()
+    with _held(people_run, now) as held:
+        written = Step(corp=corp, policy=policy, members=members, now=now).write()
+        total = Counter(held.counts)
+        total.update(written)
+        held.counts = dict(total)
+        held.done_up_to, held.done_count = members[-1].pk, held.done_count + len(members)
+
+
+def _tried(step: Callable[[], None]) -> None:
+    for remaining in reversed(range(TRIES)):
+        try:
+            return step()
+        except IntegrityError:
+            # Somebody else has just saved one of these people; done again, the step sees it.
+            if not remaining:
+                raise
+    return None
+
+
+@contextmanager
+def _held(people_run: PeopleRun, now: datetime) -> Iterator[PeopleRun]:
+    """A transaction that holds the row, whose lease is ours and goes on."""
+    with transaction.atomic():
+        ours = PeopleRun.objects.filter(pk=people_run.pk, status=Status.RUNNING, lease_token=people_run.lease_token)
+        held = ours.select_for_update().first()
+        if held is None:
+            raise LostError
+        held.lease_until = now + LEASE
+        yield held
+        held.save()  # the whole row, which is locked
+
+
+@transaction.atomic
+def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
+    corp = Corp.objects.select_for_update().get(pk=people_run.run.corp_id)
+    claimable = PeopleRun.objects.claimable(now).filter(pk=people_run.pk)
+    if _last_done(corp.pk) != people_run.run_id:
+        claimable.update(status=Status.OVERTAKEN, finished_at=now)
+        return None
+    if claimable.filter(try_count__gte=TAKEN_AT_MOST).update(status=Status.FAILED, finished_at=now):
+        logger.error("people of directory run=%s given up", people_run.run_id)
+        return None
+    others = PeopleRun.objects.filter(run__corp=corp, status=Status.RUNNING, lease_until__gt=now)
+    if others.exists():
+        return None
+    token = uuid.uuid4().hex
+    taken = claimable.update(
+        status=Status.RUNNING,
+        lease_token=token,
+        lease_until=now + LEASE,
+        started_at=Coalesce(F("started_at"), now),
+        try_count=F("try_count") + 1,
+    )
+    return PeopleRun.objects.get(pk=people_run.pk) if taken else None
+
+
+def _last_done(corp_id: int) -> int | None:
+    done = SyncRun.objects.filter(corp=corp_id, status=SyncRun.Status.DONE).order_by("-pk")
+    return done.values_list("pk", flat=True).first()

@@ -1,0 +1,186 @@
+"""One step: what some members mean for people here, and writing it. Only differences are written.
+
+Superusers and others who may enter the administration are left as they are, whatever WeCom says of them; that they
+cannot sign in through WeCom when their member is gone is decided at sign-in (accounts.models.barred_by_wecom).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.db.models import QuerySet
+
+from accounts import bulk_audit
+from accounts.directory.matching import Match, matches
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from integrations.models import Corp, Member
+
+Action = AuditEntry.Action
+Reason = LinkConflict.Reason
+# Columns of User that follow the member where the policy says so, with their longest value.
+FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
+
+
+class Step:
+    """The work on `members`, inside a transaction of the caller."""
+
+    def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
+        self._corp, self._policy, self._members, self._now = corp, policy, members, now
+        self._counts: Counter[str] = Counter()
+        userids = [one.userid_folded for one in members]
+        accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids).select_related("user")
+        self._accounts = {one.userid_folded: one for one in accounts}
+
+    def write(self) -> Counter[str]:
+        """How much of each kind was written."""
+        self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
+        able = [one for one in self._members if _is_able(one)]
+        linked = [one for one in able if one.userid_folded in self._accounts]
+        self._respell(linked)
+        unlinked = [one for one in able if one.userid_folded not in self._accounts]
+        found = matches(corp=self._corp, policy=self._policy, members=unlinked)
+        new = [(one, one.user) for one in found if one.user is not None and one.conflict is None]
+        self._link([one for one, _user in new])
+        if self._policy.mode == DirectoryPolicy.Mode.CREATE:
+            people = [(one, self._accounts[one.userid_folded].user) for one in linked]
+            self._update([*people, *((one.member, user) for one, user in new)])
+        self._create([one.member for one in found if one.user is None and one.conflict is None])
+        self._write_conflicts(found)
+        return +self._counts
+
+    # --- Leavers ------------------------------------------------------------------------------------------------------
+
+    def _let_go(self, gone: list[Member]) -> None:
+        accounts = [self._accounts[one.userid_folded] for one in gone if one.userid_folded in self._accounts]
+        accounts = [one for one in accounts if not _is_protected(one.user)]
+        if not accounts:
+            return
+        keys = [one.pk for one in accounts]
+        mine = WeComAccount.objects.filter(pk__in=keys, corp=self._corp)
+        self._counts["unlinked"] += mine.update(userid="", userid_folded="")
+        bulk_audit.record_accounts({one.pk: [["userid", one.userid, None]] for one in accounts}, Action.CHANGED)
+        if self._policy.leavers == DirectoryPolicy.Leavers.DISABLE:
+            self._disable({one.user_id for one in accounts})
+
+    def _disable(self, user_ids: set[int]) -> None:
+        elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
+        leaving = _unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
+        keys = list(leaving.select_for_update().values_list("pk", flat=True))
+        if keys:
+            self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
+            bulk_audit.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
+
+    # --- Who is linked ------------------------------------------------------------------------------------------------
+
+    def _respell(self, linked: list[Member]) -> None:
+        """The userid as WeCom writes it."""
+        changes = {}
+        for member in linked:
+            account = self._accounts[member.userid_folded]
+            if account.userid != member.userid and not _is_protected(account.user):
+                WeComAccount.objects.filter(pk=account.pk, userid_folded=member.userid_folded).update(
+                    userid=member.userid
+                )
+                changes[account.pk] = [["userid", account.userid, member.userid]]
+        self._counts["respelled"] += len(changes)
+        bulk_audit.record_accounts(changes, Action.CHANGED)
+
+    def _update(self, linked: list[tuple[Member, User]]) -> None:
+        """Name, e-mail and mobile as WeCom tells them; what it withholds or leaves empty stays."""
+        told = {user.pk: _told(member) for member, user in linked}
+        differing = [
+            user.pk for _member, user in linked if not _is_protected(user) and _differences(user, told[user.pk])
+        ]
+        if not differing:
+            return
+        people = list(_unprotected(differing).select_for_update().order_by("pk"))
+        changes = {person.pk: _differences(person, told[person.pk]) for person in people}
+        for person in people:
+            for name, _old, new in changes[person.pk]:
+                setattr(person, name, new)
+        User.objects.bulk_update(people, list(FOLLOWING), batch_size=500)
+        self._counts["updated"] += len(people)
+        bulk_audit.record_people(changes, Action.CHANGED)
+
+    # --- Who is not ---------------------------------------------------------------------------------------------------
+
+    def _link(self, found: list[Match]) -> None:
+        primary = WeComAccount.objects.filter(user__in=[one.user.pk for one in found if one.user], is_primary=True)
+        has_primary = set(primary.values_list("user_id", flat=True)) if found else set()
+        new, filled = [], {}
+        for one in found:
+            if one.account is not None:
+                empty = WeComAccount.objects.filter(pk=one.account.pk, userid_folded="")
+                empty.update(corp=self._corp, userid=one.member.userid, userid_folded=one.member.userid_folded)
+                filled[one.account.pk] = [["userid", None, one.member.userid]]
+            elif one.user is not None:
+                new.append(self._account(one.user, one.member, is_primary=one.user.pk not in has_primary))
+        self._make_accounts(new)
+        bulk_audit.record_accounts(filled, Action.CHANGED)
+        self._counts["linked"] += len(found)
+
+    def _create(self, members: list[Member]) -> None:
+        people = [User(username=one.userid, password=make_password(None), **_told(one)) for one in members]
+        made = User.objects.bulk_create(people, batch_size=500)
+        pairs = zip(made, members, strict=True)
+        self._make_accounts([self._account(user, member, is_primary=True) for user, member in pairs])
+        self._counts["created"] += len(made)
+        bulk_audit.record_people({user.pk: [["username", None, user.username]] for user in made}, Action.CREATED)
+
+    def _account(self, user: User, member: Member, *, is_primary: bool) -> WeComAccount:
+        return WeComAccount(
+            user=user,
+            corp=self._corp,
+            userid=member.userid,
+            userid_folded=member.userid_folded,
+            is_primary=is_primary,
+        )
+
+    def _make_accounts(self, accounts: list[WeComAccount]) -> None:
+        made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
+        bulk_audit.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
+
+    def _write_conflicts(self, found: list[Match]) -> None:
+        wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}
+        came_back = (one for one in self._members if one.waits_since is not None)
+        wanted |= dict.fromkeys((one.pk for one in came_back), Reason.CAME_BACK)
+        kept = LinkConflict.objects.filter(member__in=[one.pk for one in self._members])
+        stored = dict(kept.values_list("member_id", "reason"))
+        changed = [pk for pk in stored if wanted.get(pk) != stored[pk]]
+        if changed:
+            LinkConflict.objects.filter(member__in=changed).delete()
+        LinkConflict.objects.bulk_create(
+            [
+                LinkConflict(member_id=pk, reason=reason, since=self._now)
+                for pk, reason in wanted.items()
+                if stored.get(pk) != reason
+            ],
+            batch_size=500,
+        )
+
+
+def _is_able(member: Member) -> bool:
+    is_here = member.presence == Member.Presence.HERE and member.waits_since is None
+    return is_here and member.status != Member.Status.DISABLED
+
+
+def _is_protected(user: User) -> bool:
+    return user.is_staff or user.is_superuser
+
+
+def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
+    return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
+
+
+def _told(member: Member) -> dict[str, str]:
+    """What WeCom tells of somebody, as columns of User."""
+    values = {"name": member.name, "email": member.email or member.biz_mail, "mobile": member.mobile}
+    return {name: value[: FOLLOWING[name]] for name, value in values.items() if value}
+
+
+def _differences(person: User, told: dict[str, str]) -> list[list[Any]]:
+    return [[name, getattr(person, name), value] for name, value in told.items() if getattr(person, name) != value]

@@ -1,0 +1,174 @@
+"""What the directory of a company may do to people here, and what each run did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp, Member, SyncRun
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+
+class DirectoryPolicyQuerySet(models.QuerySet["DirectoryPolicy"]):
+    def in_force(self) -> Self:
+        return self.exclude(mode=DirectoryPolicy.Mode.OFF).filter(corp__is_enabled=True)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class DirectoryPolicy(models.Model):
+    """One for each company; a company without a row is one that is off."""
+
+    class Mode(models.TextChoices):
+        OFF = "off", _("off")
+        LINK = "link", _("link people who are here already")
+        CREATE = "create", _("link, create and update people")
+
+    class Leavers(models.TextChoices):
+        UNLINK = "unlink", _("unlink them")
+        DISABLE = "disable", _("unlink and disable them")
+
+    corp = models.OneToOneField(
+        Corp, on_delete=models.CASCADE, related_name="directory_policy", verbose_name=_("WeCom company name")
+    )
+    mode = models.CharField(
+        _("what the directory does"),
+        max_length=8,
+        choices=Mode.choices,
+        default=Mode.OFF,
+        help_text=_("Off: nothing runs at night, and WeCom's directory has no effect on anybody here."),
+    )
+    match_username = models.BooleanField(_("by username = WeCom account"), default=True)
+    match_email = models.BooleanField(
+        _("by e-mail"), default=False, help_text=_("Works only where WeCom shows the app e-mail addresses.")
+    )
+    match_mobile = models.BooleanField(
+        _("by mobile"), default=False, help_text=_("Works only where WeCom shows the app mobile numbers.")
+    )
+    leavers = models.CharField(
+        _("people deleted in WeCom"),
+        max_length=8,
+        choices=Leavers.choices,
+        default=Leavers.DISABLE,
+        help_text=_("Nobody is ever deleted here. People with another company's account are only unlinked."),
+    )
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    objects = DirectoryPolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("directory policy")
+        verbose_name_plural = _("directory policies")
+        ordering = ["corp__name"]
+        default_permissions = ("view", "add", "change")
+
+    def __str__(self) -> str:
+        return f"{self.corp}: {self.get_mode_display()}"
+
+    def clean(self) -> None:
+        keys = (self.match_username, self.match_email, self.match_mobile)
+        if self.mode == self.Mode.LINK and not any(keys):
+            raise ValidationError(_("Choose by what people are found, or nobody would be linked."))
+
+    @property
+    def is_off(self) -> bool:
+        return self.mode == self.Mode.OFF
+
+
+class PeopleRunQuerySet(models.QuerySet["PeopleRun"]):
+    def claimable(self, now: datetime) -> Self:
+        """New ones, and those whose worker died."""
+        dead = Q(status=PeopleRun.Status.RUNNING, lease_until__lte=now)
+        return self.filter(Q(status=PeopleRun.Status.WAITING) | dead)
+
+
+class PeopleRun(models.Model):
+    """The second half of a run: what came of the directory for people here. One for each finished SyncRun."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        OVERTAKEN = "overtaken", _("overtaken by a later run")
+        FAILED = "failed", _("stopped")
+
+    run = models.OneToOneField(SyncRun, on_delete=models.CASCADE, related_name="people_run")
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    lease_token = models.CharField(max_length=32, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    # The members up to this key are dealt with: whoever takes the run over goes on behind it.
+    done_up_to = models.BigIntegerField(default=0, editable=False)
+    done_count = models.PositiveIntegerField(_("people looked at"), default=0)
+    try_count = models.PositiveSmallIntegerField(default=0, editable=False)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    # {"linked": 3, "created": 2, …}: the words of accounts.directory.wording.
+    counts = models.JSONField(_("written"), default=dict)
+
+    objects = PeopleRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("people of a directory run")
+        verbose_name_plural = _("people of directory runs")
+        default_permissions = ()
+        indexes = [
+            models.Index(
+                fields=["status"], condition=Q(status__in=["waiting", "running"]), name="claimable_people_runs"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} {self.status}"
+
+
+class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(member__corp__in=Corp.objects.visible_to(person))
+
+
+class LinkConflict(models.Model):
+    """Why somebody of WeCom's directory was linked with nobody here: one row until an administrator has dealt with it.
+
+    Written by accounts.directory only; it goes away with the first run that finds its reason gone.
+    """
+
+    class Reason(models.TextChoices):
+        NOBODY = "nobody", _("nobody here fits")
+        SEVERAL = "several", _("several people here fit")
+        SHARED = "shared", _("several members share the e-mail or mobile")
+        OTHER_ACCOUNT = "other_account", _("the person has another WeCom account of this company")
+        OTHER_COMPANY = "other_company", _("the person belongs to another company")
+        PROTECTED = "protected", _("the person may enter the administration: link by hand")
+        PASSWORD_ONLY = "password_only", _("the person signs in with a password only: link by hand")  # noqa: S105  # a word
+        DISABLED = "disabled", _("the person is disabled here")
+        USERNAME_TAKEN = "username_taken", _("somebody else has this username")
+        COMPANY_MISSING = "company_missing", _("somebody has this WeCom account without a company")
+        CAME_BACK = "came_back", _("this WeCom account had been deleted: it may be another person now")
+
+    member = models.OneToOneField(
+        Member, on_delete=models.CASCADE, related_name="link_conflict", verbose_name=_("member")
+    )
+    reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices)
+    since = models.DateTimeField(_("since"))
+
+    objects = LinkConflictQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("person of WeCom who is not linked")
+        verbose_name_plural = _("people of WeCom who are not linked")
+        ordering = ["pk"]
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.member}: {self.get_reason_display()}"
