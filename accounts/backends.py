@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from accounts import sign_in
@@ -32,7 +33,8 @@ class WeComBackend(BaseBackend):
         Raises IntegrationError where WeCom did not answer, LoginRefusedError for a code that is not good (any more).
         """
         try:
-            return sign_in.person_for_code(client=wecom_client(corp), corp=corp, code=code)
+            client = wecom_client(corp)
+            return sign_in.person_for_code(client=client, corp=corp, code=code, now=timezone.now())
         except sign_in.SignInRefused as refusal:
             if explain is not None:
                 explain(refusal)

@@ -6,15 +6,22 @@ Identity is (corp, userid): nobody is found by name, mobile or e-mail.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from accounts.models import User, WeComAccount, fold_userid
+from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
+from integrations.directory import last_look_at, note_seen
 from integrations.errors import RecipientError
-from integrations.models import Corp
+from integrations.models import Corp, Member
+from integrations.wecom import schemas
 from integrations.wecom.client import WeComClient
 
 # user/get about somebody outside the app's visible scope: no privilege, or "no such userid".
 _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
+# For so long the last copy of the directory is believed without asking WeCom again: a night may be missed.
+FRESH = timedelta(hours=36)
+_DISABLED_STATUS = 2  # of user/get
+_GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Reason(StrEnum):
     COMPANY_MISSING = "company-missing"
     USER_DISABLED = "user-disabled"
     OUT_OF_SCOPE = "out-of-scope"
+    NOT_ADMITTED = "not-admitted"
     COMPANY_DISABLED = "company-disabled"
 
 
@@ -44,8 +52,9 @@ class SignInRefused(Exception):
         self.userid = userid
 
 
-def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode) -> User:
-    """The person whom `code` stands for. Spends the code. Two calls to WeCom: who it is, and whether still in scope.
+def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode, now: datetime) -> User:
+    """The person whom `code` stands for. Spends the code. One call to WeCom says who it is, a second one whether still
+    in scope; none for somebody whom the directory's policy is in force for and the last copy has shown.
 
     Raises SignInRefused, or an IntegrationError where WeCom did not answer: LoginRefusedError for a code that is
     used, old or invented.
@@ -55,7 +64,7 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
     account = account_for(corp=corp, userid=userid)
     if not account.user.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
-    require_in_scope(client=client, userid=userid)
+    require_let_in(client=client, corp=corp, userid=userid, now=now)
     # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
     corp.refresh_from_db(fields=["is_enabled", "sign_in_enabled"])
     require_signing_in(corp=corp)
@@ -89,10 +98,40 @@ def account_for(*, corp: Corp, userid: str) -> WeComAccount:
     raise SignInRefused(Reason.NOT_LINKED, userid=userid)
 
 
-def require_in_scope(*, client: WeComClient, userid: str) -> None:
-    """Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too."""
+def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetime) -> None:
+    """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
+
+    Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
+    """
+    member = None
+    if DirectoryPolicy.objects.in_force().filter(corp=corp).exists():
+        member = Member.objects.filter(corp=corp).with_userid(userid).first()
+    if member is None:
+        require_in_scope(client=client, userid=userid)
+        return
+    if member.waits_since is not None or member.presence in _GONE:
+        raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
+    is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
+    looked_at = last_look_at(corp=corp) if is_able else None
+    if looked_at is not None and looked_at >= now - FRESH:
+        return
+    if not is_able and corp.department_root_ids:
+        # WeCom's answer tells nothing about the department roots that are set here.
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
+    shown = require_in_scope(client=client, userid=userid)
+    if shown.is_enabled is False or shown.status == _DISABLED_STATUS:
+        raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
+    if not is_able:
+        note_seen(member=member, now=now)
+
+
+def require_in_scope(*, client: WeComClient, userid: str) -> schemas.User:
+    """What WeCom shows of somebody.
+
+    Raises SignInRefused for somebody outside the app's visible scope, for whom WeCom gives out a userid, too.
+    """
     try:
-        client.user_get(userid)
+        return client.user_get(userid)
     except RecipientError as error:
         if error.code not in _OUT_OF_SCOPE_CODES:
             raise

@@ -31,6 +31,7 @@ class Cause(StrEnum):
     NOT_LINKED = "not-linked"
     COMPANY_MISSING = "company-missing"
     OUT_OF_SCOPE = "out-of-scope"
+    NOT_ADMITTED = "not-admitted"
     NOT_A_MEMBER = "not-a-member"
     OTHER_COMPANY = "other-company"
     USER_DISABLED = "user-disabled"
@@ -147,6 +148,15 @@ GUIDES: dict[Cause, Guide] = {
             "Your company's WeCom administrator can add you in WeCom's console: App management → the app → "
             "Visible scope. After that, sign in again."
         ),
+    ),
+    Cause.NOT_ADMITTED: Guide(
+        403,
+        _("Your WeCom account waits for an administrator"),
+        _(
+            "Your account had been deleted in “%(corp)s”. It could belong to somebody else now, "
+            "so it opens nothing yet."
+        ),
+        _("An administrator of this site can confirm it in the administration, under Members."),
     ),
     Cause.NOT_A_MEMBER: Guide(
         403,

@@ -10,7 +10,7 @@ Order of calls for a task of a higher app:
 `confirm_run` and `refuse_run` answer a run that asks; `admit_member` answers for a userid that had been deleted.
 """
 
-from integrations.directory.records import admit_member, changes_of
+from integrations.directory.records import admit_member, changes_of, last_look_at, note_seen
 from integrations.directory.running import confirm_run, due_runs, refuse_run, request_run, run_sync
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "changes_of",
     "confirm_run",
     "due_runs",
+    "last_look_at",
+    "note_seen",
     "refuse_run",
     "request_run",
     "run_sync",

@@ -33,6 +33,24 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
+def last_look_at(*, corp: Corp) -> datetime | None:
+    """When the last finished run that saw what the app sees was begun: who was listed then was in scope."""
+    done = SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exclude(source=SyncRun.Source.CONTACTS)
+    return done.order_by("-pk").values_list("started_at", flat=True).first()
+
+
+def note_seen(*, member: Member, now: datetime) -> bool:
+    """WeCom has just shown somebody who was out of scope or disabled. False where the copy knows better by now."""
+    known = Member.objects.filter(pk=member.pk, presence__in=_HEALING, waits_since__isnull=True)
+    is_disabled = member.status == Member.Status.DISABLED
+    status = Member.Status.ACTIVE if is_disabled else member.status
+    return bool(known.update(presence=Member.Presence.HERE, left_at=None, status=status, changed_at=now))
+
+
+# Deleted and missing people are not among them: their userid may be somebody else's by now.
+_HEALING = (Member.Presence.HERE, Member.Presence.OUT_OF_SCOPE)
+
+
 def put_away(*, corp: Corp) -> None:
     """Forget the differences of all but the last runs, then all but the last runs."""
     runs = SyncRun.objects.filter(corp=corp).order_by("-pk")

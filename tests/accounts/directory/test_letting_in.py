@@ -1,0 +1,169 @@
+"""Sign-in and open sessions against the copied directory, with the sandbox in WeCom's place over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth import SESSION_KEY
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.sign_in import FRESH
+from integrations.directory import admit_member
+from integrations.models import Member, SyncRun
+from tests.accounts.conftest import Visitor, make_corp, make_person, query_of
+from tests.accounts.directory.people_of import People
+from tests.sandbox import AGENTID, CORPID
+
+
+@pytest.fixture(autouse=True)
+def _door(people: People) -> None:
+    """Everybody is linked; the app's trusted domain is the site's."""
+    sandbox, corp = people.place.sandbox, people.corp
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
+    corp.authorize_base_url = corp.qr_base_url = sandbox.base_url
+    corp.save()
+    people.place.clock.now = timezone.now()
+    people.set_policy(mode="create")
+    people.sync()
+    people.place.calls()
+
+
+def sign_in(people: People, visitor: Visitor, userid: str = "LiLei") -> str:
+    """Through WeCom; where the person lands comes back."""
+    query = query_of(visitor.get(f"/wecom/{people.corp.pk}/start/").headers["Location"])
+    visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
+    back = urlsplit(people.place.sandbox.authorize(CORPID, userid, **visit)["url"])
+    return visitor.get(f"{back.path}?{back.query}").headers["Location"]
+
+
+def page_after(visitor: Visitor, location: str) -> str:
+    return visitor.get(location).content.decode()
+
+
+def test_somebody_whom_the_last_copy_shows_costs_one_call(people: People, phone: Visitor) -> None:
+    assert sign_in(people, phone) == "/"
+
+    assert people.place.calls() == {"auth/getuserinfo": 1}
+    assert phone.user_id == User.objects.get(username="LiLei").pk
+
+
+@pytest.mark.parametrize("why", ["old copy", "no policy", "contacts secret only", "not in the copy"])
+def test_else_wecom_is_asked(people: People, phone: Visitor, why: str) -> None:
+    if why == "old copy":
+        SyncRun.objects.update(started_at=timezone.now() - FRESH - timedelta(minutes=1))
+    elif why == "no policy":
+        people.set_policy(mode="off")
+    elif why == "contacts secret only":
+        SyncRun.objects.update(source="contacts")
+    else:
+        Member.objects.all().delete()
+
+    assert sign_in(people, phone) == "/"
+    assert people.place.calls() == {"auth/getuserinfo": 1, "user/get": 1}
+
+
+def test_who_has_come_back_is_let_in_at_once(people: People, phone: Visitor) -> None:
+    people.place.set_scope(partyids=[3, 4])
+    people.sync()
+    assert people.place.member("LiLei").presence == "out_of_scope"
+    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people, phone))
+    people.place.set_scope(partyids=[1])
+
+    assert sign_in(people, phone) == "/"
+
+    assert people.place.member("LiLei").presence == "here"
+    assert phone.get("/").status_code == 200
+    assert phone.user_id is not None
+
+
+def test_who_stands_outside_the_department_roots_stays_out(people: People, phone: Visitor) -> None:
+    people.place.with_roots(4)
+    people.sync()
+    people.place.calls()
+
+    assert "您不在该应用的可见范围内" in page_after(phone, sign_in(people, phone))
+    assert people.place.calls() == {"auth/getuserinfo": 1}
+    assert people.place.member("LiLei").presence == "out_of_scope"
+
+
+def test_a_userid_that_came_back_waits_for_an_administrator(people: People, phone: Visitor) -> None:
+    people.place.delete_member("LiLei")
+    people.sync()
+    make_person("another", people.corp, "LiLei")  # somebody linked it by hand meanwhile
+    people.put("LiLei", department=[2])
+    people.sync()
+
+    assert "您的企业微信账号待管理员确认" in page_after(phone, sign_in(people, phone))
+    assert phone.user_id is None
+
+    admit_member(member=people.place.member("LiLei"), now=timezone.now())
+    assert sign_in(people, phone) == "/"
+
+
+# --- Open sessions ----------------------------------------------------------------------------------------------------
+
+
+def deleted(people: People) -> None:
+    people.place.delete_member("LiLei")
+
+
+def out_of_scope(people: People) -> None:
+    people.place.set_scope(partyids=[3, 4])
+
+
+def disabled(people: People) -> None:
+    people.put("LiLei", department=[2], status=2)
+
+
+@pytest.mark.parametrize("leave", [deleted, out_of_scope, disabled])
+@pytest.mark.parametrize("halves", ["first half", "both halves"])
+def test_the_next_click_after_leaving_is_signed_out(people: People, phone: Visitor, leave, halves: str) -> None:  # type: ignore[no-untyped-def]  # one of the three above
+    sign_in(people, phone)
+    assert phone.get("/").status_code == 200
+
+    leave(people)
+    people.place.sync_saying_yes() if halves == "first half" else people.sync()
+
+    assert phone.get("/").status_code == 302
+    assert SESSION_KEY not in phone.client.session
+
+
+def test_a_policy_that_is_off_signs_nobody_out(people: People, phone: Visitor) -> None:
+    sign_in(people, phone)
+    people.set_policy(mode="off")
+    out_of_scope(people)
+    people.place.sync_saying_yes()
+
+    assert phone.get("/").status_code == 200
+
+
+def test_the_directory_of_another_company_signs_nobody_out(people: People, phone: Visitor) -> None:
+    other = make_corp("南湖贸易", 7)
+    now = timezone.now()
+    Member.objects.create(
+        corp=other,
+        userid="lilei",
+        userid_folded="lilei",
+        presence="deleted",
+        left_at=now,
+        first_seen_at=now,
+        changed_at=now,
+    )
+    sign_in(people, phone)
+
+    assert phone.get("/").status_code == 200
+
+
+def test_looking_after_a_session_is_one_query(people: People, phone: Visitor) -> None:
+    sign_in(people, phone)
+    phone.get("/")
+
+    with CaptureQueriesContext(connection) as queries:
+        phone.get("/")
+
+    assert sum('"integrations_member"' in one["sql"] for one in queries) == 1
