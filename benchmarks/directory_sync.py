@@ -196,12 +196,14 @@ def main() -> int:
     }
     results: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     with servers(seed) as (sandbox, environ):
-        for _round in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             for work in WORK:
                 child("clear", sandbox, environ)
                 for which in ("first", "again"):
-                    results[work, which].append(child(work, sandbox, environ))
-    return report(results, options.members)
+                    found = child(work, sandbox, environ)
+                    results[work, which].append(found)
+                    print(f"round {number}: {work} {which} {found['seconds']:.1f} s", flush=True)
+        return report(results, options.members)
 
 
 def _cleared() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,30 @@ def test_a_run_that_is_taken_away_while_reading_stops_at_the_next_heartbeat(plac
     run.refresh_from_db()
     assert (run.status, run.lease_token) == (Status.RUNNING, "another")
     assert Member.objects.count() == 0
+
+
+@pytest.mark.parametrize("phase", ["members", "writing"])
+def test_a_worker_at_work_moves_its_lease_on(place: Directory, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    """Each look at the clock is a minute later: the whole run takes longer than one lease."""
+    monkeypatch.setattr("integrations.directory.writing.CHUNK", 1)
+    run = place.request()
+    begun = place.clock.now
+    leases: dict[str, list[timedelta]] = {}
+
+    def slow() -> datetime:
+        run.refresh_from_db()
+        if run.lease_until is not None:
+            leases.setdefault(run.phase, []).append(run.lease_until - place.clock.now)
+        place.clock.now += timedelta(seconds=60)
+        return place.clock.now
+
+    done = run_sync(run_id=run.pk, clock=slow)
+
+    assert done is not None
+    assert done.status == Status.DONE
+    assert place.clock.now - begun > 2 * LEASE
+    assert len(leases[phase]) > 2
+    assert min(leases[phase]) == LEASE
 
 
 def test_a_run_that_no_worker_survives_ends(place: Directory) -> None:

@@ -324,6 +324,21 @@ def test_more_missing_people_than_are_looked_up_are_of_unknown_fate(
     assert Member.objects.filter(presence=Presence.MISSING).count() == 2
 
 
+def test_whom_one_list_shows_and_another_has_left_is_gone(corp: Corp, wecom: WeComAnswers) -> None:
+    with_members(corp)
+    gives_departments(wecom, department(1, 0), department(2))
+    lists = {1: [user(f"u{number}", 1) for number in range(30)], 2: [user("u7", 2, status=5)]}
+    for number, users in lists.items():
+        answer = {"errcode": 0, "errmsg": "ok", "userlist": users}
+        wecom.says("user_list", answer, params={"department_id": number}, token="sim-T")
+    gives_scope(wecom)
+
+    run = sync(corp)
+
+    assert run.counts == {"departments": 1, "deleted": 1}
+    assert Member.objects.get(userid="u7").presence == Presence.DELETED
+
+
 # --- Hostile values ---------------------------------------------------------------------------------------------------
 
 
