@@ -18,6 +18,8 @@ from integrations.wecom.messages import EVERYBODY, Recipients, text_message
 
 NAME = "message"
 USERID_BYTES_AT_MOST = 64
+# The company's name stands in the text, and may hold what WeCom's rules do not let pass.
+REFUSED_TEXT = frozenset({40201, 82004, 85002})
 
 
 def check_userid(userid: str) -> None:
@@ -36,7 +38,7 @@ def look(question: Question) -> Finding:
     except OutcomeUnknownError as error:
         return failed(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
     except RecipientError as error:
-        return failed(error, "nobody", Status.WRONG, heals=False, facts={"to": to})
+        return failed(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
     except IntegrationError as error:
         return obstacles.of_error(error, asked_by=NAME)
     facts = {"to": to, "msgid": result.msgid[:255]}
@@ -47,6 +49,13 @@ def look(question: Question) -> Finding:
     if result.warning:
         return warning("with_warning", facts)
     return ok("accepted", facts)
+
+
+def _problem_of(error: RecipientError) -> str:
+    """WeCom drops a message for its text as it does for its reader."""
+    if error.unlicensed_userids:
+        return "unlicensed"
+    return "refused" if error.code in REFUSED_TEXT else "nobody"
 
 
 def _body(question: Question) -> bytes:

@@ -7,6 +7,8 @@ file, without which WeCom never finds the domain to be ours.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from integrations import links
@@ -16,8 +18,6 @@ from integrations.wecom.errcode_entry import WECOM_ADMIN
 from integrations.wecom.errcode_entry import gettext_noop as _
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from integrations.errors import IntegrationError
 
 NAME = "ownership"
@@ -38,15 +38,23 @@ def look(question: Question) -> Finding:
     known = _last_answer(question)
     found = VerificationFile.objects.filter(corp=corp, outcome=VerificationFile.Outcome.FOUND)
     if known is not None and known.errcode is not None:
-        # Why by time? A file that was put there after the refusal is what the refusal asked for.
-        since = known.finished_at or known.requested_at
-        if not found.filter(uploaded_at__gt=since).exists():
-            return _of_code(known.errcode, domain, hint=known.hint, said_at=since)
-    elif known is not None:
+        said_at = _said_at(known)
+        # Why by time, and for one code only? A file put there since is what that refusal asked for, and no other.
+        if known.errcode == UNVERIFIED and found.filter(uploaded_at__gt=said_at).exists():
+            return Finding(Status.WARNING, "file_since", _facts(domain, said_at), known.errcode, known.hint)
+        return _of_code(known.errcode, domain, hint=known.hint, said_at=said_at)
+    if known is not None:
         return ok("accepted", {"domain": domain})
     if found.filter(checked_url__startswith=links.site_address_for(corp).url).exists():
         return ok("file", {"domain": domain})
     return skipped("unknown", {"domain": domain})
+
+
+def _said_at(known: CheckRun) -> datetime:
+    """When WeCom gave the answer: each run that only repeats it keeps the time."""
+    with suppress(KeyError, TypeError, ValueError):
+        return datetime.fromisoformat(known.facts["said_at"])
+    return known.requested_at
 
 
 def note_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) -> CheckRun | None:
@@ -81,13 +89,16 @@ def note_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) ->
 def _last_answer(question: Question) -> CheckRun | None:
     """The last run that carries an answer of WeCom about this very domain."""
     runs = CheckRun.objects.filter(corp=question.corp, check_name=NAME, subject=question.subject)
-    answered = runs.filter(problem__in=[*REFUSALS.values(), "accepted"]).exclude(pk=question.run_id)
+    answered = runs.filter(problem__in=[*REFUSALS.values(), "file_since", "accepted"]).exclude(pk=question.run_id)
     return answered.first()
 
 
 def _of_code(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
-    facts = {"domain": domain, "said_at": said_at.isoformat(timespec="seconds")}
-    return Finding(Status.WRONG, REFUSALS[code], facts, errcode=code, hint=hint)
+    return Finding(Status.WRONG, REFUSALS[code], _facts(domain, said_at), errcode=code, hint=hint)
+
+
+def _facts(domain: str, said_at: datetime) -> dict[str, str]:
+    return {"domain": domain, "said_at": said_at.isoformat()}
 
 
 _WHERE = _(
@@ -111,6 +122,11 @@ CHECK = Check(
             ),
             WECOM_ADMIN,
             _WHERE,
+        ),
+        "file_since": Advice(
+            _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
+            WECOM_ADMIN,
+            _("Have the domain verified in WeCom's console, then write the trusted domain from this page once more."),
         ),
         "unverified": Advice(
             _("WeCom says that the ownership of %(domain)s is not verified (85005)."), WECOM_ADMIN, _WHERE

@@ -202,14 +202,49 @@ def test_an_error_that_is_not_about_the_domain_is_not_kept(at_home: Corp) -> Non
     assert results.latest(at_home) == {}
 
 
-@pytest.mark.parametrize(
-    ("uploaded_at", "problem"), [(NOW - dt.timedelta(hours=1), "unverified"), (NOW + dt.timedelta(hours=1), "file")]
-)
-def test_a_file_put_there_after_the_refusal_answers_it(at_home: Corp, uploaded_at: dt.datetime, problem: str) -> None:
-    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+def file_put_there(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:
     url = f"https://bi.example.com/WW_verify_{CODE}.txt"
-    VerificationFile.objects.create(
-        corp=at_home, code=CODE, uploaded_at=uploaded_at, outcome="found", checked_at=NOW, checked_url=url
+    return VerificationFile.objects.create(
+        corp=corp, code=CODE, uploaded_at=at, outcome=outcome, checked_at=NOW, checked_url=url
     )
 
-    assert run_one(at_home, "ownership").problem == problem
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "age", "outcome"),
+    [
+        (85005, -HOUR, ("wrong", "unverified")),
+        (85005, HOUR, ("warning", "file_since")),
+        (85008, HOUR, ("wrong", "no_filing")),
+        (85111, HOUR, ("wrong", "of_a_provider")),
+    ],
+)
+def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
+    at_home: Corp, code: int, age: dt.timedelta, outcome: tuple[str, str]
+) -> None:
+    ownership.note_answer(corp=at_home, error=refused(code), now=NOW)
+    file_put_there(at_home, NOW + age)
+
+    for _number in range(2):
+        run = run_one(at_home, "ownership", now=NOW + 2 * HOUR)
+        assert (run.status, run.problem, run.errcode) == (*outcome, code)
+
+
+def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> None:
+    """The file was put there after WeCom's answer, but before the run that repeated it."""
+    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    file = file_put_there(at_home, NOW + HOUR, outcome="unreachable")
+    assert run_one(at_home, "ownership", now=NOW + 2 * HOUR).problem == "unverified"
+    VerificationFile.objects.filter(pk=file.pk).update(outcome="found")
+
+    assert run_one(at_home, "ownership", now=NOW + 3 * HOUR).problem == "file_since"
+
+
+def test_a_file_speaks_for_a_domain_that_wecom_has_not_refused(at_home: Corp) -> None:
+    file_put_there(at_home, NOW)
+
+    run = run_one(at_home, "ownership")
+
+    assert (run.status, run.problem) == ("ok", "file")

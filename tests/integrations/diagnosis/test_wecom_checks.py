@@ -606,6 +606,8 @@ def test_two_messages_are_never_the_same_which_wecom_would_drop(corp: Corp, wire
         ({**OK, "msgid": "m1", "invaliduser": "lilei"}, ("wrong", "nobody", None)),
         (refusal(81013, "user & party & tag all invalid"), ("wrong", "nobody", 81013)),
         ({**OK, "msgid": "m1", "unlicenseduser": "lilei"}, ("wrong", "unlicensed", None)),
+        ({**refusal(81013), "unlicenseduser": "lilei"}, ("wrong", "unlicensed", 81013)),
+        (refusal(40201, "content blocked"), ("wrong", "refused", 40201)),
         ({**OK, "errmsg": "ok. Warning: wrong json format. ", "msgid": "m1"}, ("warning", "with_warning", None)),
         (refusal(-1, "system busy"), ("warning", "unclear", -1)),
         (refusal(48002, "api forbidden"), ("wrong", "refused", 48002)),
