@@ -124,13 +124,23 @@ def unlock(*, username: str) -> int:
     return int(count)
 
 
+def forget_old(*, now: datetime) -> None:
+    """Remove wrong passwords that count no more: their usernames may be passwords that went into the wrong field."""
+    Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES)).delete()
+
+
 def network_of(request: HttpRequest) -> str | None:
-    """The caller's address; of IPv6 the /64, all of which one caller has. Proxies are unwrapped already."""
+    """The caller's address; of IPv6 the /64, all of which one caller has. Proxies are unwrapped already.
+
+    A server that listens on `[::]` names IPv4 callers inside one /64 of IPv6: they are told apart as IPv4.
+    """
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False).network_address)
     return str(address)
 
@@ -152,7 +162,7 @@ def _place(request: HttpRequest, username: str) -> Q:
 
 
 def _count(request: HttpRequest, username: str, now: datetime) -> None:
-    Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES)).delete()
+    forget_old(now=now)
     known = _known_browser(request, username)
     with transaction.atomic():
         row, is_new = Lockout.objects.select_for_update().get_or_create(

@@ -140,6 +140,10 @@ class LockoutAdmin(LockoutAdminBase):
     def delete_model(self, request: HttpRequest, obj: Lockout) -> None:
         lockout.unlock(username=obj.username)
 
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Nothing: unlocking is in the audit trail. A username may be a password that went into the wrong field."""
+        return []
+
     @admin.display(description=_("IP address"), ordering="ip_address")
     def address(self, row: Lockout) -> str:
         return row.ip_address or gettext("a browser that had signed in before")

@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import audit, burning
+from accounts import audit, burning, lockout
 from integrations.clients import wecom_client
 from integrations.models import Corp
 
@@ -27,5 +27,7 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
-    """Remove what is too old from the audit trail; a repeat finds nothing more."""
-    logger.info("audit entries removed count=%d", audit.purge(now=timezone.now()))
+    """Remove what is too old from the audit trail, and wrong passwords that count no more; a repeat finds nothing."""
+    now = timezone.now()
+    lockout.forget_old(now=now)
+    logger.info("audit entries removed count=%d", audit.purge(now=now))

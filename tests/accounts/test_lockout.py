@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -17,6 +18,7 @@ from django.utils import timezone
 from accounts import lockout
 from accounts.models import AuditEntry, Lockout, User
 from accounts.roles import Role
+from accounts.tasks import purge_audit
 from integrations.models import Corp
 from tests.accounts.conftest import HOST, Visitor, make_person, state_in
 from tests.accounts.people import signed_in, with_role
@@ -112,6 +114,12 @@ class TestOneAddress:
 
         assert found == [200, 200, 429, 429]
         assert sign_in(browser("2001:db8:1:3::1"), RIGHT).status_code == 302
+
+    def test_ipv4_callers_of_a_server_that_listens_on_ipv6_are_told_apart(self, person: User) -> None:
+        fail(browser(f"::ffff:{HERE}"), 3)
+
+        assert Lockout.objects.get().ip_address == HERE
+        assert sign_in(browser(f"::ffff:{THERE}"), RIGHT).status_code == 302
 
     def test_both_login_pages_count_together(self, person: User) -> None:
         client = browser()
@@ -336,6 +344,16 @@ class TestTrail:
         entry = AuditEntry.objects.get()
         assert (entry.subject, entry.object_id, entry.note, entry.changes) == ("", None, "", [])
 
+    def test_nor_when_its_row_is_deleted(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+        client = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+
+        client.post(f"/admin/accounts/lockout/{Lockout.objects.get().pk}/delete/", {"post": "yes"})
+
+        assert not Lockout.objects.exists()
+        assert AuditEntry.objects.filter(action="unlocked").count() == 1
+        assert "my-secret-password" not in str([*AuditEntry.objects.values(), *LogEntry.objects.values()])
+
     def test_no_password_is_kept(self, person: User, caplog: pytest.LogCaptureFixture) -> None:
         fail(browser(), 4)
 
@@ -349,6 +367,16 @@ class TestTrail:
         later(16)
 
         fail(browser(), 1)
+
+        assert [row.username for row in Lockout.objects.all()] == ["lilei"]
+
+    def test_old_rows_go_once_a_day_where_nobody_gets_one_wrong(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+        later(14)
+        fail(browser(), 1)
+        later(2)
+
+        purge_audit.delay().get()
 
         assert [row.username for row in Lockout.objects.all()] == ["lilei"]
 
