@@ -95,6 +95,8 @@ def note_done(entry: LogEntry) -> None:
     if entry.change_message.startswith("["):  # of changed fields, which are recorded already, and better
         return
     subject = _subject(entry)
+    if entry.is_deletion() and type(subject) in _tracked:  # recorded with the values that it had
+        return
     if subject is not None:
         audit.record(action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=corps_of(subject))
 

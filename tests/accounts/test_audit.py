@@ -121,6 +121,18 @@ class TestWhatIsRecorded:
         assert found[0][2] == [["user", "李雷 (lilei)", None], ["corp", "北山制造", None], ["userid", "LiLei", None]]
         assert set(AuditEntry.objects.filter(action="deleted").values_list("corp", flat=True)) == {corp.pk}
 
+    def test_deletion_is_recorded_once(self, browser: Client, corp: Corp) -> None:
+        person = make_person("lilei", corp, "LiLei")
+        AuditEntry.objects.all().delete()
+
+        browser.post(f"{LIST}{person.pk}/delete/", {"post": "yes"})
+
+        assert {(action, subject) for action, subject, _changes in trail()} == {
+            ("deleted", "lilei / LiLei"),
+            ("deleted", "lilei"),
+        }
+        assert AuditEntry.objects.count() == 2
+
     def test_a_deleted_company_leaves_its_entries_to_those_who_see_all(self, browser: Client, root: User) -> None:
         empty = Corp.objects.create(name="空公司", corpid="ww" + "8" * 16, agentid=1000009, secret=SECRETS[0])
         VerificationFile.objects.create(corp=empty, code="0123456789abcdef", uploaded_at=timezone.now())
