@@ -99,6 +99,11 @@ def django_db_modify_db_settings(
 @pytest.fixture
 def process_environ(transactional_db: None) -> dict[str, str]:
     """The environment of a program (manage.py, celery, gunicorn) that shares this test's database and Valkey."""
+    return program_environ()
+
+
+def program_environ() -> dict[str, str]:
+    """The same, for a fixture of another scope, once the test database is there."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         url = f"sqlite:///{database['NAME']}"

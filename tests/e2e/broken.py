@@ -1,0 +1,485 @@
+"""The states in which a company's connection is broken: how each comes about, what our page says, how it is put right.
+
+The words are those that an administrator reads, written down here and not taken from the code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+from playwright.sync_api import Locator, Page, Response, expect
+
+from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
+from tests.e2e.gateway import Gateway
+from tests.e2e.stack import Stack
+from tests.sandbox import AGENTID, SECRET, company
+from tools.services import free_port
+
+PATIENCE_MS = 30_000
+OUR_ADDRESS = "203.0.113.9"
+OTHER_APP = {"agentid": 1000003, "name": "报销", "secret": "sandbox-secret-of-app-1000003", "scope": {"partyids": [1]}}
+IN_WECOM, IN_THIS_SITE, IN_THE_NETWORK = "企业微信的管理员。", "本系统的管理员。", "本服务器网络的管理员。"
+TO_APP = "企业微信管理后台 → 应用管理 → 该应用 → "
+
+
+@dataclass
+class Scene:
+    """One company at its page in our admin, and its console in the sandbox in a second tab of the same browser."""
+
+    stack: Stack
+    page: Page
+    tab: Page
+    wecom_gateway: Gateway
+    private_gateway: Gateway
+    site_gateway: Gateway
+    authority: str
+    corpid: str = ""
+    corp: Corp = field(default_factory=Corp)
+
+    @property
+    def domain(self) -> str:
+        return self.stack.web_url.removeprefix("http://")
+
+    @property
+    def app_path(self) -> str:
+        return f"companies/{self.corpid}/apps/{AGENTID}"
+
+    def begin(self, number: int) -> None:
+        """A company of its own, in order on both sides."""
+        Corp.objects.all().delete()
+        self.corpid = f"ww{number:016d}"
+        base = self.stack.sandbox.base_url
+        addresses = {"api_base_url": base, "authorize_base_url": base, "qr_base_url": base}
+        self.corp = Corp.objects.create(
+            name="北山制造", corpid=self.corpid, agentid=AGENTID, secret=SECRET, **addresses
+        )
+        values = company(corpid=self.corpid)
+        right = {"trusted_domain": self.domain, "home_url": self.home_page, "trusted_ips": [OUR_ADDRESS]}
+        values["apps"] = [{**values["apps"][0], **right}, OTHER_APP]
+        settings = {"caller_ip": OUR_ADDRESS, "trusted_ip_delay_seconds": 0}
+        self.stack.sandbox.load({"companies": [values], "settings": settings})
+
+    @property
+    def home_page(self) -> str:
+        callback = f"http%3A%2F%2Flocalhost%3A{self.stack.web_port}%2Fwecom%2F{self.corp.pk}%2Fcallback%2F"
+        return (
+            f"{self.stack.sandbox.base_url}/connect/oauth2/authorize?appid={self.corpid}&redirect_uri={callback}"
+            f"&response_type=code&scope=snsapi_base&agentid={AGENTID}#wechat_redirect"
+        )
+
+    # --- Breaking -----------------------------------------------------------------------------------------------------
+
+    def saved(self, **columns: Any) -> None:
+        """What an administrator of this site saved wrongly."""
+        for name, value in columns.items():
+            setattr(self.corp, name, value)
+        self.corp.save()
+
+    def in_wecom(self, **values: Any) -> None:
+        """How the app stands in WeCom, its console's rules aside."""
+        self.stack.sandbox.control("PATCH", self.app_path, values)
+
+    def fault(self, kind: str, endpoint: str = "*", **values: Any) -> None:
+        self.stack.sandbox.fault(kind, endpoint, count=None, **values)
+
+    # --- Putting right ------------------------------------------------------------------------------------------------
+
+    def form(self, **values: str | bool) -> None:
+        """Save the company's form with these fields."""
+        for summary in self.page.locator("fieldset details:not([open]) summary").all():
+            summary.click()
+        for name, value in values.items():
+            control = self.page.locator(f"[name={name}]")
+            if isinstance(value, bool):
+                control.set_checked(value)
+            else:
+                control.fill(value)
+        self.page.click("[name=_save]")
+        expect(self.page.locator(".messagelist .success")).to_be_visible()
+
+    def console(self, **values: str | bool) -> None:
+        """Save the app's page of WeCom's console with these fields; `scope_partyids` for scope.partyids."""
+        save = self._filled_in_console(values)
+        with self.tab.expect_event("load"), self.tab.expect_response(_is_save) as saved:  # then it loads itself again
+            save.click()
+        assert saved.value.ok
+
+    def console_refuses(self, **values: str | bool) -> str:
+        """What the console says beside its button when it does not save these fields."""
+        self._filled_in_console(values).click()
+        said = self.tab.locator("output.error")
+        expect(said).to_be_visible()
+        return said.inner_text()
+
+    def _filled_in_console(self, values: dict[str, str | bool]) -> Locator:
+        """The form is filled in; returns its button."""
+        self._open_console(f"{self.corpid}/apps/{AGENTID}")
+        names = {re.sub("^(scope|callback)_", r"\1.", name): value for name, value in values.items()}
+        for name, value in names.items():
+            control = self.tab.locator(f"[name='{name}']")
+            if isinstance(value, bool):
+                control.set_checked(value)
+            else:
+                control.fill(value)
+        return self.tab.locator(f"form:has([name='{next(iter(names))}']) [type=submit]")
+
+    def _open_console(self, path: str) -> None:
+        self.tab.goto(f"{self.stack.sandbox.base_url}/console/{path}")
+
+    def download_verification_file(self, folder: Path) -> Path:
+        """From the app's page of the console."""
+        self._open_console(f"{self.corpid}/apps/{AGENTID}")
+        with self.tab.expect_download() as download:
+            self.tab.click("a[download]")
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    def verify_domain(self) -> None:
+        """「校验已保存的域名」 in the console, which fetches the file from the domain."""
+        self._open_console(f"{self.corpid}/apps/{AGENTID}")
+        self.tab.click("[data-post$='/domain/verify']")
+        expect(self.tab.locator("b.ok")).to_be_visible()  # after it has loaded itself again
+
+    def remove_fault(self) -> None:
+        """In the console's list of faults."""
+        self._open_console("faults")
+        self.tab.click("[data-delete^='/sandbox/api/faults/']")
+        expect(self.tab.locator("[data-delete]")).to_have_count(0)
+
+    # --- Looking ------------------------------------------------------------------------------------------------------
+
+    def check(self, name: str) -> Locator:
+        return self.page.locator(f"[data-check={name}]")
+
+    def open(self, section: str = "") -> None:
+        self.page.goto(f"{self.stack.web_url}/admin/integrations/corp/{self.corp.pk}/change/{section}")
+        self.page.evaluate("window.isTheSamePage = true")
+
+    def is_the_same_page(self) -> bool:
+        return bool(self.page.evaluate("window.isTheSamePage === true"))
+
+    def run_all(self) -> None:
+        self.page.click("[data-run-all]")
+
+    def send_test_message(self, userid: str) -> None:
+        self.page.fill("#test-userid", userid)
+        self.page.click(".test-message [type=submit]")
+
+    def expect_refusal(self, reason: str) -> None:
+        """The page says what stands against enabling, and the page of enabling has no button."""
+        expect(self.page.locator("[data-reasons]")).to_contain_text(reason)
+        self.tab.goto(f"{self.stack.web_url}/admin/integrations/corp/{self.corp.pk}/enable/")
+        expect(self.tab.locator("#content .reasons")).to_contain_text(reason)
+        expect(self.tab.locator("form.confirm")).to_have_count(0)
+
+    def let_time_pass(self) -> None:
+        """What is to be tried again by itself in some seconds is tried now."""
+        planned = CheckRun.objects.filter(corp=self.corp, next_try_at__isnull=False)
+        assert planned.update(next_try_at=timezone.now())
+
+
+def _is_save(answer: Response) -> bool:
+    return answer.request.method == "PATCH"
+
+
+Act = Callable[[Scene], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """One broken state. `says`: what the row of `check` contains. `reason`: what stands against enabling, if it does.
+
+    `by_itself`: the check is tried again without a click. `after`: what its row contains once it is put right.
+    """
+
+    name: str
+    check: str
+    says: tuple[str, ...]
+    breaks: Act
+    fixes: Act
+    reason: str = ""
+    tone: str = "bad"
+    by_itself: bool = True
+    after: str = ""
+
+
+def copied(scene: Scene, name: str) -> str:
+    """What the page offers to be copied beside a check."""
+    return scene.check(name).locator(f"#check-{name}-copied").input_value()
+
+
+def paste_copied_address(scene: Scene) -> None:
+    scene.page.click("[data-copy=check-ip-copied]")
+    text = scene.page.evaluate("navigator.clipboard.readText()")
+    assert text == OUR_ADDRESS
+    scene.console(trusted_ips=text)
+
+
+def own_site(scene: Scene) -> None:
+    """The company's public address is a reverse proxy, which does not pass everything on."""
+    site = SiteAddress.objects.get_or_create(url=f"http://localhost:{scene.site_gateway.port}/")[0]
+    VerificationFile.objects.create(corp=scene.corp, code="Ab12Cd34Ef56Gh78", uploaded_at=timezone.now())
+    scene.site_gateway.lost_prefix = "/WW_verify_"
+    scene.saved(site_address=site)
+
+
+def slow_clock(scene: Scene) -> None:
+    scene.wecom_gateway.clock_is_behind = timedelta(minutes=10)
+    scene.saved(api_base_url=f"http://127.0.0.1:{scene.wecom_gateway.port}")
+
+
+def set_clock(scene: Scene) -> None:
+    scene.wecom_gateway.clock_is_behind = timedelta()
+
+
+def pass_all_on(scene: Scene) -> None:
+    scene.site_gateway.lost_prefix = ""
+
+
+BY_NETWORK = "要先让“网络与 DNS”正常"
+SAVED_WRONGLY = [
+    State(
+        "the Secret is wrong (40001)",
+        "token",
+        ("企业微信拒绝了 Secret", IN_THIS_SITE, TO_APP + "Secret"),
+        lambda scene: scene.saved(secret="not-the-secret-of-the-app"),
+        lambda scene: scene.form(new_secret=SECRET),
+        reason="access_token：企业微信拒绝了 Secret",
+    ),
+    State(
+        "the CorpId is unknown (40013)",
+        "token",
+        ("CorpId 不存在。", IN_THIS_SITE, "系统集成 → 企业微信 → 对应公司：修正该字段"),
+        lambda scene: scene.saved(corpid="ww7777777777777777"),
+        lambda scene: scene.form(corpid=scene.corpid),
+        reason="access_token：CorpId 不存在。",
+    ),
+    State(
+        "the Secret is another app's",
+        "agentid",
+        ("Secret 与 AgentId 不属于同一个应用。", IN_THIS_SITE, "请在同一页面复制 AgentId 与 Secret"),
+        lambda scene: scene.saved(secret=OTHER_APP["secret"]),
+        lambda scene: scene.form(new_secret=SECRET),
+        reason="AgentId 与 Secret：Secret 与 AgentId 不属于同一个应用。",
+    ),
+    State(
+        "the AgentId is unknown (301002)",
+        "agentid",
+        ("Secret 与 AgentId 不属于同一个应用。", IN_THIS_SITE),
+        lambda scene: scene.saved(agentid=1000009),
+        lambda scene: scene.form(agentid=str(AGENTID)),
+        reason="AgentId 与 Secret：Secret 与 AgentId 不属于同一个应用。",
+    ),
+    State(
+        "the Secret is the contacts assistant's",
+        "agentid",
+        ("这是通讯录同步助手的 Secret，不是应用的 Secret。", IN_THIS_SITE, "请在同一页面复制 AgentId 与 Secret"),
+        lambda scene: scene.saved(secret="sandbox-secret-of-contacts"),
+        lambda scene: scene.form(new_secret=SECRET),
+        reason="AgentId 与 Secret：这是通讯录同步助手的 Secret",
+    ),
+    State(
+        "a department root does not exist",
+        "departments",
+        ("企业微信里没有部门 99。", IN_THIS_SITE, "请更正本页的“根部门”，或留空。"),
+        lambda scene: scene.saved(department_root_ids=[2, 99]),
+        lambda scene: scene.form(department_root_ids="2"),
+    ),
+    State(
+        "the API host has no address",
+        "network",
+        ("无法解析域名 qyapi..weixin.qq.com", IN_THE_NETWORK, "请检查本服务器的 DNS 设置"),
+        lambda scene: scene.saved(api_base_url="https://qyapi..weixin.qq.com"),
+        lambda scene: scene.form(api_base_url=scene.stack.sandbox.base_url, new_secret=SECRET),
+        reason=BY_NETWORK,
+    ),
+    State(
+        "nothing listens at the API host",
+        "network",
+        ("无法连接：Connection refused。", IN_THE_NETWORK, "请在防火墙中放行到 qyapi.weixin.qq.com 端口 443"),
+        lambda scene: scene.saved(api_base_url=f"http://127.0.0.1:{free_port()}"),
+        lambda scene: scene.form(api_base_url=scene.stack.sandbox.base_url, new_secret=SECRET),
+        reason=BY_NETWORK,
+    ),
+    State(
+        "the certificate is of a private authority",
+        "certificate",
+        ("证书不可信：self-signed certificate。", IN_THE_NETWORK, "把该设备的 CA 证书粘贴到“CA 证书”"),
+        lambda scene: scene.saved(api_base_url=f"https://127.0.0.1:{scene.private_gateway.port}"),
+        lambda scene: scene.form(ca_bundle=scene.authority, new_secret=SECRET),
+        reason=BY_NETWORK,
+        after="自有 CA CN=sim",
+    ),
+    State(
+        "the proxy is down",
+        "proxy",
+        ("无法连接代理 127.0.0.1 的端口", IN_THE_NETWORK, "请启动代理，或更正“高级”中的代理地址。"),
+        lambda scene: scene.saved(proxy_url=f"http://127.0.0.1:{free_port()}"),
+        lambda scene: scene.form(remove_proxy=True),
+        reason=BY_NETWORK,
+        after="没有设置代理：本服务器直接访问企业微信。",
+    ),
+]  # fmt: skip
+WRONG_IN_WECOM = [
+    State(
+        "the address is not trusted (60020)",
+        "ip",
+        (f"{OUR_ADDRESS} 不在应用的可信IP中。", IN_WECOM, TO_APP + "企业可信IP", "多个用英文分号“;”分隔", "会自动再试"),
+        lambda scene: scene.in_wecom(trusted_ips=["198.51.100.7"]),
+        paste_copied_address,
+        reason=f"可信IP：企业微信拒绝了本服务器的地址：{OUR_ADDRESS}",
+    ),
+    State(
+        "the app is disabled (50003)",
+        "token",
+        ("应用已停用。", IN_WECOM, TO_APP + "启用。"),
+        lambda scene: scene.in_wecom(disabled=True),
+        lambda scene: scene.console(disabled=False),
+        reason="access_token：应用已停用。",
+    ),
+    State(
+        "the scope is empty",
+        "scope",
+        ("应用的可见范围为空：没有人能登录，也收不到消息。", IN_WECOM, TO_APP + "可见范围。"),
+        lambda scene: scene.in_wecom(scope={}),
+        lambda scene: scene.console(scope_partyids="2"),
+        reason="可见范围：应用的可见范围为空",
+    ),
+    State(
+        "the scope has single members only",
+        "scope",
+        ("应用只可见 1 名单独添加的成员，没有部门：以后加入的人不在其中。", IN_WECOM, TO_APP + "可见范围。"),
+        lambda scene: scene.in_wecom(scope={"userids": ["LiLei"]}),
+        lambda scene: scene.console(scope_partyids="2"),
+        tone="warn",
+    ),
+    State(
+        "a department root is out of scope",
+        "departments",
+        ("部门 4 不在应用的可见范围内。", IN_WECOM, TO_APP + "可见范围。"),
+        lambda scene: scene.saved(department_root_ids=[4]),
+        lambda scene: scene.console(scope_partyids="2,4"),
+    ),
+    State(
+        "the home page is missing",
+        "home_page",
+        ("应用在企业微信里没有主页：点击应用打不开任何页面。", IN_WECOM, TO_APP + "工作台应用主页：粘贴这个链接。"),
+        lambda scene: scene.in_wecom(home_url=""),
+        lambda scene: scene.console(home_url=copied(scene, "home_page")),
+        reason="应用主页链接：应用在企业微信里没有主页",
+    ),
+    State(
+        "the home page is another one",
+        "home_page",
+        ("企业微信里的应用主页与本站点的链接不同", "https://old.example.com/bi", IN_WECOM, "粘贴这个链接。"),
+        lambda scene: scene.in_wecom(home_url="https://old.example.com/bi"),
+        lambda scene: scene.console(home_url=copied(scene, "home_page")),
+        reason="应用主页链接：企业微信里的应用主页与本站点的链接不同",
+    ),
+    State(
+        "the trusted domain is another one",
+        "domain",
+        ("企业微信里的可信域名是 old.example.com，而本站点是 localhost:", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        lambda scene: scene.in_wecom(trusted_domain="old.example.com"),
+        lambda scene: scene.console(trusted_domain=copied(scene, "domain")),
+        reason="可信域名：企业微信里的可信域名是 old.example.com",
+    ),
+    State(
+        "the trusted domain has a scheme",
+        "domain",
+        ("前面带有 http:// 或 https://。请只填写域名。", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        lambda scene: scene.in_wecom(trusted_domain=f"http://{scene.domain}"),
+        lambda scene: scene.console(trusted_domain=copied(scene, "domain")),
+        reason="前面带有 http:// 或 https://",
+    ),
+    State(
+        "the trusted domain has another port",
+        "domain",
+        ("企业微信里的可信域名 localhost:1 与 localhost:", "的端口不同。域名和端口必须一致。", IN_WECOM),
+        lambda scene: scene.in_wecom(trusted_domain="localhost:1"),
+        lambda scene: scene.console(trusted_domain=copied(scene, "domain")),
+        reason="的端口不同。域名和端口必须一致。",
+    ),
+    State(
+        "the trusted domain has a path",
+        "domain",
+        ("/bi 在域名后面还有内容。请只填写域名。", IN_WECOM, TO_APP + "网页授权及 JS-SDK。"),
+        lambda scene: scene.in_wecom(trusted_domain=f"{scene.domain}/bi"),
+        lambda scene: scene.console(trusted_domain=copied(scene, "domain")),
+        reason="在域名后面还有内容",
+    ),
+    State(
+        "WeCom withholds fields of people",
+        "contacts",
+        ("对 2022 年 6 月之后创建的应用，企业微信不返回这些字段：", "mobile", "请用企业微信账号来关联人员。"),
+        lambda scene: scene.in_wecom(created_after_2022_06_20=True),
+        lambda scene: scene.in_wecom(created_after_2022_06_20=False),
+        tone="good",
+        by_itself=False,
+        after="成员的全部字段都能读到。",
+    ),
+]  # fmt: skip
+AT_FAULT = [
+    State(
+        "WeCom answers HTTP 500",
+        "network",
+        ("响应并非来自企业微信：可能是网络认证页、代理或其他服务器。", IN_THE_NETWORK),
+        lambda scene: scene.fault("http_500"),
+        Scene.remove_fault,
+        reason=BY_NETWORK,
+    ),
+    State(
+        "a page answers in WeCom's place",
+        "network",
+        ("响应并非来自企业微信", "请检查“高级设置”中的 API 地址和代理。"),
+        lambda scene: scene.fault("html"),
+        Scene.remove_fault,
+        reason=BY_NETWORK,
+    ),
+    State(
+        "WeCom does not answer",
+        "network",
+        ("已建立连接，但没有应答：timed out。", IN_THE_NETWORK, "可能是防火墙放行了连接却丢弃了数据。"),
+        lambda scene: scene.fault("hang"),
+        Scene.remove_fault,
+        reason=BY_NETWORK,
+    ),
+    State(
+        "WeCom is busy (-1)",
+        "token",
+        ("企业微信系统繁忙。", "无需任何人处理：会自动恢复。"),
+        lambda scene: scene.fault("busy", "gettoken"),
+        Scene.remove_fault,
+        reason="access_token：企业微信系统繁忙。",
+    ),
+    State(
+        "too many calls (45009)",
+        "token",
+        ("调用过于频繁：已达到企业微信的频率限制。", "限制时间过后会继续发送。"),
+        lambda scene: scene.fault("rate_limited", "gettoken"),
+        Scene.remove_fault,
+        reason="access_token：调用过于频繁",
+        by_itself=False,
+    ),
+    State(
+        "the clock is ten minutes ahead",
+        "clock",
+        ("本服务器的时间快了", IN_THIS_SITE, "请在本服务器上启用时间同步"),
+        slow_clock,
+        set_clock,
+    ),
+    State(
+        "the verification file does not arrive",
+        "verification_file",
+        ("有应答，但不是校验文件：请求没有到达本站点。", IN_THE_NETWORK, "请让反向代理把 /WW_verify_*.txt 转发到本站"),
+        own_site,
+        pass_all_on,
+    ),
+]  # fmt: skip
