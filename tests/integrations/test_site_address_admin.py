@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from accounts.models import User
 from integrations.models import Corp, SiteAddress
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
 
@@ -186,3 +187,18 @@ def test_an_address_that_other_companies_use_too_is_not_theirs_to_change(
     assert response.status_code == 403
     default.refresh_from_db()
     assert default.url == "http://localhost:3001/"
+
+
+def test_the_default_address_that_no_company_uses_is_theirs_who_see_all_companies(
+    default: SiteAddress, corp: Corp, superuser: User
+) -> None:
+    """The next company begins there, and everybody who signs in by password."""
+    Corp.objects.update(site_address=SiteAddress.objects.create(url="https://bi.subsidiary.example/"))
+    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+
+    response = limited.post(page(default), {"url": "https://bi.example.com", "_confirmed": "1"}, headers=HERE)
+
+    assert response.status_code == 403
+    default.refresh_from_db()
+    assert default.url == "http://localhost:3001/"
+    assert b"_save" in client_of(superuser).get(page(default), headers=HERE).content
