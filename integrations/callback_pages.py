@@ -47,6 +47,9 @@ class CallbackPages(CorpPages):
 
     def generate_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
+        if "first" in request.POST and callbacks.have_keys(corp=corp, kind=address):
+            messages.warning(request, gettext("Somebody else saved a pair meanwhile; it was left as it is."))
+            return self._to_page(corp, SECTION)
         callbacks.generate_callback_keys(corp=corp, kind=address)
         self.log_change(
             request, corp, gettext("Token and EncodingAESKey generated (%(address)s).") % {"address": address.label}

@@ -80,6 +80,12 @@ def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_
     corp.refresh_from_db(fields=list(values))
 
 
+def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
+    """Whether an address has keys now. Why by length? It tells without decrypting them."""
+    columns = CALLBACK_COLUMNS[kind]
+    return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
+
+
 def _random(length: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(length))
 
@@ -96,14 +102,12 @@ def addresses(corp: Corp, *, now: datetime) -> list[Address]:
 
 def _address(corp: Corp, kind: CallbackEvent.Kind, site: SiteAddress, now: datetime) -> Address:
     columns = CALLBACK_COLUMNS[kind]
-    # Why by length? It tells whether there are keys without decrypting them.
-    saved = Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get()
     newest = CallbackEvent.objects.filter(corp=corp, kind=kind).order_by("-received_at")
     verified_at: datetime | None = getattr(corp, columns.verified_at)
     return Address(
         kind=kind,
         url=callback_url(corp, kind),
-        has_keys=all(saved),
+        has_keys=have_keys(corp=corp, kind=kind),
         verified_at=verified_at,
         is_outdated=verified_at is not None and verified_at < site.changed_at,
         last_event_at=newest.values_list("received_at", flat=True).first(),

@@ -24,13 +24,14 @@ from integrations.models import ConsoleWrite, Corp
 from integrations.own_pages import inner_page_from
 from integrations.panels import landing_pages
 from integrations.queueing import queue_on_commit
-from integrations.tasks import run_console_write
+from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
 
 Kind = ConsoleWrite.Kind
 Status = ConsoleWrite.Status
 FOLDER = "admin/integrations/corp"
-# A step that still waits after so long has no worker.
+# A step that still waits after so long has no worker; one that was begun so long ago was broken off.
 WORKER_MISSING = timedelta(seconds=20)
+WORKER_STOPPED = timedelta(seconds=CONSOLE_WRITE_SECONDS)
 # A choice of the builder that is no page of ours: the path is typed.
 OTHER_PAGE = "other"
 
@@ -75,15 +76,16 @@ class ConsolePages(CorpPages):
     def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
         """The state of each step; the corp's page asks while something is still to do."""
         panel = self.steps_panel(self._corp(request, corp_id, to_change=False))
-        states = {f"state-of-{anchor}": html for anchor, html in panel["step_states"].items()}
+        states = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": states})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """The steps as the corp's page shows them: the list at its top, and the state at each heading."""
-        steps = guide.steps(corp)
+        steps, values = guide.steps(corp), guide.values(corp)
         return {
             "steps_html": render_to_string(f"{FOLDER}/_steps.html", {"steps": steps}),
             "step_states": {step.anchor: pill(step.state.tone, step.state.words) for step in steps},
+            "seen": {place: pill(state.tone, guide.words_of_value(state)) for place, state in values.items()},
             "is_on_the_way": any(step.state not in {guide.State.DONE, guide.State.OPTIONAL} for step in steps),
         }
 
@@ -107,11 +109,20 @@ class ConsolePages(CorpPages):
         except ValidationError as refusal:
             messages.error(request, " ".join(refusal.messages))
         else:
-            trusted_ips.note(corp=corp, addresses=addresses)
-            noted = trusted_ips.SEPARATOR.join(addresses) or "—"
+            self._note_ips(request, corp, addresses)
+        return self._to_page(corp, "trusted_ip")
+
+    def _note_ips(self, request: HttpRequest, corp: Corp, addresses: list[str]) -> None:
+        is_noted = trusted_ips.note(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
+        noted = trusted_ips.SEPARATOR.join(corp.noted_ips) or "—"
+        if is_noted:
             self.log_change(request, corp, gettext("Own addresses noted: %(ips)s") % {"ips": noted})
             messages.success(request, gettext("The addresses are saved."))
-        return self._to_page(corp, "trusted_ip")
+        else:
+            sentence = gettext(
+                "Somebody else noted %(ips)s meanwhile, so nothing of yours was saved. Check, then save."
+            )
+            messages.error(request, sentence % {"ips": noted})
 
     # --- Changes in WeCom ---------------------------------------------------------------------------------------------
 
@@ -195,13 +206,15 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
     """A change as its page shows it, and whether to ask again."""
     is_under_way = write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
-    since = write.confirmed_at or write.requested_at
+    is_taken = write.status in {Status.READING, Status.WRITING}
+    waited = timezone.now() - (write.confirmed_at or write.requested_at)
     context = {
         "corp": corp,
         "write": write,
         "changes": [_change(change) for change in write.changes],
         "is_under_way": is_under_way,
-        "seems_lost": is_under_way and timezone.now() - since >= WORKER_MISSING,
+        "is_taken": is_taken,
+        "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_taken else WORKER_MISSING),
         "is_written": bool(write.changes),
         # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
         "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,

@@ -25,6 +25,7 @@ def domains(corp: Corp) -> list[ConsoleValue]:
     """The two domains, which must be equal and carry no scheme."""
     domain = links.trusted_domain(corp)
     plain = _("Without http:// or https://, which WeCom's console refuses here.")
+    unread = _("WeCom lets no program read it: look there whether it is set.")
     return [
         ConsoleValue(
             "value-domain",
@@ -38,7 +39,7 @@ def domains(corp: Corp) -> list[ConsoleValue]:
             _("Callback domain"),
             domain,
             _in_app(_("WeCom authorised sign-in → Web page → Set the callback domain")),
-            plain,
+            " ".join([plain, unread]),
         ),
     ]
 

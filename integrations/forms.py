@@ -99,6 +99,10 @@ class CorpForm(SeenForm):
             *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
             *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
         )
+        help_texts = dict.fromkeys(
+            ("api_base_url", "authorize_base_url", "qr_base_url"),
+            _("Differs only for the sandbox and for WeCom's private edition."),
+        )
         labels = {"domain_id": "domain_id"}  # the word of WeCom's link, which Django would capitalise
         field_classes = {
             "name": TidyField,

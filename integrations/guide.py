@@ -56,7 +56,7 @@ class Step:
 
 def steps(corp: Corp) -> list[Step]:
     """Every step with its state, from what is saved and what the checks last found of it."""
-    runs = {name: run for name, run in results.latest(corp).items() if results.is_current(run, corp)}
+    runs = _current_runs(corp)
     found = [
         ("credentials", _("Credentials"), _of_checks(runs, "token")),
         ("verification", _("Verification file"), _verification(corp, runs)),
@@ -70,6 +70,32 @@ def steps(corp: Corp) -> list[Step]:
         Step(number, anchor, title, state, is_next=open_ones[:1] == [anchor])
         for number, (anchor, title, state) in enumerate(found, start=1)
     ]
+
+
+def values(corp: Corp) -> dict[str, State]:
+    """Whether WeCom was seen to have our trusted domain and home page, by the name of the check.
+
+    The callback domain is not among them: WeCom shows it to nobody but its console.
+    """
+    runs = _current_runs(corp)
+    domain = _of_checks(runs, "domain")
+    if domain == State.TO_DO and not corp.sign_in_enabled:
+        domain = State.OPTIONAL
+    return {"domain": domain, "home_page": _of_checks(runs, "home_page")}
+
+
+def words_of_value(state: State) -> str:
+    """What a state means for a value that was copied into WeCom."""
+    return {
+        State.DONE: _("so in WeCom"),
+        State.TO_DO: _("not checked in WeCom yet"),
+        State.WRONG: _("not so in WeCom"),
+    }.get(state, state.words)
+
+
+def _current_runs(corp: Corp) -> dict[str, CheckRun]:
+    """The newest run of each check, of those that saw what is saved now."""
+    return {name: run for name, run in results.latest(corp).items() if results.is_current(run, corp)}
 
 
 def _of_checks(runs: dict[str, CheckRun], *names: str) -> State:

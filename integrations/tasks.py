@@ -8,6 +8,9 @@ from django.utils import timezone
 from integrations import console_writes, verification
 from integrations.diagnosis import running
 
+# A step of a change in WeCom that takes longer was broken off.
+CONSOLE_WRITE_SECONDS = 180
+
 
 @shared_task(name="integrations.run_check", expires=600)
 def run_check(run_id: int) -> None:
@@ -29,7 +32,7 @@ def check_verification_file(file_id: int) -> None:
     verification.run_check(file_id=file_id, clock=timezone.now)
 
 
-@shared_task(name="integrations.run_console_write", expires=600, time_limit=180)
+@shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
 def run_console_write(write_id: int) -> None:
     """Take the next step of a change in WeCom: read for its preview, or write it once confirmed, then look at it."""
     written = console_writes.run_write(write_id=write_id, clock=timezone.now)

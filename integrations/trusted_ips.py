@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext_lazy as _
 
@@ -76,10 +77,19 @@ def _public_address(word: str) -> str:
     return str(address)
 
 
-def note(*, corp: Corp, addresses: list[str]) -> None:
-    """Keep what an administrator noted, in place of what stood there."""
-    Corp.objects.filter(pk=corp.pk).update(noted_ips=addresses)
+def note(*, corp: Corp, addresses: list[str], seen: str) -> bool:
+    """Keep what an administrator noted, in place of what stood there, which they saw as `seen`.
+
+    Returns False where somebody else had noted others meanwhile; these then stand in `corp` and are kept.
+    """
+    with transaction.atomic():
+        row = Corp.objects.select_for_update().only("noted_ips").get(pk=corp.pk)
+        corp.noted_ips = row.noted_ips
+        if SEPARATOR.join(row.noted_ips) != seen:
+            return False
+        Corp.objects.filter(pk=corp.pk).update(noted_ips=addresses)
     corp.noted_ips = addresses
+    return True
 
 
 def known(corp: Corp) -> list[KnownIp]:

@@ -119,6 +119,23 @@ def test_generated_keys_are_noted_and_not_shown_by_that(admin_client: Client, co
     assert history() == ["Token and EncodingAESKey generated (app)."]
 
 
+def test_who_asks_for_the_first_pair_replaces_none_that_somebody_made_meanwhile(
+    admin_client: Client, corp: Corp
+) -> None:
+    Corp.objects.update(callback_token="", callback_aes_key="")
+    opened = page_of(admin_client, corp)
+    with_keys(corp)
+    form = opened.split(url(corp, "generate"), 1)[1].split("</form>")[0]
+    hidden = dict(re.findall(r'name="(first)" value="([^"]*)"', form))
+
+    response = admin_client.post(url(corp, "generate"), hidden, follow=True)
+
+    corp.refresh_from_db()
+    assert (corp.callback_token, corp.callback_aes_key) == (TOKEN, AES_KEY)
+    assert said(response) == ["Somebody else saved a pair meanwhile; it was left as it is."]
+    assert history() == []
+
+
 def test_the_contacts_assistant_s_keys_are_another_pair(admin_client: Client, corp: Corp) -> None:
     admin_client.post(url(corp, "generate", "contacts"))
 

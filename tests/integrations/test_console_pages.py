@@ -170,6 +170,20 @@ def test_what_wecom_named_and_what_was_noted_is_copied_with_semicolons(admin_cli
     assert "Own addresses noted: 203.0.113.9;203.0.113.2;2001:db8::1" in LogEntry.objects.first().change_message  # type: ignore[union-attr]  # there is one
 
 
+def test_the_second_of_two_who_note_addresses_is_told(admin_client: Client, corp: Corp) -> None:
+    page = admin_client.get(address(corp, "change")).content.decode()
+    form = page.split(address(corp, "ips"), 1)[1].split("</form>")[0]
+    seen = dict(re.findall(r'name="(seen)" value="([^"]*)"', form))
+    Corp.objects.update(noted_ips=["203.0.113.7"])
+
+    response = admin_client.post(address(corp, "ips"), {**seen, "addresses": "203.0.113.9"}, follow=True)
+
+    corp.refresh_from_db()
+    assert corp.noted_ips == ["203.0.113.7"]
+    assert "Somebody else noted 203.0.113.7 meanwhile, so nothing of yours was saved." in text_of(response)
+    assert not LogEntry.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
@@ -195,7 +209,7 @@ def test_what_cannot_be_a_trusted_ip_is_refused(admin_client: Client, corp: Corp
 def test_noted_addresses_can_be_forgotten(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(noted_ips=["203.0.113.9"])
 
-    admin_client.post(address(corp, "ips"), {"addresses": " "})
+    admin_client.post(address(corp, "ips"), {"addresses": " ", "seen": "203.0.113.9"})
 
     corp.refresh_from_db()
     assert corp.noted_ips == []
@@ -272,8 +286,53 @@ def test_the_page_s_list_of_steps_is_told_anew_while_something_is_to_do(admin_cl
     assert answer["html"] in page
     assert answer["is_unfinished"] is True
     assert "data-unfinished" in page.split("<ol class=")[0].rsplit("<nav", 1)[1]
-    assert sorted(answer["parts"]) == sorted(f"state-of-{anchor}" for anchor in states(corp))
+    named = [*states(corp), "domain", "home_page"]
+    assert sorted(answer["parts"]) == sorted(f"state-of-{name}" for name in named)
     assert all(f'id="{part}"' in page for part in answer["parts"])
+
+
+def seen(client: Client, corp: Corp) -> dict[str, str]:
+    """What the page says of each value that WeCom shows to programs, by its place."""
+    page = client.get(address(corp, "change")).content.decode()
+    parts = client.get(address(corp, "steps")).json()["parts"]
+    found = {name: parts[f"state-of-{name}"] for name in ("domain", "home_page")}
+    assert all(f'<span id="state-of-{name}">{html}</span>' in page for name, html in found.items())
+    return {name: re.sub(r"<[^>]+>", "", html) for name, html in found.items()}
+
+
+def test_each_value_says_whether_it_was_seen_to_be_right(admin_client: Client, corp: Corp) -> None:
+    assert seen(admin_client, corp) == {
+        "domain": "not checked in WeCom yet",
+        "home_page": "not checked in WeCom yet",
+    }
+
+    check_run(corp, "domain", "wrong")
+    check_run(corp, "home_page", "ok")
+    assert seen(admin_client, corp) == {"domain": "not so in WeCom", "home_page": "so in WeCom"}
+
+    check_run(corp, "domain", "running", finished_at=None)
+    SiteAddress.objects.update(url="https://new.example.com/")  # what was found of the former values counts for nothing
+    assert seen(admin_client, corp) == {
+        "domain": "not checked in WeCom yet",
+        "home_page": "not checked in WeCom yet",
+    }
+
+
+def test_a_domain_that_nobody_needs_is_not_asked_for(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(sign_in_enabled=False)
+
+    assert seen(admin_client, corp)["domain"] == "not needed"
+
+
+def test_where_nobody_signs_in_the_page_does_not_speak_of_it(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(sign_in_enabled=False, is_enabled=True)
+
+    text = text_of(admin_client.get(address(corp, "change")))
+
+    assert "People of this company receive messages; sign-in with WeCom is off." in text
+    assert "sign in with WeCom and receive" not in text
+    assert "a link that opens one page of this site, where people sign in by themselves." in text
+    assert "signing people in on the way" not in text
 
 
 def test_every_state_has_its_word_in_both_languages() -> None:
@@ -353,6 +412,25 @@ def test_a_step_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -
 
     assert "No background worker has taken this yet." in text
     assert "Make a new preview" in text
+
+
+@pytest.mark.parametrize(("seconds", "is_said"), [(21, False), (179, False), (181, True)])
+def test_a_worker_that_stopped_in_the_middle_is_said_and_a_slow_one_is_not(
+    admin_client: Client, corp: Corp, seconds: int, is_said: bool
+) -> None:
+    now = timezone.now()
+    write = planned(
+        corp,
+        status="writing",
+        requested_at=now - dt.timedelta(hours=1),
+        confirmed_at=now - dt.timedelta(seconds=seconds),
+    )
+
+    text = text_of(admin_client.get(address(corp, "write", write.pk)))
+
+    assert ("The background worker stopped in the middle." in text) is is_said
+    assert ("Make a new preview" in text) is is_said
+    assert "No background worker has taken this yet." not in text
 
 
 def test_a_refusal_says_what_who_and_where(admin_client: Client, corp: Corp) -> None:

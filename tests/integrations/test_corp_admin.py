@@ -460,6 +460,28 @@ def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, c
     assert LogEntry.objects.get().get_change_message() == "Enabled."
 
 
+def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    Corp.objects.update(sign_in_enabled=False)
+    corp.refresh_from_db()
+    passed(corp)
+    headers = {"host": "bi.example.com"}
+
+    text = text_of(admin_client.get(page(corp, "enable"), headers=headers))
+    stopped = text_of(admin_client.get(page(corp, "disable"), headers=headers))
+
+    assert "Due messages will be sent to the people of this company." in text
+    assert "sign in" not in text.split("Enable “", 1)[1]
+    assert "Nothing will be sent to this company." in stopped
+    assert "sign in" not in stopped.split("Disable “", 1)[1]
+
+
+def test_the_addresses_of_wecom_say_that_they_seldom_differ(admin_client: Client, corp: Corp) -> None:
+    text = text_of(admin_client.get(page(corp)))
+
+    assert text.count("Differs only for the sandbox and for WeCom's private edition.") == 3
+
+
 def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panels, "_disable_effects", [lambda corp: [f"{corp.name}: 3 people & more."]])
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
