@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
@@ -14,9 +15,18 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import attributes, audit_admin, group_admin, moving, roles, security_admin
+from accounts import (
+    attributes,
+    audit_admin,
+    directory_admin,
+    directory_pages,
+    group_admin,
+    moving,
+    roles,
+    security_admin,
+)
 from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
-from accounts.models import User, WeComAccount
+from accounts.models import User, WeComAccount, fold_userid
 from accounts.move_pages import MovePages, may_link, tell
 from accounts.rights import EVERY_RIGHT, UserChangeForm, rights_fields
 from accounts.visibility import people_changeable_by, people_visible_to, sees_all
@@ -30,7 +40,10 @@ else:
     UserAdminBase = DjangoUserAdmin
 
 # Why named here? Django finds the admin pages of an app in its module `admin`.
-__all__ = ["UserAdmin", "audit_admin", "group_admin", "security_admin"]
+__all__ = ["UserAdmin", "audit_admin", "directory_admin", "directory_pages", "group_admin", "security_admin"]
+
+# What the pages of a person show to those alone who may change it.
+HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
 
 
 def administrator(request: HttpRequest) -> User:
@@ -114,7 +127,7 @@ class UserAdmin(MovePages, UserAdminBase):
     inlines = (WeComAccountInline,)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        (_("Personal information"), {"fields": ("name", "email", "is_active")}),
+        (_("Personal information"), {"fields": ("name", "email", "mobile", "is_active")}),
         (_("Rights"), {"classes": ("collapse",), "fields": EVERY_RIGHT}),
         (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
     )
@@ -141,9 +154,14 @@ class UserAdmin(MovePages, UserAdminBase):
     def get_list_filter(self, request: HttpRequest) -> Any:
         return (LinkFilter, CompanyFilter, *self.list_filter) if attributes.have_appeared(request) else self.list_filter
 
-    def get_search_fields(self, request: HttpRequest) -> Any:
-        found_by = ("wecom_accounts__userid",) if attributes.have_appeared(request) else ()
-        return (*self.search_fields, *found_by)
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
+        """By a WeCom account of a company that one sees, too: of another one nobody learns it by guessing."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        userid = fold_userid(search_term)
+        if not userid or not attributes.have_appeared(request):
+            return found, may_repeat
+        accounts = WeComAccount.objects.visible_to(administrator(request)).filter(userid_folded__contains=userid)
+        return found | queryset.filter(pk__in=accounts.order_by().values("user_id")), may_repeat
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changelist = super().get_changelist_instance(request)
@@ -212,6 +230,26 @@ class UserAdmin(MovePages, UserAdminBase):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and may_change(request, obj)
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Nobody but superusers asks the list for rights that its pages do not show."""
+        is_hidden = lookup.split("__")[0] in HIDDEN_RIGHTS and not request.user.is_superuser
+        return not is_hidden and super().lookup_allowed(lookup, value, request)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """The people alone: the log of what they did may name companies that one does not see."""
+        listed, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
+        if not sees_all(request.user):
+            listed = [item for item in listed if not isinstance(item, list)]
+        return listed, *more
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Accounts are not named to those who see some companies: one may belong, or have belonged, to another."""
+        response = super().history_view(request, object_id, extra_context)
+        if isinstance(response, TemplateResponse) and not sees_all(request.user):
+            for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
+                entry.change_message = without_names(entry.change_message)
+        return response
+
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Why once more? Somebody else linked the same account meanwhile; now the form sees that and says so."""
         try:
@@ -250,6 +288,16 @@ class UserAdmin(MovePages, UserAdminBase):
             "select_across": request.POST.get("select_across", "0"),
         }
         return TemplateResponse(request, "admin/accounts/user/set_company.html", context)
+
+
+def without_names(change_message: str) -> str:
+    """What Django's log of the admin says of a change, without the names of accounts added, changed or deleted."""
+    if not change_message.startswith("["):
+        return change_message
+    changes = json.loads(change_message)
+    for what in (what for change in changes for what in change.values() if "object" in what):
+        what["object"] = "…"
+    return json.dumps(changes)
 
 
 def primary_account(person: User) -> WeComAccount | None:

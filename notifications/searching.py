@@ -25,7 +25,8 @@ def mark_in(words: str) -> str | None:
 def people_found(words: str, *, seen_by: Person) -> list[int]:
     """Ids of the visible people whose username, name or WeCom account begins with `words`, or whose name holds them."""
     folded = fold_userid(words)
-    account = WeComAccount.objects.filter(user=OuterRef("pk"), userid_folded__startswith=folded)
+    accounts = WeComAccount.objects.visible_to(seen_by)
+    account = accounts.filter(user=OuterRef("pk"), userid_folded__startswith=folded)
     wanted = Q(username__istartswith=words) | Q(name__contains=words) | Q(Exists(account))
     return list(people_visible_to(seen_by).filter(wanted).values_list("pk", flat=True)[:PEOPLE_AT_MOST])
 
