@@ -41,10 +41,10 @@ def is_callback_card(card: Json) -> bool:
 
 def keys(card: Json) -> set[str]:
     """Keys that a click on this card may report: of buttons, of the submit button, of the menu."""
-    found = {item.get("key") for item in _rows(card.get("button_list")) if item.get("type", 0) == 0}
+    found = [item.get("key") for item in _rows(card.get("button_list")) if item.get("type", 0) == 0]
     submit = card.get("submit_button")
     if isinstance(submit, dict):
-        found.add(submit.get("key"))
+        found.append(submit.get("key"))
     return {str(key) for key in found if key}
 
 

@@ -74,8 +74,12 @@ def _rows(card: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _ratio(value: object) -> int:
-    """Width to height in tenths, 13 to 22: the style sheet has one rule for each."""
-    return min(22, max(13, int(value * 10))) if isinstance(value, int | float) else 13
+    """Width to height in tenths, 13 to 22: the style sheet has one rule for each.
+
+    Brought between the two before it is counted with: in a card that shows no picture nobody has looked at it, and in
+    a passive reply it may be infinite or no number.
+    """
+    return int(min(2.2, max(1.3, value)) * 10) if isinstance(value, int | float) else 13
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integrations.sandbox.conftest import Api
-from tests.integrations.sandbox.test_messages import VOTE
+from tests.integrations.sandbox.test_messages import TEXT_NOTICE, VOTE
 from tests.integrations.sandbox.test_other_calls import MENU
 from tests.sandbox import AGENTID, CORPID, SandboxHandle
 
@@ -149,3 +149,14 @@ def test_the_clock_ends_where_unix_seconds_get_an_eleventh_digit(api: Api, sandb
 
     assert (response.status_code, "seconds" in response.json()["error"]) == (400, True)
     assert sandbox.control("GET", "clock")["now"] - now < 10
+
+
+def test_buttons_that_nobody_checked_cannot_be_pressed(api: Api, sandbox: SandboxHandle) -> None:
+    """A card of another type may hold anything there: no key, and no HTTP 500 either."""
+    odd = TEXT_NOTICE | {"button_list": [{"key": ["x"]}], "submit_button": {"key": {"x": 1}}}
+    msgid = api.send(msgtype="template_card", template_card=odd)["msgid"]
+    body = {"msgid": msgid, "key": "x"}
+
+    response = sandbox.session.post(f"{sandbox.base_url}/sandbox/api/{LILEI}/click", json=body, timeout=10)
+
+    assert (response.status_code, response.json()) == (400, {"error": "no such button"})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from integrations.sandbox.pages import drawing
 from tests.integrations.sandbox.conftest import Api, take
 from tests.integrations.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
 from tests.integrations.sandbox.test_other_calls import AMR, MP4, PNG, push, upload
@@ -195,3 +196,17 @@ def test_who_is_mentioned_stands_there_by_name(phone: SandboxHandle, api: Api) -
     assert messages[0]["text"]["mentioned_list"] == ["jim", "@all"]
     assert messages[1]["text"]["mentioned_mobile_list"] == ["13000000001"]
     assert push(api, "text", "k1", content="x", mentioned_list="jim")["errcode"] == 40058
+
+
+@pytest.mark.parametrize("ratio", [1e308, -1e308, 10**400])
+def test_a_ratio_that_nobody_checked_is_brought_into_bounds(phone: SandboxHandle, api: Api, ratio: float) -> None:
+    """A card without pictures may hold any number there; it once answered HTTP 500 for all that stands on the phone."""
+    image = {"url": "http://localhost:3001/p.png", "aspect_ratio": ratio}
+    assert api.send(msgtype="template_card", template_card=TEXT_NOTICE | {"card_image": image})["errcode"] == 0
+
+    assert f"ratio-{13 if ratio < 0 else 22}" in line(phone)
+
+
+@pytest.mark.parametrize(("ratio", "tenths"), [("nan", 13), ("inf", 22), ("-inf", 13)])
+def test_a_ratio_of_a_passive_reply_is_brought_into_bounds(ratio: str, tenths: int) -> None:
+    assert drawing.card({"card_image": {"aspect_ratio": float(ratio)}}, None)["ratio"] == tenths
