@@ -31,7 +31,7 @@ class Recipients:
     invaliduser: dict[str, None] = field(default_factory=dict)
     invalidparty: list[str] = field(default_factory=list)
     invalidtag: list[str] = field(default_factory=list)
-    unlicenseduser: list[str] = field(default_factory=list)
+    unlicenseduser: dict[str, None] = field(default_factory=dict)
 
     def as_fields(self) -> Json:
         unlicensed: Json = {"unlicenseduser": "|".join(self.unlicenseduser)} if self.unlicenseduser else {}
@@ -146,7 +146,7 @@ def _add_users(call: Call, app: App, found: Recipients, userids: list[str]) -> N
         if member is not None and company.receives(app, member):
             found.any_valid = True
             if member.unlicensed:
-                found.unlicenseduser.append(folded)
+                found.unlicenseduser[folded] = None
             else:
                 found.users[folded] = None
         else:
@@ -162,17 +162,19 @@ def _add_departments(call: Call, app: App, found: Recipients, numbers: frozenset
 
 def _add_parties(call: Call, app: App, found: Recipients, parties: list[str]) -> None:
     visible = call.company.visibility(app).departments
+    below: set[int] = set()
     for party in parties:
         number = read_integer(party)
-        if number is not None and number in visible:
-            found.any_valid = True
-            _add_departments(call, app, found, call.company.directory.subtree(number))
-        else:
+        if number is None or number not in visible:
             found.invalidparty.append(party)
+        elif number not in below:
+            below |= call.company.directory.subtree(number)
+    found.any_valid = found.any_valid or bool(below)
+    _add_departments(call, app, found, below)
 
 
 def _add_tags(call: Call, app: App, found: Recipients, tags: list[str]) -> None:
-    for name in tags:
+    for name in dict.fromkeys(tags):
         number = read_integer(name)
         tag = None if number is None else call.company.directory.tags.get(number)
         if tag is None or not _add_tag(call, app, found, tag):

@@ -93,10 +93,10 @@ class Mailroom:
         self.messages: OrderedDict[str, Message] = OrderedDict()
         self.inboxes: dict[tuple[str, str], deque[Message]] = {}
         self.groups: dict[tuple[str, str], deque[Message]] = {}
-        self.response_codes: dict[str, ResponseCode] = {}
+        self.response_codes: OrderedDict[str, ResponseCode] = OrderedDict()
         self.task_ids: set[tuple[str, int, str]] = set()
         self.person_times: dict[tuple[str, int, int], int] = {}
-        self._recent: dict[tuple[str, int, bytes], float] = {}
+        self._recent: OrderedDict[tuple[str, int, bytes], float] = OrderedDict()
 
     def deliver(self, message: Message) -> None:
         """Put it on the phones of its receivers."""
@@ -142,16 +142,21 @@ class Mailroom:
         return self._recent.get((corpid, agentid, hashlib.sha256(body).digest()), 0.0) > now
 
     def remember(self, corpid: str, agentid: int, body: bytes, *, seconds: int, now: float) -> None:
-        """This JSON was accepted: the identical one is a duplicate for so many seconds."""
+        """This JSON was accepted: the identical one is a duplicate for so many seconds.
+
+        Above KEPT_MESSAGES the oldest is forgotten, over or not: looking for what is over would be work for each send.
+        """
+        key = (corpid, agentid, hashlib.sha256(body).digest())
+        self._recent[key] = now + seconds
+        self._recent.move_to_end(key)
         if len(self._recent) > KEPT_MESSAGES:
-            self._recent = {old: until for old, until in self._recent.items() if until > now}
-        self._recent[corpid, agentid, hashlib.sha256(body).digest()] = now + seconds
+            self._recent.popitem(last=False)
 
     def new_response_code(self, message: Message, *, now: float, folded: str = "") -> str:
         code = ResponseCode(new_id("rc"), message, now + self._settings.response_code_seconds, folded)
         self.response_codes[code.value] = code
         if len(self.response_codes) > KEPT_MESSAGES:
-            del self.response_codes[next(iter(self.response_codes))]
+            self.response_codes.popitem(last=False)
         return code.value
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from integrations.sandbox import administration
 from integrations.sandbox.api import pipeline
 from integrations.sandbox.api.call import Request
+from integrations.sandbox.directory import Directory, Member
 from integrations.sandbox.messages import inbox
 from integrations.sandbox.messages.inbox import Mailroom, Message
 from integrations.sandbox.settings import Settings
@@ -103,6 +105,52 @@ def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> Non
         mail.deliver_to_group(Message(f"m{number}", CORPID, None, "text", {}, 0.0, robot="k"))
 
     assert list(mail.messages) == ["m2", "m3", "m4"]
+
+
+def test_what_was_sent_for_duplicates_has_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
+    mail = Mailroom(Settings())
+
+    for body in (b"1", b"2", b"1", b"3", b"4"):
+        mail.remember(CORPID, AGENTID, body, seconds=1800, now=0.0)
+
+    known = [body for body in (b"1", b"2", b"3", b"4") if mail.is_duplicate(CORPID, AGENTID, body, now=1.0)]
+    assert known == [b"1", b"3", b"4"]
+
+
+def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 20_000)
+    mail = Mailroom(Settings())
+    message = Message("m", CORPID, 2, "template_card", {}, 0.0)
+    started = time.monotonic()
+
+    for number in range(40_000):
+        mail.remember(CORPID, AGENTID, b"%d" % number, seconds=1800, now=0.0)
+        mail.new_response_code(message, now=0.0)
+
+    # Looking through all that was kept, for each one above the limit, took more than a minute.
+    assert time.monotonic() - started < 10
+    assert len(mail.response_codes) == 20_000
+
+
+def test_one_department_named_a_hundred_times_is_looked_at_once(world: World) -> None:
+    body = {"toparty": "|".join(["1"] * 100), "agentid": 2, "msgtype": "text", "text": {"content": "x"}}
+    world.settings.limits_enabled = False
+    looked_at = 0
+
+    def members_below(self: Directory, numbers: Iterable[int]) -> Iterator[Member]:
+        nonlocal looked_at
+        for member in found(self, numbers):
+            looked_at += 1
+            yield member
+
+    found = Directory.members_below
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Directory, "members_below", members_below)
+        answer = call(world, "message/send", body)
+
+    assert answer["errcode"] == 0
+    assert looked_at == len(world.companies[CORPID].directory.members)
 
 
 def test_a_group_member_above_two_hundred_a_minute_gets_nothing(api: Api, sandbox: SandboxHandle) -> None:
