@@ -188,7 +188,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
 
     def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         corp = self._corp(request, corp_id, to_change=True)
-        reasons = services.reasons_against_enabling(corp)
+        reasons = services.reasons_against_enabling(corp, now=timezone.now())
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
             try:

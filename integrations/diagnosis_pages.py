@@ -148,7 +148,7 @@ class DiagnosisPages(CorpPages):
 
 def corp_reasons(corp: Corp) -> list[str]:
     """What stands against enabling the corp, if it is not enabled."""
-    return [] if corp.is_enabled else services.reasons_against_enabling(corp)
+    return [] if corp.is_enabled else services.reasons_against_enabling(corp, now=timezone.now())
 
 
 def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def _forget_token(corpid: str, agentid: int | None) -> None:
         token_store().forget(corpid, agentid)
 
 
-def reasons_against_enabling(corp: Corp) -> list[str]:
+def reasons_against_enabling(corp: Corp, *, now: datetime) -> list[str]:
     """Why `corp` cannot be enabled yet, as sentences; empty when it can."""
-    return [*readiness.reasons(corp), *_local_address(corp)]
+    return [*readiness.reasons(corp, now=now), *_local_address(corp)]
 
 
 def _local_address(corp: Corp) -> list[str]:
@@ -88,11 +88,13 @@ def _local_address(corp: Corp) -> list[str]:
 
 def enable_corp(*, corp: Corp, now: datetime) -> None:
     """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat."""
-    reasons = reasons_against_enabling(corp)
+    reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
     first = Coalesce(F("first_enabled_at"), Value(now))
-    unchanged = Corp.objects.filter(pk=corp.pk, connection_version=corp.connection_version)
+    # What the reasons were about. The domain and the home page count with sign-in, and follow the site address.
+    seen = ("connection_version", "sign_in_enabled", "site_address_id")
+    unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     if not unchanged.update(is_enabled=True, first_enabled_at=first):
         raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
     corp.refresh_from_db(fields=["is_enabled", "first_enabled_at"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.utils.translation import gettext as _
 
 from integrations.diagnosis.findings import Status
@@ -10,6 +12,8 @@ from integrations.diagnosis.results import explanation, is_current, label, lates
 from integrations.models import CheckRun, Corp
 
 PASSED = frozenset({Status.OK, Status.WARNING})
+# A company may be disabled for months, and much happens in WeCom meanwhile.
+RESULTS_COUNT_FOR = timedelta(days=1)
 
 
 def essential_checks(corp: Corp) -> tuple[str, ...]:
@@ -17,10 +21,14 @@ def essential_checks(corp: Corp) -> tuple[str, ...]:
     return (*ESSENTIAL, *ESSENTIAL_TO_SIGN_IN) if corp.sign_in_enabled else ESSENTIAL
 
 
-def reasons(corp: Corp) -> list[str]:
-    """Why the corp cannot be enabled yet, as sentences in the active language. Only results of today's values count."""
+def reasons(corp: Corp, *, now: datetime) -> list[str]:
+    """Why the corp cannot be enabled yet, as sentences in the active language.
+
+    Only results of today's values count, and none that is older than RESULTS_COUNT_FOR.
+    """
     runs = latest(corp)
     missing: list[str] = []
+    old: list[str] = []
     unfinished: list[str] = []
     sentences: list[str] = []
     for name in essential_checks(corp):
@@ -31,18 +39,15 @@ def reasons(corp: Corp) -> list[str]:
             missing.append(label(name))
         elif run.status not in PASSED:
             sentences.append(_sentence(run))
-    return [*_listed(missing, unfinished), *sentences]
-
-
-def _listed(missing: list[str], unfinished: list[str]) -> list[str]:
-    found = []
-    if missing:
-        text = _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first.")
-        found.append(text % {"checks": _(", ").join(missing)})
-    if unfinished:
-        text = _("Being checked at the moment: %(checks)s. Wait for the result.")
-        found.append(text % {"checks": _(", ").join(unfinished)})
-    return found
+        elif run.finished_at is None or now - run.finished_at > RESULTS_COUNT_FOR:
+            old.append(label(name))
+    texts = {
+        _("Not checked, or not since the last change: %(checks)s. Run the diagnosis first."): missing,
+        _("Checked more than a day ago: %(checks)s. Run the diagnosis again."): old,
+        _("Being checked at the moment: %(checks)s. Wait for the result."): unfinished,
+    }
+    listed = [text % {"checks": _(", ").join(names)} for text, names in texts.items() if names]
+    return [*listed, *sentences]
 
 
 def _sentence(run: CheckRun) -> str:

@@ -7,6 +7,8 @@ import datetime as dt
 import json
 from typing import Any
 
+from django.utils import timezone
+
 from integrations.diagnosis import running
 from integrations.diagnosis.readiness import essential_checks
 from integrations.diagnosis.registry import CHECKS
@@ -26,8 +28,8 @@ def check_run(corp: Corp, name: str, status: str = "ok", **columns: Any) -> Chec
 
 
 def passed(corp: Corp) -> dict[str, CheckRun]:
-    """Everything that enabling asks for was found in order."""
-    return {name: check_run(corp, name) for name in essential_checks(corp)}
+    """Everything that enabling asks for was found in order a moment ago."""
+    return {name: check_run(corp, name, finished_at=timezone.now()) for name in essential_checks(corp)}
 
 
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:

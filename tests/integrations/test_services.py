@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -159,6 +160,17 @@ def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:
     assert reason.startswith("Not checked, or not since the last change: Token, Trusted IP, ")
 
 
+@pytest.mark.parametrize("change", [{"connection_version": 2}, {"sign_in_enabled": False}, {"site_address": "other"}])
+def test_a_corp_that_somebody_changed_since_it_was_read_is_not_enabled(corp: Corp, change: dict[str, Any]) -> None:
+    real_address()
+    passed(corp)
+    if "site_address" in change:
+        change = {"site_address": SiteAddress.objects.create(url="https://other.example.com/")}
+    Corp.objects.filter(pk=corp.pk).update(**change)
+
+    assert reasons(corp) == ["Somebody changed the connection in the meantime. Test it again."]
+
+
 def test_a_corp_is_not_enabled_on_the_initial_address(corp: Corp) -> None:
     passed(corp)
 
@@ -178,7 +190,7 @@ def test_the_sandbox_is_enough_outside_production(corp: Corp, settings: Settings
     corp.save()
     passed(corp)
 
-    assert len(services.reasons_against_enabling(corp)) == count
+    assert len(services.reasons_against_enabling(corp, now=NOW)) == count
 
 
 def test_a_change_during_enabling_is_noticed(corp: Corp) -> None:

@@ -72,7 +72,7 @@ def test_nothing_stands_against_a_corp_whose_essential_checks_passed(at_home: Co
     passed(at_home)
     check_run(at_home, "callback", "wrong", problem="unreachable")
 
-    assert services.reasons_against_enabling(at_home) == []
+    assert services.reasons_against_enabling(at_home, now=NOW) == []
 
 
 @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope", "domain", "home_page"])
@@ -81,7 +81,7 @@ def test_each_essential_check_stands_against_it(at_home: Corp, name: str, status
     passed(at_home)
     check_run(at_home, name, status, problem="blocked", facts={"by": "network"})
 
-    assert services.reasons_against_enabling(at_home) == [
+    assert services.reasons_against_enabling(at_home, now=NOW) == [
         f"{results.label(name)}: Not tried: “Network and DNS” has to be in order first."
     ]
 
@@ -93,14 +93,14 @@ def test_domain_and_home_page_do_not_matter_without_sign_in(at_home: Corp, name:
     passed(at_home)
     check_run(at_home, name, "wrong", problem="missing")
 
-    assert services.reasons_against_enabling(at_home) == []
+    assert services.reasons_against_enabling(at_home, now=NOW) == []
 
 
 def test_what_is_to_be_looked_at_does_not_stand_against_it(at_home: Corp) -> None:
     passed(at_home)
     check_run(at_home, "scope", "warning", problem="members_only", facts={"members": 3})
 
-    assert services.reasons_against_enabling(at_home) == []
+    assert services.reasons_against_enabling(at_home, now=NOW) == []
 
 
 def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: Corp) -> None:
@@ -108,14 +108,14 @@ def test_an_earlier_success_does_not_hide_what_is_wrong_or_running_now(at_home: 
     check_run(at_home, "token", "running", finished_at=None)
     check_run(at_home, "ip", "wrong", problem="refused_ip", errcode=60020, facts={"copied": "203.0.113.9"})
 
-    assert services.reasons_against_enabling(at_home) == [
+    assert services.reasons_against_enabling(at_home, now=NOW) == [
         "Being checked at the moment: Token. Wait for the result.",
         "Trusted IP: WeCom refuses the address of this server: 203.0.113.9 is not among the trusted IPs of the app.",
     ]
 
 
 def test_all_that_was_never_checked_is_named_in_one_sentence(at_home: Corp) -> None:
-    assert services.reasons_against_enabling(at_home) == [
+    assert services.reasons_against_enabling(at_home, now=NOW) == [
         "Not checked, or not since the last change: Token, Trusted IP, AgentId and Secret, App enabled, Visible scope, "
         "Trusted domain, Home page link. Run the diagnosis first."
     ]
@@ -125,8 +125,22 @@ def test_another_address_asks_for_new_results_of_domain_and_home_page(at_home: C
     passed(at_home)
     SiteAddress.objects.filter(is_default=True).update(url="https://new.example.com/")
 
-    assert services.reasons_against_enabling(Corp.objects.get()) == [
+    assert services.reasons_against_enabling(Corp.objects.get(), now=NOW) == [
         "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
+    ]
+
+
+def test_what_was_found_in_order_long_ago_says_nothing_of_today(at_home: Corp) -> None:
+    """A company may be disabled for months, and its Secret reset meanwhile."""
+    passed(at_home)
+    check_run(at_home, "token", finished_at=NOW - dt.timedelta(hours=24))
+    check_run(at_home, "ip", finished_at=NOW - dt.timedelta(hours=24, seconds=1))
+    check_run(at_home, "app", "warning", finished_at=NOW - dt.timedelta(days=90))
+    check_run(at_home, "scope", "wrong", problem="empty", finished_at=NOW - dt.timedelta(days=90))
+
+    assert services.reasons_against_enabling(at_home, now=NOW) == [
+        "Checked more than a day ago: Trusted IP, App enabled. Run the diagnosis again.",
+        "Visible scope: The app sees nobody: nobody can sign in, and no message arrives.",
     ]
 
 

@@ -73,7 +73,7 @@ def test_a_company_in_order_is_in_order_and_can_be_enabled(connected: Corp) -> N
         "departments": ("ok", "all"),
     }
     assert results.health_by_corp([connected])[connected.pk].tone == "good"
-    assert services.reasons_against_enabling(connected) == []
+    assert services.reasons_against_enabling(connected, now=timezone.now()) == []
 
 
 BROKEN: list[tuple[str, dict[str, Any], str, tuple[str, str, int | None]]] = [
