@@ -11,8 +11,9 @@ class AccountsConfig(AppConfig):
         # Why here? Models can be imported only after all apps are loaded.
         from accounts import checks  # noqa: F401  # importing it registers its checks
         from accounts.attributes import notice_of_first_enabling
-        from accounts.beat import ensure_purge_entry
+        from accounts.beat import ensure_directory_entry, ensure_purge_entry
         from accounts.companies import disabling_stops, rests_on_corpid
+        from accounts.directory.actions import directory_action
         from accounts.move_pages import move_action
         from accounts.policy import disabling_shuts_out
         from accounts.roles import ensure_roles
@@ -25,9 +26,11 @@ class AccountsConfig(AppConfig):
         panels.register_disable_effect(disabling_stops)
         panels.register_disable_effect(disabling_shuts_out)
         panels.register_corpid_user(rests_on_corpid)
+        panels.register_corp_action(directory_action)
         panels.register_corp_action(move_action)
         panels.register_first_enabling_notice(notice_of_first_enabling)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
         post_migrate.connect(ensure_purge_entry, sender=self, dispatch_uid="accounts.purge_entry")
+        post_migrate.connect(ensure_directory_entry, sender=self, dispatch_uid="accounts.directory_entry")
         track_people_and_companies()

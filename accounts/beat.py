@@ -1,4 +1,4 @@
-"""Beat's one entry of people: once a day what is too old leaves the audit trail."""
+"""Beat's entries of people: what is too old leaves the audit trail; directory runs are seen to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from typing import Any
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 PURGE = "accounts.purge_audit"
+DIRECTORY = "accounts.directory_tick"
+DIRECTORY_SECONDS = 60
 
 
 def ensure_purge_entry(**_signal: Any) -> None:
     """Create the entry. Called after migrations; one that is there already is left as it is."""
-    if PeriodicTask.objects.filter(name=PURGE).exists():
-        return
+    if not PeriodicTask.objects.filter(name=PURGE).exists():
+        PeriodicTask.objects.create(name=PURGE, task=PURGE, interval=_interval(1, IntervalSchedule.DAYS))
+
+
+def ensure_directory_entry(**_signal: Any) -> None:
+    """Create the entry. Called after migrations; one that is there already is left as it is.
+
+    A tick that nobody took within its period expires: the next one does its work.
+    """
+    if not PeriodicTask.objects.filter(name=DIRECTORY).exists():
+        PeriodicTask.objects.create(
+            name=DIRECTORY,
+            task=DIRECTORY,
+            interval=_interval(DIRECTORY_SECONDS, IntervalSchedule.SECONDS),
+            expire_seconds=DIRECTORY_SECONDS - 1,
+        )
+
+
+def _interval(every: int, period: str) -> IntervalSchedule:
     # Why not get_or_create? Rows of one interval may exist twice: the table has no unique constraint.
-    daily = IntervalSchedule.objects.filter(every=1, period=IntervalSchedule.DAYS).first()
-    if daily is None:
-        daily = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.DAYS)
-    PeriodicTask.objects.create(name=PURGE, task=PURGE, interval=daily)
+    found = IntervalSchedule.objects.filter(every=every, period=period).first()
+    return found or IntervalSchedule.objects.create(every=every, period=period)

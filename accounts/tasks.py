@@ -8,6 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts import audit, burning, lockout
+from accounts.directory import schedule
 from integrations.clients import wecom_client
 from integrations.models import Corp
 
@@ -31,3 +32,17 @@ def purge_audit() -> None:
     now = timezone.now()
     lockout.forget_old(now=now)
     logger.info("audit entries removed count=%d", audit.purge(now=now))
+
+
+@shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)
+def sync_directory(run_id: int) -> None:
+    """Copy a company's directory, then do what its policy says; a repeat goes on where it was cut off."""
+    schedule.carry_on(run_id=run_id, clock=timezone.now)
+
+
+@shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
+def directory_tick() -> None:
+    """Ask for the nightly runs that are due, and queue every run that waits for a worker."""
+    schedule.request_nightly(now=timezone.now())
+    for run_id in schedule.waiting_for_a_worker(now=timezone.now()):
+        sync_directory.delay(run_id)

@@ -308,6 +308,58 @@ ORDERS = [
 ]
 
 
+DIRECTORY = [
+    lists("accounts_directorypolicy", CORP_READERS, CORP_READERS_ELSEWHERE),
+    *adds("accounts_directorypolicy", SYSTEM_OF_ALL),
+    reads("accounts_directorypolicy", "rules", CORP_READERS, CORP_READERS_ELSEWHERE),
+    Row(
+        "accounts_directorypolicy_change",
+        expect(SYSTEM_OF_ALL, 302),
+        method="post",
+        args=("rules",),
+        form={"mode": "create"},
+        changed_by=SYSTEM_OF_ALL,
+    ),
+    history("accounts_directorypolicy", "rules", CORP_READERS, BLIND),
+    never("accounts_directorypolicy_delete", "rules", method="post"),
+    *(
+        row
+        for model, thing in (
+            *(("integrations_department", "department"), ("integrations_member", "member")),
+            *(("integrations_syncrun", "sync"), ("accounts_linkconflict", "conflict")),
+        )
+        for row in (
+            lists(model, CORP_READERS, CORP_READERS_ELSEWHERE),
+            reads(model, thing, CORP_READERS, CORP_READERS_ELSEWHERE),
+            history(model, thing, CORP_READERS, BLIND),
+            never(f"{model}_add"),
+            never(f"{model}_change", thing, method="post"),
+            never(f"{model}_delete", thing, method="post"),
+        )
+    ),
+    Row("integrations_syncrun_start", expect(INTEGRATION, unseen=(BLIND, 404)), args=("corp",)),
+    Row(
+        "integrations_syncrun_start",
+        expect(INTEGRATION, 302, unseen=(BLIND, 404)),
+        method="post",
+        args=("corp",),
+        changed_by=INTEGRATION,
+    ),
+    Row("integrations_syncrun_state", expect(CORP_READERS, unseen=(BLIND, 404)), args=("sync",)),
+    *(
+        Row(
+            "integrations_syncrun_answer",
+            expect(INTEGRATION, 302, unseen=(BLIND, 404)),
+            method="post",
+            args=("sync",),
+            data={"answer": answer},
+            changed_by=INTEGRATION,
+        )
+        for answer in ("yes", "no")
+    ),
+]
+
+
 def action(page: str, name: str, thing: str, expected: dict[str, int], changed_by: str, **more: Any) -> Row:
     data = {"action": name, "_pick": thing, **more}
     return Row(f"{page}_changelist", expected, method="post", data=data, changed_by=changed_by)
@@ -329,8 +381,16 @@ ACTIONS = [
         SYSTEM,
         post="yes",
     ),
+    action(
+        *("integrations_member", "admit", "member"),
+        {
+            **expect(f"{CORP_READERS} {CORP_READERS_ELSEWHERE}"),
+            **dict.fromkeys(f"{INTEGRATION} {INTEGRATION_ELSEWHERE}".split(), 302),
+        },
+        INTEGRATION,
+    ),
     action("accounts_lockout", "unlock", "lockout", expect("U SA S1 S2", 302), SYSTEM),
     action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
 ]
 
-TABLE = [*SITE, *LOOK_UPS, *CORPS, *ACCOUNTS, *ORDERS, *ACTIONS]
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]

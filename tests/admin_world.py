@@ -9,10 +9,19 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import AuditEntry, Lockout, SignInPolicy, User, WeComAccount
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, Lockout, SignInPolicy, User, WeComAccount
 from accounts.roles import Role
 from integrations.callbacks import generate_callback_keys
-from integrations.models import CallbackEvent, ConsoleWrite, Corp, SiteAddress, VerificationFile
+from integrations.models import (
+    CallbackEvent,
+    ConsoleWrite,
+    Corp,
+    Department,
+    Member,
+    SiteAddress,
+    SyncRun,
+    VerificationFile,
+)
 from notifications.models import Delivery, Receipt, Report, Run, Subscription
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
@@ -47,6 +56,7 @@ def build() -> World:
     _people(world, first, second)
     _orders(world, first)
     _security(world, first)
+    _directory(world, first)
     return world
 
 
@@ -133,11 +143,32 @@ def _security(world: World, first: Corp) -> None:
     }
 
 
+def _directory(world: World, first: Corp) -> None:
+    now = timezone.now()
+    times = {"first_seen_at": now, "changed_at": now, "waits_since": now}
+    member = Member.objects.create(corp=first, userid="back", userid_folded="back", name="Alpha member", **times)
+    world.things |= {
+        "rules": DirectoryPolicy.objects.create(corp=first),
+        "department": Department.objects.create(corp=first, wecom_department_id=1, name="Alpha department"),
+        "member": member,
+        "conflict": LinkConflict.objects.create(member=member, reason="came_back", since=now),
+        "sync": SyncRun.objects.create(
+            corp=first,
+            trigger="manual",
+            source="app",
+            status="asking",
+            requested_at=now,
+            question={"reason": "share", "leaving": 2, "of": 3, "percent": 5, "roots": []},
+        ),
+    }
+
+
 def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
         *(User, WeComAccount, SignInPolicy, Lockout, Group),
+        *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}

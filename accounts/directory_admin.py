@@ -1,0 +1,303 @@
+"""The directory in the administration: a company's policy, its departments, its members, and who is not linked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, Model, Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.directory.actions import SYNC
+from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
+from accounts.visibility import people_visible_to, sees_all
+from integrations.directory import admit_member
+from integrations.models import Corp, Department, Member
+from integrations.paging import CappedPaginator
+
+if TYPE_CHECKING:
+    PolicyAdminBase = admin.ModelAdmin[DirectoryPolicy]
+    AnyAdmin = admin.ModelAdmin[Any]
+else:
+    PolicyAdminBase = AnyAdmin = admin.ModelAdmin
+
+
+class CompanyFilter(admin.SimpleListFilter):
+    title = _("WeCom company name")
+    parameter_name = "company"
+    # From the row to its company.
+    path = "corp"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(request.user).only("name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        known = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(**{self.path: value}) if value in known else queryset
+
+
+class CompanyOfMemberFilter(CompanyFilter):
+    path = "member__corp"
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("waiting", _("waits for an administrator")),
+            ("able", _("may sign in")),
+            ("disabled", _("disabled in WeCom")),
+            ("out_of_scope", _("out of scope")),
+            ("gone", _("not there any more")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
+        gone = (Member.Presence.DELETED, Member.Presence.MISSING)
+        conditions = {
+            "waiting": Q(waits_since__isnull=False),
+            "disabled": Q(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
+            "out_of_scope": Q(presence=Member.Presence.OUT_OF_SCOPE),
+            "gone": Q(presence__in=gone),
+        }
+        if self.value() == "able":
+            unable = Q(status=Member.Status.DISABLED) & Q(status__isnull=False)
+            return queryset.filter(~unable, presence=Member.Presence.HERE, waits_since__isnull=True)
+        return queryset.filter(conditions.get(str(self.value()), Q()))
+
+
+class ReadOnly(AnyAdmin):
+    """A list that one reads: its rows are WeCom's, or those of runs."""
+
+    actions: Any = None
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: Any = super().get_queryset(request)
+        visible: QuerySet[Any] = queryset.visible_to(request.user)
+        return visible
+
+
+@admin.register(DirectoryPolicy)
+class DirectoryPolicyAdmin(PolicyAdminBase):
+    """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
+
+    list_display = ("corp", "mode", "leavers", "changed_at")
+    list_select_related = ("corp",)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("corp", "mode")}),
+        (_("How people are found"), {"fields": ("match_username", "match_email", "match_mobile")}),
+        (_("Leavers"), {"fields": ("leavers",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DirectoryPolicy]:
+        return DirectoryPolicy.objects.visible_to(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and sees_all(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> bool:
+        return super().has_change_permission(request, obj) and sees_all(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> tuple[str, ...]:
+        return ("corp",) if obj is not None else ()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and db_field.name == "corp":
+            widget: Any = field.widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+        return field
+
+
+@admin.register(Department)
+class DepartmentAdmin(ReadOnly):
+    """The list is a tree: of one company, the first that one sees where none is named."""
+
+    fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            return super().changelist_view(request, extra_context)
+        corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
+        wanted = request.GET.get("company", "")
+        corp = next((one for one in corps if str(one.pk) == wanted), corps[0] if corps else None)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Departments"),
+            "opts": self.opts,
+            "corps": corps,
+            "corp": corp,
+            "tree": tree_of(corp) if corp is not None else [],
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/department/tree.html", context)
+
+
+def tree_of(corp: Corp) -> list[dict[str, Any]]:
+    """The departments as a flat list in the order of the tree, each with its depth and its number of people.
+
+    Departments of a cycle, and those below it, come at the end as tops: nobody is left out. Two queries.
+    """
+    rows = list(Department.objects.filter(corp=corp).present())
+    here = Count("memberships", filter=Q(memberships__member__presence=Member.Presence.HERE))
+    counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
+    numbers = {one.wecom_department_id for one in rows}
+    below: dict[int | None, list[Department]] = defaultdict(list)
+    for one in rows:
+        below[one.wecom_parent_id if one.wecom_parent_id in numbers else None].append(one)
+    found: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for start in (below[None], rows):
+        waiting = [(one, 0) for one in reversed(start)]
+        while waiting:
+            one, depth = waiting.pop()
+            if one.pk in seen:
+                continue
+            seen.add(one.pk)
+            found.append({"department": one, "depth": min(depth, 9), "people_count": counts[one.pk]})
+            waiting += [(child, depth + 1) for child in reversed(below[one.wecom_department_id])]
+    return found
+
+
+@admin.register(Member)
+class MemberAdmin(ReadOnly):
+    list_display = ("userid", "name", "company", "in_departments", "state", "linked_user")
+    list_filter = (CompanyFilter, StateFilter)
+    search_fields = ("userid_folded__startswith", "name")
+    search_help_text = _("WeCom account from its beginning, or name")
+    actions = ("admit",)
+    fields = (
+        *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail"),
+        *("in_departments", "state", "linked_user", "first_seen_at", "changed_at", "left_at", "waits_since"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        queryset = super().get_queryset(request).select_related("corp")
+        department = request.GET.get("departments__id__exact", "")
+        if department.isdecimal():
+            queryset = queryset.filter(memberships__department=int(department))
+        found: QuerySet[Member] = queryset.prefetch_related(
+            Prefetch("departments", queryset=Department.objects.only("name", "wecom_department_id").order_by("pk"))
+        )
+        return found
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return lookup == "departments__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list with each member's user, in one query for all."""
+        changelist: Any = super().get_changelist_instance(request)
+        members = list(changelist.result_list)
+        _remember_users(members, request)
+        changelist.result_list = members
+        return changelist
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        member = super().get_object(request, object_id, from_field)
+        if member is not None:
+            _remember_users([member], request)
+        return member
+
+    @admin.display(description=_("WeCom company name"), ordering="corp__name")
+    def company(self, member: Member) -> str:
+        return member.corp.name
+
+    @admin.display(description=_("departments"))
+    def in_departments(self, member: Member) -> str:
+        return gettext(", ").join(str(one) for one in member.departments.all()) or "—"
+
+    @admin.display(description=_("state"))
+    def state(self, member: Member) -> SafeString:
+        if member.waits_since is not None:
+            return _pill("warn", gettext("waits for an administrator"))
+        if member.presence != Member.Presence.HERE:
+            return _pill("bad", member.get_presence_display())
+        if member.status == Member.Status.DISABLED:
+            return _pill("bad", member.get_status_display())
+        return _pill("good", member.get_status_display() or member.get_presence_display())
+
+    @admin.display(description=_("user"))
+    def linked_user(self, member: Member) -> str:
+        shown: str = member.shown_user  # type: ignore[attr-defined]  # set by _remember_users
+        return shown
+
+    def has_admit_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(SYNC)
+
+    @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
+    def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
+        now = timezone.now()
+        waiting = queryset.filter(waits_since__isnull=False)
+        admitted = [one for one in waiting if admit_member(member=one, now=now)]
+        for one in admitted:
+            self.log_change(request, one, gettext("Account confirmed after it came back."))
+        sentence = ngettext("%(count)d account was confirmed.", "%(count)d accounts were confirmed.", len(admitted))
+        messages.success(request, sentence % {"count": len(admitted)})
+
+
+def _remember_users(members: list[Any], request: HttpRequest) -> None:
+    """Put each member's user beside it, with a link where the administrator may see that person."""
+    wanted = {(one.corp_id, one.userid_folded) for one in members}
+    accounts = WeComAccount.objects.filter(
+        corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
+    ).select_related("user")
+    users = {(one.corp_id, one.userid_folded): one.user for one in accounts}
+    visible = set(
+        people_visible_to(request.user).filter(pk__in=[one.pk for one in users.values()]).values_list("pk", flat=True)
+    )
+    may_open = request.user.has_perm("accounts.view_user")
+    for one in members:
+        user = users.get((one.corp_id, one.userid_folded))
+        if user is None or user.pk not in visible:
+            one.shown_user = "—"
+        elif may_open:
+            address = reverse("admin:accounts_user_change", args=[user.pk])
+            one.shown_user = format_html('<a href="{}">{}</a>', address, user)
+        else:
+            one.shown_user = str(user)
+
+
+@admin.register(LinkConflict)
+class LinkConflictAdmin(ReadOnly):
+    list_display = ("member", "company", "reason", "since")
+    list_filter = ("reason", CompanyOfMemberFilter)
+    list_select_related = ("member__corp",)
+    search_fields = ("member__userid_folded__startswith",)
+    search_help_text = _("WeCom account from its beginning")
+    fields = ("member", "reason", "since")
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, conflict: LinkConflict) -> str:
+        return conflict.member.corp.name
+
+
+def _pill(tone: str, text: object) -> SafeString:
+    return format_html('<span class="pill pill-{}">{}</span>', tone, text)

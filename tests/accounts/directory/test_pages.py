@@ -1,0 +1,190 @@
+"""The administration's pages of the directory, in a browser's steps."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from accounts.models import AuditEntry, User
+from accounts.roles import Role
+from integrations.models import Department, Member, SyncRun
+from tests.accounts.conftest import make_corp
+from tests.accounts.directory.people_of import People, links
+from tests.accounts.people import signed_in, with_role
+
+
+@pytest.fixture
+def chief(people: People) -> Client:
+    """System administrator of the one company."""
+    return signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, people.corp))
+
+
+@pytest.fixture
+def root(people: People) -> Client:
+    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
+
+
+def page(client: Client, name: str, *args: object, **query: str) -> str:
+    response = client.get(reverse(f"admin:{name}", args=args), query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_a_run_is_begun_from_the_companys_page_and_watched(
+    people: People, chief: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    people.set_policy(mode="create")
+    start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
+    assert f'href="{start}"' in page(chief, "integrations_corp_change", people.corp.pk)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = chief.post(start)
+
+    run = SyncRun.objects.get()
+    assert response.headers["Location"] == reverse("admin:integrations_syncrun_change", args=[run.pk])
+    assert (run.status, run.requested_by) == ("done", "chief")
+    assert len(links(people.corp)) == 3
+    shown = page(chief, "integrations_syncrun_change", run.pk)
+    assert "<dt>新建人员</dt><dd>3</dd>" in shown.replace("\n", "")
+    state = chief.get(reverse("admin:integrations_syncrun_state", args=[run.pk])).json()
+    assert state["is_unfinished"] is False
+    assert state["html"].strip() in shown
+
+
+def test_a_second_click_leads_to_the_run_under_way(people: People, chief: Client) -> None:
+    run = people.place.request()
+
+    response = chief.post(reverse("admin:integrations_syncrun_start", args=[people.corp.pk]))
+
+    assert response.headers["Location"].endswith(f"/syncrun/{run.pk}/change/")
+    assert SyncRun.objects.count() == 1
+    assert chief.get(reverse("admin:integrations_syncrun_state", args=[run.pk])).json()["is_unfinished"] is True
+    assert "data-unfinished" in page(chief, "integrations_syncrun_change", run.pk)
+    assert "<progress" in page(chief, "integrations_syncrun_change", run.pk)
+
+
+@pytest.mark.parametrize(("answer", "status", "is_active"), [("yes", "done", False), ("no", "refused", True)])
+def test_the_guard_is_answered_with_yes_or_no(
+    people: People,
+    chief: Client,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+    answer: str,
+    status: str,
+    is_active: bool,
+) -> None:
+    people.set_policy(mode="create")
+    people.sync()
+    people.place.delete_member("LiLei")
+    run = people.place.sync()
+    shown = page(chief, "integrations_syncrun_change", run.pk)
+    assert 'value="yes"' in shown
+    assert "LiLei" in shown
+
+    with django_capture_on_commit_callbacks(execute=True):
+        chief.post(reverse("admin:integrations_syncrun_answer", args=[run.pk]), {"answer": answer})
+
+    run.refresh_from_db()
+    assert (run.status, run.answered_by) == (status, "chief")
+    assert User.objects.get(username="LiLei").is_active is is_active
+    assert 'value="yes"' not in page(chief, "integrations_syncrun_change", run.pk)
+    assert AuditEntry.objects.filter(model="integrations.syncrun", actor_name="chief").count() == 1
+
+
+def test_an_answer_that_comes_too_late_is_told(people: People, chief: Client) -> None:
+    run = people.sync().run
+
+    response = chief.post(reverse("admin:integrations_syncrun_answer", args=[run.pk]), {"answer": "yes"}, follow=True)
+
+    assert "不再需要确认" in response.content.decode()
+    run.refresh_from_db()
+    assert run.answered_by == ""
+
+
+def test_departments_are_shown_as_a_tree_with_their_people(people: People, chief: Client) -> None:
+    people.sync()
+
+    shown = page(chief, "integrations_department_changelist")
+
+    places = [
+        shown.index(f'directory-depth-{depth}">{name}<')
+        for depth, name in ((0, "北山制造"), (1, "销售部"), (2, "华东区"), (1, "财务部"))
+    ]
+    assert places == sorted(places)
+    finance = Department.objects.get(name="财务部")
+    assert f'departments__id__exact={finance.pk}">2</a>' in shown
+    members = page(chief, "integrations_member_changelist", departments__id__exact=str(finance.pk))
+    assert ("jim" in members, "hanmeimei" in members, "LiLei" in members) == (True, True, False)
+
+
+def test_departments_of_a_cycle_are_shown_once(people: People, chief: Client) -> None:
+    make = Department.objects.create
+    for number, parent in ((7, 8), (8, 7), (9, 8)):
+        make(corp=people.corp, wecom_department_id=number, wecom_parent_id=parent, name=f"D{number}")
+
+    shown = page(chief, "integrations_department_changelist")
+
+    assert [shown.count(f">D{number}<") for number in (7, 8, 9)] == [1, 1, 1]
+
+
+def test_departments_of_a_company_that_one_does_not_see_are_not_shown(people: People, chief: Client) -> None:
+    other = make_corp("南湖贸易", 7)
+    Department.objects.create(corp=other, wecom_department_id=1, name="Secret")
+
+    assert "Secret" not in page(chief, "integrations_department_changelist", company=str(other.pk))
+
+
+def test_members_are_shown_with_their_users_and_states(people: People, chief: Client) -> None:
+    people.set_policy(mode="create")
+    people.sync()
+    Member.objects.filter(userid="jim").update(presence="out_of_scope", left_at=timezone.now())
+
+    shown = page(chief, "integrations_member_changelist")
+
+    lilei = User.objects.get(username="LiLei")
+    assert f'<a href="/admin/accounts/user/{lilei.pk}/change/">李雷 (LiLei)</a>' in shown
+    assert page(chief, "integrations_member_changelist", state="out_of_scope").count('class="field-company') == 1
+    assert page(chief, "integrations_member_changelist", state="able").count('class="field-company') == 2
+
+
+def test_an_account_that_came_back_is_confirmed(people: People, chief: Client) -> None:
+    people.sync()
+    member = people.place.member("LiLei")
+    Member.objects.filter(pk=member.pk).update(waits_since=timezone.now())
+    path = reverse("admin:integrations_member_changelist")
+
+    chief.post(path, {"action": "admit", "_selected_action": [member.pk]})
+
+    member.refresh_from_db()
+    assert member.waits_since is None
+    assert AuditEntry.objects.filter(model="integrations.member", actor_name="chief").count() == 1
+
+
+def test_a_policy_is_set_by_who_sees_all_companies_only(people: People, chief: Client, root: Client) -> None:
+    path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
+    values = {"mode": "create", "leavers": "unlink", "match_username": "on"}
+
+    assert chief.post(path, values).status_code == 403
+    assert root.post(path, values).status_code == 302
+
+    people.policy.refresh_from_db()
+    assert (people.policy.mode, people.policy.leavers) == ("create", "unlink")
+
+
+def test_linking_by_nothing_is_refused(people: People, root: Client) -> None:
+    path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
+
+    response = root.post(path, {"mode": "link", "leavers": "unlink"})
+
+    assert response.status_code == 200
+    assert "请选择按什么匹配用户" in response.content.decode()
+
+
+def test_who_is_not_linked_is_listed_with_the_reason(people: People, chief: Client) -> None:
+    people.sync()
+
+    shown = page(chief, "accounts_linkconflict_changelist")
+
+    assert shown.count("没有匹配的用户</td>") == 3

@@ -1,0 +1,124 @@
+"""Both halves in the background: asked for by hand, at night, and after a crash between the two."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django_celery_beat.models import PeriodicTask
+
+from accounts import tasks
+from accounts.directory import schedule
+from accounts.directory.applying import people_run_of
+from accounts.models import PeopleRun, User
+from integrations.models import SyncRun
+from tests.accounts.directory.people_of import People, links
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def night(people: People, minutes: int = 0) -> datetime:
+    """So many minutes after the moment of the company's run."""
+    midnight = datetime(2026, 11, 25, tzinfo=SHANGHAI)
+    return midnight + timedelta(hours=3, minutes=people.corp.pk * 7 % 60 + minutes)
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(-1, 0), (0, 1), (179, 1), (180, 0)])
+def test_the_nightly_run_is_asked_for_from_its_minute_on(people: People, minutes: int, count: int) -> None:
+    schedule.request_nightly(now=night(people, minutes))
+
+    assert list(SyncRun.objects.values_list("trigger", flat=True)) == ["nightly"] * count
+
+
+def test_it_is_asked_for_once_a_night(people: People) -> None:
+    for minutes in (0, 1, 2):
+        schedule.request_nightly(now=night(people, minutes))
+        SyncRun.objects.update(status="done", finished_at=night(people, minutes))
+    assert SyncRun.objects.count() == 1
+
+    schedule.request_nightly(now=night(people) + timedelta(days=1))
+    assert SyncRun.objects.count() == 2
+
+
+@pytest.mark.parametrize("why", ["policy off", "no policy", "company disabled"])
+def test_no_night_without_a_policy_in_force(people: People, why: str) -> None:
+    if why == "policy off":
+        people.set_policy(mode="off")
+    elif why == "no policy":
+        people.policy.delete()
+    else:
+        type(people.corp).objects.update(is_enabled=False)
+
+    schedule.request_nightly(now=night(people))
+
+    assert not SyncRun.objects.exists()
+
+
+def test_companies_begin_at_minutes_of_their_own(people: People) -> None:
+    moments = set()
+    for key in range(1, 61):
+        people.corp.pk = key
+        moments.add(schedule.nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
+
+    assert len(moments) == 60
+    assert {moment.hour for moment in moments} == {3}
+
+
+def test_one_task_carries_out_both_halves(people: People) -> None:
+    people.set_policy(mode="create")
+    run = people.place.request()
+
+    tasks.sync_directory(run.pk)
+
+    run.refresh_from_db()
+    assert (run.status, people_run_of(run).status) == ("done", "done")
+    assert set(links(people.corp)) == {"LiLei", "hanmeimei", "jim"}
+    people.place.calls()
+
+    tasks.sync_directory(run.pk)
+    assert people.place.calls() == {}
+    assert User.objects.count() == 3
+
+
+def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
+    people.set_policy(mode="create")
+    run = people.place.sync()  # and here the worker died
+    assert not PeopleRun.objects.exists()
+
+    for run_id in schedule.waiting_for_a_worker(now=people.place.clock()):
+        tasks.sync_directory(run_id)
+
+    assert people_run_of(run).status == "done"
+    assert len(links(people.corp)) == 3
+
+
+def test_the_tick_takes_a_run_that_no_queue_took(people: People) -> None:
+    people.set_policy(mode="off")  # at whatever hour this test runs, no night begins
+    run = people.place.request()
+
+    tasks.directory_tick()
+
+    run.refresh_from_db()
+    assert run.status == "done"
+    assert schedule.waiting_for_a_worker(now=people.place.clock()) == []
+
+
+def test_a_run_that_asks_touches_nobody_before_the_answer(people: People) -> None:
+    people.set_policy(mode="create")
+    people.sync()
+    people.place.delete_member("LiLei")
+    run = people.place.request()
+
+    tasks.sync_directory(run.pk)
+
+    run.refresh_from_db()
+    assert run.status == "asking"
+    assert User.objects.get(username="LiLei").is_active
+    assert len(links(people.corp)) == 3
+
+
+def test_beat_has_the_entry(people: People) -> None:
+    entry = PeriodicTask.objects.get(name="accounts.directory_tick")
+
+    assert (entry.task, entry.interval.every, entry.interval.period) == ("accounts.directory_tick", 60, "seconds")
