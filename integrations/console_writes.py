@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from integrations import links
 from integrations.clients import wecom_client
 from integrations.diagnosis.checks import ownership
+from integrations.diagnosis.findings import LARGEST_ERRCODE
 from integrations.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
 from integrations.explanations import Explanation, unqueued
 from integrations.models import ConsoleWrite, Corp
@@ -222,7 +223,10 @@ def _tidied(entry: Values) -> Values:
 
 
 def _failure(error: IntegrationError) -> Values:
-    if error.code is not None:
+    code, message = error.code, error.message
+    if code is not None and abs(code) > LARGEST_ERRCODE:
+        code, problem, message = None, Problem.NOT_WECOM, f"errcode {code}: {message}"
+    elif code is not None:
         problem = Problem.REFUSED
     elif isinstance(error, TransientError | OutcomeUnknownError):
         problem = Problem.UNREACHABLE
@@ -233,10 +237,10 @@ def _failure(error: IntegrationError) -> Values:
     return {
         "status": Status.FAILED,
         "problem": problem,
-        "errcode": error.code,
+        "errcode": code,
         "hint": without_invisible(error.hint)[:64],
         "caller_ip": _ip_address(error.caller_ip),
-        "message": without_invisible(error.message)[:1000],
+        "message": without_invisible(message)[:1000],
     }
 
 

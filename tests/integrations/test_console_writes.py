@@ -283,6 +283,15 @@ def test_without_a_connection_nothing_is_planned(corp: Corp) -> None:
     assert (write.status, write.problem) == ("failed", "unreachable")
 
 
+def test_a_number_that_no_column_takes_is_not_wecom_s(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.says("agent_get", {"errcode": 2**70, "errmsg": "?"}, params=AGENT)
+
+    write = step(ask(corp))
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "not_wecom", None)
+    assert str(2**70) in write.message
+
+
 def test_what_wecom_says_is_kept_without_characters_that_a_database_refuses(corp: Corp, wecom: WeComAnswers) -> None:
     in_wecom(wecom, home_url="https://portal.example.com/\x00m\u200b")
 
