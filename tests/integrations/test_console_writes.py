@@ -12,6 +12,8 @@ from django.utils import timezone, translation
 
 from integrations import console_writes, links
 from integrations.diagnosis import results
+from integrations.diagnosis.checks import ownership
+from integrations.errors import ConfigurationError
 from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
 from integrations.tasks import run_console_write
 from tests.sandbox import AGENTID as SANDBOX_AGENTID
@@ -102,6 +104,24 @@ def test_only_what_differs_is_sent(corp: Corp, wecom: WeComAnswers) -> None:
     wecom.gives("agent_set", body={"agentid": AGENTID, "home_url": links.home_page_link(corp)})
 
     assert step(confirmed(write)).status == "done"
+
+
+def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Corp, wecom: WeComAnswers) -> None:
+    """Typed into WeCom's console since. Only its answer to a write tells whether the owner is verified."""
+    refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
+    ownership.note_answer(corp=corp, error=refusal, now=NOW)
+    right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
+    in_wecom(wecom, **right)
+
+    write = step(ask(corp))
+
+    assert changes(write) == {"redirect_domain": ("bi.example.com", "bi.example.com")}
+    in_wecom(wecom, **right)
+    wecom.gives("agent_set", body={"agentid": AGENTID, "redirect_domain": "bi.example.com"})
+    assert step(confirmed(write)).status == "done"
+    assert results.latest(corp)["ownership"].problem == "accepted"
+    in_wecom(wecom, **right)
+    assert step(ask(corp)).changes == []
 
 
 def test_without_sign_in_the_domain_is_left_alone(corp: Corp, wecom: WeComAnswers) -> None:

@@ -18,6 +18,8 @@ from integrations.wecom.errcode_entry import WECOM_ADMIN
 from integrations.wecom.errcode_entry import gettext_noop as _
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from integrations.errors import IntegrationError
 
 NAME = "ownership"
@@ -86,11 +88,20 @@ def note_answer(*, corp: Corp, error: IntegrationError | None, now: datetime) ->
     )
 
 
+def is_refused(corp: Corp) -> bool:
+    """Whether WeCom has last refused the domain that is ours today."""
+    known = _answers(corp, links.trusted_domain(corp)).first()
+    return known is not None and known.errcode is not None
+
+
 def _last_answer(question: Question) -> CheckRun | None:
     """The last run that carries an answer of WeCom about this very domain."""
-    runs = CheckRun.objects.filter(corp=question.corp, check_name=NAME, subject=question.subject)
-    answered = runs.filter(problem__in=[*REFUSALS.values(), "file_since", "accepted"]).exclude(pk=question.run_id)
-    return answered.first()
+    return _answers(question.corp, question.subject).exclude(pk=question.run_id).first()
+
+
+def _answers(corp: Corp, domain: str) -> QuerySet[CheckRun]:
+    runs = CheckRun.objects.filter(corp=corp, check_name=NAME, subject=domain)
+    return runs.filter(problem__in=[*REFUSALS.values(), "file_since", "accepted"])
 
 
 def _of_code(code: int, domain: str, *, hint: str, said_at: datetime) -> Finding:
