@@ -101,7 +101,7 @@ def record_many(entries: Iterable[AuditEntry]) -> None:
 def record_sign_in(*, user: User, note: str) -> None:
     """Of people who may enter the administration; employees' sign-ins would bury the rest."""
     if user.is_staff:
-        record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=corps_of_username(user.username))
+        record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
 
 
 def record_failure(*, username: str, action: AuditEntry.Action) -> None:
@@ -110,7 +110,7 @@ def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     An unknown username is not written down: often it is a password that went into the wrong field.
     """
     user = User.objects.filter(username=username).first()
-    record(action=action, subject=user, corps=corps_of_username(username))
+    record(action=action, subject=user, corps=_corps_of(username, user))
 
 
 def purge(*, now: datetime) -> int:
@@ -122,10 +122,15 @@ def purge(*, now: datetime) -> int:
     return removed
 
 
-def corps_of_username(username: str) -> set[int]:
-    """The companies of one person's accounts; more than one, or none, is nobody's but those who see all."""
+def _corps_of(username: str, user: User | None) -> set[int]:
+    """The companies of one person's accounts and those that they manage; who sees all is nobody's in particular.
+
+    The same queries for unknown usernames (no `user`).
+    """
     accounts = WeComAccount.objects.filter(user__username=username, corp__isnull=False)
-    return set(accounts.values_list("corp_id", flat=True))
+    managed = User.managed_corps.through.objects.filter(user__username=username)
+    corps = {*accounts.values_list("corp_id", flat=True), *managed.values_list("corp_id", flat=True)}
+    return set() if user is not None and (user.is_superuser or user.manages_all_corps) else corps
 
 
 def _who() -> tuple[User | None, str | None]:

@@ -234,6 +234,23 @@ class TestWhatIsRecorded:
         assert (entry.subject, entry.actor_name, entry.note) == ("boss", "boss", "password")
         assert (entry.ip, entry.corp_id) == ("192.0.2.4", corp.pk)
 
+    @pytest.mark.parametrize("reach", ["superuser", "all", "the other one"])
+    def test_of_a_sign_in_sees_nobody_who_sees_less(self, corp: Corp, other_corp: Corp, reach: str) -> None:
+        """Addresses and times of those who are more are no business of one company's administrators."""
+        boss = make_person("boss", corp, "boss", is_staff=True, is_superuser=reach == "superuser")
+        boss.manages_all_corps = reach == "all"
+        boss.set_password("right-password-1")
+        boss.save()
+        boss.managed_corps.set([other_corp] if reach == "the other one" else [])
+        AuditEntry.objects.all().delete()
+        client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com")
+
+        for password in ("wrong-password", "right-password-1"):
+            client.post("/login/", {"username": "boss", "password": password})
+
+        found = AuditEntry.objects.filter(corp__isnull=True).order_by("pk").values_list("action", "subject")
+        assert list(found) == [("sign-in-failed", "boss"), ("signed-in", "boss")]
+
     def test_every_secret_of_a_company_is_masked(self, db: None) -> None:
         """The encrypted columns are masked by their class: a new one cannot be forgotten."""
         names = [column.name for column in Corp._meta.concrete_fields if type(column).__name__ == "EncryptedTextField"]
