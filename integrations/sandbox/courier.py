@@ -79,14 +79,16 @@ class Courier:
             if self._world.outbox is not outbox:
                 return
             try:
-                outcome = await self._attempt(session, outgoing, callback)
+                outcome = await self._attempt(session, outbox, outgoing, callback)
             except Undeliverable as error:
                 self._note(outbox, outgoing, attempt, error.outcome, error.status)
                 continue
             self._note(outbox, outgoing, attempt, outcome, 200)
             return
 
-    async def _attempt(self, session: aiohttp.ClientSession, outgoing: Outgoing, callback: Callback) -> str:
+    async def _attempt(
+        self, session: aiohttp.ClientSession, outbox: Outbox, outgoing: Outgoing, callback: Callback
+    ) -> str:
         """One POST, with a new signature, timestamp, nonce and ciphertext. Raises Undeliverable."""
         try:
             key = crypto.aes_key(callback.aes_key)
@@ -102,10 +104,13 @@ class Courier:
             raise Undeliverable("not 200", status)
         if body.strip() in (b"", b"success"):
             return "ok"
-        return self._read_reply(outgoing, callback, key, body)
+        return self._read_reply(outbox, outgoing, callback, key, body)
 
-    def _read_reply(self, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
-        """A passive reply. A bad one is not asked for again: the address has answered."""
+    def _read_reply(self, outbox: Outbox, outgoing: Outgoing, callback: Callback, key: bytes, body: bytes) -> str:
+        """A passive reply. A bad one is not asked for again: the address has answered.
+
+        One that comes after a reset changes nothing: it belongs to what was forgotten.
+        """
         try:
             reply = xml.parse(body)
             parts = {name: (reply.findtext(name) or "").strip() for name in ("Encrypt", "TimeStamp", "Nonce")}
@@ -117,7 +122,7 @@ class Courier:
                 encrypted=parts["Encrypt"],
             )
             plain = xml.parse(crypto.decrypt(parts["Encrypt"], key=key, receiveid=outgoing.corpid))
-            if outgoing.on_reply is not None:
+            if outgoing.on_reply is not None and self._world.outbox is outbox:
                 outgoing.on_reply(plain)
         except (ValueError, crypto.BadCallback) as error:
             return f"bad reply: {error}"

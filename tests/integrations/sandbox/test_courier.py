@@ -155,7 +155,7 @@ def test_addresses_that_hang_delay_no_other_app(sandbox: SandboxHandle) -> None:
 
         write(sandbox)
 
-        assert receiver.wait(1, seconds=2)[0]["AgentID"] == str(AGENTID)
+        assert receiver.wait(1, seconds=20)[0]["AgentID"] == str(AGENTID)
         # Four of each hanging app are under way, the fifth waits.
         assert sandbox.control("GET", "callbacks")["waiting"] == 30
         sandbox.control("POST", "reset", {})
@@ -186,6 +186,30 @@ def test_nothing_is_tried_again_after_a_reset(sandbox: SandboxHandle) -> None:
 
         assert len(receiver.events) == 1
         assert sandbox.control("GET", "callbacks")["callbacks"] == []
+
+
+def test_a_reply_that_comes_after_a_reset_changes_nothing(sandbox: SandboxHandle) -> None:
+    asked, was_reset = threading.Event(), threading.Event()
+
+    def answer(event: dict[str, object]) -> str:
+        asked.set()
+        assert was_reset.wait(10)
+        return "<xml><MsgType>text</MsgType><Content>late</Content></xml>"
+
+    with listening(CORPID) as receiver:
+        receiver.answer = answer
+        set_callback(sandbox, receiver.url)
+        sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 60})
+        write(sandbox)
+        assert asked.wait(10)
+        sandbox.control("POST", "reset", {})
+        was_reset.set()
+        receiver.answer = lambda event: None
+        write(sandbox)
+        log(sandbox, 1)
+        time.sleep(0.3)
+
+    assert [one["text"]["content"] for one in sandbox.messages(CORPID, "lilei")] == ["x"]
 
 
 # --- This machine only -----------------------------------------------------------------------------------------------
