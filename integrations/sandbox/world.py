@@ -148,7 +148,7 @@ class Ticket:
 
     value: str
     corpid: str
-    agentid: int | None
+    agentid: int
     expires_at: float
     userid: str = ""
 
@@ -201,7 +201,8 @@ class World:
         self.codes: dict[str, Code] = {}
         self.user_tickets: dict[str, Ticket] = {}
         self.media: dict[str, Media] = {}
-        self.js_tickets: dict[tuple[str, int | None], Ticket] = {}
+        # corpid, agentid, and what the ticket is for (api/jssdk.py)
+        self.js_tickets: dict[tuple[str, int, str], Ticket] = {}
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)

@@ -10,21 +10,23 @@ from integrations.sandbox.errors import ApiError
 from integrations.sandbox.limits import HOUR
 from integrations.sandbox.world import Ticket, World
 
+CONFIG, AGENT_CONFIG = "config", "agent_config"
+
 
 @endpoint("GET", "get_jsapi_ticket", APP)
 def get_jsapi_ticket(call: Call) -> Json:
-    """The company's ticket, for wx.config."""
+    """The ticket for wx.config: called the company's, yet each app has its own, and no other app's takes its place."""
     _count(call)
-    return _ticket(call, None)
+    return _ticket(call, CONFIG)
 
 
 @endpoint("GET", "ticket/get", APP)
 def ticket_get(call: Call) -> Json:
     """The app's ticket, for wx.agentConfig."""
-    if call.query.get("type") != "agent_config":
+    if call.query.get("type") != AGENT_CONFIG:
         raise ApiError(91040)
     _count(call)
-    return _ticket(call, call.own_app.agentid)
+    return _ticket(call, AGENT_CONFIG)
 
 
 def signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
@@ -34,9 +36,9 @@ def signature(ticket: str, *, noncestr: str, timestamp: str, url: str) -> str:
 
 
 def signed_with(world: World, corpid: str, agentid: int, given: str, **signed: str) -> str:
-    """Which ticket a signature was made with: "config", "agent_config", or "" for none that is valid."""
-    for kind, owner in (("config", None), ("agent_config", agentid)):
-        ticket = world.js_tickets.get((corpid, owner))
+    """Which of the app's tickets a signature was made with: CONFIG, AGENT_CONFIG, or "" for none that is valid."""
+    for kind in (CONFIG, AGENT_CONFIG):
+        ticket = world.js_tickets.get((corpid, agentid, kind))
         if ticket is not None and world.now() < ticket.expires_at and signature(ticket.value, **signed) == given:
             return kind
     return ""
@@ -49,11 +51,11 @@ def _count(call: Call) -> None:
     limits.check_special("tickets", corpid, agentid, seconds=HOUR, limit=settings.app_tickets_per_hour, now=call.now)
 
 
-def _ticket(call: Call, agentid: int | None) -> Json:
-    key = (call.company.corpid, agentid)
-    ticket = call.world.js_tickets.get(key)
+def _ticket(call: Call, kind: str) -> Json:
+    corpid, agentid = call.company.corpid, call.own_app.agentid
+    ticket = call.world.js_tickets.get((corpid, agentid, kind))
     if ticket is None or call.now >= ticket.expires_at:
         expires_at = call.now + call.world.settings.token_seconds
-        ticket = Ticket(secrets.token_urlsafe(64), *key, expires_at)
-        call.world.js_tickets[key] = ticket
+        ticket = Ticket(secrets.token_urlsafe(64), corpid, agentid, expires_at)
+        call.world.js_tickets[corpid, agentid, kind] = ticket
     return {"ticket": ticket.value, "expires_in": int(ticket.expires_at - call.now)}

@@ -139,7 +139,7 @@ async def verify_domain(request: web.Request, world: World, document: object) ->
 
 @route("POST", "companies/{corpid}/apps/{agentid}/signature")
 async def check_signature(request: web.Request, world: World, document: Any) -> object:
-    """Which JS-SDK ticket a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
+    """Which JS-SDK ticket of the app a signature was made with: {"ticket": "config" | "agent_config" | ""}."""
     values = as_object(document, "signature", "noncestr", "timestamp", "url")
     signed = {name: text_of(values, name) for name in ("noncestr", "timestamp", "url")}
     corpid, app = company_of(request, world).corpid, app_of(request, world)

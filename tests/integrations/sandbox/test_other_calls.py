@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from integrations.sandbox.api import jssdk
 from tests.integrations.sandbox.conftest import Api
 from tests.sandbox import AGENTID, CORPID, SandboxHandle
 
@@ -327,6 +330,20 @@ def test_js_sdk_tickets(api: Api, sandbox: SandboxHandle) -> None:
         signature = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         assert sandbox.control("POST", f"{APP}/signature", {**signed, "signature": signature}) == {"ticket": kind}
     assert sandbox.control("POST", f"{APP}/signature", {**signed, "signature": "0" * 40}) == {"ticket": ""}
+
+
+def test_a_js_sdk_ticket_is_of_no_use_to_another_app(api: Api, sandbox: SandboxHandle) -> None:
+    """Caches keyed by the company alone mix them up (42012)."""
+    sandbox.control("POST", f"companies/{CORPID}/apps", [{"agentid": 1000009, "name": "二", "secret": "second"}])
+    other = replace(api, secret="second")
+    signed = {"noncestr": "n", "timestamp": "1764000004", "url": "https://portal.example.com/"}
+
+    for kind in ("config", "agent_config"):
+        call = partial(Api.get, path="get_jsapi_ticket" if kind == "config" else "ticket/get", type=kind)
+        call(api)
+        body = {**signed, "signature": jssdk.signature(call(other)["ticket"], **signed)}
+        assert sandbox.control("POST", f"{APP}/signature", body) == {"ticket": ""}
+        assert sandbox.control("POST", f"companies/{CORPID}/apps/1000009/signature", body) == {"ticket": kind}
 
 
 def test_tickets_are_limited(api: Api, sandbox: SandboxHandle) -> None:
