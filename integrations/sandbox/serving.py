@@ -103,5 +103,5 @@ async def _drip(request: web.Request, reply: Reply, seconds: float) -> web.Strea
     await stream.prepare(request)
     for index in range(len(reply.body)):
         await stream.write(reply.body[index : index + 1])
-        await asyncio.sleep(seconds)
+        await _wait_for_caller(request, seconds)
     return stream
