@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -25,7 +24,7 @@ from integrations.diagnosis.findings import Status
 from integrations.diagnosis.readiness import essential_checks
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.models import CheckRun, Corp
-from integrations.queueing import queue_on_commit
+from integrations.queueing import queue_all_on_commit
 from integrations.tasks import run_check
 from integrations.validators import without_invisible
 from integrations.wecom.bodies import MessageError
@@ -178,9 +177,12 @@ def _name(request: HttpRequest) -> str:
 
 
 def _queue(runs: list[CheckRun]) -> None:
-    """Why one after the other? Each check is a task of its own; without a broker the first failure ends them all."""
-    for run in runs:
-        queue_on_commit(run_check, run.pk, otherwise=partial(running.give_up_unqueued, runs=[run], clock=timezone.now))
+    """Each check is a task of its own; those that cannot be queued say so."""
+
+    def give_up(run_ids: Sequence[int]) -> None:
+        running.give_up_unqueued(run_ids=run_ids, clock=timezone.now)
+
+    queue_all_on_commit(run_check, [run.pk for run in runs], otherwise=give_up)
 
 
 def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,21 @@ logger = logging.getLogger(__name__)
 
 def queue_on_commit(task: Any, row_id: int, *, otherwise: Callable[[], None]) -> None:
     """Queue `task` for one row after the commit; call `otherwise` where the broker cannot be reached."""
-    transaction.on_commit(partial(_queue, task, row_id, otherwise))
+    queue_all_on_commit(task, [row_id], otherwise=lambda _unqueued: otherwise())
 
 
-def _queue(task: Any, row_id: int, otherwise: Callable[[], None]) -> None:
-    try:
-        task.delay(row_id)
-    except OperationalError as error:
-        logger.error("the queue cannot be reached task=%s row=%s error=%s", task.name, row_id, type(error).__name__)
-        otherwise()
+def queue_all_on_commit(task: Any, row_ids: Sequence[int], *, otherwise: Callable[[Sequence[int]], None]) -> None:
+    """Queue `task` for each row after the commit. Where the broker cannot be reached, call `otherwise` once, with the
+    rows for which nothing was queued."""
+    transaction.on_commit(partial(_queue_all, task, row_ids, otherwise))
+
+
+def _queue_all(task: Any, row_ids: Sequence[int], otherwise: Callable[[Sequence[int]], None]) -> None:
+    """Why stop at the first failure? Each try takes a second or more, and somebody waits for the page."""
+    for number, row_id in enumerate(row_ids):
+        try:
+            task.delay(row_id)
+        except OperationalError as error:
+            logger.error("the queue cannot be reached task=%s row=%s error=%s", task.name, row_id, type(error).__name__)
+            otherwise(row_ids[number:])
+            return

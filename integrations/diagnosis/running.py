@@ -104,9 +104,9 @@ def _put_away(corp: Corp, names: Sequence[str]) -> None:
     CheckRun.objects.filter(pk__in=earlier, next_try_at__isnull=False).update(next_try_at=None)
 
 
-def give_up_unqueued(*, runs: Iterable[CheckRun], clock: Callable[[], datetime]) -> None:
+def give_up_unqueued(*, run_ids: Iterable[int], clock: Callable[[], datetime]) -> None:
     """End runs that could not be queued: they were never tried."""
-    waiting = CheckRun.objects.filter(pk__in=[run.pk for run in runs], status=Status.WAITING)
+    waiting = CheckRun.objects.filter(pk__in=run_ids, status=Status.WAITING)
     waiting.update(status=Status.SKIPPED, problem="unqueued", finished_at=clock(), next_try_at=None)
 
 

@@ -81,7 +81,7 @@ def test_what_a_check_has_set_free_is_queued_later_where_the_broker_is_gone(
 def test_a_run_that_was_given_up_at_the_click_is_not_queued_behind_its_back(corp: Corp) -> None:
     run = ask(corp)
 
-    running.give_up_unqueued(runs=[run], clock=lambda: NOW)
+    running.give_up_unqueued(run_ids=[run.pk], clock=lambda: NOW)
 
     assert running.claim_due_again(now=NOW + 60 * MINUTE) == []
 

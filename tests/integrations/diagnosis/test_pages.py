@@ -106,6 +106,23 @@ def test_without_a_queue_each_check_ends_and_says_why(
     assert answer(admin_client, corp)["next_ms"] == 0
 
 
+@pytest.mark.usefixtures("no_broker")
+def test_without_a_queue_one_check_is_tried_in_vain_and_the_page_does_not_wait_for_the_others(
+    admin_client: Client,
+    corp: Corp,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(url(corp, "run/"))
+
+    assert [record.getMessage()[:32] for record in caplog.records if record.levelname == "ERROR"] == [
+        "the queue cannot be reached task"
+    ]
+    assert set(CheckRun.objects.values_list("status", "problem", "next_try_at")) == {("skipped", "unqueued", None)}
+    assert CheckRun.objects.count() == len(ALL_BUT_MESSAGE)
+
+
 # --- Following --------------------------------------------------------------------------------------------------------
 
 
