@@ -12,14 +12,14 @@ from integrations.diagnosis import running
 CONSOLE_WRITE_SECONDS = 180
 
 
-@shared_task(name="integrations.run_check", expires=600)
+@shared_task(name="integrations.run_check", expires=600, time_limit=120)
 def run_check(run_id: int) -> None:
     """Run one check of a diagnosis, then queue what it has freed; a repeat of a finished one does nothing."""
     for freed in running.carry_out(run_id=run_id, clock=timezone.now):
         run_check.delay(freed)
 
 
-@shared_task(name="integrations.retry_checks", expires=9)
+@shared_task(name="integrations.retry_checks", expires=9, time_limit=60)
 def retry_checks() -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
     for run_id in running.claim_due_again(now=timezone.now()):

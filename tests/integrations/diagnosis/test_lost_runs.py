@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -116,6 +117,12 @@ def test_whoever_takes_a_run_has_until_the_lease_ends(corp: Corp, wire: Wire) ->
     running.carry_out(run_id=run.pk, clock=clock)
 
     assert seen == [NOW + running.UNTAKEN, NOW + running.LEASE]
+
+
+def test_a_worker_that_hangs_is_ended_when_its_lease_ends_and_before_its_task_comes_back() -> None:
+    assert run_check.time_limit == running.LEASE.total_seconds()
+    assert run_check.time_limit > running.CHECK_SECONDS
+    assert run_check.time_limit < settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
 
 
 def test_a_check_that_kills_its_workers_is_given_up(corp: Corp, wire: Wire) -> None:
