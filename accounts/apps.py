@@ -25,6 +25,7 @@ class AccountsConfig(AppConfig):
         register_corp_filter(corps_of)
         panels.register_disable_effect(disabling_stops)
         panels.register_disable_effect(disabling_shuts_out)
+        panels.register_sign_in_guard(disabling_shuts_out)
         panels.register_corpid_user(rests_on_corpid)
         panels.register_corp_action(directory_action)
         panels.register_corp_action(move_action)

@@ -57,7 +57,7 @@ def _proven_accounts() -> QuerySet[WeComAccount]:
 
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
-    """For the page that asks before `corp` is disabled: whether administrators could still get in afterwards."""
+    """Before `corp` is disabled, or its sign-in switched off: whether administrators could still get in afterwards."""
     if is_password_enabled():
         return []
     elsewhere = _proven_accounts().exclude(corp=corp)

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from integrations import validators
+from integrations import panels, validators
 from integrations.models import Corp, SiteAddress
 from integrations.own_pages import length_in_link
 from integrations.seen_forms import SeenForm
@@ -138,6 +138,15 @@ class CorpForm(SeenForm):
         else:
             self.fields["remove_proxy"].widget = forms.HiddenInput()
             self.fields["remove_proxy"].label = ""
+
+    def clean_sign_in_enabled(self) -> bool:
+        """Unlike disabling, a tick that is taken away is not asked about: nobody may shut everybody out with it."""
+        is_enabled: bool = self.cleaned_data["sign_in_enabled"]
+        if not is_enabled and self.instance.sign_in_enabled and self.instance.is_enabled:
+            reasons = panels.reasons_against_ending_sign_in(self.instance)
+            if reasons:
+                raise ValidationError(reasons)
+        return is_enabled
 
     def clean_domain_id(self) -> str:
         """It stands encoded in every link, and a menu's links are limited."""

@@ -40,6 +40,7 @@ _corp_actions: list[CorpActionProvider] = []
 _first_enabling_notices: list[FirstEnablingNotice] = []
 _landing_pages: list[LandingPage] = []
 _corpid_users: list[Callable[[Corp], bool]] = []
+_sign_in_guards: list[Callable[[Corp], list[str]]] = []
 
 
 def register_disable_effect(effect: DisableEffect) -> None:
@@ -54,6 +55,17 @@ def register_disable_effect(effect: DisableEffect) -> None:
 def disable_effects(corp: Corp) -> list[str]:
     """The sentences of every registered effect, in the order of registration."""
     return [sentence for effect in _disable_effects for sentence in effect(corp)]
+
+
+def register_sign_in_guard(guard: Callable[[Corp], list[str]]) -> None:
+    """`guard` says in whole sentences why sign-in through a corp must not be switched off now; nothing where it may."""
+    if guard not in _sign_in_guards:
+        _sign_in_guards.append(guard)
+
+
+def reasons_against_ending_sign_in(corp: Corp) -> list[str]:
+    """The sentences of every registered guard, in the order of registration."""
+    return [sentence for guard in _sign_in_guards for sentence in guard(corp)]
 
 
 def register_corp_action(provider: CorpActionProvider) -> None:

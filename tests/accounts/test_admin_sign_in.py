@@ -14,7 +14,7 @@ from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_corp, make_person, query_of, visitor
-from tests.accounts.people import signed_in, with_role
+from tests.accounts.people import sent_form, signed_in, with_role
 from tests.accounts.wecom import WeCom
 
 LOGIN = "/admin/login/"
@@ -236,6 +236,22 @@ class TestSwitchedOff:
         policy.set_password_enabled(is_enabled=True)
         last = client.get(f"/admin/integrations/corp/{corp.pk}/disable/")
         assert "请先打开密码登录" not in last.content.decode()
+
+    def test_the_last_way_in_is_not_lost_with_a_tick(self, boss: User, corp: Corp, other_corp: Corp) -> None:
+        client = signed_in(boss)
+
+        def untick(one: Corp) -> Any:
+            path = f"/admin/integrations/corp/{one.pk}/change/"
+            sent = {name: value for name, value in sent_form(client, path).items() if name != "sign_in_enabled"}
+            return client.post(path, sent)
+
+        assert untick(other_corp).status_code == 302
+        refused = untick(corp)
+        assert "请先打开密码登录" in refused.context["adminform"].form.errors["sign_in_enabled"][0]
+        assert Corp.objects.get(pk=corp.pk).sign_in_enabled
+        policy.set_password_enabled(is_enabled=True)
+        assert untick(corp).status_code == 302
+        assert not Corp.objects.get(pk=corp.pk).sign_in_enabled
 
     def test_the_emergency_exit_opens_them_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("password_sign_in", "on")
