@@ -28,6 +28,13 @@ def _salt(instance: models.Model) -> str:
     return f"{_SALT}:{instance._meta.label_lower}:{instance.pk}"
 
 
+class SeenField(forms.CharField):
+    """Carried by the page, no value of the row: it never counts as changed, though each page seals anew."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
 class SeenForm(SeenModelForm):
     """A form that remembers the values with which it was opened.
 
@@ -35,7 +42,7 @@ class SeenForm(SeenModelForm):
     """
 
     seen_columns: tuple[str, ...] = ()
-    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    seen = SeenField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from time import sleep
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core import signing
 from django.db import connections, transaction
 from django.test import Client
@@ -62,6 +64,16 @@ def test_the_second_is_told_and_nothing_of_theirs_is_saved(first: Client, second
     assert TOLD.format(changes="WeCom company name: “北山制造” → “南河制造”") in text_of(response)
     corp.refresh_from_db()
     assert (corp.name, corp.domain_id) == ("南河制造", "")
+
+
+def test_the_history_does_not_name_what_the_page_carries(first: Client, corp: Corp) -> None:
+    """The seal is another one in each second."""
+    data = opened(first, corp)
+    sleep(1.1)
+
+    save(first, corp, {**data, "name": "南河制造"})
+
+    assert LogEntry.objects.get().get_change_message() == "Changed WeCom company name."
 
 
 def test_saving_again_keeps_both_changes(first: Client, second: Client, corp: Corp) -> None:
