@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Group
 from django.utils import translation
 
-from accounts.models import User, WeComAccount
+from accounts.models import DirectoryPolicy, User, WeComAccount
+from integrations.models import Member
 from notifications.models import Receipt, Run
 from notifications.recipients import Audience, Unreachable, audience_of, reachability, resolve
 from tests.notifications.factories import (
+    NOW,
     make_corp,
     make_manager,
     make_person,
@@ -52,6 +56,31 @@ def test_each_reason() -> None:
     expected = {person.pk: reason for reason, person in people.items()}
     assert reasons(Audience([person.pk for person in people.values()])) == expected
     assert reasons(Audience([stranger.pk], corp_id=corp.pk)) == {stranger.pk: Reason.OTHER_CORP}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"presence": "deleted", "left_at": NOW},
+        {"presence": "missing", "left_at": NOW},
+        {"presence": "out_of_scope", "left_at": NOW},
+        {"status": "disabled"},
+        {"waits_since": NOW},
+    ],
+)
+def test_whom_wecom_does_not_let_in_is_skipped_while_a_directory_policy_is_in_force(state: dict[str, Any]) -> None:
+    corp = make_corp()
+    person, colleague = make_person(corp, "LiLei"), make_person(corp, "han")
+    times = {"first_seen_at": NOW, "changed_at": NOW}
+    Member.objects.create(corp=corp, userid="LiLei", userid_folded="lilei", **times, **state)
+    Member.objects.create(corp=corp, userid="han", userid_folded="han", **times)
+    everybody = {person.pk: None, colleague.pk: None}
+    assert reasons(Audience(list(everybody))) == everybody
+
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+
+    assert reasons(Audience(list(everybody))) == {person.pk: Reason.BARRED, colleague.pk: None}
+    assert reasons(Audience(to_everyone=True)) == {colleague.pk: None}
 
 
 @pytest.mark.parametrize("userid", ["@all", "@ALL", "a|b"])
