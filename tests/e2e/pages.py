@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.urls import NoReverseMatch, reverse
 
 from accounts.models import User, WeComAccount
-from integrations.models import Corp, VerificationFile
+from integrations.models import ConsoleWrite, Corp, VerificationFile
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 
 PASSWORD = "a long enough password"
@@ -26,6 +26,7 @@ class Rows:
     corp: Corp
     subscription: Subscription
     delivery: Delivery
+    writes: tuple[ConsoleWrite, ...]
 
 
 def make_rows() -> Rows:
@@ -42,7 +43,22 @@ def make_rows() -> Rows:
     subscription = Subscription.objects.create(
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
     )
-    return Rows(root, person, corp, subscription, _make_delivery(corp, subscription, [root, person]))
+    delivery = _make_delivery(corp, subscription, [root, person])
+    return Rows(root, person, corp, subscription, delivery, _make_writes(corp))
+
+
+def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
+    """A change in WeCom that waits for its confirmation, and one that was refused."""
+    menu = [{"type": "view", "name": "首页", "url": "https://bi.example.com/" + "a" * 200}]
+    common = {"corp": corp, "requested_by": "root", "requested_at": NOW}
+    planned = ConsoleWrite.objects.create(
+        kind="menu", status="planned", planned_at=NOW, changes=[{"name": "menu", "before": [], "after": menu}], **common
+    )
+    refused = ConsoleWrite.objects.create(
+        kind="settings", status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9", hint="[1764]",
+        finished_at=NOW, changes=[{"name": "redirect_domain", "before": "", "after": "bi.example.com"}], **common,
+    )  # fmt: skip
+    return planned, refused
 
 
 def _make_delivery(corp: Corp, subscription: Subscription, people: list[User]) -> Delivery:
@@ -73,9 +89,13 @@ def admin_pages(rows: Rows) -> list[str]:
         pages += [reverse("admin:app_list", args=[model._meta.app_label]), reverse(f"{names}changelist")]
         pages += _reversed(f"{names}add", [])
         row = model._default_manager.order_by("pk").first()
-        for page in ("change", "history", "delete") if row is not None else ():
-            pages += _reversed(f"{names}{page}", [row.pk])
-    pages += [reverse(f"admin:integrations_corp_{action}", args=[rows.corp.pk]) for action in ("enable", "disable")]
+        for page in ("change", "history", "delete"):
+            pages += _reversed(f"{names}{page}", [row.pk]) if row is not None else []
+    pages += [
+        reverse(f"admin:integrations_corp_{action}", args=[rows.corp.pk]) for action in ("enable", "disable", "link")
+    ]
+    pages.append(reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]))
+    pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]

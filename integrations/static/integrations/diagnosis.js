@@ -68,9 +68,11 @@
   };
 
   const start = async (panel, form, submitter) => {
+    // Why not `disabled`? A button that is disabled loses the focus.
+    if (submitter?.ariaDisabled) return;
     clearTimeout(timer);
     const body = new FormData(form, submitter);
-    if (submitter) submitter.disabled = true;
+    if (submitter) submitter.ariaDisabled = "true";
     try {
       const answer = await jsonOf(form.action, { method: "POST", body });
       failures = 0;
@@ -79,7 +81,7 @@
     } catch {
       tell(panel, panel.dataset.failed);
     } finally {
-      if (submitter) submitter.disabled = false;
+      if (submitter) submitter.ariaDisabled = null;
     }
   };
 

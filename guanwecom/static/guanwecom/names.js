@@ -1,0 +1,60 @@
+// Names for what Django's admin leaves without one to those who do not see its place: the cells of a table of rows,
+// the two halves of a date and time, the searching selects.
+"use strict";
+(() => {
+  const textOf = (element) => element?.textContent.replace(/\s+/g, " ").trim().replace(/[:：]$/, "") ?? "";
+  const isNamed = (control) => control.labels?.length || control.ariaLabel || control.getAttribute("aria-labelledby");
+
+  const nameCells = (root) => {
+    for (const cell of root.querySelectorAll(".tabular td")) {
+      const column = [...cell.classList].find((name) => name.startsWith("field-"))?.replace("field-", "column-");
+      const index = [...cell.parentElement.children].indexOf(cell);
+      const heads = cell.closest("table").tHead?.rows[0];
+      const head = heads && ([...heads.cells].find((one) => column && one.classList.contains(column)) ?? heads.lastElementChild);
+      if (index < 1 || !head) continue;
+      for (const control of cell.querySelectorAll("input:not([type=hidden]), select, textarea")) {
+        if (!isNamed(control)) control.ariaLabel = textOf(head);
+      }
+    }
+  };
+
+  const nameDates = (root) => {
+    for (const control of root.querySelectorAll(".datetime input")) {
+      if (isNamed(control)) continue;
+      const field = control.closest(".form-row, fieldset");
+      control.ariaLabel = `${textOf(field?.querySelector("legend, label"))} ${textOf(control.previousSibling)}`.trim();
+    }
+  };
+
+  const nameSelects = (root) => {
+    for (const select of root.querySelectorAll("select.admin-autocomplete")) {
+      const name = textOf(select.labels?.[0]) || select.ariaLabel;
+      const widget = select.parentElement.querySelector(".select2");
+      if (!name || !widget) continue;
+      const parts = [...widget.querySelectorAll("[role=combobox], [role=textbox], [role=searchbox]")];
+      // Where one may be chosen, the field to search in stands elsewhere, while the list is open.
+      const opened = widget.querySelector("[role=combobox][aria-owns]");
+      const list = opened?.getAttribute("aria-owns");
+      if (list) opened.setAttribute("aria-controls", list); // as ARIA says it since version 1.2
+      const search = list && document.getElementById(list)?.closest(".select2-dropdown")?.querySelector("[role=searchbox]");
+      for (const part of search ? [...parts, search] : parts) {
+        // It refers to what is chosen, which may be nothing; the name stands before it.
+        part.removeAttribute("aria-labelledby");
+        part.ariaLabel = [name, part.matches("[role=combobox], [role=textbox]") && chosenIn(select)].filter(Boolean).join(" ");
+      }
+    }
+  };
+  const chosenIn = (select) => [...select.selectedOptions].map(textOf).join(", ");
+
+  document.addEventListener("DOMContentLoaded", () => {
+    nameCells(document);
+    nameDates(document);
+    nameSelects(document);
+    document.addEventListener("formset:added", (event) => nameCells(event.target.parentElement));
+    // The selects are made after the page, and draw themselves anew with each choice.
+    new MutationObserver((changes) => {
+      const isSelect = (node) => node instanceof Element && /\bselect2/.test(node.className);
+      if (changes.some((change) => isSelect(change.target) || [...change.addedNodes].some(isSelect))) nameSelects(document);
+    }).observe(document.body, { childList: true, subtree: true });
+  });
+})();

@@ -1,0 +1,180 @@
+"""Every page under axe-core in light and dark, as wide as a phone and as a desk, and the way through it by keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import CheckRun, Corp
+from tests.e2e.pages import Rows, admin_pages, employee_pages, make_rows, open_pages
+from tests.e2e.session import signed_in
+from tests.integrations.sandbox.programs import npm_modules
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+SERIOUS = {"serious", "critical"}
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+LONG = "https://bi.example.com/" + "a" * 300
+# The inner width is the phone's also where a wide child makes the browser zoom out.
+OVERFLOW = """() => [...document.querySelectorAll("body *")]
+  .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((one) => `${one.localName}.${one.className}#${one.id}`).slice(0, 5)"""
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN"}
+
+
+@pytest.fixture
+def rows(transactional_db: None) -> Rows:
+    """Every list has a row, and a company's checks found each kind of thing."""
+    rows = make_rows()
+    Corp.objects.filter(pk=rows.corp.pk).update(is_enabled=False)
+    # With fewer than two to choose from the browser would be sent on to WeCom.
+    Corp.objects.create(name="西岭物流", corpid="ww0123456789abcdef", agentid=1000004, secret="s", is_enabled=True)
+    facts = {"ours": "bi.example.com", "theirs": LONG, "addresses": ["203.0.113.9"], "copied": "203.0.113.9"}
+    found = {
+        "ip": ("wrong", "refused_ip"),
+        "domain": ("wrong", "path"),
+        "home_page": ("wrong", "other"),
+        "scope": ("warning", "members_only"),
+        "token": ("ok", "given"),
+        "network": ("running", ""),
+        "callback": ("skipped", "no_keys"),
+        "ownership": ("wrong", "unverified"),
+    }
+    now = timezone.now()
+    for name, (status, problem) in found.items():
+        times = {"requested_at": now, "started_at": now, "finished_at": None if status == "running" else now}
+        CheckRun.objects.create(
+            corp=rows.corp, check_name=name, status=status, problem=problem, facts=facts, errcode=60020,
+            connection_version=rows.corp.connection_version, next_try_at=now if name == "ip" else None,
+            caller_ip="203.0.113.9", **times,
+        )  # fmt: skip
+    return rows
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+
+
+def faults_of(page: Page) -> dict[str, str]:
+    """What is wrong with the page that is open, as it is drawn now: the rule and the element, and why."""
+    found: dict[str, str] = {}
+    result = page.evaluate(f"axe.run({{runOnly: {LEVELS}}})")
+    for one in result["violations"]:
+        if one["impact"] in SERIOUS:
+            found |= {f"{one['id']} {node['html'][:200]}": node["failureSummary"] for node in one["nodes"]}
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found[f"too wide {page.evaluate(OVERFLOW)}"] = ""
+    return found
+
+
+@pytest.mark.parametrize(
+    ("who", "looks"),
+    [
+        ("", [("light", 390), ("dark", 1440)]),
+        ("lilei", [("light", 390), ("dark", 1440)]),
+        ("root", [("light", 390)]),
+        ("root", [("dark", 1440)]),
+    ],
+)
+def test_nothing_serious_on_any_page(
+    browser: Browser, live_server: LiveServer, rows: Rows, who: str, looks: list[tuple[Any, int]]
+) -> None:
+    """Why with each width one scheme? Colours do not depend on the width; the schemes differ in nothing else."""
+    axe = (npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    pages = {"": open_pages(), "lilei": employee_pages(rows), "root": admin_pages(rows)}[who]
+    found: dict[str, str] = {}  # each once, though it stands on every page
+    # The pages' own policy forbids scripts from elsewhere, axe-core among them.
+    context = browser.new_context(bypass_csp=True, locale="zh-CN")
+    context.add_init_script(axe)
+    base = signed_in(context, live_server, who) if who else live_server.url
+    page = context.new_page()
+    for scheme, width in looks:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 844})
+        for path in pages:
+            answer = page.goto(base + path)
+            assert answer is not None
+            assert answer.status in {200, 403, 404, 409}, path
+            unfold(page)
+            found |= {fault: f"{path}: {why}" for fault, why in faults_of(page).items() if fault not in found}
+    context.close()
+
+    assert not found, "\n".join(f"{fault}\n{why}" for fault, why in found.items())
+
+
+def tab_to(page: Page, selector: str, *, at_most: int = 250) -> None:
+    """Press Tab until the element has the focus."""
+    for _time in range(at_most):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"no Tab leads to {selector}")
+
+
+def test_the_guided_path_is_walked_by_keyboard_alone(page: Page, live_server: LiveServer, rows: Rows) -> None:
+    """From its list of steps to each step, and in each to what is done there, in the order of the page."""
+    page.goto(f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/")
+
+    tab_to(page, ".corp-nav a[href='#credentials']")
+    page.keyboard.press("Enter")
+    for selector in (
+        "[name=new_secret]",
+        "[name=_save]",
+        "#credentials [name=check][value=token]",
+        "#verification-upload",
+        "#verification .upload [type=submit]",
+        "[data-copy=value-domain]",
+        "[data-copy=value-home-page]",
+        "form[action*='/console/settings/'] button",
+        "#link-path",
+        "[data-copy=callback-app]",
+        "[data-copy=value-ips]",
+        "[data-run-all]",
+        "[data-check=ip] [name=check]",
+        "[data-check=ip] [data-copy=check-ip-copied]",
+        "[data-check=ip] summary",
+        "#test-userid",
+        "#enable a[href$='/enable/']",
+    ):
+        tab_to(page, selector)
+        ring = page.evaluate("(one => [one.outlineStyle, one.boxShadow])(getComputedStyle(document.activeElement))")
+        assert ring != ["none", "none"], f"{selector} shows no focus"
+    page.keyboard.press("Enter")
+    expect(page.locator("#content .reasons")).to_be_visible()
+    tab_to(page, "#content a.button.default")
+    page.keyboard.press("Enter")
+    expect(page.locator("#diagnosis")).to_be_visible()
+
+
+def test_a_check_is_started_by_keyboard_and_keeps_the_focus(page: Page, live_server: LiveServer, rows: Rows) -> None:
+    page.goto(f"{signed_in(page.context, live_server)}/admin/integrations/corp/{rows.corp.pk}/change/#diagnosis")
+    tab_to(page, "[data-check=domain] [name=check]")
+
+    page.keyboard.press("Enter")
+
+    expect(page.locator("[data-check=domain] .pill")).to_have_text("等待中")
+    expect(page.locator("[data-check=domain] [name=check]")).to_be_focused()
+
+
+def test_a_searching_select_says_its_name_also_while_its_list_is_open(
+    browser: Browser, live_server: LiveServer, rows: Rows
+) -> None:
+    context = browser.new_context(bypass_csp=True, locale="zh-CN")
+    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    page = context.new_page()
+    page.goto(f"{signed_in(context, live_server)}/admin/notifications/subscription/{rows.subscription.pk}/change/")
+    chosen = page.get_by_role("combobox", name="报告 销售日报")
+
+    chosen.click()
+
+    expect(page.get_by_role("searchbox", name="报告")).to_be_focused()
+    assert faults_of(page) == {}
+    context.close()
