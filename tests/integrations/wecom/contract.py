@@ -226,8 +226,8 @@ CASES = (
         is_robot=True,
     ),
 )
-# These build on the methods above and have tests of their own.
-COMPOSED = {"user_list_id_all", "jsapi_ticket", "agent_ticket"}
+# These build on the methods above, or on the token alone, and have tests of their own.
+COMPOSED = {"user_list_id_all", "user_list_id_pages", "fetch_token", "jsapi_ticket", "agent_ticket"}
 
 
 def public_methods() -> set[str]:
