@@ -19,6 +19,7 @@ from integrations import links, services
 from integrations.callback_pages import CallbackPages
 from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
+from integrations.diagnosis import results
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.forms import CorpForm
 from integrations.models import Corp, SiteAddress
@@ -136,8 +137,9 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
-        if needs_test:
-            start_checks(request, obj, None)
+        changed = None if needs_test else results.outdated(obj)
+        if needs_test or changed:
+            start_checks(request, obj, changed)
             messages.info(
                 request, gettext("The connection is being checked with what you saved: the results appear below.")
             )

@@ -46,6 +46,11 @@ def is_current(run: CheckRun, corp: Corp) -> bool:
     return run.check_name == message.NAME or run.subject == CHECKS[run.check_name].subject(corp)
 
 
+def outdated(corp: Corp) -> list[str]:
+    """The checks that looked at something else than what is saved now, but for the test message, which people get."""
+    return [name for name, run in latest(corp).items() if name != message.NAME and not is_current(run, corp)]
+
+
 def explanation(run: CheckRun) -> Explanation:
     """What the result of a run means, in the active language; empty while it is not finished."""
     if run.is_unfinished:

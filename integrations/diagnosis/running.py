@@ -298,7 +298,9 @@ def _as_own(finding: Finding) -> Finding:
 
 def _unblocked(corp: Corp, name: str, now: datetime) -> list[int]:
     """Have the checks that waited for `name` tried: it is in order now."""
-    blocked = CheckRun.objects.newest_of([corp]).filter(status=Status.SKIPPED, problem="blocked", facts__by=name)
-    keys = list(blocked.values_list("pk", flat=True))
-    ours = CheckRun.objects.filter(status=Status.SKIPPED, problem="blocked")
+    behind = Q(status=Status.SKIPPED, problem="blocked", facts__by=name)
+    if name == obstacles.TOKEN:  # a disabled app gets none
+        behind |= Q(status=Status.WRONG, errcode=obstacles.APP_DISABLED)
+    keys = list(CheckRun.objects.newest_of([corp]).filter(behind).values_list("pk", flat=True))
+    ours = CheckRun.objects.filter(behind)
     return [key for key in keys if ours.filter(pk=key).update(status=Status.WAITING, next_try_at=now + UNTAKEN)]

@@ -385,6 +385,30 @@ def test_saving_a_new_company_starts_its_diagnosis(
     assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
 
 
+def test_saving_other_departments_checks_again_what_looked_at_them(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    passed(corp)
+    check_run(corp, "departments", "wrong", problem="unknown", facts={"unknown": "99"})
+
+    with django_capture_on_commit_callbacks(execute=True):
+        response = post(admin_client, page(corp), department_root_ids="2")
+
+    run = CheckRun.objects.get(status="waiting")
+    assert (run.check_name, run.subject) == ("departments", "2")
+    assert queued() == [("integrations.run_check", [run.pk])]
+    assert TESTING in text_of(response)
+
+
+def test_saving_what_no_check_looks_at_starts_none(admin_client: Client, corp: Corp) -> None:
+    passed(corp)
+
+    response = post(admin_client, page(corp), name="北山集团")
+
+    assert not CheckRun.objects.filter(status="waiting").exists()
+    assert TESTING not in text_of(response)
+
+
 def test_new_credentials_of_an_enabled_company_are_checked_while_it_stays_enabled(
     admin_client: Client, corp: Corp
 ) -> None:

@@ -342,6 +342,16 @@ def test_a_task_queues_what_its_check_has_set_free(corp: Corp, wire: Wire) -> No
     assert queued() == [("integrations.run_check", [blocked.pk])]
 
 
+def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: Corp, wire: Wire) -> None:
+    disabled = check_run(corp, "app", "wrong", problem="disabled", errcode=50003, next_try_at=NOW + MINUTE)
+    check_run(corp, "domain", "wrong", problem="other", next_try_at=NOW + MINUTE)
+    wire.token()
+
+    run_check(ask(corp).pk)
+
+    assert queued() == [("integrations.run_check", [disabled.pk])]
+
+
 def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:
     PeriodicTask.objects.filter(name=RETRY).update(task="something", enabled=False)
     ensure_retry_entry()
