@@ -92,6 +92,7 @@ class Scene:
 
     def form(self, **values: str | bool) -> None:
         """Save the company's form with these fields."""
+        self.page.bring_to_front()  # a tab behind another one draws once a second, which each click waits for
         for summary in self.page.locator("fieldset details:not([open]) summary").all():
             summary.click()
         for name, value in values.items():
@@ -130,6 +131,7 @@ class Scene:
         return self.tab.locator(f"form:has([name='{next(iter(names))}']) [type=submit]")
 
     def _open_console(self, path: str) -> None:
+        self.tab.bring_to_front()
         self.tab.goto(f"{self.stack.sandbox.base_url}/console/{path}")
 
     def download_verification_file(self, folder: Path) -> Path:
@@ -159,6 +161,7 @@ class Scene:
         return self.page.locator(f"[data-check={name}]")
 
     def open(self, section: str = "") -> None:
+        self.page.bring_to_front()
         self.page.goto(f"{self.stack.web_url}/admin/integrations/corp/{self.corp.pk}/change/{section}")
         self.page.evaluate("window.isTheSamePage = true")
 
@@ -169,18 +172,21 @@ class Scene:
         self.page.click("[data-run-all]")
 
     def send_test_message(self, userid: str) -> None:
+        self.page.bring_to_front()
         self.page.fill("#test-userid", userid)
         self.page.click(".test-message [type=submit]")
 
     def expect_refusal(self, reason: str) -> None:
         """The page says what stands against enabling, and the page of enabling has no button."""
         expect(self.page.locator("[data-reasons]")).to_contain_text(reason)
+        self.tab.bring_to_front()
         self.tab.goto(f"{self.stack.web_url}/admin/integrations/corp/{self.corp.pk}/enable/")
         expect(self.tab.locator("#content .reasons")).to_contain_text(reason)
         expect(self.tab.locator("form.confirm")).to_have_count(0)
 
     def let_time_pass(self) -> None:
-        """What is to be tried again by itself in some seconds is tried now."""
+        """What is to be tried again by itself in some seconds is tried now, while somebody looks at the page."""
+        self.page.bring_to_front()
         planned = CheckRun.objects.filter(corp=self.corp, next_try_at__isnull=False)
         assert planned.update(next_try_at=timezone.now())
 

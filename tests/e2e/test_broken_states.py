@@ -159,6 +159,7 @@ def test_what_is_wrong_elsewhere_is_named_and_turns_green_while_one_looks(scene:
     if state.by_itself:
         scene.let_time_pass()
     else:
+        scene.page.bring_to_front()
         row.get_by_role("button", name="重新检查").click()
     if state.after:
         expect(row).to_contain_text(state.after, timeout=PATIENCE_MS)
@@ -198,11 +199,13 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(
         expect(row.locator(f".help-links a[href$='{link}']")).to_be_visible()
 
     file = scene.download_verification_file(tmp_path)
+    page.bring_to_front()
     page.set_input_files("#verification-upload", file)
     page.click("#verification .upload [type=submit]")
     expect(page.locator("#verification [data-live] .pill-good")).to_have_text("响应正确", timeout=PATIENCE_MS)
     scene.console(trusted_domain=scene.domain)
     scene.verify_domain()
+    page.bring_to_front()
     # WeCom has the domain now. Writing it once more tells whether it counts.
     console.write_into_wecom()
     expect(row.locator(".pill-good")).to_be_visible()
