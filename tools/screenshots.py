@@ -40,8 +40,21 @@ def corp(page: Page) -> None:
     sign_in(page)
     page.goto(f"{SITE}/admin/integrations/corp/")
     page.locator("#result_list tbody th a").first.click()
-    page.click("#credentials [name=check][value=token]")
-    page.locator("[data-check=token] .pill-good").first.wait_for()
+    page.locator("#state-of-diagnosis .pill-good").wait_for()
+
+
+def diagnosis(page: Page) -> None:
+    """The list of checks, after a run of all of them."""
+    corp(page)
+    page.click("[data-run-all]")
+    page.locator("[data-diagnosis-summary] .pill-quiet", has_text="等待中").wait_for(state="detached")
+    page.locator("[data-diagnosis-summary] .pill-quiet", has_text="进行中").wait_for(state="detached")
+    page.locator("#diagnosis").evaluate("section => section.scrollIntoView()")
+
+
+def index(page: Page) -> None:
+    sign_in(page)
+    page.goto(f"{SITE}/admin/")
 
 
 def deliveries(page: Page) -> None:
@@ -87,7 +100,9 @@ def message(page: Page) -> Page:
 PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] = {
     "login": (login, DESKTOP, False),
     "chooser": (chooser, DESKTOP, False),
-    "corp": (corp, DESKTOP, True),
+    "index": (index, DESKTOP, False),
+    "corp": (corp, DESKTOP, False),
+    "diagnosis": (diagnosis, DESKTOP, False),
     "deliveries": (deliveries, DESKTOP, False),
     "subscription": (subscription, DESKTOP, True),
     "phone": (phone, PHONE, False),
