@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -167,7 +166,9 @@ def test_of_two_workers_one_carries_the_run_out(place: Directory) -> None:
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
 
-# Carries the active run out, as a worker with a clock that is some minutes ahead.
+# Carries the active run out, as a worker with a clock that is some minutes ahead; a line for each look at the clock,
+# which the run takes at every step.
+STEPS_AT_MOST = 110
 WORKER = """
 import sys, django
 django.setup()
@@ -176,8 +177,9 @@ from django.utils import timezone
 from integrations.directory import due_runs, run_sync, writing
 writing.CHUNK = 20
 ahead = timedelta(minutes=float(sys.argv[1]))
-clock = lambda: timezone.now() + ahead
-print("ready", flush=True)
+def clock():
+    print(flush=True)
+    return timezone.now() + ahead
 for key in due_runs(now=clock()):
     run_sync(run_id=key, clock=clock)
 """
@@ -224,12 +226,15 @@ def change(place: Directory, chance: random.Random) -> None:
 
 
 def kill_in_the_middle(environ: dict[str, str], root: Path, *, minutes: int, chance: random.Random) -> str:
-    """Start a worker, kill it some moments later. Returns the phase in which the run was left."""
+    """Start a worker, kill it some steps later: not moments, which are other steps on another machine.
+
+    Returns the phase in which the run was left.
+    """
     command = [sys.executable, "-c", WORKER, str(minutes)]
     worker = subprocess.Popen(command, env=environ, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
     assert worker.stdout is not None
-    worker.stdout.readline()
-    time.sleep(chance.uniform(0.05, 0.9))
+    for _step in range(chance.randrange(3, STEPS_AT_MOST)):
+        worker.stdout.readline()
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     worker.stdout.close()
