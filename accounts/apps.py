@@ -16,6 +16,7 @@ class AccountsConfig(AppConfig):
         from accounts.directory.actions import directory_action
         from accounts.move_pages import move_action
         from accounts.policy import disabling_shuts_out
+        from accounts.ready_made import ensure_bi_login_id
         from accounts.roles import ensure_roles
         from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
@@ -32,6 +33,7 @@ class AccountsConfig(AppConfig):
         panels.register_first_enabling_notice(notice_of_first_enabling)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
+        post_migrate.connect(ensure_bi_login_id, sender=self, dispatch_uid="accounts.bi_login_id")
         post_migrate.connect(ensure_purge_entry, sender=self, dispatch_uid="accounts.purge_entry")
         post_migrate.connect(ensure_directory_entry, sender=self, dispatch_uid="accounts.directory_entry")
         track_people_and_companies()

@@ -62,6 +62,7 @@ _DIRECTORY_READERS = (
 _granted: dict[Role, set[str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         *_all_of("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
+        *_all_of("accounts.attribute"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *_DIRECTORY_READERS,
@@ -69,12 +70,15 @@ _granted: dict[Role, set[str]] = {
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *_all_of("integrations.corp", "integrations.siteaddress"),
-        *("accounts.view_user", "accounts.view_wecomaccount", *_DIRECTORY_READERS, "integrations.sync_directory"),
+        *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
+        *(*_DIRECTORY_READERS, "integrations.sync_directory"),
     },
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
-    Role.PUSH_EDITOR: {"accounts.view_user", "accounts.view_wecomaccount", "auth.view_group"},
+    Role.PUSH_EDITOR: {
+        *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
+    },
     Role.READ_ONLY: {
-        *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_auditentry"),
+        *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),
         *("integrations.view_corp", "integrations.view_siteaddress", *_DIRECTORY_READERS),
     },
 }

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from accounts import audit, bulk_audit, tracking
 from accounts.lockout import PASSWORD_BACKEND
-from accounts.models import DirectoryPolicy, SignInPolicy, User, WeComAccount
+from accounts.models import Attribute, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from integrations.models import Corp, SiteAddress, VerificationFile
 
 
@@ -31,6 +31,7 @@ def track_people_and_companies() -> None:
     )
     tracking.track(WeComAccount, corps=_of_account, left_out=("userid_folded", *_PROOF), name=bulk_audit.name_of)
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
+    tracking.track(Attribute, corps=lambda attribute: [])
     tracking.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     tracking.track(Group, corps=lambda group: [], m2m=("permissions",))
     post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")

@@ -1,11 +1,14 @@
 """Who a person is here and in WeCom, who did what, and how people may sign in."""
 
+from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
 from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 from accounts.models.security import Lockout, SignInPolicy
 
 __all__ = [
+    "Attribute",
+    "AttributeValue",
     "AuditEntry",
     "DirectoryPolicy",
     "LinkConflict",
@@ -17,4 +20,5 @@ __all__ = [
     "WeComAccountQuerySet",
     "barred_by_wecom",
     "fold_userid",
+    "fold_value",
 ]

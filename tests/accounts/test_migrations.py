@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from accounts.models import AuditEntry
+from accounts.attribute_values import set_values
+from accounts.models import Attribute, AttributeValue, AuditEntry, User
 from accounts.roles import Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,6 +77,30 @@ def test_the_directory_comes_without_a_policy_and_without_touching_people() -> N
     assert not apps.get_model("accounts", "DirectoryPolicy").objects.exists()
 
 
+def test_user_attributes_come_with_the_login_id_alone_and_without_touching_people() -> None:
+    apps = migrated([("accounts", "0003_directory_policy")])
+    apps.get_model("accounts", "User").objects.create(username="lilei", name="李雷", mobile="13800138000")
+
+    call_command("migrate", verbosity=0)
+
+    person = User.objects.get()
+    assert (person.username, person.name, person.mobile) == ("lilei", "李雷", "13800138000")
+    assert list(Attribute.objects.values_list("key", "is_bi_login_id")) == [("bi_login_id", True)]
+    assert not AttributeValue.objects.exists()
+
+
+def test_going_back_takes_the_attributes_away() -> None:
+    person = User.objects.create(username="lilei")
+    set_values(attribute=Attribute.objects.get(), values={person.pk: ["lilei"]})
+
+    migrated([("accounts", "0003_directory_policy")])
+    call_command("migrate", verbosity=0)
+
+    assert User.objects.get() == person
+    assert Attribute.objects.count() == 1
+    assert not AttributeValue.objects.exists()
+
+
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     Group.objects.all().delete()
     migrated(BEFORE)
@@ -84,10 +109,10 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
 
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
     assert held == {
-        Role.SYSTEM_ADMINISTRATOR: 42,
-        Role.INTEGRATION_ADMINISTRATOR: 16,
-        Role.PUSH_EDITOR: 14,
-        Role.READ_ONLY: 15,
+        Role.SYSTEM_ADMINISTRATOR: 46,
+        Role.INTEGRATION_ADMINISTRATOR: 17,
+        Role.PUSH_EDITOR: 15,
+        Role.READ_ONLY: 16,
     }
 
 

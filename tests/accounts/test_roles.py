@@ -23,7 +23,7 @@ OF_EDITORS = {
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt")),
 }
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}
-PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount"}
+PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"}
 DIRECTORY_SEEN = {
     *(f"integrations.view_{model}" for model in ("department", "member", "syncrun")),
     *("accounts.view_directorypolicy", "accounts.view_linkconflict"),
@@ -34,7 +34,7 @@ EXPECTED = {
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
         *OF_EDITORS,
         *OF_INTEGRATION,
-        *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount")),
+        *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount", "attribute")),
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
     },

@@ -1,0 +1,206 @@
+"""Attributes of people beside the two of WeCom: what an administrator defines, and each person's values."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Self
+
+VALUE_CHARACTERS = 255
+# Of one person, of an attribute with several values.
+VALUES_AT_MOST = 100
+CHOICES_AT_MOST = 500
+# Digits of a number, before and after the point together.
+NUMBER_DIGITS = 30
+# Between the values of a many-valued attribute in one text.
+SEPARATORS = re.compile(r"[;；\r\n]+")  # noqa: RUF001  # the Chinese semicolon is meant
+
+
+class AttributeQuerySet(models.QuerySet["Attribute"]):
+    def employee_numbers(self) -> Self:
+        """Those by which the directory may find people."""
+        return self.filter(is_employee_number=True)
+
+    def bi_login_ids(self) -> Self:
+        """The one that holds a person's loginId in the BI, if there is any."""
+        return self.filter(is_bi_login_id=True)
+
+    def by_name(self) -> Self:
+        return self.order_by("position", "name")
+
+
+class Attribute(models.Model):
+    """What an administrator has defined. Who belongs to which company is not one of them: see WeComAccount."""
+
+    class Kind(models.TextChoices):
+        TEXT = "text", _("text")
+        NUMBER = "number", _("number")
+        CHOICE = "choice", _("one of a list")
+
+    key = models.CharField(
+        _("key"),
+        max_length=40,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z][a-z0-9_]*\Z", _("Lower-case letters, digits and _, a letter first."))],
+        help_text=_("By which files and rules name it. Cannot be changed later."),
+    )
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices, default=Kind.TEXT)
+    is_many_valued = models.BooleanField(
+        _("several values"), default=False, help_text=_("A person may have more than one, such as several regions.")
+    )
+    # The texts of a list, in their order; empty for the other kinds.
+    choices = models.JSONField(_("choices"), default=list, blank=True)
+    description = models.CharField(_("description"), max_length=255, blank=True)
+    is_unique = models.BooleanField(
+        _("each value belongs to one person"), default=False, help_text=_("Such as an employee number.")
+    )
+    is_employee_number = models.BooleanField(
+        _("employee number"),
+        default=False,
+        help_text=_("The directory may find people by it. Then each value belongs to one person."),
+    )
+    is_bi_login_id = models.BooleanField(
+        _("loginId of the BI"),
+        default=False,
+        help_text=_(
+            "As whom a person enters the BI. One attribute at most; its values are set by administrators of all "
+            "companies only."
+        ),
+    )
+    position = models.PositiveSmallIntegerField(_("order"), default=100)
+
+    objects = AttributeQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("user attribute")
+        verbose_name_plural = _("user attributes")
+        ordering = ["position", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["is_bi_login_id"], condition=Q(is_bi_login_id=True), name="one_bi_login_id")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.kind == self.Kind.CHOICE and not self.choices:
+            raise ValidationError({"choices": _("Enter at least one choice, each in its own line.")})
+        if self.is_employee_number and not self.is_unique:
+            raise ValidationError({"is_unique": _("An employee number belongs to one person.")})
+        if self.is_bi_login_id and self.is_many_valued:
+            raise ValidationError({"is_many_valued": _("A person has one loginId in the BI.")})
+
+    def cleaned(self, texts: Iterable[str]) -> list[str]:
+        """`texts` as they are stored: without spaces around, empty ones and repetitions; numbers in plain digits.
+
+        Raises ValidationError with a sentence for whoever entered them.
+        """
+        cleaned = (self._cleaned_one(text) for text in texts)
+        values = list({fold_value(value): value for value in cleaned if value}.values())
+        if len(values) > 1 and not self.is_many_valued:
+            raise ValidationError(_("“%(name)s” has one value only.") % {"name": self.name})
+        if len(values) > VALUES_AT_MOST:
+            raise ValidationError(_("At most %(count)d values.") % {"count": VALUES_AT_MOST})
+        return values
+
+    def parts(self, text: str) -> list[str]:
+        """What one text holds: of a many-valued attribute the parts between semicolons."""
+        return SEPARATORS.split(text) if self.is_many_valued else [text]
+
+    def _cleaned_one(self, text: str) -> str:
+        value = text.strip()
+        if not value:
+            return ""
+        if len(value) > VALUE_CHARACTERS:
+            raise ValidationError(_("At most %(count)d characters.") % {"count": VALUE_CHARACTERS})
+        if not value.isprintable():
+            raise ValidationError(_("There are invisible characters in it."))
+        if self.is_many_valued and SEPARATORS.search(value):
+            raise ValidationError(_("A semicolon separates values: it cannot be part of one."))
+        if self.kind == self.Kind.NUMBER:
+            return plain_number(value)
+        if self.kind == self.Kind.CHOICE:
+            return self._choice(value)
+        return value
+
+    def _choice(self, value: str) -> str:
+        """As the list spells it."""
+        spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
+        if spelt is None:
+            raise ValidationError(_("“%(value)s” is not among the choices.") % {"value": value[:64]})
+        return spelt
+
+
+class AttributeValueQuerySet(models.QuerySet["AttributeValue"]):
+    def of(self, attribute: Attribute) -> Self:
+        return self.filter(attribute=attribute)
+
+    def among(self, values: Iterable[str]) -> Self:
+        return self.filter(folded__in={fold_value(value) for value in values})
+
+
+class AttributeValue(models.Model):
+    """One value of one person. Written by accounts.attribute_values only, which keeps the audit trail."""
+
+    # Neither key has an index of its own: the constraint and the index below begin with them.
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
+    attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="values", db_index=False)
+    # 0 for the only value.
+    position = models.PositiveSmallIntegerField(default=0)
+    value = models.CharField(max_length=VALUE_CHARACTERS)
+    folded = models.CharField(max_length=VALUE_CHARACTERS, editable=False)
+    # As the attribute's: a constraint cannot look into another table.
+    is_unique = models.BooleanField(default=False, editable=False)
+
+    objects = AttributeValueQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("value of a user attribute")
+        verbose_name_plural = _("values of user attributes")
+        default_permissions = ()
+        constraints = [
+            # One person's page.
+            models.UniqueConstraint(fields=["user", "attribute", "position"], name="attribute_values_by_user"),
+            models.UniqueConstraint(
+                fields=["attribute", "folded"], condition=Q(is_unique=True), name="one_person_per_unique_value"
+            ),
+        ]
+        indexes = [
+            # Who has one of some values, and everybody's values of one attribute.
+            models.Index(fields=["attribute", "folded", "user"], name="people_by_attribute_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.attribute_id}={self.value}"
+
+
+def fold_value(value: str) -> str:
+    """The form of a value under which it is found: without spaces around, in lower case."""
+    return value.strip().lower()
+
+
+def plain_number(text: str) -> str:
+    """A number in plain digits: "1,200.50" gives "1200.5". Raises ValidationError where it is none."""
+    try:
+        number = Decimal(text.replace(",", ""))
+    except InvalidOperation:
+        raise ValidationError(_("“%(value)s” is not a number.") % {"value": text[:64]}) from None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or number.adjusted() >= NUMBER_DIGITS or exponent < -NUMBER_DIGITS:
+        raise ValidationError(_("“%(value)s” is not a number of at most 30 digits.") % {"value": text[:64]})
+    plain = f"{number:f}"
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if plain in {"-0", ""} else plain
