@@ -9,7 +9,10 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
-        from accounts import checks  # noqa: F401  # importing it registers its checks
+        from accounts import (
+            audit,
+            checks,  # noqa: F401  # importing it registers its checks
+        )
         from accounts.attributes import notice_of_first_enabling
         from accounts.beat import ensure_directory_entry, ensure_purge_entry
         from accounts.companies import disabling_stops, rests_on_corpid
@@ -20,10 +23,11 @@ class AccountsConfig(AppConfig):
         from accounts.roles import ensure_roles
         from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
-        from integrations import panels
+        from integrations import panels, seen_forms
         from integrations.visibility import register_corp_filter
 
         register_corp_filter(corps_of)
+        seen_forms.register_last_saved(audit.last_saved)
         panels.register_disable_effect(disabling_stops)
         panels.register_disable_effect(disabling_shuts_out)
         panels.register_sign_in_guard(disabling_shuts_out)

@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from accounts.models import AuditEntry, User, WeComAccount
+from integrations.seen_forms import Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from django.db.models import Model
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SUBJECT_CHARACTERS = 255
 NOTE_CHARACTERS = 500
 PURGED_AT_ONCE = 5000
+# So many of a row's newest entries are looked through for who changed a column.
+ENTRIES_SEARCHED = 20
 # How somebody signed in, as it stands in the note of an entry.
 PASSWORD, WECOM = "password", "wecom"  # noqa: S105  # names of ways, no password
 # Shown in place of a secret: the same whatever the secret is.
@@ -111,6 +114,14 @@ def record_failure(*, username: str, action: AuditEntry.Action) -> None:
     """
     user = User.objects.filter(username=username).first()
     record(action=action, subject=user, corps=_corps_of(username, user))
+
+
+def last_saved(row: Model, names: Collection[str]) -> Saved | None:
+    """Who saved one of the columns `names` of `row` last, as far as its newest entries know."""
+    about = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, action=AuditEntry.Action.CHANGED)
+    newest = about.order_by("-pk")[:ENTRIES_SEARCHED]
+    found = next((one for one in newest if any(change[0] in names for change in one.changes)), None)
+    return Saved(found.actor_name, found.at) if found is not None else None
 
 
 def purge(*, now: datetime) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import RegexValidator
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations import panels, validators
+from integrations.diagnosis import readiness
 from integrations.models import Corp, SiteAddress
 from integrations.own_pages import length_in_link
 from integrations.seen_forms import SeenForm
@@ -87,7 +90,7 @@ class CorpForm(SeenForm):
     """One corp. `new_secret` and `new_proxy_url` are no model fields: what is stored is never read for this form."""
 
     # Stands for Secret and proxy, which no page shows.
-    seen_columns = ("connection_version",)
+    seen_columns: ClassVar = {"connection_version": ("secret", "proxy_url")}
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
     new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)
@@ -190,6 +193,8 @@ class CorpForm(SeenForm):
     def clean(self) -> None:
         """Put new secrets into the instance, which is all that is ever done with them here."""
         super().clean()
+        if self._switches_sign_in_on() and (reasons := self._reasons_against_sign_in()):
+            self.add_error("sign_in_enabled", ValidationError(reasons))
         if self._sends_secret_elsewhere() and not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
         if self.cleaned_data.get("new_secret"):
@@ -198,6 +203,19 @@ class CorpForm(SeenForm):
             self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
         elif self.cleaned_data.get("remove_proxy"):
             self.instance.proxy_url = ""
+
+    def _switches_sign_in_on(self) -> bool:
+        """Of an enabled corp: enabling asks the rest. The instance still has the saved value."""
+        corp = self.instance
+        return corp.is_enabled and not corp.sign_in_enabled and bool(self.cleaned_data.get("sign_in_enabled"))
+
+    def _reasons_against_sign_in(self) -> list[str]:
+        """With the links that this save would make."""
+        corp = copy(self.instance)
+        for name in ("site_address", "domain_id"):
+            if name in self.cleaned_data:
+                setattr(corp, name, self.cleaned_data[name])
+        return readiness.reasons_against_sign_in(corp, now=timezone.now())
 
     def _sends_secret_elsewhere(self) -> bool:
         """Why ask? Who may change a corp must not learn its Secret by sending it to an address of their own."""

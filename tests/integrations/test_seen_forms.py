@@ -11,8 +11,10 @@ from django.contrib.admin.models import LogEntry
 from django.core import signing
 from django.db import connections, transaction
 from django.test import Client
+from django.utils import formats, timezone, translation
 
-from accounts.models import User
+from accounts import audit
+from accounts.models import AuditEntry, User
 from integrations.models import Corp, SiteAddress
 from integrations.seen_forms import sealed
 from tests.integrations.conftest import client_of
@@ -20,9 +22,16 @@ from tests.integrations.test_corp_admin import FIELDS, page, text_of
 
 pytestmark = pytest.mark.django_db
 TOLD = (
-    "Somebody else saved this after you had opened the page, so nothing of yours was saved. They changed: {changes}. "
+    "root saved this at {at}, after you had opened the page. Nothing of yours was saved. What changed: {changes}. "
     "What you had left alone shows the new value now. Check, then save again."
 )
+
+
+def told(changes: str) -> str:
+    saved_at = timezone.localtime(AuditEntry.objects.filter(action="changed").latest("pk").at)
+    with translation.override("en"):
+        return TOLD.format(at=formats.date_format(saved_at, "DATETIME_FORMAT"), changes=changes)
+
 
 
 @pytest.fixture
@@ -61,9 +70,41 @@ def test_the_second_is_told_and_nothing_of_theirs_is_saved(first: Client, second
 
     response = save(second, corp, {**data, "domain_id": "d1"})
 
-    assert TOLD.format(changes="WeCom company name: “北山制造” → “南河制造”") in text_of(response)
+    assert told("WeCom company name: “北山制造” → “南河制造”") in text_of(response)
     corp.refresh_from_db()
     assert (corp.name, corp.domain_id) == ("南河制造", "")
+
+
+def test_a_change_by_the_program_itself_is_told_as_one(second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    corp.name = "南河制造"
+    corp.save(update_fields=["name"])
+
+    text = text_of(save(second, corp, data))
+
+    assert "The program itself (a command, or a background task) saved this at " in text
+
+
+def test_who_changed_the_value_is_named_and_not_who_changed_another_one_later(
+    first: Client, second: Client, corp: Corp
+) -> None:
+    data = opened(second, corp)
+    save(first, corp, {**opened(first, corp), "new_secret": "another-secret"})
+    audit.record(action=AuditEntry.Action.CHANGED, subject=corp, changes=[["noted_ips", [], ["203.0.113.9"]]])
+
+    text = text_of(save(second, corp, {**data, "domain_id": "d1"}))
+
+    assert "root saved this at " in text
+    assert "The program itself" not in text
+
+
+def test_without_a_trail_nobody_is_named(second: Client, corp: Corp) -> None:
+    data = opened(second, corp)
+    Corp.objects.filter(pk=corp.pk).update(name="南河制造")
+
+    assert "Somebody else saved this after you had opened the page. Nothing of yours was saved." in text_of(
+        save(second, corp, data)
+    )
 
 
 def test_the_history_does_not_name_what_the_page_carries(first: Client, corp: Corp) -> None:
@@ -106,7 +147,7 @@ def test_a_replaced_secret_is_told_without_being_shown(first: Client, second: Cl
 
     response = save(second, corp, {**data, "new_secret": "a-third-secret"})
 
-    assert TOLD.format(changes="values that are not shown, such as the Secret") in text_of(response)
+    assert told("values that are not shown, such as the Secret") in text_of(response)
     assert "another-secret" not in response.content.decode()
     corp.refresh_from_db()
     assert corp.secret == "another-secret"
