@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from integrations import links, services
@@ -32,8 +32,15 @@ from integrations.visibility import corp_condition
 __all__ = ["CorpAdmin", "SiteAddressAdmin"]
 
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
-# among them. Therefore superusers alone set these.
+# among them. Therefore superusers alone set these, and the address to which WeCom's codes go once it is in use.
 IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
+# For the history, which translates them. The audit trail has the value before and after by itself.
+SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
+ONLY_SUPERUSERS = _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is.")
+ONLY_SUPERUSERS_MOVE = _(
+    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
+    "somebody is."
+)
 
 
 @admin.register(Corp)
@@ -98,12 +105,11 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
         """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
-        fixed = ["corpid"] if obj is not None and obj.first_enabled_at is not None else []
+        was_enabled = obj is not None and obj.first_enabled_at is not None
         if request.user.is_superuser:
-            return fixed
-        if obj is not None and not fixed and is_corpid_used(obj):
-            fixed = ["corpid"]
-        return [*fixed, *IDENTITY_FIELDS]
+            return ["corpid"] if was_enabled else []
+        fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
+        return [*fixed, *(["site_address"] if was_enabled else []), *IDENTITY_FIELDS]
 
     # --- The form -----------------------------------------------------------------------------------------------------
 
@@ -124,12 +130,21 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if self.has_change_permission(request, obj):
+            kwargs["help_texts"] = self._reasons_for_fixed(request, obj)
         form = super().get_form(request, obj, change=change, **kwargs)
         if "site_address" in form.base_fields:
             widget: Any = form.base_fields["site_address"].widget
             widget.can_add_related = widget.can_change_related = False
             widget.can_view_related = widget.can_delete_related = False
         return form
+
+    def _reasons_for_fixed(self, request: HttpRequest, corp: Corp | None) -> dict[str, Any]:
+        """The form's help texts, with the reason in place of those of fields that only superusers change."""
+        fixed = set(self.get_readonly_fields(request, corp))
+        reasons: dict[str, Any] = {name: ONLY_SUPERUSERS for name in IDENTITY_FIELDS}
+        reasons["site_address"] = ONLY_SUPERUSERS_MOVE
+        return {**CorpForm.Meta.help_texts, **{name: text for name, text in reasons.items() if name in fixed}}
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
         needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
@@ -198,7 +213,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
             except services.CorpNotReady as refusal:
                 reasons = refusal.reasons
             else:
-                self.log_change(request, corp, gettext("Enabled."))
+                self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
                 for notice in first_enabling_notices(request) if is_first else []:
                     messages.info(request, notice)
@@ -211,7 +226,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         corp = self._corp(request, corp_id, to_change=True)
         if request.method == "POST":
             services.disable_corp(corp=corp)
-            self.log_change(request, corp, gettext("Disabled."))
+            self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_OFF]}}])
             messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
             return self._to_page(corp)
         title = gettext("Disable “%(corp)s”") % {"corp": corp}

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from integrations import hosts, links
@@ -91,19 +90,22 @@ def enable_corp(*, corp: Corp, now: datetime) -> None:
     reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
-    first = Coalesce(F("first_enabled_at"), Value(now))
     # What the reasons were about. The domain and the home page count with sign-in, and follow the site address.
     seen = ("connection_version", "sign_in_enabled", "site_address_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
-    if not unchanged.update(is_enabled=True, first_enabled_at=first):
-        raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
-    corp.refresh_from_db(fields=["is_enabled", "first_enabled_at"])
+    with transaction.atomic():
+        # Why write the same value? It locks the row if all of this is still so, on every database.
+        if not unchanged.update(connection_version=F("connection_version")):
+            raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
+        corp.refresh_from_db(fields=["is_enabled", "first_enabled_at"])
+        corp.is_enabled, corp.first_enabled_at = True, corp.first_enabled_at or now
+        corp.save(update_fields=["is_enabled", "first_enabled_at"])
 
 
 def disable_corp(*, corp: Corp) -> None:
     """Stop sign-in and pushes of the corp. Deliveries under way are settled; what is pending waits."""
-    Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
-    corp.refresh_from_db(fields=["is_enabled"])
+    corp.is_enabled = False
+    corp.save(update_fields=["is_enabled"])
 
 
 def save_site_address(*, address: SiteAddress) -> None:
@@ -112,15 +114,31 @@ def save_site_address(*, address: SiteAddress) -> None:
     hosts.forget()
 
 
-def can_change(*, address: SiteAddress, person: Person) -> bool:
-    """Whether `person` may see every corp that a change of `address` would concern.
+def is_in_service(address: SiteAddress) -> bool:
+    """Whether WeCom may send codes there: a corp that was enabled once has its links at `address`.
 
-    The default one of no corp concerns all the same: the next corp begins there.
+    Why not only while it is enabled and signs people in? Both can be switched off, and on again after the change.
     """
+    return Corp.objects.at(address).ever_enabled().exists()
+
+
+def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
+    """Why `person` may not change `address`, and who can; empty where they may (docs/decisions/0008).
+
+    The default one of no corp concerns those who see all corps: the next corp begins there.
+    """
+    if getattr(person, "is_superuser", False):
+        return ""
+    if is_in_service(address):
+        return _(
+            "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
+            "A superuser can change it."
+        )
     corps = Corp.objects.at(address)
+    is_theirs = not corps.exclude(pk__in=Corp.objects.visible_to(person)).exists()
     if address.is_default and not corps.exists():
-        return not corp_condition(person)
-    return not corps.exclude(pk__in=Corp.objects.visible_to(person)).exists()
+        is_theirs = not corp_condition(person)
+    return "" if is_theirs else _("This address is not your companies' alone: who manages all companies can change it.")
 
 
 @dataclass(frozen=True)

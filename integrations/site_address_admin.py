@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Case, Count, Q, QuerySet, Value, When
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext
@@ -17,6 +17,7 @@ from integrations import content_policy, hosts, services
 from integrations.corp_pages import ONE_SAVE_BUTTON
 from integrations.forms import SiteAddressForm
 from integrations.models import Corp, SiteAddress
+from integrations.paging import CappedPaginator
 
 if TYPE_CHECKING:
     SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
@@ -24,37 +25,47 @@ else:
     SiteAddressModelAdmin = admin.ModelAdmin
 
 
+# So many companies of an address stand in the list.
+COMPANIES_NAMED = 3
+
+
 @admin.register(SiteAddress)
 class SiteAddressAdmin(SiteAddressModelAdmin):
     form = SiteAddressForm
     fields = ["url"]
-    list_display = ["url", "is_default", "corp_count", "changed_at"]
+    list_display = ["url", "is_default", "companies", "changed_at"]
+    paginator = CappedPaginator
+    show_full_result_count = False
     actions = None
 
     class Media:
         css = {"all": ["integrations/corp.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
-        visible = Corp.objects.visible_to(request.user)
-        with_default = Case(
-            When(is_default=True, then=Value(visible.filter(site_address__isnull=True).count())), default=Value(0)
-        )
-        with_own = Count("corp", filter=Q(corp__in=visible), distinct=True)
+        """With the names of the first companies of each row. Why not how many? That would read all of them."""
+        of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
+        here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
+        names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
+        places = {f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)}
         seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
-        return seen.annotate(corp_count=with_own + with_default).order_by("-is_default", "url")
+        return seen.annotate(**places).order_by("-is_default", "url")
 
     @admin.display(description=_("companies with this address"))
-    def corp_count(self, address: SiteAddress) -> int:
-        count: int = address.corp_count  # type: ignore[attr-defined]  # annotated in get_queryset
-        return count
+    def companies(self, address: SiteAddress) -> str:
+        names = [getattr(address, f"corp_{place}") for place in range(COMPANIES_NAMED + 1)]
+        named = [name for name in names[:COMPANIES_NAMED] if name]
+        return gettext(", ").join(named) + ("…" if names[-1] else "") or "—"
 
     def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
         may = super().has_change_permission(request, obj)
-        return may and (obj is None or services.can_change(address=obj, person=request.user))
+        return may and (obj is None or not self._reason(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and (obj is None or (not obj.is_default and services.can_change(address=obj, person=request.user)))
+        return may and (obj is None or (not obj.is_default and not self._reason(request, obj)))
+
+    def _reason(self, request: HttpRequest, address: SiteAddress) -> str:
+        return services.reason_against_changing(address=address, person=request.user)
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -67,7 +78,10 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
             form = self.get_form(request, address, change=True)(request.POST, instance=address)
             if form.is_valid() and form.cleaned_data["url"] != saved.url:
                 return self._preview(request, saved, form.cleaned_data)
-        return super().changeform_view(request, object_id, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
+        context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
+        if address is not None and super().has_change_permission(request, address):
+            context["reason"] = self._reason(request, address)
+        return super().changeform_view(request, object_id, form_url, context)
 
     def _preview(self, request: HttpRequest, address: SiteAddress, typed: dict[str, Any]) -> HttpResponse:
         new = SiteAddress(url=typed["url"])

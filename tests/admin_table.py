@@ -201,6 +201,14 @@ CORPS = [
         form={"url": "https://new.example.com/", "_confirmed": "1"},
         changed_by=INTEGRATION,
     ),
+    Row(
+        "integrations_siteaddress_change",
+        expect("U", 302),
+        method="post",
+        args=("default_address",),
+        form={"url": "https://new.example.com/", "_confirmed": "1"},
+        changed_by="U",
+    ),
     history("integrations_siteaddress", "address", CORP_READERS, BLIND),
     *deletes("integrations_siteaddress", "address", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
 ]

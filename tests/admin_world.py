@@ -70,6 +70,8 @@ def _companies(world: World, first: Corp) -> None:
         "corp": first,
         "second": Corp.objects.get(name="Beta Company"),
         "address": first.site_address,
+        # In service: the second company is at it, and was enabled.
+        "default_address": SiteAddress.objects.default(),
         "file": VerificationFile.objects.create(corp=first, code="0123456789abcdef", uploaded_at=now),
         "write": ConsoleWrite.objects.create(corp=first, kind="settings", status="planned", requested_at=now),
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
+from integrations.diagnosis.checks import home_page
 from integrations.diagnosis.findings import Status
 from integrations.diagnosis.registry import ESSENTIAL, ESSENTIAL_TO_SIGN_IN
 from integrations.diagnosis.results import explanation, is_current, label, latest
@@ -26,12 +29,30 @@ def reasons(corp: Corp, *, now: datetime) -> list[str]:
 
     Only results of today's values count, and none that is older than RESULTS_COUNT_FOR.
     """
+    return _sentences(essential_checks(corp), latest(corp), corp, now)
+
+
+def reasons_against_sign_in(corp: Corp, *, now: datetime) -> list[str]:
+    """Why sign-in, which is off, cannot be switched on for an enabled corp yet, under the rules of `reasons`.
+
+    The home page that WeCom has was compared with the plain login address: it is judged anew, by the link of sign-in.
+    """
     runs = latest(corp)
+    run = runs.get(home_page.NAME)
+    if run is not None and "theirs" in run.facts and is_current(run, corp):
+        with_sign_in = copy(corp)
+        with_sign_in.sign_in_enabled = True
+        finding = home_page.judged(with_sign_in, run.facts["theirs"])
+        run.status, run.problem, run.facts = finding.status, finding.problem, dict(finding.facts)
+    return _sentences(ESSENTIAL_TO_SIGN_IN, runs, corp, now)
+
+
+def _sentences(names: Sequence[str], runs: dict[str, CheckRun], corp: Corp, now: datetime) -> list[str]:
     missing: list[str] = []
     old: list[str] = []
     unfinished: list[str] = []
     sentences: list[str] = []
-    for name in essential_checks(corp):
+    for name in names:
         run = runs.get(name)
         if run is not None and run.is_unfinished:
             unfinished.append(label(name))

@@ -18,10 +18,12 @@ from accounts import audit, moving, tracking
 from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
 from accounts.roles import Role
 from accounts.visibility import audit_entries_visible_to
+from integrations import services
 from integrations.models import Corp, SiteAddress, VerificationFile
 from notifications.models import Report, Subscription
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
+from tests.integrations.diagnosing import passed
 
 TRAIL = "/admin/accounts/auditentry/"
 SECRETS = ("top-secret-1", "top-secret-2", "http://user:proxy-password@proxy.example:3128", "new-password-123")
@@ -174,16 +176,34 @@ class TestWhatIsRecorded:
         assert changes_of("auth.group") == {"name": [None, "morning readers"]}
 
     def test_what_is_no_field_stands_in_words(self, browser: Client, corp: Corp) -> None:
-        browser.post(f"/admin/integrations/corp/{corp.pk}/disable/")
         browser.post(f"/admin/integrations/corp/{corp.pk}/callback/app/generate/")
 
-        entries = AuditEntry.objects.filter(action="done").order_by("pk")
-        assert entries.values_list("note", flat=True)[0] == "已停用。"
-        assert entries.count() == 2
-        assert {(entry.subject, entry.corp_id) for entry in entries} == {("北山制造", corp.pk)}
+        entry = AuditEntry.objects.get(action="done")
+        assert (entry.subject, entry.corp_id) == ("北山制造", corp.pk)
+        assert entry.note
         token = Corp.objects.get(pk=corp.pk).callback_token
         assert token
         assert token not in str(list(AuditEntry.objects.values()))
+
+    def test_enabling_disabling_and_sign_in_with_the_value_before_and_after(self, browser: Client, corp: Corp) -> None:
+        SiteAddress.objects.update(url="https://bi.example.com/")
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False, first_enabled_at=None)
+        corp.refresh_from_db()
+        passed(corp)
+        AuditEntry.objects.all().delete()
+
+        for action in ("enable", "enable", "disable", "disable"):
+            browser.post(f"/admin/integrations/corp/{corp.pk}/{action}/")
+        corp.refresh_from_db()
+        corp.sign_in_enabled = False
+        services.save_corp(corp=corp, changed_fields=["sign_in_enabled"])
+
+        assert trail(model="integrations.corp") == [
+            ("changed", "北山制造", [["is_enabled", False, True]]),
+            ("changed", "北山制造", [["is_enabled", True, False]]),
+            ("changed", "北山制造", [["sign_in_enabled", True, False]]),
+        ]
+        assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}
 
     @pytest.mark.parametrize("way", ["move", "set"])
     def test_many_people_at_once_one_entry_each(self, browser: Client, corp: Corp, other_corp: Corp, way: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -16,8 +17,10 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from accounts.models import User
+from accounts.roles import Role
 from integrations import links, panels
 from integrations.clients import token_store
+from integrations.diagnosis.checks import home_page as home_page_check
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE
 from integrations.errors import ConfigurationError
 from integrations.models import CheckRun, Corp, SiteAddress
@@ -481,7 +484,7 @@ def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, c
 
     assert Corp.objects.enabled().get() == corp
     assert "“北山制造” is enabled." in text_of(response)
-    assert LogEntry.objects.get().get_change_message() == "Enabled."
+    assert LogEntry.objects.get().get_change_message() == "Changed enabled: no → yes."
 
 
 def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
@@ -517,7 +520,170 @@ def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, mon
     assert "北山制造: 3 people & more." in text_of(shown)
     assert not Corp.objects.enabled().exists()
     assert "“北山制造” is disabled." in text_of(response)
-    assert LogEntry.objects.get().get_change_message() == "Disabled."
+    assert LogEntry.objects.get().get_change_message() == "Changed enabled: yes → no."
+
+
+# --- Sign-in, switched on while enabled -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushing(corp: Corp) -> Corp:
+    """Enabled for messages, without sign-in."""
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now(), sign_in_enabled=False)
+    corp.refresh_from_db()
+    return corp
+
+
+def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: dt.timedelta = dt.timedelta()) -> None:
+    """What the checks found in WeCom; `home_page` None: the plain login address."""
+    theirs = links.plain_login_url(corp) if home_page is None else home_page
+    at = timezone.now() - age
+    check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
+    finding = home_page_check.judged(corp, theirs)
+    check_run(
+        corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at
+    )
+
+
+def switch_on(client: Client, corp: Corp, **changes: str) -> Any:
+    client.defaults["HTTP_HOST"] = "bi.example.com"
+    return post(client, page(corp), **changes)
+
+
+def signs_in(corp: Corp) -> bool:
+    return Corp.objects.signing_in().filter(pk=corp.pk).exists()
+
+
+def test_switching_sign_in_on_asks_for_the_domain_and_the_home_page(admin_client: Client, pushing: Corp) -> None:
+    response = switch_on(admin_client, pushing)
+
+    sentence = (
+        "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
+    )
+    assert errors_of(response) == {"sign_in_enabled": [sentence]}
+    assert not signs_in(pushing)
+
+
+def test_sign_in_is_switched_on_once_both_were_found(admin_client: Client, pushing: Corp) -> None:
+    found(pushing)
+
+    switch_on(admin_client, pushing)
+
+    assert signs_in(pushing)
+
+
+def test_a_home_page_that_was_prepared_for_sign_in_is_judged_by_its_link(admin_client: Client, pushing: Corp) -> None:
+    """Without sign-in the check calls it another one: the plain login address is what it looks for then."""
+    pushing.sign_in_enabled = True
+    prepared = links.home_page_link(pushing)
+    pushing.sign_in_enabled = False
+    found(pushing, home_page=prepared)
+    assert CheckRun.objects.get(check_name="home_page").status == "wrong"
+
+    switch_on(admin_client, pushing)
+
+    assert signs_in(pushing)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"domain": "wrong"}, "Trusted domain: The app has no trusted domain in WeCom: sign-in is refused."),
+        ({"home_page": ""}, "Home page link: The app has no home page in WeCom: a tap on it leads nowhere."),
+        (
+            {"home_page": "https://other.example/"},
+            "Home page link: The home page in WeCom differs from the link of this site in: ",
+        ),
+        (
+            {"age": dt.timedelta(days=2)},
+            "Checked more than a day ago: Trusted domain, Home page link. Run the diagnosis again.",
+        ),
+    ],
+)
+def test_sign_in_stays_off_while_something_essential_is_wrong(
+    admin_client: Client, pushing: Corp, how: dict[str, Any], reason: str
+) -> None:
+    found(pushing, **how)
+
+    (told,) = errors_of(switch_on(admin_client, pushing))["sign_in_enabled"]
+
+    assert told.startswith(reason)
+    assert not signs_in(pushing)
+
+
+def test_what_was_found_of_another_address_counts_for_nothing(admin_client: Client, pushing: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://new.example.com/")
+    found(pushing)
+
+    response = switch_on(admin_client, pushing, site_address=str(own.pk))
+
+    assert list(errors_of(response)) == ["sign_in_enabled"]
+    assert not signs_in(pushing)
+
+
+def test_before_enabling_sign_in_is_ticked_without_a_question(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(sign_in_enabled=False)
+
+    post(admin_client, page(corp))
+
+    corp.refresh_from_db()
+    assert corp.sign_in_enabled
+
+
+# --- The address, once it is in use -----------------------------------------------------------------------------------
+
+FIXED = (
+    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
+    "somebody is."
+)
+
+
+@pytest.mark.parametrize("role", [Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR])
+def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, role: Role) -> None:
+    own = SiteAddress.objects.create(url="https://evil.example/")
+    Corp.objects.update(first_enabled_at=timezone.now())
+    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
+    person.groups.add(Group.objects.get(name=role))
+    client = client_of(person)
+
+    text = text_of(client.get(page(corp)))
+    post(client, page(corp), site_address=str(own.pk), name="新名")
+
+    corp.refresh_from_db()
+    assert (corp.name, corp.site_address) == ("新名", None)
+    assert FIXED in text
+    assert text.count("Only a superuser may change this: whoever answers here") == 4
+
+
+def test_before_the_first_enabling_the_roles_choose_it(corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://alpha.example/")
+    client = client_of(staff("one", corp, permissions=("view_corp", "change_corp")))
+
+    text = text_of(client.get(page(corp)))
+    post(client, page(corp), site_address=str(own.pk))
+
+    corp.refresh_from_db()
+    assert corp.site_address == own
+    assert FIXED not in text
+
+
+def test_a_superuser_gives_an_enabled_company_another_address(admin_client: Client, corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://alpha.example/")
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    post(admin_client, page(corp), site_address=str(own.pk))
+
+    corp.refresh_from_db()
+    assert corp.site_address == own
+
+
+def test_who_may_only_look_reads_no_reason(corp: Corp) -> None:
+    Corp.objects.update(first_enabled_at=timezone.now())
+
+    text = text_of(client_of(staff("one", corp, permissions=("view_corp",))).get(page(corp)))
+
+    assert "Only a superuser" not in text
 
 
 # --- Deleting ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import translation
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from accounts.models import User
 from integrations import panels, services
 from integrations.clients import token_store
 from integrations.models import Corp, SiteAddress
@@ -243,9 +244,12 @@ def test_an_address_is_changed_by_those_who_see_every_corp_concerned(corp: Corp,
     corp.save()
     one, both = staff("one", corp), staff("both", corp, other_corp)
 
-    assert services.can_change(address=own, person=one)
-    assert not services.can_change(address=default, person=one)
-    assert services.can_change(address=default, person=both)
+    def may(address: SiteAddress, person: User) -> bool:
+        return not services.reason_against_changing(address=address, person=person)
+
+    assert may(own, one)
+    assert not may(default, one)
+    assert may(default, both)
 
 
 def test_addresses_of_corps_that_one_does_not_see_stay_hidden(corp: Corp, other_corp: Corp) -> None:

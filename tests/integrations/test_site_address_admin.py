@@ -6,11 +6,16 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
+from accounts.roles import Role
 from integrations.models import Corp, SiteAddress
 from tests.integrations.conftest import ADDRESS_PERMISSIONS, client_of, staff
 
@@ -165,15 +170,137 @@ def test_an_unused_address_can_be_deleted_and_a_used_one_cannot(admin_client: Cl
     assert list(SiteAddress.objects.filter(is_default=False)) == [used]
 
 
-def test_the_list_counts_companies(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
-    third = Corp.objects.create(name="西岭能源", corpid="ww" + "3" * 16, agentid=1, secret="x")
-    third.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
-    third.save()
+def test_the_list_names_the_first_companies(admin_client: Client, corp: Corp, other_corp: Corp) -> None:
+    own = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+    SiteAddress.objects.create(url="https://unused.example/")
+    for number in range(4):
+        Corp.objects.create(name=f"C{number}", corpid=f"ww{number:016}", agentid=1, secret="x", site_address=own)
 
     text = text_of(admin_client.get(LIST, headers=HERE))
 
-    assert re.search(r"http://localhost:3001/\s+2 ", text)
-    assert re.search(r"https://bi.subsidiary.example/\s+1 ", text)
+    assert re.search(r"http://localhost:3001/\s+北山制造, 南海物流 ", text)
+    assert re.search(r"https://bi.subsidiary.example/\s+C0, C1, C2… ", text)
+    assert re.search(r"https://unused.example/\s+— ", text)
+
+
+def test_the_list_names_no_company_that_one_does_not_see(corp: Corp, other_corp: Corp) -> None:
+    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+
+    assert re.search(r"http://localhost:3001/\s+北山制造 ", text_of(client.get(LIST, headers=HERE)))
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_list_takes_as_many_queries_for_many_as_for_few(admin_client: Client, count: int) -> None:
+    for number in range(count):
+        address = SiteAddress.objects.create(url=f"https://bi{number}.example/")
+        Corp.objects.create(name=f"C{number}", corpid=f"ww{number:016}", agentid=1, secret="x", site_address=address)
+        Corp.objects.create(name=f"D{number}", corpid=f"wx{number:016}", agentid=1, secret="x")
+    admin_client.get(LIST, headers=HERE)
+
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST, headers=HERE)
+
+    about = [query["sql"] for query in queries if "integrations_siteaddress" in query["sql"]]
+    assert len(about) == 2  # how many rows, up to a limit; the rows
+    assert not [sql for sql in about if "COUNT" in sql and "integrations_corp" in sql.split("WHERE")[0]]
+
+
+# --- Who may change an address ----------------------------------------------------------------------------------------
+
+KEPT = (
+    "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
+    "A superuser can change it."
+)
+ROLES_THAT_CHANGE = (Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR)
+
+
+def in_role(role: Role) -> Client:
+    person = User.objects.create_user("somebody", is_staff=True, manages_all_corps=True)
+    person.groups.add(Group.objects.get(name=role))
+    return client_of(person)
+
+
+@pytest.fixture(params=["default", "own"])
+def address(request: Any, default: SiteAddress, corp: Corp) -> SiteAddress:
+    """The one that `corp` uses."""
+    if request.param == "default":
+        return default
+    corp.site_address = SiteAddress.objects.create(url="https://alpha.example/")
+    corp.save()
+    return corp.site_address
+
+
+@pytest.mark.parametrize("role", ROLES_THAT_CHANGE)
+@pytest.mark.parametrize("state", ["enabled", "without sign-in", "disabled for the change"])
+def test_no_role_changes_the_address_of_a_company_that_was_enabled(
+    address: SiteAddress, corp: Corp, role: Role, state: str
+) -> None:
+    Corp.objects.filter(pk=corp.pk).update(
+        is_enabled=not state.startswith("disabled"),
+        first_enabled_at=timezone.now(),
+        sign_in_enabled=state != "without sign-in",
+    )
+    before, client = address.url, in_role(role)
+
+    shown = client.get(page(address), headers=HERE)
+    typed = {"url": "https://evil.example/", "seen": "", "_save": "1"}
+    changed = [client.post(page(address), {**typed, **more}, headers=HERE) for more in ({}, {"_confirmed": "1"})]
+    deleted = client.post(page(address, "delete"), {"post": "yes"}, headers=HERE)
+
+    assert KEPT in text_of(shown)
+    assert b'name="url"' not in shown.content
+    assert [answer.status_code for answer in (*changed, deleted)] == [403, 403, 403]
+    address.refresh_from_db()
+    assert address.url == before
+
+
+@pytest.mark.parametrize("role", ROLES_THAT_CHANGE)
+def test_the_roles_set_an_address_up_before_the_first_enabling(address: SiteAddress, role: Role) -> None:
+    client = in_role(role)
+    carried = opened(client, address)
+
+    client.post(page(address), {"url": "https://bi.example.com", "_confirmed": "1", **carried}, headers=HERE)
+
+    address.refresh_from_db()
+    assert address.url == "https://bi.example.com/"
+
+
+@pytest.mark.parametrize("role", ROLES_THAT_CHANGE)
+def test_the_roles_add_addresses_beside_one_in_service(corp: Corp, role: Role) -> None:
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    in_role(role).post(ADD, {"url": "https://bi.subsidiary.example"}, headers=HERE)
+
+    assert SiteAddress.objects.get(is_default=False).url == "https://bi.subsidiary.example/"
+
+
+def test_a_superuser_changes_the_address_of_an_enabled_company(
+    admin_client: Client, address: SiteAddress, corp: Corp
+) -> None:
+    Corp.objects.filter(pk=corp.pk).update(is_enabled=True, first_enabled_at=timezone.now())
+    carried = opened(admin_client, address)
+
+    admin_client.post(page(address), {"url": "https://bi.example.com", "_confirmed": "1", **carried}, headers=HERE)
+
+    address.refresh_from_db()
+    assert address.url == "https://bi.example.com/"
+
+
+@pytest.mark.parametrize("role", [Role.READ_ONLY, Role.PUSH_EDITOR])
+def test_who_may_change_no_address_reads_no_reason(default: SiteAddress, corp: Corp, role: Role) -> None:
+    Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
+
+    assert KEPT not in text_of(in_role(role).get(page(default), headers=HERE))
+
+
+def test_whose_companies_are_not_the_only_ones_is_told_who_can(
+    default: SiteAddress, corp: Corp, other_corp: Corp
+) -> None:
+    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+
+    text = text_of(client.get(page(default), headers=HERE))
+
+    assert "This address is not your companies&#x27; alone: who manages all companies can change it." in text
 
 
 def test_an_address_that_other_companies_use_too_is_not_theirs_to_change(
