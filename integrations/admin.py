@@ -142,7 +142,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     def _reasons_for_fixed(self, request: HttpRequest, corp: Corp | None) -> dict[str, Any]:
         """The form's help texts, with the reason in place of those of fields that only superusers change."""
         fixed = set(self.get_readonly_fields(request, corp))
-        reasons: dict[str, Any] = {name: ONLY_SUPERUSERS for name in IDENTITY_FIELDS}
+        reasons: dict[str, Any] = dict.fromkeys(IDENTITY_FIELDS, ONLY_SUPERUSERS)
         reasons["site_address"] = ONLY_SUPERUSERS_MOVE
         return {**CorpForm.Meta.help_texts, **{name: text for name, text in reasons.items() if name in fixed}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
@@ -90,7 +90,7 @@ class CorpForm(SeenForm):
     """One corp. `new_secret` and `new_proxy_url` are no model fields: what is stored is never read for this form."""
 
     # Stands for Secret and proxy, which no page shows.
-    seen_columns: ClassVar = {"connection_version": ("secret", "proxy_url")}
+    seen_columns = {"connection_version": ("secret", "proxy_url")}
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
     new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core import signing
@@ -75,7 +75,7 @@ class SeenForm(SeenModelForm):
     `seen_columns` of the row are remembered, too: each stands for columns that no page shows, such as a Secret.
     """
 
-    seen_columns: Mapping[str, Collection[str]] = MappingProxyType({})
+    seen_columns: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType({})
     seen = SeenField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

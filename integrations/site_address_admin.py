@@ -46,7 +46,9 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
         of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
         here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
         names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
-        places = {f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)}
+        places = {
+            f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)
+        }
         seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
         return seen.annotate(**places).order_by("-is_default", "url")
 

@@ -541,9 +541,7 @@ def found(corp: Corp, *, home_page: str | None = None, domain: str = "ok", age: 
     at = timezone.now() - age
     check_run(corp, "domain", domain, problem="equal" if domain == "ok" else "missing", finished_at=at)
     finding = home_page_check.judged(corp, theirs)
-    check_run(
-        corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at
-    )
+    check_run(corp, "home_page", finding.status, problem=finding.problem, facts=dict(finding.facts), finished_at=at)
 
 
 def switch_on(client: Client, corp: Corp, **changes: str) -> Any:
@@ -558,9 +556,7 @@ def signs_in(corp: Corp) -> bool:
 def test_switching_sign_in_on_asks_for_the_domain_and_the_home_page(admin_client: Client, pushing: Corp) -> None:
     response = switch_on(admin_client, pushing)
 
-    sentence = (
-        "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
-    )
+    sentence = "Not checked, or not since the last change: Trusted domain, Home page link. Run the diagnosis first."
     assert errors_of(response) == {"sign_in_enabled": [sentence]}
     assert not signs_in(pushing)
 

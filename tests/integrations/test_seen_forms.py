@@ -33,7 +33,6 @@ def told(changes: str) -> str:
         return TOLD.format(at=formats.date_format(saved_at, "DATETIME_FORMAT"), changes=changes)
 
 
-
 @pytest.fixture
 def first(superuser: User) -> Client:
     return client_of(superuser)
