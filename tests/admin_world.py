@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
@@ -38,11 +39,13 @@ class World:
 
     people: dict[str, User] = field(default_factory=dict)
     things: dict[str, Any] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
 
     def client(self, who: str) -> Client:
+        """A browser in which this person has signed in, once for all of that person's browsers."""
         client = Client(headers={"accept-language": "en"})
-        if who in self.people:
-            client.force_login(self.people[who], backend=PASSWORD_BACKEND)
+        if who in self.sessions:
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[who]
         return client
 
 
@@ -57,7 +60,15 @@ def build() -> World:
     _orders(world, first)
     _security(world, first)
     _directory(world, first)
+    for who, person in world.people.items():
+        world.sessions[who] = _session_of(person)
     return world
+
+
+def _session_of(person: User) -> str:
+    client = Client()
+    client.force_login(person, backend=PASSWORD_BACKEND)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
 def _companies(world: World, first: Corp) -> None:
