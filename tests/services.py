@@ -97,22 +97,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("database") == "postgresql":
-        _deselect(config, items, ROOT / "tests" / "tools")
-    else:
+    if config.getoption("database") != "postgresql":
         _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
         _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
     for item in items:
         if item.get_closest_marker("e2e") or item.get_closest_marker("processes"):
             item.add_marker(pytest.mark.xdist_group("processes"))
-
-
-def _deselect(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:
-    """Leave out tests that use no database, so that they need not run a second time."""
-    left_out = [item for item in items if folder in item.path.parents]
-    items[:] = [item for item in items if folder not in item.path.parents]
-    config.hook.pytest_deselected(items=left_out)
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

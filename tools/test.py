@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         print(NO_CHROMIUM.format(what="are skipped"), flush=True)
     statuses = []
     for database in databases:
-        statuses.append(run_pytest(database, for_pytest))
+        statuses.append(run_pytest(database, ["--passes", ",".join(databases), *for_pytest]))
         if statuses[-1] < 0 or statuses[-1] == INTERRUPTED:
             break
     return next((abs(status) for status in statuses if status), 0)
@@ -50,7 +50,9 @@ def run_pytest(database: str, for_pytest: list[str]) -> int:
     workers = min(os.cpu_count() or 1, WORKERS_AT_MOST)
     parallel = ["-n", str(workers), "--dist", "loadgroup"] if workers > 1 else []
     command = [sys.executable, "-m", "pytest", "--database", database, *parallel, *for_pytest]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    # Byte code is kept, whatever the environment says: dozens of our programs are started, and two runs read the tests.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
 
 
 if __name__ == "__main__":

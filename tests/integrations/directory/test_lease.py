@@ -186,6 +186,7 @@ for key in due_runs(now=clock()):
 
 
 @pytest.mark.processes
+@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_twenty_kills_in_the_middle_leave_the_same_directory(
     place: Directory, process_environ: dict[str, str], project_root: Path
