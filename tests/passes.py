@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests.services import HEAVY
+
 LEFT_OUT = "left_out"
 
 
@@ -48,7 +50,7 @@ def uses_database(item: pytest.Item) -> bool:
 
 
 def _is_heavy(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("e2e", "processes"))
+    return any(map(item.get_closest_marker, HEAVY))
 
 
 @pytest.hookimpl(trylast=True)

@@ -11,8 +11,9 @@ from tests.services import DATABASES, find_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 USAGE = f"usage: python -m tools.test {{{'|'.join(DATABASES)}}}... [-- arguments for pytest]"
-# More workers start more servers than they save time.
-WORKERS_AT_MOST = 4
+# One more than processors: the tests that start processes wait most of their time. More than four start more servers
+# than they save time.
+WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
 INTERRUPTED = 2  # pytest's exit status after Ctrl-C
 NO_CHROMIUM = (
     "No Chromium found: the browser tests {what}. Install one (Debian, Ubuntu: apt install chromium), or name the "
@@ -46,9 +47,9 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def run_pytest(database: str, for_pytest: list[str]) -> int:
-    """One run of the suite. Tests that start processes share one worker: side by side they would slow each other."""
-    workers = min(os.cpu_count() or 1, WORKERS_AT_MOST)
-    parallel = ["-n", str(workers), "--dist", "loadgroup"] if workers > 1 else []
+    """One run of the suite; tests/services.py says which tests share a worker."""
+    workers = min((os.cpu_count() or 1) + WORKERS_BESIDE, WORKERS_AT_MOST)
+    parallel = ["-n", str(workers), "--dist", "loadgroup"]
     command = [sys.executable, "-m", "pytest", "--database", database, *parallel, *for_pytest]
     # Byte code is kept, whatever the environment says: dozens of our programs are started, and two runs read the tests.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

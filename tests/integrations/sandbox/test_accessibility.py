@@ -29,6 +29,9 @@ PAGES = (
     f"/wwlogin/sso/login?appid={CORPID}&agentid={AGENTID}&redirect_uri=http%3A%2F%2Flocalhost%3A3001%2F",
     "/wwlogin/sso/login",
 )
+# What passes is not worked out to its end, nor carried over.
+VIOLATIONS = """async (levels) =>
+  (await axe.run({ runOnly: levels, resultTypes: ["violations"] })).violations"""
 
 
 def fill(api: Api, sandbox: SandboxHandle) -> None:
@@ -65,8 +68,8 @@ def test_no_violations(browser: Browser, api: Api, sandbox: SandboxHandle, schem
     for path in PAGES:
         page.goto(path)
         page.evaluate(axe)
-        result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
-        found += [(path, one["id"], [node["html"] for node in one["nodes"]]) for one in result["violations"]]
+        violations = page.evaluate(VIOLATIONS, ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"])
+        found += [(path, one["id"], [node["html"] for node in one["nodes"]]) for one in violations]
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
     context.close()
     assert found == []
