@@ -16,6 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import (
+    attribute_admin,
     attributes,
     audit_admin,
     directory_admin,
@@ -25,6 +26,8 @@ from accounts import (
     roles,
     security_admin,
 )
+from accounts.attribute_pages import AttributePages
+from accounts.attribute_values import ValueTakenError
 from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.move_pages import MovePages, may_link, tell
@@ -40,7 +43,15 @@ else:
     UserAdminBase = DjangoUserAdmin
 
 # Why named here? Django finds the admin pages of an app in its module `admin`.
-__all__ = ["UserAdmin", "audit_admin", "directory_admin", "directory_pages", "group_admin", "security_admin"]
+__all__ = [
+    "UserAdmin",
+    "attribute_admin",
+    "audit_admin",
+    "directory_admin",
+    "directory_pages",
+    "group_admin",
+    "security_admin",
+]
 
 # What the pages of a person show to those alone who may change it.
 HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
@@ -120,7 +131,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(MovePages, UserAdminBase):
+class UserAdmin(MovePages, AttributePages, UserAdminBase):
     add_form = UserCreationForm
     add_form_template = "admin/accounts/user/add_form.html"
     form = UserChangeForm
@@ -142,7 +153,7 @@ class UserAdmin(MovePages, UserAdminBase):
     # Why not Django's two boxes side by side? Their texts have no Chinese.
     filter_horizontal = ()
     autocomplete_fields = ("groups", "managed_corps")
-    actions = ("set_company",)
+    actions = ("set_company", "set_attribute")
 
     # --- The two attributes, from the first enabling of a company on --------------------------------------------------
 
@@ -152,7 +163,8 @@ class UserAdmin(MovePages, UserAdminBase):
         return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        return (LinkFilter, CompanyFilter, *self.list_filter) if attributes.have_appeared(request) else self.list_filter
+        chosen = super().get_list_filter(request)
+        return (LinkFilter, CompanyFilter, *chosen) if attributes.have_appeared(request) else chosen
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
         """By a WeCom account of a company that one sees, too: of another one nobody learns it by guessing."""
@@ -251,10 +263,10 @@ class UserAdmin(MovePages, UserAdminBase):
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Why once more? Somebody else linked the same account meanwhile; now the form sees that and says so."""
+        """Why once more? Somebody else took the same account or value meanwhile; now the form sees that and says so."""
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except IntegrityError:
+        except (IntegrityError, ValueTakenError):
             return super().changeform_view(request, *args, **kwargs)
 
     @admin.display(description=_("WeCom company name"))

@@ -9,8 +9,8 @@ from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import Group
 from django.utils.translation import gettext_lazy as _
 
-from accounts import roles
-from accounts.models import User
+from accounts import attribute_fields, roles
+from accounts.models import Attribute, User
 from accounts.visibility import rights_changeable_by, sees_all
 from integrations.models import Corp
 
@@ -85,6 +85,7 @@ class UserChangeForm(ChangeFormBase):
         if "roles" in cleaned:
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
+        self._check_attributes()
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
@@ -94,6 +95,20 @@ class UserChangeForm(ChangeFormBase):
         super()._save_m2m()  # type: ignore[misc]  # not in the stubs
         if "roles" in self.cleaned_data:
             self.instance.groups.set(self.cleaned_data["groups"])
+
+    def attribute_values(self) -> list[tuple[Attribute, list[str]]]:
+        """The attributes on the page that the editor may set, with what was entered."""
+        return [
+            (field.attribute, self.cleaned_data[name])
+            for name, field in self.fields.items()
+            if isinstance(field, attribute_fields.ValuesField) and not field.disabled and name in self.cleaned_data
+        ]
+
+    def _check_attributes(self) -> None:
+        for attribute, values in self.attribute_values():
+            sentence = attribute_fields.taken_sentence(attribute, self.instance.pk, values, reader=self.editor)
+            if sentence:
+                self.add_error(attribute_fields.field_name(attribute), sentence)
 
     def _offered_groups(self) -> set[int]:
         fields: list[Any] = [self.fields[name] for name in ("roles", "groups") if name in self.fields]

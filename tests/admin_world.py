@@ -10,7 +10,17 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, Lockout, SignInPolicy, User, WeComAccount
+from accounts.models import (
+    Attribute,
+    AttributeValue,
+    AuditEntry,
+    DirectoryPolicy,
+    LinkConflict,
+    Lockout,
+    SignInPolicy,
+    User,
+    WeComAccount,
+)
 from accounts.roles import Role
 from integrations.callbacks import generate_callback_keys
 from integrations.models import (
@@ -103,6 +113,9 @@ def _people(world: World, first: Corp, second: Corp) -> None:
             world.people[who.username] = who
     worker = User.objects.create(username="worker")
     WeComAccount.objects.create(user=worker, corp=first, userid="worker")
+    region = Attribute.objects.create(key="region", name="Region")
+    AttributeValue.objects.create(user=worker, attribute=region, value="Alpha region", folded="alpha region")
+    world.things |= {"attribute": region}
     world.things |= {"worker": worker, "group": Group.objects.create(name="morning readers")}
 
 
@@ -180,7 +193,7 @@ def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
-        *(User, WeComAccount, SignInPolicy, Lockout, Group),
+        *(User, WeComAccount, Attribute, AttributeValue, SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt),
     )

@@ -54,6 +54,8 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
         values["_selected_action"] = [world.things[values.pop("_pick")].pk]
     if values.get("corp") == "second":
         values["corp"] = world.things["second"].pk
+    if "_attribute" in values:
+        values["attribute"] = world.things[values.pop("_attribute")].pk
     return values
 
 
