@@ -25,6 +25,20 @@ def username_outlasts_address(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register(checks.Tags.security)
+def address_outlasts_username(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """One person who mistypes would make everybody at their address wait before being locked out alone."""
+    if settings.LOCKOUT_TRIES_ADDRESS > settings.LOCKOUT_TRIES:
+        return []
+    return [
+        checks.Error(
+            "LOCKOUT_TRIES_ADDRESS is not greater than LOCKOUT_TRIES.",
+            hint="One person who forgot a password would make a whole office wait. Raise LOCKOUT_TRIES_ADDRESS.",
+            id="accounts.E003",
+        )
+    ]
+
+
+@checks.register(checks.Tags.security)
 def gate_before_passwords(**_kwargs: Any) -> list[checks.CheckMessage]:
     """Without the gate in front, passwords are looked at while they are switched off or somebody is locked out."""
     backends = list(settings.AUTHENTICATION_BACKENDS)

@@ -4,6 +4,9 @@
 - For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with
   that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
   right person out for good by guessing wrong from many addresses.
+- For all usernames from one address together (one common password tried on many people): after
+  settings.LOCKOUT_TRIES_ADDRESS wrong passwords each further one makes that address wait, settings.
+  LOCKOUT_ADDRESS_SECONDS only, since a whole company may share it. Known browsers are not concerned.
 - What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
 
 Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
@@ -15,6 +18,7 @@ import hashlib
 import ipaddress
 import logging
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +28,7 @@ from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F, Max, Q, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -42,6 +46,7 @@ _COOKIE_SALT = "accounts.lockout.known-browser"
 _KNOWN_AT_MOST = 5
 # Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
 _ANY_BROWSER = ""
+_NO_ROWS = Q(pk__in=[])
 
 
 class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
@@ -65,7 +70,7 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         username = (credentials or {}).get("username")
-        return username is None or locked_until(request=request, username=username, now=timezone.now()) is None
+        return username is None or lock_on(request=request, username=username, now=timezone.now()) is None
 
     @sensitive_variables("credentials")
     def user_login_failed(
@@ -80,7 +85,7 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
             return
         now = timezone.now()
         _count(request, username, now)
-        is_locked = locked_until(request=request, username=username, now=now) is not None
+        is_locked = lock_on(request=request, username=username, now=now) is not None
         request.axes_locked_out = is_locked
         action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
         audit.record_failure(username=username, action=action)
@@ -96,22 +101,42 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
         """Nothing: signing out says nothing about passwords."""
 
 
-def locked_until(*, request: HttpRequest, username: str, now: datetime) -> datetime | None:
-    """When the lock for `username` at this place ends; None where there is none. One query, for any username."""
-    here, anywhere = _place(request, username), Q(user_agent=_ANY_BROWSER)
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Until when no password is looked at. `is_of_address`: whatever the username, else for this one."""
+
+    until: datetime
+    is_of_address: bool = False
+
+
+def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """The lock that ends last for `username` at this place; None where there is none. One query, for any username."""
+    known = _known_browser(request, username)
+    own, around = Q(username=username), _address(request)
+    limits = {
+        "here": (own & _place(request, username), settings.LOCKOUT_TRIES),
+        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), settings.LOCKOUT_TRIES_ANYWHERE),
+        "address": (around & _unless(known), settings.LOCKOUT_TRIES_ADDRESS),
+    }
     period = timedelta(minutes=settings.LOCKOUT_MINUTES)
-    found = Lockout.objects.filter(username=username, attempt_time__gt=now - period).aggregate(
-        here=Sum("failures_since_start", filter=here),
-        here_last=Max("attempt_time", filter=here),
-        anywhere=Sum("failures_since_start", filter=anywhere),
-        anywhere_last=Max("attempt_time", filter=anywhere),
+    counted = {name: Sum("failures_since_start", filter=rows) for name, (rows, _limit) in limits.items()}
+    last = {f"{name}_last": Max("attempt_time", filter=rows) for name, (rows, _limit) in limits.items()}
+    found = Lockout.objects.filter(own | around, attempt_time__gt=now - period).aggregate(**counted, **last)
+    waits = dict.fromkeys(limits, period) | {"address": timedelta(seconds=settings.LOCKOUT_ADDRESS_SECONDS)}
+    locks = [
+        Lock(found[f"{name}_last"] + waits[name], name == "address")
+        for name, (_rows, limit) in limits.items()
+        if (found[name] or 0) >= limit
+    ]
+    return max((lock for lock in locks if lock.until > now), key=lambda lock: lock.until, default=None)
+
+
+def counted_from(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
+    """How many wrong passwords came from `address` (a value or an expression) for all usernames together."""
+    rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
+    return (
+        rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start")).values_list("total", flat=True)
     )
-    ends = []
-    if (found["here"] or 0) >= settings.LOCKOUT_TRIES:
-        ends.append(found["here_last"] + period)
-    if (found["anywhere"] or 0) >= settings.LOCKOUT_TRIES_ANYWHERE and not _known_browser(request, username):
-        ends.append(found["anywhere_last"] + period)
-    return max(ends, default=None)
 
 
 def unlock(*, username: str) -> int:
@@ -159,6 +184,17 @@ def _place(request: HttpRequest, username: str) -> Q:
     """The rows that count against this place: of a known browser its own, else those of its address."""
     known = _known_browser(request, username)
     return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
+
+
+def _address(request: HttpRequest) -> Q:
+    """The rows of this address for whatever username; none where the address is not known."""
+    network = network_of(request)
+    return Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
+
+
+def _unless(known: str) -> Q:
+    """A browser that has signed in before is limited by itself."""
+    return _NO_ROWS if known else Q()
 
 
 def _count(request: HttpRequest, username: str, now: datetime) -> None:

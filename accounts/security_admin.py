@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -117,8 +117,8 @@ class LockoutAdmin(LockoutAdminBase):
     list_display = ("username", "address", "wrong_count", "state", "last_tried")
     list_display_links = None
     list_filter = (LockedFilter,)
-    search_fields = ("username",)
-    search_help_text = _("Username")
+    search_fields = ("username", "ip_address")
+    search_help_text = _("Username or IP address")
     show_full_result_count = False
     actions = ("unlock",)
     fields = ("username", "address", "wrong_count", "state", "last_tried")
@@ -126,7 +126,8 @@ class LockoutAdmin(LockoutAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
-        return lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
+        rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
+        return rows.annotate(from_address=Subquery(lockout.counted_from(OuterRef("ip_address"), since=recent)))
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: action for name, action in super().get_actions(request).items() if name == "unlock"}
@@ -158,8 +159,11 @@ class LockoutAdmin(LockoutAdminBase):
 
     @admin.display(description=_("status"))
     def state(self, row: Lockout) -> SafeString:
-        is_locked = row.failures_since_start >= settings.LOCKOUT_TRIES
-        tone, words = ("bad", gettext("locked")) if is_locked else ("quiet", gettext("not locked"))
+        tone, words = "quiet", gettext("not locked")
+        if row.failures_since_start >= settings.LOCKOUT_TRIES:
+            tone, words = "bad", gettext("locked")
+        elif (row.from_address or 0) >= settings.LOCKOUT_TRIES_ADDRESS:  # annotated in get_queryset
+            tone, words = "warn", gettext("the address waits after each try")
         return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 
     @admin.action(description=_("Unlock the selected usernames"), permissions=["delete"])

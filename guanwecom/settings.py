@@ -125,6 +125,10 @@ LOCKOUT_TRIES = e.read(e.positive_int, "LOCKOUT_TRIES", "5")
 LOCKOUT_TRIES_ANYWHERE = e.read(e.positive_int, "LOCKOUT_TRIES_ANYWHERE", "50")
 # For so long after the last of them, in minutes.
 LOCKOUT_MINUTES = e.read(e.positive_int, "LOCKOUT_MINUTES", "15")
+# After so many from one address for all usernames together, that address waits after each further one …
+LOCKOUT_TRIES_ADDRESS = e.read(e.positive_int, "LOCKOUT_TRIES_ADDRESS", "50")
+# … for so long, in seconds: a whole company may share the address.
+LOCKOUT_ADDRESS_SECONDS = e.read(e.positive_int, "LOCKOUT_ADDRESS_SECONDS", "60")
 AXES_HANDLER = "accounts.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)

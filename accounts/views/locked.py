@@ -12,7 +12,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
 from django.utils.translation import ngettext
 
-from accounts.lockout import locked_until
+from accounts.lockout import Lock, lock_on
 from accounts.targets import safe_path
 from integrations.models import Corp
 
@@ -20,13 +20,15 @@ from integrations.models import Corp
 def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
     """For how long, and the ways that stay open. The same for usernames that exist and those that do not."""
     now = timezone.now()
-    until = locked_until(request=request, username=(credentials or {}).get("username", ""), now=now) or now
-    seconds = max(1, ceil((until - now).total_seconds()))
+    username = (credentials or {}).get("username", "")
+    lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
+    seconds = max(1, ceil((lock.until - now).total_seconds()))
     minutes = ceil(seconds / 60)
     context = {
         "wait": ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)
         % {"count": minutes},
-        "until": timezone.localtime(until),
+        "lock": lock,
+        "until": timezone.localtime(lock.until),
         "has_wecom": Corp.objects.signing_in().exists(),
         "query": urlencode({"next": safe_path(request.POST.get("next", ""))}),
     }

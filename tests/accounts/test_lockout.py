@@ -215,6 +215,108 @@ class TestManyAddresses:
         assert sign_in(client, RIGHT).status_code == 429
 
 
+class TestManyUsernames:
+    """One common password, tried on everybody from one address."""
+
+    @pytest.fixture(autouse=True)
+    def _address_limit(self, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS, settings.LOCKOUT_ADDRESS_SECONDS = 5, 60
+
+    def spray(self, times: int, address: str = HERE, first: int = 0) -> list[int]:
+        numbers = range(first, first + times)
+        return [sign_in(browser(address), WRONG, username=f"p{number}").status_code for number in numbers]
+
+    def test_make_the_address_wait_for_every_username(self, person: User) -> None:
+        assert self.spray(7) == [200] * 4 + [429] * 3
+        client = browser()
+
+        page = sign_in(client, RIGHT)
+
+        assert page.status_code == 429
+        assert 0 < int(page.headers["Retry-After"]) <= 60
+        assert "您所在的网络最近多次输错密码" in page.content.decode()
+        assert not is_in(client)
+
+    def test_wait_a_minute_only_and_not_longer_by_trying(self, person: User) -> None:
+        self.spray(5)
+        later(0.9)
+        assert self.spray(2, first=10) == [429, 429]
+        later(0.11)
+
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+    def test_get_one_try_a_minute_from_then_on(self, person: User) -> None:
+        self.spray(5)
+        found = []
+        for number in range(3):
+            later(1.01)
+            found += self.spray(2, first=10 + 2 * number)
+
+        assert found == [429] * 6
+        assert Lockout.objects.count() == 5 + 3
+
+    def test_are_forgotten_after_a_while(self, person: User) -> None:
+        self.spray(4)
+        later(15.1)
+
+        assert self.spray(4, first=10) == [200] * 4
+
+    def test_do_not_make_another_address_wait(self, person: User) -> None:
+        self.spray(6)
+
+        assert sign_in(browser(THERE), RIGHT).status_code == 302
+
+    def test_count_one_ipv6_network_as_one_address(self, person: User) -> None:
+        found = [
+            sign_in(browser(f"2001:db8:1:2::{number}"), WRONG, username=f"p{number}").status_code for number in range(6)
+        ]
+
+        assert found == [200] * 4 + [429] * 2
+
+    def test_do_not_keep_out_a_browser_that_has_signed_in_before(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+        self.spray(6)
+
+        assert sign_in(own, RIGHT).status_code == 302
+
+    def test_are_not_forgotten_by_signing_in_as_oneself_between(self, person: User) -> None:
+        """Who has an account here must not reset the count with it."""
+        self.spray(4)
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+        assert self.spray(1, first=10) == [429]
+
+    def test_tell_nothing_about_whether_a_username_exists(self, person: User) -> None:
+        make_person("disabled", is_active=False)
+        self.spray(4)
+        sign_in(browser(THERE), WRONG, username="first")
+        pages, counts = {}, {}
+        for name in ("lilei", "nobody", "disabled"):
+            with CaptureQueriesContext(connection) as queries:
+                response = sign_in(browser(), WRONG, username=name)
+            Lockout.objects.filter(username=name).delete()
+            pages[name], counts[name] = neutral(response, name), len(queries)
+
+        assert pages["lilei"] == pages["nobody"] == pages["disabled"]
+        assert "您所在的网络最近多次输错密码" in pages["lilei"]
+        assert counts["lilei"] == counts["nobody"] == counts["disabled"]
+
+    def test_are_found_by_their_address_and_freed_in_the_administration(self, person: User) -> None:
+        self.spray(5)
+        fail(browser(THERE), 1)
+        client = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+
+        shown = client.get("/admin/accounts/lockout/", {"q": HERE}).content.decode()
+        rows = Lockout.objects.filter(ip_address=HERE).values_list("pk", flat=True)
+        client.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": list(rows)})
+
+        assert shown.count("每次尝试后该地址需等待") == 5
+        assert THERE not in shown
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+
 class TestWhatIsTold:
     def test_nothing_about_whether_the_username_exists(self, person: User) -> None:
         make_person("disabled", is_active=False)
@@ -389,4 +491,4 @@ def test_authenticating_without_a_request_is_neither_counted_nor_an_error(person
 
 
 def test_nothing_is_locked_where_nothing_was_wrong(person: User, rf: Any) -> None:
-    assert lockout.locked_until(request=rf.get("/"), username="lilei", now=timezone.now()) is None
+    assert lockout.lock_on(request=rf.get("/"), username="lilei", now=timezone.now()) is None
