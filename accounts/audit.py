@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,20 +32,37 @@ PASSWORD, WECOM = "password", "wecom"  # noqa: S105  # names of ways, no passwor
 MASK = "••••••"
 
 Change = list[Any]
-_request: ContextVar[HttpRequest | None] = ContextVar("accounts_audit_request", default=None)
+Who = tuple["User | None", "str | None"]
+_at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_work", default=None)
 
 
-class at_work:  # noqa: N801  # used like a function, as contextlib's own
+@contextmanager
+def at_work(request: HttpRequest) -> Iterator[None]:
     """While the block runs, what is recorded was done by `request`'s person, from its address."""
 
-    def __init__(self, request: HttpRequest) -> None:
-        self.request = request
+    def who() -> Who:
+        # Read when something is recorded: signing in changes it.
+        user = getattr(request, "user", None)
+        return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
 
-    def __enter__(self) -> None:
-        self._token = _request.set(self.request)
+    with _named(who):
+        yield
 
-    def __exit__(self, *_error: object) -> None:
-        _request.reset(self._token)
+
+@contextmanager
+def on_behalf(user: User, ip: str | None) -> Iterator[None]:
+    """While the block runs, what is recorded was asked for by `user`, from the address `ip`."""
+    with _named(lambda: (user, ip)):
+        yield
+
+
+@contextmanager
+def _named(who: Callable[[], Who]) -> Iterator[None]:
+    token = _at_work.set(who)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
 
 
 def entry(
@@ -85,7 +104,7 @@ def record(
     corps: Iterable[int] = (),
 ) -> None:
     made = entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps)
-    if _request.get() is not None:
+    if _at_work.get() is not None:
         made.save(force_insert=True)
         return
     try:
@@ -144,9 +163,6 @@ def _corps_of(username: str, user: User | None) -> set[int]:
     return set() if user is not None and (user.is_superuser or user.manages_all_corps) else corps
 
 
-def _who() -> tuple[User | None, str | None]:
-    request = _request.get()
-    if request is None:
-        return None, None
-    user = getattr(request, "user", None)
-    return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
+def _who() -> Who:
+    who = _at_work.get()
+    return who() if who is not None else (None, None)

@@ -1,23 +1,29 @@
-"""The page that moves everybody of one WeCom company to another: first what it would mean, then the change."""
+"""The pages that move everybody of one company to another: what it would mean, the move, and how far it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET
 
-from accounts import attributes, moving
+from accounts import attributes, moves, moving, tasks
 from accounts.forms import MoveForm
-from accounts.models import User, WeComAccount
+from accounts.models import PeopleMove, User, WeComAccount
 from accounts.visibility import people_changeable_by
 from integrations.panels import CorpAction
+from integrations.queueing import queue_on_commit
 
 if TYPE_CHECKING:
     from integrations.models import Corp
@@ -27,10 +33,14 @@ else:
     UserModelAdmin = admin.ModelAdmin
 
 
+FOLDER = "admin/accounts/user"
+MOVES_SHOWN = 10
+_TONES = {PeopleMove.Status.DONE: "good", PeopleMove.Status.STOPPED: "bad"}
+
+
 def may_link(request: HttpRequest) -> bool:
     """Whether who asks may change people's two attributes at all; for whom, accounts.visibility says."""
-    permissions = ("accounts.change_user", "accounts.change_wecomaccount")
-    return request.user.has_perms(permissions) and attributes.have_appeared(request)
+    return request.user.has_perms(moves.PERMISSIONS) and attributes.have_appeared(request)
 
 
 def move_action(request: HttpRequest, corp: Corp) -> CorpAction | None:
@@ -81,11 +91,18 @@ class MovePages(UserModelAdmin):
     """A part of UserAdmin."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.move_view)
-        return [path("move/", view, name="accounts_user_move"), *super().get_urls()]
+        views: list[tuple[str, Any, str]] = [
+            ("move/", self.move_view, "move"),
+            ("move/<int:move_id>/", require_GET(self.moved_view), "moved"),
+            ("move/<int:move_id>/state/", require_GET(self.moved_state_view), "moved_state"),
+        ]
+        routes = [
+            path(route, self.admin_site.admin_view(view), name=f"accounts_user_{name}") for route, view, name in views
+        ]
+        return [*routes, *super().get_urls()]
 
     def move_view(self, request: HttpRequest) -> HttpResponse:
-        """GET: the choice of two companies and, once both are chosen, the preview. POST: the change."""
+        """GET: the choice of two companies and, once both are chosen, the preview. POST: ask for the move."""
         if not may_link(request):
             raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
@@ -94,20 +111,58 @@ class MovePages(UserModelAdmin):
         if is_complete and request.method == "POST":
             return self._move(request, form.cleaned_data["source"], form.cleaned_data["target"])
         context = {
-            **self.admin_site.each_context(request),
             "title": _("Move people to another company"),
-            "opts": self.opts,
             "form": form,
+            "moves": _moves(request)[:MOVES_SHOWN],
             **(_preview(request, **form.cleaned_data) if is_complete else {}),
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/accounts/user/move.html", context)
+        return self._move_page(request, "move.html", context)
+
+    def moved_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
+        """One move, while it is carried out and afterwards."""
+        move = _move_or_404(request, move_id)
+        context = {"title": str(move), "move": move, "state": _state(request, move)}
+        return self._move_page(request, "moved.html", context)
+
+    def moved_state_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
+        """What has changed while one looks at the page."""
+        return JsonResponse(_state(request, _move_or_404(request, move_id)))
 
     def _move(self, request: HttpRequest, source: Corp, target: Corp) -> HttpResponse:
-        change = moving.move_people(people=_changeable(request), source=source, target=target)
-        tell(request, change, target)
-        query = urlencode({"company": target.pk})
-        return HttpResponseRedirect(f"{reverse('admin:accounts_user_changelist')}?{query}")
+        asked_by, ip = cast("User", request.user), request.META.get("REMOTE_ADDR") or None
+        move = moves.request_move(source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now())
+
+        def unreachable() -> None:
+            messages.warning(request, _("The queue cannot be reached: the move begins as soon as it can."))
+
+        queue_on_commit(tasks.move_people, move.pk, otherwise=unreachable)
+        return HttpResponseRedirect(reverse("admin:accounts_user_moved", args=[move.pk]))
+
+    def _move_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
+
+
+def _moves(request: HttpRequest) -> QuerySet[PeopleMove]:
+    return PeopleMove.objects.visible_to(request.user).select_related("source", "target")
+
+
+def _move_or_404(request: HttpRequest, move_id: int) -> PeopleMove:
+    if not may_link(request):
+        raise PermissionDenied
+    return get_object_or_404(_moves(request), pk=move_id)
+
+
+def _state(request: HttpRequest, move: PeopleMove) -> dict[str, Any]:
+    context = {
+        "move": move,
+        "tone": _TONES.get(PeopleMove.Status(move.status), "quiet"),
+        "left": sentences_about_left(moves.change_of(move), move.target),
+        "people_url": f"{reverse('admin:accounts_user_changelist')}?{urlencode({'company': move.target_id})}",
+    }
+    html = render_to_string(f"{FOLDER}/_move_state.html", context, request)
+    return {"html": html, "is_unfinished": move.is_unfinished}
 
 
 def _changeable(request: HttpRequest) -> Any:

@@ -61,6 +61,12 @@ class Change:
     taken: Left = field(default_factory=Left)
     there: Left = field(default_factory=Left)
 
+    def add(self, more: Change) -> None:
+        self.changed_count += more.changed_count
+        for left, others in ((self.taken, more.taken), (self.there, more.there)):
+            left.count += others.count
+            left.names += others.names[: NAMED_PEOPLE - len(left.names)]
+
 
 def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
     """Set the company of each person's primary account, making an account where there is none."""
@@ -71,13 +77,13 @@ def set_company(*, people: QuerySet[User], corp: Corp) -> Change:
     return change
 
 
-def move_people(*, people: QuerySet[User], source: Corp, target: Corp) -> Change:
-    """Move the accounts that `people` have in `source` to `target`. Their sessions through `source` end by that."""
-    change = Change()
-    for ids in _steps(_accounts_in(source, people).order_by("pk").values_list("pk", flat=True)):
-        accounts = WeComAccount.objects.filter(pk__in=ids, corp=source)
-        _tried(lambda accounts=accounts: _move_step(accounts, target), change)  # type: ignore[misc]  # bound
-    return change
+def move_step(*, people: QuerySet[User], source: Corp, target: Corp, account_ids: list[int]) -> Change:
+    """Move those of the accounts that are in `source` and belong to `people`. In the caller's transaction.
+
+    Their sessions through `source` end by that. Raises IntegrityError where somebody else links one meanwhile.
+    """
+    accounts = WeComAccount.objects.filter(pk__in=account_ids, corp=source)
+    return _move_step(accounts.filter(user__in=people.order_by().values("pk")), target)
 
 
 def preview_of_move(*, people: QuerySet[User], source: Corp, target: Corp) -> Change:
@@ -99,7 +105,7 @@ def _left(accounts: QuerySet[WeComAccount]) -> Left:
     return Left(accounts.count(), [str(account.user) for account in first])
 
 
-def _steps(keys: QuerySet[User, int] | QuerySet[WeComAccount, int]) -> Iterator[list[int]]:
+def _steps(keys: QuerySet[User, int]) -> Iterator[list[int]]:
     """`keys` in parts. All are read before the first change, which may take rows out of the queryset: 8 bytes each."""
     read = array("q", keys.iterator(chunk_size=STEP))
     for start in range(0, len(read), STEP):
@@ -117,10 +123,7 @@ def _tried(step: Callable[[], Change], total: Change) -> None:
                 raise
         else:
             break
-    total.changed_count += done.changed_count
-    for left, more in ((total.taken, done.taken), (total.there, done.there)):
-        left.count += more.count
-        left.names += more.names[: NAMED_PEOPLE - len(left.names)]
+    total.add(done)
 
 
 def _set_step(user_ids: list[int], primary: QuerySet[WeComAccount], corp: Corp) -> Change:

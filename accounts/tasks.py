@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import audit, burning, lockout
+from accounts import audit, burning, lockout, moves
 from accounts.directory import schedule
 from integrations.clients import wecom_client
 from integrations.models import Corp
@@ -42,7 +42,15 @@ def sync_directory(run_id: int) -> None:
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
-    """Ask for the nightly runs that are due, and queue every run that waits for a worker."""
+    """Ask for the nightly runs that are due, and queue every run and every move that waits for a worker."""
     schedule.request_nightly(now=timezone.now())
     for run_id in schedule.waiting_for_a_worker(now=timezone.now()):
         sync_directory.delay(run_id)
+    for move_id in moves.waiting_for_a_worker(now=timezone.now()):
+        move_people.delay(move_id)
+
+
+@shared_task(name="accounts.move_people", ignore_result=True, time_limit=240)
+def move_people(move_id: int) -> None:
+    """Move people from one company to another; a repeat goes on where it was cut off."""
+    moves.carry_out(move_id=move_id, clock=timezone.now)

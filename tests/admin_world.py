@@ -17,6 +17,7 @@ from accounts.models import (
     DirectoryPolicy,
     LinkConflict,
     Lockout,
+    PeopleMove,
     SignInPolicy,
     User,
     WeComAccount,
@@ -116,7 +117,10 @@ def _people(world: World, first: Corp, second: Corp) -> None:
     region = Attribute.objects.create(key="region", name="Region")
     AttributeValue.objects.create(user=worker, attribute=region, value="Alpha region", folded="alpha region")
     world.things |= {"attribute": region}
-    world.things |= {"worker": worker, "group": Group.objects.create(name="morning readers")}
+    between = PeopleMove.objects.create(
+        source=first, target=second, requested_by_name="U", requested_at=timezone.now(), status="done"
+    )
+    world.things |= {"worker": worker, "move": between, "group": Group.objects.create(name="morning readers")}
 
 
 def _orders(world: World, first: Corp) -> None:
@@ -193,7 +197,7 @@ def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
-        *(User, WeComAccount, Attribute, AttributeValue, SignInPolicy, Lockout, Group),
+        *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt),
     )

@@ -52,8 +52,10 @@ def sent(world: World, row: Row, path: str) -> dict[str, Any]:
         values = {**sent_form(world.client("U"), path), **row.form}
     if "_pick" in values:
         values["_selected_action"] = [world.things[values.pop("_pick")].pk]
-    if values.get("corp") == "second":
-        values["corp"] = world.things["second"].pk
+    # Companies by their words in the table.
+    for name in ("corp", "source", "target"):
+        if values.get(name) in ("corp", "second"):
+            values[name] = world.things[values[name]].pk
     if "_attribute" in values:
         values["attribute"] = world.things[values.pop("_attribute")].pk
     return values

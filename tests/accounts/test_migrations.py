@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, AttributeValue, AuditEntry, User
@@ -99,6 +100,24 @@ def test_going_back_takes_the_attributes_away() -> None:
     assert User.objects.get() == person
     assert Attribute.objects.count() == 1
     assert not AttributeValue.objects.exists()
+
+
+def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
+    apps = migrated([("accounts", "0004_attributes")])
+    corp = apps.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    user = apps.get_model("accounts", "User").objects.create(username="lilei")
+    accounts = apps.get_model("accounts", "WeComAccount").objects
+    accounts.create(user=user, corp=corp, userid="LiLei", userid_folded="lilei")
+
+    moves = migrated([("accounts", "0005_people_moves")]).get_model("accounts", "PeopleMove").objects
+    assert not moves.exists()
+    moves.create(source_id=corp.pk, target_id=corp.pk, requested_by_id=user.pk, requested_at=timezone.now())
+    apps = migrated([("accounts", "0004_attributes")])
+
+    account = apps.get_model("accounts", "WeComAccount").objects.get()
+    assert (account.userid, account.corp_id, account.user_id) == ("LiLei", corp.pk, user.pk)
 
 
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:

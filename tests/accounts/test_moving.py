@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import IntegrityError, connection
-from django.test import Client
+from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from accounts import moving
-from accounts.models import User, WeComAccount
+from accounts import moves, moving
+from accounts.models import AuditEntry, PeopleMove, User, WeComAccount
+from accounts.tasks import directory_tick, move_people
 from integrations.models import Corp
 from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
 from tests.accounts.test_admin import LIST, accounts_of, administrator, root, signed_in
 from tests.accounts.wecom import WeCom
+from tests.integrations.conftest import no_broker
 
-__all__ = ["root"]  # a fixture
+__all__ = ["no_broker", "root"]  # fixtures
 MOVE = f"{LIST}move/"
 
 
@@ -32,7 +35,18 @@ def preview(client: Client, source: Corp, target: Corp) -> Any:
 
 
 def move(client: Client, source: Corp, target: Corp) -> Any:
-    return client.post(MOVE, {"source": source.pk, "target": target.pk}, follow=True)
+    """Ask for it; a worker carries it out after the commit. Returns the page that tells of it."""
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        response = client.post(MOVE, {"source": source.pk, "target": target.pk})
+    return client.get(response.headers["Location"]) if response.status_code == 302 else response
+
+
+def moved(source: Corp, target: Corp, asked_by: User) -> moving.Change:
+    """Carried out here."""
+    asked = moves.request_move(source=source, target=target, asked_by=asked_by, ip=None, now=timezone.now())
+    done = moves.carry_out(move_id=asked.pk, clock=timezone.now)
+    assert done is not None
+    return moves.change_of(done)
 
 
 class TestPage:
@@ -75,8 +89,8 @@ class TestPage:
         page = move(signed_in(root), corp, other_corp)
 
         text = page.content.decode()
-        assert page.redirect_chain == [(f"{LIST}?company={other_corp.pk}", 302)]
-        assert "已为 3 人设置“南湖贸易”。" in text
+        assert f'href="{LIST}?company={other_corp.pk}"' in text
+        assert "已转移 3 个账号。" in text
         assert "1 人保持不变，因为该企业微信账号在“南湖贸易”中已属于他人：韩梅梅 (taken)" in text
         assert accounts_of(person) == [("南湖贸易", "LiLei", True)]
         assert accounts_of(half) == [("南湖贸易", "", True)]
@@ -202,21 +216,22 @@ class TestManyPeople:
     @pytest.mark.parametrize("count", [10, 30])
     @pytest.mark.parametrize("way", ["move", "set", "new"])
     def test_each_step_takes_the_same_queries(
-        self, corp: Corp, other_corp: Corp, in_steps_of_ten: None, count: int, way: str
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None, count: int, way: str
     ) -> None:
         self.people(None if way == "new" else corp, count)
 
+        people = User.objects.exclude(pk=root.pk)
         with CaptureQueriesContext(connection) as queries:
-            if way == "move":
-                change = moving.move_people(people=User.objects.all(), source=corp, target=other_corp)
-            else:
-                change = moving.set_company(people=User.objects.all(), corp=other_corp)
+            change = (
+                moved(corp, other_corp, root) if way == "move" else moving.set_company(people=people, corp=other_corp)
+            )
 
         asked = [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
         assert change.changed_count == count
         assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
-        assert (len(asked) - 1) % (count // 10) == 0
-        assert (len(asked) - 1) // (count // 10) == {"move": 8, "set": 9, "new": 6}[way]  # with the audit trail
+        # With the audit trail. A move asks in each step who asked for it, and notes how far it is.
+        steps, by_step = count // 10, {"move": 13, "set": 9, "new": 6}[way]
+        assert len(asked) == {"move": 13, "set": 1, "new": 1}[way] + steps * by_step
 
     @pytest.mark.parametrize("count", [1, 40])
     def test_the_preview_takes_the_same_queries(self, corp: Corp, other_corp: Corp, root: User, count: int) -> None:
@@ -239,20 +254,22 @@ class TestManyPeople:
         assert (change.changed_count, change.taken.count, change.taken.names) == (21, 1, ["late"])
         assert accounts_of(late) == [("第三", "TWIN", True)]
 
-    def test_only_the_first_people_left_are_named(self, corp: Corp, other_corp: Corp, in_steps_of_ten: None) -> None:
+    def test_only_the_first_people_left_are_named(
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
+    ) -> None:
         self.people(corp, 25)
         for number in range(25):
             make_person(f"holder{number}", other_corp, f"P{number}")
 
         asked = moving.preview_of_move(people=User.objects.all(), source=corp, target=other_corp)
-        done = moving.move_people(people=User.objects.all(), source=corp, target=other_corp)
+        done = moved(corp, other_corp, root)
 
         first = [f"p{number}" for number in range(10)]
         for change in (asked, done):
             assert (change.changed_count, change.taken.count, change.taken.names) == (0, 25, first)
 
     def test_a_step_is_done_again_when_somebody_else_links_an_account_meanwhile(
-        self, corp: Corp, other_corp: Corp, person: User
+        self, corp: Corp, other_corp: Corp, person: User, root: User
     ) -> None:
         holder = make_person("holder")
         refused: list[bool] = []
@@ -268,14 +285,14 @@ class TestManyPeople:
             return answer
 
         with connection.execute_wrapper(first_refuse):
-            change = moving.move_people(people=User.objects.all(), source=corp, target=other_corp)
+            change = moved(corp, other_corp, root)
 
         assert (change.changed_count, change.taken.count) == (0, 1)
         assert accounts_of(person) == [("北山制造", "LiLei", True)]
         assert accounts_of(holder) == [("南湖贸易", "lilei", True)]
 
     def test_a_step_that_never_succeeds_says_so_and_leaves_the_others_done(
-        self, corp: Corp, other_corp: Corp, in_steps_of_ten: None
+        self, corp: Corp, other_corp: Corp, root: User, in_steps_of_ten: None
     ) -> None:
         self.people(corp, 20)
         tries: list[str] = []
@@ -288,11 +305,185 @@ class TestManyPeople:
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(second_step_fails), pytest.raises(IntegrityError):
-            moving.move_people(people=User.objects.all(), source=corp, target=other_corp)
+            moved(corp, other_corp, root)
 
         assert len(tries) == 1 + moving.TRIES
         assert WeComAccount.objects.filter(corp=other_corp).count() == 10
-        assert moving.move_people(people=User.objects.all(), source=corp, target=other_corp).changed_count == 10
+        again = moves.carry_out(move_id=PeopleMove.objects.get().pk, clock=lambda: timezone.now() + moves.LEASE)
+        assert again is not None
+        assert (again.status, again.moved_count, again.done_count) == ("done", 20, 20)
+
+
+class TestInTheBackground:
+    @pytest.fixture(autouse=True)
+    def _steps_of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(moving, "STEP", 2)
+
+    @pytest.fixture
+    def five(self, corp: Corp) -> list[User]:
+        return [make_person(f"p{number}", corp, f"p{number}") for number in range(5)]
+
+    @pytest.fixture
+    def asked(self, five: list[User], corp: Corp, other_corp: Corp, root: User) -> PeopleMove:
+        return moves.request_move(source=corp, target=other_corp, asked_by=root, ip="203.0.113.8", now=timezone.now())
+
+    def test_nobody_moves_in_the_request_and_the_page_says_how_far_it_is(
+        self, five: list[User], corp: Corp, other_corp: Corp, root: User
+    ) -> None:
+        client = signed_in(root)
+
+        response = client.post(MOVE, {"source": corp.pk, "target": other_corp.pk})
+
+        asked = PeopleMove.objects.get()
+        assert response.headers["Location"] == f"{MOVE}{asked.pk}/"
+        assert not WeComAccount.objects.filter(corp=other_corp).exists()
+        page = client.get(f"{MOVE}{asked.pk}/").text
+        assert "data-unfinished" in page
+        assert 'max="5" value="0"' in page
+        state = client.get(f"{MOVE}{asked.pk}/state/").json()
+        assert state["is_unfinished"] is True
+        assert "已处理 0 / 5 个账号" in state["html"]
+        assert f'href="{MOVE}{asked.pk}/"' in client.get(MOVE).text
+
+    def test_the_state_at_the_end(self, asked: PeopleMove, other_corp: Corp, root: User) -> None:
+        move_people(asked.pk)
+
+        state = signed_in(root).get(f"{MOVE}{asked.pk}/state/").json()
+
+        assert state["is_unfinished"] is False
+        assert "已转移 5 个账号。" in state["html"]
+        assert "<progress" not in state["html"]
+
+    def test_a_second_click_leads_to_the_move_under_way(self, asked: PeopleMove, root: User) -> None:
+        response = signed_in(root).post(MOVE, {"source": asked.source_id, "target": asked.target_id})
+
+        assert response.headers["Location"] == f"{MOVE}{asked.pk}/"
+        assert PeopleMove.objects.count() == 1
+
+    def test_one_that_is_over_may_be_asked_for_again(self, asked: PeopleMove, corp: Corp, root: User) -> None:
+        move_people(asked.pk)
+        make_person("late", corp, "late")
+
+        move(signed_in(root), corp, asked.target)
+
+        assert PeopleMove.objects.order_by("pk").values_list("status", "moved_count").last() == ("done", 1)
+
+    def test_the_tick_queues_what_waits_and_what_a_dead_worker_left(self, asked: PeopleMove, other_corp: Corp) -> None:
+        moves._claim(asked.pk, timezone.now())
+        assert moves.waiting_for_a_worker(now=timezone.now()) == []
+        assert moves.carry_out(move_id=asked.pk, clock=timezone.now) is None
+        PeopleMove.objects.update(lease_until=timezone.now())
+
+        directory_tick()
+
+        assert WeComAccount.objects.filter(corp=other_corp).count() == 5
+        assert moves.waiting_for_a_worker(now=timezone.now()) == []
+
+    def test_who_takes_a_move_over_goes_on_and_counts_nobody_twice(self, asked: PeopleMove, other_corp: Corp) -> None:
+        ticks = iter(range(1000))
+
+        def clock_that_dies() -> Any:
+            if next(ticks) == 3:
+                raise SystemExit
+            return timezone.now()
+
+        with pytest.raises(SystemExit):
+            moves.carry_out(move_id=asked.pk, clock=clock_that_dies)
+        asked.refresh_from_db()
+        assert (asked.status, asked.done_count, asked.moved_count) == ("running", 4, 4)
+
+        done = moves.carry_out(move_id=asked.pk, clock=lambda: timezone.now() + moves.LEASE)
+
+        assert done is not None
+        assert (done.status, done.done_count, done.moved_count, done.try_count) == ("done", 5, 5, 2)
+        assert AuditEntry.objects.filter(model="accounts.wecomaccount", action="changed").count() == 5
+
+    def test_a_worker_that_was_taken_over_moves_nobody_more(self, asked: PeopleMove, other_corp: Corp) -> None:
+        claimed = moves._claim(asked.pk, timezone.now())
+        assert claimed is not None
+        assert moves._claim(asked.pk, timezone.now() + moves.LEASE) is not None
+
+        with pytest.raises(moves.LostError):
+            moves._step(claimed, timezone.now())
+
+        assert not WeComAccount.objects.filter(corp=other_corp).exists()
+
+    def test_one_that_breaks_off_again_and_again_is_given_up(self, asked: PeopleMove, root: User) -> None:
+        PeopleMove.objects.update(try_count=moves.TAKEN_AT_MOST)
+
+        assert moves.carry_out(move_id=asked.pk, clock=timezone.now) is None
+
+        asked.refresh_from_db()
+        assert (asked.status, asked.moved_count) == ("stopped", 0)
+        assert "转移提前结束" in signed_in(root).get(f"{MOVE}{asked.pk}/").text
+
+    @pytest.mark.parametrize("loss", ["disabled", "no staff", "no permission", "a company", "gone"])
+    def test_who_may_not_any_more_moves_nobody(
+        self, five: list[User], corp: Corp, other_corp: Corp, limited: User, loss: str
+    ) -> None:
+        asked = moves.request_move(source=corp, target=other_corp, asked_by=limited, ip=None, now=timezone.now())
+        match loss:
+            case "disabled":
+                User.objects.filter(pk=limited.pk).update(is_active=False)
+            case "no staff":
+                User.objects.filter(pk=limited.pk).update(is_staff=False)
+            case "no permission":
+                limited.user_permissions.clear()
+            case "a company":
+                limited.managed_corps.remove(other_corp)
+            case _:
+                limited.delete()
+
+        done = moves.carry_out(move_id=asked.pk, clock=timezone.now)
+
+        assert done is not None
+        assert (done.status, done.moved_count, done.requested_by_name) == ("stopped", 0, "limited")
+        assert not WeComAccount.objects.filter(corp=other_corp).exists()
+
+    def test_people_whom_the_asker_may_not_change_are_counted(
+        self, five: list[User], corp: Corp, other_corp: Corp, limited: User
+    ) -> None:
+        make_person("boss", corp, "boss", is_staff=True)
+
+        done = move(signed_in(limited), corp, other_corp)
+
+        assert "已转移 5 个账号。" in done.text
+        assert "1 个账号不在其列：limited 无权修改这些人员。" in done.text
+
+    def test_the_trail_names_who_asked_and_from_where(self, asked: PeopleMove, corp: Corp, other_corp: Corp) -> None:
+        move_people(asked.pk)
+
+        entries = AuditEntry.objects.filter(model="accounts.wecomaccount", action="changed")
+        assert entries.count() == 5
+        assert set(entries.values_list("actor_name", "ip")) == {("root", "203.0.113.8")}
+        assert entries[0].changes == [["corp", "北山制造", "南湖贸易"]]
+
+    def test_accounts_that_come_meanwhile_stay(self, asked: PeopleMove, corp: Corp, other_corp: Corp) -> None:
+        late = make_person("late", corp, "late")
+
+        move_people(asked.pk)
+
+        assert accounts_of(late) == [("北山制造", "late", True)]
+        assert WeComAccount.objects.filter(corp=other_corp).count() == 5
+
+    @pytest.mark.parametrize("managed", ["source", "target"])
+    def test_is_seen_by_those_only_who_see_both_companies(
+        self, asked: PeopleMove, corp: Corp, other_corp: Corp, managed: str
+    ) -> None:
+        client = signed_in(administrator("one", corp if managed == "source" else other_corp))
+
+        assert client.get(f"{MOVE}{asked.pk}/").status_code == 404
+        assert client.get(f"{MOVE}{asked.pk}/state/").status_code == 404
+        assert f"{MOVE}{asked.pk}/" not in client.get(MOVE).text
+
+    @pytest.mark.django_db(transaction=True)
+    def test_an_unreachable_queue_is_said_and_the_tick_does_it(
+        self, five: list[User], corp: Corp, other_corp: Corp, root: User, no_broker: None
+    ) -> None:
+        page = move(signed_in(root), corp, other_corp)
+
+        assert "暂时无法连接队列" in page.text
+        assert moves.waiting_for_a_worker(now=timezone.now()) == [PeopleMove.objects.get().pk]
 
 
 def test_setting_the_company_leaves_who_has_another_account_there(

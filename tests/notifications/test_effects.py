@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from accounts import moves
 from accounts.models import User
-from accounts.moving import move_effects, move_people
+from accounts.moving import move_effects
 from integrations.panels import disable_effects
 from notifications.models import Delivery
 from notifications.rendering import render_run
@@ -55,7 +56,9 @@ def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() ->
     subscription = make_subscription(person)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
-    move_people(people=User.objects.all(), source=source, target=target)
+    root = User.objects.create_superuser("root")
+    asked = moves.request_move(source=source, target=target, asked_by=root, ip=None, now=NOW)
+    moves.carry_out(move_id=asked.pk, clock=lambda: NOW)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
     before, after = Delivery.objects.order_by("pk")

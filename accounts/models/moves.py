@@ -1,0 +1,92 @@
+"""Moves of everybody from one company to another, which a worker carries out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import User
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+
+class PeopleMoveQuerySet(models.QuerySet["PeopleMove"]):
+    def unfinished(self) -> Self:
+        return self.filter(status__in=[PeopleMove.Status.WAITING, PeopleMove.Status.RUNNING])
+
+    def claimable(self, now: datetime) -> Self:
+        """Those that no worker has begun, or whose worker has been silent for longer than its lease."""
+        return self.unfinished().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+
+    def visible_to(self, person: Person) -> Self:
+        """Both companies have to be."""
+        corps = Corp.objects.visible_to(person)
+        return self.filter(source__in=corps, target__in=corps)
+
+
+class PeopleMove(models.Model):
+    """One move. Its row is the progress, too: each step commits its accounts and its count together."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        STOPPED = "stopped", _("stopped")
+
+    source = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("From"))
+    target = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("To"))
+    # In whose name it is carried out: with the rights that this person has then.
+    requested_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("administrator")
+    )
+    requested_by_name = models.CharField(_("administrator"), max_length=255)
+    ip = models.GenericIPAddressField(_("IP address"), null=True)
+    requested_at = models.DateTimeField(_("requested"))
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    try_count = models.PositiveSmallIntegerField(default=0)
+    # Accounts with a greater key came later and stay. Those up to `done_up_to` are dealt with.
+    last_account = models.BigIntegerField(default=0)
+    done_up_to = models.BigIntegerField(default=0)
+    total_count = models.PositiveIntegerField(_("accounts"), default=0)
+    done_count = models.PositiveIntegerField(_("accounts looked at"), default=0)
+    moved_count = models.PositiveIntegerField(_("accounts moved"), default=0)
+    # {"taken": [how many, [the first names]], "there": …}: accounts.moving.Change.
+    left = models.JSONField(_("left as before"), default=dict)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = PeopleMoveQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("move of people")
+        verbose_name_plural = _("moves of people")
+        ordering = ["-pk"]
+        default_permissions = ()  # who may link people may move them
+        indexes = [
+            # The few that a tick looks for: PeopleMoveQuerySet.claimable.
+            models.Index(
+                fields=["lease_until"], condition=Q(status__in=["waiting", "running"]), name="claimable_people_moves"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in {self.Status.WAITING, self.Status.RUNNING}
+
+    @property
+    def untouched_count(self) -> int:
+        """Accounts looked at that neither moved nor stand in the way there: of people whom the asker may not change."""
+        return self.done_count - self.moved_count - sum(count for count, _names in self.left.values())
