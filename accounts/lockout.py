@@ -134,9 +134,9 @@ def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | Non
 def counted_from(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
     """How many wrong passwords came from `address` (a value or an expression) for all usernames together."""
     rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
-    return (
-        rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start")).values_list("total", flat=True)
-    )
+    by_address = rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
+    counts: QuerySet[Lockout, int] = by_address.values_list("total", flat=True)
+    return counts
 
 
 def unlock(*, username: str) -> int:

@@ -145,8 +145,8 @@ def _next_accounts(move: PeopleMove) -> list[int]:
 
 def _who_may(move: PeopleMove) -> User | None:
     """Who asked for the move, with the rights of today; None once they may not move these people any more."""
-    person = User.objects.filter(pk=move.requested_by_id, is_active=True, is_staff=True).first()
-    if person is None or not person.has_perms(PERMISSIONS):
+    person = move.requested_by  # read with the row, which each step reads anew
+    if person is None or not (person.is_active and person.is_staff and person.has_perms(PERMISSIONS)):
         return None
     seen = Corp.objects.visible_to(person).filter(pk__in=[move.source_id, move.target_id])
     return person if seen.count() == len({move.source_id, move.target_id}) else None

@@ -127,7 +127,10 @@ class LockoutAdmin(LockoutAdminBase):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
         recent = timezone.now() - timedelta(minutes=settings.LOCKOUT_MINUTES)
         rows = lockouts_visible_to(request.user).filter(attempt_time__gt=recent)
-        return rows.annotate(from_address=Subquery(lockout.counted_from(OuterRef("ip_address"), since=recent)))
+        counted: QuerySet[Lockout] = rows.annotate(
+            from_address=Subquery(lockout.counted_from(OuterRef("ip_address"), since=recent))
+        )
+        return counted
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {name: action for name, action in super().get_actions(request).items() if name == "unlock"}

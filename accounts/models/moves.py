@@ -89,4 +89,5 @@ class PeopleMove(models.Model):
     @property
     def untouched_count(self) -> int:
         """Accounts looked at that neither moved nor stand in the way there: of people whom the asker may not change."""
-        return self.done_count - self.moved_count - sum(count for count, _names in self.left.values())
+        left_count: int = sum(count for count, _names in self.left.values())
+        return self.done_count - self.moved_count - left_count

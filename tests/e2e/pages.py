@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.contrib import admin
 from django.urls import NoReverseMatch, reverse
 
-from accounts.models import User, WeComAccount
+from accounts.models import PeopleMove, User, WeComAccount
 from integrations.models import ConsoleWrite, Corp, VerificationFile
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 
@@ -27,6 +27,8 @@ class Rows:
     subscription: Subscription
     delivery: Delivery
     writes: tuple[ConsoleWrite, ...]
+    other: Corp
+    moves: tuple[PeopleMove, ...]
 
 
 def make_rows() -> Rows:
@@ -35,7 +37,7 @@ def make_rows() -> Rows:
     person = User.objects.create_user("lilei", password=PASSWORD, name="李雷")
     fields = {"corpid": "ww0123456789abcdef", "agentid": 1000002, "secret": "the-secret"}
     corp = Corp.objects.create(name="北山制造", is_enabled=True, first_enabled_at=NOW, **fields)
-    Corp.objects.create(name="南河贸易", is_enabled=True, **{**fields, "agentid": 1000003})
+    other = Corp.objects.create(name="南河贸易", is_enabled=True, **{**fields, "agentid": 1000003})
     VerificationFile.objects.create(corp=corp, code="Ab12Cd34Ef56Gh78", uploaded_at=NOW)
     for who, userid in ((root, "Root"), (person, "LiLei")):
         WeComAccount.objects.create(user=who, corp=corp, userid=userid)
@@ -44,7 +46,17 @@ def make_rows() -> Rows:
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
     )
     delivery = _make_delivery(corp, subscription, [root, person])
-    return Rows(root, person, corp, subscription, delivery, _make_writes(corp))
+    moves = _make_moves(corp, other)
+    return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
+
+
+def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
+    """One under way, one that ended, and one that was stopped."""
+    common = {"source": source, "target": target, "requested_by_name": "root", "requested_at": NOW, "total_count": 90}
+    left = {"taken": [2, ["李雷 (lilei)", "韩梅梅 (hanmeimei)"]], "there": [1, ["root"]]}
+    numbers = ({"status": "running", "done_count": 40, "moved_count": 37}, {"status": "done", "done_count": 90})
+    rows = [PeopleMove(left=left, **common, **number) for number in numbers]
+    return tuple(PeopleMove.objects.bulk_create([*rows, PeopleMove(status="stopped", **common)]))
 
 
 def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
@@ -96,6 +108,8 @@ def admin_pages(rows: Rows) -> list[str]:
     ]
     pages.append(reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]))
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
+    pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
+    pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
