@@ -43,6 +43,13 @@ def positive_int(text: str) -> int:
     return number
 
 
+def natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"expected a whole number of at least 0, not {text}")
+    return number
+
+
 def percent(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 100:
@@ -134,6 +141,17 @@ def database(text: str) -> dict[str, Any]:
     else:
         raise ValueError("expected sqlite:///… or postgresql://… (the value is not shown)")
     return config
+
+
+def email(text: str) -> dict[str, Any]:
+    """A mail address of a server as Django's settings; empty: nothing is mailed."""
+    parts = urlsplit(text or "dummymail://")
+    if parts.scheme not in {"smtp", "smtp+tls", "smtp+ssl", "dummymail", "consolemail", "filemail"}:
+        raise ValueError("expected smtp://, smtp+tls:// or smtp+ssl:// (the value is not shown)")
+    try:
+        return dict(environ.Env.email_url_config(text or "dummymail://"))
+    except ValueError:
+        raise ValueError(_NOT_AN_ADDRESS) from None
 
 
 def broker_url(url: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
 from guanwecom import environment as e
 
@@ -91,7 +92,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "unacked_restore_throttle": 1,
     "unacked_restore_interval": 5,
+    "queue_order_strategy": "priority",
 }
+# Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
+# adds a worker for "urgent" alone (README), so that one is free when all others are at work.
+CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery")]
+CELERY_TASK_DEFAULT_QUEUE = "celery"
+CELERY_TASK_ROUTES = {"notifications.tick": {"queue": "urgent"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -202,6 +209,34 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", "2")
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
+# How many calls one sending task has under way at once; a worker has a task in each of its threads.
+SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "25")
+
+# --- Mail: to the administrators when a company's pushes are held up --------------------------------------------------
+# smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
+_mail = e.read(e.email, "EMAIL_URL", "")
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_BACKEND"], _mail["EMAIL_HOST"] or "", _mail["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = e.read(str, "EMAIL_FROM", "guanwecom@localhost")
+# Who is told, separated by commas.
+OPERATOR_EMAILS = e.read(e.words, "OPERATOR_EMAILS", "")
+
+# --- Limits of the platform, respected ahead of time by all workers together (docs/push-engine.md); 0: no limit -------
+# Calls of message/send in any 60 seconds: from one egress address, for all companies together …
+LIMIT_ADDRESS_PER_MINUTE = e.read(e.natural, "LIMIT_ADDRESS_PER_MINUTE", "20000")
+# … and for one company (CorpId).
+LIMIT_COMPANY_PER_MINUTE = e.read(e.natural, "LIMIT_COMPANY_PER_MINUTE", "10000")
+# Calls under way at once for one company: above an unpublished number WeCom answers 45033.
+LIMIT_COMPANY_PARALLEL = e.read(e.natural, "LIMIT_COMPANY_PARALLEL", "300")
+# Messages of one app to one member in any minute and hour; WeCom drops the surplus without a word.
+LIMIT_MEMBER_PER_MINUTE = e.read(e.natural, "LIMIT_MEMBER_PER_MINUTE", "30")
+LIMIT_MEMBER_PER_HOUR = e.read(e.natural, "LIMIT_MEMBER_PER_HOUR", "1000")
+# The share of calls per minute and of parallel calls that is kept for urgent messages, in percent.
+LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "3")
+# Processes that leave by another public address than the others name it here: each name has its calls per minute.
+EGRESS_NAME = e.read(str, "EGRESS_NAME", "default")
 
 # --- Logging: ids, codes and durations; never a URL of WeCom, a body or a token --------------------------------------
 LOGGING = {

@@ -106,8 +106,9 @@ class SubscriptionForm(SubscriptionModelForm):
     class Meta:
         model = Subscription
         fields = (
-            *("name", "report", "message_form", "to_everyone", "users", "groups"),
+            *("name", "report", "message_form", "priority", "to_everyone", "users", "groups"),
             *("crontab", "time_zone", "valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled"),
+            "is_paused",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Min, QuerySet
+from django.db.models import Min, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -15,8 +15,9 @@ from django.utils.translation import ngettext
 
 from integrations.models import Corp
 from integrations.panels import Attention, Line
-from notifications import day_counts
-from notifications.models import Delivery, Run, Subscription
+from notifications import day_counts, pace
+from notifications.blocking import CORP_SECRETS
+from notifications.models import CorpQueue, Delivery, Run, Subscription
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -53,7 +54,34 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_deliveries(deliveries, now)
     if request.user.has_perm("notifications.view_run"):
         found += _about_runs(Run.objects.visible_to(request.user), now)
+    if request.user.has_perm("notifications.view_corpqueue"):
+        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
     return found
+
+
+def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> list[Attention]:
+    """Queues that are paused or held up, and days that are nearly used up."""
+    relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
+    relevant = relevant.filter(Q(is_paused=True) | Q(blocked_since__isnull=False) | Q(daily_budget__gt=0))
+    rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
+    found = [Attention(_held_up(queue), _queue(queue)) for queue in rows if queue.blocked_since is not None]
+    for queue in rows:
+        if queue.is_paused:
+            sentence = _("Pushes of %(corp)s are paused.") % {"corp": queue}
+            found.append(Attention(sentence, _queue(queue), "warn"))
+    for queue, percent in pace.nearly_used(rows):
+        sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
+        found.append(Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn"))
+    return found
+
+
+def _held_up(queue: CorpQueue) -> str:
+    words = {"corp": queue, "code": "—" if queue.blocked_errcode is None else queue.blocked_errcode}
+    return _("Pushes of %(corp)s are held up (errcode %(code)s); they go on by themselves when it is mended.") % words
+
+
+def _queue(queue: CorpQueue) -> str:
+    return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
 
 
 def _today(corp_id: int, counts: day_counts.Counts) -> list[Line]:

@@ -53,6 +53,21 @@ class Outcome:
     unlicensed_userids: tuple[str, ...] = ()
 
     @property
+    def is_plainly_accepted(self) -> bool:
+        """Accepted for everybody, and nothing to tell."""
+        return self.kind == Kind.ACCEPTED and not (self.message or self.invalid_userids or self.unlicensed_userids)
+
+    @property
+    def proves_configuration(self) -> bool:
+        """The other side took the call and judged the message: what it needs of settings is in order."""
+        return self.kind in {Kind.ACCEPTED, Kind.RECIPIENTS} or (self.kind == Kind.REFUSED and self.errcode is not None)
+
+    @property
+    def is_rate_limited(self) -> bool:
+        """The other side has had too much: whoever else sends there slows down, too."""
+        return self.kind == Kind.POSTPONED and not self.is_configuration
+
+    @property
     def is_for_everyone(self) -> bool:
         """The refusal concerns every recipient: WeCom says so, or names nobody."""
         named = self.invalid_userids or self.unlicensed_userids
@@ -95,8 +110,14 @@ def not_begun(error: Exception) -> Outcome:
     )
 
 
+def crashed(error: BaseException) -> Outcome:
+    """During the call something failed that nobody foresaw."""
+    return Outcome(Kind.UNCLEAR, message=f"the call failed: {type(error).__name__}")
+
+
 # Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
 OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
+NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
 
 

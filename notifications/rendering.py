@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -14,19 +15,21 @@ from django.db.models import F
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from accounts.models import fold_userid
 from integrations import links
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST, MessageError
-from notifications import composing
+from notifications import admission, composing
 from notifications.models import Channel, Delivery, MessageForm, Receipt, Run, new_mark
 from notifications.recipients import Recipient, audience_of, resolve
-from notifications.timing import QUEUE_LEASE, RENDER_LEASE
+from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
     from notifications.clock import Clock
     from notifications.models import Report, Subscription
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # A rendering that failed this often (crash, database gone) is given up.
@@ -52,9 +55,11 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
     try:
-        with translation.override(language or settings.LANGUAGE_CODE), transaction.atomic():
-            run = _locked(run_id)
-            return [] if run is None else _render(run, now)
+        with translation.override(language or settings.LANGUAGE_CODE):
+            plan = _planned(Run.objects.select_related("subscription__report").get(pk=run_id))
+            with transaction.atomic():
+                run = _locked(run_id)
+                return [] if run is None else _render(run, plan, now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=str(error), finished_at=now)
         return []
@@ -96,20 +101,53 @@ def _locked(run_id: int) -> Run | None:
     return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
 
 
-def _render(run: Run, now: datetime) -> list[int]:
+@dataclass(frozen=True)
+class _Batch:
+    """People of one company who get one call. `wait_seconds`: the app wrote to them so often that it must pause."""
+
+    corp: Corp
+    people: list[Recipient]
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    subscription: Subscription
+    batches: list[_Batch]
+    skipped: list[Recipient]
+
+
+def _planned(run: Run) -> _Plan:
+    """Who gets it, in which calls. Writes nothing. Raises RenderingError."""
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(_("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
     subscription = run.subscription
     if subscription is None:
         raise RenderingError(_("The subscription was deleted before its messages were made."))
     by_corp, skipped = _sorted(resolve(audience_of(run, subscription)))
-    delivery_ids = []
-    for corp in Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk"):
-        for batch in _batches(by_corp[corp.pk], USERS_AT_MOST):
-            delivery_ids.append(_write_delivery(run, subscription, corp, batch, now).pk)
-    _write_skipped(run, skipped)
-    run.recipient_count = sum(map(len, by_corp.values()))
-    run.skipped_count = len(skipped)
+    corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
+    batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk])]
+    return _Plan(subscription, batches, skipped)
+
+
+def _batches_of(corp: Corp, people: list[Recipient]) -> Iterator[_Batch]:
+    """Those who had too many messages of the app just now are split off before anything is frozen, and wait."""
+    waits = admission.member_waits(corp, [fold_userid(person.userid) for person in people])
+    free = [person for person, wait in zip(people, waits, strict=True) if not wait]
+    held = sorted(
+        ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]
+    )
+    for batch in _batches(free, USERS_AT_MOST):
+        yield _Batch(corp, batch)
+    for waiting in _batches(held, USERS_AT_MOST):
+        yield _Batch(corp, [person for _wait, person in waiting], max(wait for wait, _person in waiting))
+
+
+def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
+    delivery_ids = [_write_delivery(run, plan.subscription, batch, now).pk for batch in plan.batches]
+    _write_skipped(run, plan.skipped)
+    run.recipient_count = sum(len(batch.people) for batch in plan.batches)
+    run.skipped_count = len(plan.skipped)
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
@@ -146,9 +184,8 @@ def _write_skipped(run: Run, people: list[Recipient]) -> None:
     )
 
 
-def _write_delivery(
-    run: Run, subscription: Subscription, corp: Corp, people: list[Recipient], now: datetime
-) -> Delivery:
+def _write_delivery(run: Run, subscription: Subscription, batch: _Batch, now: datetime) -> Delivery:
+    corp, people = batch.corp, batch.people
     form, mark = MessageForm(subscription.message_form), new_mark()
     words = words_of(subscription.report, links.site_address_for(corp), mark)
     try:
@@ -161,6 +198,7 @@ def _write_delivery(
         channel=subscription.channel,
         created_at=now,
         message_form=form,
+        priority=subscription.priority,
         title=words.title,
         text=words.text,
         link=subscription.report.link,
@@ -170,8 +208,7 @@ def _write_delivery(
         mark=mark,
         language=translation.get_language() or settings.LANGUAGE_CODE,
         recipient_count=len(people),
-        next_attempt_at=now,
-        queued_until=now + QUEUE_LEASE,
+        next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
         expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
     )
     Receipt.objects.bulk_create(
@@ -183,6 +220,6 @@ def _write_delivery(
     return delivery
 
 
-def _batches(people: list[Recipient], size: int) -> Iterator[list[Recipient]]:
+def _batches(people: list[T], size: int) -> Iterator[list[T]]:
     for start in range(0, len(people), size):
         yield people[start : start + size]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from accounts import roles, tracking
 from accounts.roles import Role
-from notifications.models import Report, Subscription
+from notifications.models import CorpQueue, Report, Subscription
 
-_READ = ("report", "subscription", "run", "delivery", "receipt")
+_READ = ("report", "subscription", "run", "delivery", "receipt", "corpqueue")
 
 
 def grant_to_roles() -> None:
@@ -14,10 +14,16 @@ def grant_to_roles() -> None:
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:2]]
     roles.grant(Role.PUSH_EDITOR, *views, *changes)
     roles.grant(Role.READ_ONLY, *views)
+    roles.grant(Role.INTEGRATION_ADMINISTRATOR, "notifications.view_corpqueue", "notifications.change_corpqueue")
 
 
 def track_orders() -> None:
     tracking.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    tracking.track(
+        CorpQueue,
+        corps=lambda queue: [queue.corp_id],
+        left_out=("blocked_since", "blocked_errcode", "blocked_error", "probe_at", "told_at"),
+    )
     tracking.track(
         Subscription,
         corps=lambda subscription: [subscription.report.corp_id],

@@ -1,111 +1,184 @@
-"""Sends deliveries: claim, commit, call, settle. No database transaction is open while WeCom is asked.
+"""Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open while WeCom is asked.
 
-Claiming is a conditional update that takes a lease and a fencing token and writes an attempt, all committed before the
-call. Settling needs the token: a worker that was thought dead and comes back changes nothing any more.
+A task has some messages under way at once: threads make the calls (notifications.calling), the task alone speaks to the
+database, over one connection, for many rows at a time.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F
 
-from integrations import clients
-from integrations.errors import IntegrationError
-from notifications import settling
-from notifications.models import Attempt, Delivery
-from notifications.outcomes import OTHER_APP, Outcome, not_begun, outcome_of_error, outcome_of_result
-from notifications.timing import TASK_SECONDS
+from notifications import admission
+from notifications.admission import Admission
+from notifications.calling import callers
+from notifications.channels import Caller, channel_of
+from notifications.claiming import claim_deliveries
+from notifications.ended import Ended, settle_all
+from notifications.limiter.shared import PERMIT_SECONDS
+from notifications.models import Attempt
+from notifications.outcomes import NO_THREAD, Outcome, crashed, not_begun
+from notifications.timing import STOP_SECONDS, TASK_SECONDS
 
 if TYPE_CHECKING:
     from notifications.clock import Clock
+    from notifications.limiter import Permit
 
 logger = logging.getLogger(__name__)
+
+# What ended is settled this often, also while others are still under way.
+SETTLE_SECONDS = 0.1
 
 
 def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
     """Try each delivery whose time has come. Returns how many were tried.
 
-    Between two messages `is_stopping` is asked: a worker that ends, or was busy for too long, gives the rest back.
+    Before each beginning `is_stopping` is asked: a worker that ends, or was busy for too long, gives the rest back. It
+    waits at most STOP_SECONDS for calls under way, whose deliveries are then left to the sweep.
     """
-    remaining, passed_over = deque(delivery_ids), []
+    task = _Task(delivery_ids, clock)
     give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
-    tried_count = 0
-    while remaining and not is_stopping() and clock() < give_back_at:
-        delivery_id = remaining.popleft()
-        is_tried = _tried(delivery_id, clock)
-        tried_count += is_tried is True
-        if is_tried is False:  # a disabled company's, say: it can be handed out the moment that is enabled again
-            passed_over.append(delivery_id)
-    untried = [*remaining, *passed_over]
-    if untried:
-        Delivery.objects.filter(pk__in=untried, status=Delivery.Status.PENDING).update(queued_until=None)
-    return tried_count
+    stop_at: float | None = None
+    while task.has_more:
+        if is_stopping():
+            stop_at = stop_at or time.monotonic() + STOP_SECONDS
+        may_begin = stop_at is None and clock() < give_back_at
+        if may_begin:
+            task.begin()
+        elif not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
+            break
+        task.settle_ended(waits_for_room=may_begin)
+    task.give_back()
+    return task.tried_count
 
 
 def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
-    """Try one delivery now. False if it may not be tried: not its time, settled, or another worker has it."""
-    attempt = claim_delivery(delivery_id, now=clock())
-    if attempt is None:
-        return False
-    started = time.monotonic()
-    outcome = _call(attempt.delivery)
-    duration_ms = round((time.monotonic() - started) * 1000)
-    is_held = settling.settle(attempt, outcome, duration_ms=duration_ms, now=clock())
-    logger.info(
-        "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%d%s",
-        *(delivery_id, attempt.delivery.corp_id, attempt.number, outcome.kind, outcome.errcode, duration_ms),
-        "" if is_held else " (its lease was lost)",
-    )
-    return True
+    """Try one delivery now. False if it may not be tried: not its time, settled, held back, or another has it."""
+    return send_deliveries([delivery_id], clock=clock, is_stopping=lambda: False) == 1
 
 
-def claim_delivery(delivery_id: int, *, now: datetime) -> Attempt | None:
-    """Take the lease and write the attempt, or None if the delivery may not be tried now."""
-    token = uuid.uuid4()
-    with transaction.atomic():
-        claimed = Delivery.objects.sendable(now).filter(pk=delivery_id)
-        if not claimed.update(
-            status=Delivery.Status.SENDING,
-            fencing_token=token,
-            lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS),
-            attempt_count=F("attempt_count") + 1,
-        ):
-            return None
-        delivery = Delivery.objects.select_related("corp").get(pk=delivery_id)
-        return Attempt.objects.create(
-            delivery=delivery, number=delivery.attempt_count, fencing_token=token, started_at=now
-        )
+@dataclass(frozen=True)
+class _Answered:
+    outcome: Outcome
+    duration_ms: int
+    ended_at: datetime
 
 
-def _tried(delivery_id: int, clock: Clock) -> bool | None:
-    """As send_delivery; None where that failed: such a row waits until its time in the queue is over."""
+@dataclass(frozen=True)
+class _Flying:
+    """A call under way."""
+
+    attempt: Attempt
+    permit: Permit
+
+
+class _Task:
+    """The messages of one sending task: waiting, under way, passed over."""
+
+    def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
+        self._clock = clock
+        self._admission = Admission(delivery_ids)
+        self._flying: dict[Future[_Answered], _Flying] = {}
+        self._passed_over: list[int] = []
+        self.tried_count = 0
+
+    @property
+    def has_flying(self) -> bool:
+        return bool(self._flying)
+
+    @property
+    def has_more(self) -> bool:
+        return self._admission.has_waiting or self.has_flying
+
+    def begin(self) -> None:
+        """Begin as many calls as limits and threads allow."""
+        room = settings.SEND_PARALLEL_PER_TASK - len(self._flying)
+        # Why half? Rows are claimed many at a time, which costs the database as much as one.
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flying:
+            return
+        admitted = self._admission.admit(room)
+        if not admitted:
+            return
+        attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.pk for each, _permit in admitted])}
+        unused = [permit for each, permit in admitted if each.pk not in attempts]
+        admission.cancel(unused)
+        for each, permit in admitted:
+            if each.pk in attempts:
+                self._call(attempts[each.pk], permit)
+
+    def settle_ended(self, *, waits_for_room: bool) -> None:
+        """Wait a moment for calls under way, or for the limiter, and write down what ended."""
+        if not self._flying:
+            if waits_for_room:
+                time.sleep(self._admission.seconds_to_next())
+            return
+        wait(list(self._flying), timeout=SETTLE_SECONDS)
+        ended = [future for future in self._flying if future.done()]
+        flights = [(self._flying.pop(future), future) for future in ended]
+        admission.release([flight.permit for flight, _future in flights])
+        settled = [_ended(flight, future) for flight, future in flights]
+        admission.slow_down(settled)
+        settle_all(settled)
+
+    def give_back(self) -> None:
+        """What was not tried can be handed out again: at once, or when the limiter has room for it."""
+        self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
+
+    def _claimed(self, delivery_ids: list[int]) -> list[Attempt]:
+        """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
+        now = self._clock()
+        try:
+            attempts = claim_deliveries(delivery_ids, now=now)
+        except Exception:  # the edge of the loop
+            logger.exception("%d deliveries could not be claimed together", len(delivery_ids))
+            attempts = [attempt for pk in delivery_ids for attempt in _claimed_alone(pk, now)]
+        else:
+            claimed = {attempt.delivery_id for attempt in attempts}
+            # A disabled company's, say: they can be handed out the moment that it is enabled again.
+            self._passed_over += [pk for pk in delivery_ids if pk not in claimed]
+        return attempts
+
+    def _call(self, attempt: Attempt, permit: Permit) -> None:
+        self.tried_count += 1
+        delivery = attempt.delivery
+        try:
+            caller = channel_of(delivery.channel).caller(delivery)
+        except Exception as error:  # nothing was sent: left to itself, the attempt would count as unclear
+            logger.exception("delivery=%d could not be prepared", delivery.pk)
+            unprepared = not_begun(error)
+            caller = lambda: unprepared  # noqa: E731  # as short as it is
+        clock = self._clock
+        future = callers().submit(lambda: _answer(caller, permit, clock))
+        self._flying[future] = _Flying(attempt, permit)
+
+
+def _claimed_alone(delivery_id: int, now: datetime) -> list[Attempt]:
     try:
-        return send_delivery(delivery_id, clock=clock)
-    except Exception:  # the edge of the loop: one bad row must not keep the others from going out
+        return claim_deliveries([delivery_id], now=now)
+    except Exception:  # the edge of the loop
         logger.exception("delivery=%d could not be tried", delivery_id)
-        return None
+        return []
 
 
-def _call(delivery: Delivery) -> Outcome:
-    if (delivery.corpid, delivery.agentid) != (delivery.corp.corpid, delivery.corp.agentid):
-        return OTHER_APP
-    try:
-        client = clients.wecom_client(delivery.corp)
-    except IntegrationError as error:
-        return outcome_of_error(error)
-    except Exception as error:  # WeCom was not asked: left to itself, the attempt would count as unclear
-        logger.exception("delivery=%d could not be sent: no client", delivery.pk)
-        return not_begun(error)
-    try:
-        return outcome_of_result(client.message_send(bytes(delivery.body)))
-    except IntegrationError as error:
-        return outcome_of_error(error)
+def _answer(caller: Caller, permit: Permit, clock: Clock) -> _Answered:
+    """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended."""
+    started = time.monotonic()
+    outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
+    return _Answered(outcome, round((time.monotonic() - started) * 1000), clock())
+
+
+def _ended(flight: _Flying, future: Future[_Answered]) -> Ended:
+    """What became of a call. One that failed as nobody foresaw has sent something, or not."""
+    error = future.exception()
+    if error is None:
+        answered = future.result()
+        return Ended(flight.attempt, answered.outcome, answered.duration_ms, answered.ended_at)
+    logger.error("delivery=%d: its call failed", flight.attempt.delivery_id, exc_info=error)
+    return Ended(flight.attempt, crashed(error), None, flight.attempt.started_at)

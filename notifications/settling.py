@@ -12,6 +12,7 @@ from django.db import transaction
 
 from accounts.models import fold_userid
 from integrations.wecom.errcodes import BUSY
+from notifications import blocking
 from notifications.locking import update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
@@ -53,6 +54,8 @@ def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: 
         _write(delivery, attempt, outcome, now)
     if outcome.kind == Kind.POSTPONED:
         _postpone_corp(delivery, outcome, now)
+    if outcome.is_configuration:
+        blocking.block(delivery.corp_id, outcome, now=now)
     return True
 
 
@@ -119,12 +122,7 @@ def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """What is due in this corp waits as well: one message a time finds out whether it works again."""
     until = now + timedelta(seconds=outcome.wait_seconds)
     due = Delivery.objects.filter(corp_id=delivery.corp_id, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
-    postponed_count = update_unlocked(due, next_attempt_at=until, queued_until=None)
-    if outcome.is_configuration:
-        logger.warning(
-            "corp=%d cannot send (errcode=%s), %d more deliveries wait %d s",
-            *(delivery.corp_id, outcome.errcode, postponed_count, outcome.wait_seconds),
-        )
+    update_unlocked(due, next_attempt_at=until, queued_until=None)
 
 
 def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:

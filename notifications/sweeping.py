@@ -13,7 +13,7 @@ from notifications import settling
 from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
 from notifications.outcomes import LOST_WORKER
-from notifications.timing import QUEUE_LEASE, RENDER_LEASE
+from notifications.timing import RENDER_LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +45,6 @@ def sweep(*, now: datetime) -> Swept:
             *(len(swept.run_ids), swept.lease_count, swept.given_up_count),
         )
     return swept
-
-
-def queue_sendable(*, now: datetime, limit: int) -> list[int]:
-    """Ids of deliveries to hand to tasks now, the longest due first; nobody else gets them for QUEUE_LEASE."""
-    with transaction.atomic():
-        sendable = Delivery.objects.sendable(now).unqueued(now).order_by("next_attempt_at", "pk")
-        ids = [delivery.pk for delivery in unlocked(sendable.only("pk"))[:limit]]
-        Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
-    return ids
 
 
 def _unrendered(now: datetime) -> list[int]:

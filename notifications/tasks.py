@@ -15,8 +15,9 @@ from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 
-from notifications import beat, dispatch, rendering, sending, sweeping
+from notifications import beat, blocking, dispatch, handing_out, rendering, sending, sweeping
 from notifications.clock import database_clock
+from notifications.models import Priority, Run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 RUNS_PER_TASK = 20
 DELIVERIES_PER_TASK = 50
-QUEUED_AT_ONCE = 2000
+# Of settings.CELERY_TASK_QUEUES.
+URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
 
 # Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
 _stopping = threading.Event()
@@ -48,7 +50,7 @@ def tick() -> None:
     now = database_clock()()
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    for step in (_claim_due, _sweep, _queue_sendable):
+    for step in (_claim_due, _sweep, _hand_out, _tell_administrators):
         try:
             step(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
@@ -63,15 +65,22 @@ def _sweep(now: datetime) -> None:
     enqueue_runs(sweeping.sweep(now=now).run_ids)
 
 
-def _queue_sendable(now: datetime) -> None:
-    while delivery_ids := sweeping.queue_sendable(now=now, limit=QUEUED_AT_ONCE):
-        enqueue_deliveries(delivery_ids)
+def _hand_out(now: datetime) -> None:
+    while found := handing_out.hand_out(now=now):
+        enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
+        enqueue_deliveries(found.ordinary)
+
+
+def _tell_administrators(now: datetime) -> None:
+    blocking.tell_administrators(now=now)
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)
 def render_runs(run_ids: list[int]) -> None:
     """Make the messages of these runs, and hand them out to be sent."""
-    enqueue_deliveries(rendering.render_runs(run_ids, clock=database_clock(), is_stopping=_stopping.is_set))
+    clock = database_clock()
+    if rendering.render_runs(run_ids, clock=clock, is_stopping=_stopping.is_set):
+        _hand_out(clock())
 
 
 @shared_task(name="notifications.send_deliveries", ignore_result=True)
@@ -81,21 +90,24 @@ def send_deliveries(delivery_ids: list[int]) -> None:
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:
-    """Hand runs out for rendering, after the transaction if one is open."""
-    _enqueue(render_runs, run_ids, RUNS_PER_TASK)
+    """Hand runs out for rendering, after the transaction if one is open. Those of urgent subscriptions overtake."""
+    urgent = Run.objects.filter(pk__in=run_ids, subscription__priority=Priority.URGENT).values_list("pk", flat=True)
+    overtaking = set(urgent) if run_ids else set()
+    _enqueue(render_runs, sorted(overtaking), RUNS_PER_TASK, URGENT_QUEUE)
+    _enqueue(render_runs, [pk for pk in run_ids if pk not in overtaking], RUNS_PER_TASK)
 
 
-def enqueue_deliveries(delivery_ids: Sequence[int]) -> None:
+def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
     """Hand deliveries out to be sent, after the transaction if one is open."""
-    _enqueue(send_deliveries, delivery_ids, DELIVERIES_PER_TASK)
+    _enqueue(send_deliveries, delivery_ids, DELIVERIES_PER_TASK, queue)
 
 
-def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int) -> None:
+def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE) -> None:
     for start in range(0, len(ids), size):
         chunk = list(ids[start : start + size])
 
         def publish(chunk: list[int] = chunk) -> None:
-            task.delay(chunk)
+            task.apply_async((chunk,), queue=queue)
 
         # Why robust? Without a broker the rows wait, and the sweep hands them out again: nobody's page need break.
         transaction.on_commit(publish, robust=True)

@@ -46,6 +46,7 @@ CORP_READERS, CORP_READERS_ELSEWHERE = f"{INTEGRATION} RA R1", "S2 I2 R2"
 PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P2 R2"
 EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
+QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 # Who manages the second company only.
 BLIND = "S2 I2 P2 R2"
@@ -111,7 +112,7 @@ def of_corp(
 SITE = [
     Row("index", expect(EVERYBODY_INSIDE)),
     Row("app_list", expect("U SA S1 S2 IA I1 I2 RA R1 R2", others=404), args=("=integrations",)),
-    Row("app_list", expect("U SA S1 S2 PA P1 P2 RA R1 R2", others=404), args=("=notifications",)),
+    Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=notifications",)),
     Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=accounts",)),
     Row("app_list", expect("U", others=404), args=("=auth",)),
     Row("login", {**expect(EVERYBODY_INSIDE, 302), "A": 200, "E": 403}),
@@ -323,6 +324,19 @@ ORDERS = [
         )
         for page, method, status in (("run", "get", 200), ("run", "post", 409), ("try", "post", 302))
     ),
+    lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
+    reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
+    Row(
+        "notifications_corpqueue_change",
+        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
+        method="post",
+        args=("queue",),
+        form={"is_paused": "on"},
+        changed_by=INTEGRATION,
+    ),
+    history("notifications_corpqueue", "queue", QUEUE_READERS, BLIND),
+    never("notifications_corpqueue_add"),
+    never("notifications_corpqueue_delete", "queue", method="post"),
     *(
         row
         for model in ("run", "delivery", "receipt")

@@ -34,7 +34,7 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from notifications.models import Delivery, Receipt, Report, Run, Subscription
+from notifications.models import CorpQueue, Delivery, Receipt, Report, Run, Subscription
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
 # Then each role (S system, I integration, P push editor, R read-only), for: A all companies, 1 the first, 2 the second.
@@ -162,6 +162,7 @@ def _orders(world: World, first: Corp) -> None:
         "run": run,
         "delivery": delivery,
         "receipt": receipt,
+        "queue": CorpQueue.objects.create(corp=first),
     }
 
 
@@ -199,7 +200,7 @@ def state() -> dict[str, Any]:
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
-        *(Report, Subscription, Run, Delivery, Receipt),
+        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:

@@ -24,6 +24,7 @@ else:
 TONES = {
     **dict.fromkeys(["accepted", "finished"], "good"),
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
+    "paused": "warn",
 }
 
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.models import Corp
 from notifications import searching
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
+from notifications.blocking import CORP_SECRETS
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.previews import shown
 from notifications.recipients import SET_ON_PERSON
@@ -169,7 +170,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
-        return seen.defer("body", "text", *_corp_secrets())
+        return seen.defer("body", "text", *CORP_SECRETS)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -264,7 +265,7 @@ class ReceiptAdmin(ReadOnlyAdmin):
         seen = Receipt.objects.visible_to(request.user).select_related("user", "delivery__corp", "run__subscription")
         may_open_people = Value(request.user.has_perm("accounts.view_user"), output_field=BooleanField())
         seen = seen.annotate(may_open_people=may_open_people)
-        return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in _corp_secrets()))
+        return seen.defer("delivery__body", "delivery__text", *(f"delivery__{name}" for name in CORP_SECRETS))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """The pages of a run and of a delivery link here."""
@@ -337,9 +338,3 @@ class ReceiptAdmin(ReadOnlyAdmin):
                 (_("read"), self.read(receipt)),
             ]
         return super().change_view(request, object_id, form_url, extra)
-
-
-def _corp_secrets() -> list[str]:
-    """Columns of the company that a list needs not, and each of which would be decrypted."""
-    secrets = ("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key")
-    return [f"corp__{name}" for name in (*secrets, "callback_token", "callback_aes_key", "proxy_url", "ca_bundle")]

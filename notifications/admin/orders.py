@@ -72,9 +72,9 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     autocomplete_fields = ("users", "groups", "report")
     actions = None
     fieldsets = (
-        (None, {"fields": ("name", "report", "message_form")}),
+        (None, {"fields": ("name", "report", "message_form", "priority")}),
         (_("Who"), {"fields": ("to_everyone", "users", "groups")}),
-        (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled")}),
+        (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled", "is_paused")}),
         (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
     )
 
@@ -99,6 +99,8 @@ class SubscriptionAdmin(SubscriptionAdminBase):
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:
+        if subscription.is_paused:
+            return pill("paused", gettext("paused"))
         if subscription.is_enabled:
             return pill("accepted", gettext("enabled"))
         return pill("", gettext("disabled"))

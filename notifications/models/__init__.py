@@ -1,14 +1,17 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
-from notifications.models.orders import Channel, MessageForm, Report, Subscription
+from notifications.models.orders import Channel, MessageForm, Priority, Report, Subscription
 from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
+from notifications.models.queues import CorpQueue
 
 __all__ = [
     "REPEAT_SECONDS",
     "Attempt",
     "Channel",
+    "CorpQueue",
     "Delivery",
     "MessageForm",
+    "Priority",
     "Receipt",
     "Report",
     "Run",

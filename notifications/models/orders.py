@@ -34,6 +34,13 @@ class MessageForm(models.TextChoices):
     TEXTCARD = "textcard", _("text card")
 
 
+class Priority(models.IntegerChoices):
+    """Lower goes first. Urgent messages have a queue and a share of the limits of their own."""
+
+    URGENT = 0, _("urgent")
+    ORDINARY = 1, _("ordinary")
+
+
 class ReportQuerySet(models.QuerySet["Report"]):
     def visible_to(self, person: Person) -> Self:
         """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
@@ -94,6 +101,12 @@ class Subscription(models.Model):
     message_form = models.CharField(
         _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
     )
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        choices=Priority.choices,
+        default=Priority.ORDINARY,
+        help_text=_("Urgent messages overtake all others."),
+    )
     crontab = models.CharField(
         _("schedule"),
         max_length=128,
@@ -115,6 +128,13 @@ class Subscription(models.Model):
         help_text=_("A message that could not be sent within this time is canceled."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_paused = models.BooleanField(
+        _("paused"),
+        default=False,
+        help_text=_(
+            "Its times go on and its messages are made, but wait. They go out afterwards, unless worthless by then."
+        ),
+    )
     # Set by notifications.schedule alone; empty when no further slot exists.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
-from notifications.models.orders import Channel, MessageForm, Subscription
+from notifications.models.orders import Channel, MessageForm, Priority, Subscription
+from notifications.models.queues import CorpQueue
 from notifications.visibility import scope_condition, sees_all_corps
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def new_mark() -> str:
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
-        """Pending deliveries that may be tried now; a disabled corp's wait until it is enabled again.
+        """Pending deliveries that may be tried now; what is disabled or paused waits until it is enabled or goes on.
 
         Why no join? PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
         those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
@@ -116,6 +117,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             next_attempt_at__lte=now,
             expires_at__gt=now,
             corp__in=Corp.objects.enabled(),
+        ).exclude(
+            Exists(CorpQueue.objects.paused().filter(Q(corp=OuterRef("corp")) | Q(corp__isnull=True)))
+            | Exists(Run.objects.filter(pk=OuterRef("run"), subscription__is_paused=True))
         )
 
     def unqueued(self, now: datetime) -> Self:
@@ -154,6 +158,7 @@ class Delivery(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
     message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     created_at = models.DateTimeField(_("created"))
     # What the message page shows.
     title = models.CharField(_("title"), max_length=128)
@@ -203,6 +208,15 @@ class Delivery(models.Model):
             models.Index(fields=["title", "id"], name="delivery_title"),
             # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
+            # What a company has to hand out: notifications.handing_out.
+            models.Index(
+                fields=["corp", "priority", "next_attempt_at"], condition=Q(status="pending"), name="delivery_queue"
+            ),
+            models.Index(
+                fields=["corp", "queued_until"],
+                condition=Q(status="pending", queued_until__isnull=False),
+                name="delivery_queued",
+            ),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
             models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
             # The sweep's query: DeliveryQuerySet.lease_expired().
@@ -253,6 +267,8 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         ordering = ["delivery_id", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
+        # What the limiter must know when its store was emptied: notifications.limit_history.
+        indexes = [models.Index(fields=["started_at"], name="attempt_started")]
 
     def __str__(self) -> str:
         return f"#{self.number} {self.get_outcome_display()}"

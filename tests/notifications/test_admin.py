@@ -40,7 +40,7 @@ HOST = {"host": "localhost:3001"}
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The run ids that were handed to a worker: tests of the pages have none."""
     sent: list[list[int]] = []
-    monkeypatch.setattr(tasks.render_runs, "delay", sent.append)
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.append(*arguments))
     return sent
 
 
@@ -280,6 +280,7 @@ def values(report: Report, *people: User, **changes: object) -> dict[str, object
         "message_form": "textcard",
         "users": [person.pk for person in people],
         "groups": [],
+        "priority": "1",
         "crontab": "0 9 * * 1-5",
         "time_zone": "Asia/Shanghai",
         "grace_minutes": 60,

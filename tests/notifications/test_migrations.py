@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from tests.notifications.factories import NOW
@@ -71,3 +71,33 @@ def test_the_indexes_of_the_log_are_added_to_tables_with_rows() -> None:
     assert added <= index_names(*tables)
     migrated(BEFORE)
     assert added.isdisjoint(index_names(*tables))
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_pauses_and_priorities_are_added_to_orders_and_messages_that_wait() -> None:
+    apps = migrated([("integrations", "0005_directory"), ("notifications", "0003_barred_reason")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    apps.get_model("notifications", "Subscription").objects.create(name="每日", report=report, crontab="0 9 * * *")
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="sending"
+    )
+    apps.get_model("notifications", "Delivery").objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="日报", text="x", corpid="ww1",
+        agentid=1, body=b"{}", mark=uuid.uuid4().hex, language="zh-hans", recipient_count=2, status="pending",
+        next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+
+    after = migrated([("notifications", "0004_limits_and_pauses")])
+
+    subscription = after.get_model("notifications", "Subscription").objects.get()
+    assert (subscription.priority, subscription.is_paused) == (1, False)
+    assert after.get_model("notifications", "Delivery").objects.get().priority == 1
+    queues = after.get_model("notifications", "CorpQueue").objects
+    queues.create(corp_id=corp.pk)
+    queues.create(corp_id=None)
+    with pytest.raises(IntegrityError):
+        queues.create(corp_id=None)
+    assert {"attempt_started", "delivery_queue", "delivery_queued"} <= index_names(
+        "notifications_attempt", "notifications_delivery"
+    )

@@ -60,7 +60,7 @@ def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
     assert (delivery.corp, delivery.corpid, delivery.agentid) == (corp, corp.corpid, corp.agentid)
     assert (delivery.status, delivery.recipient_count, delivery.language) == ("pending", 2, "zh-hans")
     assert (delivery.next_attempt_at, delivery.expires_at) == (NOW, NOW + timedelta(hours=6))
-    assert delivery.queued_until == NOW + timedelta(seconds=60)
+    assert delivery.queued_until is None
     receipts = Receipt.objects.filter(delivery=delivery, status="", channel="wecom").order_by("pk")
     assert list(receipts.values_list("user_id", "address")) == [
         (people[0].pk, f"{corp.pk}:lilei"),

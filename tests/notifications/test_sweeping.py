@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from notifications.handing_out import hand_out
 from notifications.models import Delivery, Run
 from notifications.rendering import render_run
-from notifications.sweeping import queue_sendable, sweep
+from notifications.sweeping import sweep
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -41,10 +42,11 @@ def test_other_runs_are_not_rendered_again(status: Run.Status) -> None:
 
 def test_a_lost_sending_task_is_made_up_for() -> None:
     [delivery_id] = rendered()
+    assert hand_out(now=NOW, limit=10).ordinary == [delivery_id]
 
-    assert queue_sendable(now=NOW + timedelta(seconds=59), limit=10) == []
-    assert queue_sendable(now=NOW + timedelta(seconds=60), limit=10) == [delivery_id]
-    assert queue_sendable(now=NOW + timedelta(seconds=61), limit=10) == []
+    assert hand_out(now=NOW + timedelta(seconds=59), limit=10).ordinary == []
+    assert hand_out(now=NOW + timedelta(seconds=60), limit=10).ordinary == [delivery_id]
+    assert hand_out(now=NOW + timedelta(seconds=61), limit=10).ordinary == []
 
 
 def test_a_lease_that_cannot_be_settled_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -71,8 +73,8 @@ def test_the_longest_due_go_first_up_to_the_limit() -> None:
     Delivery.objects.update(queued_until=None)
     Delivery.objects.filter(pk=ids[2]).update(next_attempt_at=NOW - timedelta(hours=1))
 
-    assert queue_sendable(now=NOW, limit=2) == [ids[2], ids[0]]
-    assert queue_sendable(now=NOW, limit=2) == [ids[1]]
+    assert hand_out(now=NOW, limit=2).ordinary == [ids[2], ids[0]]
+    assert hand_out(now=NOW, limit=2).ordinary == [ids[1]]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -84,7 +86,7 @@ def test_side_by_side_each_message_is_queued_once() -> None:
 
     def work() -> None:
         barrier.wait()
-        while batch := queue_sendable(now=NOW, limit=7):
+        while batch := hand_out(now=NOW, limit=7).ordinary:
             found.extend(batch)
         connection.close()
 

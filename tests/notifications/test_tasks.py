@@ -105,7 +105,7 @@ def test_without_a_broker_nothing_breaks_and_the_rows_wait(
     run = make_run(make_subscription())
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.render_runs, "delay", _refuse)
+        patch.setattr(tasks.render_runs, "apply_async", _refuse)
         tasks.enqueue_runs([run.pk])
 
     assert "no broker" in caplog.text
@@ -133,18 +133,21 @@ def test_a_step_of_a_tick_that_fails_holds_up_no_other(wire: Wire, caplog: pytes
     assert len(wire.bodies) == 1
 
 
-def _refuse(*args: object) -> None:
+def _refuse(*args: object, **options: object) -> None:
     raise ConnectionError("no broker")
 
 
 def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[list[int]] = []
-    monkeypatch.setattr(tasks.send_deliveries, "delay", sent.append)
+    sent: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(
+        tasks.send_deliveries, "apply_async", lambda arguments, *, queue: sent.append((queue, *arguments))
+    )
 
     tasks.enqueue_deliveries(list(range(120)))
+    tasks.enqueue_deliveries([7], queue=tasks.URGENT_QUEUE)
 
-    assert [len(chunk) for chunk in sent] == [50, 50, 20]
-    assert sum(sent, []) == list(range(120))
+    assert [(queue, len(chunk)) for queue, chunk in sent] == [("celery", 50)] * 2 + [("celery", 20), ("urgent", 1)]
+    assert sum((chunk for _queue, chunk in sent[:3]), []) == list(range(120))
 
 
 def test_the_databases_clock_is_close_to_ours_and_goes_on() -> None:

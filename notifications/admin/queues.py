@@ -1,0 +1,137 @@
+"""The send queues: what waits in each company, what holds it up, how full the day is; pausing and the daily budget."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from notifications import blocking, pace
+from notifications.admin.lists import moment
+from notifications.models import CorpQueue, Delivery
+
+if TYPE_CHECKING:
+    QueueAdminBase = admin.ModelAdmin[CorpQueue]
+else:
+    QueueAdminBase = admin.ModelAdmin
+
+
+class QueueList(ChangeList):
+    """With what Valkey and the attempts say of all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        pace.describe(list(self.result_list), now=timezone.now())
+
+
+@admin.register(CorpQueue)
+class CorpQueueAdmin(QueueAdminBase):
+    change_form_template = "admin/notifications/queue.html"
+    list_display = ("name", "state", "waiting", "time_left", "today")
+    list_select_related = ("corp",)
+    actions = None
+    fields = ("is_paused", "daily_budget")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CorpQueue]:
+        pending = Delivery.objects.unsettled().filter(corp=OuterRef("corp")).order_by().values("corp")
+        people = pending.annotate(total=Sum("recipient_count")).values("total")
+        calls = pending.annotate(total=Count("pk")).values("total")
+        seen = CorpQueue.objects.visible_to(request.user).defer(*blocking.CORP_SECRETS)
+        return seen.annotate(people=Coalesce(Subquery(people), 0), calls=Coalesce(Subquery(calls), 0))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return QueueList
+
+    def get_fields(self, request: HttpRequest, obj: CorpQueue | None = None) -> tuple[str, ...]:
+        return ("is_paused",) if obj is not None and obj.corp_id is None else ("is_paused", "daily_budget")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: CorpQueue | None = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        blocking.ensure_queues()
+        return super().changelist_view(request, extra_context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        extra = {**(extra_context or {})}
+        queue = self.get_object(request, unquote(object_id))
+        if queue is not None:
+            pace.describe([queue], now=timezone.now())
+            extra |= {"facts": self._facts(queue), "blocked_lines": blocked_lines(queue)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    @admin.display(description=_("company"), ordering="corp__name")
+    def name(self, queue: CorpQueue) -> str:
+        return str(queue)
+
+    @admin.display(description=_("status"))
+    def state(self, queue: CorpQueue) -> SafeString:
+        tone, text = state_of(queue)
+        return format_html('<span class="pill pill-{}">{}</span>', tone, text)
+
+    @admin.display(description=_("waiting"))
+    def waiting(self, queue: CorpQueue) -> SafeString | str:
+        count: int = queue.people  # type: ignore[attr-defined]  # annotated in get_queryset
+        if not count:
+            return "—"
+        text = ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
+        query = urlencode({"corp": queue.corp_id or "", "status__exact": "pending"})
+        return format_html('<a href="{}?{}">{}</a>', reverse("admin:notifications_delivery_changelist"), query, text)
+
+    @admin.display(description=_("done in about"))
+    def time_left(self, queue: CorpQueue) -> str:
+        left: timedelta | None = queue.time_left  # type: ignore[attr-defined]  # pace.describe
+        if left is None:
+            return "—"
+        minutes = max(1, round(left.total_seconds() / 60))
+        return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
+
+    @admin.display(description=_("sent today / daily budget"))
+    def today(self, queue: CorpQueue) -> str:
+        used: int | None = queue.used_today  # type: ignore[attr-defined]  # pace.describe
+        if queue.corp_id is None or used is None:
+            return "—"
+        return f"{used:,} / {queue.daily_budget:,}" if queue.daily_budget else f"{used:,}"
+
+    def _facts(self, queue: CorpQueue) -> list[tuple[Any, Any]]:
+        facts = [
+            (_("status"), self.state(queue)),
+            (_("waiting"), self.waiting(queue)),
+            (_("done in about"), self.time_left(queue)),
+        ]
+        if queue.corp_id is not None:
+            facts.append((_("sent today / daily budget"), self.today(queue)))
+        if queue.blocked_since is not None:
+            facts.append((_("blocked since"), moment(queue.blocked_since)))
+        return facts
+
+
+def state_of(queue: CorpQueue) -> tuple[str, str]:
+    """A tone and a word."""
+    if queue.is_paused:
+        return "warn", gettext("paused")
+    if queue.blocked_since is not None:
+        return "bad", gettext("held up")
+    return "good", gettext("in order")
+
+
+def blocked_lines(queue: CorpQueue) -> list[str]:
+    return blocking.explanation(queue).splitlines() if queue.blocked_since is not None else []

@@ -1,0 +1,173 @@
+"""Which messages of a task may begin now, and what happens to those that must wait."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import redis
+from django.db.models import QuerySet
+
+from integrations.models import Corp
+from integrations.wecom.errcodes import TOO_MANY_PARALLEL
+from notifications import limit_history
+from notifications.channels import channel_of
+from notifications.channels.wecom_app import app_name, member_limits
+from notifications.ended import Ended
+from notifications.limiter import Permit, Request, StoreLostError, gate
+from notifications.models import CorpQueue, Delivery
+
+logger = logging.getLogger(__name__)
+
+# A task waits for the limiter no longer than this, in seconds: a longer wait is the row's.
+PATIENCE_SECONDS = 2.0
+# When to ask again while the limiter cannot be asked, in seconds.
+UNREACHABLE_SECONDS = 5.0
+RESTORING_SECONDS = 0.5
+# A wait that WeCom imposes is kept by the rows; the limiter holds back the others of the company no longer than this.
+HOLD_SECONDS_AT_MOST = 120
+
+
+@dataclass
+class Waiting:
+    """A message that has not begun. `ask_at`, `asked_since`: monotonic seconds."""
+
+    pk: int
+    request: Request
+    ask_at: float = 0.0
+    asked_since: float | None = None
+
+
+class Admission:
+    """The messages of one task that have not begun."""
+
+    def __init__(self, delivery_ids: Iterable[int]) -> None:
+        ids = list(delivery_ids)
+        self._waiting = {pk: Waiting(pk, request) for pk, request in _requests(ids).items()}
+        # Given back with a time of their own, in seconds.
+        self._postponed: dict[int, float] = {}
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def seconds_to_next(self) -> float:
+        """How long until it is worth asking again."""
+        now = time.monotonic()
+        return max(0.0, min((each.ask_at for each in self._waiting.values()), default=now) - now)
+
+    def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
+        """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
+        now = time.monotonic()
+        ready = [each for each in self._waiting.values() if each.ask_at <= now][:count]
+        if not ready:
+            return []
+        admitted = []
+        for each, answer in zip(ready, _answers([each.request for each in ready]), strict=True):
+            if isinstance(answer, Permit):
+                del self._waiting[each.pk]
+                admitted.append((each, answer))
+            else:
+                self._wait(each, answer, now)
+        return admitted
+
+    def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
+        """Nobody has them in hand any more. Those that the limiter held back have a time before which not to try."""
+        idle = [*self._waiting, *passed_over]
+        if idle:
+            _pending(idle).update(queued_until=None)
+        by_wait: dict[float, list[int]] = defaultdict(list)
+        for pk, seconds in self._postponed.items():
+            by_wait[round(seconds, 1)].append(pk)
+        for seconds, ids in by_wait.items():
+            _pending(ids).update(queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
+
+    def _wait(self, each: Waiting, seconds: float, now: float) -> None:
+        each.asked_since = each.asked_since or now
+        if now + seconds - each.asked_since > PATIENCE_SECONDS:
+            del self._waiting[each.pk]
+            self._postponed[each.pk] = seconds
+        else:
+            each.ask_at = now + seconds
+
+
+def member_waits(corp: Corp, userids: Sequence[str]) -> list[float]:
+    """For each folded userid the seconds until the company's app may write to it again: 0 for now.
+
+    0 also where the limiter cannot be asked: before the call it is asked again.
+    """
+    member = member_limits(app_name(corp.corpid, corp.agentid))
+    try:
+        return limit_history.asked(lambda gate: gate.member_waits(member, userids))
+    except (StoreLostError, redis.RedisError) as error:
+        logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
+        return [0.0] * len(userids)
+
+
+def release(permits: Sequence[Permit]) -> None:
+    """Calls ended. Where that cannot be said they count until their leases end."""
+    try:
+        gate().release(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d ended calls: %s", len(permits), type(error).__name__)
+
+
+def cancel(permits: Sequence[Permit]) -> None:
+    """Calls were not made."""
+    if not permits:
+        return
+    try:
+        gate().cancel(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d unused permits: %s", len(permits), type(error).__name__)
+
+
+def slow_down(ended: Iterable[Ended]) -> None:
+    """Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once."""
+    for each in ended:
+        if not each.outcome.is_rate_limited:
+            continue
+        delivery = each.attempt.delivery
+        for scope in channel_of(delivery.channel).held_scopes(delivery):
+            try:
+                gate().hold(scope, seconds=min(each.outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
+                if each.outcome.errcode == TOO_MANY_PARALLEL:
+                    gate().lower_parallel(scope)
+            except redis.RedisError as error:
+                logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+
+
+def _answers(requests: Sequence[Request]) -> Sequence[Permit | float]:
+    """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
+    try:
+        return limit_history.asked(lambda gate: gate.acquire(requests))
+    except StoreLostError:  # another worker fills it just now
+        return [RESTORING_SECONDS] * len(requests)
+    except redis.RedisError as error:
+        logger.error("the limiter cannot be asked: %s", type(error).__name__)
+        return [UNREACHABLE_SECONDS] * len(requests)
+
+
+def _requests(ids: Sequence[int]) -> dict[int, Request]:
+    """What each delivery asks of the limiter, in the order of `ids`. Left out is what is not pending any more."""
+    rows = {row.pk: row for row in _pending(ids).only(*_COLUMNS)}
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
+    budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
+    found = {}
+    for pk in ids:
+        row = rows.get(pk)
+        if row is not None:
+            budget = budgets.get(row.corp_id, 0)
+            found[pk] = channel_of(row.channel).request(row, corps[row.corp_id], daily_budget=budget)
+    return found
+
+
+_COLUMNS = ("corp_id", "channel", "corpid", "agentid", "priority", "recipient_count", "attempt_count", "body")
+
+
+def _pending(ids: Collection[int]) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING)

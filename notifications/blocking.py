@@ -1,0 +1,112 @@
+"""Stops a company's queue while its configuration is broken, tells the administrators once, and goes on by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db.models import Q
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from integrations.models import Corp
+from integrations.wecom import errcodes
+from notifications.models import CorpQueue, Delivery
+from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
+
+logger = logging.getLogger(__name__)
+
+
+def ensure_queues() -> None:
+    """A row for each company, and the one of all."""
+    known = set(CorpQueue.objects.values_list("corp_id", flat=True))
+    missing = [pk for pk in (None, *Corp.objects.order_by("pk").values_list("pk", flat=True)) if pk not in known]
+    CorpQueue.objects.bulk_create([CorpQueue(corp_id=pk) for pk in missing], ignore_conflicts=True)
+
+
+def block(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
+    """The company cannot be sent to: its messages wait, and one after the other finds out whether it works again."""
+    queue, _is_new = CorpQueue.objects.get_or_create(corp_id=corp_id)
+    is_first = CorpQueue.objects.filter(pk=queue.pk, blocked_since__isnull=True).update(blocked_since=now)
+    CorpQueue.objects.filter(pk=queue.pk).update(
+        blocked_errcode=outcome.errcode,
+        blocked_error=outcome.message,
+        probe_at=now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS),
+    )
+    if is_first:
+        logger.warning("corp=%d cannot send (errcode=%s): its queue waits", corp_id, outcome.errcode)
+
+
+def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
+    """It works again: what waited for it is due."""
+    blocked = CorpQueue.objects.blocked().filter(corp__in=corp_ids)
+    for queue in blocked:
+        if not blocked.filter(pk=queue.pk).update(**_CLEARED):
+            continue
+        soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+        waiting = Delivery.objects.filter(corp=queue.corp_id, status=Delivery.Status.PENDING, attempt_count__gt=0)
+        waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon).update(next_attempt_at=now)
+        logger.warning("corp=%d can send again", queue.corp_id)
+
+
+_CLEARED = {
+    "blocked_since": None,
+    "blocked_errcode": None,
+    "blocked_error": "",
+    "probe_at": None,
+    "told_at": None,
+}
+
+
+def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
+    """The blocked ones of these companies, and whether one message may be tried there now. Whoever asks takes it."""
+    found = {}
+    for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
+        due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
+        next_at = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+        found[int(queue.corp_id or 0)] = due.update(probe_at=next_at) == 1
+    return found
+
+
+def tell_administrators(*, now: datetime) -> int:
+    """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
+    told = 0
+    if not settings.OPERATOR_EMAILS:
+        return told
+    for queue in CorpQueue.objects.blocked().filter(told_at__isnull=True).select_related("corp").defer(*CORP_SECRETS):
+        # Why before the mail? Told once at most: a mail server that hangs must not be asked by every tick.
+        if CorpQueue.objects.filter(pk=queue.pk, told_at__isnull=True).update(told_at=now):
+            _mail(queue)
+            told += 1
+    return told
+
+
+def _mail(queue: CorpQueue) -> None:
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
+        try:
+            send_mail(subject, explanation(queue), None, settings.OPERATOR_EMAILS)
+        except OSError as error:
+            logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
+
+
+def explanation(queue: CorpQueue) -> str:
+    """What holds the company up, who can mend it and where, in sentences."""
+    what = [queue.blocked_error]
+    if queue.blocked_errcode is not None:
+        advice = errcodes.explain(queue.blocked_errcode)
+        what = [_(advice.what), _(advice.who), _(advice.where)]
+    return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
+
+
+# Of a company that comes with its queue: each would be decrypted, and none is needed.
+CORP_SECRETS = tuple(
+    f"corp__{name}"
+    for name in (
+        *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
+        *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
+    )
+)

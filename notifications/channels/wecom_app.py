@@ -1,0 +1,105 @@
+"""Messages of a WeCom app to its members: up to 1000 people a call, a duplicate check that makes repeats safe."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from accounts.models import fold_userid
+from integrations import clients
+from integrations.errors import IntegrationError
+from integrations.models import Corp
+from notifications.channels.base import Caller
+from notifications.limiter import Budget, Member, Request, Scope
+from notifications.models import Delivery, Priority
+from notifications.outcomes import OTHER_APP, Outcome, not_begun, outcome_of_error, outcome_of_result
+
+logger = logging.getLogger(__name__)
+
+_API = "message_send"
+
+
+class WeComApp:
+    """Channel.WECOM."""
+
+    is_repeat_safe: ClassVar[bool] = True
+
+    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
+        app = app_name(delivery.corpid, delivery.agentid)
+        return Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=app_scopes(corp),
+            is_urgent=delivery.priority == Priority.URGENT,
+            member=member_limits(app),
+            members=_members(delivery),
+            budget=Budget(app, daily_budget),
+            persons=delivery.recipient_count,
+        )
+
+    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+        return (company_scope(delivery.corpid),)
+
+    def caller(self, delivery: Delivery) -> Caller:
+        corp, body = delivery.corp, bytes(delivery.body)
+        if (delivery.corpid, delivery.agentid) != (corp.corpid, corp.agentid):
+            return lambda: OTHER_APP
+        try:
+            client = clients.wecom_client(corp)
+        except IntegrationError as error:
+            refused = outcome_of_error(error)
+            return lambda: refused
+        except Exception as error:  # WeCom was not asked: left to itself, the attempt would count as unclear
+            logger.exception("delivery=%d could not be sent: no client", delivery.pk)
+            unprepared = not_begun(error)
+            return lambda: unprepared
+
+        def call() -> Outcome:
+            try:
+                return outcome_of_result(client.message_send(body))
+            except IntegrationError as error:
+                return outcome_of_error(error)
+
+        return call
+
+
+def app_name(corpid: str, agentid: int) -> str:
+    """An app in the limiter's books."""
+    return f"{corpid}:{agentid}"
+
+
+def member_limits(app: str) -> Member:
+    return Member(app, settings.LIMIT_MEMBER_PER_MINUTE, settings.LIMIT_MEMBER_PER_HOUR)
+
+
+def app_scopes(corp: Corp) -> tuple[Scope, ...]:
+    """What a call of message/send counts against."""
+    return (address_scope(corp), company_scope(corp.corpid))
+
+
+def company_scope(corpid: str) -> Scope:
+    """Rows that share a CorpId share its limit."""
+    return Scope(
+        f"company:{corpid}:{_API}",
+        per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
+        parallel=settings.LIMIT_COMPANY_PARALLEL,
+        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+    )
+
+
+def address_scope(corp: Corp) -> Scope:
+    """The public address that WeCom sees: the proxy's where there is one, else that of this process."""
+    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None
+    name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
+    return Scope(
+        f"address:{name}:{_API}",
+        per_minute=settings.LIMIT_ADDRESS_PER_MINUTE,
+        reserved_percent=settings.LIMIT_RESERVED_PERCENT,
+    )
+
+
+def _members(delivery: Delivery) -> tuple[str, ...]:
+    return tuple(fold_userid(userid) for userid in json.loads(bytes(delivery.body))["touser"].split("|"))

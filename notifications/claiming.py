@@ -1,0 +1,57 @@
+"""Takes deliveries to send: lease, fencing token and a started attempt for each, committed before the first call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from integrations.models import Corp
+from notifications.locking import unlocked
+from notifications.models import Attempt, Delivery
+
+
+def claim_deliveries(delivery_ids: Collection[int], *, now: datetime) -> list[Attempt]:
+    """The attempts of those that may be tried now, each with its delivery and company.
+
+    Left out are those whose time has not come, that are settled, and that another worker has or looks at. They share
+    one fencing token: it is taken away from each by itself.
+    """
+    with transaction.atomic():
+        rows = list(unlocked(Delivery.objects.sendable(now).filter(pk__in=delivery_ids).order_by("pk")))
+        if not rows:
+            return []
+        # Why before they are taken? A company that cannot be read must leave them untouched.
+        corps = Corp.objects.in_bulk({row.corp_id for row in rows})
+        for row in rows:
+            row.corp = corps[row.corp_id]
+        token = uuid.uuid4()
+        _take(rows, token, now)
+        attempts = [
+            Attempt(delivery=row, number=row.attempt_count, fencing_token=token, started_at=now) for row in rows
+        ]
+        Attempt.objects.bulk_create(attempts)
+    return attempts
+
+
+def claim_delivery(delivery_id: int, *, now: datetime) -> Attempt | None:
+    """The same for one; None if it may not be tried now."""
+    return next(iter(claim_deliveries([delivery_id], now=now)), None)
+
+
+def _take(rows: Collection[Delivery], token: uuid.UUID, now: datetime) -> None:
+    lease_until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+    taken = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Delivery.Status.PENDING)
+    taken.update(
+        status=Delivery.Status.SENDING,
+        fencing_token=token,
+        lease_until=lease_until,
+        attempt_count=F("attempt_count") + 1,
+    )
+    for row in rows:
+        row.status, row.fencing_token, row.lease_until = Delivery.Status.SENDING, token, lease_until
+        row.attempt_count += 1

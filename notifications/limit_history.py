@@ -1,0 +1,69 @@
+"""What the limiter must know of the past, from the rows: for a store that was emptied."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+
+from integrations.models import Corp
+from notifications.channels import channel_of
+from notifications.channels.wecom_app import app_name
+from notifications.clock import database_clock
+from notifications.limiter import Budget, Gate, PastCall, Request, StoreLostError, gate
+from notifications.limiter.shared import PERMIT_SECONDS
+from notifications.models import Attempt, Channel
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# Nothing counts longer towards a minute or an hour.
+HOUR = timedelta(hours=1, minutes=1)
+CHINA = ZoneInfo("Asia/Shanghai")
+
+
+def asked(question: Callable[[Gate], T]) -> T:
+    """The gate's answer; a store that was emptied is filled before, with the calls that the attempts tell of.
+
+    Raises StoreLostError while another worker fills it.
+    """
+    try:
+        return question(gate())
+    except StoreLostError:
+        if not gate().restore(past_calls(now=database_clock()())):
+            raise
+        logger.warning("the limiter's store was empty: it begins from the attempts of the last hour and day")
+    return question(gate())
+
+
+def past_calls(*, now: datetime) -> Iterator[PastCall]:
+    """Every attempt of the last hour; of today's others, for the budgets, one sum for each app."""
+    made = Attempt.objects.exclude(outcome=Attempt.Outcome.NOT_SENT, errcode__isnull=True)
+    midnight = now.astimezone(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
+    yield from _calls(made.filter(started_at__gte=now - HOUR), midnight, now)
+    yield from _sums(made.filter(started_at__gte=midnight, started_at__lt=now - HOUR))
+
+
+def _calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
+    longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
+    for attempt in attempts.select_related("delivery").order_by("pk").iterator(chunk_size=500):
+        delivery = attempt.delivery
+        delivery.attempt_count = attempt.number - 1
+        request = channel_of(delivery.channel).request(delivery, corps[delivery.corp_id], daily_budget=0)
+        ended_at = attempt.finished_at or attempt.started_at + longest
+        yield PastCall(request, (now - ended_at).total_seconds(), is_today=attempt.started_at >= midnight)
+
+
+def _sums(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:
+    apps = attempts.filter(delivery__channel=Channel.WECOM).order_by().values("delivery__corpid", "delivery__agentid")
+    for corpid, agentid, persons in apps.annotate(persons=Sum("delivery__recipient_count")).values_list(
+        "delivery__corpid", "delivery__agentid", "persons"
+    ):
+        budget = Budget(app_name(corpid, agentid))
+        yield PastCall(Request(id="earlier today", scopes=(), budget=budget, persons=persons), ended_seconds_ago=0)

@@ -1,0 +1,127 @@
+-- Grants calls, each only if every limit has room for it. All or nothing for one call; one after the other for many.
+--
+-- A window is a sorted set with one entry for each call. Its score is the moment at which the call ended, or the end of
+-- its lease while it is under way. Why the end and not the beginning? WeCom counts a call when it arrives, which is some
+-- time between the two. Counted until 60 s after its end, no window of 60 s at WeCom can hold more than the limit,
+-- however long calls take to arrive.
+--
+-- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
+-- Answers false where the mark is missing, else for each call the milliseconds to wait: 0 is granted.
+local ask = cjson.decode(ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local now = ask.now
+if now == nil then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+-- Ten more, because what is cut off to whole milliseconds must not add up to one call too many.
+local WINDOW, HOUR, DAY = 60010, 3600010, 86400000
+local CHINA = 8 * 3600000
+local lease_end = now + ask.lease
+
+local function share(limit, scope, is_urgent)
+  if is_urgent or scope.reserved == 0 then
+    return limit
+  end
+  return math.max(1, limit - math.ceil(limit * scope.reserved / 100))
+end
+
+for _, scope in ipairs(ask.scopes) do
+  redis.call('ZREMRANGEBYSCORE', scope.key, '-inf', now - WINDOW)
+  scope.used = redis.call('ZCARD', scope.key)
+  scope.flying = redis.call('ZCOUNT', scope.key, '(' .. now, '+inf')
+  scope.hold = tonumber(redis.call('GET', scope.key .. ':hold') or '0')
+  local ceiling = tonumber(redis.call('GET', scope.key .. ':ceiling') or '0')
+  if ceiling > 0 and (scope.parallel == 0 or ceiling < scope.parallel) then
+    scope.parallel = ceiling
+  end
+end
+
+local function wait_of_scope(scope, is_urgent)
+  if scope.hold > now then
+    return scope.hold - now
+  end
+  local limit = share(scope.limit, scope, is_urgent)
+  if scope.limit > 0 and scope.used >= limit then
+    -- The window has room again when so many of the oldest have left it.
+    local entry = redis.call('ZRANGE', scope.key, scope.used - limit, scope.used - limit, 'WITHSCORES')
+    if #entry == 0 then
+      return 50
+    end
+    -- One under way ends, more likely, now than at the end of its lease.
+    return math.max(50, math.min(tonumber(entry[2]), now) + WINDOW - now)
+  end
+  if scope.parallel > 0 and scope.flying >= share(scope.parallel, scope, is_urgent) then
+    return 50
+  end
+  return 0
+end
+
+local function wait_of_member(key, per_minute, per_hour, window)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - HOUR - window)
+  local count = redis.call('ZCARD', key)
+  local wait = 0
+  if per_hour > 0 and count >= per_hour then
+    local entry = redis.call('ZRANGE', key, count - per_hour, count - per_hour, 'WITHSCORES')
+    wait = tonumber(entry[2]) + HOUR + window - now
+  end
+  if per_minute > 0 and count >= per_minute then
+    local entry = redis.call('ZRANGE', key, count - per_minute, count - per_minute, 'WITHSCORES')
+    wait = math.max(wait, tonumber(entry[2]) + WINDOW + window - now)
+  end
+  return wait
+end
+
+local function wait_of_budget(key, per_day, persons)
+  if per_day == 0 then
+    return 0
+  end
+  local used = tonumber(redis.call('GET', key) or '0')
+  -- One that is larger than a whole day's budget goes out on a day of its own, or it never would.
+  if used == 0 or used + persons <= per_day then
+    return 0
+  end
+  return DAY - (now + CHINA) % DAY
+end
+
+local answer = {}
+for number, call in ipairs(ask.calls) do
+  local wait = 0
+  for _, position in ipairs(call.scopes) do
+    wait = math.max(wait, wait_of_scope(ask.scopes[position], call.urgent))
+  end
+  local day = math.floor((now + CHINA) / DAY)
+  if wait == 0 and call.budget ~= nil then
+    wait = wait_of_budget(call.budget .. ':' .. day, call.per_day, call.persons)
+  end
+  -- A call may be under way for as long as its lease, so that its message may arrive that much later.
+  if wait == 0 and call.member_prefix ~= nil then
+    for _, member in ipairs(call.members) do
+      local its_wait = wait_of_member(call.member_prefix .. member, call.per_minute, call.per_hour, ask.lease)
+      wait = math.max(wait, its_wait)
+    end
+  end
+  if wait == 0 then
+    for _, position in ipairs(call.scopes) do
+      local scope = ask.scopes[position]
+      redis.call('ZADD', scope.key, lease_end, call.id)
+      redis.call('PEXPIRE', scope.key, WINDOW + ask.lease + 1000)
+      scope.used = scope.used + 1
+      scope.flying = scope.flying + 1
+    end
+    if call.budget ~= nil then
+      redis.call('INCRBY', call.budget .. ':' .. day, call.persons)
+      redis.call('PEXPIRE', call.budget .. ':' .. day, 2 * DAY)
+    end
+    if call.member_prefix ~= nil then
+      for _, member in ipairs(call.members) do
+        redis.call('ZADD', call.member_prefix .. member, now, call.id)
+        redis.call('PEXPIRE', call.member_prefix .. member, HOUR + ask.lease)
+      end
+    end
+  end
+  answer[number] = math.ceil(wait)
+end
+return answer

@@ -1,0 +1,43 @@
+-- How much room windows will have within some time, how full a day is, when members may be written to: nothing is taken.
+--
+-- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
+local ask = cjson.decode(ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local now = ask.now
+if now == nil then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local WINDOW, HOUR = 60010, 3600010
+local rooms, used, waits = {}, {}, {}
+for number, scope in ipairs(ask.scopes) do
+  local hold = tonumber(redis.call('GET', scope.key .. ':hold') or '0')
+  local taken = redis.call('ZCOUNT', scope.key, '(' .. (now + ask.within - WINDOW), '+inf')
+  local limit = scope.limit - math.ceil(scope.limit * scope.reserved / 100)
+  if scope.urgent then
+    limit = scope.limit
+  end
+  if hold > now + ask.within then
+    rooms[number] = 0
+  else
+    rooms[number] = math.max(0, limit - taken)
+  end
+end
+for number, budget in ipairs(ask.budgets) do
+  local day = math.floor((now + 8 * 3600000) / 86400000)
+  used[number] = tonumber(redis.call('GET', budget .. ':' .. day) or '0')
+end
+for number, key in ipairs(ask.members) do
+  local count = redis.call('ZCOUNT', key, '(' .. (now - HOUR - ask.lease), '+inf')
+  local wait = 0
+  for _, rule in ipairs({ { ask.per_hour, HOUR }, { ask.per_minute, WINDOW } }) do
+    if rule[1] > 0 and count >= rule[1] then
+      local entry = redis.call('ZREVRANGE', key, rule[1] - 1, rule[1] - 1, 'WITHSCORES')
+      wait = math.max(wait, tonumber(entry[2]) + rule[2] + ask.lease - now)
+    end
+  end
+  waits[number] = math.max(0, math.ceil(wait))
+end
+return { rooms, used, waits }

@@ -1,0 +1,62 @@
+"""How fast companies are sent to, how long what waits will take, how much of the day is used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import redis
+from django.conf import settings
+from django.db.models import Count
+
+from notifications import limit_history
+from notifications.channels.wecom_app import app_name
+from notifications.limiter import Budget, StoreLostError
+from notifications.models import Attempt, CorpQueue
+
+logger = logging.getLogger(__name__)
+
+MINUTE = timedelta(minutes=1)
+# From this share of the daily budget on it is pointed at, in percent.
+WARNED_PERCENT = 80
+
+
+def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
+    """Give each queue, with its `calls` that wait, `used_today` (None: not known) and `time_left` (None: nothing
+    waits, or it is held up)."""
+    speeds = calls_per_minute(now=now)
+    used = used_today([queue for queue in queues if queue.corp_id is not None])
+    for queue in queues:
+        calls: int = queue.calls  # type: ignore[attr-defined]  # annotated by whoever asks
+        speed = speeds.get(queue.corp_id or 0) or settings.LIMIT_COMPANY_PER_MINUTE or None
+        is_held = queue.is_paused or queue.blocked_since is not None
+        queue.time_left = None if not calls or is_held or speed is None else MINUTE * (calls / speed)  # type: ignore[attr-defined]  # as said above
+        queue.used_today = used.get(queue.pk)  # type: ignore[attr-defined]  # as said above
+
+
+def calls_per_minute(*, now: datetime) -> dict[int, int]:
+    """Calls of the last minute by company."""
+    recent = Attempt.objects.filter(started_at__gte=now - MINUTE).order_by()
+    return dict(recent.values_list("delivery__corp").annotate(count=Count("pk")))
+
+
+def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
+    """Person-messages by queue; empty where the limiter cannot be asked. `queues`: with their companies."""
+    budgets = [Budget(app_name(queue.corp.corpid, queue.corp.agentid)) for queue in queues if queue.corp is not None]
+    if not budgets:
+        return {}
+    try:
+        counts = limit_history.asked(lambda gate: gate.used_today(budgets))
+    except (StoreLostError, redis.RedisError) as error:
+        logger.warning("the limiter could not say what was sent today: %s", type(error).__name__)
+        return {}
+    return dict(zip([queue.pk for queue in queues if queue.corp is not None], counts, strict=True))
+
+
+def nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
+    """Those that have used WARNED_PERCENT of their daily budget, with how much of it in percent."""
+    limited = [queue for queue in queues if queue.daily_budget]
+    used = used_today(limited)
+    shares = [(queue, 100 * used.get(queue.pk, 0) // queue.daily_budget) for queue in limited]
+    return [(queue, share) for queue, share in shares if share >= WARNED_PERCENT]
