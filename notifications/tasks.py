@@ -62,6 +62,7 @@ def _claim_due(now: datetime) -> None:
 
 
 def _sweep(now: datetime) -> None:
+    blocking.ensure_queues()
     enqueue_runs(sweeping.sweep(now=now).run_ids)
 
 

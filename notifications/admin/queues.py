@@ -64,10 +64,6 @@ class CorpQueueAdmin(QueueAdminBase):
     def has_delete_permission(self, request: HttpRequest, obj: CorpQueue | None = None) -> bool:
         return False
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        blocking.ensure_queues()
-        return super().changelist_view(request, extra_context)
-
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:

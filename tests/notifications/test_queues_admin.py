@@ -12,7 +12,7 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from integrations.models import Corp
-from notifications import limit_history, pace
+from notifications import blocking, limit_history, pace
 from notifications.channels.wecom_app import app_name
 from notifications.limiter import Budget, Request
 from notifications.models import CorpQueue, Delivery
@@ -63,6 +63,7 @@ def sent_today(corp: Corp, persons: int) -> None:
 def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
     waiting(corp, 3)
     sent_today(corp, 1200)
+    blocking.ensure_queues()
 
     text = root.get(LIST).content.decode()
 
@@ -75,11 +76,12 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
 
 
 def test_the_list_asks_the_same_number_of_questions_for_any_number_of_companies(root: Client, corp: Corp) -> None:
+    blocking.ensure_queues()
     root.get(LIST)
     with_one = _queries(root)
     for _ in range(20):
         make_corp()
-    root.get(LIST)
+    blocking.ensure_queues()
 
     assert _queries(root) == with_one
 
@@ -102,7 +104,7 @@ def test_pausing_and_the_budget_are_saved_and_stand_in_the_audit_trail(root: Cli
 
 
 def test_all_companies_are_stopped_by_one_tick(root: Client, corp: Corp) -> None:
-    root.get(LIST)
+    blocking.ensure_queues()
     every = CorpQueue.objects.get(corp=None)
     assert "daily_budget" not in root.get(change(every)).content.decode()
     waiting(corp, 1)
