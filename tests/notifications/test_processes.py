@@ -77,6 +77,7 @@ def all_accepted() -> bool:
 
 
 def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: Stack) -> None:
+    stack.env["SEND_PARALLEL_PER_TASK"] = "1"
     stack.sandbox.fault("slow", "message/send", seconds=1, count=None)
     with ExitStack() as exits:
         first = stack.start_worker(exits, "first")
@@ -118,6 +119,7 @@ def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(s
 
 
 def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_again(stack: Stack) -> None:
+    stack.env["SEND_PARALLEL_PER_TASK"] = "1"
     stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
     corp = Corp.objects.get()
     with ExitStack() as exits:
