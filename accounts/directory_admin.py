@@ -103,6 +103,10 @@ class ReadOnly(AnyAdmin):
 class DirectoryPolicyAdmin(PolicyAdminBase):
     """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
 
+    empty_list = _(
+        "A policy says what synchronising a company's directory does to people here. Without one, members "
+        "are only copied."
+    )
     list_display = ("corp", "mode", "leavers", "changed_at")
     list_select_related = ("corp",)
     actions = None
@@ -189,6 +193,9 @@ def tree_of(corp: Corp) -> list[dict[str, Any]]:
 
 @admin.register(Member)
 class MemberAdmin(ReadOnly):
+    empty_list = _(
+        "The members of WeCom's directory stand here after the first synchronisation, which begins on a company's page."
+    )
     list_display = ("userid", "name", "company", "in_departments", "state", "linked_user")
     list_filter = (CompanyFilter, StateFilter)
     search_fields = ("userid_folded__startswith", "name")
@@ -287,6 +294,10 @@ def _remember_users(members: list[Any], request: HttpRequest) -> None:
 
 @admin.register(LinkConflict)
 class LinkConflictAdmin(ReadOnly):
+    empty_list = _(
+        "Members of WeCom whom a synchronisation could link with nobody stand here, each with the reason. "
+        "There is none."
+    )
     list_display = ("member", "company", "reason", "since")
     list_filter = ("reason", CompanyOfMemberFilter)
     list_select_related = ("member__corp",)

@@ -36,6 +36,10 @@ _TONES = {
 
 @admin.register(SyncRun)
 class SyncRunAdmin(ReadOnly):
+    empty_list = _(
+        "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
+        "company's page."
+    )
     list_display = ("requested_at", "company", "trigger", "status", "seen_count", "call_count", "duration_shown")
     list_filter = ("status", "trigger", CompanyFilter)
     list_select_related = ("corp",)

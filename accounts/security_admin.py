@@ -114,14 +114,15 @@ class LockedFilter(admin.SimpleListFilter):
 class LockoutAdmin(LockoutAdminBase):
     """Who got passwords wrong lately. Deleting is unlocking, and is said so."""
 
-    list_display = ("username", "address", "wrong_count", "state", "last_tried")
+    empty_list = _("Nobody has got a password wrong lately.")
+    list_display = ("tried_username", "address", "wrong_count", "state", "last_tried")
     list_display_links = None
     list_filter = (LockedFilter,)
     search_fields = ("username", "ip_address")
     search_help_text = _("Username or IP address")
     show_full_result_count = False
     actions = ("unlock",)
-    fields = ("username", "address", "wrong_count", "state", "last_tried")
+    fields = ("tried_username", "address", "wrong_count", "state", "last_tried")
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Lockout]:
@@ -147,6 +148,11 @@ class LockoutAdmin(LockoutAdminBase):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """Nothing: unlocking is in the audit trail. A username may be a password that went into the wrong field."""
         return []
+
+    @admin.display(description=_("username"), ordering="username")
+    def tried_username(self, row: Lockout) -> str:
+        """Why not the column? Its name comes from django-axes, which has no Chinese."""
+        return str(row.username)
 
     @admin.display(description=_("IP address"), ordering="ip_address")
     def address(self, row: Lockout) -> str:

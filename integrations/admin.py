@@ -45,6 +45,9 @@ ONLY_SUPERUSERS_MOVE = _(
 
 @admin.register(Corp)
 class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
+    empty_list = _(
+        "No WeCom company is connected yet. Add one: its page leads through every step, and says what is wrong."
+    )
     form = CorpForm
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]

@@ -65,6 +65,10 @@ class ReceiptStatusFilter(admin.SimpleListFilter):
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
+    empty_list = _(
+        "Each execution of a subscription stands here. The first one comes when a subscription is due, or "
+        "with “Run now…” on its page."
+    )
     change_form_template = "admin/notifications/log_page.html"
     list_display = ("subject", "trigger", "slot", "state", "recipient_count", "accepted", "exceptions", "skipped_count")
     list_filter = ("status", "trigger", ClaimedDayFilter)
@@ -151,6 +155,10 @@ def _receipts_url(**lookups: int) -> str:
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
+    empty_list = _(
+        "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
+        "first run of a subscription."
+    )
     change_form_template = "admin/notifications/log_page.html"
     list_display = (
         "title",
@@ -254,6 +262,10 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
 
 @admin.register(Receipt)
 class ReceiptAdmin(ReadOnlyAdmin):
+    empty_list = _(
+        "For each person what became of each message stands here. The first receipts come with the first run "
+        "of a subscription."
+    )
     change_form_template = "admin/notifications/log_page.html"
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
     list_filter = (ReceiptStatusFilter,)

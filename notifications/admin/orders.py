@@ -41,6 +41,10 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 @admin.register(Report)
 class ReportAdmin(ReportAdminBase):
+    empty_list = _(
+        "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
+        "subscription that sends it."
+    )
     form = forms.ReportForm
     list_display = ("title", "corp", "subscription_count", "created_at")
     list_select_related = ("corp",)
@@ -63,6 +67,7 @@ class ReportAdmin(ReportAdminBase):
 
 @admin.register(Subscription)
 class SubscriptionAdmin(SubscriptionAdminBase):
+    empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     form = forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "report", "crontab", "next_run", "state", "last_run")

@@ -1,0 +1,43 @@
+"""An empty list says what it is for and what comes first; one that a search or a filter empties does not."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import DirectoryPolicy, LinkConflict, Lockout, User
+from integrations.models import Corp, Member, SyncRun
+from notifications.models import Delivery, Receipt, Report, Run, Subscription
+
+pytestmark = pytest.mark.django_db
+LISTS = (Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, Lockout, Report, Subscription, Run, Delivery, Receipt)
+
+
+@pytest.fixture
+def client() -> Client:
+    browser = Client(headers={"accept-language": "zh-hans"})
+    browser.force_login(User.objects.create_superuser("root"), backend="django.contrib.auth.backends.ModelBackend")
+    return browser
+
+
+def path_of(model: type) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")  # type: ignore[attr-defined]  # of every model
+
+
+@pytest.mark.parametrize("model", LISTS, ids=lambda model: model.__name__)
+def test_every_list_that_can_be_empty_says_what_it_is_for(client: Client, model: type) -> None:
+    page = client.get(path_of(model)).text
+
+    assert f'<p class="empty-list">{admin.site._registry[model].empty_list}</p>' in page  # type: ignore[attr-defined]  # ours
+
+
+def test_a_search_that_finds_nothing_does_not(client: Client) -> None:
+    assert "empty-list" not in client.get(path_of(Corp), {"q": "nobody"}).text
+
+
+def test_a_list_with_rows_does_not(client: Client) -> None:
+    Corp.objects.create(name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret")
+
+    assert "empty-list" not in client.get(path_of(Corp)).text
