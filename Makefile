@@ -46,5 +46,6 @@ bench: setup-dev ## measure the WeCom client and the sandbox
 
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
-		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py
+		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py \
+		tests/integrations/directory/test_events_property.py
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py

@@ -17,6 +17,8 @@ class AccountsConfig(AppConfig):
         from accounts.beat import ensure_directory_entry, ensure_purge_entry
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.directory.actions import directory_action
+        from accounts.directory.events import PEOPLE_CONSUMER
+        from accounts.directory.renaming import follow_rename
         from accounts.move_pages import move_action
         from accounts.policy import disabling_shuts_out
         from accounts.ready_made import ensure_bi_login_id
@@ -24,8 +26,12 @@ class AccountsConfig(AppConfig):
         from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
         from integrations import panels, seen_forms
+        from integrations.directory.followers import register_rename_follower
+        from integrations.events.registry import register_consumer
         from integrations.visibility import register_corp_filter
 
+        register_consumer(PEOPLE_CONSUMER)
+        register_rename_follower(follow_rename)
         register_corp_filter(corps_of)
         seen_forms.register_last_saved(audit.last_saved)
         panels.register_disable_effect(disabling_stops)

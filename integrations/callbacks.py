@@ -15,11 +15,13 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import redis
+from django.db import transaction
 from django.db.models.functions import Length
 from django.urls import reverse
 
 from integrations import links
 from integrations.clients import CALLBACK_COLUMNS, callback_crypto
+from integrations.events import lanes
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from integrations.store import valkey
 from integrations.wecom import callbacks as wire
@@ -146,8 +148,9 @@ def verify_address(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, ec
     return answer
 
 
-def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: bytes, now: datetime) -> bool:
-    """Store what was posted. Returns False for what is known already, or too old. Raises CallbackError.
+def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: bytes, now: datetime) -> list[str]:
+    """Store what was posted, with the work that it means. Returns the consumers that may begin (integrations.events):
+    none for what is known already, or too old. Raises CallbackError.
 
     WeCom waits 5 seconds and delivers three times at most; nothing but the storing is done here.
     """
@@ -158,24 +161,26 @@ def receive(*, corp_id: int, kind: CallbackEvent.Kind, signed: Signed, body: byt
     happened_at = _moment(callback.created_at)
     if happened_at < now - timedelta(days=EVENT_DAYS):
         logger.warning("callback too old corp=%s kind=%s event=%s", corp.pk, kind, callback.kind[:64])
-        return False
-    _, is_new = CallbackEvent.objects.get_or_create(
-        corp=corp,
-        kind=kind,
-        key=callback.dedupe_key,
-        defaults={
-            "event": callback.kind[:64],
-            "is_event": callback.is_event,
-            "change": callback.change[:64],
-            "userid": callback.userid[:128],
-            "happened_at": happened_at,
-            "received_at": now,
-            "body": _text(plaintext),
-        },
-    )
+        return []
+    with transaction.atomic():
+        event, is_new = CallbackEvent.objects.get_or_create(
+            corp=corp,
+            kind=kind,
+            key=callback.dedupe_key,
+            defaults={
+                "event": callback.kind[:64],
+                "is_event": callback.is_event,
+                "change": callback.change[:64],
+                "userid": callback.userid[:128],
+                "happened_at": happened_at,
+                "received_at": now,
+                "body": _text(plaintext),
+            },
+        )
+        beginning = lanes.add_work(event) if is_new else []
     if is_new:
         _delete_old_events(corp, kind, now)
-    return is_new
+    return beginning
 
 
 def _addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCrypto]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from celery import shared_task
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from integrations import console_writes, verification
 from integrations.diagnosis import running
+from integrations.events import consuming, lanes
+
+logger = logging.getLogger(__name__)
 
 # A step of a change in WeCom that takes longer was broken off.
 CONSOLE_WRITE_SECONDS = 180
@@ -40,3 +46,25 @@ def run_console_write(write_id: int) -> None:
         checks = console_writes.CHECKS_AFTER[written.kind]
         for run in running.request_checks(corp=written.corp, checks=checks, now=timezone.now()):
             run_check.delay(run.pk)
+
+
+@shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
+def consume_events(corp_id: int, consumer: str) -> None:
+    """Work off one company's events for one consumer, then queue who waited for it; a repeat finds nothing to do."""
+    for corp, name in consuming.work_through(corp_id=corp_id, consumer=consumer, clock=timezone.now):
+        queue_events(corp, name)
+
+
+@shared_task(name="integrations.sweep_events", ignore_result=True, expires=9, time_limit=60)
+def sweep_events() -> None:
+    """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
+    for corp_id, consumer in lanes.due_lanes(now=timezone.now()):
+        queue_events(corp_id, consumer)
+
+
+def queue_events(corp_id: int, consumer: str) -> None:
+    """Queue the work on one lane. Without a broker it waits for the sweep: WeCom's call is answered all the same."""
+    try:
+        consume_events.delay(corp_id, consumer)
+    except OperationalError as error:
+        logger.error("events corp=%s consumer=%s not queued error=%s", corp_id, consumer, type(error).__name__)

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from integrations import callbacks, verification
+from integrations import callbacks, tasks, verification
 from integrations.models import CallbackEvent
 from integrations.store import valkey
 from integrations.wecom.crypto import CallbackError
@@ -85,7 +85,9 @@ def _received(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> H
     if len(body) > callbacks.BODY_BYTES_AT_MOST:
         callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="the body is too long", now=timezone.now())
         return HttpResponse(status=413, content_type="text/plain")
-    callbacks.receive(corp_id=corp_id, kind=kind, signed=_signed(request), body=body, now=timezone.now())
+    now = timezone.now()
+    for name in callbacks.receive(corp_id=corp_id, kind=kind, signed=_signed(request), body=body, now=now):
+        tasks.queue_events(corp_id, name)
     return HttpResponse(content_type="text/plain")
 
 

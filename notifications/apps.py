@@ -9,7 +9,9 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
+        from accounts.directory.leaving import register_leaver_follower
         from accounts.moving import register_move_effect
+        from integrations.directory.followers import register_rename_follower
         from integrations.panels import (
             register_attention,
             register_disable_effect,
@@ -21,7 +23,10 @@ class NotificationsConfig(AppConfig):
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
         from notifications.rights import grant_to_roles, track_orders
+        from notifications.withdrawing import readdress, withdraw
 
+        register_leaver_follower(withdraw)
+        register_rename_follower(readdress)
         register_disable_effect(disabling_holds_back)
         register_index_card(push_lines)
         register_attention(push_attentions)

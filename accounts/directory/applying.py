@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
+from accounts.directory.leaving import tell_leavers
 from accounts.directory.stepping import Step
 from accounts.models import DirectoryPolicy, PeopleRun
 from integrations.models import Corp, Member, SyncRun
@@ -87,11 +88,20 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
 def _step(corp: Corp, people_run: PeopleRun, policy: DirectoryPolicy, members: list[Member], clock: Clock) -> None:
     now = clock()
     with _held(people_run, now) as held:
-        written = Step(corp=corp, policy=policy, members=members, now=now).write()
+        # Why again? Events of WeCom may have changed some of them since they were read.
+        members = list(Member.objects.filter(pk__in=[one.pk for one in members]).order_by("pk"))
+        written = apply_to(corp=corp, policy=policy, members=members, now=now)
         total = Counter(held.counts)
         total.update(written)
         held.counts = dict(total)
         held.done_up_to, held.done_count = members[-1].pk, held.done_count + len(members)
+
+
+def apply_to(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> Counter[str]:
+    """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written."""
+    written = Step(corp=corp, policy=policy, members=members, now=now).write()
+    tell_leavers(corp=corp, members=members, now=now)
+    return written
 
 
 def _tried(step: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from django.contrib.auth.hashers import make_password
 from django.db.models import QuerySet
 
 from accounts import bulk_audit
+from accounts.directory.leaving import is_let_in
 from accounts.directory.matching import Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations.models import Corp, Member
@@ -38,7 +39,7 @@ class Step:
     def write(self) -> Counter[str]:
         """How much of each kind was written."""
         self._let_go([one for one in self._members if one.presence == Member.Presence.DELETED])
-        able = [one for one in self._members if _is_able(one)]
+        able = [one for one in self._members if is_let_in(one)]
         linked = [one for one in able if one.userid_folded in self._accounts]
         self._respell(linked)
         unlinked = [one for one in able if one.userid_folded not in self._accounts]
@@ -161,11 +162,6 @@ class Step:
             ],
             batch_size=500,
         )
-
-
-def _is_able(member: Member) -> bool:
-    is_here = member.presence == Member.Presence.HERE and member.waits_since is None
-    return is_here and member.status != Member.Status.DISABLED
 
 
 def _is_protected(user: User) -> bool:

@@ -10,7 +10,7 @@ On top come user/get calls, one for each person who seems to be gone, to learn w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,10 +43,14 @@ _OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """What user/get says of one person: a `person` who is there after all, or `exists` elsewhere, or neither."""
+    """What user/get says of one person: a `person` who is there after all, or `exists` elsewhere, or neither.
+
+    `has_left`: WeCom still names the account, as one that has left the company.
+    """
 
     person: Person | None
     exists: bool
+    has_left: bool = False
 
 
 class Reader:
@@ -69,6 +73,7 @@ class Reader:
         self._roots, self._calling, self._progress = roots, calling, progress
         self._snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
+        self._unknown: set[int] = set()
 
     def read(self) -> Snapshot:
         self._progress(Phase.DEPARTMENTS, 0, 0)
@@ -76,7 +81,7 @@ class Reader:
         if self._contacts is not None:
             self._read_userids(self._contacts)
         if self._source != Source.CONTACTS:
-            self._read_lists()
+            self._read_lists(sorted(self._seen_by_app))
             if not self._roots:
                 self._read_singles()
         return self._snapshot
@@ -87,6 +92,41 @@ class Reader:
         for done, found in enumerate(self._calling.many(asked)):
             self._progress(Phase.COMPARING, done, len(userids))
             yield self._whereabouts(found)
+
+    # --- A part of it, for some people only (touching.py) -------------------------------------------------------------
+
+    @property
+    def has_met_unknown_department(self) -> bool:
+        """Somebody stands in a department that is neither read nor taken as known."""
+        return bool(self._unknown)
+
+    def take_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
+        """Believe that these are the departments, instead of reading them."""
+        self._snapshot.departments = dict(departments)
+
+    def read_departments(self) -> Snapshot:
+        """The departments, and no people yet."""
+        self._read_departments()
+        self._unknown.clear()
+        return self._snapshot
+
+    def read_lists(self, numbers: Iterable[int]) -> None:
+        """The people of these departments, as far as the app sees them."""
+        self._read_lists(sorted(self._seen_by_app & set(numbers)))
+
+    def read_company(self, wanted: Collection[str]) -> set[str] | None:
+        """The userids of the whole company, and the departments of those `wanted`; None without the contacts secret."""
+        if self._contacts is not None:
+            self._read_userids(self._contacts, wanted)
+        return self._snapshot.company
+
+    def read_scope_tags(self) -> set[int]:
+        """The tags that the app's visible scope names."""
+        return set(self._calling.one(partial(self._app.agent_get)).allowed_tag_ids)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
 
     # --- Departments ----------------------------------------------------------------------------------------------
 
@@ -146,8 +186,8 @@ class Reader:
 
     # --- People ---------------------------------------------------------------------------------------------------
 
-    def _read_userids(self, contacts: WeComClient) -> None:
-        """The whole company: accounts and departments."""
+    def _read_userids(self, contacts: WeComClient, wanted: Collection[str] | None = None) -> None:
+        """The whole company: accounts and departments; departments only of `wanted`, folded, where that is given."""
         snapshot, known = self._snapshot, self._snapshot.departments
         company = snapshot.company = set[str]()
         self._progress(Phase.MEMBERS, 0, 0)
@@ -156,13 +196,13 @@ class Reader:
                 if not self._is_userid(row.userid):
                     continue
                 company.add(fold_userid(row.userid))
-                if row.department_id in known:
+                is_wanted = wanted is None or fold_userid(row.userid) in wanted
+                if is_wanted and row.department_id in known:
                     snapshot.add(Person(row.userid, {row.department_id: None}))
             self._progress(Phase.MEMBERS, len(company), 0)
 
-    def _read_lists(self) -> None:
-        """The members of each department that the app sees, with their details."""
-        numbers = sorted(self._seen_by_app)
+    def _read_lists(self, numbers: Sequence[int]) -> None:
+        """The members of each of these departments, with their details."""
         lists = self._calling.many(partial(self._app.user_list, number) for number in numbers)
         for done, (number, users) in enumerate(zip(numbers, lists, strict=True)):
             self._progress(Phase.MEMBERS, done, len(numbers))
@@ -227,7 +267,9 @@ class Reader:
         if isinstance(found, bool):
             return Whereabouts(None, found)
         if found.status == LEFT_COMPANY or not is_userid(found.userid):
-            return Whereabouts(None, exists=False)
-        person = person_of(found, known=self._snapshot.departments)
+            return Whereabouts(None, exists=False, has_left=True)
+        known = self._snapshot.departments
+        self._unknown.update(number for number in found.department_ids if number not in known)
+        person = person_of(found, known=known)
         is_inside = bool(person.departments) or not self._roots
         return Whereabouts(person if is_inside else None, exists=True)

@@ -123,7 +123,7 @@ def run_sync(*, run_id: int, clock: Clock, pause: Callable[[float], object] = ti
     except (TransientError, RecipientError) as error:
         _rest(run, clock(), error)
     except IntegrityError:
-        # Somebody else (an event of WeCom) wrote the same rows at the same moment.
+        # The work on an event of WeCom wrote the same rows at the same moment.
         _rest(run, clock(), None)
     except IntegrationError as error:
         _fail(run, clock(), problem="wecom", **_told(error))
@@ -151,6 +151,7 @@ class _Carrying:
 
     def carry_out(self) -> None:
         source = Source(self._run.source)
+        self._writer.read_since = self._clock()
         reader = Reader(
             source=source,
             app=clients.wecom_client(self._corp),

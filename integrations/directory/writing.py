@@ -5,9 +5,10 @@ So a killed run has written whole chunks, and whoever goes on finds only the res
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -29,12 +30,17 @@ DEPARTMENTS = "departments"
 _ROWS_A_STATEMENT = 500
 
 
-class Writer:
-    """Writes for one run. `clock`: the time of each chunk. Raises LeaseLostError when the run is not ours any more."""
+class RowWriter(ABC):
+    """Writes a plan. What holds for all who write: who somebody else has changed since the plan's reading began is
+    left to them, as they know more. `read_since`: when that was.
+    """
 
-    def __init__(self, *, corp: Corp, run: SyncRun, clock: Callable[[], datetime]) -> None:
-        self._corp, self._run, self._clock = corp, run, clock
+    def __init__(self, *, corp: Corp, read_since: datetime | None = None) -> None:
+        self._corp, self.read_since = corp, read_since
         self._department_keys: dict[int, int] = {}
+        # Keys of the members that were written, and how many were left to somebody else.
+        self.touched: list[int] = []
+        self.left_count = 0
 
     def write(self, plan: Plan) -> None:
         self._write_departments(plan.departments)
@@ -47,18 +53,21 @@ class Writer:
         for people in _chunks(plan.joined):
             self._write_joined(people)
 
-    def propose(self, differences: Sequence[Difference]) -> None:
-        """Note what the run would do, for an administrator to look at, in place of what was noted before."""
-        with self._chunk({}):
-            SyncChange.objects.filter(run=self._run, applied_at__isnull=True).delete()
-        for chunk in _chunks(differences):
-            with self._chunk({}):
-                _insert(SyncChange, [self._change(one, None) for one in chunk])
+    @abstractmethod
+    def _chunk(self, counts: Mapping[str, int]) -> AbstractContextManager[datetime]:
+        """A transaction in which a chunk is written, and its time. `counts`: how much of each kind, once it ends."""
+
+    @abstractmethod
+    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
+        """Keep a record of what a chunk wrote, in its transaction."""
 
     def _write_departments(self, found: DepartmentDifferences) -> None:
         for created in _chunks(found.created):
             with self._chunk({DEPARTMENTS: len(created)}):
-                _insert(Department, [self._department(one) for one in created])
+                numbers = [one.number for one in created]
+                known = Department.objects.filter(corp=self._corp, wecom_department_id__in=numbers)
+                there = set(known.values_list("wecom_department_id", flat=True))
+                _insert(Department, [self._department(one) for one in created if one.number not in there])
         for changed in _chunks(list(found.changed.items())):
             with self._chunk({DEPARTMENTS: len(changed)}):
                 for key, updates in changed:
@@ -77,12 +86,23 @@ class Writer:
         )
 
     def _write_differences(self, chunk: Sequence[Difference]) -> None:
-        with self._chunk(Counter(one.kind.value for one in chunk)) as now:
-            members = Member.objects.in_bulk([one.state.pk for one in chunk])
+        counts = Counter[str]()
+        with self._chunk(counts) as now:
+            members = self._locked(chunk)
+            chunk = [one for one in chunk if one.state.pk in members]
+            counts.update(one.kind.value for one in chunk)
             columns = {"changed_at"}.union(*(_change(members[one.state.pk], one, now) for one in chunk))
             Member.objects.bulk_update(members.values(), sorted(columns), batch_size=_ROWS_A_STATEMENT)
             self._write_memberships(chunk)
-            _insert(SyncChange, [self._change(one, now) for one in chunk])
+            self.touched += list(members)
+            self._note(chunk, [], now)
+
+    def _locked(self, chunk: Sequence[Difference]) -> dict[int, Member]:
+        rows = Member.objects.select_for_update().filter(pk__in=[one.state.pk for one in chunk]).order_by("pk")
+        since = self.read_since
+        members = {one.pk: one for one in rows if since is None or one.changed_at <= since}
+        self.left_count += len(chunk) - len(members)
+        return members
 
     def _write_memberships(self, chunk: Sequence[Difference]) -> None:
         moved = [one for one in chunk if one.departments is not None]
@@ -92,12 +112,18 @@ class Writer:
         _insert(Membership, [row for one in moved for row in self._memberships(one.state.pk, one.departments or {})])
 
     def _write_joined(self, people: Sequence[Person]) -> None:
-        with self._chunk({Kind.JOINED.value: len(people)}) as now:
+        counts = Counter[str]()
+        with self._chunk(counts) as now:
+            known = Member.objects.filter(corp=self._corp, userid_folded__in=[one.folded for one in people])
+            there = set(known.values_list("userid_folded", flat=True))
+            self.left_count += len(there)
+            people = [one for one in people if one.folded not in there]
+            counts[Kind.JOINED.value] = len(people)
             members = _insert(Member, [self._joined(person, now) for person in people])
             pairs = list(zip(members, people, strict=True))
             _insert(Membership, [row for one, person in pairs for row in self._memberships(one.pk, person.departments)])
-            joined = [SyncChange(run=self._run, member=one, kind=Kind.JOINED, applied_at=now) for one in members]
-            _insert(SyncChange, joined)
+            self.touched += [one.pk for one in members]
+            self._note([], members, now)
 
     def _joined(self, person: Person, now: datetime) -> Member:
         return Member(
@@ -117,13 +143,34 @@ class Writer:
             for number, leads in departments.items()
         ]
 
+
+class Writer(RowWriter):
+    """Writes for one run. `clock`: the time of each chunk. Raises LeaseLostError when the run is not ours any more."""
+
+    def __init__(self, *, corp: Corp, run: SyncRun, clock: Callable[[], datetime]) -> None:
+        super().__init__(corp=corp)
+        self._run, self._clock = run, clock
+
+    def propose(self, differences: Sequence[Difference]) -> None:
+        """Note what the run would do, for an administrator to look at, in place of what was noted before."""
+        with self._chunk({}):
+            SyncChange.objects.filter(run=self._run, applied_at__isnull=True).delete()
+        for chunk in _chunks(differences):
+            with self._chunk({}):
+                _insert(SyncChange, [self._change(one, None) for one in chunk])
+
+    def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
+        rows = [self._change(one, now) for one in changes]
+        rows += [SyncChange(run=self._run, member=one, kind=Kind.JOINED, applied_at=now) for one in joined]
+        _insert(SyncChange, rows)
+
     def _change(self, one: Difference, applied_at: datetime | None) -> SyncChange:
         return SyncChange(
             run=self._run, member_id=one.state.pk, kind=one.kind, fields=one.record, applied_at=applied_at
         )
 
     @contextmanager
-    def _chunk(self, counts: dict[str, int]) -> Iterator[datetime]:
+    def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
         """A transaction that holds the run's row: its lease is ours and goes on, its counts grow by `counts`."""
         with transaction.atomic():
             now = self._clock()

@@ -3,7 +3,8 @@
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
 from integrations.models.console_writes import ConsoleWrite
 from integrations.models.diagnosis import CheckRun
-from integrations.models.directory import Department, Member, Membership, fold_userid
+from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
+from integrations.models.event_work import EventLane, EventWork
 from integrations.models.public import CallbackEvent, VerificationFile
 from integrations.models.sync_runs import SyncChange, SyncRun
 
@@ -14,7 +15,10 @@ __all__ = [
     "ConsoleWrite",
     "Corp",
     "Department",
+    "EventLane",
+    "EventWork",
     "Member",
+    "MemberRename",
     "Membership",
     "SiteAddress",
     "SyncChange",

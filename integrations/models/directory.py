@@ -114,6 +114,8 @@ class Member(models.Model):
     biz_mail = models.CharField(_("company e-mail"), max_length=254, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
+    # When WeCom last gave this person another userid: what was told of the userid before that is not about them.
+    renamed_at = models.DateTimeField(_("userid changed"), null=True)
     first_seen_at = models.DateTimeField(_("first seen"))
     changed_at = models.DateTimeField(_("last change"))
     # Since when the person is not there; NULL while HERE.
@@ -171,3 +173,29 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.member_id} in {self.department_id}"
+
+
+class MemberRename(models.Model):
+    """A change of somebody's userid that was carried out, so that no repeat of its event is, nor the other address's.
+
+    Kept: it also says who a userid of last year was.
+    """
+
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="renames")
+    old_folded = models.CharField(_("former userid"), max_length=64)
+    new_folded = models.CharField("userid", max_length=64)
+    happened_at = models.DateTimeField(_("happened"))
+
+    class Meta:
+        verbose_name = _("change of a userid")
+        verbose_name_plural = _("changes of userids")
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["corp", "old_folded", "new_folded", "happened_at"], name="one_row_per_member_rename"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old_folded} → {self.new_folded}"

@@ -82,6 +82,11 @@ class Outbox:
         """How many events were not yet tried."""
         return sum(map(len, self.queues.values()))
 
+    @property
+    def under_way(self) -> int:
+        """How many events are being delivered, or will be tried again."""
+        return self.running.total()
+
 
 def event(
     corpid: str, agentid: int | None, name: str, *, now: float, userid: str = "sys", **elements: object

@@ -107,8 +107,10 @@ async def delete_fault(request: web.Request, world: World, document: object) -> 
 
 @route("GET", "callbacks")
 async def get_callbacks(request: web.Request, world: World, document: object) -> object:
-    """Every try to deliver an event, oldest first, and how many events still wait."""
-    return {"callbacks": [record.as_json() for record in world.outbox.log], "waiting": world.outbox.waiting}
+    """Every try to deliver an event, oldest first; how many events still wait, and how many are being delivered."""
+    outbox = world.outbox
+    records = [record.as_json() for record in outbox.log]
+    return {"callbacks": records, "waiting": outbox.waiting, "under_way": outbox.under_way}
 
 
 @route("DELETE", "callbacks")

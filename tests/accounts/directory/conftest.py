@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from tests.accounts.directory.people_of import People
 from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.telling import Recorder, Telling, recording
 from tests.sandbox import SandboxHandle, start_sandbox
 
 
@@ -35,3 +38,22 @@ def place(db: None, people_sandbox: SandboxHandle) -> Directory:
 def people(place: Directory) -> People:
     """The policy is to link by username; tests change that."""
     return People(place)
+
+
+@pytest.fixture(scope="session")
+def recorder() -> Iterator[Recorder]:
+    with recording() as found:
+        yield found
+
+
+@pytest.fixture
+def telling(people: People, recorder: Recorder) -> Telling:
+    """Everybody was created by yesterday's run; both addresses are told what happens."""
+    place = people.place
+    people.set_policy(mode="create")
+    place.clock.now = timezone.now() - timedelta(days=1)
+    people.sync()
+    place.clock.now = timezone.now()
+    telling = Telling.connected(place, recorder)
+    place.calls()
+    return telling

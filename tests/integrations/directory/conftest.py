@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.telling import Recorder, Telling, recording
 from tests.sandbox import SandboxHandle, start_sandbox
 
 
@@ -23,3 +26,20 @@ def place(db: None, directory_sandbox: SandboxHandle) -> Directory:
     directory_sandbox.load(seed())
     directory_sandbox.control("DELETE", "calls")
     return Directory.connected(directory_sandbox)
+
+
+@pytest.fixture(scope="session")
+def recorder() -> Iterator[Recorder]:
+    with recording() as found:
+        yield found
+
+
+@pytest.fixture
+def telling(place: Directory, recorder: Recorder) -> Telling:
+    """The company was copied yesterday, and tells both addresses what happens."""
+    place.clock.now = timezone.now() - timedelta(days=1)
+    place.sync_saying_yes()
+    place.clock.now = timezone.now()
+    telling = Telling.connected(place, recorder)
+    place.calls()
+    return telling

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import responses
 
 from integrations.directory import due_runs, request_run, run_sync
 from integrations.models import Corp, Member, SyncRun
-from tests.integrations.directory.place import Clock
+from tests.integrations.directory.place import START, Clock
 from tests.wecom import AGENTID, API, CORPID, SECRET, WeComAnswers, refusal, wecom_answers
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +64,7 @@ def no_pauses() -> list[float]:
 
 
 def sync(corp: Corp, *, clock: Clock | None = None, pauses: list[float] | None = None) -> SyncRun:
-    clock = clock or Clock()
+    clock = clock or Clock(START + timedelta(hours=SyncRun.objects.count()))
     run = request_run(corp=corp, trigger=SyncRun.Trigger.NIGHTLY, now=clock())
     done = run_sync(run_id=run.pk, clock=clock, pause=(no_pauses() if pauses is None else pauses).append)
     assert done is not None

@@ -1,0 +1,35 @@
+"""What higher apps do for people whom WeCom does not let in any more. They register in AppConfig.ready()."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from integrations.models import Corp, Member
+
+# corp, folded userids, now
+LeaverFollower = Callable[[Corp, Sequence[str], datetime], None]
+
+_followers: list[LeaverFollower] = []
+
+
+def register_leaver_follower(follower: LeaverFollower) -> None:
+    """`follower` is called in the transaction that applies a company's policy, and again with each run for everybody
+    who is still not let in: it must be quick where there is nothing to do.
+    """
+    if follower not in _followers:
+        _followers.append(follower)
+
+
+def tell_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
+    """Inside the transaction that applies the policy. `members`: some, of whom those are told who are not let in."""
+    userids = [one.userid_folded for one in members if not is_let_in(one)]
+    if userids:
+        for follower in _followers:
+            follower(corp, userids, now)
+
+
+def is_let_in(member: Member) -> bool:
+    """Whether the member is there, not disabled in WeCom, and does not wait for an administrator."""
+    is_here = member.presence == Member.Presence.HERE and member.waits_since is None
+    return is_here and member.status != Member.Status.DISABLED

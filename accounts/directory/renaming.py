@@ -1,0 +1,32 @@
+"""A person got another userid in WeCom: the account here follows, and so does the proof of having signed in with it.
+
+Also for staff and where the policy is off: the former userid may be somebody else's tomorrow, who would sign in as
+this person.
+"""
+
+from __future__ import annotations
+
+from accounts import audit, bulk_audit
+from accounts.models import AuditEntry, WeComAccount, fold_userid
+from integrations.models import Corp
+
+
+def follow_rename(corp: Corp, old: str, new: str) -> None:
+    """Inside the transaction that renames the member. Nothing where nobody has the former userid.
+
+    Whoever had the new userid before is unlinked: in WeCom it is this person's now.
+    """
+    folded = fold_userid(new)
+    accounts = WeComAccount.objects.select_for_update().filter(corp=corp)
+    account = accounts.for_userid(old).first()
+    if account is None:
+        return
+    changes: dict[int, list[audit.Change]] = {account.pk: [["userid", account.userid, new]]}
+    taken = accounts.for_userid(new).exclude(pk=account.pk).first()
+    if taken is not None:
+        changes[taken.pk] = [["userid", taken.userid, None]]
+        WeComAccount.objects.filter(pk=taken.pk).update(userid="", userid_folded="")
+    WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
+    proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))
+    proven.update(proven_userid=folded)
+    bulk_audit.record_accounts(changes, AuditEntry.Action.CHANGED)

@@ -1,0 +1,116 @@
+"""The consumer of WeCom's events that keeps the copy of the directory up to date between two runs (phase one).
+
+What an event says is looked up before it is written, so events may come late, twice or out of order. A run reads for
+minutes, and what it read may be older than an event: who was changed since is left alone by it (writing.RowWriter),
+and the events that came meanwhile are worked off once more after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+import redis
+from django.conf import settings
+
+from integrations.directory.calling import Calling
+from integrations.directory.renaming import apply_renames
+from integrations.directory.running import request_run
+from integrations.directory.stops import Stop
+from integrations.directory.told import UPDATE_USER, Rename, Told, is_about_directory, told_by
+from integrations.directory.touching import EventWriter, Found, Look, has_copy, put_out_of_reach
+from integrations.errors import IntegrationError
+from integrations.events.registry import Batch, Consumer, Outcome
+from integrations.models import Corp, EventWork, Member, SyncRun
+from integrations.store import valkey
+
+logger = logging.getLogger(__name__)
+
+NAME = "integrations.directory"
+# When events that came during a run, or beside another writer, are worked off once more.
+AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
+# So many events that wait are looked through for renames.
+WAITING_AT_MOST = 200
+# So many may lose access by events within the window, whatever share that is; beyond, DIRECTORY_GUARD_PERCENT counts.
+LEAVERS_UNASKED = 20
+GUARD_WINDOW = timedelta(minutes=10)
+
+
+def consume(batch: Batch) -> Outcome:
+    """Bring the copy up to date for those whom the events name."""
+    corp = batch.corp
+    if not corp.is_enabled or not has_copy(corp):
+        return Outcome()
+    told = told_by(batch.events, batch.tries)
+    renames = sorted([*told.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
+    renamed = apply_renames(corp=corp, renames=renames, now=batch.clock(), hold=batch.hold)
+    for one in renamed.blocked:
+        told.leave_out((one.old, one.new))
+    try:
+        found = Look(corp=corp, told=told, calling=Calling()).found(now=batch.clock())
+    except IntegrationError:
+        _bar_leavers(batch, told)
+        raise
+    except Stop:  # a department root is not there any more: the run says so, where it is read
+        _request_run(batch)
+        return Outcome(renamed.touched)
+    writer = _write(batch, found)
+    touched = [*renamed.touched, *writer.touched]
+    return Outcome(touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
+
+
+def _waiting_renames(batch: Batch) -> list[Rename]:
+    """Those of other events, which waited for one of these: the userids that they name are not looked up before."""
+    works = EventWork.objects.waiting().filter(corp=batch.corp, consumer=NAME, event__change=UPDATE_USER)
+    works = works.exclude(event__in=[one.pk for one in batch.events]).filter(next_try_at__isnull=False)
+    found = list(works.select_related("event").order_by("event__happened_at", "event_id")[:WAITING_AT_MOST])
+    return told_by([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
+
+
+def _write(batch: Batch, found: Found) -> EventWriter:
+    writer = EventWriter(corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold)
+    losing = sum(one.state.is_able for one in found.plan.losing)
+    if losing and _is_suspicious(batch.corp, losing):
+        logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, losing)
+        found.plan.losing, found.is_too_much = [], True
+    writer.write(found.plan)
+    if found.is_too_much:
+        _request_run(batch)
+    return writer
+
+
+def _bar_leavers(batch: Batch, told: Told) -> None:
+    if told.leavers and not _is_suspicious(batch.corp, len(told.leavers)):
+        put_out_of_reach(corp=batch.corp, userids=told.leavers, now=batch.clock(), hold=batch.hold)
+
+
+def _request_run(batch: Batch) -> None:
+    """The beat of the higher app that carries out runs finds it within a minute."""
+    request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
+
+
+def _again_after(corp: Corp, *, is_blocked: bool, left_count: int) -> timedelta | None:
+    if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
+        return AFTER_RUN
+    return AFTER_OTHERS if is_blocked or left_count else None
+
+
+def _is_suspicious(corp: Corp, losing: int) -> bool:
+    """Whether, with those of the last minutes, more lose access by events than may without an administrator's yes.
+
+    Why the floor? Of three people one may leave. Without the store only these count.
+    """
+    key = f"integrations:event-leavers:{corp.pk}"
+    total = losing
+    with suppress(redis.RedisError), valkey().pipeline() as pipeline:
+        pipeline.incrby(key, losing)
+        pipeline.expire(key, GUARD_WINDOW, nx=True)
+        total = int(pipeline.execute()[0])
+    if total <= LEAVERS_UNASKED:
+        return False
+    able = Member.objects.filter(corp=corp).able().count()
+    return total * 100 > settings.DIRECTORY_GUARD_PERCENT * able
+
+
+DIRECTORY_CONSUMER = Consumer(name=NAME, wants=is_about_directory, consume=consume)

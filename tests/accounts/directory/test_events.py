@@ -1,0 +1,324 @@
+"""What events of WeCom do to people here, at once: told by the sandbox, taken by our addresses, worked off by tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth import SESSION_KEY
+
+from accounts.directory import events
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.policy import note_wecom_sign_in, wecom_administrators
+from integrations import tasks
+from integrations.directory.events import NAME as COPY
+from integrations.events import lanes
+from integrations.models import EventWork, Member
+from notifications.models import Delivery, Receipt
+from notifications.rendering import render_run
+from tests.accounts.conftest import Visitor, make_person, query_of, visitor
+from tests.accounts.directory.people_of import People, links, make
+from tests.integrations.directory.telling import Telling
+from tests.notifications.factories import make_run, make_subscription
+from tests.sandbox import AGENTID, CORPID
+
+Status = EventWork.Status
+
+
+@pytest.fixture
+def _door(telling: Telling) -> None:
+    """The app's trusted domain is the site's."""
+    place = telling.place
+    place.sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"trusted_domain": "bi.example.com"})
+    place.corp.authorize_base_url = place.corp.qr_base_url = place.sandbox.base_url
+    place.corp.save()
+
+
+def sign_in(telling: Telling, browser: Visitor, userid: str = "LiLei") -> None:
+    query = query_of(browser.get(f"/wecom/{telling.place.corp.pk}/start/").headers["Location"])
+    visit = {"redirect_uri": query["redirect_uri"], "state": query["state"], "agentid": AGENTID}
+    back = urlsplit(telling.place.sandbox.authorize(CORPID, userid, **visit)["url"])
+    browser.get(f"{back.path}?{back.query}")
+    assert browser.get("/").status_code == 200
+
+
+def account(userid: str) -> WeComAccount:
+    return WeComAccount.objects.get(userid_folded=userid.lower())
+
+
+# --- Leavers ----------------------------------------------------------------------------------------------------------
+
+
+def deleted(people: People) -> None:
+    people.place.delete_member("LiLei")
+
+
+def disabled(people: People) -> None:
+    people.put("LiLei", department=[2], status=2)
+
+
+def out_of_scope(people: People) -> None:
+    people.place.set_scope(partyids=[3, 4])
+
+
+@pytest.mark.usefixtures("_door")
+@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+def test_a_leaver_is_signed_out_on_all_devices(telling: Telling, people: People, leave: Any) -> None:
+    """The events arrive, tasks run; no run of the whole directory does."""
+    devices = [visitor(), visitor()]
+    for device in devices:
+        sign_in(telling, device)
+
+    leave(people)
+    telling.tell(*telling.heard())
+
+    for device in devices:
+        assert device.get("/").status_code == 302
+        assert SESSION_KEY not in device.client.session
+
+
+@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+def test_what_still_waits_for_a_leaver_is_canceled(telling: Telling, people: People, leave: Any) -> None:
+    leaver = User.objects.get(username="LiLei")
+    alone = make_run(make_subscription(leaver))
+    shared = make_run(make_subscription(leaver, User.objects.get(username="jim")))
+    render_run(run_id=alone.pk, now=alone.slot_at)
+    render_run(run_id=shared.pk, now=shared.slot_at)
+
+    leave(people)
+    telling.tell(*telling.heard())
+
+    assert [one.status for one in Delivery.objects.order_by("pk")] == ["canceled", "pending"]
+    receipts = Receipt.objects.filter(user=leaver)
+    assert set(receipts.values_list("status", "reason")) == {("skipped", "barred")}
+    assert b'"touser":"jim"' in bytes(Delivery.objects.get(run=shared).body)
+
+
+def test_a_deleted_person_is_unlinked_and_disabled(telling: Telling) -> None:
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+
+    assert not User.objects.get(username="LiLei").is_active
+    assert links(telling.place.corp) == {"hanmeimei": "hanmeimei", "jim": "jim"}
+    changes = list(AuditEntry.objects.filter(action="changed").values_list("changes", flat=True))
+    assert [["is_active", True, False]] in changes
+    assert [["userid", "LiLei", None]] in changes
+
+
+def test_a_policy_that_only_unlinks(telling: Telling, people: People) -> None:
+    people.set_policy(leavers="unlink")
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+
+    assert User.objects.get(username="LiLei").is_active
+    assert "LiLei" not in links(people.corp)
+
+
+@pytest.mark.usefixtures("_door")
+def test_a_policy_that_is_off_touches_nobody(telling: Telling, people: People, phone: Visitor) -> None:
+    sign_in(telling, phone)
+    people.set_policy(mode="off")
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+
+    assert phone.get("/").status_code == 200
+    assert User.objects.get(username="LiLei").is_active
+    assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
+
+
+def test_staff_keep_their_rights(telling: Telling) -> None:
+    User.objects.filter(username="LiLei").update(is_staff=True)
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+
+    assert User.objects.get(username="LiLei").is_active
+    assert "LiLei" in links(telling.place.corp)
+    assert not WeComAccount.objects.signing_in().filter(userid_folded="lilei").exists()
+
+
+# --- Joiners and changes ----------------------------------------------------------------------------------------------
+
+
+def test_a_joiner_is_created_at_once(telling: Telling, people: People) -> None:
+    people.put("Wang.Wu", name="王五", department=[2], mobile="13000000009")
+    telling.tell(*telling.heard())
+
+    user = User.objects.get(username="Wang.Wu")
+    assert (user.name, user.mobile, user.is_active) == ("王五", "13000000009", True)
+    assert links(people.corp)["Wang.Wu"] == "Wang.Wu"
+
+
+def test_a_joiner_is_linked_with_the_one_who_fits(telling: Telling, people: People) -> None:
+    people.set_policy(mode="link")
+    make("wang.wu")
+    people.put("Wang.Wu", department=[2])
+    people.put("nobody", department=[2])
+    telling.tell(*telling.heard())
+
+    assert links(people.corp)["wang.wu"] == "Wang.Wu"
+    assert people.conflicts() == {"nobody": "nobody"}
+
+
+def test_a_new_name_follows(telling: Telling, people: People) -> None:
+    people.put("LiLei", name="李磊", department=[2])
+    telling.tell(*telling.heard())
+
+    assert User.objects.get(username="LiLei").name == "李磊"
+
+
+def test_only_those_concerned_are_looked_at(telling: Telling, people: People) -> None:
+    """Somebody whom a run would link waits for it."""
+    make("late")
+    Member.objects.create(
+        corp=people.corp,
+        userid="late",
+        userid_folded="late",
+        first_seen_at=telling.clock.now,
+        changed_at=telling.clock.now,
+    )
+    people.put("LiLei", name="李磊", department=[2])
+    telling.tell(*telling.heard())
+
+    assert "late" not in links(people.corp)
+
+
+# --- Renames ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_account_and_its_proof_follow_a_rename(telling: Telling) -> None:
+    corp = telling.place.corp
+    WeComAccount.objects.filter(userid_folded="lilei").update(proven_corp_id=corp.pk, proven_userid="lilei")
+    before = account("LiLei")
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    after = account("Lei.Li")
+    assert (after.pk, after.user_id, after.userid) == (before.pk, before.user_id, "Lei.Li")
+    assert (after.proven_corp_id, after.proven_userid) == (corp.pk, "lei.li")
+    assert User.objects.count() == 3
+    assert User.objects.get(username="LiLei").is_active
+
+
+def test_a_proof_of_another_identity_does_not_follow(telling: Telling) -> None:
+    WeComAccount.objects.filter(userid_folded="lilei").update(
+        proven_corp_id=telling.place.corp.pk, proven_userid="somebody"
+    )
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert account("Lei.Li").proven_userid == "somebody"
+
+
+def test_a_rename_stands_in_the_audit_trail(telling: Telling) -> None:
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    (entry,) = [one for one in AuditEntry.objects.all() if one.changes == [["userid", "LiLei", "Lei.Li"]]]
+    assert entry.action == AuditEntry.Action.CHANGED
+
+
+@pytest.mark.usefixtures("_door")
+def test_an_open_session_goes_on_after_a_rename(telling: Telling, phone: Visitor) -> None:
+    sign_in(telling, phone)
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert phone.get("/").status_code == 200
+    sign_in(telling, visitor(), "Lei.Li")
+
+
+@pytest.mark.parametrize("who", ["staff", "policy off"])
+def test_everybody_s_account_follows(telling: Telling, people: People, who: str) -> None:
+    """Or the next owner of the former userid would sign in as this person."""
+    if who == "staff":
+        User.objects.filter(username="LiLei").update(is_staff=True, is_superuser=True)
+    else:
+        people.set_policy(mode="off")
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert links(people.corp)["LiLei"] == "Lei.Li"
+
+
+def test_whoever_was_linked_with_the_new_userid_is_unlinked(telling: Telling, people: People) -> None:
+    former = make_person("former", people.corp, "Lei.Li")
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert links(people.corp)["LiLei"] == "Lei.Li"
+    assert WeComAccount.objects.get(user=former).userid == ""
+
+
+def test_a_pending_conflict_follows(telling: Telling, people: People) -> None:
+    people.set_policy(mode="link")
+    people.put("nobody", department=[2])
+    telling.tell(*telling.heard())
+    since = LinkConflict.objects.get().since
+    telling.place.rename("nobody", "no.body")
+    telling.tell(*telling.heard())
+
+    assert people.conflicts() == {"no.body": "nobody"}
+    assert LinkConflict.objects.get().since == since
+
+
+def test_messages_that_wait_follow(telling: Telling) -> None:
+    run = make_run(make_subscription(User.objects.get(username="LiLei")))
+    render_run(run_id=run.pk, now=run.slot_at)
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert b'"touser":"Lei.Li"' in bytes(Delivery.objects.get().body)
+
+
+def test_two_people_who_change_userids_keep_their_accounts(telling: Telling, people: People) -> None:
+    for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
+        telling.place.rename(old, new)
+    told = [one for one in telling.heard() if one.address == "contacts-events"]
+    telling.tell(*reversed(told))
+    telling.work_off()
+
+    assert links(people.corp) == {"LiLei": "jim", "jim": "LiLei", "hanmeimei": "hanmeimei"}
+
+
+# --- Lost work --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
+    telling: Telling, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "queue_events", lambda corp_id, consumer: None)
+        telling.place.delete_member("LiLei")
+        telling.tell(*telling.heard())
+        tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
+    assert User.objects.get(username="LiLei").is_active
+    assert (people.corp.pk, events.NAME) in lanes.due_lanes(now=telling.clock.now)
+
+    tasks.sweep_events()
+
+    assert not User.objects.get(username="LiLei").is_active
+    assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
+
+
+def test_who_was_barred_by_events_is_as_after_a_run(telling: Telling, people: People) -> None:
+    """A run after the events finds nothing to do."""
+    deleted(people)
+    people.put("jim", department=[4], status=2)
+    people.put("neu", department=[2])
+    people.place.rename("hanmeimei", "han")
+    telling.tell(*telling.heard())
+    telling.clock.now = max(telling.clock.now, *Member.objects.values_list("changed_at", flat=True))
+
+    assert people.counts() == {}
+    assert DirectoryPolicy.objects.get().mode == "create"
+
+
+def test_an_administrator_who_was_renamed_still_lets_passwords_be_switched_off(telling: Telling) -> None:
+    root = User.objects.get(username="LiLei")
+    User.objects.filter(pk=root.pk).update(is_staff=True, is_superuser=True)
+    note_wecom_sign_in(user=root, corp=telling.place.corp, now=telling.clock.now)
+    telling.place.rename("LiLei", "Lei.Li")
+    telling.tell(*telling.heard())
+
+    assert list(wecom_administrators()) == [root]

@@ -1,0 +1,138 @@
+"""Events of the tests' company on their way to us: recorded as the sandbox delivers them, told when a test wants it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+from django.test import Client
+
+from integrations.events import lanes
+from integrations.events.consuming import work_through
+from integrations.models import EventWork
+from tests.integrations.directory.place import Clock, Directory
+from tests.sandbox import AGENTID, CORPID
+
+# The last character has bits that 32 bytes do not need, as real keys have.
+TOKEN, AES_KEY = "QDG6eKtestToken01", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"
+APP, CONTACTS = "events", "contacts-events"
+
+
+@dataclass(frozen=True)
+class Post:
+    """One delivery as it came: `address` is APP or CONTACTS."""
+
+    address: str
+    query: str
+    body: bytes
+
+
+@dataclass
+class Recorder:
+    """Both callback addresses of the company, which say yes to everything and keep it. `url` ends with a slash."""
+
+    url: str = ""
+    posts: list[Post] = field(default_factory=list)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    recorder: Recorder
+
+    def do_POST(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.recorder.posts.append(Post(parts.path.strip("/"), parts.query, body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: pytest shows what matters."""
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    recorder = Recorder()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"recorder": recorder}))
+    recorder.url = f"http://127.0.0.1:{server.server_port}/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield recorder
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class Telling:
+    """What the sandbox tells of a company, and our side of it."""
+
+    place: Directory
+    recorder: Recorder
+
+    @classmethod
+    def connected(cls, place: Directory, recorder: Recorder, *, contacts: bool = True, app: bool = True) -> Telling:
+        """Callbacks at these addresses, with keys that both sides have; the corp is enabled."""
+        corp = place.corp
+        for prefix in ("callback", "contacts_callback"):
+            setattr(corp, f"{prefix}_token", TOKEN)
+            setattr(corp, f"{prefix}_aes_key", AES_KEY)
+        corp.is_enabled = True
+        corp.save()
+        keys = {"token": TOKEN, "aes_key": AES_KEY}
+        company = f"companies/{CORPID}"
+        if contacts:
+            callback = {**keys, "url": f"{recorder.url}{CONTACTS}/"}
+            place.sandbox.control("PATCH", company, {"contacts_callback": callback})
+        if app:
+            callback = {**keys, "url": f"{recorder.url}{APP}/"}
+            place.sandbox.control("PATCH", f"{company}/apps/{AGENTID}", {"callback": callback})
+        recorder.posts.clear()
+        return cls(place, recorder)
+
+    @property
+    def clock(self) -> Clock:
+        return self.place.clock
+
+    def heard(self) -> list[Post]:
+        """Everything that was told since the last call, once the sandbox has delivered it."""
+        for _ in range(2000):
+            state = self.place.sandbox.control("GET", "callbacks")
+            if not state["waiting"] and not state["under_way"]:
+                posts, self.recorder.posts = self.recorder.posts, []
+                return posts
+            time.sleep(0.005)
+        raise AssertionError("the sandbox has not delivered its events")
+
+    def tell(self, *posts: Post) -> None:
+        """Let them arrive at our addresses."""
+        for post in posts:
+            path = f"/wecom/{self.place.corp.pk}/{post.address}/?{post.query}"
+            answer = Client().post(path, data=post.body, content_type="text/xml")
+            assert (answer.status_code, answer.content) == (200, b"")
+
+    def work_off(self) -> None:
+        """Let workers take what is due, also what is due again later, as the sweep finds it."""
+        for _ in range(200):
+            waiting = EventWork.objects.waiting().order_by("next_try_at")
+            if not waiting.exists():
+                return
+            later = waiting.filter(next_try_at__isnull=False).values_list("next_try_at", flat=True).first()
+            found = lanes.due_lanes(now=self.clock())
+            if not found and later is not None:
+                self.clock.now = max(self.clock.now, later)
+            for corp_id, consumer in found:
+                work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
+        raise AssertionError(f"still waiting: {list(EventWork.objects.waiting().values_list('consumer', 'problem'))}")
+
+    def hear(self) -> None:
+        """What happened arrives in its order, and is worked off."""
+        self.tell(*self.heard())
+        self.work_off()

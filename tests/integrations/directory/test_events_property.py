@@ -1,0 +1,130 @@
+"""Whatever happens in WeCom, its events leave our tables equal to its directory, in whatever order and number they
+come; and where some are lost, the next run does.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import requests
+from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+
+from integrations.models import Corp, EventWork, SyncRun
+from tests.integrations.directory.place import Directory, seed
+from tests.integrations.directory.telling import Post, Recorder, Telling
+from tests.integrations.directory.test_property import take, visible
+from tests.sandbox import SandboxHandle
+
+Source = SyncRun.Source
+USERIDS = ["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x"]
+DEPARTMENTS = [2, 3, 4, 5]
+
+userids = st.sampled_from(USERIDS)
+places = st.lists(st.sampled_from([1, *DEPARTMENTS]), min_size=1, max_size=3, unique=True)
+steps = st.one_of(
+    st.tuples(st.just("put"), userids, st.sampled_from(["甲", "乙"]), places, st.sampled_from([1, 2, 4])),
+    st.tuples(st.just("move"), userids, places),
+    st.tuples(st.just("leave"), userids),
+    st.tuples(st.just("rename"), userids, userids),
+    st.tuples(st.just("department"), st.sampled_from(DEPARTMENTS), st.sampled_from([1, *DEPARTMENTS])),
+    st.tuples(st.just("close"), st.sampled_from(DEPARTMENTS)),
+    st.tuples(st.just("hear")),
+)
+# The app sees a part of the company, so that moving also means entering and leaving its scope.
+SCOPE = [2, 5]
+# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
+EXAMPLES = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 20
+searching = rules(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def connected(sandbox: SandboxHandle, recorder: Recorder, source: SyncRun.Source) -> Telling:
+    """A company that was copied once, empty but for three people."""
+    Corp.objects.all().delete()
+    sandbox.load(seed())
+    place = Directory.connected(sandbox)
+    place.clock.now = timezone.now()
+    if source == Source.BOTH:
+        place.with_contacts()
+    place.set_scope(partyids=SCOPE)
+    place.sync_saying_yes()
+    return Telling.connected(place, recorder)
+
+
+def happen(telling: Telling, happened: list[tuple[Any, ...]], draw: Any, mix: Any) -> None:
+    """Take the steps; now and then what was told so far arrives, as `mix` has it, and is worked off."""
+    told: list[Post] = []
+    for step in [*happened, ("hear",)]:
+        if step != ("hear",):
+            take(telling.place, step)
+            continue
+        told += telling.heard()
+        for post in mix(draw, told):
+            telling.tell(post)
+        telling.work_off()
+
+
+def in_any_order(draw: Any, told: list[Post]) -> list[Post]:
+    """All that came so far, some of it again, in whatever order."""
+    repeated = draw(st.lists(st.sampled_from(told), max_size=3)) if told else []
+    arrived: list[Post] = draw(st.permutations([*told, *repeated]))
+    return arrived
+
+
+def with_losses(draw: Any, told: list[Post]) -> list[Post]:
+    """As above, but some never come."""
+    arrived = in_any_order(draw, told)
+    lost = draw(st.sets(st.sampled_from(range(len(arrived))))) if arrived else set()
+    return [one for number, one in enumerate(arrived) if number not in lost]
+
+
+@pytest.mark.django_db(transaction=True)
+@searching
+@given(happened=st.lists(steps, max_size=8), source=st.sampled_from([Source.APP, Source.BOTH]), data=st.data())
+def test_after_any_sequence_its_events_leave_our_tables_equal_to_the_sandbox(
+    directory_sandbox: SandboxHandle,
+    recorder: Recorder,
+    happened: list[tuple[Any, ...]],
+    source: SyncRun.Source,
+    data: Any,
+) -> None:
+    telling = connected(directory_sandbox, recorder, source)
+
+    happen(telling, happened, data.draw, in_any_order)
+
+    place = telling.place
+    assert place.stored() == visible(place, source)
+    EventWork.objects.update(status=EventWork.Status.WAITING)
+    telling.work_off()
+    assert place.stored() == visible(place, source)
+
+
+@pytest.mark.django_db(transaction=True)
+@searching
+@given(happened=st.lists(steps, max_size=8), source=st.sampled_from([Source.APP, Source.BOTH]), data=st.data())
+def test_where_events_are_lost_the_next_run_leaves_them_equal(
+    directory_sandbox: SandboxHandle,
+    recorder: Recorder,
+    happened: list[tuple[Any, ...]],
+    source: SyncRun.Source,
+    data: Any,
+) -> None:
+    telling = connected(directory_sandbox, recorder, source)
+
+    happen(telling, happened, data.draw, with_losses)
+    place = telling.place
+    with suppress(requests.HTTPError):
+        place.sync_saying_yes(source)
+
+    assert place.stored() == visible(place, source)
+    again = place.sync(source)
+    assert (again.status, again.counts) == (SyncRun.Status.DONE, {})

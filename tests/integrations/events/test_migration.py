@@ -1,0 +1,51 @@
+"""Events and members of the release before stay as they are; nothing is made of events that were stored then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BEFORE, AFTER = ("integrations", "0005_directory"), ("integrations", "0006_event_work")
+NOW = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def _all_again() -> Iterator[None]:
+    yield
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def migrated(target: tuple[str, str]) -> Any:
+    """The models as they are at `target`."""
+    executor = MigrationExecutor(connection)
+    executor.migrate([target])
+    return executor.loader.project_state([target]).apps
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_what_was_stored_before_stays_and_is_not_worked_off() -> None:
+    old = migrated(BEFORE)
+    corp = old.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    old.get_model("integrations", "Member").objects.create(
+        corp=corp, userid="LiLei", userid_folded="lilei", first_seen_at=NOW, changed_at=NOW
+    )
+    event = {"event": "change_contact", "is_event": True, "happened_at": NOW, "received_at": NOW, "body": "<xml/>"}
+    old.get_model("integrations", "CallbackEvent").objects.create(corp=corp, kind="app", key="k", **event)
+
+    apps = migrated(AFTER)
+
+    member = apps.get_model("integrations", "Member").objects.get()
+    assert (member.userid, member.renamed_at) == ("LiLei", None)
+    assert apps.get_model("integrations", "CallbackEvent").objects.get().body == "<xml/>"
+    assert not apps.get_model("integrations", "EventWork").objects.exists()
+    migrated(BEFORE)
+    assert "integrations_eventwork" not in connection.introspection.table_names()
