@@ -20,6 +20,7 @@ from accounts.directory.actions import SYNC
 from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
 from accounts.visibility import people_visible_to, sees_all
 from integrations.directory import admit_member
+from integrations.directory.hearing import hearing_of
 from integrations.models import Corp, Department, Member
 from integrations.paging import CappedPaginator
 
@@ -107,7 +108,7 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
         "A policy says what synchronising a company's directory does to people here. Without one, members "
         "are only copied."
     )
-    list_display = ("corp", "mode", "leavers", "changed_at")
+    list_display = ("corp", "mode", "leavers", "takes_effect", "changed_at")
     list_select_related = ("corp",)
     actions = None
     fieldsets = (
@@ -118,6 +119,14 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DirectoryPolicy]:
         return DirectoryPolicy.objects.visible_to(request.user)
+
+    @admin.display(description=_("changes in WeCom take effect"))
+    def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
+        """Three queries for each company whose callbacks are verified: there are few companies."""
+        if policy.is_off:
+            return "—"
+        hearing = hearing_of(policy.corp, now=timezone.now())
+        return _pill(hearing.tone, hearing.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)

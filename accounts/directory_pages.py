@@ -22,6 +22,7 @@ from accounts.directory_admin import CompanyFilter, ReadOnly
 from accounts.models import DirectoryPolicy, PeopleRun
 from integrations.directory import confirm_run, refuse_run, request_run
 from integrations.directory import wording as copy_wording
+from integrations.directory.hearing import hearing_of
 from integrations.models import Corp, SyncChange, SyncRun
 from integrations.queueing import queue_on_commit
 
@@ -92,6 +93,7 @@ class SyncRunAdmin(ReadOnly):
             "corp": corp,
             "policy": policy,
             "is_off": policy is None or policy.is_off,
+            "hearing": hearing_of(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
         return self._page(request, "start.html", context)

@@ -21,6 +21,7 @@ from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
 from integrations.diagnosis import results
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
+from integrations.directory.hearing import hearing_of
 from integrations.forms import CorpForm
 from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
@@ -190,6 +191,8 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
             **self.steps_panel(corp),
             "verification_panel": self.verification_panel(request, corp),
             "callback_panel": self.callback_panel(request, corp),
+            "hearing": hearing_of(corp, now=timezone.now()),
+            "refused_elsewhere": self.refused_elsewhere(),
             "site_address": links.site_address_for(corp),
             "reasons": corp_reasons(corp),
         }

@@ -123,6 +123,11 @@ class CallbackPages(CorpPages):
             for address in callbacks.addresses(corp, now=timezone.now())
         ]
 
+    def refused_elsewhere(self) -> int:
+        """Calls of today to addresses of companies that do not exist: an old URL in some console, or a stranger."""
+        now = timezone.now()
+        return sum(callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=now) for kind in Kind)
+
     def _saved_keys(self, request: HttpRequest, corp: Corp, kind: Kind) -> CallbackCrypto | None:
         try:
             crypto = callback_crypto(corp, kind)

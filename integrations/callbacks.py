@@ -41,6 +41,9 @@ AES_KEY_CHARACTERS = 43
 _LETTERS = string.ascii_letters + string.digits
 _VIEWS = {CallbackEvent.Kind.APP: "wecom-events", CallbackEvent.Kind.CONTACTS: "wecom-contacts-events"}
 _REFUSALS_KEPT = timedelta(days=2)
+_REFUSALS_IN_ALL = "integrations:callback-refusals"
+# In place of a corp's key: whoever called named a company that does not exist.
+NO_CORP = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,19 +241,29 @@ def note_refusal(*, corp_id: int, kind: CallbackEvent.Kind, reason: str, now: da
     """Log and count a call that was refused. `reason`: of a CallbackError, without content of the call."""
     logger.warning("callback refused corp=%s kind=%s reason=%s", corp_id, kind, reason)
     if not Corp.objects.filter(pk=corp_id).exists():  # invented ones must not fill the store
-        return
+        corp_id = NO_CORP
     key = _refusals_key(corp_id, kind, now)
     with suppress(redis.RedisError), valkey().pipeline() as pipeline:
         pipeline.incr(key)
         pipeline.expire(key, _REFUSALS_KEPT)
+        pipeline.hincrby(_REFUSALS_IN_ALL, f"{corp_id}:{kind.value}", 1)
         pipeline.execute()
 
 
 def refused_count(*, corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> int:
-    """How many calls were refused on this day (UTC); 0 without Valkey."""
+    """How many calls were refused on this day (UTC); 0 without Valkey. NO_CORP: those for companies that are none."""
     with suppress(redis.RedisError):
         return int(valkey().get(_refusals_key(corp_id, kind, now)) or 0)
     return 0
+
+
+def refused_in_all() -> dict[tuple[int, str], int]:
+    """How many calls were ever refused, by corp (NO_CORP: of none) and address: for a metric. Empty without Valkey."""
+    with suppress(redis.RedisError):
+        counts: dict[bytes, bytes] = valkey().hgetall(_REFUSALS_IN_ALL)  # type: ignore[assignment]  # not awaited
+        named = ((name.decode().split(":"), int(count)) for name, count in counts.items())
+        return {(int(corp_id), kind): count for (corp_id, kind), count in named}
+    return {}
 
 
 def _refusals_key(corp_id: int, kind: CallbackEvent.Kind, now: datetime) -> str:

@@ -105,6 +105,7 @@ def settle(held: Held, works: Sequence[EventWork], outcome: Outcome, *, now: dat
         rows.update(next_try_at=now + outcome.again_after, try_count=F("try_count") + 1)
         return
     rows.update(status=EventWork.Status.DONE, done_at=now, next_try_at=None, problem="")
+    EventLane.objects.filter(pk=held.lane_id).update(worked_at=now)
 
 
 @transaction.atomic

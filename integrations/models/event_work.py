@@ -73,6 +73,8 @@ class EventLane(models.Model):
     consumer = models.CharField(max_length=64)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
+    # When something was last worked off in it: longer ago than events are kept, perhaps.
+    worked_at = models.DateTimeField(_("last event"), null=True)
 
     class Meta:
         verbose_name = _("lane of events")

@@ -384,14 +384,20 @@ def test_an_app_s_event_is_refused_at_the_contacts_assistant_s_address(corp: Cor
 
 @pytest.mark.parametrize("corp_id", [0, 987654321, 10**30])
 @pytest.mark.parametrize("route", ["events", "contacts-events"])
-def test_an_unknown_corp_gets_the_same_answer_and_fills_no_store(
+def test_an_unknown_corp_gets_the_same_answer_and_is_counted_without_its_number(
     valkey_client: Any, db: None, corp_id: int, route: str
 ) -> None:
     path = f"/wecom/{corp_id}/{route}/"
 
     assert_refused(Client().get(path, ECHO))
     assert_refused(post(path, EVENT_BODY, EVENT_QUERY))
-    assert valkey_client.keys("*") == []
+    kind = Kind.APP if route == "events" else Kind.CONTACTS
+    assert callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=NOW) == 2
+    assert callbacks.refused_in_all() == {(callbacks.NO_CORP, kind): 2}
+    assert sorted(valkey_client.keys("*")) == [
+        b"integrations:callback-refusals",
+        f"integrations:callback-refusals:0:{kind}:2025-11-24".encode(),
+    ]
 
 
 def test_an_address_without_keys_gets_the_same_answer(path: str, corp: Corp) -> None:
@@ -437,6 +443,7 @@ def test_refusals_are_counted_by_day(path: str, corp: Corp) -> None:
 
     tomorrow = NOW + dt.timedelta(days=1)
     assert refused_count(corp) == 3
+    assert callbacks.refused_in_all() == {(corp.pk, "app"): 3}
     assert callbacks.refused_count(corp_id=corp.pk, kind=Kind.APP, now=tomorrow) == 0
 
 
@@ -445,6 +452,7 @@ def test_without_valkey_refusals_are_refused_all_the_same(path: str, settings: A
 
     assert_refused(Client().get(path))
     assert refused_count(corp) == 0
+    assert callbacks.refused_in_all() == {}
 
 
 def test_the_check_is_three_queries_and_an_event_a_handful(
@@ -452,7 +460,7 @@ def test_the_check_is_three_queries_and_an_event_a_handful(
 ) -> None:
     with django_assert_num_queries(3):  # the host, the corp, when it was verified
         Client().get(path, ECHO)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):
         post(path, EVENT_BODY, EVENT_QUERY)
 
 

@@ -1,0 +1,102 @@
+"""Whether changes in WeCom take effect here at once or at night, as an administrator reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.directory.events import NAME
+from integrations.directory.touching import has_copy
+from integrations.models import Corp, EventLane, EventWork
+
+# So long events may wait before somebody is told: a run, or a hiccup of WeCom, takes less.
+PATIENCE = timedelta(minutes=10)
+COUNTED = 1000
+
+
+class State(StrEnum):
+    """`ARRIVING`: events come and are acted on. `SILENT`: an address is verified, but none has come since."""
+
+    ARRIVING = "arriving"
+    SILENT = "silent"
+    NOT_COPIED = "not-copied"
+    NIGHTLY = "nightly"
+
+
+_TONES = {State.ARRIVING: "good", State.SILENT: "warn", State.NOT_COPIED: "warn", State.NIGHTLY: "quiet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is in force for a company. `late_count`: events that wait for longer than they should; capped."""
+
+    state: State
+    heard_at: datetime | None
+    late_count: int
+
+    @property
+    def tone(self) -> str:
+        return _TONES[self.state]
+
+    @property
+    def words(self) -> str:
+        if self.state == State.ARRIVING:
+            return _("at once")
+        return _("with the nightly run only")
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is in force, and what to do where it is not the better of the two."""
+        found = [self._sentence()]
+        if self.late_count:
+            sentence = ngettext(
+                "%(count)d event waits for more than ten minutes: WeCom cannot be asked, or no worker runs. "
+                "The diagnosis says which.",
+                "%(count)d events wait for more than ten minutes: WeCom cannot be asked, or no worker runs. "
+                "The diagnosis says which.",
+                self.late_count,
+            )
+            found.append(sentence % {"count": self.late_count})
+        return found
+
+    def _sentence(self) -> str:
+        if self.state == State.ARRIVING and self.heard_at is not None:
+            when = f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"
+            return _(
+                "Changes of people in WeCom take effect here within seconds: its events arrive, the last one at "
+                "%(when)s. The nightly run makes good what was lost."
+            ) % {"when": when}
+        if self.state == State.SILENT:
+            return _(
+                "A callback address is verified, but no event about people has arrived since. Until one does, count on "
+                "the nightly run only. To try it, change something small in WeCom's contacts, such as a position."
+            )
+        if self.state == State.NOT_COPIED:
+            return _(
+                "A callback address is verified, but the directory was never copied. Synchronise it once: events are "
+                "acted on from then on."
+            )
+        return _(
+            "No callback address is verified. Changes of people in WeCom, leavers among them, take effect with the "
+            "nightly run only. Set up receiving messages on the company's page, and they take effect within seconds."
+        )
+
+
+def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
+    """Three queries at most; none where no address is verified."""
+    verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
+    if not verified:
+        return Hearing(State.NIGHTLY, None, 0)
+    if not has_copy(corp):
+        return Hearing(State.NOT_COPIED, None, 0)
+    lane = EventLane.objects.filter(corp=corp, consumer=NAME)
+    heard_at = lane.values_list("worked_at", flat=True).first()
+    waiting = EventWork.objects.waiting().filter(corp=corp, event__received_at__lt=now - PATIENCE)
+    late_count = waiting[:COUNTED].count()
+    is_arriving = heard_at is not None and heard_at >= min(verified)
+    return Hearing(State.ARRIVING if is_arriving else State.SILENT, heard_at, late_count)
