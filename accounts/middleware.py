@@ -1,11 +1,11 @@
-"""Ends sessions whose WeCom account may not sign in any more; names who is at work for the audit trail."""
+"""Ends sessions whose person or WeCom account may not sign in any more; names who is at work for the audit trail."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from django.contrib.auth import logout
+from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
 
 from accounts import audit, sessions
@@ -14,9 +14,9 @@ logger = logging.getLogger(__name__)
 
 
 class WeComSessionMiddleware:
-    """Signs out, at the next request, who came through a corp that was disabled or whose account was unlinked.
+    """Signs out, at the next request, who was disabled, came through a corp that was, or has no account there any more.
 
-    Stands after AuthenticationMiddleware, which itself ends the sessions of disabled users.
+    Stands after AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -24,7 +24,8 @@ class WeComSessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if sessions.is_outlived(request):
-            logger.info("session ended corp=%s user=%s", request.session[sessions.CORP_KEY], request.user.pk)
+            session = request.session
+            logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
             logout(request)
         return self.get_response(request)
 

@@ -29,11 +29,17 @@ def of_request(request: HttpRequest, corp: Corp) -> Session:
 
 
 def is_outlived(request: HttpRequest) -> bool:
-    """True for a session opened through a corp in which the person has no account any more that may sign in.
+    """True for a session whose person is disabled, or that was opened through a corp in which the person has no account
+    any more that may sign in.
 
-    One look-up by index; none for anonymous people and for sessions opened by password.
+    One look-up by index beside that of the person, which the page needs anyway; none for anonymous people, and for
+    sessions opened by password. Nothing is remembered from one request to the next: access ends at the next click.
     """
     corp_id, user_id = request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
-    if corp_id is None or user_id is None:
+    if user_id is None:
+        return False
+    if not request.user.is_authenticated:  # or it would go on once the person is enabled again
+        return True
+    if corp_id is None:
         return False
     return not WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id).exists()

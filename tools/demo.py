@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -216,9 +216,18 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
+    verify_callbacks(place)
     supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
     for line in banner(place, sign_ins):
         supervisor.say("demo", line)
+
+
+def verify_callbacks(place: Place) -> None:
+    """Save the callback addresses in the sandbox's console once more: it checks them, as WeCom's does."""
+    for company in json.loads(place.companies.read_text(encoding="utf-8"))["companies"]:
+        addresses = ["contacts", *(f"apps/{app['agentid']}" for app in company["apps"])]
+        for address in addresses:
+            post(f"{place.sandbox_url}/sandbox/api/companies/{company['corpid']}/{address}/callback/verify")
 
 
 def seed(supervisor: Supervisor, place: Place) -> list[str]:
@@ -255,12 +264,21 @@ def answers(url: str) -> bool:
     return True
 
 
+def post(url: str) -> None:
+    """An empty call of the sandbox's control interface. What it finds stands on the company's page, so it may fail."""
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)) as connection:
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("POST", urlsplit(url).path, body="{}", headers={"Content-Type": "application/json"})
+            connection.getresponse()
+
+
 def banner(place: Place, sign_ins: list[str]) -> list[str]:
     return [
         "",
         f"The product          {place.site_url}",
         f"Its administration   {place.site_url}admin/",
         f"The stand-in phone   {place.sandbox_url}/phone",
+        f"WeCom's console      {place.sandbox_url}/console",
         *sign_ins,
         "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
         "",

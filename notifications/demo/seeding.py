@@ -11,9 +11,11 @@ from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
-from accounts.models import User, WeComAccount, fold_userid
-from integrations import links
-from integrations.models import Corp, SiteAddress
+from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
+from integrations import callbacks, links
+from integrations.clients import callback_crypto
+from integrations.directory import request_run
+from integrations.models import CallbackEvent, Corp, SiteAddress, SyncRun
 from integrations.services import save_site_address
 from notifications import schedule
 from notifications.demo.figures import DemoText, power_report, weather_report
@@ -50,6 +52,8 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     _set_site_address(web_address)
     companies = demo_companies()
     corps = [_corp(company, sandbox_address, now) for company in companies]
+    for corp in corps:
+        _follow_directory(corp, now)
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
     _subscription(OFTEN, weather_report(), MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, now)
@@ -101,6 +105,16 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
         create_defaults={**first, **addresses},
     )
     return corp
+
+
+def _follow_directory(corp: Corp, now: datetime) -> None:
+    """Keys for both callback addresses, a policy, and a first copy, so that who leaves in the sandbox is out at once."""
+    for kind in CallbackEvent.Kind:
+        if not callbacks.have_keys(corp=corp, kind=kind):
+            callbacks.generate_callback_keys(corp=corp, kind=kind)
+    DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
+    if not SyncRun.objects.filter(corp=corp).exists():
+        request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=now)
 
 
 def _people(company: DemoCompany, corp: Corp) -> list[User]:
@@ -185,10 +199,12 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
         "trusted_domain": domain,
         "callback_domain": domain,
         "scope": {"partyids": [1]},
+        "callback": _sandbox_callback(corp, CallbackEvent.Kind.APP),
     }
     return {
         "corpid": corp.corpid,
         "name": corp.name,
+        "contacts_callback": _sandbox_callback(corp, CallbackEvent.Kind.CONTACTS),
         "departments": [{"id": id_, "name": name, "parentid": parent} for id_, name, parent in company.departments],
         "members": [
             {
@@ -201,3 +217,12 @@ def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
         ],
         "apps": [app],
     }
+
+
+def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
+    """One callback address as WeCom's console has it."""
+    crypto = callback_crypto(corp, kind)
+    if crypto is None:
+        return {}
+    url = callbacks.callback_url(corp, kind)
+    return {"url": url, "token": crypto.token, "aes_key": crypto.encoding_aes_key}

@@ -1,10 +1,14 @@
-"""What `make demo` promises to a newcomer: a report arrives on the phone, and one tap signs the person in."""
+"""What `make demo` promises to a newcomer: a report arrives on the phone, one tap signs the person in, and whoever
+leaves the company in the sandbox's console is signed out.
+"""
 
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,19 @@ def within(seconds: float, look: Callable[[], Any]) -> Any:
     raise AssertionError(f"nothing came within {seconds:.0f} s")
 
 
+def is_copied(place: Place) -> bool:  # noqa: F811  # the fixture's name
+    """Whether the directory's first copy is done: from then on events are acted on."""
+    with closing(sqlite3.connect(f"file:{place.folder}/guanwecom.sqlite3?mode=ro", uri=True)) as connection:
+        found = connection.execute(
+            "SELECT 1 FROM integrations_syncrun JOIN integrations_corp c ON c.id = corp_id"
+            " WHERE status = 'done' AND c.corpid = ?",
+            [CORPID],
+        )
+        return found.fetchone() is not None
+
+
 @pytest.mark.processes
-def test_a_report_arrives_and_one_tap_signs_in(place: Place, project_root: Path) -> None:  # noqa: F811  # the fixture
+def test_a_report_arrives_one_tap_signs_in_and_who_leaves_is_signed_out(place: Place, project_root: Path) -> None:  # noqa: F811  # the fixture
     sandbox = f"http://127.0.0.1:{place.sandbox_port}"
     site = f"http://localhost:{place.web_port}"
     with started(place, project_root), requests.Session() as phone:
@@ -44,6 +59,9 @@ def test_a_report_arrives_and_one_tap_signs_in(place: Place, project_root: Path)
         mailbox = f"{sandbox}/sandbox/api/companies/{CORPID}/members/{USERID}/messages"
         messages = within(ARRIVAL_SECONDS, lambda: phone.get(mailbox, timeout=10).json()["messages"])
         message = phone.get(messages[0]["textcard"]["url"], timeout=10)
+        within(ARRIVAL_SECONDS, lambda: is_copied(place))
+        phone.delete(f"{sandbox}/sandbox/api/companies/{CORPID}/members/{USERID}", json={}, timeout=10)
+        within(ARRIVAL_SECONDS, lambda: phone.get(f"{site}/", timeout=10).url != f"{site}/")
 
     assert (home.status_code, home.url.partition("#")[0]) == (200, f"{site}/")
     assert "李子轩" in home.text
