@@ -266,10 +266,10 @@ def answers(url: str) -> bool:
 
 def post(url: str) -> None:
     """An empty call of the sandbox's control interface. What it finds stands on the company's page, so it may fail."""
-    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)) as connection:
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("POST", urlsplit(url).path, body="{}", headers={"Content-Type": "application/json"})
-            connection.getresponse()
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("POST", urlsplit(url).path, body="{}", headers={"Content-Type": "application/json"})
+        connection.getresponse()
 
 
 def banner(place: Place, sign_ins: list[str]) -> list[str]:

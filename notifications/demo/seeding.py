@@ -108,7 +108,7 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
 
 
 def _follow_directory(corp: Corp, now: datetime) -> None:
-    """Keys for both callback addresses, a policy, and a first copy, so that who leaves in the sandbox is out at once."""
+    """Callback keys, a policy and a first copy: whoever leaves in the sandbox is out at once."""
     for kind in CallbackEvent.Kind:
         if not callbacks.have_keys(corp=corp, kind=kind):
             callbacks.generate_callback_keys(corp=corp, kind=kind)
