@@ -14,9 +14,10 @@ from accounts.directory.applying import apply_to
 from accounts.models import DirectoryPolicy, User
 from integrations.directory.followers import tell_renamed
 from integrations.models import Corp, Member
+from notifications.claiming import claim_delivery
 from notifications.models import Attempt, Delivery, MessageForm, Receipt, Run
 from notifications.rendering import render_run
-from notifications.sending import claim_delivery, send_delivery
+from notifications.sending import send_delivery
 from notifications.sweeping import sweep
 from notifications.withdrawing import readdress, withdraw
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
