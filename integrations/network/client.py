@@ -160,7 +160,7 @@ def _named(error: BaseException) -> str:
 
 def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
     """Where a failed request ended. The chain of causes tells; its texts may hold the proxy's password."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = str(cause.verify_message)
             return Journey(**known, failed_at="tls", reason=reason, is_certificate_refused=True)
@@ -169,10 +169,10 @@ def _stopped(error: Exception, known: dict[str, Any]) -> Journey:
             return Journey(**known, failed_at="proxy", reason=reason, proxy_status=cause.proxy_status)
         if isinstance(cause, ssl.SSLError):
             return Journey(**known, failed_at="tls", reason=str(cause.reason or type(cause).__name__))
-    return Journey(**known, failed_at="http", reason=_named(_causes(error)[-1]))
+    return Journey(**known, failed_at="http", reason=_named(causes(error)[-1]))
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """The error and what it wraps, from the outside in."""
     found: list[BaseException] = []
     waiting: list[BaseException] = [error]

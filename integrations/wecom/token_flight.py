@@ -57,10 +57,10 @@ class Pause:
     caller_ip: str
     remaining_seconds: float
 
-    def error(self) -> IntegrationError:
+    def error(self, *, system: str = "wecom") -> IntegrationError:
         """The same failure again, for a caller that did not ask itself."""
         known: dict[str, Any] = {
-            "system": "wecom",
+            "system": system,
             "operation": self.operation,
             "code": self.code,
             "hint": self.hint,
@@ -135,10 +135,11 @@ def application_key(corpid: str, agentid: int | None, kind: Kind) -> str:
 
 
 class SingleFlightStore:
-    """The algorithm; a shelf says where tokens lie."""
+    """The algorithm; a shelf says where tokens lie. `system`: whose tokens they are, for errors."""
 
-    def __init__(self, shelf: Shelf, *, pause_seconds: int, wait_seconds: float) -> None:
+    def __init__(self, shelf: Shelf, *, pause_seconds: int, wait_seconds: float, system: str = "wecom") -> None:
         self._shelf = shelf
+        self._system = system
         self._pause_seconds = pause_seconds
         self._wait_seconds = wait_seconds
 
@@ -182,14 +183,15 @@ class SingleFlightStore:
         nap = _POLL_SECONDS[0]
         while not self._shelf.lead(key, owner):
             if time.monotonic() >= give_up_at:
-                raise TransientError("waited too long for another caller's token", system="wecom", operation="gettoken")
+                message = "waited too long for another caller's token"
+                raise TransientError(message, system=self._system, operation="gettoken")
             time.sleep(nap * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311  # spreads callers, guards nothing
             nap = min(nap * 2, _POLL_SECONDS[1])
             held, pause = self._shelf.read(key)
             if held is not None:
                 return held
             if pause is not None:
-                raise pause.error()
+                raise pause.error(system=self._system)
         return self._fetched(key, owner, fetch)
 
     def _fetched(self, key: str, owner: str, fetch: Callable[[], FetchedToken]) -> Held:
@@ -199,7 +201,7 @@ class SingleFlightStore:
             if held is not None and held.remaining_seconds > held.renew_ahead_seconds:
                 return held
             if pause is not None:
-                raise pause.error()
+                raise pause.error(system=self._system)
             return self._published(key, owner, fetch)
         finally:
             self._shelf.release(key, owner)

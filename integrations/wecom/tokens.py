@@ -112,8 +112,9 @@ class InMemoryTokenStore(SingleFlightStore):
         pause_seconds: int = 60,
         wait_seconds: float = WAIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        system: str = "wecom",
     ) -> None:
-        super().__init__(_MemoryShelf(clock), pause_seconds=pause_seconds, wait_seconds=wait_seconds)
+        super().__init__(_MemoryShelf(clock), pause_seconds=pause_seconds, wait_seconds=wait_seconds, system=system)
 
 
 Cipher = Callable[[bytes], bytes]
@@ -256,9 +257,10 @@ class ValkeyTokenStore(SingleFlightStore):
         pause_seconds: int = 60,
         wait_seconds: float = WAIT_SECONDS,
         copy_seconds: float = 1.0,
+        system: str = "wecom",
     ) -> None:
         shelf = _ValkeyShelf(client, seal, unseal, prefix)
-        super().__init__(shelf, pause_seconds=pause_seconds, wait_seconds=wait_seconds)
+        super().__init__(shelf, pause_seconds=pause_seconds, wait_seconds=wait_seconds, system=system)
         self._copy_seconds = copy_seconds
         self._copies: dict[str, _Copy] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -288,7 +290,8 @@ class ValkeyTokenStore(SingleFlightStore):
         """No other thread of this process reads or drops the token meanwhile."""
         lock = self._lock(key)
         if not lock.acquire(timeout=patience_seconds(self._wait_seconds)):
-            raise TransientError("waited too long for another thread's token", system="wecom", operation="gettoken")
+            message = "waited too long for another thread's token"
+            raise TransientError(message, system=self._system, operation="gettoken")
         try:
             yield
         finally:

@@ -1,0 +1,65 @@
+"""Answers of the BI for `responses`, built from tests/fixtures/guandata; bodies and headers must be as told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import responses
+from responses import matchers
+
+FIXTURES = Path(__file__).parent / "fixtures" / "guandata"
+HOST = "https://bi.example.com"
+PASSWORD = "sim-bi-password-0123"
+PASSWORD_BASE64 = "c2ltLWJpLXBhc3N3b3JkLTAxMjM="
+APP_TOKEN = "sim-bi-app-token-0123"
+TOKEN = "sim-bi-token-1"
+
+ENDPOINTS = {
+    "sign_in": ("POST", "/public-api/sign-in"),
+    "page_list": ("POST", "/public-api/page/list"),
+    "page_cards": ("GET", "/public-api/page/p1"),
+    "card_data": ("POST", "/public-api/card/c1/data"),
+}
+
+
+def fixture(name: str) -> dict[str, Any]:
+    return dict(json.loads((FIXTURES / f"{name}.json").read_text()))
+
+
+class GuandataAnswers:
+    """`wire`: the mock of `responses`."""
+
+    def __init__(self, wire: responses.RequestsMock, host: str = HOST) -> None:
+        self.wire = wire
+        self._host = host
+
+    def gives(
+        self,
+        endpoint: str,
+        answer: str | dict[str, Any] | bytes | Exception = "",
+        *,
+        status: int = 200,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """`answer`: the name of a fixture (the endpoint's own where empty), its content, or a failure."""
+        method, path = ENDPOINTS[endpoint]
+        match: list[Any] = [matchers.json_params_matcher(body)] if body is not None else []
+        match += [matchers.header_matcher(headers)] if headers else []
+        content = fixture(answer or endpoint) if isinstance(answer, str) else answer
+        content = json.dumps(content) if isinstance(content, dict) else content
+        self.wire.add(method, self._host + path, body=content, status=status, match=match)
+
+    def calls(self, endpoint: str) -> int:
+        method, path = ENDPOINTS[endpoint]
+        return sum(call.request.url == self._host + path and call.request.method == method for call in self.wire.calls)
+
+
+@contextmanager
+def guandata_answers() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock() as wire:
+        yield GuandataAnswers(wire)
