@@ -15,6 +15,7 @@ class AccountsConfig(AppConfig):
         )
         from accounts.attributes import notice_of_first_enabling
         from accounts.beat import ensure_directory_entry, ensure_purge_entry
+        from accounts.bi import external_ids
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.directory.actions import directory_action
         from accounts.directory.events import PEOPLE_CONSUMER
@@ -26,6 +27,8 @@ class AccountsConfig(AppConfig):
         from accounts.tracked import track_people_and_companies
         from accounts.visibility import corps_of
         from integrations import panels, seen_forms
+        from integrations.bi.entry import is_open
+        from integrations.bi.external_ids import register as register_external_ids
         from integrations.directory.followers import register_rename_follower
         from integrations.events.registry import register_consumer
         from integrations.visibility import register_corp_filter
@@ -33,6 +36,8 @@ class AccountsConfig(AppConfig):
         register_consumer(PEOPLE_CONSUMER)
         register_rename_follower(follow_rename)
         register_corp_filter(corps_of)
+        register_external_ids(external_ids)
+        panels.register_landing_page(path="bi/", label=_("First page of the BI"), is_offered=is_open)
         seen_forms.register_last_saved(audit.last_saved)
         panels.register_disable_effect(disabling_stops)
         panels.register_disable_effect(disabling_shuts_out)

@@ -65,13 +65,14 @@ _granted: dict[Role, set[str]] = {
         *_all_of("accounts.attribute"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
+        *("integrations.view_biconnection", "integrations.change_biconnection"),
         *_DIRECTORY_READERS,
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *_all_of("integrations.corp", "integrations.siteaddress"),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
-        *(*_DIRECTORY_READERS, "integrations.sync_directory"),
+        *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
     },
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
     Role.PUSH_EDITOR: {
@@ -79,7 +80,8 @@ _granted: dict[Role, set[str]] = {
     },
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),
-        *("integrations.view_corp", "integrations.view_siteaddress", *_DIRECTORY_READERS),
+        *("integrations.view_corp", "integrations.view_siteaddress", "integrations.view_biconnection"),
+        *_DIRECTORY_READERS,
     },
 }
 

@@ -11,6 +11,9 @@ from enum import StrEnum
 _WECOM = re.compile(r"wxwork/[\d.]+", re.IGNORECASE)
 _PRIVATE_WECOM = re.compile(r"wxworklocal/", re.IGNORECASE)
 _WECHAT = re.compile(r"micromessenger", re.IGNORECASE)
+# Tablets show a page as a computer does. HarmonyOS calls its phones "Phone".
+_PHONE = re.compile(r"mobile|android|iphone|ipod|openharmony|harmonyos", re.IGNORECASE)
+_TABLET = re.compile(r"ipad|tablet", re.IGNORECASE)
 
 
 class Surface(StrEnum):
@@ -30,3 +33,8 @@ def surface_of(user_agent: str) -> Surface:
     if _WECOM.search(user_agent):
         return Surface.PRIVATE_WECOM if _PRIVATE_WECOM.search(user_agent) else Surface.WECOM
     return Surface.WECHAT if _WECHAT.search(user_agent) else Surface.BROWSER
+
+
+def is_phone(user_agent: str) -> bool:
+    """Whether the page is opened on a phone, in whatever program."""
+    return _PHONE.search(user_agent) is not None and _TABLET.search(user_agent) is None

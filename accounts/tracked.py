@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from accounts import audit, bulk_audit, tracking
 from accounts.lockout import PASSWORD_BACKEND
 from accounts.models import Attribute, DirectoryPolicy, SignInPolicy, User, WeComAccount
-from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.models import BiConnection, Corp, SiteAddress, VerificationFile
 
 
 def track_people_and_companies() -> None:
@@ -32,6 +32,7 @@ def track_people_and_companies() -> None:
     tracking.track(WeComAccount, corps=_of_account, left_out=("userid_folded", *_PROOF), name=bulk_audit.name_of)
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     tracking.track(Attribute, corps=lambda attribute: [])
+    tracking.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
     tracking.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     tracking.track(Group, corps=lambda group: [], m2m=("permissions",))
     post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
@@ -39,6 +40,10 @@ def track_people_and_companies() -> None:
 
 
 _RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
+_BI_TEST = (
+    *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
+    *("connection_version", "key_saved_at", "changed_at"),
+)
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 

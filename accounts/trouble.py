@@ -45,21 +45,33 @@ class Cause(StrEnum):
     UNEXPECTED_ANSWER = "unexpected-answer"
     WECOM_UNREACHABLE = "wecom-unreachable"
     STORE_UNREACHABLE = "store-unreachable"
+    BI_OFF = "bi-off"
+    BI_NO_PAGE = "bi-no-page"
+    BI_NOT_ALLOWED = "bi-not-allowed"
+    BI_NO_EXTERNAL_ID = "bi-no-external-id"
+    BI_UNUSABLE = "bi-unusable"
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The words of one page. `status`: of HTTP; `what` and `who` may name %(corp)s."""
+    """The words of one page. `status`: of HTTP; `what` and `who` may name %(corp)s, %(missing)s and %(where)s.
+
+    `is_signed_in`: it is shown to somebody who is, so that signing in again would lead nowhere.
+    """
 
     status: int
     title: str | Promise
     what: str | Promise
     who: str | Promise
+    is_signed_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One refusal, with what an administrator needs to know. Never a code or a state."""
+    """One refusal, with what an administrator needs to know. Never a code or a state.
+
+    `missing`, `where`: what the person's user lacks, and the sentence that says who sets it.
+    """
 
     cause: Cause
     corp_id: int | None = None
@@ -70,6 +82,8 @@ class Trouble:
     errcode: int | None = None
     hint: str = ""
     caller_ip: str = ""
+    missing: str = ""
+    where: str = ""
 
     @property
     def guide(self) -> Guide:
@@ -241,5 +255,43 @@ GUIDES: dict[Cause, Guide] = {
         _("Sign-in is not available at the moment"),
         _("A part of this site that sign-in needs is not running."),
         _("Please try again in a minute. If it lasts, an administrator must check that Valkey is running."),
+    ),
+    Cause.BI_OFF: Guide(
+        404,
+        _("The BI is not connected"),
+        _("This page belongs to the BI, and this site does not lead into it at the moment."),
+        _("An administrator of this site can connect it in the administration, under BI platform."),
+        is_signed_in=True,
+    ),
+    Cause.BI_NO_PAGE: Guide(
+        404,
+        _("There is no such page in the BI"),
+        _("The link is not complete or was changed on its way: no page of the BI has such an address."),
+        _("Ask whoever sent you the link for a new one, or begin at the BI's first page."),
+        is_signed_in=True,
+    ),
+    Cause.BI_NOT_ALLOWED: Guide(
+        403,
+        _("You do not enter the BI from here"),
+        _("Sign-in to the BI is switched off for your company, or no company is set for you."),
+        _(
+            "An administrator of this site can switch it on in the administration, under WeCom companies, "
+            "or set your company on your user's page."
+        ),
+        is_signed_in=True,
+    ),
+    Cause.BI_NO_EXTERNAL_ID: Guide(
+        403,
+        _("Your account in the BI is not known yet"),
+        _("This site passes you on to the BI by your “%(missing)s”, and your user has none that is yours alone."),
+        _("%(where)s Please send this page to your administrator."),
+        is_signed_in=True,
+    ),
+    Cause.BI_UNUSABLE: Guide(
+        502,
+        _("The connection to the BI is not set up completely"),
+        _("This site cannot pass you on to the BI: something is missing in its settings."),
+        _("An administrator of this site sees what is missing in the administration, under BI platform."),
+        is_signed_in=True,
     ),
 }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import pages, refusals, wecom
+from accounts.views import bi, pages, refusals, wecom
 from integrations import links
 
 urlpatterns = [
@@ -11,5 +11,8 @@ urlpatterns = [
     path("login/trouble/", refusals.show, name="sign-in-trouble"),
     path("logout/", pages.logout, name="logout"),
     path("wecom/<int:corp_id>/start/", wecom.start, name="wecom-start"),
+    # Under integrations.bi.entry.ROOT.
+    path("bi/", bi.enter, name="bi-home"),
+    path("bi/<path:page>", bi.enter, name="bi-page"),
     path(links.CALLBACK_ROUTE, wecom.callback, name="wecom-callback"),
 ]

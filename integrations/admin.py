@@ -16,6 +16,7 @@ from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from integrations import links, services
+from integrations.bi_admin import BiConnectionAdmin
 from integrations.callback_pages import CallbackPages
 from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
@@ -30,7 +31,7 @@ from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
 
 # Why named here? Django finds the admin pages of an app in its module `admin`.
-__all__ = ["CorpAdmin", "SiteAddressAdmin"]
+__all__ = ["BiConnectionAdmin", "CorpAdmin", "SiteAddressAdmin"]
 
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
 # among them. Therefore superusers alone set these, and the address to which WeCom's codes go once it is in use.
@@ -58,6 +59,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     fieldsets = [
         (_("Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
         (_("Sign-in"), {"fields": ["sign_in_enabled", "domain_id", "site_address"]}),
+        (_("Home page and BI"), {"fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]}),
         (
             _("Advanced"),
             {

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
 
+from integrations.errors import TransientError
 from integrations.fields import cipher
+from integrations.guandata.client import TOKEN_SECONDS, GuandataClient, Login
 from integrations.models import CallbackEvent
 from integrations.network.client import NetworkClient
 from integrations.store import valkey
 from integrations.wecom.client import Timeouts, WeComClient, open_session
 from integrations.wecom.crypto import CallbackCrypto
-from integrations.wecom.tokens import InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 
 if TYPE_CHECKING:
-    from integrations.models import Corp
+    from integrations.models import BiConnection, Corp
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def network_client(corp: Corp) -> NetworkClient:
     return NetworkClient(
         base_url=corp.api_base_url,
         proxy=corp.proxy_url,
-        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+        ca_bundle=certificate_path(corp.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
     )
@@ -79,6 +83,60 @@ def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | No
     return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
+def guandata_client(connection: BiConnection) -> GuandataClient:
+    """The client of the BI's public API, with the token that all processes share."""
+    return _guandata_client(connection, BiTokens(_bi_token_store(settings.VALKEY_URL)))
+
+
+def testing_guandata_client(connection: BiConnection) -> GuandataClient:
+    """The same with no token yet, so that its first call tries the login itself."""
+    return _guandata_client(connection, BiTokens(InMemoryTokenStore(system="guandata")))
+
+
+def forget_bi_token(connection: BiConnection) -> None:
+    """Drop the token of the API user, because an administrator saved another address or login."""
+    if not connection.base_url:
+        return
+    with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+        BiTokens(_bi_token_store(settings.VALKEY_URL)).forget(guandata_client(connection).account())
+
+
+class BiTokens:
+    """The token store of WeCom's client, by accounts of the BI. The BI's tokens have no application."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self._store = store
+
+    def get(self, account: str, fetch: Callable[[], str]) -> str:
+        return self._store.get(account, 0, lambda: FetchedToken(fetch(), TOKEN_SECONDS))
+
+    def drop(self, account: str, token: str) -> None:
+        self._store.drop(account, 0, token)
+
+    def forget(self, account: str) -> None:
+        self._store.forget(account, 0)
+
+
+def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClient:
+    has_login = bool(connection.api_login and connection.api_password)
+    return GuandataClient(
+        base_url=connection.base_url,
+        session=_session(),
+        token_store=tokens,
+        login=Login(connection.api_domain, connection.api_login, connection.api_password) if has_login else None,
+        app_token=connection.app_token,
+        proxy=connection.proxy_url,
+        ca_bundle=certificate_path(connection.ca_bundle),
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+    )
+
+
+def certificate_path(pem: str) -> str | None:
+    """The path of a file with these certificates; None for none."""
+    return _certificate_file(pem).name if pem else None
+
+
 def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) -> WeComClient:
     return WeComClient(
         corpid=corp.corpid,
@@ -91,7 +149,7 @@ def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) 
             connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
         ),
         proxy=corp.proxy_url or None,
-        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+        ca_bundle=certificate_path(corp.ca_bundle),
     )
 
 
@@ -100,6 +158,18 @@ def _token_store(_url: str) -> TokenStore:
     """One per process, so that its threads share what it read. The address is part of the cache's key only."""
     return ValkeyTokenStore(
         valkey(), seal=lambda token: cipher().encrypt(token), unseal=lambda sealed: cipher().decrypt(sealed)
+    )
+
+
+@cache
+def _bi_token_store(_url: str) -> TokenStore:
+    """The same for the BI's tokens."""
+    return ValkeyTokenStore(
+        valkey(),
+        seal=lambda token: cipher().encrypt(token),
+        unseal=lambda sealed: cipher().decrypt(sealed),
+        prefix="guandata:token:",
+        system="guandata",
     )
 
 

@@ -18,10 +18,11 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import console_values, console_writes, guide, links, trusted_ips
+from integrations.bi import entry
 from integrations.corp_pages import CorpPages, pill
 from integrations.diagnosis.obstacles import IP_REFUSED
 from integrations.models import ConsoleWrite, Corp
-from integrations.own_pages import inner_page_from
+from integrations.own_pages import inner_page_from, rooted
 from integrations.panels import landing_pages
 from integrations.queueing import queue_on_commit
 from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
@@ -197,10 +198,17 @@ def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
         "error": "",
     }
     try:
-        target = inner_page_from(typed, site_url=links.site_address_for(corp).url) if is_typed else page
+        target = _typed_page(corp, typed) if is_typed else page
     except ValidationError as refusal:
         return {**state, "error": " ".join(refusal.messages)}
-    return {**state, "target": target, "url": links.deep_link(corp, target)}
+    leads_to_bi = entry.landing_of(rooted(target)).startswith(entry.ROOT) if target else False
+    return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
+
+
+def _typed_page(corp: Corp, typed: str) -> str:
+    """A path of this site or of the BI, or an address copied from either. Raises ValidationError."""
+    in_bi = entry.link_page_from(typed.strip(), entry.connection()) if entry.is_open() else None
+    return inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
 
 
 def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:

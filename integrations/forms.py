@@ -14,9 +14,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations import panels, validators
+from integrations.bi import entry
 from integrations.diagnosis import readiness
-from integrations.models import Corp, SiteAddress
-from integrations.own_pages import length_in_link
+from integrations.models import BiConnection, Corp, SiteAddress
+from integrations.models.companies import HomePage
+from integrations.own_pages import LONGEST_IN_LINK, length_in_link
 from integrations.seen_forms import SeenForm
 from integrations.wecom.crypto import decode_key
 
@@ -100,6 +102,7 @@ class CorpForm(SeenForm):
         model = Corp
         fields = (
             *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
+            *("home_page", "home_bi_page", "bi_sign_in_enabled"),
             *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
         )
         help_texts = dict.fromkeys(
@@ -117,6 +120,8 @@ class CorpForm(SeenForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "home_page" in self.fields:
+            self.fields["home_page"].required = False  # the choice has no empty one; nothing sent means no change
         if "new_secret" in self.fields:
             self._describe_secret()
             self._describe_proxy()
@@ -132,7 +137,7 @@ class CorpForm(SeenForm):
             )
 
     def _describe_proxy(self) -> None:
-        proxy = _saved_proxy(self.instance)
+        proxy = saved_proxy(self.instance)
         self.fields["new_proxy_url"].help_text = Corp._meta.get_field("proxy_url").help_text
         if proxy:
             self.fields["new_proxy_url"].help_text = _("Saved: %(proxy)s. Leave this empty to keep it.") % {
@@ -164,6 +169,20 @@ class CorpForm(SeenForm):
                 params={"count": length, "limit": DOMAIN_ID_IN_LINK},
             )
         return domain_id
+
+    def clean_home_page(self) -> str:
+        """Only when it is chosen: a BI that is switched off later must not keep anybody from saving the rest."""
+        home_page: str = self.cleaned_data["home_page"] or self.instance.home_page
+        if home_page == HomePage.BI and self.instance.home_page != HomePage.BI and not entry.is_open():
+            raise ValidationError(_("People do not enter a BI from here yet: connect it first, under BI platform."))
+        return home_page
+
+    def clean_home_bi_page(self) -> str:
+        typed: str = self.cleaned_data["home_bi_page"]
+        page = entry.page_from(typed, entry.connection()) if typed else ""
+        if length_in_link(page) > LONGEST_IN_LINK:
+            raise ValidationError(_("The path is too long."), code="long")
+        return page
 
     def clean_api_base_url(self) -> str:
         return self._server("api_base_url")
@@ -254,7 +273,7 @@ class CorpForm(SeenForm):
         return bool(typed) and typed != str(kept)
 
 
-def _saved_proxy(corp: Corp) -> _StrPromise | str:
+def saved_proxy(corp: Corp | BiConnection) -> _StrPromise | str:
     """Host and port of the saved proxy, without its password."""
     try:
         parts = urlsplit(corp.proxy_url)

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.conf import settings
 from django.shortcuts import resolve_url
 
+from integrations.bi import entry
 from integrations.models import SiteAddress
 from integrations.own_pages import rooted
 from integrations.wecom import oauth
@@ -63,7 +64,7 @@ def deep_link(corp: Corp, path: str) -> str:
     """A link that leads to `path` (see own_pages.inner_page_from), signing in on the way where the corp allows that."""
     if corp.sign_in_enabled:
         return home_page_link(corp, path)
-    return site_address_for(corp).absolute(rooted(path)) if path else plain_login_url(corp)
+    return site_address_for(corp).absolute(entry.landing_of(rooted(path))) if path else plain_login_url(corp)
 
 
 def authorize_link(corp: Corp, state: str) -> str:

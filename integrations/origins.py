@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.db import DatabaseError
 
-from integrations.models import Corp, SiteAddress
+from integrations.models import BiConnection, Corp, SiteAddress
 
 # How long a process goes on with what it read: pages are shown far more often than a corp changes its doors.
 READ_SECONDS = 3.0
@@ -64,12 +64,13 @@ def forget() -> None:
 
 
 def _from_database() -> Origins:
-    """Each corp has its two doors of WeCom, and the address under which a sign-in of it begins."""
+    """Each corp has its two doors of WeCom, and the address under which its sign-in begins. It may end in the BI."""
     doors = Corp.objects.signing_in().order_by()
     rows = list(doors.values_list("authorize_base_url", "qr_base_url", "site_address__url").distinct())
+    bi = BiConnection.objects.filter(is_enabled=True).values_list("base_url", flat=True).first()
     if not rows:
-        return Origins()
+        return Origins(tuple(filter(None, [origin_of(bi or "")])))
     default = SiteAddress.objects.filter(is_default=True).values_list("url", flat=True).first()
-    leaving = {origin_of(url) for row in rows for url in (*row, default) if url}
+    leaving = {origin_of(url) for row in rows for url in (*row, default, bi) if url}
     panels = {origin_of(row[1]) for row in rows}
     return Origins(*(tuple(sorted(origin for origin in found if origin)) for found in (leaving, panels)))

@@ -26,7 +26,7 @@ _LAYERS = 5
 
 def is_own_page(candidate: str) -> bool:
     """Whether `candidate` (a path, with query and fragment if any) is a page of this site on which one may land."""
-    if not candidate.startswith("/") or len(candidate) > LONGEST or not _is_plain(candidate):
+    if not candidate.startswith("/") or len(candidate) > LONGEST or not is_plain(candidate):
         return False
     try:
         path = urlsplit(candidate).path
@@ -109,11 +109,11 @@ def _layers(path: str) -> list[str]:
 
 def _is_harmless(path: str) -> bool:
     """Why no dots? Browsers resolve `/m/../login/` before they ask for it, and then it is another page."""
-    if "//" in path or not _is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
+    if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
         return False
     return not f"{path}/".startswith(_NOT_LANDINGS)
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Without what browsers and servers read in different ways: backslashes, control and invisible characters."""
     return "\\" not in text and not any(unicodedata.category(char).startswith("C") for char in text)

@@ -29,6 +29,7 @@ class LandingPage:
     path: str
     label: str | _StrPromise
     in_menu: bool
+    is_offered: Callable[[], bool]
 
 
 DisableEffect = Callable[["Corp"], list[str]]
@@ -102,19 +103,22 @@ def is_corpid_used(corp: Corp) -> bool:
     return any(is_used(corp) for is_used in _corpid_users)
 
 
-def register_landing_page(*, path: str, label: str | _StrPromise, in_menu: bool = False) -> None:
+def register_landing_page(
+    *, path: str, label: str | _StrPromise, in_menu: bool = False, is_offered: Callable[[], bool] = lambda: True
+) -> None:
     """Offer a page in the builder of deep links; `in_menu`: also in the menu that is written into WeCom.
 
     `label`: lazily translated, at most 16 bytes in every language where it stands in the menu (WeCom's limit).
+    `is_offered`: asked each time, for a page that is not always there.
     """
-    page = LandingPage(path, label, in_menu)
+    page = LandingPage(path, label, in_menu, is_offered)
     if all(known.path != path for known in _landing_pages):
         _landing_pages.append(page)
 
 
 def landing_pages() -> list[LandingPage]:
-    """Every registered page, in the order of registration."""
-    return list(_landing_pages)
+    """Every registered page that is offered now, in the order of registration."""
+    return [page for page in _landing_pages if page.is_offered()]
 
 
 @dataclass(frozen=True)

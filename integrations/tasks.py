@@ -9,6 +9,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from integrations import console_writes, verification
+from integrations.bi import checking
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
 
@@ -68,3 +69,9 @@ def queue_events(corp_id: int, consumer: str) -> None:
         consume_events.delay(corp_id, consumer)
     except OperationalError as error:
         logger.error("events corp=%s consumer=%s not queued error=%s", corp_id, consumer, type(error).__name__)
+
+
+@shared_task(name="integrations.check_bi", expires=600, time_limit=120)
+def check_bi(_connection_id: int) -> None:
+    """Test the connection to the BI; a repeat of a finished test does nothing."""
+    checking.carry_out(clock=timezone.now)

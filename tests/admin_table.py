@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.admin_world import PEOPLE, STAFF
+from tests.bi import KEY as BI_KEY
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,35 @@ CORPS = [
     ),
     history("integrations_siteaddress", "address", CORP_READERS, BLIND),
     *deletes("integrations_siteaddress", "address", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+]
+
+BI_READERS = "U SA IA RA"
+BI = [
+    Row("integrations_biconnection_changelist", expect(BI_READERS, 302)),
+    Row("integrations_biconnection_change", expect(BI_READERS), args=("bi",)),
+    Row(
+        "integrations_biconnection_change",
+        expect("U SA", 302),
+        method="post",
+        args=("bi",),
+        form={"provider": "Other"},
+        changed_by="U SA",
+    ),
+    Row("integrations_biconnection_history", expect(BI_READERS), args=("bi",)),
+    never("integrations_biconnection_add"),
+    never("integrations_biconnection_delete", "bi", method="post"),
+    Row("integrations_biconnection_state", expect(BI_READERS)),
+    Row("integrations_biconnection_generate", expect("U SA", 302), method="post", changed_by="U SA"),
+    Row("integrations_biconnection_paste", expect("U")),
+    Row(
+        "integrations_biconnection_paste",
+        expect("U", 302),
+        method="post",
+        data={"private_key": BI_KEY},
+        changed_by="U",
+    ),
+    Row("integrations_biconnection_test", expect("U SA", 302), method="post", changed_by="U SA"),
+    Row("integrations_biconnection_enter", expect("U SA", 302), method="post"),
 ]
 
 ACCOUNTS = [
@@ -445,4 +475,4 @@ ACTIONS = [
     action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
 ]
 
-TABLE = [*SITE, *LOOK_UPS, *CORPS, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]

@@ -25,6 +25,7 @@ from accounts.models import (
 from accounts.roles import Role
 from integrations.callbacks import generate_callback_keys
 from integrations.models import (
+    BiConnection,
     CallbackEvent,
     ConsoleWrite,
     Corp,
@@ -35,6 +36,7 @@ from integrations.models import (
     VerificationFile,
 )
 from notifications.models import CorpQueue, Delivery, Receipt, Report, Run, Subscription
+from tests.bi import make_bi
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
 # Then each role (S system, I integration, P push editor, R read-only), for: A all companies, 1 the first, 2 the second.
@@ -71,6 +73,7 @@ def build() -> World:
     _orders(world, first)
     _security(world, first)
     _directory(world, first)
+    world.things["bi"] = make_bi(is_enabled=False)
     for who, person in world.people.items():
         world.sessions[who] = _session_of(person)
     return world
@@ -197,7 +200,7 @@ def _directory(world: World, first: Corp) -> None:
 def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
-        *(Corp, SiteAddress, VerificationFile, ConsoleWrite),
+        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group),
         *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),

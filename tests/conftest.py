@@ -82,6 +82,7 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
     clients._token_store.cache_clear()
+    clients._bi_token_store.cache_clear()
     hosts.forget()
     origins.forget()
 

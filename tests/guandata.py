@@ -50,8 +50,8 @@ class GuandataAnswers:
         method, path = ENDPOINTS[endpoint]
         match: list[Any] = [matchers.json_params_matcher(body)] if body is not None else []
         match += [matchers.header_matcher(headers)] if headers else []
-        content = fixture(answer or endpoint) if isinstance(answer, str) else answer
-        content = json.dumps(content) if isinstance(content, dict) else content
+        found = fixture(answer or endpoint) if isinstance(answer, str) else answer
+        content = json.dumps(found) if isinstance(found, dict) else found
         self.wire.add(method, self._host + path, body=content, status=status, match=match)
 
     def calls(self, endpoint: str) -> int:

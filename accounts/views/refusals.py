@@ -35,7 +35,7 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
     found = _with_present_name(found)
-    guide, names = found.guide, {"corp": found.corp_name}
+    guide, names = found.guide, {"corp": found.corp_name, "missing": found.missing, "where": found.where}
     context = {
         "trouble": found,
         "guide": guide,

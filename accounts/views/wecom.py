@@ -23,10 +23,11 @@ from accounts.login_state import Kind, LoginState
 from accounts.models import User
 from accounts.sign_in import AuthorizationCode, SignInRefused
 from accounts.surfaces import surface_of
-from accounts.targets import inner_page, raw_query_of, safe_path
+from accounts.targets import HOME, inner_page, raw_query_of, safe_path
 from accounts.trouble import Cause, Trouble, cause_of_error, cause_of_refusal
 from accounts.views import refusals
 from integrations import links
+from integrations.bi import entry
 from integrations.errors import IntegrationError, LoginRefusedError
 from integrations.models import Corp
 
@@ -45,7 +46,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     if not (corp.is_enabled and corp.sign_in_enabled):
         return refusals.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
     if sessions.of_request(request, corp).is_of_this_corp:
-        return HttpResponseRedirect(target)
+        return _landed(corp, target)
     attempt = arrivals.SECOND_ATTEMPT if request.GET.get("again") else arrivals.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt)
 
@@ -56,7 +57,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
-    target = inner_page(raw_query_of(request))
+    target = entry.landing_of(inner_page(raw_query_of(request)))
     corp = Corp.objects.select_related("site_address").filter(pk=corp_id).first()
     if corp is None:
         return refusals.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
@@ -92,7 +93,12 @@ def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpRespon
         case arrivals.GiveUp():
             return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
         case _:
-            return HttpResponseRedirect(step.target)
+            return _landed(corp, step.target)
+
+
+def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
+    """Where sign-in ends: on the page asked for; where none was, on the company's home page."""
+    return HttpResponseRedirect(entry.home_of(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")
@@ -120,7 +126,7 @@ def _redeemed(
     sessions.tie_to_corp(request, corp)
     policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
-    response = HttpResponseRedirect(step.target)
+    response = _landed(corp, step.target)
     browser.remember_corp_id(response, request, corp.pk)
     return response
 

@@ -19,6 +19,7 @@ import urllib3
 from integrations.errors import ConfigurationError, UnexpectedResponseError
 from integrations.guandata import schemas
 from integrations.guandata.answers import SIGN_IN, Asked, NotAdmittedError, of_failure, response_of
+from integrations.network.client import Beginning, beginning_of
 from integrations.wecom.client import DeadlineAdapter
 from integrations.wecom.deadline import total_deadline
 
@@ -103,6 +104,23 @@ class GuandataClient:
         """Have a token: the one in the store, else a new one. Raises ConfigurationError for a wrong login."""
         self._token()
 
+    def open_page(self, page: str) -> Beginning:
+        """How the BI answers a browser at `page`, whatever its status; without cookies, redirections or a token of
+        the API. `page` may hold a sign-in token, so it is in no error."""
+        asked, failure = Asked("open_page", ()), Exception()
+        with total_deadline(self._total_seconds):
+            try:
+                return beginning_of(
+                    self._base_url + page,
+                    connect_seconds=self._connect_seconds,
+                    proxy=self._proxies.get("https", ""),
+                    verify=self._verify,
+                    accept="text/html",
+                )
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                failure = error
+        raise of_failure(asked, failure)
+
     def page_list(self) -> list[schemas.Page]:
         """Every page that the app token may see, deleted ones marked. POST /public-api/page/list."""
         body = {"token": self._own_app_token("page_list")}
@@ -142,11 +160,12 @@ class GuandataClient:
             try:
                 return self._typed(parse, _signed(call, token))
             except NotAdmittedError:
-                self._tokens.drop(self._account(), token)
+                self._tokens.drop(self.account(), token)
             return self._typed(parse, _signed(call, self._token()))
 
     def _token(self) -> str:
-        return self._tokens.get(self._account(), self._signed_in)
+        self._own_login()
+        return self._tokens.get(self.account(), self._signed_in)
 
     def _signed_in(self) -> str:
         """A new token. The password travels as base64, as the BI asks, so TLS alone protects it."""
@@ -156,10 +175,10 @@ class GuandataClient:
         body = {"domain": login.domain, **name, "password": password}
         return self._typed(schemas.token_from, _Call(SIGN_IN, "/public-api/sign-in", body))
 
-    def _account(self) -> str:
+    def account(self) -> str:
         """Where the token lies: differs by host and user, and holds no part of a secret."""
-        login = self._own_login()
-        return f"{self._base_url}|{login.domain}|{login.name}"
+        domain, name = (self._login.domain, self._login.name) if self._login else ("", "")
+        return f"{self._base_url}|{domain}|{name}"
 
     def _own_login(self) -> Login:
         if self._login is None:
@@ -185,7 +204,7 @@ class GuandataClient:
         return (password, encoded, self._app_token, *call.headers.values())
 
     def _exchanged(self, asked: Asked, call: _Call) -> tuple[int, bytes]:
-        failure: Exception
+        failure = Exception()
         with total_deadline(self._total_seconds):
             try:
                 return self._received(call)

@@ -50,13 +50,18 @@ def page_for(asked: str, query: str, *, forms: PageForms, on_phone: bool) -> str
     if not asked:
         return _joined(home, further)
     if asked.split("/", 1)[0] in forms.routed:
-        inner = _joined(quote(asked, safe=_PLAIN), further)
+        inner = _joined(in_path(asked), further)
         return _joined(home, f"path_url={quote(inner, safe='')}")
     found = _id_in(asked, forms)
     if found is not None:
         template = forms.phone if on_phone and forms.phone else forms.desktop
         return _joined(template.replace(ID, quote(found, safe="")), further)
-    return _joined("/" + quote(asked, safe=_PLAIN), further)
+    return _joined("/" + in_path(asked), further)
+
+
+def in_path(text: str) -> str:
+    """Decoded text as part of a path."""
+    return quote(text, safe=_PLAIN)
 
 
 def embedded(page: str, embedding: Embedding) -> str:

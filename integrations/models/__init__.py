@@ -1,5 +1,6 @@
 """The outside systems that we are connected to, as rows."""
 
+from integrations.models.bi import BiConnection
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
 from integrations.models.console_writes import ConsoleWrite
 from integrations.models.diagnosis import CheckRun
@@ -10,6 +11,7 @@ from integrations.models.sync_runs import SyncChange, SyncRun
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
+    "BiConnection",
     "CallbackEvent",
     "CheckRun",
     "ConsoleWrite",

@@ -108,6 +108,11 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         return self.filter(visibility.corp_condition(person))
 
 
+class HomePage(models.TextChoices):
+    OURS = "ours", _("the home page here")
+    BI = "bi", _("the BI, or a page of it")
+
+
 class Corp(models.Model):
     """One self-built app in one WeCom company."""
 
@@ -183,6 +188,25 @@ class Corp(models.Model):
         _("sign-in with WeCom"),
         default=True,
         help_text=_("Off: pushes only; the app's home page is the plain address of the login page."),
+    )
+    # Where a link leads that names no page. Without a BI that people enter, it is always the home page here.
+    home_page = models.CharField(
+        _("home page"),
+        max_length=8,
+        choices=HomePage.choices,
+        default=HomePage.OURS,
+        help_text=_("Where a tap on the app leads, and every sign-in that names no page."),
+    )
+    home_bi_page = models.CharField(
+        _("page of the BI"),
+        max_length=640,
+        blank=True,
+        help_text=_("Its path, such as page/abc, or its whole address. Empty: the BI's first page."),
+    )
+    bi_sign_in_enabled = models.BooleanField(
+        _("sign-in to the BI"),
+        default=True,
+        help_text=_("Whether people of this company enter the BI from here, once one is connected."),
     )
     is_enabled = models.BooleanField(_("enabled"), default=False)
     first_enabled_at = models.DateTimeField(_("first enabled"), null=True, blank=True, editable=False)

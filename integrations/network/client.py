@@ -119,7 +119,7 @@ class NetworkClient:
             return _stopped(error, known)
         return Journey(
             **known,
-            server_date=_moment(answer.headers.get("Date", "")),
+            server_date=moment_of(answer.headers.get("Date", "")),
             http_status=answer.status,
             is_wecom=_looks_like_wecom(answer.content),
         )
@@ -186,7 +186,8 @@ def causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _moment(date: str) -> datetime | None:
+def moment_of(date: str) -> datetime | None:
+    """The moment that a Date header names; None where it names none."""
     try:
         moment = parsedate_to_datetime(date)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

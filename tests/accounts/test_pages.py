@@ -244,15 +244,18 @@ class TestTroublePages:
     def test_each_has_its_words_in_both_languages(
         self, corp: Corp, desktop: Visitor, cause: Cause, language: str
     ) -> None:
-        sealed = seal(Trouble(cause, corp_id=corp.pk, corp_name=corp.name, target="/m/", errcode=7, caller_ip="::1"))
+        known = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
+        sealed = seal(Trouble(cause, target="/m/", errcode=7, caller_ip="::1", **known))
 
         response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
         text = response.content.decode()
 
         assert response.status_code == GUIDES[cause].status
         assert f'<html lang="{language}">' in text
-        assert f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in text
-        assert 'href="/login/?next=%2Fm%2F&amp;stay=1"' in text
+        # Signing in again leads nowhere where somebody is signed in and lacks something.
+        assert (f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in text) is not GUIDES[cause].is_signed_in
+        assert ('href="/login/?next=%2Fm%2F&amp;stay=1"' in text) is not GUIDES[cause].is_signed_in
+        assert ('href="/"' in text.split("<article")[1]) is GUIDES[cause].is_signed_in
         assert "%(" not in text
         assert "no-store" in response.headers["Cache-Control"]
         has_chinese = re.search(

@@ -37,13 +37,18 @@ EXPECTED = {
         *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount", "attribute")),
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
+        *("integrations.view_biconnection", "integrations.change_biconnection"),
     },
-    Role.INTEGRATION_ADMINISTRATOR: OF_INTEGRATION | PEOPLE_SEEN | DIRECTORY_SEEN | {"integrations.sync_directory"},
+    Role.INTEGRATION_ADMINISTRATOR: {
+        *(*OF_INTEGRATION, *PEOPLE_SEEN, *DIRECTORY_SEEN),
+        *("integrations.sync_directory", "integrations.view_biconnection"),
+    },
     Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group"},
     Role.READ_ONLY: {
         *PEOPLE_SEEN,
         *DIRECTORY_SEEN,
         *("accounts.view_auditentry", "integrations.view_corp", "integrations.view_siteaddress"),
+        "integrations.view_biconnection",
         *(f"notifications.view_{model}" for model in ("report", "subscription", "run", "delivery", "receipt")),
     },
 }

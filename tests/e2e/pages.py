@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from accounts.models import PeopleMove, User, WeComAccount
 from integrations.models import ConsoleWrite, Corp, VerificationFile
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+from tests.bi import make_bi
 
 PASSWORD = "a long enough password"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
@@ -41,6 +42,7 @@ def make_rows() -> Rows:
     VerificationFile.objects.create(corp=corp, code="Ab12Cd34Ef56Gh78", uploaded_at=NOW)
     for who, userid in ((root, "Root"), (person, "LiLei")):
         WeComAccount.objects.create(user=who, corp=corp, userid=userid)
+    make_bi(is_enabled=False)  # so that its address here explains, instead of leading elsewhere
     report = Report.objects.create(title="销售日报", body="今日销售额 128 万元。", link="/reports/7")
     subscription = Subscription.objects.create(
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
@@ -107,6 +109,7 @@ def admin_pages(rows: Rows) -> list[str]:
         reverse(f"admin:integrations_corp_{action}", args=[rows.corp.pk]) for action in ("enable", "disable", "link")
     ]
     pages.append(reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]))
+    pages.append(reverse("admin:integrations_biconnection_paste"))
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
     pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
     pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
@@ -123,6 +126,7 @@ def employee_pages(rows: Rows) -> list[str]:
         "/m/" + "0" * 32 + "/",
         "/login/?stay=1",
         "/no-such-page/",
+        "/bi/page/p1",
         "/login/trouble/",
     ]
 

@@ -42,6 +42,8 @@ FIELDS = {
     "new_secret": "the-secret",
     "department_root_ids": "",
     "sign_in_enabled": "on",
+    "home_page": "ours",
+    "bi_sign_in_enabled": "on",
     "domain_id": "",
     "site_address": "",
     "api_base_url": "https://qyapi.weixin.qq.com",

@@ -1,0 +1,74 @@
+"""The click that leads into the BI: a page of ours that passes the browser on with a token made at this moment."""
+
+from __future__ import annotations
+
+import logging
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET
+
+from accounts.bi import corp_of_entry
+from accounts.surfaces import is_phone
+from accounts.targets import raw_query_of
+from accounts.trouble import Cause, Trouble
+from accounts.views import refusals
+from integrations.bi import entry
+from integrations.bi.entry import CannotEnter, Obstacle
+
+logger = logging.getLogger(__name__)
+
+_CAUSES = {
+    Obstacle.OFF: Cause.BI_OFF,
+    Obstacle.NO_PAGE: Cause.BI_NO_PAGE,
+    Obstacle.NO_EXTERNAL_ID: Cause.BI_NO_EXTERNAL_ID,
+}
+
+
+@require_GET
+@never_cache
+def enter(request: HttpRequest, page: str = "") -> HttpResponse:
+    """Sign the person in to the BI on `page`, with the query of this address."""
+    if not request.user.is_authenticated:
+        return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
+    corp = corp_of_entry(request)
+    try:
+        if corp is None and entry.is_open():
+            return _refused(request, Trouble(Cause.BI_NOT_ALLOWED))
+        response = HttpResponseRedirect(_address(request, page))
+    except CannotEnter as obstacle:
+        return _refused(request, _trouble_of(obstacle))
+    # The BI need not know which page here somebody came from.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
+    return response
+
+
+@sensitive_variables()
+def _address(request: HttpRequest, page: str) -> str:
+    """The BI's address with the token: for the Location, and nowhere else. Raises CannotEnter."""
+    return entry.entrance_for(
+        entry.open_connection(),
+        request.user,
+        page=page,
+        query=raw_query_of(request),
+        on_phone=is_phone(request.headers.get("User-Agent", "")),
+        now=timezone.now(),
+    )
+
+
+def _trouble_of(refusal: CannotEnter) -> Trouble:
+    cause = _CAUSES.get(refusal.obstacle, Cause.BI_UNUSABLE)
+    if refusal.source is None:
+        return Trouble(cause, hint=refusal.obstacle.value)
+    return Trouble(cause, missing=str(refusal.source.label), where=str(refusal.source.where))
+
+
+def _refused(request: HttpRequest, found: Trouble) -> HttpResponse:
+    logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
+    return refusals.page(request, found)

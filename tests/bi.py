@@ -1,0 +1,39 @@
+"""A BI that is connected, and what comes of passing somebody on to it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils import timezone
+
+from integrations.guandata import keys
+from integrations.models import BiConnection
+from integrations.models.bi import THE_ONE
+from tests.integrations.guandata.opening import opened
+
+BI = "https://guandata.example.com"
+# Made for tests, as every key here: it opens nothing.
+KEY = keys.generate()
+PUBLIC = keys.public_pem(keys.load(KEY))
+
+
+def make_bi(**values: Any) -> BiConnection:
+    """Set up as an administrator would leave it."""
+    usual = {"is_enabled": True, "base_url": BI, "private_key": KEY, "key_saved_at": timezone.now()}
+    return BiConnection.objects.update_or_create(pk=THE_ONE, defaults={**usual, **values})[0]
+
+
+def claims_in(location: str, base_url: str = BI) -> dict[str, Any]:
+    """Who is passed on by an address of the BI. Fails for one of anybody else."""
+    assert location.startswith(f"{base_url}/")
+    tokens = [pair[9:] for pair in urlsplit(location).query.split("&") if pair.startswith("ssoToken=")]
+    assert len(tokens) == 1
+    return opened(tokens[0], PUBLIC)
+
+
+def page_in(location: str) -> str:
+    """The page with its query, without what signs in."""
+    parts = urlsplit(location)
+    kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(("ssoToken=", "provider="))]
+    return parts.path + ("?" + "&".join(kept) if kept else "")

@@ -1,0 +1,245 @@
+"""The test of the connection to the BI: what each answer at the wire is called, and what is never said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import responses
+from django.utils import translation
+
+from accounts.models import User
+from integrations.bi import checking, keeping, wording
+from integrations.models import BiConnection
+from integrations.tasks import check_bi
+from tests.bi import BI, claims_in, make_bi
+from tests.guandata import APP_TOKEN, PASSWORD, GuandataAnswers
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def wire() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        yield wire
+
+
+@pytest.fixture
+def admin() -> User:
+    return User.objects.create_superuser("admin")
+
+
+def answers(wire: responses.RequestsMock, *, status: int = 200, location: str = "", seconds_apart: int = 0) -> None:
+    """The BI's first page: without a token 200, with one as told."""
+    date = {"Date": format_datetime(NOW + timedelta(seconds=seconds_apart), usegmt=True)}
+
+    def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        if "ssoToken" not in str(request.url):
+            return 200, date, "<html>"
+        return status, {**date, **({"Location": location} if location else {})}, "<html>"
+
+    wire.add_callback(responses.GET, f"{BI}/", callback=answer)
+
+
+def found(admin: User) -> dict[str, tuple[str, str]]:
+    checking.request(person=admin, now=NOW)
+    checking.carry_out(clock=lambda: NOW)
+    saved = BiConnection.objects.get()
+    assert (saved.checked_at, saved.checked_version) == (NOW, saved.connection_version)
+    with translation.override("en"):
+        assert len(wording.lines(saved.check_results)) == len(saved.check_results)
+    return {one["step"]: (one["status"], one["outcome"]) for one in saved.check_results}
+
+
+REACHED = ("ok", "reached")
+
+
+@pytest.mark.parametrize(
+    ("answer", "token"),
+    [
+        ({}, ("ok", "not-refused")),
+        ({"status": 302, "location": "/home"}, ("ok", "not-refused")),
+        ({"status": 302, "location": "https://guandata.example.com/auth/login?next=/"}, ("wrong", "refused")),
+        ({"status": 302, "location": "/SignIn"}, ("wrong", "refused")),
+        ({"status": 401}, ("wrong", "refused")),
+        ({"status": 403}, ("wrong", "refused")),
+        ({"status": 404}, ("wrong", "not-taken")),
+        ({"status": 500}, ("wrong", "not-taken")),
+    ],
+)
+def test_what_the_bi_says_to_a_token(
+    wire: responses.RequestsMock, admin: User, answer: dict[str, Any], token: tuple[str, str]
+) -> None:
+    make_bi()
+    answers(wire, **answer)
+
+    assert found(admin) == {"address": REACHED, "token": token}
+    asked = [str(call.request.url) for call in wire.calls if "ssoToken" in str(call.request.url)]
+    assert [claims_in(url)["externalUserId"] for url in asked] == ["admin"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "outcome"),
+    [
+        ({"key_saved_at": None}, "no-key"),
+        ({"private_key": "nothing"}, "key-unreadable"),
+        ({"external_id_source": "email"}, "no-external-id"),
+        ({"external_id_source": "gone"}, "no-external-id"),
+    ],
+)
+def test_what_is_missing_here_is_said_without_asking(
+    wire: responses.RequestsMock, admin: User, broken: dict[str, Any], outcome: str
+) -> None:
+    make_bi(**broken)
+    answers(wire)
+
+    assert found(admin) == {"address": REACHED, "token": ("wrong", outcome)}
+    assert len(wire.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (requests.ConnectionError("x"), "unreachable"),
+        (requests.ReadTimeout("x"), "unreachable"),
+        (OSError("x"), "unreachable"),
+    ],
+)
+def test_a_bi_that_is_not_reached_is_asked_nothing_else(
+    wire: responses.RequestsMock, admin: User, failure: Exception, outcome: str
+) -> None:
+    make_bi(api_login="robot", api_password=PASSWORD)
+    wire.add(responses.GET, f"{BI}/", body=failure)
+
+    assert found(admin) == {"address": ("wrong", outcome)}
+    assert len(wire.calls) == 1
+
+
+def test_without_an_address_nothing_is_asked(wire: responses.RequestsMock, admin: User) -> None:
+    make_bi(base_url="")
+
+    assert found(admin) == {"address": ("wrong", "missing")}
+    assert len(wire.calls) == 0
+
+
+@pytest.mark.parametrize(("apart", "is_wrong"), [(0, False), (59, False), (60, True), (-60, True), (3600, True)])
+def test_clocks_apart_by_a_token_s_life_are_wrong(
+    wire: responses.RequestsMock, admin: User, apart: int, is_wrong: bool
+) -> None:
+    make_bi(token_seconds=60)
+    answers(wire, seconds_apart=apart)
+
+    assert found(admin)["address"] == (("wrong", "clocks") if is_wrong else REACHED)
+
+
+def test_an_error_of_the_bi_s_own_is_a_warning(wire: responses.RequestsMock, admin: User) -> None:
+    make_bi()
+    wire.add(responses.GET, f"{BI}/", status=503)
+
+    assert found(admin) == {"address": ("warning", "server-error"), "token": ("wrong", "not-taken")}
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_the_credentials_of_the_api_are_tried_where_they_are_set(
+    wire: responses.RequestsMock, admin: User, is_refused: bool
+) -> None:
+    make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
+    answers(wire)
+    api = GuandataAnswers(wire, BI)
+    api.gives("sign_in", "sign_in.5001" if is_refused else "")
+    api.gives("page_list", "sign_in.5001" if is_refused else "")
+
+    result = ("wrong", "refused") if is_refused else ("ok", "accepted")
+    assert {step: one for step, one in found(admin).items() if step in {"api", "pages"}} == {
+        "api": result,
+        "pages": result,
+    }
+    with translation.override("en"):
+        sentences = [line.sentence for line in wording.lines(BiConnection.objects.get().check_results)]
+    assert ("The app token lists 2 pages." in sentences) is not is_refused
+    assert ("The BI refuses the API user: 用户名或密码错误" in sentences) is is_refused
+
+
+def test_nothing_that_is_kept_or_logged_holds_a_token_or_a_secret(
+    wire: responses.RequestsMock, admin: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    make_bi(api_login="robot", api_password=PASSWORD, app_token=APP_TOKEN)
+    answers(wire)
+    api = GuandataAnswers(wire, BI)
+    refusal = {"result": "fail", "error": {"status": 5001, "message": f"{PASSWORD} {APP_TOKEN}"}}
+    api.gives("sign_in", refusal)
+    api.gives("page_list", refusal)
+
+    found(admin)
+
+    token = next(
+        str(call.request.url).rpartition("ssoToken=")[2] for call in wire.calls if "sso" in str(call.request.url)
+    )
+    kept = json.dumps(BiConnection.objects.get().check_results) + caplog.text
+    for secret in (token, PASSWORD, APP_TOKEN):
+        assert secret not in kept
+
+
+def test_a_result_says_which_version_it_was_about(wire: responses.RequestsMock, admin: User) -> None:
+    saved = make_bi()
+    answers(wire)
+    found(admin)
+
+    saved.refresh_from_db()
+    saved.provider = "Other"
+    keeping.save(connection=saved, changed_fields={"provider"})
+
+    saved.refresh_from_db()
+    assert (saved.checked_version, saved.connection_version) == (1, 2)
+
+
+def test_a_finished_test_is_not_repeated(wire: responses.RequestsMock, admin: User) -> None:
+    make_bi()
+    answers(wire)
+    found(admin)
+    count = len(wire.calls)
+
+    check_bi(1)
+
+    assert len(wire.calls) == count
+
+
+def test_without_a_row_there_is_nothing_to_test() -> None:
+    checking.carry_out(clock=lambda: NOW)
+
+    assert not BiConnection.objects.exists()
+
+
+@pytest.mark.parametrize("language", ["zh-hans", "en"])
+def test_each_sentence_can_be_said(language: str) -> None:
+    facts = {"status": 200, "reason": "r", "seconds": 90, "life": 60, "as": "lilei", "message": "m", "count": 2}
+
+    with translation.override(language):
+        sentences = [words % facts for words in wording._sentences().values()]
+
+    assert all(sentences)
+    assert not any("%(" in sentence for sentence in sentences)
+
+
+def test_a_finding_of_another_version_is_left_out() -> None:
+    assert wording.lines([{"step": "address", "status": "ok", "outcome": "no-such", "facts": {}}, {}]) == []
+
+
+def test_the_entrance_asked_for_is_the_bi_s_first_page(wire: responses.RequestsMock, admin: User) -> None:
+    make_bi(desktop_home="/home?x=1")
+    answers(wire)
+    wire.add(responses.GET, f"{BI}/home", status=200)
+
+    assert found(admin)["token"] == ("ok", "not-refused")
+    parts = urlsplit(str(wire.calls[-1].request.url))
+    assert parts.path == "/home"
+    assert parts.query.startswith("x=1&provider=guanbi&ssoToken=")
