@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -244,7 +245,7 @@ class TestTroublePages:
     def test_each_has_its_words_in_both_languages(
         self, corp: Corp, desktop: Visitor, cause: Cause, language: str
     ) -> None:
-        known = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
+        known: Any = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
         sealed = seal(Trouble(cause, target="/m/", errcode=7, caller_ip="::1", **known))
 
         response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
