@@ -19,7 +19,7 @@ class AccountsConfig(AppConfig):
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.directory.actions import directory_action
         from accounts.directory.events import PEOPLE_CONSUMER
-        from accounts.directory.renaming import follow_rename
+        from accounts.directory.renaming import follow_rename, may_follow
         from accounts.move_pages import move_action
         from accounts.policy import disabling_shuts_out
         from accounts.ready_made import ensure_bi_login_id
@@ -29,11 +29,12 @@ class AccountsConfig(AppConfig):
         from integrations import panels, seen_forms
         from integrations.bi.entry import is_open
         from integrations.bi.external_ids import register as register_external_ids
-        from integrations.directory.followers import register_rename_follower
+        from integrations.directory.followers import register_rename_follower, register_rename_guard
         from integrations.events.registry import register_consumer
         from integrations.visibility import register_corp_filter
 
         register_consumer(PEOPLE_CONSUMER)
+        register_rename_guard(may_follow)
         register_rename_follower(follow_rename)
         register_corp_filter(corps_of)
         register_external_ids(external_ids)

@@ -1,14 +1,23 @@
 """A person got another userid in WeCom: the account here follows, and so does the proof of having signed in with it.
 
-Also for staff and where the policy is off: the former userid may be somebody else's tomorrow, who would sign in as
-this person.
+Also where the policy is off: the former userid may be somebody else's tomorrow, who would sign in as this person. Not
+for those who may enter the administration: an event can be written by whoever holds the callback's keys, and must not
+lend their rights. They look like somebody deleted and somebody who joined, and are linked anew by hand.
 """
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from accounts import audit, bulk_audit
 from accounts.models import AuditEntry, WeComAccount, fold_userid
 from integrations.models import Corp
+
+
+def may_follow(corp: Corp, old: str, new: str) -> bool:
+    """False where the account that would move, or the one that would lose its userid, is a protected person's."""
+    named = WeComAccount.objects.filter(corp=corp, userid_folded__in=(fold_userid(old), fold_userid(new)))
+    return not named.filter(Q(user__is_staff=True) | Q(user__is_superuser=True)).exists()
 
 
 def follow_rename(corp: Corp, old: str, new: str) -> None:

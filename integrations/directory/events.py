@@ -15,7 +15,7 @@ import redis
 from django.conf import settings
 
 from integrations.directory.calling import Calling
-from integrations.directory.renaming import apply_renames
+from integrations.directory.renaming import Renamed, apply_renames
 from integrations.directory.running import request_run
 from integrations.directory.stops import Stop
 from integrations.directory.told import UPDATE_USER, Rename, Told, is_about_directory, told_by
@@ -43,12 +43,10 @@ def consume(batch: Batch) -> Outcome:
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
     told = told_by(batch.events, batch.tries)
-    renames = sorted([*told.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
-    renamed = apply_renames(corp=corp, renames=renames, now=batch.clock(), hold=batch.hold)
-    for one in renamed.blocked:
-        told.leave_out((one.old, one.new))
+    look, renamed = Look(corp=corp, told=told, calling=Calling()), Renamed()
     try:
-        found = Look(corp=corp, told=told, calling=Calling()).found(now=batch.clock())
+        renamed = _rename(batch, told, look)
+        found = look.found(now=batch.clock())
     except IntegrationError:
         _bar_leavers(batch, told)
         raise
@@ -58,6 +56,18 @@ def consume(batch: Batch) -> Outcome:
     writer = _write(batch, found)
     touched = [*renamed.touched, *writer.touched]
     return Outcome(touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
+
+
+def _rename(batch: Batch, told: Told, look: Look) -> Renamed:
+    """Carry out what can be, and keep those who must wait for it from being looked at."""
+    renames = sorted([*told.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
+    if not renames:
+        return Renamed()
+    known = look.existing(sorted({userid for one in renames for userid in (one.old, one.new)}))
+    renamed = apply_renames(corp=batch.corp, renames=renames, known=known, now=batch.clock(), hold=batch.hold)
+    for one in renamed.blocked:
+        told.leave_out((one.old, one.new))
+    return renamed
 
 
 def _waiting_renames(batch: Batch) -> list[Rename]:

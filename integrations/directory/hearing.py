@@ -68,8 +68,8 @@ class Hearing:
         if self.state == State.ARRIVING and self.heard_at is not None:
             when = f"{timezone.localtime(self.heard_at):%Y-%m-%d %H:%M}"
             return _(
-                "Changes of people in WeCom take effect here within seconds: its events arrive, the last one at "
-                "%(when)s. The nightly run makes good what was lost."
+                "Changes of people in WeCom arrive here within seconds, the last one at %(when)s; what they mean for "
+                "people here, the directory policy says. The nightly run makes good what was lost."
             ) % {"when": when}
         if self.state == State.SILENT:
             return _(

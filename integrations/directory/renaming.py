@@ -1,19 +1,22 @@
 """The same person under another userid: the member's row goes on under it, and higher apps follow at once.
 
-Only an event tells a rename. The old userid must stand for the person whom the event means, since WeCom may have given
-it to somebody else since; the new one must be free, or be what a look at WeCom has made of the same person already.
+Only an event tells a rename, but whoever holds the callback's keys can write an event. So WeCom must know the new
+userid and not know the old one any more (unless another rename explains that), and accounts that lend rights are not
+moved. The old userid must stand for the person whom the event means, since WeCom may have given it to somebody else
+since; the new one must be free, or be what a look at WeCom has made of the same person already.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
-from integrations.directory.followers import tell_renamed
+from integrations.directory.followers import may_be_renamed, tell_renamed
 from integrations.directory.told import Rename
 from integrations.models import Corp, Member, MemberRename, fold_userid
 
@@ -34,9 +37,13 @@ class Renamed:
     blocked: list[Rename] = field(default_factory=list)
 
 
-def apply_renames(*, corp: Corp, renames: Sequence[Rename], now: datetime, hold: Callable[[], None]) -> Renamed:
+def apply_renames(
+    *, corp: Corp, renames: Sequence[Rename], known: Collection[str], now: datetime, hold: Callable[[], None]
+) -> Renamed:
     """Carry out what can be, in whatever order they came: a userid must be given up before another person gets it.
 
+    `known`: those of the userids named, folded, that exist in WeCom now. Where the old one does, it is somebody else's
+    or the event is wrong: whoever has it here waits for an administrator.
     What still waits after TRIES is carried out all the same: the event before it does not come any more, and who has
     the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called.
     """
@@ -45,7 +52,7 @@ def apply_renames(*, corp: Corp, renames: Sequence[Rename], now: datetime, hold:
         return done
     with transaction.atomic():
         hold()
-        waiting = list(renames)
+        waiting = [one for one in renames if _is_true(corp, one, renames, known, done.touched, now)]
         while waiting:
             blocked = [one for one in waiting if not _apply(corp, one, done.touched, now, by_force=False)]
             if len(blocked) == len(waiting):
@@ -59,17 +66,67 @@ def apply_renames(*, corp: Corp, renames: Sequence[Rename], now: datetime, hold:
     return done
 
 
+def _is_true(
+    corp: Corp, rename: Rename, told: Sequence[Rename], known: Collection[str], touched: list[int], now: datetime
+) -> bool:
+    """Whether what WeCom shows agrees with it. `told`: all renames, so that one of several in a row can be judged."""
+    old, last = fold_userid(rename.old), fold_userid(rename.new)
+    if last == old:
+        return True
+    if old in known and not _is_explained(corp, old, told, known):
+        _doubt(corp, rename, touched, now)
+        return False
+    becomes = {fold_userid(one.old): fold_userid(one.new) for one in told}
+    seen = {old}
+    while last in becomes and last not in seen:
+        seen.add(last)
+        last = becomes[last]
+    return last in known
+
+
+def _is_explained(corp: Corp, userid: str, told: Sequence[Rename], known: Collection[str]) -> bool:
+    """Whether somebody who is here, and whose own userid WeCom does not know any more, has taken this one."""
+    takers = {fold_userid(one.old): one for one in told if fold_userid(one.new) == userid}
+    gone = [folded for folded in takers if folded not in known]
+    members = Member.objects.filter(corp=corp, userid_folded__in=gone)
+    return any(_is_meant(member, takers[member.userid_folded]) for member in members)
+
+
+def _doubt(corp: Corp, rename: Rename, touched: list[int], now: datetime) -> None:
+    """Whoever has the old userid in WeCom may be another person than the one here: an administrator must say."""
+    done = _record_of(corp, rename)
+    member = next(iter(_locked(corp, {fold_userid(rename.old)})), None)
+    if member is None or not _is_meant(member, rename) or MemberRename.objects.filter(**done).exists():
+        return
+    MemberRename.objects.create(member=member, **done)
+    Member.objects.filter(pk=member.pk, waits_since__isnull=True).update(waits_since=now, changed_at=now)
+    touched.append(member.pk)
+    logger.warning("rename that WeCom does not confirm corp=%s member=%s", corp.pk, member.pk)
+
+
+def _record_of(corp: Corp, rename: Rename) -> dict[str, Any]:
+    return {
+        "corp": corp,
+        "old_folded": fold_userid(rename.old),
+        "new_folded": fold_userid(rename.new),
+        "happened_at": rename.happened_at,
+    }
+
+
 def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_force: bool) -> bool:
     """False where it must wait."""
     old, new = fold_userid(rename.old), fold_userid(rename.new)
     rows = {one.userid_folded: one for one in _locked(corp, {old, new})}
     member, taker = rows.get(old), rows.get(new)
-    done = {"corp": corp, "old_folded": old, "new_folded": new, "happened_at": rename.happened_at}
+    done = _record_of(corp, rename)
     if MemberRename.objects.filter(**done).exists():
         return True
     if member is None:  # perhaps about to get this userid, by an event that is still to come
         return by_force
     if not _is_meant(member, rename):
+        return True
+    if old != new and not may_be_renamed(corp=corp, old=rename.old, new=rename.new):
+        logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
         return True
     if member is taker:
         taker = None

@@ -69,6 +69,12 @@ class Look:
         self._wanted: dict[str, str] = {}
         self._found = Found()
 
+    def existing(self, userids: Sequence[str]) -> set[str]:
+        """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
+        self._reader.take_departments(_present(self._departments))
+        found = zip(userids, self._reader.look_up(userids), strict=True)
+        return {fold_userid(userid) for userid, where in found if where.exists}
+
     def found(self, *, now: datetime) -> Found:
         """`now`: from then on it was read."""
         self._found.read_since = now

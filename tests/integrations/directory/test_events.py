@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from integrations.directory import events, request_run, run_sync
-from integrations.directory.followers import register_rename_follower
+from integrations.directory import admit_member, events, request_run, run_sync
+from integrations.directory.followers import register_rename_follower, register_rename_guard
 from integrations.events.consuming import work_through
 from integrations.models import CallbackEvent, Corp, EventWork, Member, SyncRun
+from tests.integrations.callback_sender import Sender, event_xml
 from tests.integrations.directory.place import Directory
-from tests.integrations.directory.telling import Telling
+from tests.integrations.directory.telling import AES_KEY, CONTACTS, TOKEN, Telling
 from tests.sandbox import AGENTID, CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
@@ -237,7 +239,7 @@ def test_renames_in_a_row_may_come_in_any_order(telling: Telling) -> None:
     assert telling.place.stored() == telling.place.theirs()
 
 
-def test_two_people_who_change_userids(telling: Telling) -> None:
+def test_two_people_who_change_userids_one_after_the_other(telling: Telling) -> None:
     keys = {one: telling.place.member(one).pk for one in ("LiLei", "jim")}
     for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
         telling.place.rename(old, new)
@@ -245,6 +247,83 @@ def test_two_people_who_change_userids(telling: Telling) -> None:
 
     assert telling.place.member("jim").pk == keys["LiLei"]
     assert telling.place.member("LiLei").pk == keys["jim"]
+    assert telling.place.stored() == telling.place.theirs()
+
+
+def waiting(telling: Telling) -> set[str]:
+    members = Member.objects.filter(corp=telling.place.corp).waiting_for_administrator()
+    return set(members.values_list("userid_folded", flat=True))
+
+
+def test_userids_that_were_exchanged_before_anybody_looked_wait_for_an_administrator(telling: Telling) -> None:
+    """WeCom shows both userids as before: nothing but the events says that they are other people's."""
+    for old, new in [("LiLei", "tmp"), ("jim", "LiLei"), ("tmp", "jim")]:
+        telling.place.rename(old, new)
+    telling.hear()
+
+    assert waiting(telling) == {"lilei", "jim"}
+    assert telling.place.stored() == telling.place.theirs()
+
+
+def forge(telling: Telling, **elements: str) -> None:
+    """An event as anybody can write it who holds the keys."""
+    telling.clock.now = timezone.now()
+    sender = Sender(f"/wecom/{telling.place.corp.pk}/{CONTACTS}/", TOKEN, AES_KEY, receiveid=CORPID)
+    created_at = int(telling.clock.now.timestamp())
+    plain = event_xml(corpid=CORPID, created_at=created_at, ChangeType="update_user", **elements)
+    assert sender.post(plain).status_code == 200
+
+
+def test_a_rename_that_wecom_does_not_know_of_moves_nobody(telling: Telling) -> None:
+    before = {one.userid: one.pk for one in Member.objects.all()}
+    forge(telling, UserID="LiLei", NewUserID="jim")
+    telling.work_off()
+
+    assert {one.userid: one.pk for one in Member.objects.all()} == before
+    assert waiting(telling) == {"lilei"}
+
+
+def test_nor_does_one_that_another_seems_to_explain(telling: Telling) -> None:
+    before = {one.userid: one.pk for one in Member.objects.all()}
+    forge(telling, UserID="invented", NewUserID="LiLei")
+    forge(telling, UserID="LiLei", NewUserID="jim")
+    telling.work_off()
+
+    assert {one.userid: one.pk for one in Member.objects.all()} == before
+    assert waiting(telling) == {"lilei"}
+
+
+def test_a_doubt_that_was_answered_is_not_raised_again_by_a_repeat(telling: Telling) -> None:
+    forge(telling, UserID="LiLei", NewUserID="jim")
+    telling.work_off()
+    assert admit_member(member=telling.place.member("LiLei"), now=telling.clock())
+    EventWork.objects.update(status=Status.WAITING)
+    telling.work_off()
+
+    assert waiting(telling) == set()
+
+
+def test_a_rename_to_a_userid_that_does_not_exist_is_none(telling: Telling) -> None:
+    telling.place.delete_member("LiLei")
+    telling.heard()
+    forge(telling, UserID="LiLei", NewUserID="invented")
+    telling.work_off()
+
+    assert presence(telling, "LiLei") == Presence.DELETED
+    assert not Member.objects.filter(userid_folded="invented").exists()
+
+
+def test_somebody_has_something_against_a_rename(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks like somebody deleted and somebody who joined."""
+    monkeypatch.setattr("integrations.directory.followers._guards", [])
+    register_rename_guard(lambda corp, old, new: (old, new) != ("LiLei", "Lei"))
+    before = telling.place.member("LiLei").pk
+    telling.place.rename("LiLei", "Lei")
+    telling.place.rename("jim", "james")
+    telling.hear()
+
+    assert telling.place.member("Lei").pk != before
+    assert presence(telling, "LiLei") == Presence.DELETED
     assert telling.place.stored() == telling.place.theirs()
 
 
