@@ -9,13 +9,14 @@ from django.contrib import admin, messages
 from django.db.models import Count, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.department_choice import DepartmentSearch
 from accounts.directory.actions import SYNC
 from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
 from accounts.visibility import people_visible_to, sees_all
@@ -154,6 +155,12 @@ class DepartmentAdmin(ReadOnly):
     """The list is a tree: of one company, the first that one sees where none is named."""
 
     fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
+    search_fields = ("name",)
+
+    def get_urls(self) -> list[URLPattern]:
+        search = DepartmentSearch.as_view(admin_site=self.admin_site)
+        route = path("search/", self.admin_site.admin_view(search), name="integrations_department_search")
+        return [route, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -168,6 +175,7 @@ class DepartmentAdmin(ReadOnly):
             "corps": corps,
             "corp": corp,
             "tree": tree_of(corp) if corp is not None else [],
+            "may_open_members": request.user.has_perm("integrations.view_member"),
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do

@@ -77,6 +77,7 @@ _granted: dict[Role, set[str]] = {
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
+        "integrations.view_department",
     },
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts.department_choice import DepartmentsField
 from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
@@ -106,10 +107,12 @@ class SubscriptionForm(SubscriptionModelForm):
     class Meta:
         model = Subscription
         fields = (
-            *("name", "report", "message_form", "priority", "to_everyone", "users", "groups"),
+            *("name", "report", "message_form", "priority"),
+            *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
             *("crontab", "time_zone", "valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled"),
             "is_paused",
         )
+        field_classes = {"departments": DepartmentsField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -123,6 +126,8 @@ class SubscriptionForm(SubscriptionModelForm):
         # Whoever is chosen already may stay, also where this administrator does not see the person.
         chosen = self.instance.users.values_list("pk", flat=True) if self.instance.pk else []
         fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
+        chosen = self.instance.departments.values_list("pk", flat=True) if self.instance.pk else []
+        fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
 
     def clean_crontab(self) -> str:
         return " ".join(str(self.cleaned_data["crontab"]).split())
@@ -170,20 +175,25 @@ def audience_from(cleaned: dict[str, Any]) -> Audience:
         group_ids=[group.pk for group in cleaned.get("groups", ())],
         to_everyone=bool(cleaned.get("to_everyone")),
         corp_id=cleaned["report"].corp_id,
+        department_ids=[department.pk for department in cleaned.get("departments", ())],
+        with_subdepartments=bool(cleaned.get("with_subdepartments")),
     )
 
 
 def refusal(found: Reachability) -> list[str]:
     """Why nobody would get anything, a sentence for each person named."""
     if not found.unreachable_count:
-        return [str(_("Nobody would receive this. Choose people or groups, or everyone linked to WeCom."))]
+        sentence = str(
+            _("Nobody would receive this. Choose people, groups or departments, or everyone linked to WeCom.")
+        )
+        return [sentence, *about_departments(found)]
     count = found.unreachable_count
     first = ngettext(
         "Nobody would receive this: the %(count)d chosen person cannot be reached.",
         "Nobody would receive this: none of the %(count)d chosen people can be reached.",
         count,
     )
-    return [first % {"count": count}, *unreachable_lines(found)]
+    return [first % {"count": count}, *unreachable_lines(found), *about_departments(found)]
 
 
 def unreachable_lines(found: Reachability) -> list[str]:
@@ -195,6 +205,22 @@ def unreachable_lines(found: Reachability) -> list[str]:
     if any(who.is_incomplete for who in found.unreachable):
         lines.append(str(_("WeCom company name and WeCom account are set on the person's page, under Users.")))
     return lines
+
+
+def about_departments(found: Reachability) -> list[str]:
+    """What else the chosen departments mean: who of them is nobody here, and which are not there any more."""
+    sentences = []
+    if found.unlinked_count:
+        sentence = ngettext(
+            "%(count)d member of the chosen departments is not linked with a user here and receives nothing.",
+            "%(count)d members of the chosen departments are not linked with users here and receive nothing.",
+            found.unlinked_count,
+        )
+        sentences.append(sentence % {"count": found.unlinked_count})
+    if found.removed:
+        sentence = str(_("Not there any more in WeCom, and reaching nobody: %(departments)s."))
+        sentences.append(sentence % {"departments": str(_(", ")).join(found.removed)})
+    return sentences
 
 
 def time_zone_choices() -> list[tuple[str, str]]:

@@ -10,6 +10,8 @@ from django.db.models import Exists, FilteredRelation, OuterRef, Q
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
+from integrations.directory import departments
+from integrations.models import Department, Member
 from notifications.models import Receipt, Run
 
 if TYPE_CHECKING:
@@ -20,16 +22,22 @@ Reason = Receipt.Reason
 # Put right on the person's page in the administration.
 SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 NAMES_AT_ONCE = 1000
+DEPARTMENTS_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription or its form names them. `corp_id`: the only company that is meant."""
+    """A choice of people, as a subscription or its form names them. `corp_id`: the only company that is meant.
+
+    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too.
+    """
 
     user_ids: Collection[int] = ()
     group_ids: Collection[int] = ()
     to_everyone: bool = False
     corp_id: int | None = None
+    department_ids: Collection[int] = ()
+    with_subdepartments: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +62,17 @@ class Unreachable:
 
 @dataclass(frozen=True)
 class Reachability:
-    """How many people a message would reach, how many not, and the first of those with the reason of each."""
+    """How many people a message would reach, how many not, and the first of those with the reason of each.
+
+    `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
+    there any more, the first of them.
+    """
 
     reachable_count: int
     unreachable_count: int
     unreachable: list[Unreachable] = field(default_factory=list)
+    unlinked_count: int = 0
+    removed: list[str] = field(default_factory=list)
 
 
 def audience_of(run: Run, subscription: Subscription) -> Audience:
@@ -76,6 +90,8 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
         group_ids=list(subscription.groups.values_list("pk", flat=True)),
         to_everyone=subscription.to_everyone,
         corp_id=subscription.report.corp_id,
+        department_ids=tuple(subscription.departments.values_list("pk", flat=True)),
+        with_subdepartments=subscription.with_subdepartments,
     )
 
 
@@ -84,6 +100,7 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
 
     "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
     one; a person named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
+    A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
     """
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
@@ -103,7 +120,9 @@ def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Rea
             reachable_count += 1
         else:
             unreachable.append(recipient)
-    return Reachability(reachable_count, len(unreachable), _named(unreachable, seen_by, named))
+    named_people = _named(unreachable, seen_by, named)
+    unlinked_count, removed = _unlinked_count(audience), _removed(audience)
+    return Reachability(reachable_count, len(unreachable), named_people, unlinked_count, removed)
 
 
 _COLUMNS = (
@@ -128,7 +147,29 @@ def _chosen(audience: Audience) -> Q:
         if audience.corp_id is not None:
             linked = linked.filter(corp_id=audience.corp_id)
         chosen |= Q(Exists(linked), is_active=True)
+    if audience.department_ids:
+        standing = WeComAccount.objects.in_departments(_reached(audience))
+        chosen |= Q(pk__in=standing.order_by().values("user_id"))
     return chosen
+
+
+def _reached(audience: Audience) -> set[int]:
+    return departments.reached(audience.department_ids, with_those_below=audience.with_subdepartments)
+
+
+def _unlinked_count(audience: Audience) -> int:
+    if not audience.department_ids:
+        return 0
+    account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+    members = Member.objects.able().filter(~Exists(account), memberships__department__in=_reached(audience))
+    return members.values("pk").distinct().count()
+
+
+def _removed(audience: Audience) -> list[str]:
+    if not audience.department_ids:
+        return []
+    gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
+    return [str(one) for one in gone[:DEPARTMENTS_NAMED]]
 
 
 def _recipient(

@@ -28,5 +28,5 @@ def track_orders() -> None:
         Subscription,
         corps=lambda subscription: [subscription.report.corp_id],
         left_out=("next_run_at", "created_at"),
-        m2m=("users", "groups"),
+        m2m=("users", "groups", "departments"),
     )

@@ -48,6 +48,7 @@ PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P
 EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
+DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 # Who manages the second company only.
 BLIND = "S2 I2 P2 R2"
@@ -112,7 +113,7 @@ def of_corp(
 
 SITE = [
     Row("index", expect(EVERYBODY_INSIDE)),
-    Row("app_list", expect("U SA S1 S2 IA I1 I2 RA R1 R2", others=404), args=("=integrations",)),
+    Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=integrations",)),
     Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=notifications",)),
     Row("app_list", expect("U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2", others=404), args=("=accounts",)),
     Row("app_list", expect("U", others=404), args=("=auth",)),
@@ -135,6 +136,11 @@ LOOK_UPS = [
     look_up("notifications", "subscription", "users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "subscription", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("notifications", "subscription", "report", "U SA S1 S2 PA P1 P2 RA R1 R2"),
+    Row(
+        "integrations_department_search",
+        expect(f"{DEPARTMENT_READERS} {DEPARTMENT_READERS_ELSEWHERE}"),
+        query="?app_label=notifications&model_name=subscription&field_name=departments",
+    ),
     look_up("accounts", "user", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("accounts", "user", "managed_corps", "U SA S1 S2 IA I1 I2 RA R1 R2"),
 ]
@@ -398,14 +404,16 @@ DIRECTORY = [
     never("accounts_directorypolicy_delete", "rules", method="post"),
     *(
         row
-        for model, thing in (
-            *(("integrations_department", "department"), ("integrations_member", "member")),
-            *(("integrations_syncrun", "sync"), ("accounts_linkconflict", "conflict")),
+        for model, thing, readers, elsewhere in (
+            ("integrations_department", "department", DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE),
+            ("integrations_member", "member", CORP_READERS, CORP_READERS_ELSEWHERE),
+            ("integrations_syncrun", "sync", CORP_READERS, CORP_READERS_ELSEWHERE),
+            ("accounts_linkconflict", "conflict", CORP_READERS, CORP_READERS_ELSEWHERE),
         )
         for row in (
-            lists(model, CORP_READERS, CORP_READERS_ELSEWHERE),
-            reads(model, thing, CORP_READERS, CORP_READERS_ELSEWHERE),
-            history(model, thing, CORP_READERS, BLIND),
+            lists(model, readers, elsewhere),
+            reads(model, thing, readers, elsewhere),
+            history(model, thing, readers, BLIND),
             never(f"{model}_add"),
             never(f"{model}_change", thing, method="post"),
             never(f"{model}_delete", thing, method="post"),

@@ -208,6 +208,9 @@ def state() -> dict[str, Any]:
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:
         user.pop("last_login")
-    through = (User.groups, User.user_permissions, User.managed_corps, Group.permissions, Subscription.users)
+    through = (
+        *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
+        *(Subscription.users, Subscription.departments),
+    )
     rows |= {str(m2m.through): list(m2m.through.objects.order_by("pk").values()) for m2m in through}
     return rows

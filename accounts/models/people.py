@@ -10,9 +10,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from integrations.models import Corp, Member
+from integrations.models import Corp, Member, Membership
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Self
 
     from integrations.visibility import Person
@@ -75,6 +76,12 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
     def signing_in(self) -> Self:
         """Complete accounts whose corp lets its people sign in, and whose people WeCom lets in."""
         return self.complete().filter(~barred_by_wecom(), corp__in=Corp.objects.signing_in())
+
+    def in_departments(self, department_ids: Collection[int]) -> Self:
+        """Accounts whose members stand in one of these departments of WeCom, and may have access there."""
+        standing = Membership.objects.able().filter(department__in=list(department_ids))
+        theirs = standing.filter(member__corp=OuterRef("corp"), member__userid_folded=OuterRef("userid_folded"))
+        return self.complete().filter(Exists(theirs))
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))

@@ -156,12 +156,21 @@ class Member(models.Model):
         return f"{self.name} ({self.userid})" if self.name else self.userid
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def able(self) -> Self:
+        """Those of members who may have access: MemberQuerySet.able."""
+        here = self.filter(member__presence=Member.Presence.HERE, member__waits_since__isnull=True)
+        return here.exclude(member__status=Member.Status.DISABLED)
+
+
 class Membership(models.Model):
     """A member in a department. Kept while the person is not there: a policy by department survives a holiday."""
 
     member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="memberships")
     department = models.ForeignKey(Department, on_delete=models.CASCADE, related_name="memberships")
     is_leader = models.BooleanField(_("leader"), null=True)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("membership")

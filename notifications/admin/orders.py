@@ -22,6 +22,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from accounts.department_choice import DepartmentsSelect
 from notifications import dispatch, forms, outlook, schedule
 from notifications.admin.lists import administrator, moment, pill
 from notifications.models import Report, Run, Subscription
@@ -78,7 +79,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
-        (_("Who"), {"fields": ("to_everyone", "users", "groups")}),
+        (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
         (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled", "is_paused")}),
         (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
     )
@@ -121,9 +122,13 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return _for_person(
-            super().get_form(request, obj, change=change, **kwargs), request, ["report", "users", "groups"]
-        )
+        names = ["report", "users", "groups", "departments"]
+        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "departments":
+            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
@@ -144,6 +149,8 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         found = form.found
         if found is None:
             return
+        for sentence in forms.about_departments(found):
+            messages.warning(request, sentence)
         count = found.reachable_count
         sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
         if not found.unreachable_count:
@@ -210,6 +217,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
             "found": found,
             "refusal": [] if found.reachable_count else forms.refusal(found),
             "unreachable_lines": forms.unreachable_lines(found),
+            "department_lines": forms.about_departments(found),
             "form_token": uuid.uuid4().hex,
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do
@@ -254,7 +262,10 @@ class SubscriptionAdmin(SubscriptionAdminBase):
 
 
 def _drawn(found: outlook.Outlook) -> SafeString:
-    context = {**vars(found), "unreachable_lines": forms.unreachable_lines(found.found) if found.found else []}
+    context: dict[str, Any] = {**vars(found)}
+    if found.found is not None:
+        context["unreachable_lines"] = forms.unreachable_lines(found.found)
+        context["department_lines"] = forms.about_departments(found.found)
     return render_to_string("admin/notifications/subscription/_outlook.html", context)
 
 

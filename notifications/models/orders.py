@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from integrations.models import Corp
+from integrations.models import Corp, Department
 from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
@@ -97,6 +97,14 @@ class Subscription(models.Model):
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
     users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
     groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
+    departments = models.ManyToManyField(
+        Department,
+        blank=True,
+        related_name="+",
+        verbose_name=_("departments of WeCom"),
+        help_text=_("Whoever is there when a run begins, as the last synchronisation of the directory showed it."),
+    )
+    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
     message_form = models.CharField(
         _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD

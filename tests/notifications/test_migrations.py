@@ -101,3 +101,20 @@ def test_pauses_and_priorities_are_added_to_orders_and_messages_that_wait() -> N
     assert {"attempt_started", "delivery_queue", "delivery_queued"} <= index_names(
         "notifications_attempt", "notifications_delivery"
     )
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_subscriptions_come_out_with_no_departments_and_their_people() -> None:
+    apps = migrated([("accounts", "0003_directory_policy"), ("notifications", "0004_limits_and_pauses")])
+    person = apps.get_model("accounts", "User").objects.create(username="lilei")
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    subscription = apps.get_model("notifications", "Subscription").objects.create(
+        name="每日九点", report=report, crontab="0 9 * * *"
+    )
+    subscription.users.add(person)
+
+    after = migrated([("notifications", "0005_departments")])
+
+    kept = after.get_model("notifications", "Subscription").objects.get()
+    assert (kept.name, kept.with_subdepartments, list(kept.departments.all())) == ("每日九点", True, [])
+    assert [one.username for one in kept.users.all()] == ["lilei"]
