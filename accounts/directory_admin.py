@@ -261,12 +261,12 @@ class MemberAdmin(ReadOnly):
     @admin.display(description=_("state"))
     def state(self, member: Member) -> SafeString:
         if member.waits_since is not None:
-            return _pill("warn", gettext("waits for an administrator"))
+            return pill("warn", gettext("waits for an administrator"))
         if member.presence != Member.Presence.HERE:
-            return _pill("bad", member.get_presence_display())
+            return pill("bad", member.get_presence_display())
         if member.status == Member.Status.DISABLED:
-            return _pill("bad", member.get_status_display())
-        return _pill("good", member.get_status_display() or member.get_presence_display())
+            return pill("bad", member.get_status_display())
+        return pill("good", member.get_status_display() or member.get_presence_display())
 
     @admin.display(description=_("user"))
     def linked_user(self, member: Member) -> str:
@@ -327,5 +327,5 @@ class LinkConflictAdmin(ReadOnly):
         return conflict.member.corp.name
 
 
-def _pill(tone: str, text: object) -> SafeString:
+def pill(tone: str, text: object) -> SafeString:
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)

@@ -56,13 +56,13 @@ def _all_of(*models: str) -> set[str]:
 
 _DIRECTORY_READERS = (
     *("integrations.view_department", "integrations.view_member", "integrations.view_syncrun"),
-    *("accounts.view_directorypolicy", "accounts.view_linkconflict"),
+    *("accounts.view_directorypolicy", "accounts.view_departmentgroup", "accounts.view_linkconflict"),
 )
 
 _granted: dict[Role, set[str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         *_all_of("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
-        *_all_of("accounts.attribute"),
+        *_all_of("accounts.attribute", "accounts.departmentgroup"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from accounts import audit, bulk_audit, tracking
 from accounts.lockout import PASSWORD_BACKEND
-from accounts.models import Attribute, DirectoryPolicy, SignInPolicy, User, WeComAccount
+from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
 from integrations.models import BiConnection, Corp, SiteAddress, VerificationFile
 
 
@@ -33,6 +33,7 @@ def track_people_and_companies() -> None:
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     tracking.track(Attribute, corps=lambda attribute: [])
     tracking.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
+    tracking.track(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
     tracking.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     tracking.track(Group, corps=lambda group: [], m2m=("permissions",))
     post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")

@@ -402,6 +402,19 @@ DIRECTORY = [
     ),
     history("accounts_directorypolicy", "rules", CORP_READERS, BLIND),
     never("accounts_directorypolicy_delete", "rules", method="post"),
+    lists("accounts_departmentgroup", CORP_READERS, CORP_READERS_ELSEWHERE),
+    *adds("accounts_departmentgroup", SYSTEM_OF_ALL),
+    reads("accounts_departmentgroup", "rule", CORP_READERS, CORP_READERS_ELSEWHERE),
+    Row(
+        "accounts_departmentgroup_change",
+        expect(SYSTEM_OF_ALL, 302),
+        method="post",
+        args=("rule",),
+        form={"with_subdepartments": ""},
+        changed_by=SYSTEM_OF_ALL,
+    ),
+    history("accounts_departmentgroup", "rule", CORP_READERS, BLIND),
+    *deletes("accounts_departmentgroup", "rule", SYSTEM_OF_ALL, ""),
     *(
         row
         for model, thing, readers, elsewhere in (

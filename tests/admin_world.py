@@ -14,7 +14,9 @@ from accounts.models import (
     Attribute,
     AttributeValue,
     AuditEntry,
+    DepartmentGroup,
     DirectoryPolicy,
+    GivenGroup,
     LinkConflict,
     Lockout,
     PeopleMove,
@@ -182,6 +184,10 @@ def _directory(world: World, first: Corp) -> None:
     times = {"first_seen_at": now, "changed_at": now, "waits_since": now}
     member = Member.objects.create(corp=first, userid="back", userid_folded="back", name="Alpha member", **times)
     world.things |= {
+        "rule": DepartmentGroup.objects.create(
+            department=Department.objects.create(corp=first, wecom_department_id=2, name="Alpha sales"),
+            group=world.things["group"],
+        ),
         "rules": DirectoryPolicy.objects.create(corp=first),
         "department": Department.objects.create(corp=first, wecom_department_id=1, name="Alpha department"),
         "member": member,
@@ -202,7 +208,7 @@ def state() -> dict[str, Any]:
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group),
-        *(DirectoryPolicy, Department, Member, LinkConflict, SyncRun),
+        *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}

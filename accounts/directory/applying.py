@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
+from accounts.directory.grouping import GroupRules, fit_groups_of_others
 from accounts.directory.leaving import tell_leavers
 from accounts.directory.stepping import Step
 from accounts.models import DirectoryPolicy, PeopleRun
@@ -72,36 +74,61 @@ def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
 
 
 def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
-    after = people_run.done_up_to
+    after, rules = people_run.done_up_to, GroupRules(corp)
     # Read anew for every step: switching it off holds at once.
     while (policy := DirectoryPolicy.objects.filter(corp=corp).first()) is not None and not policy.is_off:
         members = list(Member.objects.filter(corp=corp, pk__gt=after).order_by("pk")[:STEP])
         if not members:
             break
-        _tried(lambda policy=policy, members=members: _step(corp, people_run, policy, members, clock))  # type: ignore[misc]  # bound
+        apply = partial(apply_to, corp=corp, policy=policy, rules=rules)
+        _tried(partial(_step, people_run, apply, members, clock))
         after = members[-1].pk
+    _fit_groups_of_others(corp, people_run, clock)
     with _held(people_run, clock()) as held:
         held.status, held.finished_at = Status.DONE, clock()
         held.lease_token, held.lease_until = "", None
 
 
-def _step(corp: Corp, people_run: PeopleRun, policy: DirectoryPolicy, members: list[Member], clock: Clock) -> None:
+def _step(
+    people_run: PeopleRun, apply: Callable[..., Counter[str]], members: list[Member], clock: Clock
+) -> None:
     now = clock()
     with _held(people_run, now) as held:
         # Why again? Events of WeCom may have changed some of them since they were read.
         members = list(Member.objects.filter(pk__in=[one.pk for one in members]).order_by("pk"))
-        written = apply_to(corp=corp, policy=policy, members=members, now=now)
-        total = Counter(held.counts)
-        total.update(written)
-        held.counts = dict(total)
+        _count(held, apply(members=members, now=now))
         held.done_up_to, held.done_count = members[-1].pk, held.done_count + len(members)
 
 
-def apply_to(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> Counter[str]:
-    """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written."""
-    written = Step(corp=corp, policy=policy, members=members, now=now).write()
+def apply_to(
+    *,
+    corp: Corp,
+    policy: DirectoryPolicy,
+    members: Sequence[Member],
+    now: datetime,
+    rules: GroupRules | None = None,
+) -> Counter[str]:
+    """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written.
+
+    `rules`: which groups the departments bring, where the caller has read them already.
+    """
+    written = Step(corp=corp, policy=policy, members=members, now=now, rules=rules).write()
     tell_leavers(corp=corp, members=members, now=now)
     return written
+
+
+def _fit_groups_of_others(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
+    after: int | None = 0
+    while after is not None:
+        with _held(people_run, clock()) as held:
+            written, after = fit_groups_of_others(corp=corp, after=after)
+            _count(held, written)
+
+
+def _count(held: PeopleRun, written: Counter[str]) -> None:
+    total = Counter(held.counts)
+    total.update(written)
+    held.counts = dict(+total)
 
 
 def _tried(step: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from django.contrib.auth.hashers import make_password
 from django.db.models import QuerySet
 
 from accounts import bulk_audit
+from accounts.directory.grouping import GroupRules, fit_groups
 from accounts.directory.leaving import is_let_in
 from accounts.directory.matching import Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
@@ -29,7 +30,16 @@ FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
 class Step:
     """The work on `members`, inside a transaction of the caller."""
 
-    def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
+    def __init__(
+        self,
+        *,
+        corp: Corp,
+        policy: DirectoryPolicy,
+        members: Sequence[Member],
+        now: datetime,
+        rules: GroupRules | None = None,
+    ) -> None:
+        self._rules = rules
         self._corp, self._policy, self._members, self._now = corp, policy, members, now
         self._counts: Counter[str] = Counter()
         userids = [one.userid_folded for one in members]
@@ -51,7 +61,18 @@ class Step:
             self._update([*people, *((one.member, user) for one, user in new)])
         self._create([one.member for one in found if one.user is None and one.conflict is None])
         self._write_conflicts(found)
+        self._fit_groups()
         return +self._counts
+
+    # --- Groups -------------------------------------------------------------------------------------------------------
+
+    def _fit_groups(self) -> None:
+        """Of everybody who was linked before this step, or is now."""
+        before = {one.user_id for one in self._accounts.values()}
+        userids = [one.userid_folded for one in self._members]
+        now = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
+        people = before | set(now.values_list("user_id", flat=True))
+        self._counts += fit_groups(corp=self._corp, user_ids=people, rules=self._rules)
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
 

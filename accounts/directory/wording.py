@@ -23,5 +23,7 @@ def applied(people_run: PeopleRun) -> list[tuple[str, int]]:
         "respelled": _("WeCom accounts spelt anew"),
         "unlinked": _("people unlinked"),
         "disabled": _("people disabled"),
+        "grouped": _("put into groups by department"),
+        "ungrouped": _("taken out of groups again"),
     }
     return [(words[name], people_run.counts[name]) for name in words if people_run.counts.get(name)]

@@ -3,6 +3,7 @@
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
+from accounts.models.groups import DepartmentGroup, GivenGroup
 from accounts.models.moves import PeopleMove
 from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 from accounts.models.security import Lockout, SignInPolicy
@@ -11,7 +12,9 @@ __all__ = [
     "Attribute",
     "AttributeValue",
     "AuditEntry",
+    "DepartmentGroup",
     "DirectoryPolicy",
+    "GivenGroup",
     "LinkConflict",
     "Lockout",
     "PeopleMove",

@@ -19,21 +19,37 @@ LEVELS_AT_MOST = 15
 SEPARATOR = " › "
 
 
+class Branches:
+    """The departments of some companies that are there, and what lies below each. Read once, by one query."""
+
+    def __init__(self, corp_ids: Collection[int]) -> None:
+        self._places: dict[int, tuple[int, int]] = {}
+        self._keys: dict[tuple[int, int], int] = {}
+        self._parents: dict[int, dict[int, int | None]] = defaultdict(dict)
+        rows = Department.objects.filter(corp__in=list(corp_ids)).present().order_by()
+        for pk, corp_id, number, parent in rows.values_list("pk", "corp_id", "wecom_department_id", "wecom_parent_id"):
+            self._places[pk], self._keys[corp_id, number] = (corp_id, number), pk
+            self._parents[corp_id][number] = parent
+
+    def reached(self, department_ids: Iterable[int], *, with_those_below: bool) -> set[int]:
+        """Keys of the departments that are meant: the ones that are there, with all below them where that is wanted."""
+        there = [pk for pk in department_ids if pk in self._places]
+        if not with_those_below:
+            return set(there)
+        roots: dict[int, list[int]] = defaultdict(list)
+        for corp_id, number in (self._places[pk] for pk in there):
+            roots[corp_id].append(number)
+        return {
+            self._keys[corp_id, number]
+            for corp_id, numbers in roots.items()
+            for number in tree.subtree(self._parents[corp_id], numbers)
+        }
+
+
 def reached(department_ids: Collection[int], *, with_those_below: bool) -> set[int]:
-    """Keys of the departments that `department_ids` mean now: the ones that are still there, with all below them
-    where that is wanted. Two queries."""
-    chosen = Department.objects.filter(pk__in=list(department_ids)).present()
-    if not with_those_below:
-        return set(chosen.values_list("pk", flat=True))
-    roots: dict[int, list[int]] = defaultdict(list)
-    for corp_id, number in chosen.values_list("corp_id", "wecom_department_id"):
-        roots[corp_id].append(number)
-    keys: dict[int, dict[int, int]] = {corp_id: {} for corp_id in roots}
-    parents: dict[int, dict[int, int | None]] = {corp_id: {} for corp_id in roots}
-    rows = Department.objects.filter(corp__in=list(roots)).present().order_by()
-    for pk, corp_id, number, parent in rows.values_list("pk", "corp_id", "wecom_department_id", "wecom_parent_id"):
-        keys[corp_id][number], parents[corp_id][number] = pk, parent
-    return {keys[corp_id][number] for corp_id in roots for number in tree.subtree(parents[corp_id], roots[corp_id])}
+    """What some chosen departments mean now. Two queries."""
+    corps = Department.objects.filter(pk__in=list(department_ids)).order_by().values_list("corp_id", flat=True)
+    return Branches(set(corps)).reached(department_ids, with_those_below=with_those_below)
 
 
 def paths_of(departments: Iterable[Department]) -> dict[int, str]:

@@ -128,10 +128,10 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
 
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
     assert held == {
-        Role.SYSTEM_ADMINISTRATOR: 46,
-        Role.INTEGRATION_ADMINISTRATOR: 17,
-        Role.PUSH_EDITOR: 15,
-        Role.READ_ONLY: 16,
+        Role.SYSTEM_ADMINISTRATOR: 50,
+        Role.INTEGRATION_ADMINISTRATOR: 18,
+        Role.PUSH_EDITOR: 16,
+        Role.READ_ONLY: 17,
     }
 
 
@@ -143,3 +143,17 @@ def test_migrating_back_and_forth_works_with_rows() -> None:
 
     assert not AuditEntry.objects.filter(subject="x").exists()
     assert Group.objects.filter(name__in=list(Role)).count() == 4
+
+
+def test_rules_of_departments_come_without_touching_groups_and_memberships() -> None:
+    apps = migrated([("accounts", "0005_people_moves"), ("integrations", "0005_directory")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")
+    apps.get_model("integrations", "Department").objects.create(corp=corp, wecom_department_id=1, name="总部")
+    user = apps.get_model("accounts", "User").objects.create(username="lilei")
+    user.groups.add(apps.get_model("auth", "Group").objects.create(name="早报读者"))
+
+    apps = migrated([("accounts", "0006_department_groups")])
+
+    assert [one.name for one in apps.get_model("accounts", "User").objects.get().groups.all()] == ["早报读者"]
+    assert not apps.get_model("accounts", "DepartmentGroup").objects.exists()
+    assert not apps.get_model("accounts", "GivenGroup").objects.exists()
