@@ -14,7 +14,8 @@ from django.contrib.auth.hashers import is_password_usable
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Lower
 
-from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.models import AttributeValue, DirectoryPolicy, LinkConflict, User, WeComAccount
+from accounts.models.attributes import fold_value
 from integrations.models import Corp, Member
 
 Reason = LinkConflict.Reason
@@ -54,7 +55,7 @@ class Match:
 
 
 def matches(*, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member]) -> list[Match]:
-    """One for each of `members`, all able and without an account. Six queries at most, however many they are."""
+    """One for each of `members`, all able and without an account. Eight queries at most, however many they are."""
     if not members:
         return []
     known = _Known(corp, policy, members)
@@ -74,6 +75,7 @@ class _Known:
         self._by_email = self._by(everybody.exclude(email=""), Lower("email"), emails)
         mobiles = {one.mobile for one in members if one.mobile} if policy.match_mobile else set()
         self._by_mobile = self._by(everybody.exclude(mobile=""), F("mobile"), mobiles)
+        self._by_number = self._numbered({number for one in members for number in _numbers(one, policy)})
         self._shared = _shared(corp, members, policy)
         self._load_accounts()
         userids = [one.userid_folded for one in members]
@@ -103,7 +105,7 @@ class _Known:
             keys += [(self._by_email, email) for email in _emails(member)]
         if self._policy.match_mobile and member.mobile:
             keys.append((self._by_mobile, member.mobile))
-        return keys
+        return keys + [(self._by_number, number) for number in _numbers(member, self._policy)]
 
     def _without_candidate(self, member: Member) -> Match:
         if self._policy.mode != DirectoryPolicy.Mode.CREATE:
@@ -121,6 +123,16 @@ class _Known:
                 found[user.key].add(user.pk)
         return found
 
+    def _numbered(self, numbers: set[str]) -> dict[str, set[int]]:
+        """Those with each of these employee numbers."""
+        found: dict[str, set[int]] = defaultdict(set)
+        if numbers:
+            values = AttributeValue.objects.filter(attribute=self._policy.number_attribute_id, folded__in=numbers)
+            for value in values.select_related("user"):
+                self._people.setdefault(value.user_id, Candidate(value.user))
+                found[value.folded].add(value.user_id)
+        return found
+
     def _load_accounts(self) -> None:
         if self._people:
             for account in WeComAccount.objects.filter(user__in=list(self._people)).order_by("pk"):
@@ -131,24 +143,38 @@ def _emails(member: Member) -> set[str]:
     return {email.lower() for email in (member.email, member.biz_mail) if email}
 
 
+def _numbers(member: Member, policy: DirectoryPolicy) -> list[str]:
+    """The member's employee number, folded: the userid where the policy names no field of WeCom."""
+    if policy.number_attribute_id is None:
+        return []
+    number = member.userid if not policy.number_field else member.number
+    return [fold_value(number)] if number else []
+
+
 def _shared(corp: Corp, members: Iterable[Member], policy: DirectoryPolicy) -> set[str]:
-    """E-mail addresses and mobile numbers that more than one member of the company has."""
+    """E-mail addresses, mobile and employee numbers that more than one member of the company has."""
     owners: dict[str, set[int]] = defaultdict(set)
     here = Member.objects.filter(corp=corp).here()
     if policy.match_email:
-        emails = [email for one in members for email in (one.email, one.biz_mail) if email]
-        for one in _few(here.filter(Q(email__in=emails) | Q(biz_mail__in=emails))):
+        emails = {email for one in members for email in _emails(one)}
+        folded = here.annotate(folded_email=Lower("email"), folded_mail=Lower("biz_mail"))
+        for one in _few(folded.filter(Q(folded_email__in=emails) | Q(folded_mail__in=emails))):
             for email in _emails(one):
                 owners[email].add(one.pk)
     if policy.match_mobile:
         mobiles = [one.mobile for one in members if one.mobile]
         for one in _few(here.filter(mobile__in=mobiles)):
             owners[one.mobile or ""].add(one.pk)
+    if policy.number_field:
+        numbers = {number for one in members for number in _numbers(one, policy)}
+        for one in _few(here.annotate(folded=Lower("number")).filter(folded__in=numbers)):
+            for number in _numbers(one, policy):
+                owners[number].add(one.pk)
     return {value for value, pks in owners.items() if len(pks) > 1}
 
 
 def _few(members: QuerySet[Member]) -> QuerySet[Member]:
-    return members.only("pk", "email", "biz_mail", "mobile")
+    return members.only("pk", "email", "biz_mail", "mobile", "number", "userid")
 
 
 def _without_rivals(found: list[Match]) -> list[Match]:

@@ -44,7 +44,8 @@ def waiting_for_a_worker(*, now: datetime) -> list[int]:
 
 def carry_on(*, run_id: int, clock: Callable[[], datetime]) -> None:
     """Both halves of a run, or what is left of them; nothing where another worker is at it."""
-    directory.run_sync(run_id=run_id, clock=clock)
+    policy = DirectoryPolicy.objects.filter(corp__sync_runs=run_id).first()
+    directory.run_sync(run_id=run_id, clock=clock, number_field=policy.number_field if policy is not None else "")
     run = SyncRun.objects.select_related("corp").filter(pk=run_id, status=SyncRun.Status.DONE).first()
     if run is not None:
         applying.apply_run(run=run, clock=clock)

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models.attributes import Attribute
 from integrations.models import Corp, Member, SyncRun
 
 if TYPE_CHECKING:
@@ -55,6 +56,25 @@ class DirectoryPolicy(models.Model):
     match_mobile = models.BooleanField(
         _("by mobile"), default=False, help_text=_("Works only where WeCom shows the app mobile numbers.")
     )
+    number_attribute = models.ForeignKey(
+        Attribute,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        limit_choices_to={"is_employee_number": True},
+        related_name="+",
+        verbose_name=_("by employee number"),
+        help_text=_("The user attribute that holds it. Only attributes that are marked as employee number."),
+    )
+    number_field = models.CharField(
+        _("field in WeCom"),
+        max_length=64,
+        blank=True,
+        help_text=_(
+            "The company's own field in WeCom's contacts that holds the employee number, by its exact name. The app "
+            "must be allowed to see it. Empty: the WeCom account is the employee number."
+        ),
+    )
     leavers = models.CharField(
         _("people deleted in WeCom"),
         max_length=8,
@@ -76,9 +96,11 @@ class DirectoryPolicy(models.Model):
         return f"{self.corp}: {self.get_mode_display()}"
 
     def clean(self) -> None:
-        keys = (self.match_username, self.match_email, self.match_mobile)
+        keys = (self.match_username, self.match_email, self.match_mobile, self.number_attribute_id)
         if self.mode == self.Mode.LINK and not any(keys):
             raise ValidationError(_("Choose by what people are found, or nobody would be linked."))
+        if self.number_field and self.number_attribute_id is None:
+            raise ValidationError({"number_attribute": _("Choose the attribute that is compared with it.")})
 
     @property
     def is_off(self) -> bool:
@@ -132,6 +154,10 @@ class PeopleRun(models.Model):
 
 
 class LinkConflictQuerySet(models.QuerySet["LinkConflict"]):
+    def in_force(self) -> Self:
+        """Of enabled companies whose directory policy is on."""
+        return self.filter(member__corp__in=DirectoryPolicy.objects.in_force().values("corp"))
+
     def visible_to(self, person: Person) -> Self:
         return self.filter(member__corp__in=Corp.objects.visible_to(person))
 
@@ -165,7 +191,7 @@ class LinkConflict(models.Model):
 
     class Meta:
         verbose_name = _("person of WeCom who is not linked")
-        verbose_name_plural = _("people of WeCom who are not linked")
+        verbose_name_plural = _("Not linked with WeCom")
         ordering = ["pk"]
         default_permissions = ("view",)
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]

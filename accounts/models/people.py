@@ -46,6 +46,8 @@ class User(AbstractUser):
             models.Index(Lower("username"), name="users_by_folded_username"),
             models.Index(Lower("email"), condition=~Q(email=""), name="users_by_folded_email"),
             models.Index(fields=["mobile"], condition=~Q(mobile=""), name="users_by_mobile"),
+            # Who could be meant by a member, for an administrator to look at: never by a run.
+            models.Index(fields=["name"], condition=~Q(name=""), name="users_by_name"),
         ]
 
     def __str__(self) -> str:

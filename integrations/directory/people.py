@@ -24,7 +24,8 @@ _USERID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_\-@.]{0,63}")
 # The joiner holds emoji together; every other invisible character only hides something.
 _JOINER = "\u200d"
 _LONGEST = {"name": 128, "alias": 128, "position": 128, "mobile": 32, "email": 254, "biz_mail": 254}
-PLAIN_FIELDS = tuple(_LONGEST)
+NUMBER_CHARACTERS = 64
+PLAIN_FIELDS = (*_LONGEST, "number")
 # Of these the record of a run says only that they changed.
 PRIVATE_FIELDS = frozenset({"mobile", "email", "biz_mail"})
 DEPARTMENT_IDS = range(1, 2**32)
@@ -43,6 +44,7 @@ class Person:
     mobile: str | None = None
     email: str | None = None
     biz_mail: str | None = None
+    number: str | None = None
     status: str | None = None
     # Whether the app showed them; without, the contacts secret alone knows that they exist.
     is_seen_by_app: bool = False
@@ -109,7 +111,7 @@ class Snapshot:
         known.is_seen_by_app = known.is_seen_by_app or person.is_seen_by_app
 
 
-_MERGED = tuple(one.name for one in fields(Person) if one.name in {*_LONGEST, "status"})
+_MERGED = tuple(one.name for one in fields(Person) if one.name in {*PLAIN_FIELDS, "status"})
 
 
 def clean(text: str, longest: int) -> str:
@@ -125,8 +127,11 @@ def is_userid(text: str) -> bool:
     return _USERID.fullmatch(text) is not None
 
 
-def person_of(user: schemas.User, *, known: Iterable[int], listed_in: int | None = None) -> Person:
-    """`known`: the departments that count; `listed_in`: the one in whose list the user stood, if any.
+def person_of(
+    user: schemas.User, *, known: Iterable[int], listed_in: int | None = None, number_field: str = ""
+) -> Person:
+    """`known`: the departments that count; `listed_in`: the one in whose list the user stood, if any; `number_field`:
+    the company's own field with the employee number, empty: that is not read.
 
     The caller has checked the userid.
     """
@@ -139,6 +144,9 @@ def person_of(user: schemas.User, *, known: Iterable[int], listed_in: int | None
         name: None if name in withheld else clean(getattr(user, name), longest) for name, longest in _LONGEST.items()
     }
     values["name"] = values["name"] or None  # nobody is nameless: an empty name was withheld
+    # A field that is not in the answer at all may be hidden from the app: unknown, not empty.
+    number = dict(user.own_fields).get(number_field) if number_field else None
+    values["number"] = None if number is None else clean(number, NUMBER_CHARACTERS)
     return Person(userid=user.userid, departments=departments, status=_status(user), is_seen_by_app=True, **values)
 
 

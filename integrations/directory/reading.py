@@ -54,7 +54,8 @@ class Whereabouts:
 
 
 class Reader:
-    """Reads once. `roots`: the departments whose people take part; none: all that is visible.
+    """Reads once. `roots`: the departments whose people take part; none: all that is visible. `number_field`: the
+    company's own field (extattr) that holds the employee number, empty: none is read.
 
     Raises the errors of `integrations.errors`, and Stop for a root that is not there.
     """
@@ -68,9 +69,11 @@ class Reader:
         roots: Sequence[int],
         calling: Calling,
         progress: Progress,
+        number_field: str = "",
     ) -> None:
         self._source, self._app, self._contacts = source, app, contacts
         self._roots, self._calling, self._progress = roots, calling, progress
+        self._number_field = number_field
         self._snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
@@ -244,7 +247,11 @@ class Reader:
         if user.status == LEFT_COMPANY:
             self._snapshot.left.add(fold_userid(user.userid))
             return
-        self._snapshot.add(person_of(user, known=self._snapshot.departments, listed_in=listed_in))
+        self._snapshot.add(self._person(user, listed_in))
+
+    def _person(self, user: schemas.User, listed_in: int | None) -> Person:
+        known = self._snapshot.departments
+        return person_of(user, known=known, listed_in=listed_in, number_field=self._number_field)
 
     def _is_userid(self, userid: str) -> bool:
         if is_userid(userid):
@@ -270,6 +277,6 @@ class Reader:
             return Whereabouts(None, exists=False, has_left=True)
         known = self._snapshot.departments
         self._unknown.update(number for number in found.department_ids if number not in known)
-        person = person_of(found, known=known)
+        person = self._person(found, None)
         is_inside = bool(person.departments) or not self._roots
         return Whereabouts(person if is_inside else None, exists=True)

@@ -106,17 +106,20 @@ def due_runs(*, now: datetime, at_most: int = 100) -> list[int]:
 # --- Carrying one out -------------------------------------------------------------------------------------------------
 
 
-def run_sync(*, run_id: int, clock: Clock, pause: Callable[[float], object] = time.sleep) -> SyncRun | None:
+def run_sync(
+    *, run_id: int, clock: Clock, pause: Callable[[float], object] = time.sleep, number_field: str = ""
+) -> SyncRun | None:
     """Carry out one run to its end, its question, or its next try. None where another worker has it, or it is over.
 
-    `pause` sleeps between tries of one call. What WeCom refuses ends up in the row; only our own mistakes raise.
+    `pause` sleeps between tries of one call; `number_field`: as for Reader. What WeCom refuses ends up in the row; only
+    our own mistakes raise.
     """
     run = _claim(run_id, clock())
     if run is None:
         return None
     logger.info("directory run=%s corp=%s source=%s begins", run.pk, run.corp_id, run.source)
     try:
-        _Carrying(run, clock, pause).carry_out()
+        _Carrying(run, clock, pause, number_field).carry_out()
     except LeaseLostError:
         logger.warning("directory run=%s was taken over by another worker", run.pk)
         return None
@@ -142,8 +145,8 @@ def run_sync(*, run_id: int, clock: Clock, pause: Callable[[float], object] = ti
 class _Carrying:
     """One worker's work on one run."""
 
-    def __init__(self, run: SyncRun, clock: Clock, pause: Callable[[float], object]) -> None:
-        self._run, self._clock = run, clock
+    def __init__(self, run: SyncRun, clock: Clock, pause: Callable[[float], object], number_field: str) -> None:
+        self._run, self._clock, self._number_field = run, clock, number_field
         self._corp = run.corp
         self._calling = Calling(pause=pause)
         self._shown: tuple[str, datetime] | None = None
@@ -159,6 +162,7 @@ class _Carrying:
             roots=self._corp.department_root_ids,
             calling=self._calling,
             progress=self._show,
+            number_field=self._number_field,
         )
         snapshot = reader.read()
         self._show(Phase.COMPARING, 0, 0, seen_count=len(snapshot.people))

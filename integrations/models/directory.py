@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from integrations import visibility
@@ -112,6 +113,8 @@ class Member(models.Model):
     mobile = models.CharField(_("mobile"), max_length=32, null=True)
     email = models.CharField(_("e-mail"), max_length=254, null=True)
     biz_mail = models.CharField(_("company e-mail"), max_length=254, null=True)
+    # Of the company's own fields the one that a directory policy names.
+    number = models.CharField(_("employee number"), max_length=64, null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, null=True)
     presence = models.CharField(_("presence"), max_length=16, choices=Presence.choices, default=Presence.HERE)
     # When WeCom last gave this person another userid: what was told of the userid before that is not about them.
@@ -148,8 +151,11 @@ class Member(models.Model):
             ),
             # Matching a user with a member by mobile or e-mail, where an administrator allows it.
             models.Index(fields=["corp", "mobile"], condition=Q(mobile__gt=""), name="members_by_mobile"),
-            models.Index(fields=["corp", "email"], condition=Q(email__gt=""), name="members_by_email"),
-            models.Index(fields=["corp", "biz_mail"], condition=Q(biz_mail__gt=""), name="members_by_biz_mail"),
+            models.Index("corp", Lower("email"), condition=Q(email__gt=""), name="members_by_folded_email"),
+            models.Index("corp", Lower("biz_mail"), condition=Q(biz_mail__gt=""), name="members_by_folded_mail"),
+            models.Index("corp", Lower("number"), condition=Q(number__gt=""), name="members_by_number"),
+            # Who could be meant by a person here, for an administrator to look at: never by a run.
+            models.Index(fields=["name"], condition=Q(name__gt=""), name="members_by_name"),
         ]
 
     def __str__(self) -> str:

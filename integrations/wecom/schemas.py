@@ -195,11 +195,27 @@ class User:
     telephone: str = ""
     status: int | None = None
     is_enabled: bool | None = None
+    # The company's own fields (extattr) that are plain text, as far as the application sees them: name and value.
+    own_fields: tuple[tuple[str, str], ...] = ()
     # Which of the fields that WeCom keeps from newer applications are not in the answer at all.
     withheld: tuple[str, ...] = field(default=(), compare=False)
 
 
 RESTRICTED_FIELDS = ("mobile", "email", "biz_mail", "gender", "avatar", "qr_code", "address")
+
+
+_PLAIN_TEXT = 0
+
+
+def _own_fields(answer: Answer) -> tuple[tuple[str, str], ...]:
+    """Of `extattr` the plain texts (type 0), in the form of today or of old (`value` beside the name); links and mini
+    programs are left out."""
+    attributes = objects(child(answer, "extattr"), "attrs")
+    texts_only = [one for one in attributes if (optional_integer(one, "type") or 0) == _PLAIN_TEXT]
+    return tuple(
+        (optional_text(one, "name"), optional_text(child(one, "text"), "value") or optional_text(one, "value"))
+        for one in texts_only
+    )
 
 
 def user_from(answer: Answer) -> User:
@@ -222,6 +238,7 @@ def user_from(answer: Answer) -> User:
         telephone=optional_text(answer, "telephone"),
         status=optional_integer(answer, "status"),
         is_enabled=None if enable is None else enable == 1,
+        own_fields=_own_fields(answer),
         withheld=tuple(name for name in RESTRICTED_FIELDS if name not in answer),
     )
 

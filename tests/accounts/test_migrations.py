@@ -157,3 +157,14 @@ def test_rules_of_departments_come_without_touching_groups_and_memberships() -> 
     assert [one.name for one in apps.get_model("accounts", "User").objects.get().groups.all()] == ["早报读者"]
     assert not apps.get_model("accounts", "DepartmentGroup").objects.exists()
     assert not apps.get_model("accounts", "GivenGroup").objects.exists()
+
+
+def test_policies_come_out_without_an_employee_number_and_as_they_were() -> None:
+    apps = migrated([("accounts", "0006_department_groups"), ("integrations", "0005_directory")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")
+    apps.get_model("accounts", "DirectoryPolicy").objects.create(corp=corp, mode="create", match_email=True)
+
+    policy = migrated([("accounts", "0007_employee_number")]).get_model("accounts", "DirectoryPolicy").objects.get()
+
+    assert (policy.mode, policy.match_username, policy.match_email) == ("create", True, True)
+    assert (policy.number_attribute_id, policy.number_field) == (None, "")

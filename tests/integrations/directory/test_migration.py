@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from django.db.migrations.executor import MigrationExecutor
 pytestmark = pytest.mark.django_db(transaction=True)
 RELEASED, BEFORE = ("integrations", "0002_verification_and_callbacks"), ("integrations", "0004_console_writes")
 AFTER = ("integrations", "0005_directory")
+NUMBERED = ("integrations", "0007_employee_number")
+NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
 TABLES = {"department", "member", "membership", "syncrun", "syncchange"}
 
 
@@ -49,3 +52,21 @@ def test_companies_of_the_release_before_get_an_empty_directory() -> None:
     assert not apps.get_model("integrations", "Member").objects.exists()
     migrated(BEFORE)
     assert tables() == set()
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_members_come_out_without_a_number_and_as_they_were() -> None:
+    old = migrated(AFTER)
+    corp = old.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    times = {"first_seen_at": NOW, "changed_at": NOW}
+    old.get_model("integrations", "Member").objects.create(
+        corp=corp, userid="LiLei", userid_folded="lilei", name="李雷", email="Li@example.com", **times
+    )
+
+    member = migrated(NUMBERED).get_model("integrations", "Member").objects.get()
+
+    assert (member.userid, member.name, member.email, member.number) == ("LiLei", "李雷", "Li@example.com", None)
+    kept = migrated(AFTER).get_model("integrations", "Member").objects.get()
+    assert (kept.userid, kept.email) == ("LiLei", "Li@example.com")
