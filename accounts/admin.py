@@ -26,6 +26,7 @@ from accounts import (
     moving,
     roles,
     security_admin,
+    unlinked_pages,
 )
 from accounts.attribute_pages import AttributePages
 from accounts.attribute_values import ValueTakenError
@@ -53,6 +54,7 @@ __all__ = [
     "directory_pages",
     "group_admin",
     "security_admin",
+    "unlinked_pages",
 ]
 
 # What the pages of a person show to those alone who may change it.

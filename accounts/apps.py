@@ -19,6 +19,7 @@ class AccountsConfig(AppConfig):
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.directory.actions import directory_action
         from accounts.directory.events import PEOPLE_CONSUMER
+        from accounts.directory.index_card import directory_attentions, directory_lines
         from accounts.directory.renaming import follow_rename, may_follow
         from accounts.move_pages import move_action
         from accounts.policy import disabling_shuts_out
@@ -46,6 +47,8 @@ class AccountsConfig(AppConfig):
         panels.register_corpid_user(rests_on_corpid)
         panels.register_corp_action(directory_action)
         panels.register_corp_action(move_action)
+        panels.register_index_card(directory_lines, place=5)
+        panels.register_attention(directory_attentions)
         panels.register_first_enabling_notice(notice_of_first_enabling)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")

@@ -1,4 +1,4 @@
-"""The directory in the administration: a company's policy, its departments, its members, and who is not linked."""
+"""The directory in the administration: a company's policy, its departments and its members."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.department_choice import DepartmentSearch
 from accounts.directory.actions import SYNC
-from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
+from accounts.models import DirectoryPolicy, WeComAccount
 from accounts.visibility import people_visible_to, sees_all
 from integrations.directory import admit_member
 from integrations.directory.hearing import hearing_of
@@ -45,10 +45,6 @@ class CompanyFilter(admin.SimpleListFilter):
         value = self.value()
         known = {choice for choice, _label in self.lookup_choices}
         return queryset.filter(**{self.path: value}) if value in known else queryset
-
-
-class CompanyOfMemberFilter(CompanyFilter):
-    path = "member__corp"
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -114,7 +110,10 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
     actions = None
     fieldsets = (
         (None, {"fields": ("corp", "mode")}),
-        (_("How people are found"), {"fields": ("match_username", "match_email", "match_mobile")}),
+        (
+            _("How people are found"),
+            {"fields": ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")},
+        ),
         (_("Leavers"), {"fields": ("leavers",)}),
     )
 
@@ -143,7 +142,7 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None and db_field.name == "corp":
+        if field is not None and db_field.name in {"corp", "number_attribute"}:
             widget: Any = field.widget
             widget.can_add_related = widget.can_change_related = False
             widget.can_view_related = widget.can_delete_related = False
@@ -219,7 +218,7 @@ class MemberAdmin(ReadOnly):
     search_help_text = _("WeCom account from its beginning, or name")
     actions = ("admit",)
     fields = (
-        *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail"),
+        *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail", "number"),
         *("in_departments", "state", "linked_user", "first_seen_at", "changed_at", "left_at", "waits_since"),
     )
 
@@ -307,24 +306,6 @@ def _remember_users(members: list[Any], request: HttpRequest) -> None:
             one.shown_user = format_html('<a href="{}">{}</a>', address, user)
         else:
             one.shown_user = str(user)
-
-
-@admin.register(LinkConflict)
-class LinkConflictAdmin(ReadOnly):
-    empty_list = _(
-        "Members of WeCom whom a synchronisation could link with nobody stand here, each with the reason. "
-        "There is none."
-    )
-    list_display = ("member", "company", "reason", "since")
-    list_filter = ("reason", CompanyOfMemberFilter)
-    list_select_related = ("member__corp",)
-    search_fields = ("member__userid_folded__startswith",)
-    search_help_text = _("WeCom account from its beginning")
-    fields = ("member", "reason", "since")
-
-    @admin.display(description=_("WeCom company name"))
-    def company(self, conflict: LinkConflict) -> str:
-        return conflict.member.corp.name
 
 
 def pill(tone: str, text: object) -> SafeString:

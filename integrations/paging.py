@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,3 +27,26 @@ class CappedPaginator(PaginatorBase):
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes querysets only
         # Why only the keys? What the list shows beside a row, such as a count of its own, need not be worked out here.
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
+
+
+@dataclass(frozen=True)
+class KeysetPage:
+    """Some rows of a long list in the order of their keys, and where the pages around begin: no row is counted, and
+    none before is read. `before` and `after`: keys for `keyset_page`, None where there is nothing."""
+
+    rows: list[Any]
+    before: int | None
+    after: int | None
+
+
+def keyset_page(rows: QuerySet[Any], *, before: int | None = None, after: int | None = None, size: int) -> KeysetPage:
+    """The first `size` rows; those next to the key `after`, or those up to the key `before`."""
+    if before is not None:
+        found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])
+        has_more, page = len(found) > size, found[:size][::-1]
+        return KeysetPage(page, page[0].pk if page and has_more else None, page[-1].pk if page else before - 1)
+    found = list((rows if after is None else rows.filter(pk__gt=after)).order_by("pk")[: size + 1])
+    page = found[:size]
+    return KeysetPage(
+        page, page[0].pk if page and after is not None else None, page[-1].pk if len(found) > size else None
+    )

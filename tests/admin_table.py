@@ -432,6 +432,10 @@ DIRECTORY = [
             never(f"{model}_delete", thing, method="post"),
         )
     ),
+    Row("accounts_linkconflict_link", expect("U SA S1 S2", 404)),
+    Row("accounts_linkconflict_link", expect("U SA S1 S2", 404), method="post"),
+    Row("accounts_linkconflict_bulk", expect("U SA S1 S2")),
+    Row("accounts_linkconflict_bulk", expect("U SA S1 S2"), method="post"),
     Row("integrations_syncrun_start", expect(INTEGRATION, unseen=(BLIND, 404)), args=("corp",)),
     Row(
         "integrations_syncrun_start",

@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from accounts import bulk_audit
 from accounts.directory.grouping import GroupRules, fit_groups
 from accounts.directory.leaving import is_let_in
+from accounts.directory.linking import account_of, link_matches, make_accounts
 from accounts.directory.matching import Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations.models import Corp, Member
@@ -131,40 +132,16 @@ class Step:
     # --- Who is not ---------------------------------------------------------------------------------------------------
 
     def _link(self, found: list[Match]) -> None:
-        primary = WeComAccount.objects.filter(user__in=[one.user.pk for one in found if one.user], is_primary=True)
-        has_primary = set(primary.values_list("user_id", flat=True)) if found else set()
-        new, filled = [], {}
-        for one in found:
-            if one.account is not None:
-                empty = WeComAccount.objects.filter(pk=one.account.pk, userid_folded="")
-                empty.update(corp=self._corp, userid=one.member.userid, userid_folded=one.member.userid_folded)
-                filled[one.account.pk] = [["userid", None, one.member.userid]]
-            elif one.user is not None:
-                new.append(self._account(one.user, one.member, is_primary=one.user.pk not in has_primary))
-        self._make_accounts(new)
-        bulk_audit.record_accounts(filled, Action.CHANGED)
+        link_matches(corp=self._corp, found=found)
         self._counts["linked"] += len(found)
 
     def _create(self, members: list[Member]) -> None:
         people = [User(username=one.userid, password=make_password(None), **_told(one)) for one in members]
         made = User.objects.bulk_create(people, batch_size=500)
         pairs = zip(made, members, strict=True)
-        self._make_accounts([self._account(user, member, is_primary=True) for user, member in pairs])
+        make_accounts([account_of(self._corp, user, member, is_primary=True) for user, member in pairs])
         self._counts["created"] += len(made)
         bulk_audit.record_people({user.pk: [["username", None, user.username]] for user in made}, Action.CREATED)
-
-    def _account(self, user: User, member: Member, *, is_primary: bool) -> WeComAccount:
-        return WeComAccount(
-            user=user,
-            corp=self._corp,
-            userid=member.userid,
-            userid_folded=member.userid_folded,
-            is_primary=is_primary,
-        )
-
-    def _make_accounts(self, accounts: list[WeComAccount]) -> None:
-        made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
-        bulk_audit.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
 
     def _write_conflicts(self, found: list[Match]) -> None:
         wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 
-from accounts.models import PeopleMove, User, WeComAccount
-from integrations.models import ConsoleWrite, Corp, VerificationFile
+from accounts.models import DepartmentGroup, LinkConflict, PeopleMove, User, WeComAccount
+from integrations.models import ConsoleWrite, Corp, Department, Member, Membership, VerificationFile
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 from tests.bi import make_bi
 
@@ -48,6 +49,7 @@ def make_rows() -> Rows:
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
     )
     delivery = _make_delivery(corp, subscription, [root, person])
+    subscription.departments.set(_make_directory(corp))
     moves = _make_moves(corp, other)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
 
@@ -59,6 +61,24 @@ def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
     numbers = ({"status": "running", "done_count": 40, "moved_count": 37}, {"status": "done", "done_count": 90})
     rows = [PeopleMove(left=left, **common, **number) for number in numbers]
     return tuple(PeopleMove.objects.bulk_create([*rows, PeopleMove(status="stopped", **common)]))
+
+
+def _make_directory(corp: Corp) -> list[Department]:
+    """Departments one below the other, and members who are nobody here: one fits somebody, two share an e-mail."""
+    places = [
+        Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
+        for number, parent, name in ((1, None, "北山制造"), (2, 1, "销售部"), (3, 2, "华东区"))
+    ]
+    User.objects.create(username="hanmeimei", name="韩梅梅", password="!")
+    User.objects.create(username="zhangwei", name="张伟", is_staff=True)
+    shared = {"email": "sales@example.com", "corp": corp, "first_seen_at": NOW, "changed_at": NOW}
+    for userid, name in (("HanMeimei", "韩梅梅"), ("zw2018", "张伟"), ("jim", "Jim")):
+        member = Member.objects.create(userid=userid, userid_folded=userid.lower(), name=name, **shared)
+        Membership.objects.create(member=member, department=places[-1])
+    LinkConflict.objects.create(member=member, reason="nobody", since=NOW)
+    readers = Group.objects.create(name="早报读者")
+    DepartmentGroup.objects.create(department=places[1], group=readers)
+    return places[:2]
 
 
 def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
@@ -113,6 +133,10 @@ def admin_pages(rows: Rows) -> list[str]:
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
     pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
     pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
+    unlinked = reverse("admin:accounts_linkconflict_changelist")
+    pages += [f"{unlinked}?side={side}" for side in ("users", "conflicts")]
+    pages.append(f"{unlinked}bulk/?corp={rows.corp.pk}&match_username=on")
+    pages.append(f"{unlinked}link/?member={Member.objects.get(userid='zw2018').pk}&user={rows.root.pk}&by_name=1")
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]

@@ -1,0 +1,280 @@
+"""The page 未关联: people of WeCom who are nobody here, people here who are nobody in WeCom, and what does not fit.
+
+Both sides with suggestions, which are linked by a click, or after a question where that lends rights or the name alone
+speaks for it. Whoever may change a person may link them (decision 0008); whoever sees the company may look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.directory import linking, suggesting
+from accounts.directory.conflicts import conflicts
+from accounts.directory_admin import ReadOnly
+from accounts.models import LinkConflict, User, WeComAccount, fold_userid
+from accounts.move_pages import may_link
+from accounts.unlinked_forms import BulkForm, key_in
+from accounts.visibility import people_changeable_by, people_visible_to
+from integrations.models import Corp, Department, Member
+from integrations.paging import KeysetPage, keyset_page
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+FOLDER = "admin/accounts/linkconflict"
+LIST = "admin:accounts_linkconflict_changelist"
+ROWS = 50
+SIDES: dict[str, _StrPromise] = {
+    "members": _("In WeCom, not here"),
+    "users": _("Here, not in WeCom"),
+    "conflicts": _("Conflicts"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A member or a person, with who it could be. `left_out`: there are more suggestions."""
+
+    subject: Any
+    suggestions: list[suggesting.Suggestion]
+    left_out: bool
+    reason: str = ""
+    linkable: frozenset[int] = frozenset()
+
+
+@admin.register(LinkConflict)
+class LinkConflictAdmin(ReadOnly):
+    fields = ("member", "reason", "since")
+
+    class Media:
+        css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, Any]] = [("link", self.link_view), ("bulk", self.bulk_view)]
+        routes = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(require_http_methods(["GET", "POST"])(view)),
+                name=f"accounts_linkconflict_{name}",
+            )
+            for name, view in views
+        ]
+        return [*routes, *super().get_urls()]
+
+    # --- The list -----------------------------------------------------------------------------------------------------
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        side = request.GET.get("side", "members")
+        side = side if side in SIDES and _may_look(request, side) else "members"
+        corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
+        corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
+        kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
+        kept["reason"] = request.GET.get("reason", "") if request.GET.get("reason") in LinkConflict.Reason else ""
+        context = {
+            "title": gettext("Not linked with WeCom"),
+            "sides": [
+                (name, label, f"?{urlencode({'side': name, 'company': kept['company']})}")
+                for name, label in SIDES.items()
+                if _may_look(request, name)
+            ],
+            "corps": corps,
+            "reasons": LinkConflict.Reason.choices,
+            "may_link": may_link(request),
+            **kept,
+            **_SHOWN[side](request, corp, kept),
+            **(extra_context or {}),
+        }
+        return self._page(request, "unlinked.html", context)
+
+    # --- One link -----------------------------------------------------------------------------------------------------
+
+    def link_view(self, request: HttpRequest) -> HttpResponse:
+        """POST: link a member with a person. What needs a yes is asked first; GET asks in any case."""
+        if not may_link(request):
+            raise PermissionDenied
+        given = request.POST if request.method == "POST" else request.GET
+        member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
+        user = _found(people_changeable_by(request.user), given.get("user"))
+        objections = [str(reason.label) for reason in linking.objections_to(member=member, user=user)]
+        if given.get("by_name"):
+            objections.append(gettext("Only the names are the same: it may be somebody else."))
+        back = _back(given.get("back", ""))
+        if request.method == "POST" and (not objections or "confirmed" in request.POST):
+            self._link(request, member, user)
+            return HttpResponseRedirect(back)
+        context = {
+            "title": gettext("Link with WeCom"),
+            "member": member,
+            "person": user,
+            "objections": objections,
+            "by_name": given.get("by_name", ""),
+            "back": back,
+            "back_query": given.get("back", ""),
+        }
+        return self._page(request, "link.html", context)
+
+    def _link(self, request: HttpRequest, member: Member, user: User) -> None:
+        try:
+            linking.link_by_hand(member=member, user=user, editor=_editor(request))
+        except linking.LinkRefusedError as refused:
+            messages.error(request, str(refused))
+        else:
+            sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
+            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
+
+    # --- Many links ---------------------------------------------------------------------------------------------------
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """GET: by what, and how many that would be. POST: link them."""
+        if not may_link(request):
+            raise PermissionDenied
+        given = request.POST if request.method == "POST" else request.GET
+        form = BulkForm(given if "corp" in given else None, person=_editor(request))
+        context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
+        if form.is_bound and form.is_valid():
+            policy, editor = form.policy(), _editor(request)
+            page = _bulk_members(form.cleaned_data["corp"], key_in(given.get("after", "")))
+            if request.method == "POST":
+                count = linking.link_many(policy=policy, members=page.rows, editor=editor)
+                _tell(request, count)
+                return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
+            found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
+            context |= {"looked_at": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
+            context |= {"next": _next_part(request, page), "after": given.get("after", "")}
+        return self._page(request, "bulk.html", context)
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
+
+
+# --- What each side shows ---------------------------------------------------------------------------------------------
+
+
+def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    members = linking.unlinked(Member.objects.visible_to(request.user))
+    members = members.filter(corp=corp) if corp is not None else members
+    if kept["q"]:
+        named = members.filter(name__icontains=kept["q"])
+        members = members.filter(userid_folded__startswith=fold_userid(kept["q"])) | named
+    if kept["reason"]:
+        members = members.filter(link_conflict__reason=kept["reason"])
+    departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
+    page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
+    found = suggesting.people_for(page.rows, among=people_visible_to(request.user))
+    return {"rows": _rows(request, page, found), **_around(kept, page)}
+
+
+def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
+    people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
+    if kept["q"]:
+        people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
+    page = _page_of(request, people)
+    members = Member.objects.visible_to(request.user)
+    found = suggesting.members_for(page.rows, among=members.filter(corp=corp) if corp is not None else members)
+    return {"rows": _rows(request, page, found), **_around(kept, page)}
+
+
+def _conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    corps = Corp.objects.visible_to(request.user)
+    return {"conflicts": conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
+
+
+_SHOWN = {"members": _members, "users": _users, "conflicts": _conflicts}
+
+
+def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
+    before, after = (key_in(request.GET.get(name, "")) for name in ("before", "after"))
+    return keyset_page(rows, before=before, after=after, size=ROWS)
+
+
+def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[suggesting.Suggestion]]) -> list[Row]:
+    """With the buttons for those people alone whom the administrator may change."""
+    wanted = {one.user.pk for some in found.values() for one in some}
+    may_change: set[int] = set()
+    if wanted and may_link(request):
+        changeable = people_changeable_by(request.user).filter(pk__in=list(wanted))
+        may_change = set(changeable.values_list("pk", flat=True))
+    return [
+        Row(
+            subject=row,
+            suggestions=found[row.pk][: suggesting.SHOWN_AT_MOST],
+            left_out=len(found[row.pk]) > suggesting.SHOWN_AT_MOST,
+            reason=_reason(row),
+            linkable=frozenset(may_change),
+        )
+        for row in page.rows
+    ]
+
+
+def _reason(row: Any) -> str:
+    """Why the last run linked the member with nobody; nothing where none has looked."""
+    conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
+    return "" if conflict is None else str(conflict.get_reason_display())
+
+
+def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
+    return {
+        "previous_url": f"?{urlencode({**kept, 'before': page.before})}" if page.before is not None else "",
+        "next_url": f"?{urlencode({**kept, 'after': page.after})}" if page.after is not None else "",
+    }
+
+
+# --- Small things -----------------------------------------------------------------------------------------------------
+
+
+def _may_look(request: HttpRequest, side: str) -> bool:
+    return side == "members" or request.user.has_perm("accounts.view_user")
+
+
+def _bulk_members(corp: Corp, after: int | None) -> KeysetPage:
+    members = linking.unlinked(Member.objects.able().filter(corp=corp))
+    return keyset_page(members, after=after, size=linking.LOOKED_AT_ONCE)
+
+
+def _next_part(request: HttpRequest, page: KeysetPage) -> str:
+    if page.after is None:
+        return ""
+    query = request.GET.copy()
+    query["after"] = str(page.after)
+    return f"?{query.urlencode()}"
+
+
+def _tell(request: HttpRequest, count: int) -> None:
+    sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
+    messages.success(request, sentence % {"count": count})
+
+
+def _found(rows: QuerySet[Any], key: str | None) -> Any:
+    """A row by its key as a form sent it, or 404."""
+    number = key_in(key or "")
+    row = rows.filter(pk=number).first() if number is not None else None
+    if row is None:
+        raise Http404
+    return row
+
+
+def _back(query: str) -> str:
+    """To the list as it was; `query`: its own query string, which leads nowhere else."""
+    return reverse(LIST) + (f"?{query[:500]}" if query else "")
+
+
+def _editor(request: HttpRequest) -> User:
+    """Who is at work; the admin's own check has let nobody else in."""
+    return cast("User", request.user)

@@ -1,0 +1,196 @@
+"""People are found by their employee number: the WeCom account, or a field of the company's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.directory.applying import apply_run
+from accounts.directory.schedule import carry_on
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
+from integrations.models import Member, SyncRun
+from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.people import signed_in
+
+FIELD = "工号"
+
+
+@pytest.fixture
+def attribute(people: People) -> Attribute:
+    """The policy finds people by it alone, and takes the WeCom account for it."""
+    made = Attribute.objects.create(key="number", name="工号", is_unique=True, is_employee_number=True)
+    people.set_policy(match_username=False, number_attribute=made)
+    return made
+
+
+def numbered(attribute: Attribute, username: str, number: str, **values: Any) -> User:
+    user = make(username, **values)
+    AttributeValue.objects.create(
+        user=user, attribute=attribute, value=number, folded=number.lower(), is_unique=attribute.is_unique
+    )
+    return user
+
+
+def put(people: People, userid: str, *fields: dict[str, Any]) -> None:
+    people.put(userid, extattr={"attrs": list(fields)})
+
+
+def text(name: str, value: str) -> dict[str, Any]:
+    return {"type": 0, "name": name, "text": {"value": value}}
+
+
+def sync(people: People) -> None:
+    """Both halves as a worker does them: the policy says which field is read."""
+    run = people.place.request()
+    carry_on(run_id=run.pk, clock=people.place.clock)
+    run.refresh_from_db()
+    assert run.status == SyncRun.Status.DONE
+
+
+def test_the_wecom_account_is_the_number_where_no_field_is_named(people: People, attribute: Attribute) -> None:
+    numbered(attribute, "li", "LILEI")
+    make("lilei2", name="李雷")
+
+    sync(people)
+
+    assert links(people.corp) == {"li": "LiLei"}
+    assert set(Member.objects.values_list("number", flat=True)) == {None}
+
+
+def test_a_field_of_the_companys_own_is_compared_with_the_attribute(people: People, attribute: Attribute) -> None:
+    people.set_policy(number_field=FIELD)
+    numbered(attribute, "li", "a007")
+    numbered(attribute, "other", "LILEI")
+    put(people, "LiLei", text("爱好", "A008"), text(FIELD, " A007 "))
+    put(people, "jim", {"type": 1, "name": FIELD, "web": {"url": "https://example.com", "title": "a007"}})
+
+    sync(people)
+
+    assert links(people.corp) == {"li": "LiLei"}
+    assert dict(Member.objects.values_list("userid", "number")) == {"LiLei": "A007", "hanmeimei": None, "jim": None}
+    assert people.conflicts() == {"hanmeimei": "nobody", "jim": "nobody"}
+
+
+def test_a_field_that_the_app_does_not_see_is_unknown_and_keeps_what_is_known(
+    people: People, attribute: Attribute
+) -> None:
+    people.set_policy(number_field=FIELD)
+    put(people, "LiLei", text(FIELD, "A007"))
+    sync(people)
+    put(people, "LiLei")
+
+    sync(people)
+
+    assert people.place.member("LiLei").number == "A007"
+    put(people, "LiLei", text(FIELD, ""))
+    sync(people)
+    assert people.place.member("LiLei").number == ""
+
+
+def test_nothing_is_written_when_the_number_did_not_change(people: People, attribute: Attribute) -> None:
+    people.set_policy(number_field=FIELD)
+    put(people, "LiLei", text(FIELD, "A007"))
+    sync(people)
+    before = list(Member.objects.order_by("pk").values())
+
+    sync(people)
+
+    assert list(Member.objects.order_by("pk").values()) == before
+    assert SyncRun.objects.latest("pk").counts == {}
+
+
+def test_members_who_share_a_number_are_not_linked(people: People, attribute: Attribute) -> None:
+    people.set_policy(number_field=FIELD)
+    numbered(attribute, "li", "A007")
+    put(people, "LiLei", text(FIELD, "A007"))
+    put(people, "jim", text(FIELD, "a007"))
+
+    sync(people)
+
+    assert links(people.corp) == {}
+    assert people.conflicts() == {"LiLei": "shared", "jim": "shared", "hanmeimei": "nobody"}
+
+
+def test_the_number_and_the_username_of_different_people_are_a_conflict(people: People, attribute: Attribute) -> None:
+    people.set_policy(match_username=True)
+    numbered(attribute, "other", "lilei")
+    make("lilei")
+
+    sync(people)
+
+    assert links(people.corp) == {}
+    assert people.conflicts()["LiLei"] == "several"
+
+
+@pytest.mark.parametrize(("values", "reason"), [({"is_staff": True}, "protected"), ({"is_active": False}, "disabled")])
+def test_what_speaks_against_a_person_speaks_against_the_number(
+    people: People, attribute: Attribute, values: dict[str, Any], reason: str
+) -> None:
+    numbered(attribute, "li", "LiLei", **values)
+
+    sync(people)
+
+    assert links(people.corp) == {}
+    assert people.conflicts()["LiLei"] == reason
+
+
+def test_another_attribute_finds_nobody(people: People, attribute: Attribute) -> None:
+    region = Attribute.objects.create(key="region", name="区域", is_unique=True)
+    numbered(region, "li", "LiLei")
+
+    sync(people)
+
+    assert links(people.corp) == {}
+
+
+def test_e_mail_addresses_that_differ_in_capitals_are_shared(people: People) -> None:
+    people.set_policy(match_username=False, match_email=True)
+    run = people.place.sync()
+    Member.objects.filter(userid="jim").update(email="Han@Example.com")
+    Member.objects.filter(userid="hanmeimei").update(email="han@example.com")
+    make("a1", email="han@example.com")
+
+    apply_run(run=run, clock=people.place.clock)
+
+    assert {people.conflicts()[one] for one in ("jim", "hanmeimei")} == {"shared"}
+
+
+# --- The pages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(people: People) -> Client:
+    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
+
+
+def test_the_policy_takes_attributes_that_are_employee_numbers(
+    people: People, attribute: Attribute, root: Client
+) -> None:
+    region = Attribute.objects.create(key="region", name="区域")
+    path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
+    values = {"mode": "link", "leavers": "unlink", "number_field": FIELD}
+
+    assert "区域" not in root.get(path).content.decode()
+    assert root.post(path, {**values, "number_attribute": region.pk}).status_code == 200
+    assert "请选择与之对应的用户属性" in root.post(path, {**values, "match_username": "on"}).content.decode()
+    assert root.post(path, {**values, "number_attribute": attribute.pk}).status_code == 302
+
+    found = DirectoryPolicy.objects.get()
+    assert (found.number_attribute, found.number_field, found.match_username) == (attribute, FIELD, False)
+
+
+def test_many_are_linked_by_the_number_of_the_policy(people: People, attribute: Attribute, root: Client) -> None:
+    people.set_policy(mode="off")
+    sync(people)
+    numbered(attribute, "li", "lilei")
+    path = reverse("admin:accounts_linkconflict_bulk")
+
+    root.post(path, {"corp": people.corp.pk, "match_number": "on"})
+
+    assert links(people.corp) == {"li": "LiLei"}
+    DirectoryPolicy.objects.all().delete()
+    page = root.get(f"{path}?corp={people.corp.pk}&match_number=on").content.decode()
+    assert "该公司的通讯录策略未设置工号" in page

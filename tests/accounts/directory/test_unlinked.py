@@ -1,0 +1,564 @@
+"""The page 未关联: both sides with suggestions, one link by a click, many after a count, and what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.directory.index_card import directory_attentions, directory_lines
+from accounts.directory.linking import LinkRefusedError, link_by_hand
+from accounts.directory.suggesting import SHOWN_AT_MOST, Ground, members_for, people_for
+from accounts.models import (
+    Attribute,
+    AttributeValue,
+    AuditEntry,
+    DirectoryPolicy,
+    LinkConflict,
+    User,
+    WeComAccount,
+)
+from accounts.roles import Role
+from accounts.unlinked_pages import ROWS
+from integrations.models import Corp, Member, SyncRun
+from tests.accounts.conftest import make_corp, make_person
+from tests.accounts.directory.people_of import links, make
+from tests.accounts.people import signed_in, with_role
+from tests.notifications.factories import NOW
+
+LIST = "/admin/accounts/linkconflict/"
+LINK = f"{LIST}link/"
+BULK = f"{LIST}bulk/"
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def admin(root: User) -> Client:
+    return signed_in(root)
+
+
+def member(corp: Corp, userid: str, **values: Any) -> Member:
+    times = {"first_seen_at": NOW, "changed_at": NOW}
+    return Member.objects.create(**{"corp": corp, "userid": userid, "userid_folded": userid.lower(), **times, **values})
+
+
+def shown(client: Client, **query: str) -> str:
+    response = client.get(LIST, query)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def grounds_for(one: Member) -> dict[str, tuple[str, ...]]:
+    found = people_for([one], among=User.objects.all())[one.pk]
+    return {suggestion.user.username: tuple(ground.value for ground in suggestion.grounds) for suggestion in found}
+
+
+def numbered(user: User, number: str) -> None:
+    attribute, _is_new = Attribute.objects.get_or_create(
+        key="number", defaults={"name": "工号", "is_unique": True, "is_employee_number": True}
+    )
+    AttributeValue.objects.create(user=user, attribute=attribute, value=number, folded=number.lower(), is_unique=True)
+
+
+# --- Suggestions ------------------------------------------------------------------------------------------------------
+
+
+def test_each_ground_proposes_somebody_the_best_first(corp: Corp) -> None:
+    one = member(corp, "LiLei", name="李雷", email="Li@Example.com", mobile="13000000001")
+    make("somebody", name="李雷")
+    make("m", mobile="13000000001")
+    make("e", email="li@example.COM")
+    numbered(make("n"), "LILEI")
+    make("lilei")
+
+    assert list(grounds_for(one).items()) == [
+        ("lilei", ("username",)),
+        ("n", ("number",)),
+        ("e", ("email",)),
+        ("m", ("mobile",)),
+        ("somebody", ("name",)),
+    ]
+
+
+def test_several_grounds_for_one_person_are_one_suggestion(corp: Corp) -> None:
+    one = member(corp, "lilei", name="李雷", biz_mail="li@example.com", mobile="13000000001")
+    make("LiLei", name="李雷", email="li@example.com", mobile="13000000001")
+
+    assert grounds_for(one) == {"LiLei": ("username", "email", "mobile", "name")}
+
+
+def test_by_name_alone_nobody_who_is_linked_is_proposed_and_not_the_whole_company(corp: Corp) -> None:
+    one = member(corp, "z", name="张伟")
+    make_person("taken", corp, "taken", name="张伟")
+    for number in range(20):
+        make(f"p{number}", name="张伟")
+
+    found = grounds_for(one)
+
+    assert "taken" not in found
+    assert len(found) == SHOWN_AT_MOST + 1
+    assert set(found.values()) == {("name",)}
+
+
+def test_what_is_unknown_or_empty_proposes_nobody(corp: Corp) -> None:
+    one = member(corp, "z", name=None, email="", mobile=None)
+    make("p", name="", email="", mobile="")
+
+    assert grounds_for(one) == {}
+
+
+def test_what_speaks_against_a_suggestion_is_told(corp: Corp) -> None:
+    one = member(corp, "lilei")
+    make("lilei", is_staff=True)
+
+    [suggestion] = people_for([one], among=User.objects.all())[one.pk]
+
+    assert (suggestion.objection, suggestion.needs_confirmation) == (LinkConflict.Reason.PROTECTED, True)
+
+
+def test_the_other_side_proposes_members_who_are_nobody_here(corp: Corp, other_corp: Corp) -> None:
+    person = make("LILEI", name="李雷", email="li@example.com", mobile="13000000001")
+    numbered(person, "007")
+    member(corp, "lilei")
+    member(other_corp, "007")
+    member(corp, "e", email="LI@example.com")
+    member(corp, "b", biz_mail="li@Example.com")
+    member(corp, "m", mobile="13000000001")
+    member(corp, "name", name="李雷")
+    member(corp, "gone", name="李雷", presence="deleted", left_at=NOW)
+    make_person("han", corp, "linked")
+    member(corp, "linked", name="李雷")
+
+    found = members_for([person], among=Member.objects.all())[person.pk]
+
+    assert [(one.member.userid, one.grounds) for one in found] == [
+        ("lilei", (Ground.USERNAME,)),
+        ("007", (Ground.NUMBER,)),
+        ("e", (Ground.EMAIL,)),
+        ("b", (Ground.EMAIL,)),
+        ("m", (Ground.MOBILE,)),
+        ("name", (Ground.NAME,)),
+    ]
+
+
+# --- The lists --------------------------------------------------------------------------------------------------------
+
+
+def test_members_who_are_nobody_here_are_listed_with_the_reason(admin: Client, corp: Corp) -> None:
+    LinkConflict.objects.create(member=member(corp, "alone", name="孤单"), reason="nobody", since=NOW)
+    member(corp, "gone", presence="deleted", left_at=NOW)
+    member(corp, "LiLei")
+    make_person("li", corp, "lilei")
+
+    text = shown(admin)
+
+    assert text.count('<span class="quiet">没有匹配项。') == 1
+    assert "孤单 (alone)" in text
+    assert "没有匹配的用户" in text
+    assert "孤单 (alone)" in shown(admin, reason="nobody")
+    assert "没有符合筛选条件" in shown(admin, reason="several")
+
+
+def test_people_who_are_nobody_in_wecom_are_listed(admin: Client, corp: Corp) -> None:
+    make("alone", name="没有账号")
+    make("off", is_active=False)
+    make_person("half", corp, "")
+    make_person("linked", corp, "lilei")
+
+    text = shown(admin, side="users")
+
+    assert [name in text for name in ("没有账号 (alone)", ">half<", ">off<", ">linked<")] == [True, True, False, False]
+
+
+def test_filters_and_search(admin: Client, corp: Corp, other_corp: Corp) -> None:
+    member(corp, "aa", name="甲")
+    member(other_corp, "bb", name="乙")
+
+    assert ("甲 (aa)" in shown(admin, company=str(corp.pk)), "乙 (bb)" in shown(admin, company=str(corp.pk))) == (
+        True,
+        False,
+    )
+    assert ("甲 (aa)" in shown(admin, q="乙"), "乙 (bb)" in shown(admin, q="乙")) == (False, True)
+    assert ("甲 (aa)" in shown(admin, q="AA"), "乙 (bb)" in shown(admin, q="AA")) == (True, False)
+    make("finder", name="丙")
+    assert "丙 (finder)" in shown(admin, side="users", q="丙")
+    assert "丙 (finder)" not in shown(admin, side="users", q="丁")
+
+
+@pytest.mark.parametrize(
+    "query", [{"after": "x"}, {"before": "-1"}, {"company": "9' OR 1"}, {"side": "?"}, {"reason": "?"}]
+)
+def test_nonsense_in_the_address_is_left_out(admin: Client, corp: Corp, query: dict[str, str]) -> None:
+    member(corp, "aa")
+
+    assert ">aa<" in shown(admin, **query)
+
+
+def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> None:
+    members = [member(corp, f"u{number:03}") for number in range(2 * ROWS + 5)]
+
+    def page(query: str) -> tuple[list[Any], str, str]:
+        context = admin.get(LIST + query).context
+        return [row.subject.pk for row in context["rows"]], context["previous_url"], context["next_url"]
+
+    keys = [one.pk for one in members]
+    first, no_way_back, to_second = page("")
+    second, to_first, to_third = page(to_second)
+    third, back_to_second, no_way_on = page(to_third)
+
+    assert (first, second, third) == (keys[:ROWS], keys[ROWS : 2 * ROWS], keys[2 * ROWS :])
+    assert (no_way_back, no_way_on) == ("", "")
+    assert page(back_to_second)[0] == second
+    assert page(to_first)[:2] == (first, "")
+
+
+@pytest.mark.parametrize("side", ["members", "users", "conflicts"])
+def test_the_lists_cost_the_same_for_few_and_for_many(admin: Client, corp: Corp, side: str) -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            shown(admin, side=side)
+        return len(queries)
+
+    def add(start: int, end: int) -> None:
+        for number in range(start, end):
+            member(corp, f"u{number}", name="张伟", mobile=f"1{number % 3}", email=f"{number % 3}@x")
+            make(f"U{number}", name="张伟", mobile=f"1{number % 3}", email=f"{number % 3}@x")
+
+    add(0, 4)
+    shown(admin, side=side)
+    few = count()
+    add(4, 60)
+
+    assert count() <= few
+
+
+def test_somebody_of_one_company_sees_its_members_and_no_stranger(corp: Corp, other_corp: Corp) -> None:
+    member(corp, "aa", name="甲")
+    member(other_corp, "bb", name="乙")
+    make("AA", name="外人")
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+
+    text = shown(chief)
+
+    assert "甲 (aa)" in text
+    assert "乙 (bb)" not in text
+    assert "外人" not in text
+    assert "外人" not in shown(chief, side="users")
+    assert "南湖贸易" not in shown(chief, side="conflicts")
+
+
+def test_who_may_only_look_gets_no_buttons(corp: Corp) -> None:
+    member(corp, "lilei")
+    make_person("LiLei", corp, "")
+    reader = signed_in(with_role("reader", Role.READ_ONLY, corp))
+
+    text = shown(reader)
+
+    assert "用户名相同" in text
+    assert LINK not in text
+    assert BULK not in text
+
+
+# --- One link ---------------------------------------------------------------------------------------------------------
+
+
+def sent(one: Member, user: User, **values: str) -> dict[str, Any]:
+    return {"member": one.pk, "user": user.pk, **values}
+
+
+def test_one_click_links(admin: Client, corp: Corp) -> None:
+    one, user = member(corp, "LiLei"), make("lilei")
+    LinkConflict.objects.create(member=one, reason="nobody", since=NOW)
+    assert f'action="{LINK}"' in shown(admin)
+
+    response = admin.post(LINK, sent(one, user, back="side=members&company=1"))
+
+    assert response["Location"] == f"{LIST}?side=members&company=1"
+    account = user.wecom_accounts.get()
+    assert (account.corp, account.userid, account.userid_folded, account.is_primary) == (corp, "LiLei", "lilei", True)
+    assert not LinkConflict.objects.exists()
+    entry = AuditEntry.objects.get(model="accounts.wecomaccount")
+    assert (entry.actor_name, entry.changes) == ("root", [["userid", None, "LiLei"]])
+
+
+def test_an_account_that_lacks_the_userid_is_filled(admin: Client, corp: Corp) -> None:
+    one, user = member(corp, "LiLei"), make_person("lilei", corp, "", password="!")
+
+    admin.post(LINK, sent(one, user))
+
+    assert links(corp) == {"lilei": "LiLei"}
+    assert WeComAccount.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"is_staff": True}, {"is_superuser": True}, {"password": "pbkdf2_sha256$1$a$b"}, {"is_active": False}]
+)
+def test_what_a_run_would_not_link_is_asked_about(admin: Client, corp: Corp, values: dict[str, Any]) -> None:
+    one, user = member(corp, "lilei"), User.objects.create(**{"username": "lilei", "password": "!", **values})
+
+    asked = admin.post(LINK, sent(one, user))
+
+    assert asked.status_code == 200
+    assert 'name="confirmed"' in asked.content.decode()
+    assert links(corp) == {}
+    assert admin.post(LINK, sent(one, user, confirmed="1")).status_code == 302
+    assert links(corp) == {"lilei": "lilei"}
+
+
+def test_the_name_alone_is_asked_about(admin: Client, corp: Corp) -> None:
+    one, user = member(corp, "z1", name="张伟"), make("zw", name="张伟")
+    assert 'name="by_name"' in shown(admin)
+
+    assert "仅姓名相同，可能不是同一个人。" in admin.post(LINK, sent(one, user, by_name="1")).content.decode()  # noqa: RUF001  # Chinese
+    assert links(corp) == {}
+
+
+def test_somebody_of_another_company_is_linked_besides_after_a_question(
+    admin: Client, corp: Corp, other_corp: Corp
+) -> None:
+    one, user = member(corp, "lilei"), make_person("lilei", other_corp, "li", password="!")
+
+    assert admin.post(LINK, sent(one, user)).status_code == 200
+    admin.post(LINK, sent(one, user, confirmed="1"))
+
+    assert set(user.wecom_accounts.values_list("corp", "is_primary")) == {(other_corp.pk, True), (corp.pk, False)}
+
+
+def test_people_whom_one_may_not_change_cannot_be_linked(corp: Corp, other_corp: Corp) -> None:
+    one = member(corp, "lilei")
+    elsewhere = make_person("both", corp, "", password="!")
+    WeComAccount.objects.create(user=elsewhere, corp=other_corp, userid="both", is_primary=False)
+    colleague = with_role("root2", Role.SYSTEM_ADMINISTRATOR)
+    stranger = make("stranger")
+    chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
+
+    for user in (elsewhere, colleague, stranger):
+        assert signed_in(chief).post(LINK, sent(one, user, confirmed="1")).status_code == 404
+        with pytest.raises(LinkRefusedError):
+            link_by_hand(member=one, user=user, editor=chief)
+    assert links(corp) == {}
+
+
+def test_members_of_an_unseen_company_cannot_be_linked(corp: Corp, other_corp: Corp) -> None:
+    one, user = member(other_corp, "lilei"), make_person("lilei", corp, "", password="!")
+    chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
+
+    assert signed_in(chief).post(LINK, sent(one, user, confirmed="1")).status_code == 404
+    with pytest.raises(LinkRefusedError):
+        link_by_hand(member=one, user=user, editor=chief)
+    assert links(other_corp) == {}
+
+
+@pytest.mark.parametrize("role", [Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY])
+def test_others_link_nobody(corp: Corp, role: Role) -> None:
+    one, user = member(corp, "lilei"), make("lilei")
+    client = signed_in(with_role("other", role))
+
+    assert client.post(LINK, sent(one, user, confirmed="1")).status_code == 403
+    assert client.post(BULK, {"corp": corp.pk, "match_username": "on"}).status_code == 403
+    assert links(corp) == {}
+
+
+@pytest.mark.parametrize("state", [{"waits_since": NOW}, {"presence": "deleted", "left_at": NOW}])
+def test_who_came_back_or_is_gone_cannot_be_linked(
+    admin: Client, root: User, corp: Corp, state: dict[str, Any]
+) -> None:
+    one, user = member(corp, "lilei", **state), make("lilei")
+
+    admin.post(LINK, sent(one, user, confirmed="1"))
+
+    assert links(corp) == {}
+    with pytest.raises(LinkRefusedError):
+        link_by_hand(member=one, user=user, editor=root)
+
+
+def test_who_is_linked_meanwhile_is_told(admin: Client, corp: Corp) -> None:
+    one, user = member(corp, "lilei"), make("lilei")
+    make_person("faster", corp, "LILEI")
+
+    page = admin.post(LINK, sent(one, user), follow=True).content.decode()
+
+    assert "已关联" in page
+    assert links(corp) == {"faster": "LILEI"}
+
+
+# --- Many -------------------------------------------------------------------------------------------------------------
+
+
+def bulk(corp: Corp, **values: str) -> dict[str, Any]:
+    return {"corp": corp.pk, "match_username": "on", **values}
+
+
+def test_many_are_counted_first_and_linked_then(admin: Client, corp: Corp) -> None:
+    for name in ("a", "b", "c"):
+        member(corp, name)
+    make("A")
+    make("b")
+    make("C", is_staff=True)
+
+    page = admin.get(BULK, bulk(corp))
+    assert (page.context["looked_at"], page.context["count"]) == (3, 2)
+    assert links(corp) == {}
+
+    admin.post(BULK, bulk(corp))
+
+    assert links(corp) == {"A": "a", "b": "b"}
+    assert AuditEntry.objects.filter(model="accounts.wecomaccount", actor_name="root").count() == 2
+
+
+def test_many_are_never_linked_by_name_nor_where_somebody_could_be_mistaken(admin: Client, corp: Corp) -> None:
+    member(corp, "a", name="张伟")
+    make("zw", name="张伟")
+    member(corp, "m1", mobile="1")
+    member(corp, "m2", mobile="1")
+    make("shared", mobile="1")
+    member(corp, "x", mobile="2")
+    member(corp, "y")
+    make("y", mobile="2")
+    member(corp, "back", waits_since=NOW)
+    make("back")
+
+    sent_form = bulk(corp, match_mobile="on", match_email="on")
+    assert admin.get(BULK, sent_form).context["count"] == 0
+    admin.post(BULK, sent_form)
+
+    assert links(corp) == {}
+
+
+def test_many_are_only_those_whom_one_may_change(corp: Corp) -> None:
+    member(corp, "a")
+    member(corp, "b")
+    make_person("a", corp, "", password="!")
+    make("b")
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+
+    chief.post(BULK, bulk(corp))
+
+    assert links(corp) == {"a": "a"}
+
+
+def test_by_nothing_or_of_an_unseen_company_nothing_is_linked(corp: Corp, other_corp: Corp) -> None:
+    member(other_corp, "a")
+    make("a")
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+
+    assert chief.post(BULK, bulk(other_corp)).status_code == 200
+    assert "请选择按什么匹配用户" in chief.post(BULK, {"corp": corp.pk}).content.decode()
+    assert links(other_corp) == {}
+
+
+def test_many_are_linked_in_parts(admin: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.directory.linking.LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr("accounts.directory.linking._STEP", 1)
+    for number in range(3):
+        member(corp, f"u{number}")
+        make(f"u{number}")
+
+    page = admin.get(BULK, bulk(corp))
+    rest = admin.get(BULK + page.context["next"])
+
+    assert (page.context["count"], rest.context["count"], rest.context["next"]) == (2, 1, "")
+    admin.post(BULK, bulk(corp))
+    assert len(links(corp)) == 2
+
+
+def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client, corp: Corp) -> None:
+    def count(*names: str) -> int:
+        for name in names:
+            member(corp, name)
+            make(name)
+        with CaptureQueriesContext(connection) as queries:
+            admin.post(BULK, bulk(corp))
+        return len(queries)
+
+    count("warm")
+    assert count(*(f"u{number}" for number in range(40))) <= count("one") + 2
+    assert len(links(corp)) == 42
+
+
+# --- Conflicts --------------------------------------------------------------------------------------------------------
+
+
+def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> None:
+    both = make_person("both", corp, "both")
+    WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
+    make("LiLei")
+    make("lilei")
+    member(corp, "e1", email="Team@example.com")
+    member(corp, "e2", email="team@example.com")
+    member(other_corp, "e3", email="team@example.com")
+    member(corp, "m1", mobile="13000000001")
+    member(corp, "m2", mobile="13000000001")
+    make_person("nameless", None, "e3")
+
+    found = admin.get(LIST, {"side": "conflicts"}).context["conflicts"]
+
+    assert [(person.username, len(accounts)) for person, accounts in found.several] == [("both", 2)]
+    assert [[one.username for one in some.rows] for some in found.spellings] == [["LiLei", "lilei"]]
+    assert [[one.userid for one in some.rows] for some in found.emails] == [["e1", "e2"]]
+    assert [[one.userid for one in some.rows] for some in found.mobiles] == [["m1", "m2"]]
+    assert [one.user.username for one in found.nameless] == ["nameless"]
+    text = shown(admin, side="conflicts", company=str(other_corp.pk))
+    assert "e1" not in text
+    assert "没有冲突" in shown(
+        signed_in(with_role("elsewhere", Role.READ_ONLY, make_corp("西岭", 9))), side="conflicts"
+    )
+
+
+# --- The admin's index ------------------------------------------------------------------------------------------------
+
+
+def asked_by(user: User) -> HttpRequest:
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    return request
+
+
+def test_the_index_points_at_who_is_not_linked_where_a_policy_is_in_force(
+    root: User, corp: Corp, other_corp: Corp
+) -> None:
+    for one in (corp, other_corp):
+        LinkConflict.objects.create(member=member(one, "x"), reason="nobody", since=NOW)
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+    DirectoryPolicy.objects.create(corp=other_corp, mode="off")
+
+    [found] = directory_attentions(asked_by(root), [corp, other_corp])
+
+    assert (found.url, found.tone) == (f"{LIST}?company={corp.pk}", "warn")
+    assert "1 名成员" in found.sentence
+    assert directory_attentions(asked_by(with_role("p", Role.PUSH_EDITOR)), [corp]) == []
+
+
+def test_the_index_points_at_runs_that_ask_or_stopped(root: User, corp: Corp, other_corp: Corp) -> None:
+    def run(one: Corp, status: str, **values: Any) -> SyncRun:
+        return SyncRun.objects.create(
+            corp=one, trigger="nightly", source="app", status=status, requested_at=NOW, **values
+        )
+
+    run(corp, "failed")
+    run(corp, "done", finished_at=NOW)
+    asking = run(corp, "asking")
+    failed = run(other_corp, "failed")
+
+    found = directory_attentions(asked_by(root), [corp, other_corp])
+
+    assert [(one.url.split("/")[-3], one.tone) for one in found] == [(str(asking.pk), "bad"), (str(failed.pk), "warn")]
+    lines = directory_lines(asked_by(root), [corp, other_corp])
+    assert [line.value for line in lines[corp.pk]] == ["2026-11-24 09:00"]
+    assert other_corp.pk not in lines
+
+
+def test_the_page_is_one_click_from_the_index(admin: Client, corp: Corp) -> None:
+    LinkConflict.objects.create(member=member(corp, "x"), reason="nobody", since=NOW)
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+
+    assert f'href="{LIST}?company={corp.pk}"' in admin.get(reverse("admin:index")).content.decode()
