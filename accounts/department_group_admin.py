@@ -60,6 +60,9 @@ class CompanyOfDepartmentFilter(CompanyFilter):
 @admin.register(DepartmentGroup)
 class DepartmentGroupAdmin(RuleAdminBase):
     form = DepartmentGroupForm
+    empty_list = _(
+        "Here you say into which group the people of a department of WeCom are put with each synchronisation."
+    )
     list_display = ("place", "group", "with_subdepartments", "state")
     list_filter = (CompanyOfDepartmentFilter,)
     list_select_related = ("department__corp", "group")

@@ -126,7 +126,7 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
         if policy.is_off:
             return "—"
         hearing = hearing_of(policy.corp, now=timezone.now())
-        return _pill(hearing.tone, hearing.words)
+        return pill(hearing.tone, hearing.words)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -140,8 +140,9 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
     def get_readonly_fields(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> tuple[str, ...]:
         return ("corp",) if obj is not None else ()
 
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the pencils and crosses that lead to other pages."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name in {"corp", "number_attribute"}:
             widget: Any = field.widget
             widget.can_add_related = widget.can_change_related = False

@@ -89,9 +89,7 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
         held.lease_token, held.lease_until = "", None
 
 
-def _step(
-    people_run: PeopleRun, apply: Callable[..., Counter[str]], members: list[Member], clock: Clock
-) -> None:
+def _step(people_run: PeopleRun, apply: Callable[..., Counter[str]], members: list[Member], clock: Clock) -> None:
     now = clock()
     with _held(people_run, now) as held:
         # Why again? Events of WeCom may have changed some of them since they were read.
