@@ -57,6 +57,7 @@ class Row:
 @admin.register(LinkConflict)
 class LinkConflictAdmin(ReadOnly):
     fields = ("member", "reason", "since")
+    empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")
 
     class Media:
         css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
@@ -94,6 +95,7 @@ class LinkConflictAdmin(ReadOnly):
             "corps": corps,
             "reasons": LinkConflict.Reason.choices,
             "may_link": may_link(request),
+            "empty_list": self.empty_list,
             **kept,
             **_SHOWN[side](request, corp, kept),
             **(extra_context or {}),

@@ -7,12 +7,15 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import DirectoryPolicy, LinkConflict, Lockout, User
+from accounts.models import DepartmentGroup, DirectoryPolicy, LinkConflict, Lockout, User
 from integrations.models import Corp, Member, SyncRun
 from notifications.models import Delivery, Receipt, Report, Run, Subscription
 
 pytestmark = pytest.mark.django_db
-LISTS = (Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, Lockout, Report, Subscription, Run, Delivery, Receipt)
+LISTS = (
+    *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout),
+    *(Report, Subscription, Run, Delivery, Receipt),
+)
 
 
 @pytest.fixture

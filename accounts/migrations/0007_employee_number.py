@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0006_department_groups'),
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('integrations', '0007_employee_number'),
+        ('integrations', '0008_employee_number'),
     ]
 
     operations = [

@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 pytestmark = pytest.mark.django_db(transaction=True)
 RELEASED, BEFORE = ("integrations", "0002_verification_and_callbacks"), ("integrations", "0004_console_writes")
 AFTER = ("integrations", "0005_directory")
-NUMBERED = ("integrations", "0007_employee_number")
+NUMBERED = ("integrations", "0008_employee_number")
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
 TABLES = {"department", "member", "membership", "syncrun", "syncchange"}
 
