@@ -103,7 +103,7 @@ def test_going_back_takes_the_attributes_away() -> None:
 
 
 def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
-    apps = migrated([("accounts", "0004_attributes")])
+    apps = migrated([("accounts", "0004_attributes"), ("integrations", "0005_directory")])
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -114,7 +114,7 @@ def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
     moves = migrated([("accounts", "0005_people_moves")]).get_model("accounts", "PeopleMove").objects
     assert not moves.exists()
     moves.create(source_id=corp.pk, target_id=corp.pk, requested_by_id=user.pk, requested_at=timezone.now())
-    apps = migrated([("accounts", "0004_attributes")])
+    apps = migrated([("accounts", "0004_attributes"), ("integrations", "0005_directory")])
 
     account = apps.get_model("accounts", "WeComAccount").objects.get()
     assert (account.userid, account.corp_id, account.user_id) == ("LiLei", corp.pk, user.pk)
@@ -129,9 +129,9 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
     assert held == {
         Role.SYSTEM_ADMINISTRATOR: 52,
-        Role.INTEGRATION_ADMINISTRATOR: 20,
+        Role.INTEGRATION_ADMINISTRATOR: 21,
         Role.PUSH_EDITOR: 17,
-        Role.READ_ONLY: 18,
+        Role.READ_ONLY: 19,
     }
 
 
