@@ -41,9 +41,19 @@ class UserCreationForm(CreationFormBase):
 class LoginForm(auth_forms.AuthenticationForm):
     """Does not take the focus: on a phone the keyboard would cover the sign-in with WeCom."""
 
+    remember = forms.BooleanField(
+        label=_("Keep me signed in"),
+        required=False,
+        help_text=_("For 30 days on this device. Only tick it on a device that nobody else uses."),
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs.pop("autofocus", None)
+
+    def texts(self) -> list[forms.BoundField]:
+        """The fields that one types into."""
+        return [self["username"], self["password"]]
 
 
 class WeComAccountForm(AccountFormBase):

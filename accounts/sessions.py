@@ -11,6 +11,7 @@ from integrations.models import Corp
 
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
+REMEMBERED_SECONDS = 30 * 24 * 3600
 
 
 def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
@@ -21,6 +22,11 @@ def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
 def untie(request: HttpRequest) -> None:
     """Note, after login(), that this session was opened by password: it depends on no corp (any more)."""
     request.session.pop(CORP_KEY, None)
+
+
+def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
+    """After sign-in by password: until the browser is closed, or for REMEMBERED_SECONDS after the last use."""
+    request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
 
 
 def of_request(request: HttpRequest, corp: Corp) -> Session:

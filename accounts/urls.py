@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import bi, pages, refusals, wecom
+from accounts.views import bi, pages, panel, refusals, wecom
 from integrations import links
 
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("login/trouble/", refusals.show, name="sign-in-trouble"),
     path("logout/", pages.logout, name="logout"),
     path("wecom/<int:corp_id>/start/", wecom.start, name="wecom-start"),
+    path("wecom/<int:corp_id>/panel/", panel.begin, name="wecom-panel"),
     # Under integrations.bi.entry.ROOT.
     path("bi/", bi.enter, name="bi-home"),
     path("bi/<path:page>", bi.enter, name="bi-page"),

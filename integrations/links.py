@@ -13,6 +13,7 @@ from django.shortcuts import resolve_url
 
 from integrations.bi import entry
 from integrations.models import SiteAddress
+from integrations.origins import origin_of
 from integrations.own_pages import rooted
 from integrations.wecom import oauth
 
@@ -88,6 +89,33 @@ def qr_link(corp: Corp, state: str, language: str = "zh") -> str:
         lang=language,
         base_url=corp.qr_base_url,
     )
+
+
+def has_official_panel(corp: Corp) -> bool:
+    """WeCom's own component frames this one host alone (read in @wecom/jssdk 2.4.4); others get a plain frame."""
+    return origin_of(corp.qr_base_url) == oauth.WWLOGIN_BASE_URL
+
+
+def panel_params(corp: Corp, state: str, language: str = "zh") -> dict[str, str]:
+    """`params` of WeCom's component `createWWLoginPanel`. The whole page goes on with the code, not the frame alone.
+
+    Source: developer.work.weixin.qq.com/document/path/98174 and the types of @wecom/jssdk 2.4.4.
+    """
+    return {
+        "login_type": "CorpApp",
+        "appid": corp.corpid,
+        "agentid": str(corp.agentid),
+        "redirect_uri": callback_url(corp),
+        "state": state,
+        "redirect_type": "top",
+        "lang": language,
+        "color_scheme": "auto",
+    }
+
+
+def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
+    """The same as a page for a frame, where the QR page lies on another host than WeCom's own."""
+    return f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto"
 
 
 def is_own_home_page(corp: Corp, url: str) -> bool:

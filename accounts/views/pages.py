@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import browser, lockout, policy, sessions
+from accounts import beginning, browser, lockout, policy, sessions
 from accounts.forms import LoginForm
 from accounts.surfaces import surface_of
 from accounts.targets import safe_path
@@ -59,6 +59,7 @@ class Login(LoginView):
         """Why untie? Django keeps the session of somebody who signs in again, also where WeCom had opened it."""
         response = super().form_valid(form)
         sessions.untie(self.request)
+        sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])
         lockout.remember_browser(response, self.request, form.get_user())
         return response
 
@@ -68,17 +69,22 @@ class Login(LoginView):
     def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
         """The one page that may hold a frame of another site: WeCom's panel with the QR code."""
         response = super().render_to_response(context, **kwargs)
-        if self.may_frame_panel:
-            content_policy.allow(response, "frame-src", origins.of_sign_in().panels)
+        corp = context["corp"]
+        if context["panel"]:
+            content_policy.allow(response, "frame-src", filter(None, [origins.origin_of(corp.qr_base_url)]))
+        if corp is not None and self.request.GET.get("corp") == str(corp.pk):
+            browser.remember_corp_id(response, self.request, corp.pk)
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        corps = list(Corp.objects.signing_in().order_by("name"))
+        corps = list(Corp.objects.signing_in().select_related("site_address").order_by("name"))
+        corp = _asked_for(self.request, corps) or _only_or_remembered(self.request, corps)
         return super().get_context_data(
             **kwargs,
             target=self._target(),
-            corp=_only_or_remembered(self.request, corps),
+            corp=corp,
             corps=corps,
+            panel=self._panel_url(corp),
             query=urlencode({"next": self._target()}),
             password_enabled=policy.is_password_enabled(),
             action=reverse(self.route),
@@ -89,6 +95,12 @@ class Login(LoginView):
         """Not for somebody signed in: who is sent here all the same may lack a permission, and would go in circles."""
         is_inside = surface_of(self.request.headers.get("User-Agent", "")).is_inside_wecom
         return is_inside and "stay" not in self.request.GET and not self.request.user.is_authenticated
+
+    def _panel_url(self, corp: Corp | None) -> str:
+        """Where the panel's script asks for a state; empty where only the plain link leads to WeCom."""
+        if corp is None or not self.may_frame_panel or self.request.user.is_authenticated:
+            return ""
+        return reverse("wecom-panel", args=[corp.pk]) if beginning.is_at_home(self.request, corp) else ""
 
     def _target(self) -> str:
         return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
@@ -111,6 +123,7 @@ def choose_company(request: HttpRequest) -> HttpResponse:
         "words": words,
         "target": target,
         "query": urlencode({"next": target}),
+        "is_inside_wecom": surface_of(request.headers.get("User-Agent", "")).is_inside_wecom,
         "password_enabled": policy.is_password_enabled(),
         "password_query": urlencode({"next": target, "stay": "1"}),
     }
@@ -137,6 +150,11 @@ def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> 
         return _to_start(corp, target)
     name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
     return redirect(f"{reverse(name)}?{urlencode(query)}")
+
+
+def _asked_for(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+    """The company that the person chose just now."""
+    return next((corp for corp in corps if str(corp.pk) == request.GET.get("corp")), None)
 
 
 def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:

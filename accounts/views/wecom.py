@@ -12,14 +12,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.translation import get_language
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import arrival as arrivals
-from accounts import browser, burning, login_state, policy, sessions, tasks
-from accounts.login_state import Kind, LoginState
+from accounts import beginning, browser, burning, login_state, policy, sessions, tasks
+from accounts.login_state import Kind
 from accounts.models import User
 from accounts.sign_in import AuthorizationCode, SignInRefused
 from accounts.surfaces import surface_of
@@ -133,18 +132,17 @@ def _redeemed(
 
 def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
-    address = links.site_address_for(corp)
-    if _host(request.get_host()) != _host(address.domain):
+    if not beginning.is_at_home(request, corp):
         if request.GET.get("moved"):
             return refusals.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))
         query = {"next": target, "moved": "1", **({"again": "1"} if attempt > arrivals.FIRST_ATTEMPT else {})}
+        address = links.site_address_for(corp)
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
     kind = Kind.SILENT if surface.is_inside_wecom else Kind.QR
-    browser_id = browser.browser_id(request) or browser.new_browser_id()
-    state = login_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
-    response = HttpResponseRedirect(_wecom_page(corp, kind, state))
-    browser.keep_browser_id(response, request, browser_id)
+    begun = beginning.begin(request, corp, kind=kind, target=target, attempt=attempt)
+    response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
+    browser.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 
@@ -152,7 +150,7 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
 def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:
     if kind is Kind.SILENT:
         return links.authorize_link(corp, state)
-    return links.qr_link(corp, state, language="en" if (get_language() or "").startswith("en") else "zh")
+    return links.qr_link(corp, state, language=beginning.wecom_language())
 
 
 def _burn(corp: Corp, code: str) -> None:
@@ -164,10 +162,6 @@ def _burn(corp: Corp, code: str) -> None:
         tasks.burn_code.apply_async((corp.pk, sealed), expires=burning.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
-
-
-def _host(host: str) -> str:
-    return host.lower().removesuffix(":80").removesuffix(":443")
 
 
 def _trouble(cause: Cause, corp: Corp, target: str, *, userid: str = "") -> Trouble:

@@ -16,7 +16,7 @@ from accounts.trouble import GUIDES, Cause, Trouble, seal, unseal
 from accounts.views import refusals
 from integrations.fields import cipher
 from integrations.models import Corp
-from tests.accounts.conftest import HOST, Visitor, make_corp, query_of, visitor
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_corp, query_of, visitor
 from tests.accounts.test_targets import TRICKS
 from tests.accounts.wecom import WeCom
 
@@ -50,6 +50,27 @@ class TestLoginPage:
         assert "/wecom/" not in text
         assert "/login/company/" not in text
 
+    def test_shows_the_panel_with_the_qr_code(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/login/", next="/m/")
+        text = response.content.decode()
+
+        assert f'data-url="/wecom/{corp.pk}/panel/" data-next="/m/"' in text
+        assert 'accounts/wecom-jssdk-2.4.4/wecom.global.prod.js" defer></script>' in text
+        assert "frame-src https://login.work.weixin.qq.com" in response.headers["Content-Security-Policy"]
+
+    def test_shows_no_panel_under_another_address_than_wecom_returns_to(self, corp: Corp) -> None:
+        response = visitor(DESKTOP, host="localhost").get("/login/")
+
+        assert "data-panel" not in response.content.decode()
+        assert f'href="/wecom/{corp.pk}/start/?next=%2F"' in response.content.decode()
+        assert "frame-src" not in response.headers["Content-Security-Policy"]
+
+    def test_of_the_administration_shows_no_panel(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/admin/login/")
+
+        assert "data-panel" not in response.content.decode()
+        assert "frame-src" not in response.headers["Content-Security-Policy"]
+
     def test_with_several_companies_asks_which(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
         text = text_of(desktop, "/login/", next="/m/")
 
@@ -74,6 +95,22 @@ class TestLoginPage:
 
         assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
         assert desktop.user_id == clerk.pk
+
+    def test_a_password_lasts_until_the_browser_is_closed(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        assert 'type="checkbox" name="remember" id="id_remember"' in text_of(visitor(DESKTOP), "/login/").replace(
+            ' aria-describedby="id_remember_helptext"', ""
+        )
+        assert (response.cookies["sessionid"]["expires"], response.cookies["sessionid"]["max-age"]) == ("", "")
+
+    def test_a_password_is_kept_for_thirty_days_where_one_asks_for_it(self, clerk: User, desktop: Visitor) -> None:
+        form = {"username": "clerk", "password": PASSWORD, "remember": "on"}
+
+        response = desktop.client.post("/login/", form)
+
+        assert response.cookies["sessionid"]["max-age"] == 30 * 24 * 3600
+        assert desktop.client.session.get_expiry_age() == 30 * 24 * 3600
 
     def test_a_password_unties_the_session_from_the_company(self, corp: Corp, person: User, desktop: Visitor) -> None:
         """Else disabling the company would end it, and the company's links would pass for signed in."""
@@ -183,8 +220,25 @@ class TestChoice:
         text = text_of(desktop, "/login/company/", next="/m/")
 
         assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == sorted([corp.name, other_corp.name])
-        assert f'href="/wecom/{other_corp.pk}/start/?next=%2Fm%2F"' in text
+        assert f'href="/login/?corp={other_corp.pk}&amp;next=%2Fm%2F"' in text
         assert 'type="search"' not in text
+
+    def test_inside_wecom_the_choice_leads_to_wecom_at_once(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        assert f'href="/wecom/{other_corp.pk}/start/?next=%2Fm%2F"' in text_of(phone, "/login/company/", next="/m/")
+
+    def test_is_remembered_in_this_browser(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        chosen = text_of(desktop, "/login/", corp=str(other_corp.pk))
+
+        assert f'data-url="/wecom/{other_corp.pk}/panel/"' in chosen
+        assert f'data-url="/wecom/{other_corp.pk}/panel/"' in text_of(desktop, "/login/")
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text_of(desktop, "/login/company/"))[0] == "南湖贸易"
+
+    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000, "0"])
+    def test_of_no_company_is_none(self, corp: Corp, other_corp: Corp, desktop: Visitor, asked_for: str) -> None:
+        text = text_of(desktop, "/login/", corp=asked_for)
+
+        assert "data-panel" not in text
+        assert "guanwecom-company" not in desktop.client.cookies
 
     def test_a_single_company_needs_none(self, corp: Corp, desktop: Visitor) -> None:
         response = desktop.get("/login/company/", next="/m/")

@@ -73,9 +73,10 @@ def scan(page: Page, stack: Stack, *, corp: str, userid: str) -> None:
     page.goto(f"{stack.web_url}/login/")
     page.locator("section[aria-labelledby=wecom] a").last.click()
     page.get_by_role("link", name=corp).click()
-    page.fill("#search", userid)
-    page.locator(f"#people [data-userid={userid}]").click()
-    page.click("#approve")
+    panel = page.frame_locator("[data-panel-frame] iframe")
+    panel.locator("#search").fill(userid)
+    panel.locator(f"#people [data-userid={userid}]").click()
+    panel.locator("#approve").click()
 
 
 @pytest.mark.django_db(transaction=True)

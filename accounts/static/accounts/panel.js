@@ -1,0 +1,109 @@
+// WeCom's own panel with the QR code, on the login page. [data-panel] names where a state comes from (data-url); before
+// that state expires a fresh one takes its place, however long the page stays open. Whatever fails, the plain link to
+// WeCom's page is there: it is the page's button until the panel answers.
+"use strict";
+(() => {
+  const READY_MS = 12000;
+  const RETRY_MS = 15000;
+  const MIDDLE_PX = 480;
+  const box = document.querySelector("[data-panel]");
+  if (!box) return;
+  const frame = box.querySelector("[data-panel-frame]");
+  const words = box.querySelector("[data-panel-words]");
+  const plain = document.querySelector("[data-plain-link]");
+  let shown = null;
+  let renewAt = Infinity;
+  let timer = 0;
+  let isRenewing = false;
+
+  const say = (text) => {
+    if (words.textContent !== text) words.textContent = text;
+  };
+
+  const ask = async () => {
+    const response = await fetch(box.dataset.url, {
+      method: "POST",
+      body: new URLSearchParams({ csrfmiddlewaretoken: box.querySelector("[name=csrfmiddlewaretoken]").value, next: box.dataset.next }),
+      headers: { Accept: "application/json" },
+      credentials: "same-origin",
+    });
+    if (!response.ok) throw new Error(String(response.status));
+    return response.json();
+  };
+
+  const ready = (text) => {
+    box.dataset.state = "ready";
+    plain.className = "plain-link";
+    say(text);
+  };
+
+  const failed = () => {
+    box.dataset.state = "failed";
+    plain.className = "button";
+    say(box.dataset.failed);
+  };
+
+  // WeCom's component frames WeCom's own host alone; a company's own QR page gets a frame like it.
+  const plainFrame = (answer) => {
+    const element = document.createElement("iframe");
+    element.referrerPolicy = "origin";
+    element.className = "panel-plain";
+    element.addEventListener("load", () => ready(""));
+    element.src = answer.page;
+    frame.append(element);
+    return { el: element, unmount: () => element.remove() };
+  };
+
+  const officialPanel = (answer) =>
+    window.ww.createWWLoginPanel({
+      el: frame,
+      params: answer.params,
+      onCheckWeComLogin: ({ isWeComLogin } = {}) => ready(isWeComLogin ? box.dataset.oneClick : ""),
+      onOpenInWecom: () => ready(box.dataset.oneClick),
+      onLoginFail: failed,
+    });
+
+  const show = (answer) => {
+    const size = frame.clientWidth >= MIDDLE_PX ? "middle" : "small";
+    answer.params.panel_size = size;
+    answer.page += `&panel_size=${size}`;
+    const old = shown;
+    shown = answer.is_official ? officialPanel(answer) : plainFrame(answer);
+    shown.el.title = box.dataset.title;
+    if (old) old.unmount();
+    box.dataset.renewed = String(Number(box.dataset.renewed ?? -1) + 1);
+  };
+
+  const plan = (milliseconds) => {
+    clearTimeout(timer);
+    renewAt = Date.now() + milliseconds;
+    timer = setTimeout(renew, milliseconds);
+  };
+
+  // While nobody sees the page the state may pass: whoever comes back gets a fresh one before anything else.
+  async function renew() {
+    if (isRenewing || document.hidden) return;
+    isRenewing = true;
+    try {
+      const answer = await ask();
+      show(answer);
+      plan(answer.renew_after_ms);
+    } catch {
+      if (!shown) failed();
+      plan(RETRY_MS);
+    } finally {
+      isRenewing = false;
+    }
+  }
+
+  const renewIfDue = () => {
+    if (!shown || Date.now() >= renewAt) renew();
+  };
+
+  document.addEventListener("visibilitychange", renewIfDue);
+  window.addEventListener("pageshow", renewIfDue);
+  setTimeout(() => {
+    if (box.dataset.state !== "ready") failed();
+  }, READY_MS);
+  renew();
+})();

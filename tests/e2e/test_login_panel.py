@@ -1,0 +1,224 @@
+"""The login page with WeCom's own panel (@wecom/jssdk as we serve it), its fixed host led to the sandbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, Route, expect
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User, WeComAccount
+from integrations import hosts
+from integrations.models import Corp, SiteAddress
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+PANEL_HOST = "https://login.work.weixin.qq.com"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def base(live_server: LiveServer, sandbox: SandboxHandle) -> Iterator[str]:
+    """Our site, trusted by the sandbox's app."""
+    url = live_server.url.replace("127.0.0.1", "localhost")
+    domain = url.removeprefix("http://")
+    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
+    sandbox.load({"companies": [company(apps=[app])]})
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
+    hosts.forget()
+    yield url
+    hosts.forget()
+
+
+@pytest.fixture
+def corp(base: str, sandbox: SandboxHandle) -> Corp:
+    address = sandbox.base_url
+    fields = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "api_base_url": address}
+    corp = Corp.objects.create(name="北山制造", is_enabled=True, authorize_base_url=address, **fields)
+    WeComAccount.objects.create(user=User.objects.create(username="lilei", name="李雷"), corp=corp, userid="LiLei")
+    return corp
+
+
+@pytest.fixture
+def context(browser: Browser, sandbox: SandboxHandle) -> Iterator[BrowserContext]:
+    """A browser for which the sandbox is WeCom's host, and which reports what a page was refused."""
+    context = browser.new_context(locale="zh-CN")
+
+    def wecom(route: Route) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace(PANEL_HOST, sandbox.base_url)))
+
+    context.route(f"{PANEL_HOST}/**", wecom)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def panel_of(page: Page) -> FrameLocator:
+    return page.frame_locator("[data-panel-frame] iframe")
+
+
+def state_of(page: Page) -> str:
+    """The state that the panel shown holds."""
+    source = page.locator("[data-panel-frame] iframe").get_attribute("src")
+    found = re.search(r"[?&]state=([A-Za-z0-9]+)", source or "")
+    assert found is not None
+    return found[1]
+
+
+def scan(page: Page, answer: str = "确认登录") -> None:
+    panel_of(page).get_by_role("button", name="李雷 LiLei").click()
+    panel_of(page).get_by_role("button", name=answer).click()
+
+
+def renewed(page: Page, times: int) -> None:
+    expect(page.locator("[data-panel]")).to_have_attribute("data-renewed", str(times))
+    expect(page.locator("[data-panel-frame] iframe")).to_have_count(1)
+
+
+def test_a_scan_signs_in_and_leads_to_the_page_asked_for(page: Page, base: str, corp: Corp) -> None:
+    page.goto(f"{base}/login/?next=/%3Fq%3D1")
+    expect(page.locator("[data-panel]")).to_have_attribute("data-state", "ready")
+
+    scan(page)
+
+    page.wait_for_url(f"{base}/?q=1")
+    expect(page.locator(".who")).to_have_text("李雷")
+
+
+def test_whoever_refuses_is_back_on_the_login_page(page: Page, base: str, corp: Corp) -> None:
+    page.goto(f"{base}/login/")
+
+    scan(page, "拒绝")
+
+    page.wait_for_url(re.compile(r"/login/\?.*declined=1"))
+    expect(page.locator(".notice-warning")).to_be_visible()
+
+
+def test_the_state_is_renewed_before_it_expires_however_long_the_page_stays_open(
+    page: Page, base: str, corp: Corp
+) -> None:
+    page.clock.install()
+    page.goto(f"{base}/login/")
+    renewed(page, 0)
+    states = [state_of(page)]
+
+    for time in range(1, 4):
+        page.clock.fast_forward(239_000)
+        renewed(page, time - 1)
+        page.clock.fast_forward(1_500)
+        renewed(page, time)
+        states.append(state_of(page))
+    scan(page)
+
+    page.wait_for_url(f"{base}/")
+    assert len(set(states)) == 4
+
+
+def test_a_computer_that_slept_gets_a_fresh_state_when_somebody_looks_again(page: Page, base: str, corp: Corp) -> None:
+    page.goto(f"{base}/login/")
+    renewed(page, 0)
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 3600e3; }")
+
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    renewed(page, 1)
+
+
+def test_where_the_panel_cannot_load_the_plain_link_is_the_button(
+    page: Page, context: BrowserContext, base: str, corp: Corp
+) -> None:
+    context.unroute(f"{PANEL_HOST}/**")
+    context.route(f"{PANEL_HOST}/**", lambda route: route.abort())
+    page.clock.install()
+    page.goto(f"{base}/login/")
+    page.clock.fast_forward(12_500)
+
+    expect(page.locator("[data-panel-words]")).to_have_text("此处无法显示二维码，请点击下方按钮打开。")
+    link = page.get_by_role("link", name="打开企业微信的扫码页面")
+    expect(link).to_have_class("button")
+    assert link.get_attribute("href") == f"/wecom/{corp.pk}/start/?next=%2F"
+
+
+def test_where_the_component_is_missing_the_plain_link_is_the_button_at_once(
+    page: Page, context: BrowserContext, base: str, corp: Corp
+) -> None:
+    context.route("**/wecom.global.prod*.js", lambda route: route.abort())
+
+    page.goto(f"{base}/login/")
+
+    expect(page.locator("[data-panel]")).to_have_attribute("data-state", "failed")
+    expect(page.get_by_role("link", name="打开企业微信的扫码页面")).to_have_class("button")
+
+
+def test_without_scripts_the_plain_link_is_the_button(browser: Browser, base: str, corp: Corp) -> None:
+    context = browser.new_context(locale="zh-CN", java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{base}/login/")
+
+    expect(page.get_by_role("link", name="打开企业微信的扫码页面")).to_have_class("button")
+    context.close()
+
+
+def test_a_company_with_a_qr_page_of_its_own_is_framed_plainly(
+    page: Page, base: str, corp: Corp, sandbox: SandboxHandle
+) -> None:
+    Corp.objects.update(qr_base_url=sandbox.base_url)
+
+    page.goto(f"{base}/login/")
+    scan(page)
+
+    page.wait_for_url(f"{base}/")
+    expect(page.locator(".who")).to_have_text("李雷")
+
+
+def test_an_open_wecom_on_the_computer_is_said(page: Page, base: str, corp: Corp) -> None:
+    """The panel offers the one click itself; it tells us whether WeCom's client is signed in here."""
+    page.add_init_script(
+        "window.addEventListener('message', (event) => {"
+        "  if (typeof event.data !== 'string' || !event.data.includes('isWeComLogin')) return; }, true);"
+        "const post = MessagePort.prototype.postMessage; const open = JSON.stringify;"
+        "MessagePort.prototype.postMessage = function (text) {"
+        "  return post.call(this, String(text).replace('\"isWeComLogin\":false', '\"isWeComLogin\":true')); };"
+    )
+
+    page.goto(f"{base}/login/")
+
+    expect(page.locator("[data-panel-words]")).to_have_text("这台电脑已登录企业微信，在那里点一下即可登录。")
+
+
+def test_works_at_phone_width_by_keyboard_and_in_the_dark(
+    browser: Browser, context: BrowserContext, base: str, corp: Corp
+) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{base}/login/")
+    expect(page.locator("[data-panel]")).to_have_attribute("data-state", "ready")
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    frame = page.locator("[data-panel-frame] iframe")
+    expect(frame).to_have_attribute("title", "企业微信扫码登录")
+    box = frame.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.locator(".brand").focus()
+    panel = panel_of(page)
+    for _tab in range(20):
+        page.keyboard.press("Tab")
+        if panel.locator("[data-userid=LiLei]:focus").count():
+            break
+    page.keyboard.press("Enter")
+    panel.locator("#approve").press("Enter")
+    page.wait_for_url(f"{base}/")
