@@ -1,4 +1,4 @@
-"""Where a sign-in with WeCom begins: under the company's site address, with a state that this browser's cookie holds."""
+"""Where a sign-in with WeCom begins: under the company's site address, with a state tied to this browser's cookie."""
 
 from __future__ import annotations
 
