@@ -23,6 +23,7 @@ from accounts import (
     directory_admin,
     directory_pages,
     group_admin,
+    link_request_admin,
     moving,
     roles,
     security_admin,
@@ -53,6 +54,7 @@ __all__ = [
     "directory_admin",
     "directory_pages",
     "group_admin",
+    "link_request_admin",
     "security_admin",
     "unlinked_pages",
 ]

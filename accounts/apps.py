@@ -12,6 +12,8 @@ class AccountsConfig(AppConfig):
         from accounts import (
             audit,
             checks,  # noqa: F401  # importing it registers its checks
+            link_requests,
+            navigation,
         )
         from accounts.attributes import notice_of_first_enabling
         from accounts.beat import ensure_directory_entry, ensure_purge_entry
@@ -50,6 +52,8 @@ class AccountsConfig(AppConfig):
         panels.register_index_card(directory_lines, place=5)
         panels.register_attention(directory_attentions)
         panels.register_first_enabling_notice(notice_of_first_enabling)
+        panels.register_attention(link_requests.attentions)
+        navigation.register_tab(url_name="account", label=_("Account"), place=90)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
         post_migrate.connect(ensure_bi_login_id, sender=self, dispatch_uid="accounts.bi_login_id")

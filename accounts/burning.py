@@ -6,10 +6,10 @@ import re
 
 from cryptography.fernet import InvalidToken
 
+from accounts import rate_limits
 from accounts.sign_in import AuthorizationCode
 from integrations.errors import IntegrationError
 from integrations.fields import cipher
-from integrations.store import valkey
 from integrations.wecom.client import WeComClient
 
 # WeCom keeps codes below 512 bytes and valid for 300 seconds.
@@ -17,11 +17,6 @@ _FORM = re.compile(r"[A-Za-z0-9_.~+/=-]{1,512}")
 CODE_SECONDS = 300
 # Invented codes must not use up the company's calls to WeCom (10,000 a minute).
 BURNS_PER_MINUTE = 60
-_ALLOW = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], 60) end
-return count
-"""
 
 
 def is_well_formed(code: str) -> bool:
@@ -30,8 +25,7 @@ def is_well_formed(code: str) -> bool:
 
 def may_burn(*, corp_id: int) -> bool:
     """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
-    count = valkey().register_script(_ALLOW)(keys=[f"accounts:burns:{corp_id}"], args=[])
-    return int(count) <= BURNS_PER_MINUTE
+    return rate_limits.count(f"burns:{corp_id}") <= BURNS_PER_MINUTE
 
 
 def seal(code: AuthorizationCode) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
-from accounts import audit, sessions
+from accounts import audit, own_sessions, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,24 @@ class WeComSessionMiddleware:
             logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
             logout(request)
         return self.get_response(request)
+
+
+class SessionRecordMiddleware:
+    """Writes down in which browsers people are signed in, for their account page.
+
+    Inside SessionMiddleware, which saves what it notes, and around whatever may end a session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        key = own_sessions.signed_in_key(request)
+        response = self.get_response(request)
+        if key is not None and own_sessions.signed_in_key(request) is None:
+            own_sessions.forget(session_key=key)
+        own_sessions.note_use(request, now=timezone.now())
+        return response
 
 
 class AuditMiddleware:

@@ -67,12 +67,14 @@ _granted: dict[Role, set[str]] = {
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
         *_DIRECTORY_READERS,
+        *("accounts.view_linkrequest", "accounts.change_linkrequest", "accounts.delete_linkrequest"),
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *_all_of("integrations.corp", "integrations.siteaddress"),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
+        "accounts.view_linkrequest",
     },
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
     Role.PUSH_EDITOR: {

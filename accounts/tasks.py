@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import audit, burning, lockout, moves
+from accounts import audit, burning, link_requests, lockout, moves, own_sessions
 from accounts.directory import schedule
 from integrations.clients import wecom_client
 from integrations.models import Corp
@@ -28,9 +28,12 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
-    """Remove what is too old from the audit trail, and wrong passwords that count no more; a repeat finds nothing."""
+    """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
+    requests that nobody answered. A repeat finds nothing."""
     now = timezone.now()
     lockout.forget_old(now=now)
+    own_sessions.purge(now=now)
+    link_requests.purge(now=now)
     logger.info("audit entries removed count=%d", audit.purge(now=now))
 
 

@@ -12,7 +12,15 @@ from django.http import HttpRequest
 
 from accounts import audit, bulk_audit, tracking
 from accounts.lockout import PASSWORD_BACKEND
-from accounts.models import Attribute, DepartmentGroup, DirectoryPolicy, SignInPolicy, User, WeComAccount
+from accounts.models import (
+    Attribute,
+    DepartmentGroup,
+    DirectoryPolicy,
+    LinkRequest,
+    SignInPolicy,
+    User,
+    WeComAccount,
+)
 from integrations.models import BiConnection, Corp, SiteAddress, VerificationFile
 
 
@@ -25,11 +33,12 @@ def track_people_and_companies() -> None:
     tracking.track(
         User,
         corps=_of_person,
-        left_out=("last_login", "date_joined"),
+        left_out=("last_login", "date_joined", "session_epoch"),
         secrets=("password",),
         m2m=("managed_corps", "groups", "user_permissions"),
     )
     tracking.track(WeComAccount, corps=_of_account, left_out=("userid_folded", *_PROOF), name=bulk_audit.name_of)
+    tracking.track(LinkRequest, corps=lambda request: [request.corp_id], left_out=_OF_ASKING)
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     tracking.track(Attribute, corps=lambda attribute: [])
     tracking.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
@@ -45,6 +54,7 @@ _BI_TEST = (
     *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
     *("connection_version", "key_saved_at", "changed_at"),
 )
+_OF_ASKING = ("userid_folded", "first_asked_at", "asked_at", "ask_count")
 _PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
 
 

@@ -50,6 +50,7 @@ class Cause(StrEnum):
     BI_NOT_ALLOWED = "bi-not-allowed"
     BI_NO_EXTERNAL_ID = "bi-no-external-id"
     BI_UNUSABLE = "bi-unusable"
+    TOO_MANY = "too-many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,4 +295,13 @@ GUIDES: dict[Cause, Guide] = {
         _("An administrator of this site sees what is missing in the administration, under BI platform."),
         is_signed_in=True,
     ),
+    Cause.TOO_MANY: Guide(
+        429,
+        _("Too many sign-ins at once"),
+        _("More people are signing in from this network, or for this company, than this site takes within a minute."),
+        _("Please try again in a minute. If it lasts, an administrator can raise SIGN_INS_PER_ADDRESS."),
+    ),
 }
+
+# Where an administrator here has to link the person, who can ask for it on the page itself.
+ASKING = frozenset({Cause.NOT_LINKED, Cause.COMPANY_MISSING})

@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.SessionRecordMiddleware",
     "accounts.middleware.WeComSessionMiddleware",
     "accounts.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -200,6 +201,13 @@ WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_CONNECT_TIMEOU
 WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
 # How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
 LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")
+# How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
+# takes two or three; generous, since a whole company behind one address may begin its day at once.
+SIGN_INS_PER_ADDRESS = e.read(e.positive_int, "SIGN_INS_PER_ADDRESS", "1200")
+# The same for one company from everywhere. WeCom takes 10,000 calls a minute of a company for each API.
+SIGN_INS_PER_COMPANY = e.read(e.positive_int, "SIGN_INS_PER_COMPANY", "12000")
+# Whether WeCom's menu lets people share our pages with colleagues. What they show is each person's own, so: no.
+SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
 
 # --- Directory -------------------------------------------------------------------------------------------------------
 # How many people of a hundred a synchronisation may disable without asking an administrator first.

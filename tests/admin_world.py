@@ -18,6 +18,7 @@ from accounts.models import (
     DirectoryPolicy,
     GivenGroup,
     LinkConflict,
+    LinkRequest,
     Lockout,
     PeopleMove,
     SignInPolicy,
@@ -176,6 +177,13 @@ def _security(world: World, first: Corp) -> None:
         "entry": AuditEntry.objects.create(action="done", subject="Alpha entry", corp=first),
         "lockout": Lockout.objects.create(username="worker", ip_address="192.0.2.1", failures_since_start=9),
         "policy": SignInPolicy.objects.create(),
+        "asking": LinkRequest.objects.create(
+            corp=first,
+            userid="Alpha-userid",
+            userid_folded="alpha-userid",
+            first_asked_at=timezone.now(),
+            asked_at=timezone.now(),
+        ),
     }
 
 
@@ -207,7 +215,7 @@ def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection),
-        *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group),
+        *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),
     )

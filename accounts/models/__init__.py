@@ -6,7 +6,9 @@ from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
 from accounts.models.groups import DepartmentGroup, GivenGroup
 from accounts.models.moves import PeopleMove
 from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
+from accounts.models.requests import LinkRequest
 from accounts.models.security import Lockout, SignInPolicy
+from accounts.models.sessions import SignedInSession
 
 __all__ = [
     "Attribute",
@@ -16,10 +18,12 @@ __all__ = [
     "DirectoryPolicy",
     "GivenGroup",
     "LinkConflict",
+    "LinkRequest",
     "Lockout",
     "PeopleMove",
     "PeopleRun",
     "SignInPolicy",
+    "SignedInSession",
     "User",
     "WeComAccount",
     "WeComAccountQuerySet",

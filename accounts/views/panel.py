@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from accounts import arrival, beginning, browser
+from accounts import arrival, beginning, browser, rate_limits
 from accounts.login_state import Kind
 from accounts.targets import safe_path
 from integrations import links
@@ -36,6 +36,8 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
         return JsonResponse({"error": "address"}, status=409)
     target = safe_path(request.POST.get("next", ""))
     try:
+        if not rate_limits.allows_sign_in(request, corp_id=corp.pk):
+            return JsonResponse({"error": "too-many"}, status=429)
         begun = beginning.begin(request, corp, kind=Kind.QR, target=target, attempt=arrival.FIRST_ATTEMPT)
     except redis.RedisError as error:
         logger.error("sign-in corp=%s outcome=store-unreachable error=%s", corp.pk, type(error).__name__)

@@ -11,16 +11,18 @@ import redis
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from accounts import trouble
+from accounts import link_requests, rate_limits, trouble
 from accounts.targets import safe_path
 from accounts.trouble import Cause, Trouble
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
+TOO_MANY_STATUS = 429
 
 
 @require_safe
@@ -44,8 +46,37 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
+        **_asking(found, is_full="full" in request.GET),
     }
-    return render(request, "accounts/trouble.html", context, status=guide.status)
+    response = render(request, "accounts/trouble.html", context, status=guide.status)
+    if guide.status == TOO_MANY_STATUS:
+        response.headers["Retry-After"] = str(rate_limits.SECONDS)
+    return response
+
+
+@require_POST
+@never_cache
+def ask(request: HttpRequest) -> HttpResponse:
+    """Tell the administrators of somebody who is not linked yet: the sealed trouble says whom WeCom has confirmed."""
+    sealed = request.POST.get("t", "")
+    found = trouble.unseal(sealed)
+    corp = Corp.objects.filter(pk=found.corp_id).first() if found is not None else None
+    if found is None or corp is None or found.cause not in trouble.ASKING or not found.userid:
+        return redirect("login")
+    is_noted = link_requests.ask(corp=corp, userid=found.userid, now=timezone.now())
+    logger.info("link asked for corp=%s noted=%s", corp.pk, is_noted)
+    query = {"t": sealed} if is_noted else {"t": sealed, "full": "1"}
+    return redirect(f"{reverse('sign-in-trouble')}?{urlencode(query)}")
+
+
+def _asking(found: Trouble, *, is_full: bool) -> dict[str, object]:
+    """Whether the person can ask administrators from the page, and when that was done last."""
+    if found.cause not in trouble.ASKING or found.corp_id is None or not found.userid:
+        return {}
+    asked_at = link_requests.asked_at(corp_id=found.corp_id, userid=found.userid)
+    is_repeatable = asked_at is None or timezone.now() - asked_at >= link_requests.ASKED_AGAIN_AFTER
+    sealed = trouble.seal(found) if is_repeatable and not is_full else ""
+    return {"asked_at": asked_at, "ask_with": sealed, "is_full": is_full}
 
 
 def _with_present_name(found: Trouble) -> Trouble:

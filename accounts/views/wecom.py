@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts import arrival as arrivals
-from accounts import beginning, browser, burning, login_state, policy, sessions, tasks
+from accounts import beginning, browser, burning, login_state, policy, rate_limits, sessions, tasks
 from accounts.login_state import Kind
 from accounts.models import User
 from accounts.sign_in import AuthorizationCode, SignInRefused
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
+    if not rate_limits.allows_sign_in(request, corp_id=corp_id):
+        return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
     corp = Corp.objects.select_related("site_address").filter(pk=corp_id).first()
     if corp is None:
         return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
@@ -63,6 +65,9 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     if not (corp.is_enabled and corp.sign_in_enabled):
         return refusals.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
+    if not rate_limits.allows_sign_in(request, corp_id=corp.pk):
+        _burn(corp, code)
+        return refusals.away(_trouble(Cause.TOO_MANY, corp, target))
     browser_id = browser.browser_id(request)
     step: arrivals.Step | HttpResponse = arrivals.next_step(
         arrival=login_state.take(text=state_text, browser=browser_id, corp_id=corp.pk, code=code),

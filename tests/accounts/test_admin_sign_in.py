@@ -66,7 +66,7 @@ class TestByWeCom:
         link = next(word for word in login.split('"') if word.startswith("/login/company/"))
         choice = desktop.client.get(link.replace("&amp;", "&")).content.decode()
 
-        assert f"/wecom/{other_corp.pk}/start/?next=%2Fadmin%2Fintegrations%2Fcorp%2F%3Fq" in choice
+        assert f"/login/?corp={other_corp.pk}&amp;next=%2Fadmin%2Fintegrations%2Fcorp%2F%3Fq" in choice
         assert "北山制造" in choice
 
     def test_inside_wecom_straight_in(self, boss: User, corp: Corp, phone: Visitor, wecom: WeCom) -> None:

@@ -120,6 +120,20 @@ def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
     assert (account.userid, account.corp_id, account.user_id) == ("LiLei", corp.pk, user.pk)
 
 
+def test_sessions_and_requests_come_without_touching_people_or_signing_anybody_out() -> None:
+    apps = migrated([("accounts", "0007_employee_number")])
+    users = apps.get_model("accounts", "User").objects
+    users.create(username="lilei", password="hash", name="李雷")
+
+    apps = migrated([("accounts", "0008_sessions_and_link_requests")])
+
+    assert list(apps.get_model("accounts", "User").objects.values_list("username", "password", "session_epoch")) == [
+        ("lilei", "hash", 0)
+    ]
+    assert not apps.get_model("accounts", "SignedInSession").objects.exists()
+    assert not apps.get_model("accounts", "LinkRequest").objects.exists()
+
+
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     Group.objects.all().delete()
     migrated(BEFORE)

@@ -38,10 +38,11 @@ EXPECTED = {
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
+        *(f"accounts.{verb}_linkrequest" for verb in ("view", "change", "delete")),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *(*OF_INTEGRATION, *PEOPLE_SEEN, *DIRECTORY_SEEN),
-        *("integrations.sync_directory", "integrations.view_biconnection"),
+        *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
     },
     Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group"},
     Role.READ_ONLY: {

@@ -1,0 +1,158 @@
+"""The browsers in which a person is signed in: written down as they are used, shown to the person, ended by the person.
+
+Nothing is looked up for it at a request: when a session was last noted stands in the session itself. Ending one
+removes Django's session; ending all changes what every session of the person must hold (User.session_epoch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.db.models import F
+
+from accounts.devices import device_of
+from accounts.models import SignedInSession, User
+from accounts.models.sessions import USER_AGENT_CHARACTERS
+from accounts.sessions import CORP_KEY, REMEMBERED_SECONDS
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+    from django.http import HttpRequest
+
+    from accounts.devices import Device
+
+# So often the last use is written down at most.
+NOTED_EVERY = timedelta(minutes=10)
+# More than anybody has; a list that long would help nobody.
+SHOWN_AT_MOST = 50
+PURGED_AT_ONCE = 1000
+# In the session: under which key and when it was last noted.
+_NOTED = "noted"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """A session as its person sees it."""
+
+    pk: int
+    device: Device
+    company: str
+    began_at: datetime
+    last_used_at: datetime
+    is_current: bool
+
+
+def note_use(request: HttpRequest, *, now: datetime) -> None:
+    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY.
+
+    Called before the session is saved. Django gives a session another key at sign-in and when a password changes.
+    """
+    session = request.session
+    user_id = session.get(SESSION_KEY)
+    if user_id is None:
+        return
+    if session.session_key is None:
+        session.save()
+    key = str(session.session_key)
+    noted = session.get(_NOTED)
+    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < NOTED_EVERY.total_seconds():
+        return
+    if noted is not None and noted[0] != key:
+        forget(session_key=noted[0])
+    session[_NOTED] = [key, int(now.timestamp())]
+    _write(request, int(user_id), key, now)
+
+
+def signed_in_key(request: HttpRequest) -> str | None:
+    """The key of the request's session, if somebody is signed in with it."""
+    return request.session.session_key if SESSION_KEY in request.session else None
+
+
+def forget(*, session_key: str) -> None:
+    """The session is over: its person signed out in it, or it has another key now."""
+    SignedInSession.objects.filter(session_key=session_key).delete()
+
+
+def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
+    """Sessions that are still good, this one first, then the last used. Two queries."""
+    rows = SignedInSession.objects.filter(user=user).select_related("corp").order_by(F("last_used_at").desc())
+    newest = list(rows[:SHOWN_AT_MOST])
+    good = set(
+        Session.objects.filter(session_key__in=[row.session_key for row in newest], expire_date__gt=now).values_list(
+            "session_key", flat=True
+        )
+    )
+    found = [
+        OwnSession(
+            pk=row.pk,
+            device=device_of(row.user_agent),
+            company=row.corp.name if row.corp else "",
+            began_at=row.began_at,
+            last_used_at=row.last_used_at,
+            is_current=row.session_key == current_key,
+        )
+        for row in newest
+        if row.session_key in good
+    ]
+    return sorted(found, key=lambda session: not session.is_current)
+
+
+def end(*, user: User, pk: int) -> bool:
+    """End one session of `user`, wherever it is. False where there is none of that number (any more)."""
+    row = SignedInSession.objects.filter(user=user, pk=pk).first()
+    if row is None:
+        return False
+    _store(row.session_key).delete()
+    row.delete()
+    return True
+
+
+def end_all(*, user: User) -> None:
+    """End every session of `user`, also those that nobody has written down."""
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    SignedInSession.objects.filter(user=user).delete()
+
+
+def purge(*, now: datetime) -> int:
+    """Remove what stands for sessions that are over for want of use."""
+    old = SignedInSession.objects.filter(last_used_at__lte=now - timedelta(seconds=_longest_seconds())).order_by("pk")
+    removed = 0
+    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
+        removed += SignedInSession.objects.filter(pk__in=keys).delete()[0]
+    return removed
+
+
+def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
+    """Why an update first? The usual case, and two requests at once in one new browser then write one row."""
+    rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
+    if rows.update(last_used_at=now, corp_id=request.session.get(CORP_KEY)):
+        return
+    if not User.objects.filter(pk=user_id).exists():  # deleted by this very request
+        return
+    SignedInSession.objects.update_or_create(
+        session_key=key,
+        defaults={
+            "user_id": user_id,
+            "corp_id": request.session.get(CORP_KEY),
+            "user_agent": request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS],
+            "began_at": now,
+            "last_used_at": now,
+        },
+    )
+
+
+def _longest_seconds() -> int:
+    """How long a session can last without being used."""
+    from_settings: int = settings.SESSION_COOKIE_AGE
+    return max(from_settings, REMEMBERED_SECONDS)
+
+
+def _store(key: str) -> SessionBase:
+    engine: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+    return engine(key)

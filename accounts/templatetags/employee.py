@@ -1,0 +1,36 @@
+"""What the frame of employees' pages shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import template
+from django.conf import settings
+from django.urls import reverse
+
+from accounts import navigation
+from accounts.sessions import CORP_KEY
+from accounts.surfaces import surface_of
+
+if TYPE_CHECKING:
+    from accounts.navigation import Tab
+
+register = template.Library()
+
+
+@register.simple_tag
+def tabs() -> list[Tab]:
+    return navigation.tabs()
+
+
+@register.simple_tag(takes_context=True)
+def share_off_url(context: dict[str, Any]) -> str:
+    """Where the page's script has its address signed to take WeCom's sharing out of the menu; else empty.
+
+    Inside WeCom, for somebody who came through a company; there is no request on some error pages.
+    """
+    request = context.get("request")
+    if request is None or settings.SHARING_IN_WECOM or not hasattr(request, "session"):
+        return ""
+    is_inside = surface_of(request.headers.get("User-Agent", "")).is_inside_wecom
+    return reverse("wecom-signature") if is_inside and CORP_KEY in request.session else ""

@@ -1,0 +1,113 @@
+"""How many steps of sign-ins one address and one company may take within a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from integrations.models import Corp
+from integrations.store import valkey
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, visitor
+from tests.accounts.wecom import WeCom
+
+
+def start(browser: Visitor, corp: Corp, address: str = "203.0.113.1") -> Any:
+    return browser.client.get(f"/wecom/{corp.pk}/start/", {"next": "/m/"}, REMOTE_ADDR=address)
+
+
+def test_an_address_over_its_limit_is_told_to_wait(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 2
+
+    statuses = [start(phone, corp).status_code for _time in range(3)]
+    refused = start(phone, corp)
+
+    assert statuses == [302, 302, 429]
+    assert refused.headers["Retry-After"] == "60"
+    assert "登录过于频繁" in refused.content.decode()
+    assert f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in refused.content.decode()
+    assert len(list(valkey().keys("accounts:login-state:*"))) == 2
+
+
+def test_other_addresses_go_on(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    start(phone, corp)
+
+    assert start(phone, corp).status_code == 429
+    assert start(phone, corp, "203.0.113.2").status_code == 302
+
+
+def test_one_ipv6_network_is_one_address(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    start(phone, corp, "2001:db8::1")
+
+    assert start(phone, corp, "2001:db8::2").status_code == 429
+    assert start(phone, corp, "2001:db8:0:1::1").status_code == 302
+
+
+def test_a_company_over_its_limit_keeps_the_others_going(
+    corp: Corp, other_corp: Corp, phone: Visitor, settings: Any
+) -> None:
+    settings.SIGN_INS_PER_COMPANY = 1
+
+    statuses = [start(phone, corp, f"203.0.113.{number}").status_code for number in range(3)]
+
+    assert statuses == [302, 429, 429]
+    assert start(phone, other_corp).status_code == 302
+
+
+def test_one_address_alone_cannot_use_up_a_companys_limit(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS, settings.SIGN_INS_PER_COMPANY = 1, 3
+    for _time in range(10):
+        start(phone, corp)
+
+    assert start(phone, corp, "203.0.113.2").status_code == 302
+
+
+def test_a_code_over_the_limit_is_not_used_but_spent(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    wecom.gives("C", userid="lilei")
+    state = phone.begin(corp)
+    settings.SIGN_INS_PER_ADDRESS = 1
+
+    response = phone.arrive(corp, code="C", state=state)
+
+    assert response.headers["Location"].startswith("/login/trouble/?t=")
+    assert phone.get(response.headers["Location"]).status_code == 429
+    assert (phone.user_id, wecom.read, wecom.redeemed) == (None, [], ["C"])
+
+
+def test_the_panel_counts_too(corp: Corp, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    desktop = visitor(DESKTOP)
+
+    answers = [desktop.client.post(f"/wecom/{corp.pk}/panel/").status_code for _time in range(2)]
+
+    assert answers == [200, 429]
+
+
+def test_the_count_begins_anew_after_a_minute(corp: Corp, phone: Visitor, settings: Any) -> None:
+    start(phone, corp)
+
+    assert {valkey().ttl(key) for key in valkey().keys("accounts:sign-ins:*")} == {60}
+    assert len(list(valkey().keys("accounts:sign-ins:*"))) == 2
+
+
+def test_without_the_store_the_page_that_says_so_is_the_answer(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    response = start(phone, corp)
+
+    assert phone.get(response.headers["Location"]).status_code == 503
+
+
+@pytest.mark.parametrize("corp_id", [999999, 2**63])
+def test_companies_that_do_not_exist_are_limited_by_address(phone: Visitor, settings: Any, corp_id: int) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+
+    statuses = [phone.get(f"/wecom/{corp_id}/start/").status_code for _time in range(2)]
+
+    assert statuses == [404, 429]
+    assert HOST == "bi.example.com"
