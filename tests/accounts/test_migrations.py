@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, AttributeValue, AuditEntry, User
-from accounts.roles import Role
+from accounts.roles import Role, permissions_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [
@@ -141,12 +141,8 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     call_command("migrate", verbosity=0)
 
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
-    assert held == {
-        Role.SYSTEM_ADMINISTRATOR: 52,
-        Role.INTEGRATION_ADMINISTRATOR: 21,
-        Role.PUSH_EDITOR: 17,
-        Role.READ_ONLY: 19,
-    }
+    assert held == {role: len(permissions_of(role)) for role in Role}
+    assert min(held.values()) > 10
 
 
 def test_migrating_back_and_forth_works_with_rows() -> None:

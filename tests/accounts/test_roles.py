@@ -20,7 +20,7 @@ from tests.accounts.people import LIST, sent_form, signed_in, with_role
 ALL_FOUR = ("view", "add", "change", "delete")
 OF_EDITORS = {
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription")),
-    *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt")),
+    *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
 }
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}
 PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"}
@@ -38,11 +38,13 @@ EXPECTED = {
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
+        "notifications.change_corpqueue",
         *(f"accounts.{verb}_linkrequest" for verb in ("view", "change", "delete")),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
         *(*OF_INTEGRATION, *PEOPLE_SEEN, *DIRECTORY_SEEN),
         *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
+        *("notifications.view_corpqueue", "notifications.change_corpqueue"),
     },
     Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group"},
     Role.READ_ONLY: {
@@ -50,7 +52,10 @@ EXPECTED = {
         *DIRECTORY_SEEN,
         *("accounts.view_auditentry", "integrations.view_corp", "integrations.view_siteaddress"),
         "integrations.view_biconnection",
-        *(f"notifications.view_{model}" for model in ("report", "subscription", "run", "delivery", "receipt")),
+        *(
+            f"notifications.view_{model}"
+            for model in ("report", "subscription", "run", "delivery", "receipt", "corpqueue")
+        ),
     },
 }
 
