@@ -87,9 +87,11 @@ class LinkRequestAdmin(LinkRequestAdminBase):
             kwargs["queryset"] = people_changeable_by(request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def get_form(self, request: HttpRequest, obj: LinkRequest | None = None, **kwargs: Any) -> type[ModelForm[Any]]:
+    def get_form(
+        self, request: HttpRequest, obj: LinkRequest | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[LinkRequest]]:
         """The user's field leads to nobody else's pages: people are created and changed in their own place."""
-        form: type[ModelForm[Any]] = super().get_form(request, obj, **kwargs)
+        form = super().get_form(request, obj, change, **kwargs)
         field = form.base_fields.get("user")
         for right in ("can_add_related", "can_change_related", "can_delete_related", "can_view_related"):
             if field is not None:

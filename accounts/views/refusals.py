@@ -60,8 +60,10 @@ def ask(request: HttpRequest) -> HttpResponse:
     """Tell the administrators of somebody who is not linked yet: the sealed trouble says whom WeCom has confirmed."""
     sealed = request.POST.get("t", "")
     found = trouble.unseal(sealed)
-    corp = Corp.objects.filter(pk=found.corp_id).first() if found is not None else None
-    if found is None or corp is None or found.cause not in trouble.ASKING or not found.userid:
+    if found is None or found.corp_id is None or found.cause not in trouble.ASKING or not found.userid:
+        return redirect("login")
+    corp = Corp.objects.filter(pk=found.corp_id).first()
+    if corp is None:
         return redirect("login")
     is_noted = link_requests.ask(corp=corp, userid=found.userid, now=timezone.now())
     logger.info("link asked for corp=%s noted=%s", corp.pk, is_noted)
