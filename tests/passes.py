@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import HEAVY
+from tests.workers import is_heavy
 
 LEFT_OUT = "left_out"
 
@@ -38,7 +38,7 @@ def passes_of(item: pytest.Item, passes: list[str]) -> list[str]:
         return [name for name in passes if name == "postgresql"]
     if not uses_database(item):
         return passes[:1]
-    if _is_heavy(item) and item.get_closest_marker("each_database") is None:
+    if is_heavy(item) and item.get_closest_marker("each_database") is None:
         return passes[-1:]
     return passes
 
@@ -47,10 +47,6 @@ def uses_database(item: pytest.Item) -> bool:
     """By its marker, or by a fixture that leads to the test database."""
     fixtures: list[str] = getattr(item, "fixturenames", [])
     return item.get_closest_marker("django_db") is not None or "django_db_setup" in fixtures
-
-
-def _is_heavy(item: pytest.Item) -> bool:
-    return any(map(item.get_closest_marker, HEAVY))
 
 
 @pytest.hookimpl(trylast=True)
@@ -72,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place_of(item: pytest.Item) -> str:
     """The folder, or the file of a browser or process test."""
     path = PurePath(item.nodeid.partition("::")[0])
-    return str(path if _is_heavy(item) else path.parent)
+    return str(path if is_heavy(item) else path.parent)
 
 
 # --- What is said at the end: pytest-xdist's workers collect, the process that started them prints -------------------

@@ -20,9 +20,6 @@ from tools.services import Service, start_postgresql, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASES = ("sqlite", "postgresql")
-# Tests that start processes share one of pytest-xdist's workers, other browser tests a second one: more of them side by
-# side would slow each other. Both groups begin first, being the largest.
-HEAVY = ("processes", "e2e")
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ENVIRON = {
     "ENVIRONMENT": "test",
@@ -104,9 +101,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _skip(items, "postgresql", "needs --database postgresql")
     if find_chromium() is None:
         _skip(items, "e2e", "no Chromium found (variable CHROMIUM)")
-    for item in items:
-        if group := next(filter(item.get_closest_marker, HEAVY), None):
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

@@ -51,9 +51,3 @@ def test_one_for_postgresql_runs_there(request: pytest.FixtureRequest) -> None:
 @pytest.mark.processes
 def test_where_there_is_one_pass_it_runs_everything(request: pytest.FixtureRequest) -> None:
     assert passes_of(request.node, ["sqlite"]) == ["sqlite"]
-
-
-@pytest.mark.e2e
-@pytest.mark.processes
-def test_heavy_ones_share_a_worker(request: pytest.FixtureRequest) -> None:
-    assert [mark.args for mark in request.node.iter_markers("xdist_group")] == [("processes",)]

@@ -47,9 +47,9 @@ def split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def run_pytest(database: str, for_pytest: list[str]) -> int:
-    """One run of the suite; tests/services.py says which tests share a worker."""
+    """One run of the suite. The tests of a file share a worker, and what they start; tests/workers.py has the order."""
     workers = min((os.cpu_count() or 1) + WORKERS_BESIDE, WORKERS_AT_MOST)
-    parallel = ["-n", str(workers), "--dist", "loadgroup"]
+    parallel = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     command = [sys.executable, "-m", "pytest", "--database", database, *parallel, *for_pytest]
     # Byte code is kept, whatever the environment says: dozens of our programs are started, and two runs read the tests.
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

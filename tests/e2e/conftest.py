@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.stack import Stack, running_stack
 
@@ -17,6 +18,8 @@ CHROMIUM_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+# A machine that runs several browsers draws slowly. Nothing waits that long where what is expected comes.
+expect.set_options(timeout=20_000)
 
 
 def chromium_path() -> str | None:
