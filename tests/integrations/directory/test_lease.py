@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -166,31 +169,47 @@ def test_of_two_workers_one_carries_the_run_out(place: Directory) -> None:
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------
 
-# Carries the active run out, as a worker with a clock that is some minutes ahead; a line for each look at the clock,
-# which the run takes at every step.
+# For each line of its input, some minutes, forks a worker whose clock is so far ahead and that carries the active run
+# out; a line for each look at the clock, which the run takes at every step. Why forked? Starting Python takes longer
+# than the whole run.
 STEPS_AT_MOST = 110
-WORKER = """
-import sys, django
+WORKERS = """
+import os, sys, django
 django.setup()
 from datetime import timedelta
 from django.utils import timezone
 from integrations.directory import due_runs, run_sync, writing
 writing.CHUNK = 20
-ahead = timedelta(minutes=float(sys.argv[1]))
-def clock():
-    print(flush=True)
-    return timezone.now() + ahead
-for key in due_runs(now=clock()):
-    run_sync(run_id=key, clock=clock)
+def work(ahead):
+    def clock():
+        print(flush=True)
+        return timezone.now() + ahead
+    for key in due_runs(now=clock()):
+        run_sync(run_id=key, clock=clock)
+for line in sys.stdin:
+    worker = os.fork()
+    if not worker:
+        print(os.getpid(), flush=True)
+        work(timedelta(minutes=float(line)))
+        os._exit(0)
+    os.waitpid(worker, 0)
+    print("ended", flush=True)
 """
+
+
+@pytest.fixture
+def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", WORKERS]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=process_environ, cwd=project_root, text=True, **pipes) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.processes
 @pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
-def test_twenty_kills_in_the_middle_leave_the_same_directory(
-    place: Directory, process_environ: dict[str, str], project_root: Path
-) -> None:
+def test_twenty_kills_in_the_middle_leave_the_same_directory(place: Directory, workers: subprocess.Popen[str]) -> None:
     """Each kill comes at another moment of reading or writing; between kills the directory goes on changing."""
     chance = random.Random(20261124)  # noqa: S311  # moments, not secrets
     place.put_departments(*({"id": n, "name": f"部门{n}", "parentid": 1} for n in range(100, 140)))
@@ -203,7 +222,7 @@ def test_twenty_kills_in_the_middle_leave_the_same_directory(
         rounds += 1
         assert rounds < 60
         change(place, chance)
-        phases.add(kill_in_the_middle(process_environ, project_root, minutes=4 * rounds, chance=chance))
+        phases.add(kill_in_the_middle(workers, minutes=4 * rounds, chance=chance))
         killed += SyncRun.objects.filter(status=Status.RUNNING).exists()
         answer_and_ask_again(place, minutes=4 * rounds)
 
@@ -226,19 +245,20 @@ def change(place: Directory, chance: random.Random) -> None:
     place.delete_member(f"x{fresh}-7")
 
 
-def kill_in_the_middle(environ: dict[str, str], root: Path, *, minutes: int, chance: random.Random) -> str:
+def kill_in_the_middle(workers: subprocess.Popen[str], *, minutes: int, chance: random.Random) -> str:
     """Start a worker, kill it some steps later: not moments, which are other steps on another machine.
 
     Returns the phase in which the run was left.
     """
-    command = [sys.executable, "-c", WORKER, str(minutes)]
-    worker = subprocess.Popen(command, env=environ, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
-    assert worker.stdout is not None
-    for _step in range(chance.randrange(3, STEPS_AT_MOST)):
-        worker.stdout.readline()
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    worker.stdout.close()
+    assert workers.stdin is not None
+    assert workers.stdout is not None
+    print(minutes, file=workers.stdin, flush=True)
+    worker = int(workers.stdout.readline())
+    steps = (line for _step in range(chance.randrange(3, STEPS_AT_MOST)) for line in [workers.stdout.readline()])
+    if "ended\n" not in steps:
+        os.kill(worker, signal.SIGKILL)
+        while workers.stdout.readline() != "ended\n":
+            pass
     return SyncRun.objects.latest("pk").phase
 
 
