@@ -87,6 +87,17 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     origins.forget()
 
 
+@pytest.fixture(autouse=True)
+def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process reads anew every few seconds is read once in a test, however slow: tests count queries.
+
+    Not so beside a browser, which waits until a page is another.
+    """
+    if "live_server" not in request.fixturenames:
+        monkeypatch.setattr("integrations.hosts.ADMITTED_SECONDS", 3600)
+        monkeypatch.setattr("integrations.origins.READ_SECONDS", 3600)
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None

@@ -42,11 +42,8 @@ def lists() -> list[str]:
 
 
 @pytest.fixture
-def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Client]:
+def clients() -> dict[str, Client]:
     """Browsers of a superuser and of somebody with every permission for some companies."""
-    # What a process reads every few seconds is no part of a list, however slow the machine.
-    monkeypatch.setattr("integrations.hosts.ADMITTED_SECONDS", 3600)
-    monkeypatch.setattr("integrations.origins.READ_SECONDS", 3600)
     SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
     return {who: client_of(who) for who in ("superuser", "limited")}
 
