@@ -343,7 +343,7 @@ def test_a_waiter_gives_up_at_its_deadline(new_store: Callable[..., TokenStore])
     with pytest.raises(TransientError):
         store.get(CORPID, AGENTID, Fetch())
 
-    assert 0.25 < time.monotonic() - started < 1.5
+    assert 0.25 < time.monotonic() - started < 4
     go_on.set()
     thread.join()
 

