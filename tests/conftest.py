@@ -14,6 +14,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection, connections
+from pytest_django import DjangoDbBlocker
 
 from tests.services import SERVICES_KEY
 
@@ -106,6 +107,21 @@ def django_db_modify_db_settings(
     if connection.vendor == "sqlite":
         folder = request.config.stash[SERVICES_KEY].folder
         connections.databases["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """pytest-django's own; at the end PostgreSQL's other connections are closed, so that the database can be dropped.
+
+    While Playwright runs, Django keeps connections of its own that nobody reaches any more when it has ended.
+    """
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture
