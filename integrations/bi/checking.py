@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from integrations.visibility import Person
 
 Clock = Callable[[], datetime]
-OK, WARNING, WRONG = "ok", "warning", "wrong"
+OK, UNCLEAR, WARNING, WRONG = "ok", "unclear", "warning", "wrong"
 # Parts of an address to which a BI sends who is not signed in.
 _SIGN_IN_WORDS = ("login", "signin", "sign-in", "passport")
 _REFUSALS = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -110,7 +110,7 @@ def _token(saved: BiConnection, external_id: str, clock: Clock) -> Finding:
         return Finding("token", WRONG, "refused", known)
     if answer.status >= HTTPStatus.BAD_REQUEST:
         return Finding("token", WRONG, "not-taken", known)
-    return Finding("token", OK, "not-refused", known)
+    return Finding("token", UNCLEAR, "not-refused", known)
 
 
 def _leads_to_sign_in(answer: Beginning) -> bool:

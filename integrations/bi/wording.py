@@ -19,14 +19,14 @@ STEPS: dict[str, _StrPromise] = {
     "api": gettext_lazy("API user"),
     "pages": gettext_lazy("App token"),
 }
-TONES = {"ok": "good", "warning": "warn", "wrong": "bad"}
+TONES = {"ok": "good", "unclear": "quiet", "warning": "warn", "wrong": "bad"}
 # Where the BI asks for the public key, in its own words.
 PLACE_OF_KEY = "管理中心 → 系统集成 → 单点登录"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One finding as the page shows it. `tone`: good, warn or bad."""
+    """One finding as the page shows it. `tone`: good, quiet, warn or bad."""
 
     label: str
     tone: str

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from integrations.sandbox import menus, renaming, typed
 from integrations.sandbox.announcements import Announcer
+from integrations.sandbox.bi import state as bi_state
 from integrations.sandbox.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
 from integrations.sandbox.world import App, Company, Robot, World
 
@@ -225,18 +226,20 @@ def app_as_json(app: App) -> dict[str, object]:
 
 
 def load(world: World, document: object) -> None:
-    """A seed file: {"companies": [...], "settings": {...}}. Companies of the same corpid are replaced."""
-    if not isinstance(document, Mapping) or set(document) - {"companies", "settings"}:
-        raise ValueError('a seed is an object with "companies" and optionally "settings"')
+    """A seed file: {"companies": [...], "bi": {...}, "settings": {...}}. What stands in it is replaced."""
+    if not isinstance(document, Mapping) or set(document) - {"companies", "bi", "settings"}:
+        raise ValueError('a seed is an object with "companies" and optionally "bi" and "settings"')
     world.settings.change(document.get("settings", {}))
     for values in _rows(document, "companies"):
         put_company(world, values)
+    if "bi" in document:
+        world.bi = bi_state.from_json(document["bi"])
 
 
 def dump(world: World) -> dict[str, object]:
     """Everything that `load` takes; tokens, codes, messages and faults are not kept."""
     companies = [company_as_json(company) for company in world.companies.values()]
-    return {"settings": world.settings.as_json(), "companies": companies}
+    return {"settings": world.settings.as_json(), "bi": bi_state.as_json(world.bi), "companies": companies}
 
 
 def _rows(values: Mapping[str, object], name: str) -> list[object]:

@@ -14,6 +14,7 @@ from aiohttp import web
 from integrations.sandbox import control, serving
 from integrations.sandbox.api import pipeline
 from integrations.sandbox.api.call import Request
+from integrations.sandbox.bi import pages as bi_pages
 from integrations.sandbox.courier import Courier
 from integrations.sandbox.envelope import Reply, failure
 from integrations.sandbox.errors import ApiError
@@ -51,6 +52,7 @@ def make_app(world: World) -> web.Application:
     phone.add_routes(app)
     chats.add_routes(app)
     console.add_routes(app)
+    bi_pages.add_routes(app)
     control.add_routes(app)
     return app
 

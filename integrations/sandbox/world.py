@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from integrations.sandbox.bi.state import Bi
 from integrations.sandbox.clock import Clock
 from integrations.sandbox.directory import Department, Directory, Member, Visibility
 from integrations.sandbox.events import Outbox
@@ -191,12 +192,13 @@ class World:
         self.clock = Clock()
         self.settings = Settings()
         self.companies: dict[str, Company] = {}
+        self.bi = Bi()
         self.wake_courier: Callable[[], None] = lambda: None
         self._listeners: dict[tuple[str, str], set[Callable[[], None]]] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Drop what happened; companies, settings and the clock stay."""
+        """Drop what happened; companies, the BI, settings and the clock stay."""
         self.tokens: dict[str, Token] = {}
         self.codes: dict[str, Code] = {}
         self.user_tickets: dict[str, Ticket] = {}
@@ -210,11 +212,13 @@ class World:
         self.chats: dict[str, Chat] = {}
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
+        self.bi.forget()
 
     def reset(self) -> None:
         """Drop everything but the clock."""
         self.companies.clear()
         self.settings = Settings()
+        self.bi = Bi()
         self.forget()
 
     def now(self) -> float:

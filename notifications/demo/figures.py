@@ -24,7 +24,7 @@ class DemoText:
 def weather_report() -> DemoText:
     """The last month of the series against the month before and the same month a year before."""
     days_by_month: dict[str, list[dict[str, str]]] = {}
-    for row in _rows("seattle-weather.csv"):
+    for row in weather_rows():
         days_by_month.setdefault(row["date"][:7], []).append(row)
     months = sorted(days_by_month)
     last, before, year_ago = (_month(days_by_month[months[position]]) for position in (-1, -2, -13))
@@ -67,7 +67,7 @@ def _month(days: list[dict[str, str]]) -> _Month:
 def power_report() -> DemoText:
     """The mix of the last year against the year before."""
     generation: dict[str, dict[str, float]] = {}
-    for row in _rows("iowa-electricity.csv"):
+    for row in power_rows():
         generation.setdefault(row["year"][:4], {})[row["source"]] = float(row["net_generation"])
     (year_before, before), (year, last) = sorted(generation.items())[-2:]
     total, total_before = sum(last.values()), sum(before.values())
@@ -78,6 +78,16 @@ def power_report() -> DemoText:
         lines.append(f"> {name} {last[source]:,.0f}，占 {share:.1%}（{points:+.1f} 个百分点）")
     lines += ["", f"数据来源：{POWER_SOURCE}"]
     return DemoText(f"艾奥瓦州发电结构（{year} 年）", "\n".join(lines))
+
+
+def weather_rows() -> list[dict[str, str]]:
+    """Each day with its date, precipitation, temp_max, temp_min, wind and weather."""
+    return _rows("seattle-weather.csv")
+
+
+def power_rows() -> list[dict[str, str]]:
+    """Each year and source with its net_generation."""
+    return _rows("iowa-electricity.csv")
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -26,7 +26,8 @@ class DemoPerson:
 
 @dataclass(frozen=True)
 class DemoCompany:
-    """`departments`: id, name, parent's id; the root is 1. `agentid` of its one app."""
+    """`departments`: id, name, parent's id; the root is 1. `agentid` of its one app. `home_bi_page`: where its app
+    leads in the BI; empty: home."""
 
     name: str
     corpid: str
@@ -34,6 +35,7 @@ class DemoCompany:
     app_name: str
     departments: list[tuple[int, str, int]]
     people: list[DemoPerson] = field(default_factory=list)
+    home_bi_page: str = ""
 
 
 def demo_companies() -> list[DemoCompany]:
@@ -84,4 +86,5 @@ def _factory() -> DemoCompany:
         (6, "采购部", 1),
         (7, "仓储物流部", 1),
     ]
-    return DemoCompany("云岭制造", "ww8a7b6c5d4e3f2a10", 1000005, "观远 BI", departments)
+    corpid, page = "ww8a7b6c5d4e3f2a10", "page/power"
+    return DemoCompany("云岭制造", corpid, 1000005, "观远 BI", departments, home_bi_page=page)

@@ -13,11 +13,14 @@ from django.db import transaction
 
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations import callbacks, links
+from integrations.bi import keeping
 from integrations.clients import callback_crypto
 from integrations.directory import request_run
-from integrations.models import CallbackEvent, Corp, SiteAddress, SyncRun
+from integrations.models import BiConnection, CallbackEvent, Corp, SiteAddress, SyncRun
+from integrations.models.companies import HomePage
 from integrations.services import save_site_address
 from notifications import schedule
+from notifications.demo import bi
 from notifications.demo.figures import DemoText, power_report, weather_report
 from notifications.demo.people import DemoCompany, demo_companies
 from notifications.models import Delivery, MessageForm, Report, Run, Subscription
@@ -56,6 +59,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
         _follow_directory(corp, now)
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
+    bi.connect(sandbox_address=sandbox_address, now=now)
     _subscription(OFTEN, weather_report(), MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, now)
     _subscription(WEEKLY, power_report(), MessageForm.MARKDOWN, "0 9 * * 1", admin, now)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
@@ -75,13 +79,15 @@ def reset() -> None:
     Report.objects.filter(corp__in=corps).delete()
     Report.objects.filter(title__in=[weather_report().title, power_report().title], subscriptions=None).delete()
     User.objects.filter(wecom_accounts__corp__in=corps).delete()
+    BiConnection.objects.filter(base_url__endswith=bi.PATH).delete()
     corps.delete()
 
 
 def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
     """The demo's companies for `manage.py wecom_sandbox --seed`, each app set up as WeCom's console would have it."""
     by_corpid = {corp.corpid: corp for corp in corps}
-    return {"companies": [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]}
+    companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
+    return {"companies": companies, "bi": bi.sandbox_seed(keeping.ensure(), corps)}
 
 
 def _set_site_address(web_address: str) -> None:
@@ -98,6 +104,8 @@ def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
         "qr_base_url": sandbox_address,
     }
     first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
+    if company.home_bi_page:
+        first |= {"home_page": HomePage.BI, "home_bi_page": company.home_bi_page}
     corp, _is_new = Corp.objects.update_or_create(
         corpid=company.corpid,
         agentid=company.agentid,

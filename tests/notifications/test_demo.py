@@ -13,11 +13,14 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from accounts.models import User, WeComAccount
-from integrations.models import Corp, SiteAddress
+from integrations.bi import keeping
+from integrations.models import BiConnection, Corp, SiteAddress
+from integrations.sandbox.bi import state
 from notifications import rendering
 from notifications.demo import figures, seeding
 from notifications.models import Delivery, Report, Run, Subscription
 from notifications.recipients import Audience, reachability
+from tests.bi import BI, make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.sandbox import start_sandbox
 
@@ -133,3 +136,48 @@ def test_figures_come_from_the_data_sets() -> None:
     assert "seattle-weather" in weather.body
     assert power.title == "艾奥瓦州发电结构（2017 年）"
     assert "可再生能源 21,933，占 38.8%" in power.body
+
+
+def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
+    seeded = seed()
+
+    connection = BiConnection.objects.get()
+    stand_in = seeding.sandbox_seed(seeded.companies)["bi"]
+    assert (connection.is_enabled, connection.base_url) == (True, "http://127.0.0.1:3002/guandata")
+    assert stand_in["public_key"] == (keeping.public_key(connection) or ("",))[0]
+    assert {user["login_id"] for user in stand_in["users"]} == {*User.objects.values_list("username", flat=True), "api"}
+    assert [(page["page_id"], len(page["cards"][0]["rows"])) for page in stand_in["pages"]] == [
+        ("weather", 1461),
+        ("power", 51),
+    ]
+    homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
+    assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}
+    state.from_json(stand_in)
+
+
+def test_a_second_seeding_keeps_the_key_and_follows_the_sandbox() -> None:
+    seed()
+    key = BiConnection.objects.get().private_key
+
+    seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3999", now=NOW)
+
+    connection = BiConnection.objects.get()
+    assert (connection.private_key, connection.base_url) == (key, "http://127.0.0.1:3999/guandata")
+
+
+def test_a_bi_that_somebody_connected_stays() -> None:
+    make_bi()
+
+    seed()
+
+    assert BiConnection.objects.get().base_url == BI
+    seeding.reset()
+    assert BiConnection.objects.exists()
+
+
+def test_a_reset_takes_the_stand_in_s_connection_along() -> None:
+    seed()
+
+    seeding.reset()
+
+    assert not BiConnection.objects.exists()

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from integrations.sandbox import administration, leniency
+from integrations.sandbox.bi import state as bi_state
 from integrations.sandbox.control.routes import as_object, flag_of, number_in_path, route
 from integrations.sandbox.faults import KINDS, Fault
 from integrations.sandbox.world import World
@@ -51,6 +52,18 @@ async def get_settings(request: web.Request, world: World, document: object) -> 
 async def patch_settings(request: web.Request, world: World, document: Any) -> object:
     world.settings.change(as_object(document, *world.settings.as_json()))
     return world.settings.as_json()
+
+
+@route("GET", "bi")
+async def get_bi(request: web.Request, world: World, document: object) -> object:
+    return bi_state.as_json(world.bi)
+
+
+@route("PUT", "bi")
+async def put_bi(request: web.Request, world: World, document: object) -> object:
+    """Replace the stand-in BI with everything in it."""
+    world.bi = bi_state.from_json(document)
+    return bi_state.as_json(world.bi)
 
 
 @route("GET", "clock")

@@ -1,0 +1,143 @@
+"""One tap in the workbench lands in the BI, as oneself, on the page of the link; on the phone and on the PC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User, WeComAccount
+from integrations import hosts, links
+from integrations.bi import keeping
+from integrations.models import BiConnection, Corp, SiteAddress
+from tests.accounts.conftest import IPHONE_WECOM
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+PHONE_PAGE = "/m/page/p1?pageRenderType=phoneView"
+WINDOWS_WECOM = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/107.0.5304.110 "
+    "Safari/537.36 Language/zh wxwork/4.1.10 (MicroMessenger/6.2) WindowsWechat MailPlugin_Electron WeMail embeddisk"
+)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox(seed={"companies": [company()]}) as handle:
+        yield handle
+
+
+@pytest.fixture
+def site(live_server: LiveServer) -> Iterator[str]:
+    """On localhost, while the sandbox is on 127.0.0.1: two sites to a browser."""
+    base = live_server.url.replace("127.0.0.1", "localhost")
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
+    hosts.forget()
+    yield base
+    hosts.forget()
+
+
+@pytest.fixture
+def corp(site: str, sandbox: SandboxHandle) -> Corp:
+    """A company and a BI, each connected as their own administrators would have done it."""
+    doors = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox.base_url)
+    corp = Corp.objects.create(
+        name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, home_page="bi",
+        home_bi_page="page/p1?tab=2", **doors,
+    )  # fmt: skip
+    WeComAccount.objects.create(user=User.objects.create(username="lilei", name="李雷"), corp=corp, userid="lilei")
+    keeping.generate_key(now=timezone.now())
+    connection = BiConnection.objects.get()
+    connection.base_url, connection.is_enabled = f"{sandbox.base_url}/guandata", True
+    keeping.save(connection=connection, changed_fields={"base_url", "is_enabled"})
+    public = keeping.public_key(connection)
+    assert public is not None
+    card = {"card_id": "c1", "name": "每日销售额", "columns": ["日"], "rows": [{"日": 1}]}
+    page = {"page_id": "p1", "name": "销售总览", "cards": [card]}
+    users = [{"login_id": "lilei", "name": "李雷"}]
+    sandbox.control("PUT", "bi", {"public_key": public[0], "users": users, "pages": [page]})
+    app = {
+        **company()["apps"][0],
+        "trusted_domain": links.trusted_domain(corp),
+        "home_url": links.home_page_link(corp),
+    }
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {k: v for k, v in app.items() if k != "agentid"})
+    return corp
+
+
+def phone(browser: Browser, sandbox: SandboxHandle, user_agent: str) -> BrowserContext:
+    context = browser.new_context(user_agent=user_agent, locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{sandbox.base_url}/phone?corpid={CORPID}&userid=lilei")
+    page.close()
+    return context
+
+
+def assert_in_the_bi(page: Page, path: str, form: str) -> None:
+    expect(page.locator("#who-id")).to_have_text("lilei")
+    expect(page.locator("#who-page")).to_have_text(path)
+    expect(page.locator("#who-form")).to_have_text(form)
+    assert "ssoToken" not in page.url
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "home", "linked", "form"),
+    [
+        (IPHONE_WECOM, f"{PHONE_PAGE}&tab=2", f"{PHONE_PAGE}&from=menu", "手机端"),
+        (WINDOWS_WECOM, "/page/p1?tab=2", "/page/p1?from=menu", "电脑端"),
+    ],
+    ids=["phone", "PC"],
+)  # fmt: skip
+def test_a_tap_in_the_workbench_lands_in_the_bi(
+    browser: Browser, sandbox: SandboxHandle, corp: Corp, user_agent: str, home: str, linked: str, form: str
+) -> None:
+    context = phone(browser, sandbox, user_agent)
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.headers.get("referer", "")))
+
+    page = context.new_page()
+    page.goto(links.home_page_link(corp))
+    assert_in_the_bi(page, home, form)
+
+    page.goto(links.home_page_link(corp, "page/p1?from=menu"))
+    assert_in_the_bi(page, linked, form)
+
+    page.go_back()
+    page.reload()
+    assert_in_the_bi(page, home, form)
+    assert not [referrer for referrer in asked if "ssoToken" in referrer or "/bi/" in referrer]
+    context.close()
+
+
+def test_a_form_of_the_bi_is_reached_through_its_first_page(
+    browser: Browser, sandbox: SandboxHandle, corp: Corp
+) -> None:
+    context = phone(browser, sandbox, IPHONE_WECOM)
+    page = context.new_page()
+
+    page.goto(links.home_page_link(corp, "survey-engine"))
+    assert_in_the_bi(page, "/?path_url=survey-engine", "电脑端")
+    context.close()
+
+
+def test_somebody_unknown_to_the_bi_reads_its_refusal_and_somebody_without_the_value_ours(
+    browser: Browser, sandbox: SandboxHandle, corp: Corp
+) -> None:
+    context = phone(browser, sandbox, IPHONE_WECOM)
+    page = context.new_page()
+    User.objects.update(username="another")
+
+    page.goto(links.home_page_link(corp))
+    expect(page.get_by_role("heading", name="单点登录失败")).to_be_visible()
+
+    BiConnection.objects.update(external_id_source="email")
+    page.goto(links.home_page_link(corp))
+    expect(page.get_by_role("heading", name="还不知道您在 BI 中的账号")).to_be_visible()
+    expect(page.get_by_text("邮箱").first).to_be_visible()
+    page.locator("article .button").click()
+    expect(page).to_have_url(re.compile(r"^http://localhost:\d+/$"))
+    context.close()
