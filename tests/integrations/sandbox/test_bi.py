@@ -215,7 +215,14 @@ def test_its_api_refuses_what_it_cannot_read(bi: SandboxHandle, body: bytes) -> 
 
 
 def test_a_seed_that_is_not_right_changes_nothing(bi: SandboxHandle) -> None:
-    for wrong in ([], {"users": [{}]}, {"no_such": 1}, {"_sessions": {}}, {"pages": [{"page_id": 7, "name": "x"}]}):
+    refused: list[Any] = [
+        [],
+        {"users": [{}]},
+        {"no_such": 1},
+        {"_sessions": {}},
+        {"pages": [{"page_id": 7, "name": "x"}]},
+    ]
+    for wrong in refused:
         with pytest.raises(requests.HTTPError):
             bi.control("PUT", "bi", wrong)
 
