@@ -26,7 +26,7 @@ OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model 
 PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"}
 DIRECTORY_SEEN = {
     *(f"integrations.view_{model}" for model in ("department", "member", "syncrun")),
-    *("accounts.view_directorypolicy", "accounts.view_linkconflict"),
+    *("accounts.view_directorypolicy", "accounts.view_departmentgroup", "accounts.view_linkconflict"),
 }
 EXPECTED = {
     Role.SYSTEM_ADMINISTRATOR: {
@@ -35,6 +35,7 @@ EXPECTED = {
         *OF_EDITORS,
         *OF_INTEGRATION,
         *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount", "attribute")),
+        *(f"accounts.{verb}_departmentgroup" for verb in ALL_FOUR),
         *("accounts.assign_roles", "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
@@ -46,7 +47,7 @@ EXPECTED = {
         *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
         *("notifications.view_corpqueue", "notifications.change_corpqueue"),
     },
-    Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group"},
+    Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group", "integrations.view_department"},
     Role.READ_ONLY: {
         *PEOPLE_SEEN,
         *DIRECTORY_SEEN,
