@@ -8,6 +8,7 @@ and the events that came meanwhile are worked off once more after it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 NAME = "integrations.directory"
 # When events that came during a run, or beside another writer, are worked off once more.
 AFTER_RUN, AFTER_OTHERS = timedelta(seconds=20), timedelta(seconds=2)
+# How often a look at WeCom shows that its worker lives: a fraction of the lane's lease.
+PULSE = timedelta(seconds=20)
 # So many events that wait are looked through for renames.
 WAITING_AT_MOST = 200
 # So many may lose access by events within the window, whatever share that is; beyond, DIRECTORY_GUARD_PERCENT counts.
@@ -43,7 +46,7 @@ def consume(batch: Batch) -> Outcome:
     if not corp.is_enabled or not has_copy(corp):
         return Outcome()
     told = told_by(batch.events, batch.tries)
-    look, renamed = Look(corp=corp, told=told, calling=Calling()), Renamed()
+    look, renamed = Look(corp=corp, told=told, calling=Calling(), alive=_pulse(batch)), Renamed()
     try:
         renamed = _rename(batch, told, look)
         found = look.found(now=batch.clock())
@@ -56,6 +59,20 @@ def consume(batch: Batch) -> Outcome:
     writer = _write(batch, found)
     touched = [*renamed.touched, *writer.touched]
     return Outcome(touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
+
+
+def _pulse(batch: Batch) -> Callable[[], None]:
+    """Moves the lane's lease on, but not with each of many answers."""
+    held_at = batch.clock()
+
+    def alive() -> None:
+        nonlocal held_at
+        now = batch.clock()
+        if now - held_at >= PULSE:
+            held_at = now
+            batch.hold()
+
+    return alive
 
 
 def _rename(batch: Batch, told: Told, look: Look) -> Renamed:

@@ -96,7 +96,9 @@ def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
         return Hearing(State.NOT_COPIED, None, 0)
     lane = EventLane.objects.filter(corp=corp, consumer=NAME)
     heard_at = lane.values_list("worked_at", flat=True).first()
-    waiting = EventWork.objects.waiting().filter(corp=corp, event__received_at__lt=now - PATIENCE)
+    # Without those that were worked off and are only to be repeated after a run, which may take long.
+    waiting = EventWork.objects.waiting().exclude(problem="", try_count__gt=0)
+    waiting = waiting.filter(corp=corp, event__received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED].count()
     is_arriving = heard_at is not None and heard_at >= min(verified)
     return Hearing(State.ARRIVING if is_arriving else State.SILENT, heard_at, late_count)

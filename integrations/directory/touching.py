@@ -51,9 +51,12 @@ class Found:
 
 
 class Look:
-    """One look at WeCom for what some events name. Raises the errors of `integrations.errors`, and Stop."""
+    """One look at WeCom for what some events name. Raises the errors of `integrations.errors`, and Stop.
 
-    def __init__(self, *, corp: Corp, told: Told, calling: Calling) -> None:
+    `alive` is called with each answer: a look may take longer than the lease of whoever looks.
+    """
+
+    def __init__(self, *, corp: Corp, told: Told, calling: Calling, alive: Callable[[], None]) -> None:
         self._corp, self._told = corp, told
         source = Source.BOTH if corp.contacts_secret else Source.APP
         self._reader = Reader(
@@ -62,7 +65,7 @@ class Look:
             contacts=clients.contacts_client(corp) if corp.contacts_secret else None,
             roots=corp.department_root_ids,
             calling=calling,
-            progress=lambda _phase, _done, _total: None,
+            progress=lambda _phase, _done, _total: alive(),
         )
         self._departments = stored.department_states(corp)
         self._where: dict[str, Whereabouts] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from integrations.directory import events, request_run, run_sync
 from integrations.events.consuming import work_through
-from integrations.models import CallbackEvent, Corp, EventWork, Member, SyncRun
+from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.telling import Telling
 from tests.sandbox import AGENTID, CORPID
@@ -371,3 +371,28 @@ def test_a_root_that_is_gone_becomes_a_run_which_says_so(telling: Telling) -> No
 
     (run,) = SyncRun.objects.filter(trigger=SyncRun.Trigger.EVENT)
     assert place.carry_on(run).problem == "root"
+
+
+# --- Its worker -------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_that_takes_long_keeps_its_lane(telling: Telling) -> None:
+    """The lease moves on with the answers, not only with what is written."""
+    place = telling.place
+    place.put_members(*({"userid": f"u{number}", "name": "新人", "department": [2]} for number in range(30)))
+    telling.tell(*telling.heard())
+    longest = timedelta(days=-1)
+
+    def slow() -> datetime:
+        """Every look at the clock is ten seconds later."""
+        nonlocal longest
+        telling.clock.now += timedelta(seconds=10)
+        until = EventLane.objects.values_list("lease_until", flat=True).first()
+        longest = max(longest, telling.clock.now - until) if until is not None else longest
+        return telling.clock.now
+
+    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=slow)
+
+    assert longest < timedelta(0)
+    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.DONE}
+    assert len(place.stored()) == 33
