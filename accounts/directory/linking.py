@@ -18,7 +18,7 @@ from integrations.models import Corp, Member
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
 # Members that a link of many looks at in one go: a page that somebody waits for.
-LOOKED_AT_ONCE = 5000
+LOOKED_AT_ONCE = 2000
 _STEP = 1000
 _TRIES = 3
 

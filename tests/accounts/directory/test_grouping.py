@@ -415,12 +415,12 @@ def test_the_list_shows_paths_and_states_of_companies_that_one_sees(created: Peo
 
 def test_the_list_costs_the_same_for_one_and_for_many(created: People, root: Client) -> None:
     def count() -> int:
+        root.get(LIST)  # what a process keeps for a while is read before
         with CaptureQueriesContext(connection) as queries:
             root.get(LIST)
         return len(queries)
 
     rule(created, "财务部", "finance")
-    root.get(LIST)
     first = count()
     for n in range(20):
         rule(created, "财务部", f"g{n}")
