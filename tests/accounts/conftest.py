@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 
 from accounts.models import User, WeComAccount
 from guanwecom.celery import app
-from integrations import hosts
+from integrations import hosts, origins
 from integrations.models import Corp, SiteAddress
 from tests.accounts.wecom import WeCom, answering
 
@@ -128,6 +128,13 @@ def phone() -> Visitor:
 def desktop() -> Visitor:
     """An ordinary browser."""
     return visitor(DESKTOP)
+
+
+@pytest.fixture
+def _addresses_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process keeps the site's addresses for seconds: where queries are counted they must not be read again."""
+    monkeypatch.setattr(hosts, "ADMITTED_SECONDS", 3600.0)
+    monkeypatch.setattr(origins, "READ_SECONDS", 3600.0)
 
 
 @pytest.fixture(autouse=True)

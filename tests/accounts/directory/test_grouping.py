@@ -413,6 +413,7 @@ def test_the_list_shows_paths_and_states_of_companies_that_one_sees(created: Peo
         assert shown.count(f'class="pill pill-{tone}"') == 1
 
 
+@pytest.mark.usefixtures("_addresses_kept")
 def test_the_list_costs_the_same_for_one_and_for_many(created: People, root: Client) -> None:
     def count() -> int:
         root.get(LIST)  # what a process keeps for a while is read before

@@ -221,6 +221,7 @@ def test_pages_follow_each_other_forth_and_back(admin: Client, corp: Corp) -> No
     assert page(to_first)[:2] == (first, "")
 
 
+@pytest.mark.usefixtures("_addresses_kept")
 @pytest.mark.parametrize("side", ["members", "users", "conflicts"])
 def test_the_lists_cost_the_same_for_few_and_for_many(admin: Client, corp: Corp, side: str) -> None:
     def count() -> int:
@@ -471,6 +472,7 @@ def test_many_are_linked_in_parts(admin: Client, corp: Corp, monkeypatch: pytest
     assert len(links(corp)) == 2
 
 
+@pytest.mark.usefixtures("_addresses_kept")
 def test_linking_many_costs_the_same_queries_for_one_and_for_many(admin: Client, corp: Corp) -> None:
     def count(*names: str) -> int:
         for name in names:
