@@ -23,6 +23,7 @@ from accounts import (
     directory_admin,
     directory_pages,
     group_admin,
+    import_pages,
     link_request_admin,
     moving,
     roles,
@@ -31,6 +32,7 @@ from accounts import (
 )
 from accounts.attribute_pages import AttributePages
 from accounts.attribute_values import ValueTakenError
+from accounts.export_pages import ExportPages
 from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.move_pages import MovePages, may_link, tell
@@ -54,6 +56,7 @@ __all__ = [
     "directory_admin",
     "directory_pages",
     "group_admin",
+    "import_pages",
     "link_request_admin",
     "security_admin",
     "unlinked_pages",
@@ -137,7 +140,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(MovePages, AttributePages, UserAdminBase):
+class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
     add_form = UserCreationForm
     add_form_template = "admin/accounts/user/add_form.html"
     form = UserChangeForm
@@ -203,6 +206,7 @@ class UserAdmin(MovePages, AttributePages, UserAdminBase):
         context = {
             "attributes_wait": not attributes.have_appeared(request),
             "move_url": reverse("admin:accounts_user_move") if may_link(request) else "",
+            "sheets": import_pages.may_import(administrator(request)),
             **(extra_context or {}),
         }
         return super().changelist_view(request, context)

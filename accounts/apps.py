@@ -16,7 +16,7 @@ class AccountsConfig(AppConfig):
             navigation,
         )
         from accounts.attributes import notice_of_first_enabling
-        from accounts.beat import ensure_directory_entry, ensure_purge_entry
+        from accounts.beat import ensure_purge_entry, ensure_tick_entries
         from accounts.bi import external_ids
         from accounts.companies import disabling_stops, rests_on_corpid
         from accounts.directory.actions import directory_action
@@ -58,5 +58,5 @@ class AccountsConfig(AppConfig):
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
         post_migrate.connect(ensure_bi_login_id, sender=self, dispatch_uid="accounts.bi_login_id")
         post_migrate.connect(ensure_purge_entry, sender=self, dispatch_uid="accounts.purge_entry")
-        post_migrate.connect(ensure_directory_entry, sender=self, dispatch_uid="accounts.directory_entry")
+        post_migrate.connect(ensure_tick_entries, sender=self, dispatch_uid="accounts.tick_entries")
         track_people_and_companies()

@@ -1,4 +1,4 @@
-"""Beat's entries of people: what is too old leaves the audit trail; directory runs are seen to."""
+"""Beat's entries of people: what is too old leaves the audit trail; directory runs and imports are seen to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 PURGE = "accounts.purge_audit"
 DIRECTORY = "accounts.directory_tick"
-DIRECTORY_SECONDS = 60
+IMPORTS = "accounts.people_import_tick"
+TICK_SECONDS = 60
 
 
 def ensure_purge_entry(**_signal: Any) -> None:
@@ -17,18 +18,19 @@ def ensure_purge_entry(**_signal: Any) -> None:
         PeriodicTask.objects.create(name=PURGE, task=PURGE, interval=_interval(1, IntervalSchedule.DAYS))
 
 
-def ensure_directory_entry(**_signal: Any) -> None:
-    """Create the entry. Called after migrations; one that is there already is left as it is.
+def ensure_tick_entries(**_signal: Any) -> None:
+    """Create the entries. Called after migrations; one that is there already is left as it is.
 
     A tick that nobody took within its period expires: the next one does its work.
     """
-    if not PeriodicTask.objects.filter(name=DIRECTORY).exists():
-        PeriodicTask.objects.create(
-            name=DIRECTORY,
-            task=DIRECTORY,
-            interval=_interval(DIRECTORY_SECONDS, IntervalSchedule.SECONDS),
-            expire_seconds=DIRECTORY_SECONDS - 1,
-        )
+    for name in (DIRECTORY, IMPORTS):
+        if not PeriodicTask.objects.filter(name=name).exists():
+            PeriodicTask.objects.create(
+                name=name,
+                task=name,
+                interval=_interval(TICK_SECONDS, IntervalSchedule.SECONDS),
+                expire_seconds=TICK_SECONDS - 1,
+            )
 
 
 def _interval(every: int, period: str) -> IntervalSchedule:

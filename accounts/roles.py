@@ -63,6 +63,7 @@ _granted: dict[Role, set[str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         *_all_of("accounts.user", "accounts.wecomaccount", "integrations.corp", "integrations.siteaddress"),
         *_all_of("accounts.attribute", "accounts.departmentgroup"),
+        *("accounts.view_peopleimport", "accounts.add_peopleimport"),
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),

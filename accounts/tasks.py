@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts import audit, burning, link_requests, lockout, moves, own_sessions
 from accounts.directory import schedule
+from accounts.sheets import running
 from integrations.clients import wecom_client
 from integrations.models import Corp
 
@@ -34,7 +35,21 @@ def purge_audit() -> None:
     lockout.forget_old(now=now)
     own_sessions.purge(now=now)
     link_requests.purge(now=now)
+    running.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", audit.purge(now=now))
+
+
+@shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
+def run_people_import(run_id: int) -> None:
+    """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
+    running.carry_on(run_id=run_id, clock=timezone.now)
+
+
+@shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
+def people_import_tick() -> None:
+    """Queue every import that waits for a worker."""
+    for run_id in running.waiting_for_a_worker(now=timezone.now()):
+        run_people_import.delay(run_id)
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)

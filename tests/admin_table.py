@@ -311,6 +311,28 @@ ACCOUNTS = [
     history("accounts_linkrequest", "asking", LINKERS, BLIND),
     never("accounts_linkrequest_add"),
     *deletes("accounts_linkrequest", "asking", SYSTEM, SYSTEM_ELSEWHERE),
+    Row("accounts_user_xlsx", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),
+    Row("accounts_user_csv", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),
+    lists("accounts_peopleimport", SYSTEM, SYSTEM_ELSEWHERE),
+    *adds("accounts_peopleimport", f"{SYSTEM} {SYSTEM_ELSEWHERE}"),
+    reads("accounts_peopleimport", "import", SYSTEM, SYSTEM_ELSEWHERE),
+    # What S1 has uploaded is seen by S1, and by those who see everybody.
+    history("accounts_peopleimport", "import", SYSTEM, f"N I1 P1 R1 {BLIND}"),
+    never("accounts_peopleimport_change", "import", method="post"),
+    never("accounts_peopleimport_delete", "import", method="post"),
+    Row("accounts_peopleimport_state", expect(SYSTEM, unseen=(f"N I1 P1 R1 {BLIND}", 404)), args=("import",)),
+    Row("accounts_peopleimport_refused", expect(SYSTEM, unseen=(f"N I1 P1 R1 {BLIND}", 404)), args=("import",)),
+    *(
+        Row(
+            "accounts_peopleimport_answer",
+            expect(SYSTEM, 302, unseen=(f"N I1 P1 R1 {BLIND}", 404)),
+            method="post",
+            args=("import",),
+            data={"answer": answer},
+            changed_by=SYSTEM,
+        )
+        for answer in ("skip", "discard")
+    ),
     lists("accounts_auditentry", AUDITORS, AUDITORS_ELSEWHERE),
     reads("accounts_auditentry", "entry", AUDITORS, AUDITORS_ELSEWHERE),
     history("accounts_auditentry", "entry", AUDITORS, BLIND),

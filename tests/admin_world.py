@@ -20,6 +20,7 @@ from accounts.models import (
     LinkConflict,
     LinkRequest,
     Lockout,
+    PeopleImport,
     PeopleMove,
     SignInPolicy,
     User,
@@ -118,6 +119,15 @@ def _people(world: World, first: Corp, second: Corp) -> None:
             who.managed_corps.set(corps)
             who.groups.add(Group.objects.get(name=role))
             world.people[who.username] = who
+    run = PeopleImport.objects.create(
+        file_name="Alpha people.xlsx",
+        status="asking",
+        requested_by=world.people["S1"],
+        requested_by_name="S1",
+        corp=first,
+        counts={"change": 1},
+    )
+    world.things |= {"import": run}
     worker = User.objects.create(username="worker")
     WeComAccount.objects.create(user=worker, corp=first, userid="worker")
     region = Attribute.objects.create(key="region", name="Region")
@@ -215,7 +225,8 @@ def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
         *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection),
-        *(User, WeComAccount, Attribute, AttributeValue, PeopleMove, SignInPolicy, Lockout, Group, LinkRequest),
+        *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
+        *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),
     )

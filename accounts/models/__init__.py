@@ -4,6 +4,7 @@ from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
 from accounts.models.groups import DepartmentGroup, GivenGroup
+from accounts.models.imports import ImportFile, ImportRow, PeopleImport
 from accounts.models.moves import PeopleMove
 from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 from accounts.models.requests import LinkRequest
@@ -17,10 +18,13 @@ __all__ = [
     "DepartmentGroup",
     "DirectoryPolicy",
     "GivenGroup",
+    "ImportFile",
+    "ImportRow",
     "LinkConflict",
     "LinkRequest",
     "Lockout",
     "PeopleMove",
+    "PeopleImport",
     "PeopleRun",
     "SignInPolicy",
     "SignedInSession",

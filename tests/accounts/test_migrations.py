@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts.attribute_values import set_values
-from accounts.models import Attribute, AttributeValue, AuditEntry, User
+from accounts.models import Attribute, AttributeValue, AuditEntry, PeopleImport, User
 from accounts.roles import Role, permissions_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,6 +132,19 @@ def test_sessions_and_requests_come_without_touching_people_or_signing_anybody_o
     ]
     assert not apps.get_model("accounts", "SignedInSession").objects.exists()
     assert not apps.get_model("accounts", "LinkRequest").objects.exists()
+
+
+def test_imports_come_beside_attributes_with_values() -> None:
+    apps = migrated([("accounts", "0004_attributes")])
+    person = apps.get_model("accounts", "User").objects.create(username="lilei")
+    region = apps.get_model("accounts", "Attribute").objects.create(key="region", name="区域")
+    row = {"user": person, "attribute": region, "value": "华东", "folded": "华东"}
+    apps.get_model("accounts", "AttributeValue").objects.create(**row)
+
+    call_command("migrate", verbosity=0)
+
+    assert list(AttributeValue.objects.values_list("user__username", "value")) == [("lilei", "华东")]
+    assert not PeopleImport.objects.exists()
 
 
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:

@@ -31,6 +31,7 @@ DIRECTORY_SEEN = {
 EXPECTED = {
     Role.SYSTEM_ADMINISTRATOR: {
         *DIRECTORY_SEEN,
+        *("accounts.view_peopleimport", "accounts.add_peopleimport"),
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
         *OF_EDITORS,
         *OF_INTEGRATION,

@@ -9,7 +9,17 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 
-from accounts.models import DepartmentGroup, LinkConflict, PeopleMove, User, WeComAccount
+from accounts.attribute_values import set_values
+from accounts.models import (
+    Attribute,
+    DepartmentGroup,
+    ImportRow,
+    LinkConflict,
+    PeopleImport,
+    PeopleMove,
+    User,
+    WeComAccount,
+)
 from integrations.models import ConsoleWrite, Corp, Department, Member, Membership, VerificationFile
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 from tests.bi import make_bi
@@ -44,6 +54,7 @@ def make_rows() -> Rows:
     for who, userid in ((root, "Root"), (person, "LiLei")):
         WeComAccount.objects.create(user=who, corp=corp, userid=userid)
     make_bi(is_enabled=False)  # so that its address here explains, instead of leading elsewhere
+    _make_attributes(root, person)
     report = Report.objects.create(title="销售日报", body="今日销售额 128 万元。", link="/reports/7")
     subscription = Subscription.objects.create(
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
@@ -79,6 +90,27 @@ def _make_directory(corp: Corp) -> list[Department]:
     readers = Group.objects.create(name="早报读者")
     DepartmentGroup.objects.create(department=places[1], group=readers)
     return places[:2]
+
+
+def _make_attributes(root: User, person: User) -> None:
+    """An attribute of each kind, and an import with a refused row and one that would change somebody."""
+    regions = Attribute.objects.create(
+        key="region",
+        name="区域",
+        kind="choice",
+        choices=["华东", "华北"],
+        is_many_valued=True,
+        description="负责的大区",
+    )
+    Attribute.objects.create(key="shops", name="门店", is_many_valued=True)
+    set_values(attribute=regions, values={person.pk: ["华东"]})
+    run = PeopleImport.objects.create(
+        file_name="通讯录.xlsx", status="asking", requested_by=root, requested_by_name=str(root), requested_at=NOW,
+        row_count=3, counts={"same": 1, "change": 1, "refused": 1}, titles=[["用户名", "username"], ["部门", ""]],
+    )  # fmt: skip
+    ImportRow.objects.create(run=run, number=6, outcome="refused", name="韩梅梅", reason="nobody")
+    changes = [["a:region", "华东", "华北"], ["userid", None, "LiLei"]]
+    ImportRow.objects.create(run=run, number=7, outcome="change", name=str(person), user_id=person.pk, changes=changes)
 
 
 def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:

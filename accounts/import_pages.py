@@ -1,0 +1,264 @@
+"""The pages of imports: upload a file, watch it being checked, see what would change, say yes, keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import tasks
+from accounts.directory_admin import ReadOnly
+from accounts.models import ImportRow, PeopleImport, User
+from accounts.sheets import running, wording, writing
+from accounts.sheets.running import CHANGE, IMPORT
+from accounts.visibility import sees_all
+from integrations.models import Corp
+from integrations.queueing import queue_on_commit
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+FOLDER = "admin/accounts/peopleimport"
+FILE_BYTES = 20 * 2**20
+ROWS_A_PAGE = 100
+Status, Outcome = PeopleImport.Status, ImportRow.Outcome
+_TONES = {Status.DONE: "good", Status.ASKING: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
+
+
+def may_import(person: User | AnonymousUser) -> bool:
+    return person.has_perms((IMPORT, CHANGE))
+
+
+class UploadForm(forms.Form):
+    file = forms.FileField(
+        label=_("File"),
+        help_text=_(
+            "xlsx or csv, up to 20 MB and 100,000 rows. Nothing is changed before you have seen what would change."
+        ),
+        widget=forms.FileInput({"accept": ".xlsx,.csv,.txt"}),
+    )
+    corp = forms.ModelChoiceField(
+        queryset=Corp.objects.none(),
+        required=False,
+        label=_("WeCom company name"),
+        help_text=_("For the file of WeCom's console, which does not name its company."),
+    )
+    match_by = forms.ChoiceField(
+        choices=PeopleImport.Match.choices,
+        label=_("people are found by"),
+        help_text=_(
+            "For files without a column “username”. Who is linked with the WeCom account already is found by that."
+        ),
+    )
+    clears_empty = forms.BooleanField(
+        required=False,
+        label=_("empty cells clear what is there"),
+        help_text=_("Otherwise an empty cell leaves what is there."),
+    )
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > FILE_BYTES:
+            raise forms.ValidationError(gettext("The file is larger than 20 MB. Divide it."))
+        return file
+
+
+@admin.register(PeopleImport)
+class PeopleImportAdmin(ReadOnly):
+    list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
+    list_filter = ("status",)
+
+    class Media:
+        css = {"all": ["integrations/corp.css", "accounts/imports.css"]}
+        js = ["integrations/live.js"]
+
+    @admin.display(description=_("changed"))
+    def changed_count(self, run: PeopleImport) -> int:
+        return int(run.counts.get(Outcome.APPLIED, 0))
+
+    @admin.display(description=_("refused"))
+    def refused_count(self, run: PeopleImport) -> int:
+        return int(run.counts.get(Outcome.REFUSED, 0))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleImport]:
+        """Of others' files only those see any who see everybody."""
+        runs = PeopleImport.objects.select_related("corp").order_by("-pk")
+        return runs if sees_all(request.user) else runs.filter(requested_by=request.user.pk)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return may_import(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, Any, str]] = [
+            ("<int:run_id>/state/", require_GET(self.state_view), "state"),
+            ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
+            ("<int:run_id>/refused.csv", require_GET(self.refused_view), "refused"),
+        ]
+        routes = [
+            path(route, self.admin_site.admin_view(view), name=f"accounts_peopleimport_{name}")
+            for route, view, name in views
+        ]
+        return [*routes, *super().get_urls()]
+
+    # --- Uploading ----------------------------------------------------------------------------------------------------
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request) or not isinstance(request.user, User):
+            raise PermissionDenied
+        is_sent = request.method == "POST"
+        form = UploadForm(request.POST if is_sent else None, request.FILES or None, person=request.user)
+        if is_sent and form.is_valid():
+            given = form.cleaned_data
+            run = running.request_import(
+                editor=request.user,
+                ip=request.META.get("REMOTE_ADDR") or None,
+                file_name=given["file"].name,
+                content=given["file"].read(),
+                corp=given["corp"],
+                match_by=given["match_by"],
+                clears_empty=given["clears_empty"],
+                now=timezone.now(),
+            )
+            self.log_addition(request, run, gettext("Uploaded for import."))
+            _queue(request, run)
+            return _to(run)
+        return self._page(request, "upload.html", {"title": _("Import people"), "form": form})
+
+    # --- One import ---------------------------------------------------------------------------------------------------
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        if run is None or request.method == "POST" or not self.has_view_permission(request, run):
+            return super().change_view(request, object_id, form_url, extra_context)
+        state = self._state(request, run)
+        rows_html = state["parts"]["import-rows"]
+        context = {"title": run.file_name, "run": run, "state": state, "rows_html": rows_html}
+        return self._page(request, "run.html", context)
+
+    def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """What has changed while one looks at the page."""
+        return JsonResponse(self._state(request, self._run(request, run_id)))
+
+    def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Yes, in one of two ways, or no."""
+        run = self._run(request, run_id)
+        if not may_import(request.user):
+            raise PermissionDenied
+        answer, now = request.POST.get("answer", ""), timezone.now()
+        if answer == "discard":
+            is_done = running.discard_import(run=run, now=now)
+        else:
+            is_done = running.confirm_import(run=run, mode=answer, now=now)
+        if not is_done:
+            messages.warning(request, gettext("This import does not ask any more."))
+        elif answer != "discard":
+            self.log_change(request, run, gettext("Confirmed."))
+            _queue(request, run)
+        return _to(run)
+
+    def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
+        """The refused rows as a sheet that can be put right and uploaded again."""
+        run = self._run(request, run_id)
+        response = StreamingHttpResponse(_refused_lines(run), content_type="text/csv; charset=utf-8")
+        response.headers["Content-Disposition"] = f'attachment; filename="refused-{run.pk}.csv"'
+        return response
+
+    def _run(self, request: HttpRequest, run_id: int) -> PeopleImport:
+        run: PeopleImport | None = self.get_object(request, str(run_id))
+        if run is None:
+            raise Http404
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+        return run
+
+    def _state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+        counts = run.counts
+        context = {
+            "run": run,
+            "tone": _TONES.get(Status(run.status), "quiet"),
+            "done_count": running.done_count(run),
+            "same_count": counts.get("same", 0),
+            "change_count": counts.get(Outcome.CHANGE, 0),
+            "applied_count": counts.get(Outcome.APPLIED, 0),
+            "refused_count": counts.get(Outcome.REFUSED, 0),
+            "to_write": counts.get(Outcome.CHANGE, 0) + counts.get(Outcome.APPLIED, 0),
+            "reason": wording.file_reason(run.reason, run.words),
+            "columns": _columns(run),
+            "is_asking": run.status == Status.ASKING and may_import(request.user),
+        }
+        rows = "" if run.is_busy else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
+        return {
+            "html": render_to_string(f"{FOLDER}/_state.html", context, request),
+            "is_unfinished": run.is_busy,
+            "parts": {"import-rows": rows},
+        }
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
+
+
+def _columns(run: PeopleImport) -> list[tuple[str, str]]:
+    """Each header of the file, and what it means; empty for what is not used."""
+    names = wording.labels()
+    return [(title, wording.label_of(target, names) if target else "") for title, target in run.titles]
+
+
+def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+    """One page of the rows of one outcome: the refused ones first, where there are any."""
+    present = [one for one in (Outcome.REFUSED, Outcome.CHANGE, Outcome.APPLIED) if run.counts.get(one)]
+    wanted = request.GET.get("show", "")
+    shown = next((one for one in present if one == wanted), present[0] if present else None)
+    found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
+    page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
+    names = wording.labels()
+    rows = [
+        {
+            "row": row,
+            "changes": [(wording.label_of(what, names), before, after) for what, before, after in row.changes],
+            "reason": wording.row_reason(row.reason, row.words) if row.reason else "",
+        }
+        for row in page
+    ]
+    kinds = [(one.value, one.label, run.counts[one], one == shown) for one in present]
+    return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
+
+
+def _refused_lines(run: PeopleImport) -> Iterator[str]:
+    titles = [(title, target) for title, target in run.titles if target]
+    yield "\ufeff" + writing.csv_line([gettext("row"), gettext("reason"), *(title for title, _target in titles)])
+    rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
+    for row in rows.iterator(chunk_size=1000):
+        reason = wording.row_reason(row.reason, row.words)
+        yield writing.csv_line([str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)])
+
+
+def _queue(request: HttpRequest, run: PeopleImport) -> None:
+    def unreachable() -> None:
+        messages.warning(request, gettext("The queue cannot be reached: the import begins as soon as it can."))
+
+    queue_on_commit(tasks.run_people_import, run.pk, otherwise=unreachable)
+
+
+def _to(run: PeopleImport) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:accounts_peopleimport_change", args=[run.pk]))

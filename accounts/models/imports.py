@@ -1,0 +1,144 @@
+"""Files of people that administrators upload: what was read, what it would change, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models.people import User
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+
+class PeopleImportQuerySet(models.QuerySet["PeopleImport"]):
+    def claimable(self, now: datetime) -> Self:
+        """New ones, those that somebody has said yes to, and those whose worker died."""
+        status = PeopleImport.Status
+        dead = Q(status__in=[status.READING, status.APPLYING], lease_until__lte=now)
+        return self.filter(Q(status__in=[status.WAITING, status.CONFIRMED]) | dead)
+
+
+class PeopleImport(models.Model):
+    """One uploaded file. Read in the background without a change; written once somebody has seen what would change."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", pgettext_lazy("import", "waiting")
+        READING = "reading", pgettext_lazy("import", "being checked")
+        ASKING = "asking", pgettext_lazy("import", "waits for your yes")
+        CONFIRMED = "confirmed", pgettext_lazy("import", "confirmed")
+        APPLYING = "applying", pgettext_lazy("import", "being written")
+        DONE = "done", pgettext_lazy("import", "done")
+        REFUSED = "refused", pgettext_lazy("import", "cannot be read")
+        STOPPED = "stopped", pgettext_lazy("import", "stopped, nothing changed")
+        DISCARDED = "discarded", pgettext_lazy("import", "discarded")
+
+    class Mode(models.TextChoices):
+        ALL = "all", _("all or nothing")
+        SKIP = "skip", _("skip the refused rows")
+
+    class Match(models.TextChoices):
+        USERNAME = "username", _("username = account in the file")
+        EMAIL = "email", _("e-mail")
+        MOBILE = "mobile", _("mobile")
+        ATTRIBUTE = "attribute", _("employee number")
+
+    status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.WAITING)
+    mode = models.CharField(_("refused rows"), max_length=8, choices=Mode.choices, blank=True)
+    file_name = models.CharField(_("file"), max_length=255)
+    # Of people in a file of WeCom's console, which does not name it.
+    corp = models.ForeignKey(
+        Corp, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("WeCom company name")
+    )
+    match_by = models.CharField(_("people are found by"), max_length=12, choices=Match.choices, default=Match.USERNAME)
+    clears_empty = models.BooleanField(_("empty cells clear what is there"), default=False)
+    requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    requested_by_name = models.CharField(_("administrator"), max_length=255)
+    requested_from = models.GenericIPAddressField(null=True, editable=False)
+    requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
+    confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    lease_token = models.CharField(max_length=32, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    try_count = models.PositiveSmallIntegerField(default=0, editable=False)
+    layout = models.CharField(max_length=8, blank=True, editable=False)
+    # [[header, what it means], …] as they stand in the file; what is not used means nothing.
+    titles = models.JSONField(default=list, editable=False)
+    row_count = models.PositiveIntegerField(_("rows"), default=0)
+    # {"same": 3, "change": 2, "refused": 1, …}: by ImportRow.Outcome, and "same".
+    counts = models.JSONField(default=dict, editable=False)
+    # Why the whole file was refused, or the writing stopped: a word of accounts.sheets.wording with its values.
+    reason = models.CharField(max_length=32, blank=True, editable=False)
+    words = models.JSONField(default=dict, editable=False)
+
+    objects = PeopleImportQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("import of people")
+        verbose_name_plural = _("imports of people")
+        ordering = ["-pk"]
+        default_permissions = ("view", "add")
+        indexes = [
+            models.Index(
+                fields=["status"],
+                condition=Q(status__in=["waiting", "reading", "confirmed", "applying"]),
+                name="claimable_people_imports",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file_name} · {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def is_busy(self) -> bool:
+        return self.status in {self.Status.WAITING, self.Status.READING, self.Status.CONFIRMED, self.Status.APPLYING}
+
+
+class ImportFile(models.Model):
+    """The uploaded bytes, until they are read: the worker may be another machine."""
+
+    run = models.OneToOneField(PeopleImport, on_delete=models.CASCADE, primary_key=True, related_name="file")
+    content = models.BinaryField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class ImportRow(models.Model):
+    """A row of the file that would change somebody, or is refused. Rows that change nothing are counted only."""
+
+    class Outcome(models.TextChoices):
+        CHANGE = "change", pgettext_lazy("import", "would change")
+        REFUSED = "refused", pgettext_lazy("import", "refused")
+        APPLIED = "applied", pgettext_lazy("import", "changed")
+
+    run = models.ForeignKey(PeopleImport, on_delete=models.CASCADE, related_name="rows", db_index=False)
+    # As the sheet's program counts.
+    number = models.PositiveIntegerField(_("row"))
+    outcome = models.CharField(_("outcome"), max_length=8, choices=Outcome.choices)
+    # Whom the row is about: as found, and as the file says it.
+    user_id = models.BigIntegerField(null=True)
+    name = models.CharField(_("person"), max_length=255)
+    # By what a column means, the text of its cell.
+    cells = models.JSONField(default=dict)
+    # [[what, before, after], …] as it was shown before somebody said yes.
+    changes = models.JSONField(default=list)
+    reason = models.CharField(max_length=32, blank=True)
+    words = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["run", "outcome", "number"], name="import_rows_by_outcome")]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.outcome}"
