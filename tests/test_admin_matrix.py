@@ -86,7 +86,7 @@ def visit(client: Client, row: Row, path: str, values: dict[str, Any], before: d
 
 
 def text_of(response: Any) -> str:
-    """Of a download, too."""
+    """Of a download, too, which is closed by that."""
     content: bytes = b"".join(response.streaming_content) if response.streaming else response.content
     return content.decode(errors="replace")
 
@@ -105,7 +105,8 @@ def test_everybody_gets_exactly_what_the_table_says(row: Row, world: World) -> N
         if is_changed:
             changed.add(who)
         is_refused = response.status_code not in {200, 409}
-        if (is_refused or who[-1] == "2") and "alpha" in text_of(response).lower():
+        text = text_of(response)
+        if (is_refused or who[-1] == "2") and "alpha" in text.lower():
             leaked.add(who)
 
     assert found == row.expected
