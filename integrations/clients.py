@@ -17,7 +17,7 @@ from integrations.guandata.client import TOKEN_SECONDS, GuandataClient, Login
 from integrations.models import CallbackEvent
 from integrations.network.client import NetworkClient
 from integrations.store import valkey
-from integrations.wecom.client import Timeouts, WeComClient, open_session
+from integrations.wecom.client import RobotClient, Timeouts, WeComClient, open_session
 from integrations.wecom.crypto import CallbackCrypto
 from integrations.wecom.tokens import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
 
@@ -48,6 +48,18 @@ _session = cache(open_session)
 def wecom_client(corp: Corp) -> WeComClient:
     """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work."""
     return _client(corp, token_store(), agentid=corp.agentid, secret=corp.secret)
+
+
+def robot_client(corp: Corp, key: str) -> RobotClient:
+    """The client of a group's robot, by the way on which the company is called."""
+    return RobotClient(
+        key=key,
+        base_url=corp.api_base_url,
+        session=_session(),
+        timeouts=_timeouts(),
+        proxy=corp.proxy_url or None,
+        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+    )
 
 
 def contacts_client(corp: Corp) -> WeComClient:
@@ -145,11 +157,15 @@ def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) 
         base_url=corp.api_base_url,
         session=_session(),
         token_store=store,
-        timeouts=Timeouts(
-            connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
-        ),
+        timeouts=_timeouts(),
         proxy=corp.proxy_url or None,
         ca_bundle=certificate_path(corp.ca_bundle),
+    )
+
+
+def _timeouts() -> Timeouts:
+    return Timeouts(
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
     )
 
 

@@ -166,7 +166,17 @@ def _requests(ids: Sequence[int]) -> dict[int, Request]:
     return found
 
 
-_COLUMNS = ("corp_id", "channel", "corpid", "agentid", "priority", "recipient_count", "attempt_count", "body")
+_COLUMNS = (
+    "corp_id",
+    "channel",
+    "robot_id",
+    "corpid",
+    "agentid",
+    "priority",
+    "recipient_count",
+    "attempt_count",
+    "body",
+)
 
 
 def _pending(ids: Collection[int]) -> QuerySet[Delivery]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from integrations.wecom import messages
+from integrations.wecom import messages, robots
 from notifications.models import MessageForm
 
 OPTIONS = messages.Options(duplicate_check_seconds=messages.DUPLICATE_CHECK_SECONDS)
@@ -73,6 +74,26 @@ def _textcard(words: Words, agentid: int, to: messages.Recipients) -> messages.P
         button_text=pgettext("button of a card, at most 4 characters", "View"),
         options=OPTIONS,
     )
+
+
+def robot_body(form: MessageForm, words: Words) -> bytes:
+    """The bytes for a group's robot; a card becomes Markdown, which is the closest that it knows. `words.url` may be
+    empty: a message's own page is for its recipients, and a group has none that we know."""
+    label = _("View all")
+    if form == MessageForm.TEXT:
+        tail = f"\n{words.url}" if words.url else ""
+        payload = robots.robot_text(_around(f"{words.title}\n", words.text, tail, robots.TEXT_BYTES))
+    else:
+        tail = f"\n[{label}]({words.url})" if words.url else ""
+        payload = robots.robot_markdown(_around(f"**{words.title}**\n", words.text, tail, robots.MARKDOWN_BYTES))
+    return messages.body_bytes(payload)
+
+
+def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
+    """What a mail is made of at each attempt (notifications.channels.mail)."""
+    text = f"{words.text}\n\n{_('View all')}: {words.url}\n"
+    mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
+    return json.dumps(mail, ensure_ascii=False).encode()
 
 
 _BUILDERS = {MessageForm.TEXT: _text, MessageForm.MARKDOWN: _markdown, MessageForm.TEXTCARD: _textcard}

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Case, CharField, DateTimeField, Field, PositiveIntegerField, Value, When
 
 from notifications import blocking
-from notifications.models import Attempt, Delivery
+from notifications.models import Attempt, Channel, Delivery
 from notifications.outcomes import Outcome
 from notifications.settling import settle
 
@@ -31,7 +31,7 @@ class Ended:
 
 def settle_all(ended: Sequence[Ended]) -> None:
     """Settle each. What was simply accepted, which is nearly everything, is written together."""
-    answered = {each.attempt.delivery.corp_id for each in ended if each.outcome.proves_configuration}
+    answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
         blocking.unblock(answered, now=ended[0].ended_at)
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
@@ -47,6 +47,10 @@ def settle_all(ended: Sequence[Ended]) -> None:
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
+
+
+def _proves_configuration(each: Ended) -> bool:
+    return each.outcome.proves_configuration and each.attempt.delivery.channel == Channel.WECOM
 
 
 def _settle_alone(each: Ended) -> None:

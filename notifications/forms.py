@@ -18,11 +18,11 @@ from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from notifications import schedule
+from notifications.freezing import RenderingError
 from notifications.inbox import link_target
-from notifications.models import MessageForm, Report, Subscription
+from notifications.models import Channel, MessageForm, Report, Robot, Subscription
 from notifications.previews import preview
 from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability
-from notifications.rendering import RenderingError
 from notifications.schedule import ScheduleError
 from notifications.visibility import sees_all_corps
 
@@ -107,7 +107,7 @@ class SubscriptionForm(SubscriptionModelForm):
     class Meta:
         model = Subscription
         fields = (
-            *("name", "report", "message_form", "priority"),
+            *("name", "report", "message_form", "priority", "channel", "robot", "fallback_channel"),
             *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
             *("crontab", "time_zone", "valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled"),
             "is_paused",
@@ -121,6 +121,7 @@ class SubscriptionForm(SubscriptionModelForm):
             return
         fields["time_zone"].choices = time_zone_choices()
         fields["report"].queryset = Report.objects.visible_to(self.person)
+        fields["robot"].queryset = Robot.objects.visible_to(self.person)
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
         # Whoever is chosen already may stay, also where this administrator does not see the person.
@@ -135,6 +136,7 @@ class SubscriptionForm(SubscriptionModelForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         self._check_schedule(cleaned)
+        self._check_channel(cleaned)
         self._check_recipients(cleaned)
         return cleaned
 
@@ -159,8 +161,21 @@ class SubscriptionForm(SubscriptionModelForm):
         if schedule.next_slot_of(Subscription(**times), timezone.now()) is None:
             self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
+    def _check_channel(self, cleaned: dict[str, Any]) -> None:
+        """A robot stands where a robot is chosen, and nowhere else; its group is of the report's company."""
+        robot, report = cleaned.get("robot"), cleaned.get("report")
+        if cleaned.get("channel") != Channel.ROBOT:
+            cleaned["robot"] = None
+        elif robot is None:
+            if "robot" not in self.errors:
+                self.add_error("robot", _("Choose the robot of the group."))
+        elif report is not None and report.corp_id not in {None, robot.corp_id}:
+            self.add_error("robot", _("This robot's group is of another company than the report."))
+        if cleaned.get("channel") != Channel.WECOM:
+            cleaned["fallback_channel"] = ""
+
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
-        if "report" not in cleaned:
+        if "report" not in cleaned or "robot" in self.errors:
             return
         self.found = reachability(audience_from(cleaned), seen_by=self.person)
         # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
@@ -177,6 +192,9 @@ def audience_from(cleaned: dict[str, Any]) -> Audience:
         corp_id=cleaned["report"].corp_id,
         department_ids=[department.pk for department in cleaned.get("departments", ())],
         with_subdepartments=bool(cleaned.get("with_subdepartments")),
+        channel=cleaned.get("channel") or Channel.WECOM,
+        fallback_channel=cleaned.get("fallback_channel", ""),
+        robot_id=cleaned["robot"].pk if cleaned.get("robot") else None,
     )
 
 

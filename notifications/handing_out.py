@@ -21,7 +21,7 @@ from notifications import blocking, limit_history
 from notifications.channels.wecom_app import app_scopes
 from notifications.limiter import Scope, StoreLostError
 from notifications.locking import unlocked
-from notifications.models import Delivery, Priority
+from notifications.models import Channel, Delivery, Priority
 from notifications.timing import QUEUE_LEASE
 
 logger = logging.getLogger(__name__)
@@ -49,9 +49,14 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
     At most `limit` of each company. To be repeated until nothing comes any more.
     """
     sendable = Delivery.objects.sendable(now).unqueued(now)
-    urgent = _interleaved(_taken(sendable.filter(priority=Priority.URGENT), now, limit, is_urgent=True))
-    ordinary = _interleaved(_taken(sendable.exclude(priority=Priority.URGENT), now, limit, is_urgent=False))
-    return HandedOut(urgent, ordinary)
+    found = []
+    for is_urgent in (True, False):
+        rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
+        by_way = _taken(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
+        by_way.append(_queued(rows.exclude(channel=Channel.WECOM), limit, now))
+        found.append(_interleaved(by_way))
+    return HandedOut(*found)
 
 
 def _taken(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
@@ -73,7 +78,7 @@ def _corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
 
 def _outstanding(corps: Sequence[Corp], now: datetime) -> dict[int, int]:
     """How many are in tasks' hands already: they will take of the room, too."""
-    queued = Delivery.objects.filter(status=Delivery.Status.PENDING, queued_until__gt=now)
+    queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
     return {corp.pk: queued.filter(corp=corp)[:AT_ONCE].count() for corp in corps}
 
 

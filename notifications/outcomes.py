@@ -21,7 +21,7 @@ from integrations.errors import (
 from integrations.wecom.errcodes import NOBODY_REACHED
 from integrations.wecom.schemas import SendResult
 
-SEND = "message_send"
+SENDS = frozenset({"message_send", "webhook_send"})
 # What nobody has repaired is tried again this often, for the whole corp by one message at a time.
 CONFIGURATION_WAIT_SECONDS = 120
 # Blocked by the content policy, able to crash clients, forbidden words: what was said, not to whom.
@@ -117,6 +117,7 @@ def crashed(error: BaseException) -> Outcome:
 
 # Frozen for an app that the company no longer uses: WeCom would refuse it, and hold up the messages behind it.
 OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
+ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
 NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
 
@@ -132,7 +133,7 @@ def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     # Why not refused? Not the message was refused: its token could not be fetched, and a proxy's page says nothing of
     # what WeCom would say.
-    if isinstance(error, UnexpectedResponseError) and error.operation != SEND:
+    if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
     if isinstance(error, RecipientError) and error.code not in CONTENT_CODES:
         return Kind.RECIPIENTS, 0

@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 
 from integrations.visibility import Person
 from notifications import schedule
+from notifications.freezing import RenderingError
 from notifications.models import MessageForm, Subscription
 from notifications.previews import Preview, preview
-from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability, resolve
-from notifications.rendering import RenderingError
+from notifications.recipients import Reachability, audience_of_subscription, reachability, resolve, trial_audience
 from notifications.schedule import ScheduleError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
 
 def own_reason(person: User, subscription: Subscription) -> str:
     """Why `person` cannot be sent the subscription's message."""
-    [recipient] = resolve(Audience([person.pk], corp_id=subscription.report.corp_id))
+    [recipient] = resolve(trial_audience(subscription, person.pk))
     return "" if recipient.reason is None else str(recipient.reason.label)
 
 

@@ -13,8 +13,8 @@ from integrations import links
 from integrations.models import Corp, SiteAddress
 from integrations.wecom.messages import MessageError
 from notifications import composing, markup
+from notifications.freezing import RenderingError, words_of
 from notifications.models import MessageForm, Report
-from notifications.rendering import RenderingError, words_of
 
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 

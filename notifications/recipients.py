@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, FilteredRelation, OuterRef, Q
@@ -12,7 +12,7 @@ from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
-from notifications.models import Receipt, Run
+from notifications.models import Channel, Receipt, Run
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
@@ -23,13 +23,16 @@ Reason = Receipt.Reason
 SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 NAMES_AT_ONCE = 1000
 DEPARTMENTS_NAMED = 5
+ADDRESS_CHARACTERS = 128
 
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription or its form names them. `corp_id`: the only company that is meant.
+    """A choice of people, as a subscription or its form names them, and the ways to reach them. `corp_id`: the only
+    company that is meant.
 
-    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too.
+    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
+    in particular: such an audience has no people.
     """
 
     user_ids: Collection[int] = ()
@@ -38,17 +41,26 @@ class Audience:
     corp_id: int | None = None
     department_ids: Collection[int] = ()
     with_subdepartments: bool = True
+    channel: str = Channel.WECOM
+    fallback_channel: str = ""
+    robot_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`."""
+    """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`, or by mail.
+
+    `detour`: why it is the second channel by which he is reached.
+    """
 
     user_id: int
     corp_id: int | None
     userid: str
     address: str
     reason: Receipt.Reason | None
+    channel: str = Channel.WECOM
+    email: str = ""
+    detour: Receipt.Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,19 @@ class Reachability:
 def audience_of(run: Run, subscription: Subscription) -> Audience:
     """Whom a run is for: a trial for the person who asked for it alone."""
     if run.trigger == Run.Trigger.TRIAL:
-        user_ids = [] if run.requested_by_id is None else [run.requested_by_id]
-        return Audience(user_ids, corp_id=subscription.report.corp_id)
+        return trial_audience(subscription, run.requested_by_id)
     return audience_of_subscription(subscription)
+
+
+def trial_audience(subscription: Subscription, user_id: int | None) -> Audience:
+    """One person, by the subscription's channel; what goes to a group is tried out by the app."""
+    is_to_group = subscription.channel == Channel.ROBOT
+    return Audience(
+        user_ids=[] if user_id is None else [user_id],
+        corp_id=subscription.report.corp_id,
+        channel=Channel.WECOM if is_to_group else subscription.channel,
+        fallback_channel=subscription.fallback_channel,
+    )
 
 
 def audience_of_subscription(subscription: Subscription) -> Audience:
@@ -92,6 +114,9 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
         corp_id=subscription.report.corp_id,
         department_ids=tuple(subscription.departments.values_list("pk", flat=True)),
         with_subdepartments=subscription.with_subdepartments,
+        channel=subscription.channel,
+        fallback_channel=subscription.fallback_channel,
+        robot_id=subscription.robot_id,
     )
 
 
@@ -102,11 +127,13 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
     one; a person named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
     A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
     """
+    if audience.channel == Channel.ROBOT:
+        return
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
     people = people.annotate(is_barred=barred_by_wecom("account__corp_id", "account__userid_folded"))
     for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
-        yield _recipient(audience.corp_id, *row)
+        yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
 
 
 def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Reachability:
@@ -114,7 +141,7 @@ def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Rea
 
     Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
     """
-    reachable_count, unreachable = 0, []
+    reachable_count, unreachable = int(audience.robot_id is not None), []
     for recipient in resolve(audience):
         if recipient.reason is None:
             reachable_count += 1
@@ -134,6 +161,7 @@ _COLUMNS = (
     "account__userid_folded",
     "account__corp__is_enabled",
     "is_barred",
+    "email",
 )
 
 
@@ -202,6 +230,27 @@ def _recipient(
         reason = Reason.BARRED
     address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
     return Recipient(user_id, corp_id, userid or "", address, reason)
+
+
+def mail_address(user_id: int, email: str) -> str:
+    """Where a mail goes, as receipts name it. Why with the person? Two may share an address."""
+    return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
+
+
+def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
+    """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
+    is_mailed = audience.channel == Channel.EMAIL
+    if not is_mailed and (by_app.reason is None or audience.fallback_channel != Channel.EMAIL):
+        return by_app
+    is_active = by_app.reason != Reason.USER_DISABLED
+    if is_active and email:
+        address = mail_address(by_app.user_id, email)
+        detour = None if is_mailed else by_app.reason
+        return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, detour=detour)
+    if is_mailed:
+        reason = Reason.NO_EMAIL if is_active else Reason.USER_DISABLED
+        return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")
+    return by_app
 
 
 def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
@@ -16,18 +16,17 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_userid
-from integrations import links
 from integrations.models import Corp
-from integrations.wecom.messages import USERS_AT_MOST, MessageError
-from notifications import admission, composing
-from notifications.models import Channel, Delivery, MessageForm, Receipt, Run, new_mark
+from integrations.wecom.messages import USERS_AT_MOST
+from notifications import admission
+from notifications.freezing import Batch, RenderingError, mail_batches, write_delivery
+from notifications.models import Channel, Receipt, Robot, Run
 from notifications.recipients import Recipient, audience_of, resolve
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
-    from integrations.models import SiteAddress
     from notifications.clock import Clock
-    from notifications.models import Report, Subscription
+    from notifications.models import Subscription
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -35,14 +34,6 @@ logger = logging.getLogger(__name__)
 # A rendering that failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
 RECEIPT_BATCH = 2000
-
-
-class RenderingError(Exception):
-    """This cannot become a message; the text is a sentence for its owner."""
-
-    @classmethod
-    def of(cls, error: MessageError) -> RenderingError:
-        return cls(_("This cannot be a message: %(reason)s") % {"reason": error})
 
 
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
@@ -83,37 +74,14 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     return delivery_ids
 
 
-def message_path(mark: str) -> str:
-    """The path of the page that shows a message whole."""
-    return f"/m/{mark}/"
-
-
-def words_of(report: Report, address: SiteAddress, mark: str) -> composing.Words:
-    """What a message of this report says, with its page at `address`."""
-    return composing.Words(
-        title=composing.tidy_title(report.title),
-        text=composing.tidy_text(report.body),
-        url=address.absolute(message_path(mark)),
-    )
-
-
 def _locked(run_id: int) -> Run | None:
     return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """People of one company who get one call. `wait_seconds`: the app wrote to them so often that it must pause."""
-
-    corp: Corp
-    people: list[Recipient]
-    wait_seconds: float = 0
-
-
-@dataclass(frozen=True)
 class _Plan:
     subscription: Subscription
-    batches: list[_Batch]
+    batches: list[Batch]
     skipped: list[Recipient]
 
 
@@ -124,13 +92,21 @@ def _planned(run: Run) -> _Plan:
     subscription = run.subscription
     if subscription is None:
         raise RenderingError(_("The subscription was deleted before its messages were made."))
-    by_corp, skipped = _sorted(resolve(audience_of(run, subscription)))
+    audience = audience_of(run, subscription)
+    if audience.robot_id is not None:
+        return _Plan(subscription, [_robot_batch(audience.robot_id)], [])
+    by_corp, mailed, skipped = _sorted(resolve(audience))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk])]
-    return _Plan(subscription, batches, skipped)
+    return _Plan(subscription, [*batches, *mail_batches(mailed, subscription)], skipped)
 
 
-def _batches_of(corp: Corp, people: list[Recipient]) -> Iterator[_Batch]:
+def _robot_batch(robot_id: int) -> Batch:
+    robot = Robot.objects.select_related("corp__site_address").get(pk=robot_id)
+    return Batch(robot.corp, [], channel=Channel.ROBOT, robot=robot)
+
+
+def _batches_of(corp: Corp, people: list[Recipient]) -> Iterator[Batch]:
     """Those who had too many messages of the app just now are split off before anything is frozen, and wait."""
     waits = admission.member_waits(corp, [fold_userid(person.userid) for person in people])
     free = [person for person, wait in zip(people, waits, strict=True) if not wait]
@@ -138,15 +114,15 @@ def _batches_of(corp: Corp, people: list[Recipient]) -> Iterator[_Batch]:
         ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]
     )
     for batch in _batches(free, USERS_AT_MOST):
-        yield _Batch(corp, batch)
+        yield Batch(corp, batch)
     for waiting in _batches(held, USERS_AT_MOST):
-        yield _Batch(corp, [person for _wait, person in waiting], max(wait for wait, _person in waiting))
+        yield Batch(corp, [person for _wait, person in waiting], max(wait for wait, _person in waiting))
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    delivery_ids = [_write_delivery(run, plan.subscription, batch, now).pk for batch in plan.batches]
+    delivery_ids = [write_delivery(run, plan.subscription, batch, now).pk for batch in plan.batches]
     _write_skipped(run, plan.skipped)
-    run.recipient_count = sum(len(batch.people) for batch in plan.batches)
+    run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
@@ -155,16 +131,21 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     return delivery_ids
 
 
-def _sorted(recipients: Iterable[Recipient]) -> tuple[dict[int, list[Recipient]], list[Recipient]]:
-    """Those who can be reached, by company and in their order, and those who cannot."""
+def _sorted(
+    recipients: Iterable[Recipient],
+) -> tuple[dict[int, list[Recipient]], list[Recipient], list[Recipient]]:
+    """Those who can be reached by an app, by company and in their order; by mail; and those who cannot."""
     by_corp: dict[int, list[Recipient]] = defaultdict(list)
-    skipped = []
+    mailed: list[Recipient] = []
+    skipped: list[Recipient] = []
     for recipient in recipients:
-        if recipient.reason is None and recipient.corp_id is not None:
+        if recipient.reason is None and recipient.channel == Channel.EMAIL:
+            mailed.append(recipient)
+        elif recipient.reason is None and recipient.corp_id is not None:
             by_corp[recipient.corp_id].append(recipient)
         else:
             skipped.append(recipient)
-    return by_corp, skipped
+    return by_corp, mailed, skipped
 
 
 def _write_skipped(run: Run, people: list[Recipient]) -> None:
@@ -173,7 +154,7 @@ def _write_skipped(run: Run, people: list[Recipient]) -> None:
             Receipt(
                 run=run,
                 user_id=person.user_id,
-                channel=Channel.WECOM,
+                channel=person.channel,
                 address=person.address,
                 status=Receipt.Status.SKIPPED,
                 reason=person.reason or "",
@@ -182,42 +163,6 @@ def _write_skipped(run: Run, people: list[Recipient]) -> None:
         ),
         batch_size=RECEIPT_BATCH,
     )
-
-
-def _write_delivery(run: Run, subscription: Subscription, batch: _Batch, now: datetime) -> Delivery:
-    corp, people = batch.corp, batch.people
-    form, mark = MessageForm(subscription.message_form), new_mark()
-    words = words_of(subscription.report, links.site_address_for(corp), mark)
-    try:
-        body = composing.body(form, words, agentid=corp.agentid, userids=[person.userid for person in people])
-    except MessageError as error:
-        raise RenderingError.of(error) from error
-    delivery = Delivery.objects.create(
-        run=run,
-        corp=corp,
-        channel=subscription.channel,
-        created_at=now,
-        message_form=form,
-        priority=subscription.priority,
-        title=words.title,
-        text=words.text,
-        link=subscription.report.link,
-        corpid=corp.corpid,
-        agentid=corp.agentid,
-        body=body,
-        mark=mark,
-        language=translation.get_language() or settings.LANGUAGE_CODE,
-        recipient_count=len(people),
-        next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
-        expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
-    )
-    Receipt.objects.bulk_create(
-        Receipt(
-            run=run, delivery=delivery, user_id=person.user_id, channel=subscription.channel, address=person.address
-        )
-        for person in people
-    )
-    return delivery
 
 
 def _batches(people: list[T], size: int) -> Iterator[list[T]]:

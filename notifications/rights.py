@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from accounts import roles, tracking
 from accounts.roles import Role
-from notifications.models import CorpQueue, Report, Subscription
+from notifications.models import CorpQueue, Report, Robot, Subscription
 
-_READ = ("report", "subscription", "run", "delivery", "receipt", "corpqueue")
+_READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
 
 
 def grant_to_roles() -> None:
     views = [f"notifications.view_{model}" for model in _READ]
-    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:2]]
+    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:3]]
     roles.grant(Role.PUSH_EDITOR, *views, *changes)
     roles.grant(Role.READ_ONLY, *views)
-    roles.grant(Role.INTEGRATION_ADMINISTRATOR, "notifications.view_corpqueue", "notifications.change_corpqueue")
+    robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
+    queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
+    roles.grant(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
 
 
 def track_orders() -> None:
     tracking.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    tracking.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
     tracking.track(
         CorpQueue,
         corps=lambda queue: [queue.corp_id],

@@ -13,8 +13,9 @@ from django.db import transaction
 from accounts.models import fold_userid
 from integrations.wecom.errcodes import BUSY
 from notifications import blocking
+from notifications.channels import channel_of
 from notifications.locking import update_unlocked
-from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Receipt
+from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: 
         _write(delivery, attempt, outcome, now)
     if outcome.kind == Kind.POSTPONED:
         _postpone_corp(delivery, outcome, now)
-    if outcome.is_configuration:
+    if outcome.is_configuration and delivery.channel == Channel.WECOM:
         blocking.block(delivery.corp_id, outcome, now=now)
     return True
 
@@ -92,7 +93,7 @@ def _after_unclear(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: 
     unclear_since = delivery.unclear_since or attempt.started_at
     wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else _backoff(delivery.attempt_count)
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
-    if wait_seconds is None:
+    if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
         return unknown
     pending = _pending(now, wait_seconds)
     if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
@@ -119,9 +120,15 @@ def _with_jitter(seconds: float) -> float:
 
 
 def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
-    """What is due in this corp waits as well: one message a time finds out whether it works again."""
+    """What is due on the same way waits as well: one message a time finds out whether it works again."""
     until = now + timedelta(seconds=outcome.wait_seconds)
-    due = Delivery.objects.filter(corp_id=delivery.corp_id, status=Delivery.Status.PENDING, next_attempt_at__lte=now)
+    due = Delivery.objects.filter(
+        corp_id=delivery.corp_id,
+        channel=delivery.channel,
+        robot=delivery.robot_id,
+        status=Delivery.Status.PENDING,
+        next_attempt_at__lte=now,
+    )
     update_unlocked(due, next_attempt_at=until, queued_until=None)
 
 

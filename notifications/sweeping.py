@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from notifications import settling
+from notifications import falling_back, settling
 from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
 from notifications.outcomes import LOST_WORKER
@@ -25,6 +25,7 @@ class Swept:
     run_ids: list[int]
     lease_count: int
     given_up_count: int
+    mailed_count: int
     finished_count: int
 
 
@@ -37,6 +38,7 @@ def sweep(*, now: datetime) -> Swept:
         run_ids=_unrendered(now),
         lease_count=_settle_ended_leases(now),
         given_up_count=_give_up(now),
+        mailed_count=falling_back.fall_back(now=now),
         finished_count=_finish_runs(now),
     )
     if swept.run_ids or swept.lease_count or swept.given_up_count:

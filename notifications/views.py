@@ -15,8 +15,8 @@ from django.views.decorators.http import require_safe
 from accounts.models import User
 from integrations.models import Corp
 from notifications import inbox, markup
+from notifications.freezing import message_path
 from notifications.models import Delivery
-from notifications.rendering import message_path
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser

@@ -49,6 +49,7 @@ EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
+ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 LINKERS, LINKERS_ELSEWHERE = INTEGRATION, INTEGRATION_ELSEWHERE
 # Who manages the second company only.
@@ -396,6 +397,19 @@ ORDERS = [
         )
         for page, method, status in (("run", "get", 200), ("run", "post", 409), ("try", "post", 302))
     ),
+    lists("notifications_robot", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
+    *adds("notifications_robot", f"{ROBOT_KEEPERS} {ROBOT_KEEPERS_ELSEWHERE}"),
+    reads("notifications_robot", "robot", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
+    Row(
+        "notifications_robot_change",
+        expect(ROBOT_KEEPERS, 302, unseen=(ROBOT_KEEPERS_ELSEWHERE, 302)),
+        method="post",
+        args=("robot",),
+        form={"name": "New name"},
+        changed_by=ROBOT_KEEPERS,
+    ),
+    history("notifications_robot", "robot", QUEUE_READERS, BLIND),
+    *deletes("notifications_robot", "robot", ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     Row(

@@ -39,7 +39,7 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from notifications.models import CorpQueue, Delivery, Receipt, Report, Run, Subscription
+from notifications.models import CorpQueue, Delivery, Receipt, Report, Robot, Run, Subscription
 from tests.bi import make_bi
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
@@ -178,6 +178,7 @@ def _orders(world: World, first: Corp) -> None:
         "run": run,
         "delivery": delivery,
         "receipt": receipt,
+        "robot": Robot.objects.create(name="Alpha group", corp=first, key="robot-key"),
         "queue": CorpQueue.objects.create(corp=first),
     }
 
@@ -228,7 +229,7 @@ def state() -> dict[str, Any]:
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
-        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue),
+        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue, Robot),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:

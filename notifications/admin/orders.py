@@ -26,7 +26,7 @@ from accounts.department_choice import DepartmentsSelect
 from notifications import dispatch, forms, outlook, schedule
 from notifications.admin.lists import administrator, moment, pill
 from notifications.models import Report, Run, Subscription
-from notifications.recipients import Audience, audience_of_subscription, reachability
+from notifications.recipients import audience_of_subscription, reachability, trial_audience
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
@@ -72,13 +72,14 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     form = forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
     list_display = ("name", "report", "crontab", "next_run", "state", "last_run")
-    list_filter = ("is_enabled", "message_form")
+    list_filter = ("is_enabled", "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
     autocomplete_fields = ("users", "groups", "report")
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
+        (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
         (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
         (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled", "is_paused")}),
         (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
@@ -122,7 +123,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["report", "users", "groups", "departments"]
+        names = ["report", "robot", "users", "groups", "departments"]
         return _for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -138,6 +139,8 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         if not change or changed & forms.SCHEDULE_FIELDS:
             schedule.reschedule(obj, now=timezone.now())
             changed.add("next_run_at")
+        if "channel" in changed:
+            changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
         if change:
             obj.save(update_fields=changed)
             return
@@ -147,7 +150,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         found = form.found
-        if found is None:
+        if found is None or form.cleaned_data.get("robot"):
             return
         for sentence in forms.about_departments(found):
             messages.warning(request, sentence)
@@ -227,7 +230,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send it to the administrator alone, or say why that is not possible."""
         subscription, person = self._subscription(request, pk), administrator(request)
-        found = reachability(Audience([person.pk], corp_id=subscription.report.corp_id), seen_by=person, named=0)
+        found = reachability(trial_audience(subscription, person.pk), seen_by=person, named=0)
         if found.reachable_count:
             return self._request(request, subscription, Run.Trigger.TRIAL)
         message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")

@@ -3,6 +3,7 @@
 from notifications.models.orders import Channel, MessageForm, Priority, Report, Subscription
 from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
 from notifications.models.queues import CorpQueue
+from notifications.models.robots import Robot
 
 __all__ = [
     "REPEAT_SECONDS",
@@ -14,6 +15,7 @@ __all__ = [
     "Priority",
     "Receipt",
     "Report",
+    "Robot",
     "Run",
     "Subscription",
     "TickClaim",

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from integrations.models import Corp, Department
+from notifications.models.robots import Robot
 from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ MAX_LIFETIME_HOURS = 7 * 24
 
 class Channel(models.TextChoices):
     WECOM = "wecom", _("WeCom")
+    ROBOT = "robot", _("WeCom group robot")
+    EMAIL = "email", _("e-mail")
 
 
 class MessageForm(models.TextChoices):
@@ -106,6 +109,22 @@ class Subscription(models.Model):
     )
     with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
+    robot = models.ForeignKey(
+        Robot,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group robot"),
+        help_text=_("Only for the channel “group robot”: everybody in its group reads it."),
+    )
+    fallback_channel = models.CharField(
+        _("second channel"),
+        max_length=16,
+        blank=True,
+        choices=[(Channel.EMAIL.value, Channel.EMAIL.label)],
+        help_text=_("For people whom WeCom cannot reach."),
+    )
     message_form = models.CharField(
         _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
     )

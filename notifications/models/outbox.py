@@ -17,6 +17,7 @@ from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from notifications.models.orders import Channel, MessageForm, Priority, Subscription
 from notifications.models.queues import CorpQueue
+from notifications.models.robots import Robot
 from notifications.visibility import scope_condition, sees_all_corps
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class Delivery(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("run"))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    robot = models.ForeignKey(
+        Robot, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("group robot")
+    )
     message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
     created_at = models.DateTimeField(_("created"))
@@ -318,6 +322,7 @@ class Receipt(models.Model):
         CORP_DISABLED = "corp_disabled", _("the company is disabled")
         OTHER_CORP = "other_corp", _("the report is for another company")
         USER_DISABLED = "user_disabled", _("the user is disabled")
+        NO_EMAIL = "no_email", _("no e-mail address")
         BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
@@ -328,7 +333,8 @@ class Receipt(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("user")
     )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
-    # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "user:<id>" for a person without address.
+    # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>",
+    # and "user:<id>" for a person without address.
     address = models.CharField(_("address"), max_length=128)
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
     reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)

@@ -281,6 +281,7 @@ def values(report: Report, *people: User, **changes: object) -> dict[str, object
         "users": [person.pk for person in people],
         "groups": [],
         "priority": "1",
+        "channel": "wecom",
         "crontab": "0 9 * * 1-5",
         "time_zone": "Asia/Shanghai",
         "grace_minutes": 60,

@@ -118,3 +118,30 @@ def test_subscriptions_come_out_with_no_departments_and_their_people() -> None:
     kept = after.get_model("notifications", "Subscription").objects.get()
     assert (kept.name, kept.with_subdepartments, list(kept.departments.all())) == ("每日九点", True, [])
     assert [one.username for one in kept.users.all()] == ["lilei"]
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_orders_and_messages_of_before_go_by_the_app_as_they_did() -> None:
+    apps = migrated([("integrations", "0005_directory"), ("notifications", "0005_departments")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    apps.get_model("notifications", "Subscription").objects.create(name="每日", report=report, crontab="0 9 * * *")
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="sending"
+    )
+    apps.get_model("notifications", "Delivery").objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="日报", text="x", corpid="ww1",
+        agentid=1, body=b"{}", mark=uuid.uuid4().hex, language="zh-hans", recipient_count=2, status="pending",
+        next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+
+    after = migrated([("notifications", "0006_channels")])
+
+    subscription = after.get_model("notifications", "Subscription").objects.get()
+    assert (subscription.channel, subscription.robot, subscription.fallback_channel) == ("wecom", None, "")
+    delivery = after.get_model("notifications", "Delivery").objects.get()
+    assert (delivery.channel, delivery.robot) == ("wecom", None)
+    robot = after.get_model("notifications", "Robot")
+    robot.objects.create(name="群", corp_id=corp.pk, key="k")
+    with pytest.raises(IntegrityError):
+        robot.objects.create(name="群", corp_id=corp.pk, key="k")

@@ -1,0 +1,48 @@
+"""Messages into a group by its robot (消息推送): 20 a minute, no duplicate check, so nothing unclear is repeated."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from django.conf import settings
+
+from integrations import clients
+from integrations.errors import IntegrationError
+from integrations.models import Corp
+from notifications.channels.base import Caller
+from notifications.limiter import Request, Scope
+from notifications.models import Delivery, Priority
+from notifications.outcomes import ROBOT_GONE, Outcome, outcome_of_error, outcome_of_result
+
+logger = logging.getLogger(__name__)
+
+
+class WeComRobot:
+    """Channel.ROBOT."""
+
+    is_repeat_safe: ClassVar[bool] = False
+
+    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
+        return Request(
+            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+            scopes=self.held_scopes(delivery),
+            is_urgent=delivery.priority == Priority.URGENT,
+        )
+
+    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+        return (Scope(f"robot:{delivery.robot_id}", per_minute=settings.LIMIT_ROBOT_PER_MINUTE),)
+
+    def caller(self, delivery: Delivery) -> Caller:
+        robot, body = delivery.robot, bytes(delivery.body)
+        if robot is None:
+            return lambda: ROBOT_GONE
+        client = clients.robot_client(delivery.corp, robot.key)
+
+        def call() -> Outcome:
+            try:
+                return outcome_of_result(client.webhook_send(body))
+            except IntegrationError as error:
+                return outcome_of_error(error)
+
+        return call

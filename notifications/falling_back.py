@@ -1,0 +1,78 @@
+"""The second channel for people of whom WeCom said, when it was sent to, that it cannot reach them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.utils import translation
+
+from notifications.freezing import RenderingError, mail_batches, write_delivery
+from notifications.locking import BATCH, unlocked
+from notifications.models import Channel, Delivery, Receipt, Run
+from notifications.recipients import Recipient, mail_address
+
+logger = logging.getLogger(__name__)
+
+REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
+
+
+def fall_back(*, now: datetime) -> int:
+    """Mail those whom the first channel did not reach, of runs with nothing else under way. Returns how many mails.
+
+    Safe at any time, in any number: a run is locked, and whoever has a mail of the run already gets no second one.
+    """
+    with transaction.atomic():
+        runs = list(unlocked(_open_runs().select_related("subscription__report").order_by("pk"))[:BATCH])
+        return sum(_mailed(run, now) for run in runs)
+
+
+def _open_runs() -> QuerySet[Run]:
+    """Runs that would be finished now, had nobody been refused."""
+    under_way = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
+    refused = _unreached().filter(run=OuterRef("pk"))
+    return Run.objects.filter(
+        ~Exists(under_way),
+        Exists(refused),
+        status=Run.Status.SENDING,
+        subscription__fallback_channel=Channel.EMAIL,
+    )
+
+
+def _unreached() -> QuerySet[Receipt]:
+    mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
+    people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
+    return people.exclude(user__email="").filter(~Exists(mailed))
+
+
+def _mailed(run: Run, now: datetime) -> int:
+    subscription = run.subscription
+    if subscription is None:
+        return 0
+    people = [_recipient(*row) for row in _unreached().filter(run=run).order_by("pk").values_list(*_COLUMNS)]
+    with translation.override(settings.LANGUAGE_CODE):
+        try:
+            batches = list(mail_batches(people, subscription))
+            for batch in batches:
+                write_delivery(run, subscription, batch, now)
+        except RenderingError as error:
+            logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
+            return 0
+    _count(run, people)
+    return len(batches)
+
+
+_COLUMNS = ("user_id", "delivery__corp_id", "user__email")
+
+
+def _recipient(user_id: int, corp_id: int | None, email: str) -> Recipient:
+    address = mail_address(user_id, email)
+    return Recipient(user_id, corp_id, "", address, reason=None, channel=Channel.EMAIL, email=email)
+
+
+def _count(run: Run, people: Sequence[Recipient]) -> None:
+    Run.objects.filter(pk=run.pk).update(recipient_count=F("recipient_count") + len(people))

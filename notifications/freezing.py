@@ -1,0 +1,132 @@
+"""Freezes messages: from a report and those who get it to the exact bytes, in a row with a receipt for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from integrations import links
+from integrations.models import Corp
+from integrations.wecom.messages import MessageError
+from notifications import composing
+from notifications.models import Channel, Delivery, MessageForm, Receipt, Robot, Run, new_mark
+from notifications.recipients import Recipient
+
+if TYPE_CHECKING:
+    from integrations.models import SiteAddress
+    from notifications.models import Report, Subscription
+
+
+class RenderingError(Exception):
+    """This cannot become a message; the text is a sentence for its owner."""
+
+    @classmethod
+    def of(cls, error: MessageError) -> RenderingError:
+        return cls(_("This cannot be a message: %(reason)s") % {"reason": error})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Those who get one call. `wait_seconds`: the app wrote to them so often that it must pause. `corp`: of their app,
+    of the robot, and of a mail the company whose administrators see it."""
+
+    corp: Corp
+    people: list[Recipient]
+    wait_seconds: float = 0
+    channel: str = Channel.WECOM
+    robot: Robot | None = None
+
+
+def message_path(mark: str) -> str:
+    """The path of the page that shows a message whole."""
+    return f"/m/{mark}/"
+
+
+def words_of(report: Report, address: SiteAddress, mark: str) -> composing.Words:
+    """What a message of this report says, with its page at `address`."""
+    return composing.Words(
+        title=composing.tidy_title(report.title),
+        text=composing.tidy_text(report.body),
+        url=address.absolute(message_path(mark)),
+    )
+
+
+def mail_batches(people: list[Recipient], subscription: Subscription) -> Iterator[Batch]:
+    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected."""
+    if not people:
+        return
+    enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
+    if not enabled:
+        raise RenderingError(_("No company is enabled."))
+    usual = enabled.get(subscription.report.corp_id or 0) or next(iter(enabled.values()))
+    for person in people:
+        yield Batch(enabled.get(person.corp_id or 0, usual), [person], channel=Channel.EMAIL)
+
+
+def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: datetime) -> Delivery:
+    corp, people = batch.corp, batch.people
+    form, mark = MessageForm(subscription.message_form), new_mark()
+    address = links.site_address_for(corp)
+    words = words_of(subscription.report, address, mark)
+    try:
+        body = _body(batch, form, words, subscription.report, address)
+    except MessageError as error:
+        raise RenderingError.of(error) from error
+    delivery = Delivery.objects.create(
+        run=run,
+        corp=corp,
+        channel=batch.channel,
+        robot=batch.robot,
+        created_at=now,
+        message_form=form,
+        priority=subscription.priority,
+        title=words.title,
+        text=words.text,
+        link=subscription.report.link,
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        body=body,
+        mark=mark,
+        language=translation.get_language() or settings.LANGUAGE_CODE,
+        recipient_count=len(people) or 1,
+        next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
+        expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
+    )
+    _write_receipts(delivery, batch)
+    return delivery
+
+
+def _body(batch: Batch, form: MessageForm, words: composing.Words, report: Report, address: SiteAddress) -> bytes:
+    """The exact bytes of the batch's call. Raises messages.MessageError."""
+    match batch.channel:
+        case Channel.ROBOT:
+            return composing.robot_body(form, replace(words, url=_report_link(report, address)))
+        case Channel.EMAIL:
+            message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
+            sender, to = settings.DEFAULT_FROM_EMAIL, batch.people[0].email
+            return composing.mail_body(words, sender=sender, to=to, message_id=message_id)
+        case _:
+            userids = [person.userid for person in batch.people]
+            return composing.body(form, words, agentid=batch.corp.agentid, userids=userids)
+
+
+def _report_link(report: Report, address: SiteAddress) -> str:
+    """The report's own link for a group, whose members have no page of the message; empty where there is none."""
+    return address.absolute(report.link) if report.link.startswith("/") else report.link
+
+
+def _write_receipts(delivery: Delivery, batch: Batch) -> None:
+    known = {"run_id": delivery.run_id, "delivery": delivery, "channel": batch.channel}
+    if batch.robot is not None:
+        Receipt.objects.create(address=f"robot:{batch.robot.pk}", **known)
+        return
+    Receipt.objects.bulk_create(
+        Receipt(user_id=person.user_id, address=person.address, reason=person.detour or "", **known)
+        for person in batch.people
+    )
