@@ -219,7 +219,7 @@ DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", 
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.
-SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "25")
+SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "50")
 
 # --- Mail: to the administrators when a company's pushes are held up --------------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, CharField, DateTimeField, Field, PositiveIntegerField, Value, When
 
 from notifications import blocking
-from notifications.models import Attempt, Channel, Delivery
+from notifications.accepting import settle_attempts, settle_deliveries
+from notifications.models import Attempt, Channel
 from notifications.outcomes import Outcome
 from notifications.settling import settle
 
@@ -74,50 +73,14 @@ def _log(each: Ended, *, is_held: bool) -> None:
 
 
 def _settle_accepted(ended: Sequence[Ended]) -> None:
-    """One transaction and three statements for all of them."""
+    """One transaction and two statements for all of them, the delivery before its attempt as everywhere."""
     with transaction.atomic():
-        # Why ordered? The sweep and other tasks lock in this order, too: nobody waits in a circle.
-        sending = Delivery.objects.filter(
-            pk__in=[each.attempt.delivery_id for each in ended], status=Delivery.Status.SENDING
+        held = settle_deliveries(
+            [
+                (each.attempt.delivery_id, each.attempt.fencing_token, each.ended_at, each.outcome.msgid)
+                for each in ended
+            ]
         )
-        held = set(sending.order_by("pk").select_for_update().values_list("pk", "fencing_token"))
-        _write_attempts(ended)
-        _write_deliveries([each for each in ended if _holding(each) in held])
+        settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
     for each in ended:
-        _log(each, is_held=_holding(each) in held)
-
-
-def _holding(each: Ended) -> tuple[int, Any]:
-    return each.attempt.delivery_id, each.attempt.fencing_token
-
-
-def _write_attempts(ended: Sequence[Ended]) -> None:
-    Attempt.objects.filter(pk__in=[each.attempt.pk for each in ended]).update(
-        outcome=Attempt.Outcome.ACCEPTED,
-        errcode=0,
-        duration_ms=_each({each.attempt.pk: each.duration_ms for each in ended}, PositiveIntegerField()),
-        finished_at=_each({each.attempt.pk: each.ended_at for each in ended}, DateTimeField()),
-    )
-
-
-def _write_deliveries(ended: Sequence[Ended]) -> None:
-    by_pk = {each.attempt.delivery_id: each for each in ended}
-    Delivery.objects.filter(pk__in=by_pk).update(
-        status=Delivery.Status.ACCEPTED,
-        errcode=0,
-        error="",
-        settled_at=_each({pk: each.ended_at for pk, each in by_pk.items()}, DateTimeField()),
-        msgid=_each({pk: each.outcome.msgid for pk, each in by_pk.items()}, CharField()),
-        response_code=_each({pk: each.outcome.response_code for pk, each in by_pk.items()}, CharField()),
-        fencing_token=None,
-        lease_until=None,
-        queued_until=None,
-    )
-
-
-def _each(values: dict[int, Any], field: Field[Any, Any]) -> Case | Value:
-    """The value of each row; where all have the same, that one."""
-    different = set(values.values())
-    if len(different) <= 1:
-        return Value(next(iter(different), None), output_field=field)
-    return Case(*(When(pk=pk, then=Value(value)) for pk, value in values.items()), output_field=field)
+        _log(each, is_held=each.attempt.delivery_id in held)

@@ -55,7 +55,9 @@ class Outcome:
     @property
     def is_plainly_accepted(self) -> bool:
         """Accepted for everybody, and nothing to tell."""
-        return self.kind == Kind.ACCEPTED and not (self.message or self.invalid_userids or self.unlicensed_userids)
+        return self.kind == Kind.ACCEPTED and not (
+            self.message or self.response_code or self.invalid_userids or self.unlicensed_userids
+        )
 
     @property
     def proves_configuration(self) -> bool:

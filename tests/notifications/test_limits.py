@@ -14,9 +14,12 @@ from pytest_django import Settings
 from integrations.models import Corp
 from notifications import admission, limit_history
 from notifications.channels.wecom_app import address_scope, app_name, company_scope, member_limits
+from notifications.claiming import claim_deliveries
 from notifications.clock import database_clock
+from notifications.ended import Ended, settle_all
 from notifications.limiter import Budget, Request, gate
 from notifications.models import Attempt, CorpQueue, Delivery, Receipt
+from notifications.outcomes import Kind, Outcome
 from notifications.rendering import render_run
 from notifications.sending import send_deliveries
 from tests.notifications.conftest import FakeClock
@@ -230,3 +233,19 @@ def test_many_tasks_together_stay_within_the_companys_minute(
     assert len(wire.bodies) == 10
     assert Delivery.objects.filter(status="accepted").count() == 10
     assert Delivery.objects.filter(status="pending", next_attempt_at__gt=NOW).count() == 14
+
+
+def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    ids = personal(corp, 3)
+    attempts = claim_deliveries(ids, now=NOW)
+    Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
+    outcomes = [Outcome(Kind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
+
+    settle_all([Ended(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
+
+    rows = Delivery.objects.order_by("pk").values_list("status", "msgid", "settled_at", "lease_until")
+    assert [row[:2] for row in rows] == [("accepted", "m0"), ("sending", ""), ("accepted", "m2")]
+    assert (rows[0][2], rows[0][3]) == (NOW, None)
+    assert rows[1][3] is not None
+    made = Attempt.objects.order_by("pk").values_list("outcome", "errcode", "duration_ms", "finished_at")
+    assert list(made) == [("accepted", 0, 7, NOW)] * 3
