@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -89,11 +89,11 @@ class PeopleImportAdmin(ReadOnly):
         css = {"all": ["integrations/corp.css", "accounts/imports.css"]}
         js = ["integrations/live.js"]
 
-    @admin.display(description=_("changed"))
+    @admin.display(description=pgettext_lazy("import", "changed"))
     def changed_count(self, run: PeopleImport) -> int:
         return int(run.counts.get(Outcome.APPLIED, 0))
 
-    @admin.display(description=_("refused"))
+    @admin.display(description=pgettext_lazy("import", "refused"))
     def refused_count(self, run: PeopleImport) -> int:
         return int(run.counts.get(Outcome.REFUSED, 0))
 

@@ -55,6 +55,8 @@ class TestUploading:
         text = client.get(page_of(run)).content.decode()
         assert "<ins>HanMei</ins>" in text
         assert "修改 1 人：全部成功才生效" in text
+        assert "<dt>已修改</dt><dd>0</dd>" in text
+        assert "<dt>未通过</dt><dd>0</dd>" in text
 
         with django_capture_on_commit_callbacks(execute=True):
             answer(client, run, "all")
