@@ -32,6 +32,10 @@ class DepartmentSelect(AutocompleteSelect):
 class DepartmentsSelect(AutocompleteSelectMultiple):
     url_name = SEARCH
 
+    def build_attrs(self, base_attrs: Any, extra_attrs: Any = None) -> dict[str, Any]:
+        """Without Select2's cross for all at once: it stands in the list of choices, where it is no item of it."""
+        return {**super().build_attrs(base_attrs, extra_attrs), "data-allow-clear": "false"}
+
 
 class DepartmentSearch(SearchBase):
     """Answers the selects: departments that are there, of companies that one sees, with their paths."""
