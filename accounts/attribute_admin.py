@@ -15,6 +15,7 @@ from accounts.attribute_uses import taken_away_with
 from accounts.attribute_values import check_definition, save_definition
 from accounts.models import Attribute, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
+from accounts.sheets.headers import RESERVED, folded
 from accounts.visibility import sees_all
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class AttributeForm(AttributeFormBase):
     class Meta:
         model = Attribute
         fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if folded(name) in RESERVED:
+            raise ValidationError(gettext("Sheets of people have a column of this name already."))
+        return name
 
     def clean_choices(self) -> list[str]:
         lines: list[str] = self.cleaned_data["choices"]

@@ -79,6 +79,8 @@ class TestDefinitions:
             ({"key": "Region"}, "key"),
             ({"key": "bi_login_id"}, "key"),
             ({"name": "BI loginId"}, "name"),
+            ({"name": "用户名"}, "name"),
+            ({"name": " E-Mail "}, "name"),
             ({"is_employee_number": "on"}, "is_unique"),
             ({"is_bi_login_id": "on", "is_many_valued": "on"}, "is_many_valued"),
         ],
