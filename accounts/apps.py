@@ -11,6 +11,7 @@ class AccountsConfig(AppConfig):
         # Why here? Models can be imported only after all apps are loaded.
         from accounts import (
             audit,
+            bi,
             checks,  # noqa: F401  # importing it registers its checks
             link_requests,
             navigation,
@@ -53,6 +54,7 @@ class AccountsConfig(AppConfig):
         panels.register_attention(directory_attentions)
         panels.register_first_enabling_notice(notice_of_first_enabling)
         panels.register_attention(link_requests.attentions)
+        navigation.register_home_entry(bi.home_entries)
         navigation.register_tab(url_name="account", label=_("Account"), place=90)
         # Why for every app? Each one's permissions exist after its own signal only.
         post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")

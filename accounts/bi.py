@@ -12,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts import sessions
 from accounts.attribute_values import bi_login_id_of
 from accounts.models import Attribute, User, WeComAccount, barred_by_wecom
+from accounts.navigation import HomeEntry
+from integrations.bi import entry
 from integrations.bi.external_ids import ExternalId
 from integrations.models import Corp
 
@@ -50,6 +52,15 @@ def corp_of_entry(request: HttpRequest) -> Corp | None:
         return open_corps.filter(pk=corp_id).first()
     accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), user=request.session[SESSION_KEY])
     return open_corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
+
+
+def home_entries(request: HttpRequest) -> list[HomeEntry]:
+    """The button into the BI, for somebody who may enter it from here."""
+    if not entry.is_open() or corp_of_entry(request) is None:
+        return []
+    return [
+        HomeEntry(gettext("Open the BI"), entry.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
+    ]
 
 
 def _username(person: Person) -> str:

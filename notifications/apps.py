@@ -9,6 +9,7 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
+        from accounts import navigation
         from accounts.directory.leaving import register_leaver_follower
         from accounts.moving import register_move_effect
         from integrations.directory.followers import register_rename_follower
@@ -33,6 +34,8 @@ class NotificationsConfig(AppConfig):
         register_move_effect(moving_leaves_behind)
         # Why one? Sign-in leads to the messages anyway: a second entry for them would open the same page.
         register_landing_page(path="", label=_("Home"), in_menu=True)
+        navigation.register_tab(url_name="home", label=_("Messages"), place=10)
+        navigation.register_tab(url_name="my-subscriptions", label=_("Subscriptions"), place=20)
         grant_to_roles()
         track_orders()
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

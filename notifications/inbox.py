@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from accounts.targets import safe_path
@@ -14,6 +14,7 @@ from notifications.models import Receipt
 
 PAGE_SIZE = 20
 UNREAD_COUNTED = 99
+WORDS_CHARACTERS = 64
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,13 @@ class Page:
     older_than: int | None
 
 
-def messages_of(person: User, *, older_than: int | None = None) -> Page:
+def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
+    """`words`: only messages with this in their title or text."""
     receipts = _arrived(person).select_related("delivery__corp").only(*_SHOWN).order_by("-pk")
     if older_than is not None:
         receipts = receipts.filter(pk__lt=older_than)
+    if words:
+        receipts = receipts.filter(Q(delivery__title__icontains=words) | Q(delivery__text__icontains=words))
     found = list(receipts[: PAGE_SIZE + 1])
     page = found[:PAGE_SIZE]
     return Page(page, page[-1].pk if len(found) > PAGE_SIZE else None)
@@ -44,6 +48,11 @@ def receipt_for(person: User, *, mark: str) -> Receipt | None:
     Also while it is still being sent: the phone shows a message before we have read WeCom's answer.
     """
     return Receipt.objects.select_related("delivery").filter(user=person, delivery__mark=tidy_mark(mark)).first()
+
+
+def tidy_words(words: str) -> str:
+    """What is searched for: PostgreSQL would fail on a NUL."""
+    return words.replace("\x00", "").strip()[:WORDS_CHARACTERS]
 
 
 def tidy_mark(mark: str) -> str:

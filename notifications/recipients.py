@@ -6,19 +6,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, FilteredRelation, OuterRef, Q
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, Subquery, Value
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
-from notifications.models import Channel, Receipt, Run
+from notifications.models import Channel, Receipt, Run, SubscriptionChoice
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
     from notifications.models import Subscription
 
 Reason = Receipt.Reason
+_OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
 # Put right on the person's page in the administration.
 SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 NAMES_AT_ONCE = 1000
@@ -44,6 +45,8 @@ class Audience:
     channel: str = Channel.WECOM
     fallback_channel: str = ""
     robot_id: int | None = None
+    # Whose recipients may have paused it. Empty: nobody's choice counts, as for a trial.
+    subscription_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
         channel=subscription.channel,
         fallback_channel=subscription.fallback_channel,
         robot_id=subscription.robot_id,
+        subscription_id=subscription.pk,
     )
 
 
@@ -132,6 +136,7 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
     people = people.annotate(is_barred=barred_by_wecom("account__corp_id", "account__userid_folded"))
+    people = people.annotate(choice=_choice(audience.subscription_id))
     for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
         yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
 
@@ -161,8 +166,17 @@ _COLUMNS = (
     "account__userid_folded",
     "account__corp__is_enabled",
     "is_barred",
+    "choice",
     "email",
 )
+
+
+def _choice(subscription_id: int | None) -> Subquery | Value:
+    """What the person has chosen about the subscription; empty where nothing."""
+    if subscription_id is None:
+        return Value("")
+    chosen = SubscriptionChoice.objects.filter(subscription=subscription_id, user=OuterRef("pk"))
+    return Subquery(chosen.values("kind")[:1])
 
 
 def _chosen(audience: Audience) -> Q:
@@ -210,10 +224,13 @@ def _recipient(
     userid_folded: str | None,
     is_corp_enabled: bool | None,
     is_barred: bool,
+    choice: str | None,
 ) -> Recipient:
     reason = None
     if not is_active:
         reason = Reason.USER_DISABLED
+    elif choice:
+        reason = _OF_CHOICE[choice]
     elif account_id is None:
         reason = Reason.NO_ACCOUNT
     elif corp_id is None:
@@ -240,6 +257,8 @@ def mail_address(user_id: int, email: str) -> str:
 def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
     """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
     is_mailed = audience.channel == Channel.EMAIL
+    if by_app.reason in _OF_CHOICE.values():
+        return replace(by_app, channel=Channel.EMAIL) if is_mailed else by_app
     if not is_mailed and (by_app.reason is None or audience.fallback_channel != Channel.EMAIL):
         return by_app
     is_active = by_app.reason != Reason.USER_DISABLED

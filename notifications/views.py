@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
+from accounts import navigation
 from accounts.models import User
 from integrations.models import Corp
-from notifications import inbox, markup
+from notifications import inbox, markup, own_subscriptions
 from notifications.freezing import message_path
-from notifications.models import Delivery
+from notifications.models import Delivery, SubscriptionChoice
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
+
+
+Kind = SubscriptionChoice.Kind
+_SAID = {
+    "": _("You receive this again."),
+    Kind.PAUSED: _("Paused: you receive nothing of it until you resume it."),
+    Kind.DECLINED: _("You will not receive this any more."),
+}
 
 
 @require_safe
@@ -30,13 +41,16 @@ def home(request: HttpRequest) -> HttpResponse:
     person = _person(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
-    page = inbox.messages_of(person, older_than=int(older) if is_id else None)
+    words = inbox.tidy_words(request.GET.get("q", ""))
+    page = inbox.messages_of(person, older_than=int(older) if is_id else None, words=words)
     context = {
         "messages_shown": [
             (receipt, markup.excerpt(receipt.delivery.text)) for receipt in page.receipts if receipt.delivery
         ],
         "older_than": page.older_than,
         "is_first_page": not is_id,
+        "words": words,
+        "entries": navigation.home_entries(request),
         "unread_count": inbox.unread_count(person),
         "unread_counted": inbox.UNREAD_COUNTED,
     }
@@ -60,6 +74,34 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "link": inbox.link_target(delivery.link),
     }
     return render(request, "notifications/message.html", context)
+
+
+@require_safe
+@never_cache
+@login_required
+def my_subscriptions(request: HttpRequest) -> HttpResponse:
+    """What is sent to me, what I have paused, and what I do not want."""
+    found = own_subscriptions.of_person(_person(request.user))
+    context = {
+        "wanted": [one for one in found if one.choice != Kind.DECLINED],
+        "declined": [one for one in found if one.choice == Kind.DECLINED],
+    }
+    return render(request, "notifications/subscriptions.html", context)
+
+
+@require_POST
+@never_cache
+@login_required
+def choose(request: HttpRequest, pk: int) -> HttpResponse:
+    """Pause, resume or decline one of my subscriptions; 404 for those that do not concern me."""
+    kind = request.POST.get("choice", "")
+    if kind not in {"", *Kind}:
+        return HttpResponseBadRequest()
+    is_mine = own_subscriptions.choose(_person(request.user), subscription_id=pk, kind=kind, now=timezone.now())
+    if not is_mine:
+        raise Http404
+    messages.success(request, _SAID[kind])
+    return redirect("my-subscriptions")
 
 
 def _sign_in_url(mark: str) -> str:

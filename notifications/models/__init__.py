@@ -1,5 +1,6 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
+from notifications.models.choices import SubscriptionChoice
 from notifications.models.orders import Channel, MessageForm, Priority, Report, Subscription
 from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
 from notifications.models.queues import CorpQueue
@@ -18,6 +19,7 @@ __all__ = [
     "Robot",
     "Run",
     "Subscription",
+    "SubscriptionChoice",
     "TickClaim",
     "new_mark",
 ]

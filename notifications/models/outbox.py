@@ -324,6 +324,8 @@ class Receipt(models.Model):
         USER_DISABLED = "user_disabled", _("the user is disabled")
         NO_EMAIL = "no_email", _("no e-mail address")
         BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
+        PAUSED = "paused", _("the person has paused this subscription")
+        DECLINED = "declined", _("the person does not want this subscription")
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
     delivery = models.ForeignKey(

@@ -145,3 +145,29 @@ def test_orders_and_messages_of_before_go_by_the_app_as_they_did() -> None:
     robot.objects.create(name="群", corp_id=corp.pk, key="k")
     with pytest.raises(IntegrityError):
         robot.objects.create(name="群", corp_id=corp.pk, key="k")
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_nobody_has_paused_anything_after_the_step_that_lets_people_pause() -> None:
+    apps = migrated(
+        [
+            ("accounts", "0003_directory_policy"),
+            ("integrations", "0007_bi_connection"),
+            ("notifications", "0006_channels"),
+        ]
+    )
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    person = apps.get_model("accounts", "User").objects.create(username="lilei")
+    subscription = apps.get_model("notifications", "Subscription").objects.create(
+        name="每日九点", report=report, crontab="0 9 * * *"
+    )
+    subscription.users.add(person)
+
+    after = migrated([("notifications", "0007_recipients_choices")])
+
+    assert after.get_model("notifications", "Subscription").objects.get().users.count() == 1
+    choices = after.get_model("notifications", "SubscriptionChoice").objects
+    assert not choices.exists()
+    choices.create(subscription_id=subscription.pk, user_id=person.pk, kind="paused", chosen_at=NOW)
+    with pytest.raises(IntegrityError):
+        choices.create(subscription_id=subscription.pk, user_id=person.pk, kind="declined", chosen_at=NOW)

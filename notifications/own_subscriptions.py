@@ -1,0 +1,71 @@
+"""The subscriptions that concern one person, and what the person chooses about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from accounts.models import User, WeComAccount
+from notifications.models import Receipt, Subscription, SubscriptionChoice
+
+SHOWN_AT_MOST = 200
+# Of the newest receipts: what reached the person by a department or in any other way that no row here names.
+RECEIPTS_READ = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSubscription:
+    """`choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known."""
+
+    pk: int
+    title: str
+    name: str
+    choice: str
+    next_at: datetime | None
+
+
+def of_person(person: User) -> list[OwnSubscription]:
+    """Those in force, by title. Four queries."""
+    rows = list(_concerning(person).select_related("report").order_by("report__title", "pk")[:SHOWN_AT_MOST])
+    choices: dict[int, str] = dict(
+        SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
+            "subscription_id", "kind"
+        )
+    )
+    return [
+        OwnSubscription(row.pk, row.report.title, row.name, choices.get(row.pk, ""), row.next_run_at) for row in rows
+    ]
+
+
+def choose(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:
+    """Note what `person` chose; an empty `kind` resumes. False for a subscription that does not concern the person.
+
+    Messages that are made already still arrive.
+    """
+    if not _concerning(person).filter(pk=subscription_id).exists():
+        return False
+    if kind:
+        SubscriptionChoice.objects.update_or_create(
+            subscription_id=subscription_id, user=person, defaults={"kind": kind, "chosen_at": now}
+        )
+    else:
+        SubscriptionChoice.objects.filter(subscription_id=subscription_id, user=person).delete()
+    return True
+
+
+def _concerning(person: User) -> QuerySet[Subscription]:
+    """Enabled subscriptions that name the person, a group of theirs or everyone, or that have reached the person."""
+    corp_id = (
+        WeComAccount.objects.complete().filter(user=person, is_primary=True).values_list("corp_id", flat=True).first()
+    )
+    newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]
+    reached = list(
+        Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
+    )
+    named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
+    if corp_id is not None:
+        named |= Q(to_everyone=True)
+    keys = Subscription.objects.filter(named).order_by().values("pk")
+    return Subscription.objects.filter(Q(report__corp=None) | Q(report__corp=corp_id), pk__in=keys, is_enabled=True)
