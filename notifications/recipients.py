@@ -230,7 +230,7 @@ def _recipient(
     if not is_active:
         reason = Reason.USER_DISABLED
     elif choice:
-        reason = _OF_CHOICE[choice]
+        reason = _OF_CHOICE[SubscriptionChoice.Kind(choice)]
     elif account_id is None:
         reason = Reason.NO_ACCOUNT
     elif corp_id is None:

@@ -128,6 +128,14 @@ class TestChoice:
         assert Receipt.objects.get(run=run).status == ""
         assert [one.reason for one in resolve(Audience([person.pk]))] == [None]
 
+    @pytest.mark.parametrize(("channel", "fallback"), [("wecom", "email"), ("email", "")])
+    def test_counts_for_mail_too(self, person: User, channel: str, fallback: str) -> None:
+        User.objects.filter(pk=person.pk).update(email="lilei@example.com")
+        subscription = make_subscription(person, channel=channel, fallback_channel=fallback)
+        own_subscriptions.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+        assert [one.reason for one in resolve(audience_of_subscription(subscription))] == [Receipt.Reason.DECLINED]
+
     def test_can_be_taken_back(self, signed_in: Client, person: User) -> None:
         subscription = make_subscription(person, report=make_report(title="销售日报"))
         page = f"/subscriptions/{subscription.pk}/choice/"
