@@ -27,7 +27,6 @@ from axes.handlers.database import AxesDatabaseHandler
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
@@ -200,17 +199,17 @@ def _unless(known: str) -> Q:
 def _count(request: HttpRequest, username: str, now: datetime) -> None:
     forget_old(now=now)
     known = _known_browser(request, username)
-    with transaction.atomic():
-        row, is_new = Lockout.objects.select_for_update().get_or_create(
-            username=username,
-            ip_address=None if known else network_of(request),
-            user_agent=known,
-            defaults={"failures_since_start": 1, "path_info": request.path[:255]},
+    place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
+    # Why the first? Of a known browser, which has no address, two may have been made at one moment.
+    row, is_new = Lockout.objects.filter(**place).order_by("pk").first(), False
+    if row is None:
+        row, is_new = Lockout.objects.get_or_create(
+            **place, defaults={"failures_since_start": 1, "path_info": request.path[:255]}
         )
-        if not is_new:
-            Lockout.objects.filter(pk=row.pk).update(
-                failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=request.path[:255]
-            )
+    if not is_new:
+        Lockout.objects.filter(pk=row.pk).update(
+            failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=request.path[:255]
+        )
 
 
 def _known_browser(request: HttpRequest, username: str) -> str:

@@ -192,6 +192,20 @@ class TestManyAddresses:
         assert found == [200, 200, 429, 429]
         assert sign_in(browser(HERE), RIGHT).status_code == 302
 
+    def test_two_first_wrong_passwords_of_a_known_browser_at_one_moment_are_both_counted(self, person: User) -> None:
+        """Its rows have no address, and no database keeps two of those apart."""
+        known = browser()
+        sign_in(known, RIGHT)
+        known.post("/logout/")
+        fail(known, 1)
+        twin = Lockout.objects.get()
+        twin.pk = None
+        twin.save(force_insert=True)
+
+        assert fail(known, 2) == [429, 429]
+
+        assert sorted(Lockout.objects.values_list("failures_since_start", flat=True)) == [1, 2]
+
     def test_a_known_browser_is_known_for_its_own_usernames_only(self, person: User) -> None:
         attacker = make_person("attacker")
         attacker.set_password(RIGHT)
