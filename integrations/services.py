@@ -90,8 +90,8 @@ def enable_corp(*, corp: Corp, now: datetime) -> None:
     reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
-    # What the reasons were about. The domain and the home page count with sign-in, and follow the site address.
-    seen = ("connection_version", "sign_in_enabled", "site_address_id")
+    # What the reasons were about. The domain and the home page count with sign-in, and follow the other two.
+    seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
         # Why write the same value? It locks the row if all of this is still so, on every database.

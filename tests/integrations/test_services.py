@@ -161,7 +161,10 @@ def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:
     assert reason.startswith("Not checked, or not since the last change: Token, Trusted IP, ")
 
 
-@pytest.mark.parametrize("change", [{"connection_version": 2}, {"sign_in_enabled": False}, {"site_address": "other"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"connection_version": 2}, {"sign_in_enabled": False}, {"site_address": "other"}, {"domain_id": "another"}],
+)
 def test_a_corp_that_somebody_changed_since_it_was_read_is_not_enabled(corp: Corp, change: dict[str, Any]) -> None:
     real_address()
     passed(corp)
