@@ -23,7 +23,7 @@ from integrations.fields import EncryptedTextField
 TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
 # Set on an instance between the signals before and after its saving or deletion.
-_BEFORE, _CORPS = "_audit_before", "_audit_corps"
+_BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
 # A secret that no key opens any more.
 _UNREADABLE = object()
 
@@ -188,17 +188,16 @@ def _change(tracked: Tracked, column: Field[Any, Any], before: Any, after: Any) 
 
 
 def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
-    """What it belonged to is known only as long as that stands, too."""
+    """What it belonged to, which may name it, is known only as long as that stands, too."""
     setattr(instance, _CORPS, corps_of(instance))
+    setattr(instance, _NAME, _tracked[sender].name(instance))
 
 
 def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
     tracked = _tracked[sender]
     changes = _values(tracked, instance, is_before=True)
-    corps = instance.__dict__.pop(_CORPS, set())
-    audit.record(
-        action=AuditEntry.Action.DELETED, subject=instance, name=tracked.name(instance), changes=changes, corps=corps
-    )
+    corps, name = instance.__dict__.pop(_CORPS, set()), instance.__dict__.pop(_NAME)
+    audit.record(action=AuditEntry.Action.DELETED, subject=instance, name=name, changes=changes, corps=corps)
 
 
 def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[audit.Change]:

@@ -109,6 +109,12 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         was_enabled = obj is not None and obj.first_enabled_at is not None
         return super().has_delete_permission(request, obj) and not was_enabled
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Who may delete a corp needs no permission for what is only its own: checks, files, its queue, the copy of
+        its directory. What others depend on is protected by the database's rules."""
+        listed, counts, _needed, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set(), protected
+
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
         """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
         was_enabled = obj is not None and obj.first_enabled_at is not None

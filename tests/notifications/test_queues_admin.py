@@ -169,3 +169,16 @@ def test_without_valkey_the_list_shows_what_it_can(corp: Corp, settings: Setting
 
     assert pace.used_today([queue]) == {}
     assert pace.nearly_used([queue]) == []
+
+
+def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
+    """Every company gets a queue from the clock; one that was never enabled can be deleted still."""
+    Corp.objects.update(is_enabled=False, first_enabled_at=None)
+    CorpQueue.objects.create(corp=corp, daily_budget=1000)
+
+    root.post(reverse("admin:integrations_corp_delete", args=[corp.pk]), {"post": "yes"})
+
+    assert not Corp.objects.exists()
+    assert not CorpQueue.objects.filter(corp__isnull=False).exists()
+    deleted = AuditEntry.objects.filter(action="deleted").values_list("model", "subject")
+    assert set(deleted) == {("notifications.corpqueue", "北山制造"), ("integrations.corp", "北山制造")}
