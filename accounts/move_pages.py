@@ -130,7 +130,15 @@ class MovePages(UserModelAdmin):
 
     def _move(self, request: HttpRequest, source: Corp, target: Corp) -> HttpResponse:
         asked_by, ip = cast("User", request.user), request.META.get("REMOTE_ADDR") or None
-        move = moves.request_move(source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now())
+        try:
+            move = moves.request_move(source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now())
+        except moves.InTheWayError:
+            sentence = _(
+                "People are being moved into “%(source)s” or out of “%(target)s” at the moment. Wait until that is over."
+            )
+            messages.error(request, sentence % {"source": source, "target": target})
+            query = urlencode({"source": source.pk, "target": target.pk})
+            return HttpResponseRedirect(f"{reverse('admin:accounts_user_move')}?{query}")
 
         def unreachable() -> None:
             messages.warning(request, _("The queue cannot be reached: the move begins as soon as it can."))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 
 from accounts import audit, moving
 from accounts.models import PeopleMove, User, WeComAccount
@@ -29,7 +29,7 @@ Status = PeopleMove.Status
 PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 # Longer than one step takes. A worker that is silent for longer is taken for dead.
 LEASE = timedelta(minutes=2)
-# So often a move is taken over before it is given up.
+# So often a move is taken over without a step done since, before it is given up.
 TAKEN_AT_MOST = 5
 
 
@@ -37,13 +37,24 @@ class LostError(Exception):
     """Another worker has the move now, or it is over."""
 
 
+class InTheWayError(Exception):
+    """People are being moved into `source`, or out of `target`: the two moves would carry some of them further."""
+
+
 @transaction.atomic
 def request_move(*, source: Corp, target: Corp, asked_by: User, ip: str | None, now: datetime) -> PeopleMove:
-    """The move between the two that is under way, or a new one, for a worker to carry out: queue it."""
-    Corp.objects.select_for_update().get(pk=source.pk)
-    under_way = PeopleMove.objects.unfinished().filter(source=source, target=target).first()
+    """The move between the two that is under way, or a new one, for a worker to carry out: queue it.
+
+    Raises InTheWayError until another move that ends where this one begins, or begins where it ends, is over.
+    """
+    # Both, and always in the same order: two who ask at the same moment see each other's move.
+    list(Corp.objects.select_for_update().filter(pk__in=[source.pk, target.pk]).order_by("pk").values_list("pk"))
+    unfinished = PeopleMove.objects.unfinished()
+    under_way = unfinished.filter(source=source, target=target).first()
     if under_way is not None:
         return under_way
+    if unfinished.filter(Q(target=source) | Q(source=target)).exists():
+        raise InTheWayError
     accounts = WeComAccount.objects.filter(corp=source)
     return PeopleMove.objects.create(
         source=source,
@@ -136,6 +147,7 @@ def _move(held: PeopleMove, asked_by: User, account_ids: list[int]) -> None:
         "there": [total.there.count, total.there.names],
     }
     held.done_up_to, held.done_count = account_ids[-1], held.done_count + len(account_ids)
+    held.try_count = 0  # it gets on, however many workers a long one takes
 
 
 def _next_accounts(move: PeopleMove) -> list[int]:

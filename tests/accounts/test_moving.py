@@ -231,7 +231,7 @@ class TestManyPeople:
         assert WeComAccount.objects.filter(corp=other_corp, is_primary=True).count() == count
         # With the audit trail. A move asks in each step who asked for it, and notes how far it is.
         steps, by_step = count // 10, {"move": 13, "set": 9, "new": 6}[way]
-        assert len(asked) == {"move": 13, "set": 1, "new": 1}[way] + steps * by_step
+        assert len(asked) == {"move": 14, "set": 1, "new": 1}[way] + steps * by_step
 
     @pytest.mark.parametrize("count", [1, 40])
     def test_the_preview_takes_the_same_queries(self, corp: Corp, other_corp: Corp, root: User, count: int) -> None:
@@ -395,7 +395,7 @@ class TestInTheBackground:
         done = moves.carry_out(move_id=asked.pk, clock=lambda: timezone.now() + moves.LEASE)
 
         assert done is not None
-        assert (done.status, done.done_count, done.moved_count, done.try_count) == ("done", 5, 5, 2)
+        assert (done.status, done.done_count, done.moved_count) == ("done", 5, 5)
         assert AuditEntry.objects.filter(model="accounts.wecomaccount", action="changed").count() == 5
 
     def test_a_worker_that_was_taken_over_moves_nobody_more(self, asked: PeopleMove, other_corp: Corp) -> None:
@@ -416,6 +416,43 @@ class TestInTheBackground:
         asked.refresh_from_db()
         assert (asked.status, asked.moved_count) == ("stopped", 0)
         assert "转移提前结束" in signed_in(root).get(f"{MOVE}{asked.pk}/").text
+
+    def test_one_that_gets_on_may_take_any_number_of_workers(self, asked: PeopleMove) -> None:
+        PeopleMove.objects.update(try_count=moves.TAKEN_AT_MOST - 1)
+        claimed = moves._claim(asked.pk, timezone.now())
+        assert claimed is not None
+        assert claimed.try_count == moves.TAKEN_AT_MOST
+
+        moves._step(claimed, timezone.now())
+
+        again = moves._claim(asked.pk, timezone.now() + moves.LEASE)
+        assert again is not None
+        assert (again.status, again.try_count, again.done_count) == ("running", 1, 2)
+
+    @pytest.mark.parametrize("way", ["back", "on", "into"])
+    def test_nobody_is_carried_further_by_a_second_move(
+        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User, way: str
+    ) -> None:
+        """Of A → B under way: neither B → A, nor B → C, nor C → A begins."""
+        third = make_corp("第三", 3)
+        source, target = {"back": (other_corp, corp), "on": (other_corp, third), "into": (third, corp)}[way]
+        people = [make_person(f"q{number}", source, f"q{number}") for number in range(3)]
+
+        page = signed_in(root).post(MOVE, {"source": source.pk, "target": target.pk}, follow=True)
+
+        assert PeopleMove.objects.get() == asked
+        assert f"正在有人员转入“{source}”或转出“{target}”，请等待完成。" in page.text
+        assert [person.wecom_accounts.get().corp for person in people] == [source] * 3
+
+    def test_a_move_that_crosses_no_other_begins_beside_it(
+        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User
+    ) -> None:
+        third = make_corp("第三", 3)
+        late = make_person("late", third, "late")
+
+        move(signed_in(root), third, other_corp)
+
+        assert accounts_of(late) == [("南湖贸易", "late", True)]
 
     @pytest.mark.parametrize("loss", ["disabled", "no staff", "no permission", "a company", "gone"])
     def test_who_may_not_any_more_moves_nobody(
