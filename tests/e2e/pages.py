@@ -13,14 +13,25 @@ from accounts.attribute_values import set_values
 from accounts.models import (
     Attribute,
     DepartmentGroup,
+    DirectoryPolicy,
     ImportRow,
     LinkConflict,
     PeopleImport,
     PeopleMove,
+    PeopleRun,
     User,
     WeComAccount,
 )
-from integrations.models import ConsoleWrite, Corp, Department, Member, Membership, VerificationFile
+from integrations.models import (
+    ConsoleWrite,
+    Corp,
+    Department,
+    Member,
+    Membership,
+    SyncChange,
+    SyncRun,
+    VerificationFile,
+)
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 from tests.bi import make_bi
 
@@ -62,6 +73,7 @@ def make_rows() -> Rows:
     delivery = _make_delivery(corp, subscription, [root, person])
     subscription.departments.set(_make_directory(corp))
     moves = _make_moves(corp, other)
+    _make_sync_runs(corp)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
 
 
@@ -111,6 +123,23 @@ def _make_attributes(root: User, person: User) -> None:
     ImportRow.objects.create(run=run, number=6, outcome="refused", name="韩梅梅", reason="nobody")
     changes = [["a:region", "华东", "华北"], ["userid", None, "LiLei"]]
     ImportRow.objects.create(run=run, number=7, outcome="change", name=str(person), user_id=person.pk, changes=changes)
+
+
+def _make_sync_runs(corp: Corp) -> None:
+    """One of each kind that its page draws: ended, under way, refused by WeCom, and with a question."""
+    question = {"reason": "share", "leaving": 2, "of": 3, "percent": 5, "roots": []}
+    common = {"corp": corp, "trigger": "manual", "source": "app", "requested_at": NOW, "requested_by": "root"}
+    kinds: tuple[dict[str, object], ...] = (
+        {"status": "asking", "question": question},
+        {"status": "running", "phase": "members", "done_count": 2, "total_count": 5},
+        {"status": "failed", "problem": "wecom", "errcode": 60020, "hint": "[1764]"},
+        {"status": "done", "phase": "finished", "seen_count": 3, "counts": {"joined": 3}, "finished_at": NOW},
+    )
+    runs = [SyncRun.objects.create(**common, **kind) for kind in kinds]
+    for member in Member.objects.all():
+        SyncChange.objects.create(run=runs[-1], member=member, kind="joined", applied_at=NOW)
+    PeopleRun.objects.create(run=runs[-1], status="done", done_count=3, counts={"linked": 1})
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
 
 
 def _make_writes(corp: Corp) -> tuple[ConsoleWrite, ...]:
@@ -165,6 +194,8 @@ def admin_pages(rows: Rows) -> list[str]:
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
     pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
     pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
+    pages += [reverse("admin:integrations_syncrun_start", args=[corp.pk]) for corp in (rows.corp, rows.other)]
+    pages += [reverse("admin:integrations_syncrun_change", args=[run.pk]) for run in SyncRun.objects.all()]
     unlinked = reverse("admin:accounts_linkconflict_changelist")
     pages += [f"{unlinked}?side={side}" for side in ("users", "conflicts")]
     pages.append(f"{unlinked}bulk/?corp={rows.corp.pk}&match_username=on")
