@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
@@ -295,6 +295,12 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
         changeable = people_changeable_by(administrator(request))
         people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
+        if people.count() > moving.SET_AT_MOST:
+            sentence = gettext(
+                "At most %(count)s people at once. Select fewer, or move everybody of a company with “Move people…”."
+            )
+            messages.error(request, sentence % {"count": f"{moving.SET_AT_MOST:,}"})
+            return None
         if form.is_valid():
             change = moving.set_company(people=people, corp=form.cleaned_data["corp"])
             tell(request, change, form.cleaned_data["corp"])

@@ -534,3 +534,17 @@ def test_setting_the_company_leaves_who_has_another_account_there(
 
     assert "1 人保持不变，因为已在“南湖贸易”中有另一个账号：李雷 (lilei)" in page.content.decode()
     assert accounts_of(person) == [("北山制造", "LiLei", True), ("南湖贸易", "lilei", False)]
+
+
+@pytest.mark.parametrize("step", [{}, {"apply": "1"}])
+def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
+    corp: Corp, other_corp: Corp, person: User, root: User, monkeypatch: pytest.MonkeyPatch, step: dict[str, str]
+) -> None:
+    monkeypatch.setattr(moving, "SET_AT_MOST", 1)
+    second = make_person("second", corp, "second")
+    sent = {"action": "set_company", "_selected_action": [person.pk, second.pk], "corp": other_corp.pk, **step}
+
+    page = signed_in(root).post(LIST, sent, follow=True)
+
+    assert "一次最多 1 人。请减少选择" in page.text
+    assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}
