@@ -134,7 +134,8 @@ class MovePages(UserModelAdmin):
             move = moves.request_move(source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now())
         except moves.InTheWayError:
             sentence = _(
-                "People are being moved into “%(source)s” or out of “%(target)s” at the moment. Wait until that is over."
+                "People are being moved into “%(source)s” or out of “%(target)s” at the moment. "
+                "Wait until that is over."
             )
             messages.error(request, sentence % {"source": source, "target": target})
             query = urlencode({"source": source.pk, "target": target.pk})
