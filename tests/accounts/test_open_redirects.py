@@ -13,7 +13,8 @@ _HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.c
 _PREFIXES = (
     "//", "///", "////", "/\\", "\\/", "\\\\", "/\\/", "/\t/", "/\n/", "/\r/", "\t//", "\x00//", "/.//", "/..//",
     "/;//",
-    "/%2f", "/%2F%2f", "/%252f", "/%5c", "/%5C/", "/%255c", "/%09/", "/%0a/", "/%0d%0a/", "/%2e%2e//", "/\u200b/", "/\ufeff/",
+    "/%2f", "/%2F%2f", "/%252f", "/%5c", "/%5C/", "/%255c", "/%09/", "/%0a/", "/%0d%0a/", "/%2e%2e//",
+    " //", "/\u200b/", "/\ufeff/",
     "http:", "https:", "http:/", "https:/", "http://", "https://", "HTTPS://", "https:\\\\", "ftp://", "ws://",
 )  # fmt: skip
 CORPUS = [f"{prefix}{host}" for prefix in _PREFIXES for host in _HOSTS]
