@@ -63,7 +63,7 @@ def request_run(
     subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
 ) -> tuple[Run, bool]:
     """The run asked for by one form, and whether it is new. The same form sent twice gives the same run."""
-    fields = _run_fields(subscription, trigger, slot_at=now, now=now)
+    fields = run_fields(subscription, trigger, slot_at=now, now=now)
     return Run.objects.get_or_create(key=f"{trigger}:{token}", defaults={**fields, "requested_by": person})
 
 
@@ -168,13 +168,11 @@ def _scheduled_run(
         slot_count=slot_count,
         finished_at=None if status == Run.Status.WAITING else now,
         error=error,
-        **_run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=slot, now=now),
+        **run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=slot, now=now),
     )
 
 
-def _run_fields(
-    subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime
-) -> dict[str, Any]:
+def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:
     return {
         "subscription": subscription,
         "corp_id": subscription.report.corp_id,

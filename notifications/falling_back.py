@@ -40,6 +40,7 @@ def _open_runs() -> QuerySet[Run]:
         Exists(refused),
         status=Run.Status.SENDING,
         subscription__fallback_channel=Channel.EMAIL,
+        recall_asked_at__isnull=True,
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, FilteredRelation, OuterRef, Q, Subquery, Value
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery, Value
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.models import Channel, Receipt, Run, SubscriptionChoice
+from notifications.resending import unreached
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
@@ -36,7 +37,7 @@ class Audience:
     in particular: such an audience has no people.
     """
 
-    user_ids: Collection[int] = ()
+    user_ids: Collection[int] | QuerySet[Any, Any] = ()
     group_ids: Collection[int] = ()
     to_everyone: bool = False
     corp_id: int | None = None
@@ -94,7 +95,23 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
     """Whom a run is for: a trial for the person who asked for it alone."""
     if run.trigger == Run.Trigger.TRIAL:
         return trial_audience(subscription, run.requested_by_id)
+    if run.resends is not None:
+        return resend_audience(subscription, run.resends, with_unknown=run.resends_unknown)
     return audience_of_subscription(subscription)
+
+
+def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool) -> Audience:
+    """Those whom `run` did not reach, by the subscription's present channels."""
+    receipts = unreached(run, with_unknown=with_unknown)
+    has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
+    return replace(
+        audience_of_subscription(subscription),
+        user_ids=receipts.filter(user__isnull=False).values("user_id"),
+        group_ids=(),
+        department_ids=(),
+        to_everyone=False,
+        robot_id=subscription.robot_id if has_robot else None,
+    )
 
 
 def trial_audience(subscription: Subscription, user_id: int | None) -> Audience:
@@ -180,7 +197,7 @@ def _choice(subscription_id: int | None) -> Subquery | Value:
 
 
 def _chosen(audience: Audience) -> Q:
-    chosen = Q(pk__in=list(audience.user_ids))
+    chosen = Q(pk__in=audience.user_ids)
     if audience.group_ids:
         membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
         chosen |= Q(Exists(membership))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from notifications import falling_back, settling
+from notifications import falling_back, recalling, settling
 from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
 from notifications.outcomes import LOST_WORKER
@@ -97,7 +97,8 @@ def _give_up(now: datetime) -> int:
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now}
     canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
     return (
-        update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
+        recalling.cancel_recalled(now=now)
+        + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
         + update_unlocked(worthless.filter(unclear_since__isnull=False), **unknown)
         + update_unlocked(worthless.filter(unclear_since__isnull=True), **canceled)
     )

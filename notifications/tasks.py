@@ -15,7 +15,7 @@ from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 
-from notifications import beat, blocking, dispatch, handing_out, rendering, sending, sweeping
+from notifications import beat, blocking, dispatch, handing_out, purging, recalling, rendering, sending, sweeping
 from notifications.clock import database_clock
 from notifications.models import Priority, Run
 
@@ -50,7 +50,7 @@ def tick() -> None:
     now = database_clock()()
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    for step in (_claim_due, _sweep, _hand_out, _tell_administrators):
+    for step in (_claim_due, _sweep, _hand_out, _recall, _tell_administrators, _purge):
         try:
             step(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
@@ -72,6 +72,14 @@ def _hand_out(now: datetime) -> None:
         enqueue_deliveries(found.ordinary)
 
 
+def _recall(now: datetime) -> None:
+    _enqueue(recall_deliveries, recalling.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
+
+
+def _purge(now: datetime) -> None:
+    purging.purge(now=now)
+
+
 def _tell_administrators(now: datetime) -> None:
     blocking.tell_administrators(now=now)
 
@@ -88,6 +96,12 @@ def render_runs(run_ids: list[int]) -> None:
 def send_deliveries(delivery_ids: list[int]) -> None:
     """Try these messages."""
     sending.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+
+
+@shared_task(name="notifications.recall_deliveries", ignore_result=True)
+def recall_deliveries(delivery_ids: list[int]) -> None:
+    """Take these messages back from people's WeCom."""
+    recalling.recall_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 def enqueue_runs(run_ids: Sequence[int]) -> None:

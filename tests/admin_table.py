@@ -424,6 +424,22 @@ ORDERS = [
     never("notifications_corpqueue_add"),
     never("notifications_corpqueue_delete", "queue", method="post"),
     *(
+        Row(
+            f"notifications_run_{page}",
+            expect(EDITORS, status, unseen=(BLIND, 404)),
+            method=method,
+            args=("run",),
+        )
+        for page, method, status in (("resend", "get", 403), ("resend", "post", 403), ("recall", "get", 200))
+    ),
+    Row(
+        "notifications_run_recall",
+        expect(EDITORS, 302, unseen=(BLIND, 404)),
+        method="post",
+        args=("run",),
+        changed_by=EDITORS,
+    ),
+    *(
         row
         for model in ("run", "delivery", "receipt")
         for row in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
@@ -9,13 +10,14 @@ from django.contrib.admin.utils import unquote
 from django.db.models import BooleanField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
 from notifications import searching
+from notifications.admin import run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
 from notifications.models import Delivery, MessageForm, Receipt, Run
@@ -85,6 +87,20 @@ class RunAdmin(ReadOnlyAdmin):
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
         )
 
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"resend": run_actions.resend_page, "recall": run_actions.recall_page}
+        return [
+            *(
+                path(
+                    f"<int:pk>/{name}/",
+                    self.admin_site.admin_view(partial(page, site=self.admin_site)),
+                    name=f"notifications_run_{name}",
+                )
+                for name, page in pages.items()
+            ),
+            *super().get_urls(),
+        ]
+
     @admin.display(description=_("subscription"))
     def subject(self, run: Run) -> str:
         return run.subscription.name if run.subscription else run.key
@@ -120,12 +136,13 @@ class RunAdmin(ReadOnlyAdmin):
                 "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:100],
                 "receipts_url": _receipts_url(run__id__exact=run.pk),
                 "reasons": _reasons(request, run),
+                **run_actions.possible(request, run),
             }
         return super().change_view(request, object_id, form_url, extra)
 
 
 def _run_facts(run: Run) -> list[tuple[Any, Any]]:
-    facts = [
+    facts: list[tuple[Any, Any]] = [
         (_("status"), run_pill(run)),
         (_("trigger"), run.get_trigger_display()),
         (_("requested by"), run.requested_by or "—"),
@@ -138,6 +155,10 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         (_("recipients"), run.recipient_count),
         (_("skipped"), run.skipped_count),
     ]
+    if run.resends_id is not None:
+        facts.append((_("sends again"), run.resends))
+    if run.recall_asked_at is not None:
+        facts.append((_("taken back"), f"{moment(run.recall_asked_at)} {run.recall_asked_by or ''}"))
     return [*facts, (_("error"), run.error)] if run.error else facts
 
 
@@ -242,6 +263,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         (_("run"), format_html('<a href="{}">{}</a>', run_url, delivery.run)),
         (_("company"), delivery.corp.name),
         ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+        (_("channel"), _channel(delivery)),
         (_("message form"), delivery.get_message_form_display()),
         (_("recipients"), delivery.recipient_count),
         (_("accepted"), delivery.accepted_count),
@@ -257,7 +279,16 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         facts.append((_("next attempt"), moment(delivery.next_attempt_at)))
     if delivery.unclear_since is not None:
         facts.append((_("unclear since"), moment(delivery.unclear_since)))
+    if delivery.recalled_at is not None:
+        facts.append((_("taken back"), moment(delivery.recalled_at)))
+    if delivery.recall_error:
+        facts.append((_("why it was not taken back"), delivery.recall_error))
     return [*facts, (_("error"), delivery.error)] if delivery.error else facts
+
+
+def _channel(delivery: Delivery) -> str:
+    name = delivery.get_channel_display()
+    return f"{name} / {delivery.robot}" if delivery.robot is not None else name
 
 
 @admin.register(Receipt)
@@ -347,6 +378,22 @@ class ReceiptAdmin(ReadOnlyAdmin):
                 (_("reason"), self.why(receipt) or "—"),
                 (_("message"), self.message(receipt)),
                 (_("due"), self.due(receipt)),
+                *_times(receipt),
                 (_("read"), self.read(receipt)),
             ]
         return super().change_view(request, object_id, form_url, extra)
+
+
+def _times(receipt: Receipt) -> list[tuple[Any, Any]]:
+    """When its run was claimed and rendered, and when it was sent and answered, by which attempt."""
+    run, delivery = receipt.run, receipt.delivery
+    times: list[tuple[Any, Any]] = [(_("claimed"), moment(run.claimed_at)), (_("rendered"), moment(run.rendered_at))]
+    last = delivery.attempts.last() if delivery is not None else None
+    if last is None:
+        return times
+    return [
+        *times,
+        (_("sent"), moment(last.started_at)),
+        (_("answered"), moment(last.finished_at)),
+        (_("attempt"), str(last)),
+    ]

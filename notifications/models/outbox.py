@@ -47,6 +47,7 @@ class Run(models.Model):
         SCHEDULE = "schedule", _("schedule")
         MANUAL = "manual", _("by hand")
         TRIAL = "trial", _("sent to me")
+        RESEND = "resend", _("sent again")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -81,6 +82,15 @@ class Run(models.Model):
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     error = models.TextField(_("error"), blank=True)
+    # What this run sends again, to those whom it did not reach; also to those of whom nobody knows.
+    resends = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
+    )
+    resends_unknown = models.BooleanField(default=False)
+    recall_asked_at = models.DateTimeField(_("taken back"), null=True)
+    recall_asked_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken back by")
+    )
 
     objects = RunQuerySet.as_manager()
 
@@ -94,6 +104,8 @@ class Run(models.Model):
             models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
+            # What is to be taken back: notifications.recalling.
+            models.Index(fields=["recall_asked_at"], condition=Q(recall_asked_at__isnull=False), name="run_recalled"),
         ]
 
     def __str__(self) -> str:
@@ -120,7 +132,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             corp__in=Corp.objects.enabled(),
         ).exclude(
             Exists(CorpQueue.objects.paused().filter(Q(corp=OuterRef("corp")) | Q(corp__isnull=True)))
-            | Exists(Run.objects.filter(pk=OuterRef("run"), subscription__is_paused=True))
+            | Exists(
+                Run.objects.filter(
+                    Q(subscription__is_paused=True) | Q(recall_asked_at__isnull=False), pk=OuterRef("run")
+                )
+            )
         )
 
     def unqueued(self, now: datetime) -> Self:
@@ -192,6 +208,8 @@ class Delivery(models.Model):
     error = models.TextField(_("error"), blank=True)
     msgid = models.CharField("msgid", max_length=255, blank=True)
     response_code = models.CharField(max_length=255, blank=True)
+    recalled_at = models.DateTimeField(_("taken back"), null=True)
+    recall_error = models.TextField(_("why it was not taken back"), blank=True)
     invalid_count = models.PositiveIntegerField(_("invalid"), default=0)
     unlicensed_count = models.PositiveIntegerField(_("unlicensed"), default=0)
 

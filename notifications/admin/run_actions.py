@@ -1,0 +1,111 @@
+"""What one may ask for on a run's page: sending it again to those whom it did not reach, and taking it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
+
+from notifications import recalling, resending
+from notifications.admin.lists import administrator
+from notifications.models import Run
+from notifications.tasks import enqueue_runs
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+
+MAY = "notifications.change_subscription"
+
+
+def possible(request: HttpRequest, run: Run) -> dict[str, str]:
+    """Addresses of what the person who asks may do with the run now, by name."""
+    if not request.user.has_perm(MAY):
+        return {}
+    found = {}
+    if resending.can_be_resent(run) and resending.unreached(run, with_unknown=True).exists():
+        found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
+    if recalling.can_be_recalled(run, now=timezone.now()):
+        found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
+    return found
+
+
+def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+    """First a page that says to how many, then the run. The same page sent twice sends once."""
+    run = _run(request, pk)
+    if not resending.can_be_resent(run):
+        raise PermissionDenied
+    number = request.POST.get("number", "")
+    if request.method == "POST" and number.isascii() and number.isdigit() and len(number) < 6:
+        with_unknown = request.POST.get("with_unknown") == "on"
+        person = administrator(request)
+        again, is_new = resending.request_resend(
+            run, number=int(number), with_unknown=with_unknown, person=person, now=timezone.now()
+        )
+        if is_new:
+            enqueue_runs([again.pk])
+            messages.success(request, gettext("It is on its way. This page shows what becomes of it."))
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        return _to(again)
+    context = {
+        "title": gettext("Send again to those not reached"),
+        "lines": [_people(resending.unreached(run).count())],
+        "unknown_count": resending.unknown(run).count(),
+        "number": resending.next_number(run),
+        "button": gettext("Send again"),
+    }
+    return _page(request, run, site, context)
+
+
+def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
+    """First a page that says what it does, then the recall."""
+    run = _run(request, pk)
+    if request.method == "POST":
+        if recalling.request_recall(run, person=administrator(request), now=timezone.now()):
+            messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
+        else:
+            messages.info(request, gettext("This was asked for already."))
+        return _to(run)
+    context = {
+        "title": gettext("Take back"),
+        "lines": [
+            gettext("Messages that wait are not sent. Messages of the last 24 hours disappear from people's WeCom."),
+            gettext("Whoever has read one has read it; group robots' messages and mails stay."),
+        ],
+        "button": gettext("Take back"),
+    }
+    return _page(request, run, site, context)
+
+
+def _run(request: HttpRequest, pk: int) -> Run:
+    """A visible run whose orders the administrator may change, or 404 or 403."""
+    run = Run.objects.visible_to(request.user).select_related("subscription__report").filter(pk=pk).first()
+    if run is None:
+        raise Http404
+    if not request.user.has_perm(MAY):
+        raise PermissionDenied
+    return run
+
+
+def _people(count: int) -> str:
+    return ngettext(
+        "%(count)d person did not get it and will be sent to again.",
+        "%(count)d people did not get it and will be sent to again.",
+        count,
+    ) % {"count": count}
+
+
+def _to(run: Run) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
+
+
+def _page(request: HttpRequest, run: Run, site: AdminSite, context: dict[str, Any]) -> HttpResponse:
+    request.current_app = site.name  # as Django's own admin views do
+    context = {**site.each_context(request), "opts": Run._meta, "run": run, **context}
+    return TemplateResponse(request, "admin/notifications/run_action.html", context)

@@ -1,0 +1,109 @@
+"""Takes a run back: what waits is canceled at once, what was accepted is recalled from people's WeCom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from integrations import clients
+from integrations.errors import IntegrationError, TransientError
+from notifications.locking import update_unlocked
+from notifications.models import Channel, Delivery, Run
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from notifications.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+# WeCom's limit (42052 later).
+RECALL_WITHIN = timedelta(hours=24)
+HANDED_OUT_AT_ONCE = 500
+# When a recall that failed for the moment is tried again.
+RETRY = timedelta(minutes=1)
+
+
+def can_be_recalled(run: Run, *, now: datetime) -> bool:
+    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day."""
+    if run.recall_asked_at is not None:
+        return False
+    if run.status == Run.Status.WAITING:
+        return True
+    return run.deliveries.unsettled().exists() or _accepted(run, now).exists()
+
+
+def request_recall(run: Run, *, person: User, now: datetime) -> bool:
+    """Stop the run and mark what is to be recalled. False if that was asked for already."""
+    asked = Run.objects.filter(pk=run.pk, recall_asked_at__isnull=True)
+    if not asked.update(recall_asked_at=now, recall_asked_by=person):
+        return False
+    waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
+    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_("Taken back before its messages were made."))
+    cancel_recalled(now=now)
+    return True
+
+
+def cancel_recalled(*, now: datetime) -> int:
+    """Pending messages of recalled runs do not go out. One that may have arrived is unknown instead."""
+    pending = Delivery.objects.filter(status=Delivery.Status.PENDING, run__recall_asked_at__isnull=False)
+    unclear = pending.filter(unclear_since__isnull=False)
+    certain = pending.filter(unclear_since__isnull=True)
+    return update_unlocked(unclear, status=Delivery.Status.UNKNOWN, settled_at=now) + update_unlocked(
+        certain, status=Delivery.Status.CANCELED, settled_at=now
+    )
+
+
+def to_recall(*, now: datetime) -> list[int]:
+    """Ids of accepted messages of recalled runs to hand to a task; nobody else gets them for RETRY."""
+    runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
+    due = _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
+    ids = list(due.order_by("pk").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    # The row is settled: its next attempt is the recall's.
+    Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
+    return ids
+
+
+def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
+    """Recall each from WeCom. Returns how many were. What fails for the moment is handed out again."""
+    count = 0
+    rows = Delivery.objects.filter(pk__in=list(delivery_ids), recalled_at__isnull=True, recall_error="")
+    for delivery in rows.select_related("corp").defer("body", "text"):
+        if is_stopping():
+            break
+        count += _recall(delivery, clock)
+    return count
+
+
+def _recall(delivery: Delivery, clock: Clock) -> bool:
+    mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True)
+    try:
+        clients.wecom_client(delivery.corp).message_recall(delivery.msgid)
+    except TransientError as error:
+        logger.info("delivery=%d not recalled for the moment errcode=%s", delivery.pk, error.code)
+        return False
+    except IntegrationError as error:
+        mine.update(recall_error=str(error))
+        logger.warning("delivery=%d cannot be recalled errcode=%s", delivery.pk, error.code)
+        return False
+    logger.info("delivery=%d recalled", delivery.pk)
+    return mine.update(recalled_at=clock()) == 1
+
+
+def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:
+    return _recallable(now).filter(run=run)
+
+
+def _recallable(now: datetime) -> QuerySet[Delivery]:
+    """WeCom knows a message by its msgid; one accepted on a repeat may have none, robots and mail never do."""
+    return Delivery.objects.filter(
+        channel=Channel.WECOM,
+        status=Delivery.Status.ACCEPTED,
+        recalled_at__isnull=True,
+        recall_error="",
+        settled_at__gt=now - RECALL_WITHIN,
+    ).exclude(msgid="")

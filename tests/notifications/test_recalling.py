@@ -1,0 +1,158 @@
+"""Taking a run back: what waits does not go out, what was accepted is recalled, and what cannot be says why."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications import recalling
+from notifications.claiming import claim_delivery
+from notifications.handing_out import hand_out
+from notifications.models import Delivery, Run
+from notifications.outcomes import Kind, Outcome
+from notifications.rendering import render_run
+from notifications.sending import send_deliveries
+from notifications.settling import settle
+from notifications.sweeping import sweep
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, make_superuser
+from tests.notifications.wire import Wire, errcode
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp(wire: Wire) -> Corp:
+    return make_corp(api_base_url=wire.url)
+
+
+@pytest.fixture
+def me() -> User:
+    return make_superuser()
+
+
+@pytest.fixture
+def run(corp: Corp) -> Run:
+    run = make_run(make_subscription(*make_people(corp, 2)))
+    render_run(run_id=run.pk, now=NOW)
+    return run
+
+
+def send(clock: FakeClock) -> int:
+    ids = list(Delivery.objects.values_list("pk", flat=True))
+    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+def recall(run: Run, me: User, clock: FakeClock) -> int:
+    assert recalling.request_recall(run, person=me, now=clock.now)
+    return recall_due(clock)
+
+
+def recall_due(clock: FakeClock) -> int:
+    ids = recalling.to_recall(now=clock.now)
+    return recalling.recall_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+def test_what_waits_is_canceled_first(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+    assert recall(run, me, clock) == 0
+
+    assert Delivery.objects.get().status == Delivery.Status.CANCELED
+    assert hand_out(now=clock.now).ordinary == []
+    assert send(clock) == 0
+    assert wire.bodies == []
+
+
+def test_what_was_accepted_is_recalled_by_its_msgid(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+    send(clock)
+    wire.bodies.clear()
+
+    assert recall(run, me, clock) == 1
+
+    assert [json.loads(body) for body in wire.bodies] == [{"msgid": "msg-1"}]
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.recalled_at, delivery.recall_error) == ("accepted", NOW, "")
+    assert recall_due(clock) == 0
+
+
+def test_it_is_asked_for_once(run: Run, me: User) -> None:
+    assert recalling.request_recall(run, person=me, now=NOW)
+    assert not recalling.request_recall(run, person=me, now=NOW)
+    run.refresh_from_db()
+    assert not recalling.can_be_recalled(run, now=NOW)
+
+
+def test_what_is_under_way_is_recalled_when_it_is_settled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+    attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
+    assert attempt is not None
+    assert recall(run, me, clock) == 0
+
+    settle(attempt, Outcome(Kind.ACCEPTED, errcode=0, msgid="m7"), duration_ms=1, now=NOW)
+
+    assert recall_due(clock) == 1
+    assert json.loads(wire.bodies[-1]) == {"msgid": "m7"}
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Kind.NOT_SENT, "canceled"), (Kind.UNCLEAR, "unknown")])
+def test_what_comes_back_to_its_queue_does_not_go_out_again(
+    kind: Kind, status: str, run: Run, me: User, clock: FakeClock
+) -> None:
+    attempt = claim_delivery(Delivery.objects.get().pk, now=NOW)
+    assert attempt is not None
+    recall(run, me, clock)
+    settle(attempt, Outcome(kind), duration_ms=1, now=NOW)
+
+    assert hand_out(now=clock.advance(hours=1)).ordinary == []
+    sweep(now=clock.now)
+
+    assert Delivery.objects.get().status == status
+
+
+def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+    send(clock)
+    wire.sends.append(errcode(42052))
+
+    assert recall(run, me, clock) == 0
+
+    assert "42052" in Delivery.objects.get().recall_error
+    clock.advance(minutes=5)
+    assert recall_due(clock) == 0
+    assert len(wire.bodies) == 2
+
+
+@pytest.mark.parametrize("answer", [errcode(45009), errcode(-1)], ids=["45009", "-1"])
+def test_what_fails_for_the_moment_is_tried_again(
+    answer: Any, run: Run, me: User, wire: Wire, clock: FakeClock
+) -> None:
+    send(clock)
+    wire.sends.append(answer)
+    assert recall(run, me, clock) == 0
+    assert recall_due(clock) == 0
+
+    clock.advance(minutes=1)
+
+    assert recall_due(clock) == 1
+
+
+def test_after_a_day_nothing_is_recalled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
+    send(clock)
+    clock.now += timedelta(hours=24)
+    run.refresh_from_db()
+
+    assert not recalling.can_be_recalled(run, now=clock.now)
+    assert recall(run, me, clock) == 0
+    assert len(wire.bodies) == 1
+
+
+def test_a_run_that_is_not_rendered_yet_makes_no_messages(corp: Corp, me: User) -> None:
+    run = make_run(make_subscription(*make_people(corp, 1)))
+
+    recalling.request_recall(run, person=me, now=NOW)
+
+    assert render_run(run_id=run.pk, now=NOW) == []
+    run.refresh_from_db()
+    assert (run.status, run.error) == (Run.Status.FAILED, "在生成消息之前已撤回。")

@@ -1,0 +1,114 @@
+"""Sending again to those whom a run did not reach: exactly them, once for each page that asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications import resending
+from notifications.models import Delivery, Receipt, Robot, Run
+from notifications.rendering import render_run
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def me() -> User:
+    return make_superuser()
+
+
+def resent(run: Run, me: User, *, number: int = 1, with_unknown: bool = False) -> list[str]:
+    """Who is sent to again."""
+    run.refresh_from_db()
+    again, is_new = resending.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)
+    assert is_new
+    render_run(run_id=again.pk, now=NOW)
+    return sorted(Receipt.objects.filter(run=again, delivery__isnull=False).values_list("address", flat=True))
+
+
+def one_each(corp: Corp) -> Run:
+    """A run with one delivery for each of four people, and somebody skipped."""
+    people = [make_person(corp, userid) for userid in ("fine", "failed", "unknown", "late", "invalid")]
+    run = make_run(make_subscription(*people, make_person(username="skipped")))
+    render_run(run_id=run.pk, now=NOW)
+    first = Delivery.objects.get()
+    for userid, status in (("failed", "failed"), ("unknown", "unknown"), ("late", "canceled")):
+        first.pk, first.mark, first.status = None, userid, status
+        first.save()
+        Receipt.objects.filter(address__endswith=f":{userid}").update(delivery=first)
+    Delivery.objects.filter(status="pending").update(status="accepted")
+    Receipt.objects.filter(address__endswith=":invalid").update(status="invalid")
+    return run
+
+
+def test_those_who_did_not_get_it_and_nobody_else(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+
+    assert resent(run, me) == [f"{corp.pk}:{userid}" for userid in ("failed", "invalid", "late")]
+
+    again = Run.objects.get(resends=run)
+    assert (again.trigger, again.requested_by, again.skipped_count) == (Run.Trigger.RESEND, me, 1)
+
+
+def test_those_of_whom_nobody_knows_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+    assert resending.unknown(run).count() == 1
+
+    assert f"{corp.pk}:unknown" in resent(run, me, with_unknown=True)
+
+
+def test_one_page_sends_again_once(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+
+    number = resending.next_number(run)
+
+    asked = [
+        resending.request_resend(run, number=number, with_unknown=with_unknown, person=me, now=NOW)[1]
+        for with_unknown in (False, True)
+    ]
+
+    assert asked == [True, False]
+    assert resending.next_number(run) == 2
+
+
+def test_who_was_linked_meanwhile_gets_it_now(corp: Corp, me: User) -> None:
+    run = one_each(corp)
+    person = User.objects.get(username="skipped")
+    person.wecom_accounts.create(corp=corp, userid="new")
+
+    assert f"{corp.pk}:new" in resent(run, me)
+
+
+def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> None:
+    robot = Robot.objects.create(name="群", corp=corp, key="robot-key")
+    run = make_run(make_subscription(channel="robot", robot=robot))
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+
+    assert resent(run, me) == [f"robot:{robot.pk}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [({"status": "finished"}, True), ({"status": "missed"}, False), ({"recall_asked_at": NOW}, False)],
+)
+def test_what_can_be_sent_again(changes: dict[str, object], may: bool, corp: Corp) -> None:
+    run = one_each(corp)
+    Run.objects.filter(pk=run.pk).update(**changes)
+    run.refresh_from_db()
+
+    assert resending.can_be_resent(run) == may
