@@ -1,0 +1,166 @@
+"""What the measurements of the push engine share: servers, companies with people, messages that wait, workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from tests.sandbox import AGENTID, ROOT, SandboxHandle, company, start_sandbox
+from tests.services import ENVIRON
+from tools.services import start_postgresql, start_valkey
+
+BATCH = 5000
+
+
+@dataclass
+class World:
+    """Running servers; `env` for programs that use them."""
+
+    env: dict[str, str]
+    folder: Path
+    exits: ExitStack
+    sandbox: SandboxHandle | None = None
+
+    def start_sandbox(self, companies: int, members: int, *, latency_seconds: float, **settings: Any) -> None:
+        """Companies 0, 1, … of so many members each, behind a WeCom that answers after so long."""
+        seed = {"companies": [_company(number, members) for number in range(companies)], "settings": settings}
+        self.sandbox = self.exits.enter_context(start_sandbox(seed=seed))
+        if latency_seconds:
+            self.sandbox.fault("slow", "message/send", seconds=latency_seconds, count=None)
+
+    def start_worker(self, number: int, threads: int) -> None:
+        """A real worker; it is ready when this returns."""
+        command = [
+            *(sys.executable, "-m", "celery", "--app", "guanwecom", "worker", "--pool", "threads"),
+            *("--concurrency", str(threads), "--loglevel", "INFO", "-n", f"bench{number}@%h"),
+            *("--without-gossip", "--without-mingle"),
+        ]
+        log = self.folder / f"worker{number}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  # our own command
+        self.exits.callback(_end, process)
+        until(lambda: "ready." in log.read_text(errors="replace"), seconds=60)
+
+
+@contextmanager
+def running_world(**environ: str) -> Iterator[World]:
+    """PostgreSQL and Valkey of our own, tables made, Django set up in this process. `environ`: settings to try."""
+    with ExitStack() as exits:
+        postgresql, valkey = start_postgresql(), start_valkey()
+        exits.callback(postgresql.stop)
+        exits.callback(valkey.stop)
+        ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING", **environ}
+        os.environ.update(ENVIRON, DJANGO_SETTINGS_MODULE="guanwecom.settings", **ours)
+        os.environ.update(ours)
+        import django
+
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits)
+
+
+def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
+    """Raises TimeoutError when it never becomes true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(pause)
+
+
+def make_corps(world: World, count: int) -> list[Any]:
+    """The companies of the sandbox as rows, enabled."""
+    from integrations.models import Corp
+
+    if world.sandbox is None:
+        raise RuntimeError("no sandbox")
+    return [
+        Corp.objects.create(
+            name=f"公司{number}",
+            corpid=corpid(number),
+            agentid=AGENTID,
+            secret=f"secret-{number}",
+            api_base_url=world.sandbox.base_url,
+            is_enabled=True,
+        )
+        for number in range(count)
+    ]
+
+
+def make_people(corp: Any, count: int) -> None:
+    """Linked people U0, U1, …"""
+    from accounts.models import User, WeComAccount
+
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(count, start + BATCH))
+        people = User.objects.bulk_create(User(username=f"{corp.pk}-{n}") for n in numbers)
+        WeComAccount.objects.bulk_create(
+            WeComAccount(user=person, corp=corp, userid=f"U{n}", userid_folded=f"u{n}")
+            for n, person in zip(numbers, people, strict=True)
+        )
+
+
+def make_personal_messages(corps: list[Any], count: int) -> None:
+    """So many frozen messages with a receipt each, spread over the companies, as a rendering would leave them."""
+    from integrations.wecom import messages
+    from notifications.models import Delivery, Receipt, Run, new_mark
+
+    now = datetime.now(UTC)
+    run = Run.objects.create(
+        key=f"bench:{uuid.uuid4()}", trigger="manual", slot_at=now, claimed_at=now, render_after=now, status="sending"
+    )
+    for start in range(0, count, BATCH):
+        deliveries = []
+        for n in range(start, min(count, start + BATCH)):
+            corp, mark = corps[n % len(corps)], new_mark()
+            to = messages.Recipients(userids=[f"U{n // len(corps)}"])
+            options = messages.Options(duplicate_check_seconds=messages.DUPLICATE_CHECK_SECONDS)
+            content = f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40
+            body = messages.body_bytes(
+                messages.text_message(agentid=corp.agentid, to=to, content=content, options=options)
+            )
+            deliveries.append(
+                Delivery(
+                    run=run, corp=corp, channel="wecom", message_form="text", created_at=now, title="日报", text="x",
+                    corpid=corp.corpid, agentid=corp.agentid, body=body, mark=mark, language="zh-hans",
+                    recipient_count=1, next_attempt_at=now, expires_at=now + timedelta(hours=24),
+                )
+            )  # fmt: skip
+        Receipt.objects.bulk_create(
+            Receipt(run=run, delivery=row, channel="wecom", address=f"{row.corp_id}:{start + n}")
+            for n, row in enumerate(Delivery.objects.bulk_create(deliveries))
+        )
+
+
+def corpid(number: int) -> str:
+    return f"ww{number:016d}"
+
+
+def _company(number: int, members: int) -> dict[str, Any]:
+    base = company()
+    people = [{"userid": f"U{n}", "name": f"员工{n}", "department": [2]} for n in range(members)]
+    app = {**base["apps"][0], "secret": f"secret-{number}"}
+    return {
+        **base, "corpid": corpid(number), "name": f"公司{number}", "members": people, "tags": [], "apps": [app],
+    }  # fmt: skip
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
