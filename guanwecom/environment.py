@@ -79,6 +79,11 @@ def secret_text(text: str) -> str:
     return text
 
 
+def optional_secret(text: str) -> str:
+    """Empty, or long enough."""
+    return secret_text(text) if text else ""
+
+
 def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 

@@ -218,6 +218,8 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", "2")
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
+# What Prometheus brings to /metrics as a bearer token, at least 32 characters; unset: there is no such page.
+METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
 # How long runs, deliveries and receipts are kept, in days.
 LOG_RETENTION_DAYS = e.read(e.positive_int, "LOG_RETENTION_DAYS", "365")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.

@@ -26,8 +26,8 @@ def claim_deliveries(delivery_ids: Collection[int], *, now: datetime) -> list[At
     one fencing token: it is taken away from each by itself.
     """
     with transaction.atomic():
-        claimable = Delivery.objects.sendable(now).filter(pk__in=delivery_ids).defer(*_UNREAD)
-        rows = list(unlocked(claimable.order_by("pk")))
+        claimable = Delivery.objects.sendable(now).filter(pk__in=delivery_ids).annotate(due_at=F("run__slot_at"))
+        rows = list(unlocked(claimable.defer(*_UNREAD).order_by("pk")))
         if not rows:
             return []
         # Why before they are taken? A company that cannot be read must leave them untouched.

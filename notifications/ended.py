@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from notifications import blocking
+from notifications import blocking, metrics
 from notifications.accepting import settle_attempts, settle_deliveries
 from notifications.models import Attempt, Channel
 from notifications.outcomes import Outcome
@@ -33,6 +33,7 @@ def settle_all(ended: Sequence[Ended]) -> None:
     answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
         blocking.unblock(answered, now=ended[0].ended_at)
+    metrics.observe([(each.attempt, each.outcome, each.ended_at) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
         try:

@@ -171,3 +171,17 @@ def test_nobody_has_paused_anything_after_the_step_that_lets_people_pause() -> N
     choices.create(subscription_id=subscription.pk, user_id=person.pk, kind="paused", chosen_at=NOW)
     with pytest.raises(IntegrityError):
         choices.create(subscription_id=subscription.pk, user_id=person.pk, kind="declined", chosen_at=NOW)
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_runs_of_before_are_neither_taken_back_nor_sent_again() -> None:
+    apps = migrated([("notifications", "0007_recipients_choices")])
+    apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="finished"
+    )
+
+    after = migrated([("notifications", "0008_resend_and_recall")])
+
+    run = after.get_model("notifications", "Run").objects.get()
+    assert (run.recall_asked_at, run.recall_asked_by, run.resends, run.resends_unknown) == (None, None, None, False)
+    assert "run_recalled" in index_names("notifications_run")

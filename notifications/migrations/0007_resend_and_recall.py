@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('integrations', '0005_directory'),
-        ('notifications', '0005_channels'),
+        ('notifications', '0006_channels'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

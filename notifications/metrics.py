@@ -1,0 +1,114 @@
+"""What Prometheus is told of pushes. Counters of all workers stand in Valkey; what waits is asked of the database."""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import redis
+from django.db.models import Count
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from integrations.store import valkey
+from notifications import pace
+from notifications.blocking import CORP_SECRETS
+from notifications.models import CorpQueue, Delivery, Priority
+from notifications.outcomes import Kind
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from notifications.models import Attempt
+    from notifications.outcomes import Outcome
+
+logger = logging.getLogger(__name__)
+
+LAG_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
+_ATTEMPTS, _LAG = "push:metrics:attempts", "push:metrics:lag"
+_SUM = "milliseconds"
+
+
+def observe(ended: Sequence[tuple[Attempt, Outcome, datetime]]) -> None:
+    """Count calls that ended: by channel and errcode, and how long after its time each accepted one was accepted."""
+    pipeline = valkey().pipeline(transaction=False)
+    for attempt, outcome, ended_at in ended:
+        delivery = attempt.delivery
+        code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
+        pipeline.hincrby(_ATTEMPTS, f"{delivery.channel}:{code}", 1)
+        due_at = getattr(delivery, "due_at", None)  # annotated by notifications.claiming
+        if outcome.kind == Kind.ACCEPTED and due_at is not None:
+            seconds = max(0.0, (ended_at - due_at).total_seconds())
+            pipeline.hincrby(_LAG, str(bisect.bisect_left(LAG_SECONDS, seconds)), 1)
+            pipeline.hincrby(_LAG, _SUM, round(seconds * 1000))
+    try:
+        pipeline.execute()
+    except redis.RedisError as error:
+        logger.warning("%d ended calls were not counted: %s", len(ended), type(error).__name__)
+
+
+class PushCollector(Collector):
+    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield _attempts()
+        yield _lag()
+        yield _waiting()
+        yield from _queues()
+
+
+def _attempts() -> Metric:
+    family = CounterMetricFamily(
+        "guanwecom_push_attempts", "Calls that ended, by channel and errcode", labels=["channel", "errcode"]
+    )
+    for name, count in _hash(_ATTEMPTS).items():
+        channel, _colon, code = name.partition(":")
+        family.add_metric([channel, code], count)
+    return family
+
+
+def _lag() -> Metric:
+    counts = _hash(_LAG)
+    total, buckets = 0, []
+    for position, edge in enumerate([*map(str, LAG_SECONDS), "+Inf"]):
+        total += counts.get(str(position), 0)
+        buckets.append((edge, total))
+    family = HistogramMetricFamily("guanwecom_push_lag_seconds", "From a message's time to WeCom's acceptance")
+    family.add_metric([], buckets, counts.get(_SUM, 0) / 1000)
+    return family
+
+
+def _waiting() -> Metric:
+    family = GaugeMetricFamily(
+        "guanwecom_push_waiting", "Messages that wait or are under way", labels=["priority", "status"]
+    )
+    rows = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
+    for priority, status, count in rows:
+        family.add_metric([Priority(priority).name.lower(), status], count)
+    return family
+
+
+def _queues() -> Iterable[Metric]:
+    queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
+    used = pace.used_today(queues)
+    budget = GaugeMetricFamily("guanwecom_push_daily_budget", "Person-messages a day; 0: no limit", labels=["corp"])
+    spent = GaugeMetricFamily("guanwecom_push_sent_today", "Person-messages of this day in China", labels=["corp"])
+    held = GaugeMetricFamily("guanwecom_push_held_up", "1: paused, or its configuration is broken", labels=["corp"])
+    for queue in queues:
+        labels = [str(queue.corp_id)]
+        budget.add_metric(labels, queue.daily_budget)
+        spent.add_metric(labels, used.get(queue.pk, 0))
+        held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
+    return budget, spent, held
+
+
+def _hash(name: str) -> dict[str, int]:
+    found: dict[bytes, bytes] = valkey().hgetall(name)
+    return {field.decode(): int(value) for field, value in found.items()}
