@@ -41,7 +41,7 @@ messages: setup-dev ## bring the translation catalogues up to the code and compi
 requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer versions
 	$(RUN) -m tools.pins compile $(if $(UPGRADE),--upgrade)
 
-bench: setup-dev ## measure the WeCom client and the sandbox
+bench: setup-dev ## measure the WeCom client, the sandbox, the directory and the push engine
 	@$(RUN) -m benchmarks
 
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts

@@ -110,5 +110,5 @@ def _queues() -> Iterable[Metric]:
 
 
 def _hash(name: str) -> dict[str, int]:
-    found: dict[bytes, bytes] = valkey().hgetall(name)
-    return {field.decode(): int(value) for field, value in found.items()}
+    found = valkey().hgetall(name)
+    return {str(field, "ascii") if isinstance(field, bytes) else field: int(count) for field, count in found.items()}
