@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('integrations', '0005_directory'),
-        ('notifications', '0006_channels'),
+        ('notifications', '0007_recipients_choices'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
