@@ -110,11 +110,11 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
         _start_workers(world)
         seconds = _send_all(count)
         calls = _sends(world)
-        times = sorted(call["time"] for call in calls)
+        times = sorted(call["at"] for call in calls)
         whole_minutes = int((times[-1] - times[0]) // 60)
         first = bisect.bisect_left(times, times[0] + 60 * whole_minutes)
         used = first / (limit * whole_minutes) if whole_minutes else 0.0
-        half = Counter(call["corpid"] for call in sorted(calls, key=lambda call: call["time"])[: len(calls) // 2])
+        half = Counter(call["corpid"] for call in sorted(calls, key=lambda call: call["at"])[: len(calls) // 2])
         most = _most_in_a_minute(times)
         return {
             "messages": count,
