@@ -55,10 +55,9 @@ def consume(batch: Batch) -> Outcome:
         raise
     except Stop:  # a department root is not there any more: the run says so, where it is read
         _request_run(batch)
-        return Outcome(renamed.touched)
+        return Outcome()
     writer = _write(batch, found)
-    touched = [*renamed.touched, *writer.touched]
-    return Outcome(touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
+    return Outcome(writer.touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
 
 
 def _pulse(batch: Batch) -> Callable[[], None]:
@@ -81,7 +80,9 @@ def _rename(batch: Batch, told: Told, look: Look) -> Renamed:
     if not renames:
         return Renamed()
     known = look.existing(sorted({userid for one in renames for userid in (one.old, one.new)}))
-    renamed = apply_renames(corp=batch.corp, renames=renames, known=known, now=batch.clock(), hold=batch.hold)
+    renamed = apply_renames(
+        corp=batch.corp, renames=renames, known=known, now=batch.clock(), hold=batch.hold, touch=batch.touch
+    )
     for one in renamed.blocked:
         told.leave_out((one.old, one.new))
     return renamed
@@ -96,7 +97,9 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
 
 
 def _write(batch: Batch, found: Found) -> EventWriter:
-    writer = EventWriter(corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold)
+    writer = EventWriter(
+        corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold, touch=batch.touch
+    )
     losing = sum(one.state.is_able for one in found.plan.losing)
     if losing and _is_suspicious(batch.corp, losing):
         logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, losing)
@@ -109,7 +112,7 @@ def _write(batch: Batch, found: Found) -> EventWriter:
 
 def _bar_leavers(batch: Batch, told: Told) -> None:
     if told.leavers and not _is_suspicious(batch.corp, len(told.leavers)):
-        put_out_of_reach(corp=batch.corp, userids=told.leavers, now=batch.clock(), hold=batch.hold)
+        put_out_of_reach(corp=batch.corp, userids=told.leavers, now=batch.clock(), hold=batch.hold, touch=batch.touch)
 
 
 def _request_run(batch: Batch) -> None:

@@ -38,14 +38,21 @@ class Renamed:
 
 
 def apply_renames(
-    *, corp: Corp, renames: Sequence[Rename], known: Collection[str], now: datetime, hold: Callable[[], None]
+    *,
+    corp: Corp,
+    renames: Sequence[Rename],
+    known: Collection[str],
+    now: datetime,
+    hold: Callable[[], None],
+    touch: Callable[[Sequence[int]], None],
 ) -> Renamed:
     """Carry out what can be, in whatever order they came: a userid must be given up before another person gets it.
 
     `known`: those of the userids named, folded, that exist in WeCom now. Where the old one does, it is somebody else's
     or the event is wrong: whoever has it here waits for an administrator.
     What still waits after TRIES is carried out all the same: the event before it does not come any more, and who has
-    the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called.
+    the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called, and `touch`
+    with the keys of the members that are written.
     """
     done = Renamed()
     if not renames:
@@ -63,6 +70,7 @@ def apply_renames(
                 done.blocked.append(one)
             else:
                 _apply(corp, one, done.touched, now, by_force=True)
+        touch(done.touched)
     return done
 
 

@@ -152,13 +152,21 @@ _HAS_LEFT = Whereabouts(None, exists=False, has_left=True)
 
 
 class EventWriter(RowWriter):
-    """Writes what events brought. `hold`, called in each transaction, raises where the work is not ours any more."""
+    """Writes what events brought. `hold`, called in each transaction, raises where the work is not ours any more;
+    `touch`, in the same one, takes the keys of the members that are written.
+    """
 
     def __init__(
-        self, *, corp: Corp, read_since: datetime | None, clock: Callable[[], datetime], hold: Callable[[], None]
+        self,
+        *,
+        corp: Corp,
+        read_since: datetime | None,
+        clock: Callable[[], datetime],
+        hold: Callable[[], None],
+        touch: Callable[[Sequence[int]], None],
     ) -> None:
         super().__init__(corp=corp, read_since=read_since)
-        self._clock, self._hold = clock, hold
+        self._clock, self._hold, self._touch = clock, hold, touch
 
     @contextmanager
     def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
@@ -170,12 +178,21 @@ class EventWriter(RowWriter):
 
     def _note(self, changes: Sequence[Difference], joined: Sequence[Member], now: datetime) -> None:
         """The audit trail has what comes of it for people; the copy itself keeps no history between runs."""
+        self._touch([*(one.state.pk for one in changes), *(one.pk for one in joined)])
 
 
-def put_out_of_reach(*, corp: Corp, userids: Iterable[str], now: datetime, hold: Callable[[], None]) -> int:
+def put_out_of_reach(
+    *,
+    corp: Corp,
+    userids: Iterable[str],
+    now: datetime,
+    hold: Callable[[], None],
+    touch: Callable[[Sequence[int]], None],
+) -> int:
     """While WeCom cannot be asked, its word that these have left is taken: out of scope, which heals by itself.
 
-    Once it can be asked, the same events say what is true.
+    Once it can be asked, the same events say what is true. Why are they touched? Should it be that they are out of
+    scope, nothing differs then any more, and what waits for them still has to be withdrawn.
     """
     folded = {fold_userid(one) for one in userids}
     if not folded:
@@ -183,6 +200,7 @@ def put_out_of_reach(*, corp: Corp, userids: Iterable[str], now: datetime, hold:
     with transaction.atomic():
         hold()
         here = Member.objects.filter(corp=corp, userid_folded__in=folded).here()
+        touch(list(here.order_by("pk").values_list("pk", flat=True)))
         return here.update(presence=Presence.OUT_OF_SCOPE, left_at=now, changed_at=now)
 
 

@@ -63,6 +63,7 @@ def _take(held: Held, works: Sequence[EventWork], clock: Clock) -> None:
         events=[one.event for one in works],
         clock=clock,
         hold=lambda: lanes.hold(held, now=clock()),
+        touch=partial(lanes.note_touched, works[0]),
         tries={one.event_id: one.try_count for one in works},
     )
     try:

@@ -92,15 +92,20 @@ def _due(held: Held, now: datetime) -> QuerySet[EventWork]:
     return works
 
 
+def note_touched(work: EventWork, keys: Sequence[int]) -> None:
+    """Add to what a batch, whose first row is `work`, has changed: in the transaction that changes it."""
+    known = set(work.touched)
+    work.touched = [*work.touched, *(key for key in keys if key not in known)]
+    EventWork.objects.filter(pk=work.pk).update(touched=work.touched)
+
+
 @transaction.atomic
 def settle(held: Held, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
     """Write down what came of a batch. Raises LaneLostError."""
     hold(held, now=now)
     rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
     if outcome.touched:
-        known = set(works[0].touched)
-        touched = [*works[0].touched, *(key for key in outcome.touched if key not in known)]
-        EventWork.objects.filter(pk=works[0].pk).update(touched=touched)
+        note_touched(works[0], outcome.touched)
     if outcome.again_after is not None:
         rows.update(next_try_at=now + outcome.again_after, try_count=F("try_count") + 1)
         return

@@ -16,13 +16,16 @@ class Batch:
     """Some waiting events of one corp, in the order in which they happened.
 
     `hold` moves the lane's lease on, and is called in every transaction that writes; it raises LaneLostError once the
-    lane is another worker's. `tries`: how often each event, by its key, was given to this consumer before.
+    lane is another worker's. `touch` is told in the same transaction which rows it changes: were it said in the end
+    only, a worker that dies before would leave nobody who knows. `tries`: how often each event, by its key, was given
+    to this consumer before.
     """
 
     corp: Corp
     events: Sequence[CallbackEvent]
     clock: Clock
     hold: Callable[[], None]
+    touch: Callable[[Sequence[int]], None]
     tries: Mapping[int, int] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -320,6 +321,46 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
 
     assert not User.objects.get(username="LiLei").is_active
     assert set(EventWork.objects.values_list("status", flat=True)) == {Status.DONE}
+
+
+@pytest.mark.parametrize("leave", [deleted, disabled, out_of_scope])
+def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
+    telling: Telling, people: People, monkeypatch: pytest.MonkeyPatch, leave: Any
+) -> None:
+    """The next worker finds the copy as it should be: nothing tells whom the policy has to be applied to."""
+    run = make_run(make_subscription(User.objects.get(username="LiLei")))
+    render_run(run_id=run.pk, now=run.slot_at)
+    leave(people)
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "settle", _die)
+        with pytest.raises(SystemExit):
+            telling.tell(*telling.heard())
+    assert not Member.objects.able().filter(userid_folded="lilei").exists()
+
+    telling.tell(*telling.heard())
+    telling.work_off()
+
+    assert Delivery.objects.get().status == Delivery.Status.CANCELED
+
+
+def _die(*_args: object, **_more: object) -> None:
+    raise SystemExit
+
+
+def test_what_waits_for_somebody_who_was_barred_on_wecoms_word_is_canceled(telling: Telling, people: People) -> None:
+    """Out of scope on its word, then out of scope in fact: nothing differs, but the message must not go."""
+    run = make_run(make_subscription(User.objects.get(username="LiLei")))
+    render_run(run_id=run.pk, now=run.slot_at)
+    people.place.sandbox.fault("ip_refused", "*", count=None)
+    out_of_scope(people)
+    telling.tell(*telling.heard())
+    assert Member.objects.get(userid_folded="lilei").presence == Member.Presence.OUT_OF_SCOPE
+
+    people.place.sandbox.control("DELETE", "faults")
+    telling.clock.now += timedelta(minutes=1)
+    telling.work_off()
+
+    assert Delivery.objects.get().status == Delivery.Status.CANCELED
 
 
 def test_who_was_barred_by_events_is_as_after_a_run(telling: Telling, people: People) -> None:
