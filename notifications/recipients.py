@@ -248,6 +248,8 @@ def _recipient(
         reason = Reason.USER_DISABLED
     elif choice:
         reason = _OF_CHOICE[SubscriptionChoice.Kind(choice)]
+    elif is_barred:  # before what a second channel makes good: nothing goes to somebody who has left
+        reason = Reason.BARRED
     elif account_id is None:
         reason = Reason.NO_ACCOUNT
     elif corp_id is None:
@@ -260,8 +262,6 @@ def _recipient(
         reason = Reason.OTHER_CORP
     elif not is_corp_enabled:
         reason = Reason.CORP_DISABLED
-    elif is_barred:
-        reason = Reason.BARRED
     address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
     return Recipient(user_id, corp_id, userid or "", address, reason)
 
@@ -278,13 +278,13 @@ def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
         return replace(by_app, channel=Channel.EMAIL) if is_mailed else by_app
     if not is_mailed and (by_app.reason is None or audience.fallback_channel != Channel.EMAIL):
         return by_app
-    is_active = by_app.reason != Reason.USER_DISABLED
-    if is_active and email:
+    is_let_in = by_app.reason not in {Reason.USER_DISABLED, Reason.BARRED}
+    if is_let_in and email:
         address = mail_address(by_app.user_id, email)
         detour = None if is_mailed else by_app.reason
         return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, detour=detour)
     if is_mailed:
-        reason = Reason.NO_EMAIL if is_active else Reason.USER_DISABLED
+        reason = Reason.NO_EMAIL if is_let_in else by_app.reason
         return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")
     return by_app
 

@@ -13,13 +13,14 @@ from django.core import mail
 from django.core.mail.backends import locmem
 from pytest_django import Settings
 
-from accounts.models import User
-from integrations.models import Corp
+from accounts.models import DirectoryPolicy, User
+from integrations.models import Corp, Member
 from notifications.claiming import claim_delivery
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
 from notifications.rendering import render_run
 from notifications.sending import send_deliveries
 from notifications.sweeping import sweep
+from notifications.withdrawing import withdraw
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.wire import Wire, errcode, reset
@@ -45,6 +46,14 @@ def rendered(subscription: Subscription, **fields: Any) -> list[Delivery]:
 def send_all(clock: FakeClock) -> int:
     ids = list(Delivery.objects.filter(status="pending").order_by("pk").values_list("pk", flat=True))
     return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+def suspend(corp: Corp, userid: str) -> None:
+    """Disabled in WeCom, under a directory policy in force: the person here stays active."""
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+    Member.objects.create(
+        corp=corp, userid=userid, userid_folded=userid, status="disabled", first_seen_at=NOW, changed_at=NOW
+    )
 
 
 def receipts() -> list[tuple[str, str, str, str]]:
@@ -258,6 +267,32 @@ class TestMail:
         assert Attempt.objects.get().outcome == outcome
         assert not CorpQueue.objects.blocked().exists()
 
+    def test_whom_wecom_does_not_let_in_gets_no_mail_either(self, corp: Corp) -> None:
+        suspend(corp, "jim")
+
+        assert self.to(make_person(corp, "jim", email="jim@example.com")) == []
+
+        assert [reason for *_rest, reason in receipts()] == ["barred"]
+
+    @pytest.mark.parametrize("leave", ["disabled here", "suspended in WeCom"])
+    def test_a_mail_that_waits_for_a_leaver_is_canceled(self, corp: Corp, leave: str) -> None:
+        leaver, other = (make_person(corp, one, email=f"{one}@example.com") for one in ("jim", "han"))
+        self.to(leaver, other)
+        if leave == "disabled here":
+            User.objects.filter(pk=leaver.pk).update(is_active=False)
+        else:
+            suspend(corp, "jim")
+
+        withdraw(corp, ["jim"], NOW)
+
+        assert receipts() == [
+            ("email", f"mail:{leaver.pk}:jim@example.com", "skipped", "barred"),
+            ("email", f"mail:{other.pk}:han@example.com", "pending", ""),
+        ]
+        assert Delivery.objects.get(receipts__user=leaver).status == "canceled"
+        run = Run.objects.get()
+        assert (run.recipient_count, run.skipped_count) == (1, 1)
+
     def test_without_any_company_there_is_nobody_to_see_it(self) -> None:
         run = make_run(make_subscription(make_person(email="a@example.com"), channel="email"))
 
@@ -305,6 +340,23 @@ class TestTheSecondChannel:
         assert sorted(message.to[0] for message in mail.outbox) == ["han@example.com", "jim@example.com"]
         assert sweep(now=clock.now).finished_count == 1
         assert Receipt.objects.filter(channel="email").count() == 2
+
+    def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp) -> None:
+        """Not even where something else is in the way, too."""
+        suspend(corp, "jim")
+        barred = make_person(corp, "jim", email="jim@example.com")
+        rendered(make_subscription(barred, fallback_channel="email"))
+
+        assert receipts() == [("wecom", f"user:{barred.pk}", "skipped", "barred")]
+
+    def test_is_not_used_for_a_leaver_whom_wecom_refuses(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
+        rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
+        wire.sends.append(errcode(81013))
+        send_all(clock)
+        suspend(corp, "jim")
+
+        assert sweep(now=clock.now).mailed_count == 0
+        assert not Receipt.objects.filter(channel="email").exists()
 
     def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
         """It may have arrived: a mail on top would be a second message."""
