@@ -8,7 +8,7 @@ and the events that came meanwhile are worked off once more after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
 
@@ -100,9 +100,9 @@ def _write(batch: Batch, found: Found) -> EventWriter:
     writer = EventWriter(
         corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold, touch=batch.touch
     )
-    losing = sum(one.state.is_able for one in found.plan.losing)
+    losing = [one.state.folded for one in found.plan.losing if one.state.is_able]
     if losing and _is_suspicious(batch.corp, losing):
-        logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, losing)
+        logger.error("events corp=%s would take access from %d: a run asks first", batch.corp.pk, len(losing))
         found.plan.losing, found.is_too_much = [], True
     writer.write(found.plan)
     if found.is_too_much:
@@ -111,7 +111,7 @@ def _write(batch: Batch, found: Found) -> EventWriter:
 
 
 def _bar_leavers(batch: Batch, told: Told) -> None:
-    if told.leavers and not _is_suspicious(batch.corp, len(told.leavers)):
+    if told.leavers and not _is_suspicious(batch.corp, told.leavers):
         put_out_of_reach(corp=batch.corp, userids=told.leavers, now=batch.clock(), hold=batch.hold, touch=batch.touch)
 
 
@@ -126,17 +126,19 @@ def _again_after(corp: Corp, *, is_blocked: bool, left_count: int) -> timedelta 
     return AFTER_OTHERS if is_blocked or left_count else None
 
 
-def _is_suspicious(corp: Corp, losing: int) -> bool:
+def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     """Whether, with those of the last minutes, more lose access by events than may without an administrator's yes.
 
+    `losing`: folded userids. Why a set of them? While WeCom cannot be asked, the same events are tried again and again.
     Why the floor? Of three people one may leave. Without the store only these count.
     """
-    key = f"integrations:event-leavers:{corp.pk}"
-    total = losing
+    key = f"integrations:event-leaving:{corp.pk}"
+    total = len(losing)
     with suppress(redis.RedisError), valkey().pipeline() as pipeline:
-        pipeline.incrby(key, losing)
+        pipeline.sadd(key, *losing)
         pipeline.expire(key, GUARD_WINDOW, nx=True)
-        total = int(pipeline.execute()[0])
+        pipeline.scard(key)
+        total = int(pipeline.execute()[-1])
     if total <= LEAVERS_UNASKED:
         return False
     able = Member.objects.filter(corp=corp).able().count()

@@ -348,6 +348,21 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(telling: Tellin
     assert presence(telling, "LiLei") == Presence.DELETED
 
 
+def test_the_same_leaver_tried_again_and_again_is_one_leaver(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or, after some minutes without an answer of WeCom, nobody else would be barred on its word."""
+    monkeypatch.setattr(events, "LEAVERS_UNASKED", 2)
+    place = telling.place
+    place.sandbox.fault("ip_refused", "user/get", count=None)
+    for leaver in ("LiLei", "jim"):
+        place.delete_member(leaver)
+        telling.tell(*telling.heard())
+        for _ in range(3):
+            telling.clock.now += timedelta(minutes=1)
+            work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=telling.clock)
+
+    assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
+
+
 def test_a_word_that_was_wrong_heals(telling: Telling) -> None:
     """The leaver is back before WeCom could be asked."""
     place = telling.place
