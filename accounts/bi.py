@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import sessions
 from accounts.attribute_values import bi_login_id_of
-from accounts.models import Attribute, User, WeComAccount, barred_by_wecom
+from accounts.models import Attribute, DirectoryPolicy, User, WeComAccount, barred_by_wecom
 from accounts.navigation import HomeEntry
 from integrations.bi import entry
 from integrations.bi.external_ids import ExternalId
@@ -80,6 +80,22 @@ def _login_id(person: Person) -> str:
 
 
 def _caution() -> str:
+    """Where others than administrators of all companies decide it, in whole sentences."""
+    return " ".join(said for said in (_caution_of_limited(), _caution_of_wecom()) if said)
+
+
+def _caution_of_wecom() -> str:
+    """Where a directory writes it: WeCom lets people change their own e-mail."""
+    if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
+        return ""
+    return gettext(
+        "A directory policy takes it from WeCom: its administrators give the account, and people may change their "
+        "e-mail there themselves, and so decide as whom they enter the BI. Choose the loginId attribute, which only "
+        "administrators of all companies set."
+    )
+
+
+def _caution_of_limited() -> str:
     """Where some administrators see their own companies only."""
     limited = User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
     if not limited.exists():

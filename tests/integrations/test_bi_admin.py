@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import AuditEntry, User
+from accounts.models import AuditEntry, DirectoryPolicy, User
 from accounts.roles import Role
 from guanwecom.celery import app
 from integrations.guandata import keys
@@ -243,6 +243,19 @@ class TestWho:
         assert "Administrators of single companies" in text_of(admin_client.get(PAGE))
         make_bi(external_id_source="bi_login_id")
         assert "Administrators of single companies" not in text_of(admin_client.get(PAGE))
+
+    def test_what_wecom_decides_is_cautioned_about_where_a_directory_creates_people(
+        self, admin_client: Client, bi: BiConnection, corp: Corp
+    ) -> None:
+        policy = DirectoryPolicy.objects.create(corp=corp, mode="link")
+        Corp.objects.update(is_enabled=True)
+        assert "A directory policy takes it from WeCom" not in text_of(admin_client.get(PAGE))
+
+        DirectoryPolicy.objects.filter(pk=policy.pk).update(mode="create")
+
+        assert "A directory policy takes it from WeCom" in text_of(admin_client.get(PAGE))
+        make_bi(external_id_source="bi_login_id")
+        assert "A directory policy takes it from WeCom" not in text_of(admin_client.get(PAGE))
 
 
 class TestKey:
