@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from accounts import bulk_audit, companies
+from accounts import bulk_audit
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, AuditEntry, User, WeComAccount, fold_userid
 from accounts.sheets.deciding import OF_PERSON, Decision
@@ -56,10 +56,14 @@ def _write_people(decisions: list[Decision]) -> None:
 
 def _write_accounts(decisions: list[Decision]) -> None:
     new, created, changed = [], [], {}
+    people = [_user(one).pk for one in decisions]
+    primary = WeComAccount.objects.filter(user__in=people, is_primary=True)
+    has_primary = set(primary.values_list("user_id", flat=True))
     for decision in decisions:
         account, corp, userid = decision.account or (None, None, "")
         if account is None:
-            new.append(_account(_user(decision), corp, userid))
+            user = _user(decision)
+            new.append(_account(user, corp, userid, is_primary=user.pk not in has_primary))
             created.append(_account_changes(decision))
         else:
             rows = WeComAccount.objects.filter(pk=account.pk)
@@ -68,12 +72,11 @@ def _write_accounts(decisions: list[Decision]) -> None:
     bulk_audit.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)
     bulk_audit.record_accounts({one.pk: said for one, said in zip(made, created, strict=True)}, Action.CREATED)
-    for one in made:
-        companies.ensure_primary_account(user=one.user)
 
 
-def _account(user: User, corp: Corp | None, userid: str) -> WeComAccount:
-    return WeComAccount(user=user, corp=corp, userid=userid, userid_folded=fold_userid(userid), is_primary=False)
+def _account(user: User, corp: Corp | None, userid: str, *, is_primary: bool) -> WeComAccount:
+    folded = fold_userid(userid)
+    return WeComAccount(user=user, corp=corp, userid=userid, userid_folded=folded, is_primary=is_primary)
 
 
 def _account_changes(decision: Decision) -> list[list[Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import PeriodicTask
 
 from accounts import tasks
@@ -107,6 +108,19 @@ class TestWriting:
         applied(uploaded(editor, wecom_file(wecom_row("李雷", "lilei")), corp=other_corp))
 
         assert accounts_of(person) == [("北山制造", "LiLei", "lilei", True), ("南湖贸易", "lilei", "lilei", False)]
+
+    def test_accounts_of_many_are_made_in_as_many_queries_as_those_of_a_few(self, editor: User, corp: Corp) -> None:
+        User.objects.bulk_create(User(username=f"p{one}") for one in range(44))
+        counts = []
+        for some in (range(2), range(2, 44)):
+            rows = ([f"p{one}", corp.name, f"u{one}"] for one in some)
+            run = uploaded(editor, csv_bytes(["用户名", "企业微信公司名称", "企业微信账号"], *rows))
+            with CaptureQueriesContext(connection) as queries:
+                applied(run)
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1]
+        assert WeComAccount.objects.filter(is_primary=True).count() == 44
 
     def test_refused_rows_are_skipped(self, editor: User, person: User) -> None:
         run = uploaded(editor, csv_bytes(["用户名", "姓名"], ["nobody", "x"], ["lilei", "李"]))
