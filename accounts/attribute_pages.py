@@ -12,9 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
+from accounts import attribute_values
 from accounts.attribute_fields import ValuesField, fields_of, may_set, sentence_about, shown_lines
 from accounts.attribute_values import ValueTakenError, page_of, people_with, set_values
 from accounts.models import Attribute, AttributeValue, User, fold_value
@@ -132,6 +133,10 @@ class AttributePages(UserModelAdmin):
             raise PermissionDenied
         changeable = people_changeable_by(request.user)
         people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+        if people.count() > attribute_values.SET_AT_MOST:
+            sentence = gettext("At most %(count)s people at once. Select fewer, or upload a file.")
+            messages.error(request, sentence % {"count": f"{attribute_values.SET_AT_MOST:,}"})
+            return None
         which = WhichForm(request.POST if "attribute" in request.POST else None, person=request.user)
         attribute = which.cleaned_data["attribute"] if which.is_valid() else None
         form = ValuesForm(request.POST if "apply" in request.POST else None, attribute=attribute) if attribute else None

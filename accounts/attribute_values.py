@@ -19,6 +19,8 @@ from accounts.models import Attribute, AttributeValue, AuditEntry, User, fold_va
 
 # So many people are locked and written at a time.
 STEP = 1000
+# So many people get a value in one request; a file, which is read in the background, sets it for more.
+SET_AT_MOST = 10_000
 
 
 class ValueTakenError(Exception):

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts import attribute_values
 from accounts.attribute_uses import _uses, register_attribute_use, taken_away_with
 from accounts.attribute_values import set_values, values_of
 from accounts.models import Attribute, AttributeValue, AuditEntry, User
@@ -314,6 +315,17 @@ class TestManyPeople:
 
         assert values_of(attribute=region) == {person.pk: ["华北"], other.pk: ["华北"]}
         assert "已修改 2 人的“区域”。" in page.content.decode()
+
+    def test_more_people_than_one_request_can_do_get_nothing(
+        self, root: User, person: User, region: Attribute, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(attribute_values, "SET_AT_MOST", 1)
+        people = [person, make_person("hanmei")]
+
+        page = self.post(signed_in(root), people, attribute=region.pk, values="华北", apply="1")
+
+        assert "一次最多 1 人。请减少选择，或改用文件导入。" in page.content.decode()
+        assert not AttributeValue.objects.exists()
 
     def test_is_limited_to_who_may_be_changed(
         self, limited: User, other_corp: Corp, person: User, region: Attribute
