@@ -19,9 +19,10 @@ from tests.accounts.people import LIST, sent_form, signed_in, with_role
 
 ALL_FOUR = ("view", "add", "change", "delete")
 OF_EDITORS = {
-    *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription")),
+    *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription", "robot")),
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
 }
+ROBOTS = {f"notifications.{verb}_robot" for verb in ALL_FOUR}
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}
 PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"}
 DIRECTORY_SEEN = {
@@ -46,7 +47,7 @@ EXPECTED = {
     Role.INTEGRATION_ADMINISTRATOR: {
         *(*OF_INTEGRATION, *PEOPLE_SEEN, *DIRECTORY_SEEN),
         *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
-        *("notifications.view_corpqueue", "notifications.change_corpqueue"),
+        *(*ROBOTS, "notifications.view_corpqueue", "notifications.change_corpqueue"),
     },
     Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group", "integrations.view_department"},
     Role.READ_ONLY: {
@@ -56,7 +57,7 @@ EXPECTED = {
         "integrations.view_biconnection",
         *(
             f"notifications.view_{model}"
-            for model in ("report", "subscription", "run", "delivery", "receipt", "corpqueue")
+            for model in ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
         ),
     },
 }
