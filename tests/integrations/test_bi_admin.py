@@ -290,7 +290,7 @@ class TestKey:
 
         assert response.headers["Location"] == f"{PAGE}#key"
         assert BiConnection.objects.get().private_key == own
-        noted = AuditEntry.objects.filter(action=AuditEntry.Action.CHANGED).get()
+        noted = AuditEntry.objects.get(model="integrations.biconnection", action=AuditEntry.Action.CHANGED)
         assert [change[0] for change in noted.changes] == ["private_key"]
         assert own.splitlines()[1] not in str(noted.changes)
 
