@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from integrations.models import Corp, Department
@@ -28,7 +29,7 @@ MAX_LIFETIME_HOURS = 7 * 24
 class Channel(models.TextChoices):
     WECOM = "wecom", _("WeCom")
     ROBOT = "robot", _("WeCom group robot")
-    EMAIL = "email", _("e-mail")
+    EMAIL = "email", pgettext_lazy("channel", "e-mail")
 
 
 class MessageForm(models.TextChoices):
