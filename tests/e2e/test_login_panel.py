@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User, WeComAccount
 from integrations import hosts
 from integrations.models import Corp, SiteAddress
+from tests.browsing import close, lead
 from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -51,12 +52,9 @@ def context(browser: Browser, sandbox: SandboxHandle) -> Iterator[BrowserContext
     """A browser for which the sandbox is WeCom's host, and which reports what a page was refused."""
     context = browser.new_context(locale="zh-CN")
 
-    def wecom(route: Route) -> None:
-        route.fulfill(response=route.fetch(url=route.request.url.replace(PANEL_HOST, sandbox.base_url)))
-
-    context.route(f"{PANEL_HOST}/**", wecom)
+    lead(context, PANEL_HOST, sandbox.base_url)
     yield context
-    context.close()
+    close(context)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FrameLocator, Page, Route, expect
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 
+from tests.browsing import close, lead
 from tests.integrations.sandbox.conftest import Api
 from tests.integrations.sandbox.programs import npm_modules
 from tests.sandbox import AGENTID, CORPID, SandboxHandle
@@ -35,16 +36,12 @@ def page(browser: Browser, sandbox: SandboxHandle) -> Iterator[Page]:
     script = (npm_modules() / "@wecom" / "jssdk" / "dist" / "wecom.global.prod.js").read_text(encoding="utf-8")
     context = browser.new_context()
     context.route("**/*", lambda route: route.abort())
-
-    def wecom(route: Route) -> None:
-        route.fulfill(response=route.fetch(url=route.request.url.replace(HOST, sandbox.base_url)))
-
-    context.route(f"{HOST}/**", wecom)
+    lead(context, HOST, sandbox.base_url)
     context.route(f"{SITE}/**", lambda route: route.fulfill(body="signed in", content_type="text/html"))
     context.route(f"{SITE}/wecom.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
     page = context.new_page()
     yield page
-    context.close()
+    close(context)
 
 
 def open_panel(page: Page, origin: str = SITE, **changes: str) -> FrameLocator:
