@@ -8,10 +8,12 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from accounts.models import User, WeComAccount
+from integrations.directory import departments
+from integrations.models import Membership
 from notifications.models import Receipt, Subscription, SubscriptionChoice
 
 SHOWN_AT_MOST = 200
-# Of the newest receipts: what reached the person by a department or in any other way that no row here names.
+# Of the newest receipts: what reached the person in a way that no row here names any more.
 RECEIPTS_READ = 500
 
 
@@ -27,7 +29,7 @@ class OwnSubscription:
 
 
 def of_person(person: User) -> list[OwnSubscription]:
-    """Those in force, by title. Four queries."""
+    """Those in force, by title. Five queries; for members of departments one more for each level of these."""
     rows = list(_concerning(person).select_related("report").order_by("report__title", "pk")[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
         SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
@@ -56,16 +58,28 @@ def choose(person: User, *, subscription_id: int, kind: str, now: datetime) -> b
 
 
 def _concerning(person: User) -> QuerySet[Subscription]:
-    """Enabled subscriptions that name the person, a group of theirs or everyone, or that have reached the person."""
-    corp_id = (
-        WeComAccount.objects.complete().filter(user=person, is_primary=True).values_list("corp_id", flat=True).first()
-    )
+    """Enabled subscriptions that name the person, a group or department of theirs or everyone, or have reached them."""
+    accounts = list(WeComAccount.objects.complete().filter(user=person))
+    corp_id = next((account.corp_id for account in accounts if account.is_primary), None)
     newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]
     reached = list(
         Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
     )
-    named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached)
+    named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached) | _by_department(accounts)
     if corp_id is not None:
         named |= Q(to_everyone=True)
     keys = Subscription.objects.filter(named).order_by().values("pk")
     return Subscription.objects.filter(Q(report__corp=None) | Q(report__corp=corp_id), pk__in=keys, is_enabled=True)
+
+
+def _by_department(accounts: list[WeComAccount]) -> Q:
+    """As recipients.resolve means it: a chosen department that is there, with those below it where that is chosen."""
+    member = Q(pk__in=[])
+    for account in accounts:
+        member |= Q(member__corp=account.corp_id, member__userid_folded=account.userid_folded)
+    own = Membership.objects.able().filter(member, department__removed_at=None).values_list("department_id", flat=True)
+    standing = set(own)
+    if not standing:
+        return Q(pk__in=[])
+    around = departments.at_and_above(standing)
+    return Q(departments__in=standing) | Q(departments__in=around, with_subdepartments=True)

@@ -52,6 +52,15 @@ def reached(department_ids: Collection[int], *, with_those_below: bool) -> set[i
     return Branches(set(corps)).reached(department_ids, with_those_below=with_those_below)
 
 
+def at_and_above(department_ids: Collection[int]) -> set[int]:
+    """Departments whose choice means these, too, where those below count: themselves and all above. A query a level.
+
+    The other direction of `reached`: only what is there counts, and nothing above a department that is gone.
+    """
+    known = Department.objects.filter(pk__in=list(department_ids)).present()
+    return {one.pk for one in _with_those_above(list(known)).values()}
+
+
 def paths_of(departments: Iterable[Department]) -> dict[int, str]:
     """Of each department's key its names from the top down, behind the company's where that is another word.
 

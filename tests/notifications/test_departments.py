@@ -13,6 +13,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry, User, WeComAccount
 from accounts.roles import Role
 from integrations.models import Corp, Department, Member, Membership
+from notifications import own_subscriptions
 from notifications.models import Receipt, Subscription
 from notifications.recipients import Audience, audience_of_subscription, reachability, resolve
 from notifications.rendering import render_run
@@ -305,3 +306,67 @@ def test_a_chosen_department_that_is_gone_is_shown_as_such(root: Client, company
     select = page[page.index('name="departments"') :].split(">")[0]
     assert 'data-allow-clear="false"' in select
     assert "以下部门在企业微信中已不存在，不会推送给任何人：销售部。" in page  # noqa: RUF001  # Chinese
+
+
+# --- What a member sees under 订阅 --------------------------------------------------------------------------------------
+
+
+def shown_to(person: User) -> list[str]:
+    return [one.title for one in own_subscriptions.of_person(person)]
+
+
+def make_department_order(company: Company, number: int, title: str, **fields: Any) -> Subscription:
+    subscription = make_subscription(report=make_report(title=title), **fields)
+    subscription.departments.set([company.departments[number]])
+    return subscription
+
+
+def test_members_see_what_their_department_or_one_above_receives_before_anything_was_sent(company: Company) -> None:
+    east, sales = company.person("East", 3), company.person("sales", 2)
+    make_department_order(company, 1, "A 总部")
+    make_department_order(company, 2, "B 销售部")
+    make_department_order(company, 2, "C 仅销售部本级", with_subdepartments=False)
+    make_department_order(company, 4, "D 财务部")
+
+    assert shown_to(east) == ["A 总部", "B 销售部"]
+    assert shown_to(sales) == ["A 总部", "B 销售部", "C 仅销售部本级"]
+
+
+def test_what_a_member_sees_is_what_a_run_would_send(company: Company) -> None:
+    people = [company.person(f"p{number}", number) for number in (1, 2, 3, 4)]
+    company.member("disabled", 2, status=Member.Status.DISABLED)
+    people.append(make_person(company.corp, "disabled"))
+    Department.objects.filter(pk=company.key(4)).update(removed_at=NOW)
+    orders = [
+        make_department_order(company, number, f"{number} {below}", with_subdepartments=below)
+        for number in (1, 2, 3, 4)
+        for below in (True, False)
+    ]
+
+    for person in people:
+        sent = [order for order in orders if person.pk in reasons(audience_of_subscription(order))]
+        assert {one.pk for one in own_subscriptions.of_person(person)} == {order.pk for order in sent}
+
+
+def test_a_member_can_decline_before_the_first_message(company: Company) -> None:
+    east, other = company.person("East", 3), company.person("finance", 4)
+    order = make_department_order(company, 2, "销售日报")
+
+    assert own_subscriptions.choose(east, subscription_id=order.pk, kind="declined", now=NOW)
+    assert not own_subscriptions.choose(other, subscription_id=order.pk, kind="declined", now=NOW)
+    assert reasons(audience_of_subscription(order)) == {east.pk: Reason.DECLINED}
+
+
+def test_a_member_costs_as_many_queries_in_many_departments(company: Company) -> None:
+    east, everywhere = company.person("East", 3), company.person("everywhere", 1, 2, 3, 4)
+    for number in (1, 2, 3, 4):
+        make_department_order(company, number, f"{number}")
+
+    counts = []
+    for person in (east, everywhere):
+        with CaptureQueriesContext(connection) as queries:
+            shown_to(person)
+        counts.append(len(queries))
+
+    assert counts[0] <= 9
+    assert counts[1] <= counts[0]

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.directory.departments import LEVELS_AT_MOST, paths_of, reached
+from integrations.directory.departments import LEVELS_AT_MOST, at_and_above, paths_of, reached
 from integrations.models import Corp, Department
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +62,19 @@ def test_a_cycle_and_a_missing_parent_hang_nothing(corp: Corp) -> None:
     paths = paths_of(Department.objects.all())
     assert paths[keys[9]] == "北山制造 › D7 › D8 › D9"
     assert paths[keys[5]] == "北山制造 › D5"
+
+
+@given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_stands_above_is_what_means_it(corp: Corp, parents: dict[int, int | None]) -> None:
+    """The two directions agree whatever the tree, with a department that is gone in it."""
+    Department.objects.all().delete()
+    keys = make(corp, parents)
+    Department.objects.filter(wecom_department_id=3).update(removed_at=timezone.now())
+
+    for key in keys.values():
+        means_it = {one for one in keys.values() if key in reached([one], with_those_below=True)}
+        assert at_and_above([key]) == means_it
 
 
 @given(parents=st.dictionaries(st.integers(1, 12), st.one_of(st.none(), st.integers(1, 14)), min_size=1))
