@@ -19,26 +19,26 @@ RECEIPTS_READ = 500
 
 @dataclass(frozen=True, slots=True)
 class OwnSubscription:
-    """`choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known."""
+    """`title`: the report's, which stands over the messages, too; a subscription's own name is its administrators'.
+
+    `choice`: a SubscriptionChoice.Kind, or empty while it is sent. `next_at`: when it is due again, if known.
+    """
 
     pk: int
     title: str
-    name: str
     choice: str
     next_at: datetime | None
 
 
 def of_person(person: User) -> list[OwnSubscription]:
     """Those in force, by title. Five queries; for members of departments one more for each level of these."""
-    rows = list(_concerning(person).select_related("report").order_by("report__title", "pk")[:SHOWN_AT_MOST])
+    rows = list(_concerning(person).select_related("report").order_by("report__title", "next_run_at", "pk")[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
         SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
             "subscription_id", "kind"
         )
     )
-    return [
-        OwnSubscription(row.pk, row.report.title, row.name, choices.get(row.pk, ""), row.next_run_at) for row in rows
-    ]
+    return [OwnSubscription(row.pk, row.report.title, choices.get(row.pk, ""), row.next_run_at) for row in rows]
 
 
 def choose(person: User, *, subscription_id: int, kind: str, now: datetime) -> bool:

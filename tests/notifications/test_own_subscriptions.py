@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.utils import timezone
 
 from accounts import navigation
 from accounts.models import User
@@ -81,6 +82,21 @@ class TestList:
 
         with django_assert_max_num_queries(5):  # type: ignore[operator]  # pytest-django's fixture
             assert len(titles(person)) == 12
+
+    @pytest.mark.parametrize("kind", ["", "paused", "declined"])
+    def test_shows_the_title_people_know_and_the_next_time_not_the_administrators_name(
+        self, signed_in: Client, person: User, kind: str
+    ) -> None:
+        subscription = make_subscription(
+            person, report=make_report(title="销售日报"), name="内部：降本名单", next_run_at=NOW
+        )
+        own_subscriptions.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+
+        text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
+
+        assert "销售日报" in text
+        assert f"{timezone.localtime(NOW):%Y-%m-%d %H:%M}" in text
+        assert "降本名单" not in text
 
     def test_says_what_the_page_is_for_where_there_is_nothing(self, signed_in: Client) -> None:
         assert "目前没有发送给您的订阅" in signed_in.get("/subscriptions/", headers=HOST).content.decode()
