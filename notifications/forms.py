@@ -92,7 +92,7 @@ class ReportForm(ReportModelForm):
         orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
             audience = replace(audience_of_subscription(subscription), corp_id=corp.pk if corp else None)
-            if not reachability(audience, seen_by=self.person, named=0).reachable_count:
+            if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
                 message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
                 self.add_error("corp", message % {"name": subscription})
 
@@ -177,9 +177,10 @@ class SubscriptionForm(SubscriptionModelForm):
     def _check_recipients(self, cleaned: dict[str, Any]) -> None:
         if "report" not in cleaned or "robot" in self.errors:
             return
-        self.found = reachability(audience_from(cleaned), seen_by=self.person)
+        audience = replace(audience_from(cleaned), subscription_id=self.instance.pk)
+        self.found = reachability(audience, seen_by=self.person)
         # A disabled one may be saved in any case: or a company that was disabled could not be tidied up after.
-        if cleaned.get("is_enabled") and not self.found.reachable_count:
+        if cleaned.get("is_enabled") and not self.found.concerns_somebody:
             raise ValidationError(refusal(self.found))
 
 

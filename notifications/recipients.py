@@ -81,7 +81,7 @@ class Reachability:
     """How many people a message would reach, how many not, and the first of those with the reason of each.
 
     `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
-    there any more, the first of them.
+    there any more, the first of them. `by_choice_count`: how many of the unreachable want it so themselves.
     """
 
     reachable_count: int
@@ -89,6 +89,12 @@ class Reachability:
     unreachable: list[Unreachable] = field(default_factory=list)
     unlinked_count: int = 0
     removed: list[str] = field(default_factory=list)
+    by_choice_count: int = 0
+
+    @property
+    def concerns_somebody(self) -> bool:
+        """Whether it makes sense as a standing order: whoever pauses it may resume it at any time."""
+        return bool(self.reachable_count or self.by_choice_count)
 
 
 def audience_of(run: Run, subscription: Subscription) -> Audience:
@@ -171,7 +177,8 @@ def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Rea
             unreachable.append(recipient)
     named_people = _named(unreachable, seen_by, named)
     unlinked_count, removed = _unlinked_count(audience), _removed(audience)
-    return Reachability(reachable_count, len(unreachable), named_people, unlinked_count, removed)
+    by_choice_count = sum(recipient.reason in Receipt.BY_CHOICE for recipient in unreachable)
+    return Reachability(reachable_count, len(unreachable), named_people, unlinked_count, removed, by_choice_count)
 
 
 _COLUMNS = (
@@ -274,7 +281,7 @@ def mail_address(user_id: int, email: str) -> str:
 def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
     """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
     is_mailed = audience.channel == Channel.EMAIL
-    if by_app.reason in _OF_CHOICE.values():
+    if by_app.reason in Receipt.BY_CHOICE:
         return replace(by_app, channel=Channel.EMAIL) if is_mailed else by_app
     if not is_mailed and (by_app.reason is None or audience.fallback_channel != Channel.EMAIL):
         return by_app

@@ -22,12 +22,16 @@ def can_be_resent(run: Run) -> bool:
 
 
 def unreached(run: Run, *, with_unknown: bool = False) -> QuerySet[Receipt]:
-    """Receipts of people who did not get it: skipped, invalid, without licence, failed, canceled as worthless."""
+    """Receipts of people who did not get it: skipped, invalid, without licence, failed, canceled as worthless.
+
+    Not of those who had paused or declined it, also where they have resumed since: they got what they had asked for.
+    """
     lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
     if with_unknown:
         lost.append(Delivery.Status.UNKNOWN)
     own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-    return Receipt.objects.filter(own | Q(status="", delivery__status__in=lost), run=run)
+    found = Receipt.objects.filter(own | Q(status="", delivery__status__in=lost), run=run)
+    return found.exclude(reason__in=Receipt.BY_CHOICE)
 
 
 def unknown(run: Run) -> QuerySet[Receipt]:

@@ -345,6 +345,9 @@ class Receipt(models.Model):
         PAUSED = "paused", _("the person has paused this subscription")
         DECLINED = "declined", _("the person does not want this subscription")
 
+    # What people have decided themselves: nothing there is to be put right, nor sent again.
+    BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
+
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
     delivery = models.ForeignKey(
         Delivery, on_delete=models.CASCADE, null=True, related_name="receipts", verbose_name=_("delivery")

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import navigation
@@ -16,10 +17,19 @@ from accounts.models import User
 from accounts.navigation import HomeEntry
 from integrations.models import Corp
 from notifications import own_subscriptions
-from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
+from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
 from notifications.recipients import Audience, audience_of_subscription, resolve
 from notifications.rendering import render_run
-from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.notifications.test_admin import client_of, values
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -190,6 +200,51 @@ class TestChoice:
         assert strict.post(page, {"choice": "paused"}, headers=HOST).status_code == 403
         assert strict.get(page, headers=HOST).status_code == 405
         assert not SubscriptionChoice.objects.exists()
+
+
+class TestAdministrators:
+    """What the form of a subscription says about people who have paused or declined it."""
+
+    @pytest.fixture
+    def admin(self) -> Client:
+        return client_of(make_superuser())
+
+    def outlook(self, admin: Client, subscription: Subscription, *people: User, is_known: bool = True) -> str:
+        known = {"_id": str(subscription.pk)} if is_known else {}
+        form = {**values(subscription.report, *people), **known}
+        return str(admin.post(reverse("admin:notifications_subscription_outlook"), form).json()["html"])
+
+    @pytest.mark.parametrize("kind", ["paused", "declined"])
+    def test_the_outlook_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
+        han = make_person(corp, "han")
+        subscription = make_subscription(person, han)
+        own_subscriptions.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+
+        text = self.outlook(admin, subscription, person, han)
+
+        assert ("1 人" in text, "2 人" in text) == (True, False)
+        assert "李雷" in text
+        assert str(Receipt.Reason(kind).label) in text
+
+    def test_a_new_subscription_is_nobodys_choice(self, admin: Client, person: User) -> None:
+        subscription = make_subscription(person)
+        own_subscriptions.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+        text = self.outlook(admin, subscription, person, is_known=False)
+
+        assert str(Receipt.Reason.DECLINED.label) not in text
+
+    def test_one_that_all_have_paused_can_still_be_changed(self, admin: Client, person: User) -> None:
+        subscription = make_subscription(person)
+        own_subscriptions.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
+        page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+        answer = admin.post(page, values(subscription.report, person, name="改名"))
+
+        assert answer.status_code == 302
+        subscription.refresh_from_db()
+        assert subscription.name == "改名"
+        assert subscription.is_enabled
 
 
 class TestHome:

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications import resending
+from notifications import own_subscriptions, resending
 from notifications.models import Delivery, Receipt, Robot, Run
 from notifications.rendering import render_run
 from tests.notifications.factories import (
@@ -100,6 +100,45 @@ def test_a_group_gets_it_again_where_its_robot_failed(corp: Corp, me: User) -> N
     Delivery.objects.update(status="failed")
 
     assert resent(run, me) == [f"robot:{robot.pk}"]
+
+
+@pytest.mark.parametrize("kind", ["paused", "declined"])
+def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind: str) -> None:
+    """Nor after changing one's mind: resending repairs what went wrong, and nothing went wrong here."""
+    han = make_person(corp, "han")
+    subscription = make_subscription(make_person(corp, "lilei"), han)
+    own_subscriptions.choose(han, subscription_id=subscription.pk, kind=kind, now=NOW)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+    assert list(resending.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
+    own_subscriptions.choose(han, subscription_id=subscription.pk, kind="", now=NOW)
+
+    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    assert not Receipt.objects.filter(run__resends=run, user=han).exists()
+
+
+def test_who_declined_after_it_failed_is_left_in_peace(corp: Corp, me: User) -> None:
+    lilei, han = make_person(corp, "lilei"), make_person(corp, "han")
+    subscription = make_subscription(lilei, han)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status="failed")
+    own_subscriptions.choose(han, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+    assert resent(run, me) == [f"{corp.pk}:lilei"]
+    skipped = Receipt.objects.get(run__resends=run, user=han)
+    assert (skipped.status, skipped.reason) == ("skipped", "declined")
+
+
+def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
+    lilei = make_person(corp, "lilei")
+    subscription = make_subscription(lilei)
+    own_subscriptions.choose(lilei, subscription_id=subscription.pk, kind="declined", now=NOW)
+    run = make_run(subscription)
+    render_run(run_id=run.pk, now=NOW)
+
+    assert not resending.unreached(run, with_unknown=True).exists()
 
 
 @pytest.mark.parametrize(
