@@ -32,7 +32,8 @@ class OwnSubscription:
 
 def of_person(person: User) -> list[OwnSubscription]:
     """Those in force, by title. Five queries; for members of departments one more for each level of these."""
-    rows = list(_concerning(person).select_related("report").order_by("report__title", "next_run_at", "pk")[:SHOWN_AT_MOST])
+    found = _concerning(person).select_related("report").order_by("report__title", "next_run_at", "pk")
+    rows = list(found[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
         SubscriptionChoice.objects.filter(user=person, subscription__in=[row.pk for row in rows]).values_list(
             "subscription_id", "kind"
