@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Coalesce
 
 from integrations.models import Corp
 from notifications.locking import unlocked
@@ -26,7 +27,11 @@ def claim_deliveries(delivery_ids: Collection[int], *, now: datetime) -> list[At
     one fencing token: it is taken away from each by itself.
     """
     with transaction.atomic():
-        claimable = Delivery.objects.sendable(now).filter(pk__in=delivery_ids).annotate(due_at=F("run__slot_at"))
+        claimable = (
+            Delivery.objects.sendable(now)
+            .filter(pk__in=delivery_ids)
+            .annotate(due_at=Coalesce("run__due_at", "run__slot_at"))
+        )
         rows = list(unlocked(claimable.defer(*_UNREAD).order_by("pk")))
         if not rows:
             return []

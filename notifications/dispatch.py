@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -16,9 +16,10 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from notifications import schedule
+from notifications.crontabs import ScheduleError
 from notifications.locking import unlocked
 from notifications.models import Run, Subscription, TickClaim
-from notifications.schedule import ScheduleError
+from notifications.schedule import DueTime
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 # A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
 BATCH_SECONDS = 1.0
+# More distinct next times than this are written by one statement.
+UPDATES_AT_MOST = 20
 # Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
 MISSED_COUNTED = 1000
 # A claimed period that lies further ahead than this was written under a wrong clock.
@@ -79,32 +82,53 @@ def plan(subscription: Subscription, *, now: datetime) -> Plan:
     """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen."""
     first = subscription.next_run_at or now
     try:
-        next_run_at = schedule.next_slot_of(subscription, now)
-        missed, due = _missed_and_due(subscription, first, now)
+        found = _look_back(subscription, first, now)
     except ScheduleError as error:
         # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
         return _failed(subscription, now, str(error))
     runs = []
-    if missed:
-        runs.append(_scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed)))
-    if due:
-        runs.append(_scheduled_run(subscription, due[-1], now, Run.Status.WAITING, len(due)))
-    return Plan(runs, next_run_at)
+    if found.missed:
+        runs.append(_scheduled_run(subscription, found.missed[0], now, Run.Status.MISSED, len(found.missed)))
+    if found.due:
+        runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
+    if found.following is None:
+        runs += _ended_early(subscription, now)
+    return Plan(runs, None if found.following is None else found.following.due_at)
 
 
-def _missed_and_due(
-    subscription: Subscription, first: datetime, now: datetime
-) -> tuple[list[datetime], list[datetime]]:
-    """The slots from `first` to `now`: those older than the grace period (counted up to a limit), and the others."""
+@dataclass(frozen=True)
+class _Found:
+    """Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come."""
+
+    missed: list[DueTime]
+    due: list[DueTime]
+    following: DueTime | None
+
+
+def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _Found:
     grace_start = now - timedelta(minutes=subscription.grace_minutes)
     just_before_first = first - timedelta(seconds=1)
-    missed: list[datetime] = []
+    missed: list[DueTime] = []
     if first < grace_start:
-        old = takewhile(lambda slot: slot < grace_start, schedule.valid_slots(subscription, just_before_first))
+        old = takewhile(lambda time: time.due_at < grace_start, schedule.due_times(subscription, just_before_first))
         missed = list(islice(old, MISSED_COUNTED))
-    start = max(just_before_first, grace_start - timedelta(seconds=1))
-    recent = takewhile(lambda slot: slot <= now, schedule.valid_slots(subscription, start))
-    return missed, [slot for slot in recent if slot >= grace_start]
+    due: list[DueTime] = []
+    for found in schedule.due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
+        if found.due_at > now:
+            return _Found(missed, due, found)
+        if found.due_at >= grace_start:
+            due.append(found)
+    return _Found(missed, due, None)
+
+
+def _ended_early(subscription: Subscription, now: datetime) -> list[Run]:
+    """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
+    if subscription.valid_to is not None:
+        return []
+    sentence = _("No further time is known: its days are all free days. It is not sent until its schedule is changed.")
+    run = _scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence)
+    run.key += ":end"
+    return [run]
 
 
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
@@ -147,28 +171,34 @@ def _plan_or_trace(subscription: Subscription, now: datetime) -> Plan:
 
 def _failed(subscription: Subscription, now: datetime, error: str) -> Plan:
     first = subscription.next_run_at or now
-    return Plan([_scheduled_run(subscription, first, now, Run.Status.FAILED, 1, error)], None)
+    return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, error)], None)
 
 
 def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:
-    """One update per distinct next time: thousands of subscriptions share few of them."""
-    ids_by_next: dict[datetime | None, list[int]] = defaultdict(list)
+    """One update per distinct next time: thousands of subscriptions share few of them, unless they are spread."""
+    moved: dict[datetime | None, list[Subscription]] = defaultdict(list)
     for subscription, its_plan in planned:
-        ids_by_next[its_plan.next_run_at].append(subscription.pk)
-    for next_run_at, ids in ids_by_next.items():
+        subscription.next_run_at = its_plan.next_run_at
+        moved[its_plan.next_run_at].append(subscription)
+    if len(moved) > UPDATES_AT_MOST:
+        Subscription.objects.bulk_update(chain.from_iterable(moved.values()), ["next_run_at"])
+        return
+    for next_run_at, its_subscriptions in moved.items():
+        ids = [subscription.pk for subscription in its_subscriptions]
         Subscription.objects.filter(pk__in=ids).update(next_run_at=next_run_at)
 
 
 def _scheduled_run(
-    subscription: Subscription, slot: datetime, now: datetime, status: Run.Status, slot_count: int, error: str = ""
+    subscription: Subscription, found: DueTime, now: datetime, status: Run.Status, slot_count: int, error: str = ""
 ) -> Run:
     return Run(
-        key=f"sub:{subscription.pk}:{slot.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        key=f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        due_at=None if found.due_at == found.slot_at else found.due_at,
         status=status,
         slot_count=slot_count,
         finished_at=None if status == Run.Status.WAITING else now,
         error=error,
-        **run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=slot, now=now),
+        **run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=found.slot_at, now=now),
     )
 
 

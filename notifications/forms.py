@@ -17,13 +17,12 @@ from accounts.department_choice import DepartmentsField
 from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
-from notifications import schedule
+from notifications import schedule_form
 from notifications.freezing import RenderingError
 from notifications.inbox import link_target
-from notifications.models import Channel, MessageForm, Report, Robot, Subscription
+from notifications.models import Channel, MessageForm, Repeat, Report, Robot, Subscription
 from notifications.previews import preview
 from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability
-from notifications.schedule import ScheduleError
 from notifications.visibility import sees_all_corps
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ else:
 
 # So many subscriptions of a report are asked whom they would reach.
 SUBSCRIPTIONS_CHECKED = 50
-# A change of one of these sets the next run anew.
-SCHEDULE_FIELDS = frozenset({"crontab", "time_zone", "valid_from", "valid_to", "is_enabled"})
 USUAL_ZONES = (
     "Asia/Shanghai",
     "Asia/Hong_Kong",
@@ -103,14 +100,21 @@ class SubscriptionForm(SubscriptionModelForm):
     person: User
     found: Reachability | None = None
     time_zone = forms.ChoiceField(label=_("time zone"), initial="Asia/Shanghai")
+    local_time = schedule_form.LocalTimeField(label=_("at"), required=False)
+    weekdays = schedule_form.WeekdaysField(label=_("days of the week"), required=False)
+    month_day = forms.ChoiceField(
+        label=_("day of the month"),
+        required=False,
+        help_text=_("A month that has no such day has its last day instead."),
+    )
 
     class Meta:
         model = Subscription
         fields = (
             *("name", "report", "message_form", "priority", "channel", "robot", "fallback_channel"),
             *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
-            *("crontab", "time_zone", "valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled"),
-            "is_paused",
+            *("repeat", "local_time", "weekdays", "month_day", "crontab", "free_days", "time_zone", "jitter_seconds"),
+            *("valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled", "is_paused"),
         )
         field_classes = {"departments": DepartmentsField}
 
@@ -120,6 +124,9 @@ class SubscriptionForm(SubscriptionModelForm):
         if "report" not in fields:  # somebody who may only look gets no fields
             return
         fields["time_zone"].choices = time_zone_choices()
+        fields["month_day"].choices = schedule_form.month_day_choices()
+        if self.instance._state.adding:
+            self.initial.update(repeat=Repeat.DAILY, local_time=schedule_form.USUAL_TIME)
         fields["report"].queryset = Report.objects.visible_to(self.person)
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         for name in ("valid_from", "valid_to"):
@@ -135,31 +142,10 @@ class SubscriptionForm(SubscriptionModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        self._check_schedule(cleaned)
+        schedule_form.check(self, cleaned, now=timezone.now())
         self._check_channel(cleaned)
         self._check_recipients(cleaned)
         return cleaned
-
-    def _check_schedule(self, cleaned: dict[str, Any]) -> None:
-        start, end = cleaned.get("valid_from"), cleaned.get("valid_to")
-        if start and end and end <= start:
-            self.add_error("valid_to", _("The end must be later than the start."))
-        if "crontab" in cleaned and "time_zone" in cleaned:
-            try:
-                schedule.next_slots(cleaned["crontab"], cleaned["time_zone"], schedule.SOME_TIME, 1)
-            except ScheduleError as error:
-                self.add_error("crontab", str(error))
-            else:
-                self._check_validity(cleaned)
-
-    def _check_validity(self, cleaned: dict[str, Any]) -> None:
-        """An enabled one has a time to come; one that has run out may still be given another name."""
-        is_scheduled_anew = self.instance._state.adding or not SCHEDULE_FIELDS.isdisjoint(self.changed_data)
-        if self.errors or not cleaned.get("is_enabled") or not is_scheduled_anew:
-            return
-        times = {name: cleaned.get(name) for name in ("crontab", "time_zone", "valid_from", "valid_to")}
-        if schedule.next_slot_of(Subscription(**times), timezone.now()) is None:
-            self.add_error("valid_to", _("No time of the schedule lies within this validity: nothing would be sent."))
 
     def _check_channel(self, cleaned: dict[str, Any]) -> None:
         """A robot stands where a robot is chosen, and nowhere else; its group is of the report's company."""

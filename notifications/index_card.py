@@ -15,12 +15,15 @@ from django.utils.translation import ngettext
 
 from integrations.models import Corp
 from integrations.panels import Attention, Line
-from notifications import day_counts, pace
+from notifications import day_counts, pace, workdays
 from notifications.blocking import CORP_SECRETS
 from notifications.models import CorpQueue, Delivery, Run, Subscription
+from notifications.schedule_words import calendar_ends
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from notifications.models.orders import SubscriptionQuerySet
 
 # Counted no further: what needs attention is more than enough by then.
 COUNTED = 1000
@@ -28,6 +31,8 @@ COUNTED = 1000
 OVERDUE = timedelta(minutes=5)
 # How far back something that went wrong is pointed at.
 RECENT = timedelta(days=1)
+# So long before days begin whose holidays are not known.
+CALENDAR_NOTICE = timedelta(days=30)
 
 
 def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
@@ -47,8 +52,11 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends, outcomes that nobody knows, runs that failed or were missed. Four queries."""
+    """Messages that nobody sends, outcomes that nobody knows, runs that failed or were missed, a calendar of working
+    days that ends. Five queries, one more while the calendar ends."""
     now, found = timezone.now(), []
+    if request.user.has_perm("notifications.view_subscription"):
+        found += _about_calendar(Subscription.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
         found += _about_deliveries(deliveries, now)
@@ -136,6 +144,15 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Att
         )
         found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))
     return found
+
+
+def _about_calendar(subscriptions: SubscriptionQuerySet, now: datetime) -> list[Attention]:
+    """In time before days begin that are not known, where a schedule goes by them."""
+    years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
+    if not years or not subscriptions.filter(is_enabled=True).by_workdays().exists():
+        return []
+    url = _list("subscription", [("is_enabled__exact", "1")])
+    return [Attention(calendar_ends(years[0]), url, "warn")]
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-from django.utils.translation import gettext as _
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from integrations.visibility import Person
-from notifications import schedule
+from notifications import schedule, schedule_form, schedule_words
+from notifications.crontabs import ScheduleError
 from notifications.freezing import RenderingError
 from notifications.models import MessageForm, Subscription
 from notifications.previews import Preview, preview
 from notifications.recipients import Reachability, audience_of_subscription, reachability, resolve, trial_audience
-from notifications.schedule import ScheduleError
+from notifications.schedule_form import SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
     from accounts.models import User
     from notifications.forms import SubscriptionForm
 
 TIMES_SHOWN = 5
+
+
+class _Times(TypedDict):
+    next_times: list[str]
+    schedule_error: str
+    schedule_notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -31,32 +36,48 @@ class Outlook:
     time_zone: str = ""
     next_times: list[str] = field(default_factory=list)
     schedule_error: str = ""
+    schedule_notes: list[str] = field(default_factory=list)
     found: Reachability | None = None
     preview: Preview | None = None
     preview_error: str = ""
 
 
 def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> Outlook:
-    times, schedule_error = _times(subscription, now)
     look, preview_error = _look(subscription)
-    found = reachability(audience_of_subscription(subscription), seen_by=seen_by)
-    return Outlook(subscription.time_zone, times, schedule_error, found, look, preview_error)
+    return Outlook(
+        time_zone=subscription.time_zone,
+        **_times(subscription, now),
+        found=reachability(audience_of_subscription(subscription), seen_by=seen_by),
+        preview=look,
+        preview_error=preview_error,
+    )
 
 
 def of_form(form: SubscriptionForm, *, now: datetime) -> Outlook:
     """The outlook of a form that was cleaned, with or without errors."""
     cleaned: dict[str, Any] = form.cleaned_data
-    subscription = Subscription(
-        **{name: cleaned.get(name) for name in ("valid_from", "valid_to")},
-        crontab=cleaned.get("crontab", ""),
-        time_zone=cleaned.get("time_zone", "UTC"),
-        message_form=cleaned.get("message_form", MessageForm.TEXTCARD),
-        report=cleaned.get("report"),
+    subscription = schedule_form.candidate(cleaned, form.instance.pk)
+    subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
+    look, preview_error = None, ""
+    if report := cleaned.get("report"):
+        subscription.report = report
+        look, preview_error = _look(subscription)
+    return Outlook(
+        time_zone=subscription.time_zone,
+        **_times_of_form(form, subscription, now),
+        found=form.found,
+        preview=look,
+        preview_error=preview_error,
     )
-    errors = " ".join(_complaints(form, "crontab", "time_zone", "valid_to"))
-    times, schedule_error = ([], errors) if errors or not subscription.crontab else _times(subscription, now)
-    look, preview_error = _look(subscription) if subscription.report_id else (None, "")
-    return Outlook(subscription.time_zone, times, schedule_error, form.found, look, preview_error)
+
+
+def _times_of_form(form: SubscriptionForm, subscription: Subscription, now: datetime) -> _Times:
+    complaints = _complaints(form, *sorted(SCHEDULE_FIELDS))
+    if complaints:
+        return {"next_times": [], "schedule_error": " ".join(complaints), "schedule_notes": []}
+    if not SCHEDULE_FIELDS.isdisjoint(form.errors):  # something is still empty
+        return {"next_times": [], "schedule_error": "", "schedule_notes": []}
+    return _times(subscription, now)
 
 
 def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
@@ -77,18 +98,18 @@ def own_reason(person: User, subscription: Subscription) -> str:
     return "" if recipient.reason is None else str(recipient.reason.label)
 
 
-def _times(subscription: Subscription, now: datetime) -> tuple[list[str], str]:
+def _times(subscription: Subscription, now: datetime) -> _Times:
     try:
         zone = schedule.zone(subscription.time_zone)
-        found = list(islice(schedule.valid_slots(subscription, now), TIMES_SHOWN))
+        found = list(islice(schedule.due_times(subscription, now), TIMES_SHOWN))
     except ScheduleError as error:
-        return [], str(error)
-    return [_with_weekday(moment.astimezone(zone)) for moment in found], ""
-
-
-def _with_weekday(local: datetime) -> str:
-    days = (_("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun"))
-    return f"{local:%Y-%m-%d %H:%M} {days[local.weekday()]}"
+        return {"next_times": [], "schedule_error": str(error), "schedule_notes": []}
+    is_saved = subscription.pk is not None
+    return {
+        "next_times": [schedule_words.time_line(each, zone, is_saved=is_saved) for each in found],
+        "schedule_error": "",
+        "schedule_notes": schedule_words.notes(subscription, found),
+    }
 
 
 def _look(subscription: Subscription) -> tuple[Preview | None, str]:

@@ -1,40 +1,36 @@
-"""When a subscription is due: five-field crontabs in a time zone of their own.
+"""When a subscription is due: its slots (by a preset or a crontab, in its time zone) and the moments spread from them.
 
-Rules where clocks change (those of Debian's cron): a schedule that names minute and hour fires once for a local time
-that is skipped, at the first minute that exists, and once for one that is doubled, the first time. A schedule with a
-star in minute or hour follows the time that really passes.
+A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
+always the same for the same slot, whoever works it out, and always before the next slot.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import islice
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+
+from notifications import workdays
+from notifications.crontabs import ScheduleError, crontab_slots, crontab_slots_on
+from notifications.models import FreeDays, Repeat
+from notifications.presets import preset_slots
 
 if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
-
     from notifications.models import Subscription
 
-FIELDS: tuple[StrOrPromise, ...] = (
-    gettext_lazy("minute"),
-    gettext_lazy("hour"),
-    gettext_lazy("day of month"),
-    gettext_lazy("month"),
-    gettext_lazy("day of week"),
-)
-# Any moment will do to read a field; this one is before every schedule.
-SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
+@dataclass(frozen=True)
+class DueTime:
+    """A time of a schedule. `slot_at`: as named; `due_at`: when its run begins; `spread_seconds`: at most between."""
 
-class ScheduleError(ValueError):
-    """A crontab or time zone that cannot be used; the text is a sentence for the person who wrote it."""
+    slot_at: datetime
+    due_at: datetime
+    spread_seconds: int = 0
 
 
 def zone(time_zone: str) -> ZoneInfo:
@@ -45,42 +41,32 @@ def zone(time_zone: str) -> ZoneInfo:
         raise ScheduleError(_("“%(name)s” is not a time zone.") % {"name": time_zone}) from error
 
 
-def slots(crontab: str, time_zone: str, after: datetime) -> Iterator[datetime]:
-    """Every time of the schedule later than `after`, in UTC, ascending. Raises ScheduleError, also for one that never
-    fires."""
-    simulation = _simulation(crontab, after.astimezone(zone(time_zone)))
-    last = after
-    found_any = False
-    for local in simulation:
-        found_any = True
-        # Why compare? In a doubled hour the simulation goes by the wall clock and can fall behind `after`; around a
-        # skipped hour two local times become the same moment.
-        moment = local.astimezone(UTC)
-        if moment > last:
-            last = moment
-            yield moment
-    if not found_any:
-        raise ScheduleError(_never_fires())
+def slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
+    """Every slot later than `after`, in UTC, ascending, whatever the validity. Raises ScheduleError, also for a
+    schedule that never fires."""
+    where = zone(subscription.time_zone)
+    if subscription.repeat != Repeat.CRONTAB:
+        return preset_slots(subscription, where, after)
+    if subscription.free_days == FreeDays.SEND:
+        return crontab_slots(subscription.crontab, where, after)
+    return crontab_slots_on(subscription.crontab, where, after, workdays.is_workday)
 
 
-def next_slots(crontab: str, time_zone: str, after: datetime, count: int) -> list[datetime]:
-    """The next `count` times later than `after`, in UTC. Raises ScheduleError."""
-    return list(islice(slots(crontab, time_zone, after), count))
-
-
-def valid_slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
-    """Every time t later than `after` with valid_from ≤ t < valid_to. Raises ScheduleError."""
-    if subscription.valid_from is not None and subscription.valid_from > after:
-        after = _just_before(subscription.valid_from)
-    for moment in slots(subscription.crontab, subscription.time_zone, after):
-        if subscription.valid_to is not None and moment >= subscription.valid_to:
+def due_times(subscription: Subscription, after: datetime) -> Iterator[DueTime]:
+    """Every time due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
+    start = after - timedelta(seconds=subscription.jitter_seconds)
+    if subscription.valid_from is not None and subscription.valid_from > start:
+        start = _just_before(subscription.valid_from)
+    for found in _spread(subscription, slots(subscription, start)):
+        if subscription.valid_to is not None and found.slot_at >= subscription.valid_to:
             return
-        yield moment
+        if found.due_at > after:
+            yield found
 
 
-def next_slot_of(subscription: Subscription, after: datetime) -> datetime | None:
+def next_due(subscription: Subscription, after: datetime) -> DueTime | None:
     """The next time within the subscription's validity, or None. Raises ScheduleError."""
-    return next(valid_slots(subscription, after), None)
+    return next(due_times(subscription, after), None)
 
 
 def reschedule(subscription: Subscription, *, now: datetime) -> None:
@@ -88,42 +74,29 @@ def reschedule(subscription: Subscription, *, now: datetime) -> None:
 
     Raises ScheduleError.
     """
-    subscription.next_run_at = next_slot_of(subscription, now) if subscription.is_enabled else None
+    found = next_due(subscription, now) if subscription.is_enabled else None
+    subscription.next_run_at = None if found is None else found.due_at
+
+
+def _spread(subscription: Subscription, found: Iterator[datetime]) -> Iterator[DueTime]:
+    most = subscription.jitter_seconds
+    if not most:
+        yield from (DueTime(slot, slot) for slot in found)
+        return
+    slot = next(found, None)
+    while slot is not None:
+        following = next(found, None)
+        room = most if following is None else min(most, int((following - slot).total_seconds()) - 1)
+        yield DueTime(slot, slot + timedelta(seconds=_seconds(subscription.pk, slot, room)), room)
+        slot = following
+
+
+def _seconds(subscription_id: int | None, slot: datetime, most: int) -> int:
+    """From 0 to `most`, the same for everybody who asks, and different from slot to slot."""
+    seed = f"{subscription_id}:{slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) % (most + 1)
 
 
 def _just_before(moment: datetime) -> datetime:
     # Slots lie on whole minutes; cronsim drops microseconds, so a whole second before is the closest that it sees.
     return datetime.fromtimestamp(moment.timestamp() - 1, tz=UTC) if moment.microsecond == 0 else moment
-
-
-def _simulation(crontab: str, after: datetime) -> CronSim:
-    words = crontab.split()
-    if len(words) != len(FIELDS):
-        message = _("A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d.")
-        raise ScheduleError(message % {"count": len(words)})
-    try:
-        return CronSim(" ".join(words), after)
-    except (CronSimError, ValueError) as error:
-        raise ScheduleError(_complaint(words)) from error
-
-
-def _complaint(words: list[str]) -> str:
-    """Which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
-    for position, word in enumerate(words):
-        if not _is_readable(position, word):
-            return _("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
-    return _never_fires()
-
-
-def _is_readable(position: int, word: str) -> bool:
-    words = ["*"] * len(FIELDS)
-    words[position] = word
-    try:
-        CronSim(" ".join(words), SOME_TIME)
-    except (CronSimError, ValueError):
-        return False
-    return True
-
-
-def _never_fires() -> str:
-    return _("This schedule never fires: its fields name a date that no year has, like 30 February.")

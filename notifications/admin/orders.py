@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -27,6 +28,8 @@ from notifications import dispatch, forms, outlook, schedule
 from notifications.admin.lists import administrator, moment, pill
 from notifications.models import Report, Run, Subscription
 from notifications.recipients import audience_of_subscription, reachability, trial_audience
+from notifications.schedule_form import SCHEDULE_FIELDS
+from notifications.schedule_words import calendar_notes, described, moment_line
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     form = forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"
-    list_display = ("name", "report", "crontab", "next_run", "state", "last_run")
+    list_display = ("name", "report", "when", "next_run", "state", "last_run")
     list_filter = ("is_enabled", "channel", "message_form")
     list_select_related = ("report",)
     search_fields = ("name", "report__title")
@@ -81,12 +84,21 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         (None, {"fields": ("name", "report", "message_form", "priority")}),
         (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
         (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
-        (_("When"), {"fields": ("crontab", "time_zone", "valid_from", "valid_to", "is_enabled", "is_paused")}),
+        (
+            _("When"),
+            {
+                "fields": (
+                    *("repeat", "weekdays", "month_day", "crontab", "local_time"),
+                    *("free_days", "time_zone", "jitter_seconds"),
+                )
+            },
+        ),
+        (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
         (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
     )
 
     class Media:
-        js = ("notifications/outlook.js",)
+        js = ("notifications/outlook.js", "notifications/schedule.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
@@ -97,17 +109,22 @@ class SubscriptionAdmin(SubscriptionAdminBase):
 
     # --- The list -----------------------------------------------------------------------------------------------------
 
+    @admin.display(description=_("schedule"))
+    def when(self, subscription: Subscription) -> str:
+        return described(subscription)
+
     @admin.display(description=_("next run"), ordering="next_run_at")
     def next_run(self, subscription: Subscription) -> str:
         if subscription.next_run_at is None or not subscription.is_enabled:
             return "—"
-        local = subscription.next_run_at.astimezone(schedule.zone(subscription.time_zone))
-        return f"{local:%Y-%m-%d %H:%M} {subscription.time_zone}"
+        return f"{moment_line(subscription.next_run_at, subscription.time_zone)} {subscription.time_zone}"
 
     @admin.display(description=_("status"), ordering="is_enabled")
     def state(self, subscription: Subscription) -> SafeString:
         if subscription.is_paused:
             return pill("paused", gettext("paused"))
+        if subscription.is_enabled and subscription.next_run_at is None:
+            return pill("paused", gettext("no further time"))
         if subscription.is_enabled:
             return pill("accepted", gettext("enabled"))
         return pill("", gettext("disabled"))
@@ -136,19 +153,23 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         changed = {
             name for name in form.changed_data if not isinstance(obj._meta.get_field(name), models.ManyToManyField)
         }
-        if not change or changed & forms.SCHEDULE_FIELDS:
-            schedule.reschedule(obj, now=timezone.now())
-            changed.add("next_run_at")
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
+        if change and changed & SCHEDULE_FIELDS:
+            schedule.reschedule(obj, now=timezone.now())
+            # All of them: the form empties what another way of writing the schedule needed.
+            changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if change:
             obj.save(update_fields=changed)
             return
         obj.owner = administrator(request)
         obj.save()
+        schedule.reschedule(obj, now=timezone.now())  # now that it has the key from which its spread is drawn
+        obj.save(update_fields=["next_run_at"])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        self._tell_of_schedule(request, form.instance)
         found = form.found
         if found is None or form.cleaned_data.get("robot"):
             return
@@ -163,6 +184,15 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         messages.warning(
             request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
         )
+
+    def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
+        """What is saved without a complaint, but ought to be known."""
+        times = list(islice(schedule.due_times(subscription, timezone.now()), outlook.TIMES_SHOWN))
+        for sentence in calendar_notes(subscription, times):
+            messages.warning(request, sentence)
+        if not times:
+            sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
+            messages.warning(request, sentence)
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

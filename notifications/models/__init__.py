@@ -1,7 +1,16 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
 from notifications.models.choices import SubscriptionChoice
-from notifications.models.orders import Channel, MessageForm, Priority, Report, Subscription
+from notifications.models.orders import (
+    Channel,
+    FreeDays,
+    MessageForm,
+    MonthDay,
+    Priority,
+    Repeat,
+    Report,
+    Subscription,
+)
 from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
@@ -12,9 +21,12 @@ __all__ = [
     "Channel",
     "CorpQueue",
     "Delivery",
+    "FreeDays",
     "MessageForm",
+    "MonthDay",
     "Priority",
     "Receipt",
+    "Repeat",
     "Report",
     "Robot",
     "Run",

@@ -66,7 +66,9 @@ class Run(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
+    # What the schedule names; empty where nothing is spread: then it is due at its slot.
     slot_at = models.DateTimeField(_("due"))
+    due_at = models.DateTimeField(_("begins"), null=True)
     # More than 1 where one row stands for several times of the schedule: made up for at once, or missed in a row.
     slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(

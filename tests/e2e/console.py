@@ -110,6 +110,7 @@ class Console:
         self.page.fill("[name=name]", name)
         self.choose("report", report)
         self.page.check("[name=to_everyone]")
+        self.page.select_option("[name=repeat]", "crontab")
         self.page.fill("[name=crontab]", crontab)
         self.page.click("[name=_save]")
         expect(self.page.locator(".messagelist .success")).to_be_visible()

@@ -282,7 +282,10 @@ def values(report: Report, *people: User, **changes: object) -> dict[str, object
         "groups": [],
         "priority": "1",
         "channel": "wecom",
+        "repeat": "crontab",
         "crontab": "0 9 * * 1-5",
+        "free_days": "send",
+        "jitter_seconds": "0",
         "time_zone": "Asia/Shanghai",
         "grace_minutes": 60,
         "lifetime_hours": 24,
@@ -484,7 +487,9 @@ def test_the_outlook_of_a_text_that_is_too_long_says_so(root: Client, form: Mess
 
 
 def test_the_outlook_of_an_unfinished_form_explains(root: Client) -> None:
-    assert "五个字段" in outlook(root, {"crontab": "0 9", "time_zone": "UTC"})
+    assert "五个字段" in outlook(
+        root, {"repeat": "crontab", "crontab": "0 9", "time_zone": "UTC", "jitter_seconds": "0", "free_days": "send"}
+    )
     assert "problem" not in outlook(root, {})
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
-from notifications import dispatch
-from notifications.models import Run, Subscription, TickClaim
+from notifications import dispatch, schedule
+from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
 
 pytestmark = pytest.mark.django_db
@@ -182,6 +183,64 @@ def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: py
     bad.refresh_from_db()
     assert bad.next_run_at is None
     assert dispatch.claim_due(now=NOW) == []
+
+
+def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_slot() -> None:
+    subscription = make_subscription(jitter_seconds=600, next_run_at=utc("2026-11-24 01:00"))
+    due = schedule.next_due(subscription, utc("2026-11-24 00:59:59"))
+    assert due is not None
+    assert due.due_at > due.slot_at == utc("2026-11-24 01:00")
+    Subscription.objects.update(next_run_at=due.due_at)
+
+    assert dispatch.claim_due(now=due.due_at - timedelta(seconds=1)) == []
+    assert len(dispatch.claim_due(now=due.due_at)) == 1
+
+    run = Run.objects.get()
+    assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
+    assert (run.slot_at, run.due_at) == (due.slot_at, due.due_at)
+    subscription.refresh_from_db()
+    following = schedule.next_due(subscription, due.due_at)
+    assert following is not None
+    assert subscription.next_run_at == following.due_at
+
+
+def test_many_spread_subscriptions_are_moved_on_by_one_statement(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for _ in range(30):
+        make_subscription(jitter_seconds=3000, next_run_at=utc("2026-11-24 00:30"), grace_minutes=0)
+
+    with django_assert_max_num_queries(8):
+        dispatch.claim_due(now=NOW)
+
+    moved = list(Subscription.objects.values_list("next_run_at", flat=True))
+    assert len(set(moved)) > 20
+    assert all(moment is not None and moment > NOW for moment in moved)
+
+
+def test_a_missed_preset_is_recorded_by_its_slot() -> None:
+    make_subscription(
+        repeat=Repeat.DAILY, local_time=time(9), crontab="", next_run_at=utc("2026-11-22 01:00"), grace_minutes=5
+    )
+
+    dispatch.claim_due(now=utc("2026-11-24 01:10"))
+
+    assert runs() == [("missed", utc("2026-11-22 01:00"), 3)]
+
+
+def test_a_schedule_that_runs_out_of_working_days_says_so() -> None:
+    subscription = make_subscription(
+        repeat=Repeat.WEEKLY, weekdays="6", local_time=time(9), free_days=FreeDays.SKIP,
+        next_run_at=utc("2098-01-04 01:00"),
+    )  # fmt: skip
+
+    assert dispatch.claim_due(now=utc("2098-01-04 01:00")) == []
+
+    run = Run.objects.get()
+    assert (run.status, run.subscription, run.finished_at) == (Run.Status.FAILED, subscription, run.claimed_at)
+    assert "工作日" in run.error
+    subscription.refresh_from_db()
+    assert subscription.next_run_at is None
 
 
 def test_a_slot_that_already_ran_does_not_run_again() -> None:

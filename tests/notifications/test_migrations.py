@@ -185,3 +185,24 @@ def test_runs_of_before_are_neither_taken_back_nor_sent_again() -> None:
     run = after.get_model("notifications", "Run").objects.get()
     assert (run.recall_asked_at, run.recall_asked_by, run.resends, run.resends_unknown) == (None, None, None, False)
     assert "run_recalled" in index_names("notifications_run")
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_crontabs_of_before_stay_crontabs_and_are_not_spread() -> None:
+    apps = migrated([("notifications", "0008_resend_and_recall")])
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    before = apps.get_model("notifications", "Subscription").objects.create(
+        name="每日九点", report=report, crontab="0 9 * * 1-5", time_zone="Europe/Berlin", next_run_at=NOW
+    )
+    apps.get_model("notifications", "Run").objects.create(
+        key="test:1", subscription=before, trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW
+    )
+
+    after = migrated([("notifications", "0009_schedules")])
+
+    kept = after.get_model("notifications", "Subscription").objects.get()
+    assert (kept.repeat, kept.crontab, kept.time_zone) == ("crontab", "0 9 * * 1-5", "Europe/Berlin")
+    assert (kept.local_time, kept.weekdays, kept.month_day) == (None, "", "")
+    assert (kept.free_days, kept.jitter_seconds, kept.next_run_at) == ("send", 0, NOW)
+    assert after.get_model("notifications", "Run").objects.get().due_at is None
+    migrated([("notifications", "0008_resend_and_recall")])

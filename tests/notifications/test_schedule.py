@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from django.utils import translation
@@ -12,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications import schedule
-from notifications.models import Subscription
-from notifications.schedule import ScheduleError, next_slots
+from notifications.crontabs import ScheduleError, crontab_slots
+from notifications.models import FreeDays, Subscription
 
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def next_slots(crontab: str, time_zone: str, after: datetime, count: int) -> list[datetime]:
+    return list(islice(crontab_slots(crontab, schedule.zone(time_zone), after), count))
 
 
 @pytest.fixture(autouse=True)
@@ -133,22 +137,27 @@ def daily(**fields: object) -> Subscription:
     return Subscription(**{"crontab": "0 9 * * *", "time_zone": "UTC", **fields})
 
 
+def next_of(subscription: Subscription, after: str) -> datetime | None:
+    found = schedule.next_due(subscription, utc(after))
+    return None if found is None else found.slot_at
+
+
 def test_validity_limits_the_times_from_inclusive_to_exclusive() -> None:
     subscription = daily(valid_from=utc("2026-11-25 09:00"), valid_to=utc("2026-11-27 09:00"))
 
-    found = list(schedule.valid_slots(subscription, utc("2026-11-20 00:00")))
+    found = list(schedule.due_times(subscription, utc("2026-11-20 00:00")))
 
-    assert found == [utc("2026-11-25 09:00"), utc("2026-11-26 09:00")]
+    assert [one.slot_at for one in found] == [utc("2026-11-25 09:00"), utc("2026-11-26 09:00")]
 
 
 def test_a_validity_with_microseconds_does_not_let_an_earlier_time_in() -> None:
     subscription = daily(valid_from=utc("2026-11-25 09:00") + timedelta(microseconds=1))
 
-    assert schedule.next_slot_of(subscription, utc("2026-11-20 00:00")) == utc("2026-11-26 09:00")
+    assert next_of(subscription, "2026-11-20 00:00") == utc("2026-11-26 09:00")
 
 
 def test_after_the_end_of_validity_there_is_no_next_time() -> None:
-    assert schedule.next_slot_of(daily(valid_to=utc("2026-11-24 09:00")), utc("2026-11-24 08:00")) is None
+    assert next_of(daily(valid_to=utc("2026-11-24 09:00")), "2026-11-24 08:00") is None
 
 
 def test_a_disabled_subscription_has_no_next_time() -> None:
@@ -165,3 +174,97 @@ def test_rescheduling_looks_ahead_only() -> None:
     schedule.reschedule(subscription, now=utc("2026-11-24 12:00"))
 
     assert subscription.next_run_at == utc("2026-11-25 09:00")
+
+
+# --- Working days ----------------------------------------------------------------------------------------------------
+
+
+def test_a_crontab_without_free_days_leaves_whole_days_out() -> None:
+    subscription = Subscription(crontab="*/30 9 * * *", time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
+
+    found = list(islice(schedule.slots(subscription, utc("2026-09-30 01:00")), 4))
+
+    # 09:30 of the last day before the holidays, then the 8th.
+    assert found == [
+        *[utc("2026-09-30 01:30"), utc("2026-10-08 01:00"), utc("2026-10-08 01:30"), utc("2026-10-09 01:00")],
+    ]
+
+
+@pytest.mark.parametrize("crontab", ["0 9 * * 6", "* * * * 0"])
+def test_a_crontab_of_free_days_only_ends_instead_of_searching_for_ever(crontab: str) -> None:
+    subscription = Subscription(crontab=crontab, time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
+
+    assert next(schedule.slots(subscription, utc("2098-01-01 00:00")), None) is None
+
+
+def test_the_leap_day_is_found_on_a_working_day_years_ahead() -> None:
+    subscription = Subscription(crontab="0 9 29 2 *", time_zone="Asia/Shanghai", free_days=FreeDays.SKIP)
+
+    # 2032 and 2036 are not known: 29 February is a Sunday, then a Friday.
+    assert next(schedule.slots(subscription, utc("2030-01-01 00:00"))) == utc("2036-02-29 01:00")
+
+
+# --- Spread ----------------------------------------------------------------------------------------------------------
+
+
+def due(subscription: Subscription, after: str, count: int) -> list[tuple[datetime, datetime]]:
+    found = islice(schedule.due_times(subscription, utc(after)), count)
+    return [(one.slot_at, one.due_at) for one in found]
+
+
+def test_without_a_spread_a_slot_is_due_when_it_is_named() -> None:
+    assert due(daily(pk=7), "2026-11-24 00:00", 1) == [(utc("2026-11-24 09:00"), utc("2026-11-24 09:00"))]
+
+
+def test_a_spread_is_the_same_whoever_asks_and_different_from_slot_to_slot() -> None:
+    subscription = daily(pk=7, jitter_seconds=600)
+
+    found = due(subscription, "2026-11-24 00:00", 20)
+
+    assert found == due(daily(pk=7, jitter_seconds=600), "2026-11-24 00:00", 20)
+    assert found[5:] == due(subscription, "2026-11-29 00:00", 15)
+    seconds = [int((due_at - slot_at).total_seconds()) for slot_at, due_at in found]
+    assert all(0 <= each <= 600 for each in seconds)
+    assert len(set(seconds)) > 10
+    others = due(daily(pk=8, jitter_seconds=600), "2026-11-24 00:00", 20)
+    assert [slot for slot, _due in others] == [slot for slot, _due in found]
+    assert others != found
+
+
+def test_a_spread_is_drawn_evenly() -> None:
+    subscription = Subscription(pk=7, crontab="*/10 * * * *", time_zone="UTC", jitter_seconds=99)
+
+    seconds = [int((due_at - slot).total_seconds()) for slot, due_at in due(subscription, "2026-01-01 00:00", 2000)]
+
+    assert set(seconds) == set(range(100))
+    assert 40 < sum(seconds) / len(seconds) < 60
+
+
+def test_a_slot_whose_spread_is_not_over_is_still_to_come() -> None:
+    subscription = daily(pk=7, jitter_seconds=600)
+    [(slot_at, due_at)] = due(subscription, "2026-11-24 00:00", 1)
+    assert due_at > slot_at
+
+    just_before = schedule.next_due(subscription, due_at - timedelta(seconds=1))
+    just_then = schedule.next_due(subscription, due_at)
+
+    assert just_before == schedule.DueTime(slot_at, due_at, 600)
+    assert just_then is not None
+    assert just_then.slot_at == utc("2026-11-25 09:00")
+
+
+@given(st.integers(1, 3599), st.integers(1, 5), MOMENTS)
+def test_a_spread_never_reaches_the_next_slot(jitter_seconds: int, pk: int, after: datetime) -> None:
+    subscription = Subscription(pk=pk, crontab="*/5 * * * *", time_zone="UTC", jitter_seconds=jitter_seconds)
+
+    found = list(islice(schedule.due_times(subscription, after), 5))
+
+    assert all(one.slot_at <= one.due_at < following.slot_at for one, following in pairwise(found))
+    assert found[0].due_at > after
+    assert all(one.due_at - one.slot_at <= timedelta(seconds=one.spread_seconds) for one in found)
+
+
+def test_validity_asks_for_the_slot_and_not_for_the_spread() -> None:
+    subscription = daily(pk=7, jitter_seconds=600, valid_from=utc("2026-11-25 09:00"), valid_to=utc("2026-11-26 09:00"))
+
+    assert [slot for slot, _due in due(subscription, "2026-11-20 00:00", 5)] == [utc("2026-11-25 09:00")]

@@ -1,0 +1,28 @@
+// The subscription's form: shows only the fields that the chosen way of writing a schedule needs. Without this script
+// all of them are shown, and the server looks at the same ones.
+"use strict";
+(() => {
+  const NEEDED = {
+    daily: ["local_time"],
+    weekly: ["weekdays", "local_time"],
+    monthly: ["month_day", "local_time"],
+    crontab: ["crontab"],
+  };
+  const FIELDS = ["weekdays", "month_day", "crontab", "local_time"];
+
+  const start = () => {
+    const choice = document.getElementById("id_repeat");
+    if (!choice) return;
+    const show = () => {
+      const needed = NEEDED[choice.value];
+      for (const name of FIELDS) {
+        const row = document.querySelector(`.form-row.field-${name}`);
+        if (row) row.hidden = Boolean(needed) && !needed.includes(name);
+      }
+    };
+    choice.addEventListener("change", show);
+    show();
+  };
+
+  document.addEventListener("DOMContentLoaded", start);
+})();
