@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -45,17 +46,46 @@ class ServiceError(Exception):
 
 @dataclass
 class Service:
-    """A running server: its address, its process, the folder that holds its data."""
+    """A running server: its address, its process, the folder that holds its data, and how it is begun again."""
 
     url: str
     process: subprocess.Popen[bytes]
     guard: subprocess.Popen[bytes]
     folder: Path
+    begin: Callable[[], subprocess.Popen[bytes]]
+    answers: Callable[[], bool]
+
+    def kill(self) -> None:
+        """End it without warning (SIGKILL), its data left as they lie. `restart` brings it back."""
+        self._leave_unguarded()
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Bring it back at its address, from its data; one that runs is asked to end before. Raises ServiceError.
+
+        Why tries? The children of a killed PostgreSQL hold its memory for a moment longer.
+        """
+        self._end()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.process = self.begin()
+            while self.process.poll() is None and time.monotonic() < deadline:
+                if self.answers():
+                    self.guard = _guard(self.process, self.folder)
+                    return
+                time.sleep(0.02)
+            time.sleep(0.1)
+        self.process.kill()
+        raise ServiceError(f"The server at {self.folder} did not come back.")
 
     def stop(self) -> None:
         """Stop the server and remove its data. Safe to call twice."""
-        self.guard.kill()
-        self.guard.communicate()
+        self._end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        self._leave_unguarded()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
@@ -63,7 +93,10 @@ class Service:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _leave_unguarded(self) -> None:
+        self.guard.kill()
+        self.guard.communicate()
 
 
 def free_port() -> int:
@@ -118,18 +151,22 @@ def start_valkey() -> Service:
     """Start an empty Valkey. Raises ServiceError if it does not answer within START_SECONDS."""
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-valkey-"))
     port, password = free_port(), secrets.token_hex(16)
-    with valkey_config(port=port, password=password, folder=folder) as config:
-        process = _popen(valkey_command(), folder / "log", stdin=config)
-    service = Service(valkey_url(port=port, password=password), process, _guard(process, folder), folder)
-    _wait(service, "Valkey", lambda: valkey_answers(port))
-    return service
+
+    def begin() -> subprocess.Popen[bytes]:
+        with valkey_config(port=port, password=password, folder=folder) as config:
+            return _popen(valkey_command(), folder / "log", stdin=config)
+
+    url = valkey_url(port=port, password=password)
+    return _started("Valkey", url, folder, begin, lambda: valkey_answers(port))
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-def start_postgresql() -> Service:
+def start_postgresql(*, keeps_commits: bool = False) -> Service:
     """Start an empty PostgreSQL with a superuser `postgres`, tuned for throw-away data (no fsync).
+
+    With `keeps_commits` what was committed outlives a killed server, though not a lost power supply.
 
     As root it runs as `nobody` (PostgreSQL refuses to run as root), from a copy where `nobody` cannot read the
     original, so that no private folder has to be opened. Raises ServiceError.
@@ -147,19 +184,18 @@ def start_postgresql() -> Service:
             "port": port,
             "unix_socket_directories": "",
             "fsync": "off",
-            "synchronous_commit": "off",
+            "synchronous_commit": "on" if keeps_commits else "off",
             "full_page_writes": "off",
             "max_connections": 100,
         }
         arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        process = _popen([str(programs / "postgres"), "-D", str(data), *arguments], folder / "log", **_unprivileged())
+        command = [str(programs / "postgres"), "-D", str(data), *arguments]
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-    service = Service(url, process, _guard(process, folder), folder)
-    _wait(service, "PostgreSQL", lambda: _postgresql_answers(url))
-    return service
+    begin = partial(_popen, command, folder / "log", **_unprivileged())
+    return _started("PostgreSQL", url, folder, begin, lambda: _postgresql_answers(url))
 
 
 def _postgresql_programs(folder: Path) -> Path:
@@ -245,6 +281,19 @@ def _unprivileged() -> dict[str, Any]:
 
 
 # --- Both ------------------------------------------------------------------------------------------------------------
+
+
+def _started(
+    name: str,
+    url: str,
+    folder: Path,
+    begin: Callable[[], subprocess.Popen[bytes]],
+    answers: Callable[[], bool],
+) -> Service:
+    process = begin()
+    service = Service(url, process, _guard(process, folder), folder, begin, answers)
+    _wait(service, name, answers)
+    return service
 
 
 def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:

@@ -140,3 +140,35 @@ def test_a_server_that_does_not_start_shows_its_log(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(ServiceError, match=r"(?s)^Valkey did not start:.*port"):
         services.start_valkey()
+
+
+@pytest.mark.parametrize("name", STARTERS)
+def test_a_killed_server_comes_back_at_its_address_under_a_new_guard(name: str) -> None:
+    service: Service = STARTERS[name]()
+    try:
+        first = service.process.pid
+        service.kill()
+        assert has_ended(first)
+        assert not service.answers()
+
+        service.restart()
+
+        assert service.process.pid != first
+        assert service.answers()
+        assert service.guard.poll() is None
+    finally:
+        service.stop()
+    assert not service.folder.exists()
+
+
+def test_what_was_committed_outlives_a_killed_postgresql() -> None:
+    service = services.start_postgresql(keeps_commits=True)
+    try:
+        with psycopg.connect(service.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+            service.kill()
+        service.restart()
+        with psycopg.connect(service.url) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchall() == [(1,)]
+    finally:
+        service.stop()
