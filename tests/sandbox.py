@@ -28,7 +28,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPID, AGENTID, SECRET = "ww0000000000000001", 1000002, "sandbox-secret-of-app-1000002"
-_START_SECONDS = 30
+_START_SECONDS, _STOP_SECONDS = 30, 10
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,19 @@ def start_sandbox(
         try:
             yield SandboxHandle(_address(process), session, process.pid)
         finally:
-            process.terminate()
-            process.wait(timeout=10)
-            if process.stdout is not None:
-                process.stdout.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask it to end; after _STOP_SECONDS, as with thousands of open connections, it is not asked any more."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _address(process: subprocess.Popen[str]) -> str:
