@@ -1,0 +1,200 @@
+"""The push engine's services under a clock that the test moves, before a sandbox in this process.
+
+What the tasks do, is done here by hand and in any order, so that a worker can end between any two steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from integrations.sandbox.clock import Clock
+from integrations.sandbox.faults import Fault
+from integrations.sandbox.server import serving_on
+from integrations.sandbox.world import World
+from notifications import blocking, dispatch, recalling, rendering, sending, sweeping
+from notifications.admission import Admission
+from notifications.channels import channel_of
+from notifications.claiming import claim_deliveries
+from notifications.ended import Ended, settle_all
+from notifications.handing_out import hand_out
+from notifications.limiter import Gate
+from notifications.models import Delivery, Run
+from tests.chaos.judging import Arrived, arrived
+from tests.notifications.conftest import FakeClock
+
+MINUTE_SECONDS = 60
+UNKNOWN_TOKEN, EXPIRED_TOKEN = 40014, 42001
+
+
+class FollowingClock(Clock):
+    """The sandbox's clock, which shows what the test's shows."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._followed = clock
+
+    def now(self) -> float:
+        return self._followed.now.timestamp()
+
+
+@contextmanager
+def sandbox_in_thread(world: World) -> Iterator[str]:
+    """Serve `world` from a thread of this process, which may look into it between calls. Gives its address."""
+    port: Future[int] = Future()
+    stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        ending = asyncio.Event()
+        stop.append((asyncio.get_running_loop(), ending))
+        async with serving_on(world, "127.0.0.1", 0) as actual:
+            port.set_result(actual)
+            await ending.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port.result(timeout=10)}"
+    finally:
+        loop, ending = stop[0]
+        loop.call_soon_threadsafe(ending.set)
+        thread.join()
+
+
+@dataclass
+class Engine:
+    """Beat, broker and workers. `broker`: what was published and nobody took. `gone`: calls of workers that died, or
+    were thought dead, with their answers."""
+
+    clock: FakeClock
+    world: World
+    store: Any
+    broker: deque[tuple[str, list[int]]] = field(default_factory=deque)
+    gone: list[Ended] = field(default_factory=list)
+
+    def gate(self, lease_seconds: float) -> Gate:
+        """The limiter on the test's clock."""
+        return Gate(self.store, lease_seconds=lease_seconds, now_ms=lambda: round(self.clock.now.timestamp() * 1000))
+
+    def tick(self) -> None:
+        now = self.clock.now
+        self._publish("render", dispatch.claim_due(now=now))
+        blocking.ensure_queues()
+        self._publish("render", sweeping.sweep(now=now).run_ids)
+        self._hand_out()
+        self._publish("recall", recalling.to_recall(now=now))
+
+    def take(self, position: int) -> None:
+        """A worker takes a task and does it whole."""
+        kind, ids = self._taken(position)
+        if kind == "render":
+            if rendering.render_runs(ids, clock=self.clock, is_stopping=_never):
+                self._hand_out()
+        elif kind == "recall":
+            recalling.recall_deliveries(ids, clock=self.clock, is_stopping=_never)
+        else:
+            sending.send_deliveries(ids, clock=self.clock, is_stopping=_never)
+
+    def stop_at(self, position: int) -> None:
+        """A worker takes a task when it was already asked to end."""
+        kind, ids = self._taken(position)
+        if kind == "render":
+            rendering.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
+        elif kind == "recall":
+            recalling.recall_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
+        else:
+            sending.send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
+
+    def die_before_the_call(self, position: int) -> None:
+        kind, ids = self._taken(position)
+        if kind == "send":
+            self._claimed(ids)
+
+    def die_after_the_call(self, position: int) -> None:
+        """Its answers may be settled later: `settle_late`."""
+        kind, ids = self._taken(position)
+        if kind != "send":
+            return
+        for attempt in self._claimed(ids):
+            outcome = channel_of(attempt.delivery.channel).caller(attempt.delivery)()
+            self.gone.append(Ended(attempt, outcome, 10, self.clock.now))
+
+    def settle_late(self) -> None:
+        """Who was thought dead comes back with his answers, in whatever order."""
+        ended, self.gone = self.gone, []
+        settle_all(ended)
+
+    def lose_store(self) -> None:
+        """Valkey was restarted: tasks, tokens and the limiter's memory are gone."""
+        self.store.flushdb()
+        self.broker.clear()
+
+    def work_off(self) -> None:
+        """Tick and do whatever is published until there is nothing more to do at this moment."""
+        self.tick()
+        while self.broker:
+            self.take(0)
+
+    def next_moment(self) -> None:
+        """Move the clock on to when something else is due, at most ten minutes."""
+        now = self.clock.now
+        latest = now + timedelta(minutes=10)
+        moments = [latest]
+        for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
+            moments += [moment for moment in row if moment is not None]
+        moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
+        self.clock.now = max(now + timedelta(seconds=1), min(each for each in moments if each > now)) + timedelta(
+            seconds=1
+        )
+
+    def wecom_will(self, kind: str, **values: object) -> None:
+        """The next calls meet a fault of the sandbox."""
+        self.world.faults.add(Fault.from_json({"kind": kind, "endpoint": "message/send", **values}))
+
+    def arrived(self) -> Arrived:
+        found: Arrived = Arrived()
+        for corpid in self.world.companies:
+            theirs = [each for each in self.world.mail.messages.values() if each.corpid == corpid]
+            found += arrived([each.as_json() for each in theirs], corpid)
+        return found
+
+    def most_calls_in_a_minute(self, corpid: str) -> list[float]:
+        """When they came, of the fullest 60 seconds. A call with a token that is worth nothing is not counted by WeCom
+        (docs/sandbox.md: the token is checked before the frequency); the client repeats it with another one."""
+        times = [
+            call.at
+            for call in self.world.calls
+            if call.corpid == corpid
+            and call.path.endswith("message/send")
+            and call.errcode not in {UNKNOWN_TOKEN, EXPIRED_TOKEN}
+        ]
+        windows = [[time for time in times if start <= time < start + MINUTE_SECONDS] for start in times]
+        return max(windows, key=len, default=[])
+
+    def _claimed(self, ids: list[int]) -> list[Any]:
+        admitted = Admission(ids).admit(len(ids))
+        return claim_deliveries([each.pk for each, _permit in admitted], now=self.clock.now)
+
+    def _hand_out(self) -> None:
+        while found := hand_out(now=self.clock.now):
+            self._publish("send", found.urgent)
+            self._publish("send", found.ordinary)
+
+    def _publish(self, kind: str, ids: list[int]) -> None:
+        if ids:
+            self.broker.append((kind, ids))
+
+    def _taken(self, position: int) -> tuple[str, list[int]]:
+        self.broker.rotate(-(position % len(self.broker)))
+        return self.broker.popleft()
+
+
+def _never() -> bool:
+    return False
