@@ -1,7 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -44,8 +44,11 @@ requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer
 bench: setup-dev ## measure the WeCom client, the sandbox, the directory and the push engine
 	@$(RUN) -m benchmarks
 
+chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 as wished
+	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
+
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
 		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py \
-		tests/integrations/directory/test_events_property.py
+		tests/integrations/directory/test_events_property.py tests/notifications/test_engine_states.py
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py

@@ -110,11 +110,12 @@ class Stack:
         self.programs[name] = program
         return program
 
-    def start_web(self, exits: ExitStack) -> None:
+    def start_web(self, exits: ExitStack) -> Program:
         bind = f"127.0.0.1:{self.web_port}"
         options = ["--bind", bind, "--threads", "8", "--worker-tmp-dir", str(self.folder)]
         web = self.start("web", [str(BIN / "gunicorn"), "guanwecom.wsgi", *options], exits)
         wait_for_http(f"http://{bind}/healthz", web)
+        return web
 
     def start_worker(self, exits: ExitStack, name: str = "worker") -> Program:
         celery = [str(BIN / "celery"), "-A", "guanwecom"]
@@ -134,10 +135,10 @@ class Stack:
         wait_for_log("ready.", program)
         return program
 
-    def start_beat(self, exits: ExitStack) -> Program:
-        schedule = str(self.folder / "beat.pid")
-        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", schedule]
-        program = self.start("beat", command, exits)
+    def start_beat(self, exits: ExitStack, name: str = "beat") -> Program:
+        pid_file = str(self.folder / f"{name}.pid")
+        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", pid_file]
+        program = self.start(name, command, exits)
         wait_for_log("is starting", program)
         return program
 

@@ -1,0 +1,61 @@
+"""`python -m tests.chaos [--rounds N] [--seed S]` (`make chaos`): break everything at random, and count what arrived.
+
+The seed is printed, so that the same disturbances can be had again; what they meet is a matter of milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.services import ENVIRON
+from tools.services import Service, start_postgresql, start_valkey
+
+ROUNDS = 100
+# A message is tried for so long before its worker counts as dead: short, so that a round is.
+TIMES = {
+    "WECOM_TOTAL_TIMEOUT_SECONDS": "3",
+    "WECOM_CONNECT_TIMEOUT_SECONDS": "2",
+    "DELIVERY_LEASE_SECONDS": "5",
+    "DISPATCH_INTERVAL_SECONDS": "1",
+}
+
+
+def main() -> int:
+    """0 if every receipt of every round agreed with the phones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    options = parser.parse_args()
+    sys.stdout.write(f"chaos: {options.rounds} rounds, seed {options.seed}\n")
+    sys.stdout.flush()
+    with servers() as (database, broker):
+        # Why here? Models can be imported once Django knows the servers, which have addresses only now.
+        import django
+
+        django.setup()
+        from tests.chaos import rounds
+
+        is_right = rounds.play_all(database, broker, seed=options.seed, count=options.rounds)
+    return 0 if is_right else 1
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Service, Service]]:
+    """A PostgreSQL and a Valkey of our own, named in the environment."""
+    database, broker = start_postgresql(keeps_commits=True), start_valkey()
+    names = {"DATABASE_URL": database.url, "VALKEY_URL": broker.url, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"}
+    os.environ.update({**ENVIRON, **names, **TIMES, "PYTHONUNBUFFERED": "1"})
+    try:
+        yield database, broker
+    finally:
+        broker.stop()
+        database.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

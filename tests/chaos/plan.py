@@ -1,0 +1,121 @@
+"""What is broken when: decided by a seed, before anything runs. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+WORKERS, BEATS = ("worker-1", "worker-2"), ("beat-1", "beat-2")
+PROGRAMS = ("web", *WORKERS, *BEATS)
+# Seconds over which a round's disturbances are spread, and how long what was killed stays away.
+SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
+DISTURBANCES = (2, 6)
+JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
+# Faults of the sandbox on message/send: values, and for how many calls at most.
+FAULTS: tuple[dict[str, Any], ...] = (
+    *({"kind": kind} for kind in ("busy", "rate_limited", "concurrent", "ip_refused", "wrong_json_warning")),
+    *({"kind": kind} for kind in ("close_before", "close_after", "token_revoked")),
+    {"kind": "token_revoked", "code": 42001},
+    {"kind": "errcode", "code": 40001},
+    *(
+        {"kind": kind, "processed": processed}
+        for kind in ("http_500", "html", "broken_json", "hang")
+        for processed in (False, True)
+    ),
+    {"kind": "slow", "seconds": 1.5},
+    {"kind": "drip", "seconds": 0.02},
+)
+TOKEN_FAULTS: tuple[dict[str, Any], ...] = (
+    *({"kind": kind, "endpoint": "gettoken"} for kind in ("busy", "html", "close_before", "close_after")),
+    {"kind": "slow", "seconds": 1.0, "endpoint": "gettoken"},
+)
+CALLS_AT_MOST = 12
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One thing that happens `at` so many seconds after a round's beginning. `target`: a program, server or company."""
+
+    at: float
+    kind: str
+    target: str = ""
+    seconds: float = 0.0
+    fault: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        words = [f"{self.at:.1f} s", self.kind, self.target, str(self.fault or "")]
+        return " ".join(word for word in [*words, f"{self.seconds:g} s" if self.seconds else ""] if word)
+
+
+def plan(seed: int, number: int, *, companies: int) -> list[Disturbance]:
+    """The disturbances of one round, in their order. The same seed and number give the same."""
+    chance = random.Random(f"{seed}:{number}")  # noqa: S311  # to be repeated, not to be secret
+    count = chance.randint(*DISTURBANCES)
+    # Every kind comes first in some round; what else happens beside it is chance.
+    kinds = [_KINDS[number % len(_KINDS)], *chance.choices(_KINDS, k=count - 1)]
+    found = [make(chance, chance.uniform(0, SPAN_SECONDS), companies) for make in kinds]
+    return sorted(found, key=lambda each: each.at)
+
+
+def _kill_worker(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at, "kill", chance.choice(WORKERS), _away(chance))
+
+
+def _kill_any(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at, "kill", chance.choice(PROGRAMS), _away(chance))
+
+
+def _stop_worker(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at, "stop", chance.choice(WORKERS))
+
+
+def _server(kind: str, target: str) -> Callable[[random.Random, float, int], Disturbance]:
+    return lambda chance, at, _companies: Disturbance(at, kind, target, _away(chance))
+
+
+def _freeze(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at, "freeze", "sandbox", chance.uniform(1, 4))
+
+
+def _jump(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at, "jump", "clock", chance.choice(JUMPS_SECONDS))
+
+
+def _fault(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    # Early, or all is sent before.
+    values = {**chance.choice(FAULTS), "count": chance.randint(1, CALLS_AT_MOST), "endpoint": "message/send"}
+    return Disturbance(at / 3, "fault", fault=values)
+
+
+def _token_fault(chance: random.Random, at: float, _companies: int) -> Disturbance:
+    return Disturbance(at / 3, "fault", fault={**chance.choice(TOKEN_FAULTS), "count": chance.randint(1, 3)})
+
+
+def _company(kind: str) -> Callable[[random.Random, float, int], Disturbance]:
+    return lambda chance, at, companies: Disturbance(at / 2, kind, str(chance.randrange(companies)), _away(chance))
+
+
+def _away(chance: random.Random) -> float:
+    return chance.uniform(*AWAY_SECONDS)
+
+
+_KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
+    _kill_worker,
+    _fault,
+    _server("kill", "database"),
+    _company("disable"),
+    _server("kill", "broker"),
+    _jump,
+    _kill_any,
+    _company("invalidate"),
+    _server("restart", "database"),
+    _fault,
+    _freeze,
+    _stop_worker,
+    _company("reset_secret"),
+    _server("restart", "broker"),
+    _token_fault,
+    _company("disable_member"),
+)

@@ -1,0 +1,23 @@
+"""The short form of `make chaos`: some rounds with all that is there to be killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgresql]
+
+# Kills of workers and of the database, faults, a company that is disabled in between.
+ROUNDS, SEED = 3, 1
+
+
+def test_some_rounds_of_chaos_lose_and_double_nothing(project_root: Path) -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--rounds", str(ROUNDS), "--seed", str(SEED)]
+
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": right in ") == ROUNDS

@@ -1,0 +1,50 @@
+"""What a seed decides: the same again, everything sooner or later, nothing out of its bounds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.sandbox.faults import KINDS, Fault
+from tests.chaos.plan import DISTURBANCES, PROGRAMS, SPAN_SECONDS, Disturbance, plan
+
+ROUNDS = 100
+ALL = [each for number in range(ROUNDS) for each in plan(1, number, companies=2)]
+
+
+@given(seed=st.integers(0, 10**6), number=st.integers(0, 1000))
+def test_the_same_seed_gives_the_same_round(seed: int, number: int) -> None:
+    first = plan(seed, number, companies=2)
+
+    assert first == plan(seed, number, companies=2)
+    assert DISTURBANCES[0] <= len(first) <= DISTURBANCES[1]
+    assert first == sorted(first, key=lambda each: each.at)
+    assert all(0 <= each.at <= SPAN_SECONDS for each in first)
+
+
+def test_seeds_and_rounds_differ() -> None:
+    assert plan(1, 0, companies=2) != plan(2, 0, companies=2)
+    assert plan(1, 0, companies=2) != plan(1, 17, companies=2)
+
+
+def test_a_hundred_rounds_kill_everything_and_meet_every_fault() -> None:
+    killed = {each.target for each in ALL if each.kind == "kill"}
+    met = {each.fault["kind"] for each in ALL if each.kind == "fault"}
+
+    assert killed == {*PROGRAMS, "database", "broker"}
+    assert {each.target for each in ALL if each.kind == "restart"} == {"database", "broker"}
+    assert met == set(KINDS) - {"duplicate_callback"}
+    assert {each.kind for each in ALL} >= {"jump", "freeze", "stop", "disable", "disable_member", "reset_secret"}
+    assert min(each.seconds for each in ALL if each.kind == "jump") < 0
+
+
+def test_every_fault_is_one_that_the_sandbox_takes() -> None:
+    for each in ALL:
+        if each.kind == "fault":
+            assert Fault.from_json(each.fault).kind == each.fault["kind"]
+
+
+def test_it_reads_as_a_line() -> None:
+    what = Disturbance(1.25, "kill", "worker-1", 0.5)
+
+    assert str(what) == "1.2 s kill worker-1 0.5 s"
