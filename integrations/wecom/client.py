@@ -57,6 +57,10 @@ _USUAL_TIMEOUTS = Timeouts()
 _LEAST_SHARE = 0.25  # of a call's time that must be left when its request goes out
 
 
+# For each host, of one process: as many as it may have calls under way, or each call above would open one of its own.
+CONNECTIONS_KEPT = 500
+
+
 class _NoQueries(logging.Filter):
     """Cuts the query off every address in a log record, because WeCom's carry secrets and tokens."""
 
@@ -96,7 +100,7 @@ class DeadlineAdapter(HTTPAdapter):
         return manager
 
 
-def open_session(*, connections: int = 32) -> requests.Session:
+def open_session(*, connections: int = CONNECTIONS_KEPT) -> requests.Session:
     """A session for clients. Keeps up to `connections` open per host, keeps no cookie, reads no environment."""
     session = requests.Session()
     session.trust_env = False
