@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,19 @@ _SUM = "milliseconds"
 
 def observe(ended: Sequence[tuple[Attempt, Outcome, datetime]]) -> None:
     """Count calls that ended: by channel and errcode, and how long after its time each accepted one was accepted."""
-    pipeline = valkey().pipeline(transaction=False)
+    counts: Counter[tuple[str, str]] = Counter()
     for attempt, outcome, ended_at in ended:
         delivery = attempt.delivery
         code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
-        pipeline.hincrby(_ATTEMPTS, f"{delivery.channel}:{code}", 1)
+        counts[_ATTEMPTS, f"{delivery.channel}:{code}"] += 1
         due_at = getattr(delivery, "due_at", None)  # annotated by notifications.claiming
         if outcome.kind == Kind.ACCEPTED and due_at is not None:
             seconds = max(0.0, (ended_at - due_at).total_seconds())
-            pipeline.hincrby(_LAG, str(bisect.bisect_left(LAG_SECONDS, seconds)), 1)
-            pipeline.hincrby(_LAG, _SUM, round(seconds * 1000))
+            counts[_LAG, str(bisect.bisect_left(LAG_SECONDS, seconds))] += 1
+            counts[_LAG, _SUM] += round(seconds * 1000)
+    pipeline = valkey().pipeline(transaction=False)
+    for (name, field), count in counts.items():
+        pipeline.hincrby(name, field, count)
     try:
         pipeline.execute()
     except redis.RedisError as error:
