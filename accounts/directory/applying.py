@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,10 +18,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from accounts.directory.grouping import GroupRules, fit_groups_of_others
+from accounts.directory.grouping import GroupRules, fit_groups, fit_groups_of_others
 from accounts.directory.leaving import tell_leavers
+from accounts.directory.settling import unsettled
 from accounts.directory.stepping import Step
-from accounts.models import DirectoryPolicy, PeopleRun
+from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
 from integrations.models import Corp, Member, SyncRun
 
 logger = logging.getLogger(__name__)
@@ -76,26 +77,38 @@ def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
 def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
     after, rules = people_run.done_up_to, GroupRules(corp)
     # Read anew for every step: switching it off holds at once.
-    while (policy := DirectoryPolicy.objects.filter(corp=corp).first()) is not None and not policy.is_off:
-        members = list(Member.objects.filter(corp=corp, pk__gt=after).order_by("pk")[:STEP])
-        if not members:
+    while (policy := _policy(corp)) is not None and not policy.is_off:
+        keys = list(corp.members.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:STEP])
+        if not keys:
             break
-        apply = partial(apply_to, corp=corp, policy=policy, rules=rules)
-        _tried(partial(_step, people_run, apply, members, clock))
-        after = members[-1].pk
+        _tried(partial(_step, people_run, policy, rules, keys, clock))
+        after = keys[-1]
     _fit_groups_of_others(corp, people_run, clock)
     with _held(people_run, clock()) as held:
         held.status, held.finished_at = Status.DONE, clock()
         held.lease_token, held.lease_until = "", None
 
 
-def _step(people_run: PeopleRun, apply: Callable[..., Counter[str]], members: list[Member], clock: Clock) -> None:
-    now = clock()
+def _policy(corp: Corp) -> DirectoryPolicy | None:
+    return DirectoryPolicy.objects.select_related("corp").filter(corp=corp).first()
+
+
+def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, keys: list[int], clock: Clock) -> None:
+    """`keys`: a stretch of the company's members, in order. Only those are read whom something is to be done for."""
+    now, corp = clock(), policy.corp
     with _held(people_run, now) as held:
-        # Why again? Events of WeCom may have changed some of them since they were read.
-        members = list(Member.objects.filter(pk__in=[one.pk for one in members]).order_by("pk"))
-        _count(held, apply(members=members, now=now))
-        held.done_up_to, held.done_count = members[-1].pk, held.done_count + len(members)
+        stretch = corp.members.filter(pk__range=(keys[0], keys[-1]))
+        linked = WeComAccount.objects.filter(corp=corp, userid_folded__in=stretch.values("userid_folded"))
+        written = apply_to(
+            corp=corp,
+            policy=policy,
+            members=list(unsettled(policy=policy, members=stretch).order_by("pk")),
+            now=now,
+            rules=rules,
+            settled_user_ids=set(linked.values_list("user_id", flat=True)),
+        )
+        _count(held, written)
+        held.done_up_to, held.done_count = keys[-1], held.done_count + len(keys)
 
 
 def apply_to(
@@ -105,12 +118,19 @@ def apply_to(
     members: Sequence[Member],
     now: datetime,
     rules: GroupRules | None = None,
+    settled_user_ids: Collection[int] = (),
 ) -> Counter[str]:
     """Apply the policy to some members, in a transaction of the caller. Returns how much of each kind was written.
 
-    `rules`: which groups the departments bring, where the caller has read them already.
+    `rules`: which groups the departments bring, where the caller has read them already. `settled_user_ids`: people
+    whose groups alone are looked at.
     """
-    written = Step(corp=corp, policy=policy, members=members, now=now, rules=rules).write()
+    user_ids, written = set(settled_user_ids), Counter[str]()
+    if members:
+        step = Step(corp=corp, policy=policy, members=members, now=now)
+        written += step.write()
+        user_ids |= step.user_ids()
+    written += fit_groups(corp=corp, user_ids=user_ids, rules=rules)
     tell_leavers(corp=corp, members=members, now=now)
     return written
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts import bulk_audit
 from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
@@ -57,9 +57,12 @@ def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | Non
     rules = rules or GroupRules(corp)
     if not rules.groups_of and not GivenGroup.objects.filter(corp=corp).exists():
         return Counter()
-    people = User.objects.filter(pk__in=list(user_ids), is_staff=False, is_superuser=False)
-    keys = list(people.select_for_update().order_by("pk").values_list("pk", flat=True))
-    return _Fitting(corp, keys).fit(_wanted(corp, keys, rules))
+    people = User.objects.filter(is_staff=False, is_superuser=False)
+    differing = _Fitting(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
+    if not differing:
+        return Counter()
+    # Why compare again? Only now nobody else can change them.
+    return _Fitting(corp, people.filter(pk__in=differing).select_for_update().order_by("pk"), rules).write()
 
 
 def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
@@ -92,47 +95,56 @@ def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
 class _Fitting:
     """Compares what some people have with what they should have, and writes the difference."""
 
-    def __init__(self, corp: Corp, user_ids: list[int]) -> None:
+    def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
         self._corp = corp
-        given = GivenGroup.objects.filter(user__in=user_ids)
-        self._given: set[_Pair] = set()
-        self._given_by_others: set[_Pair] = set()
-        for corp_id, user_id, group_id in given.values_list("corp_id", "user_id", "group_id"):
-            (self._given if corp_id == corp.pk else self._given_by_others).add((user_id, group_id))
-        self._user_ids = user_ids
-
-    def fit(self, wanted: set[_Pair]) -> Counter[str]:
-        groups = {group for _user, group in wanted | self._given}
-        rows = _Membership.objects.filter(user__in=self._user_ids, group__in=groups) if groups else None
-        held = set(rows.values_list("user_id", "group_id")) if rows is not None else set()
-        lost = self._given - wanted
-        given, taken = wanted - held, (lost & held) - self._given_by_others
+        user_ids = list(people.values_list("pk", flat=True))
+        wanted = _wanted(corp, user_ids, rules)
+        noted: set[_Pair] = set()
+        by_others: set[_Pair] = set()
+        rows = GivenGroup.objects.filter(user__in=user_ids)
+        for corp_id, user_id, group_id in rows.values_list("corp_id", "user_id", "group_id"):
+            (noted if corp_id == corp.pk else by_others).add((user_id, group_id))
+        held = _held(user_ids, {group for _user, group in wanted | noted})
+        self._given, self._lost = wanted - held, noted - wanted
+        self._taken = (self._lost & held) - by_others
         # What an administrator gave by hand is not noted as given; what another corp's directory gave, is by both.
-        noted = (given | (wanted & self._given_by_others)) - self._given
-        self._write(given, noted, lost, taken)
-        return +Counter({"grouped": len(given), "ungrouped": len(taken)})
+        self._noted = (self._given | (wanted & by_others)) - noted
 
-    def _write(self, given: set[_Pair], noted: set[_Pair], lost: set[_Pair], taken: set[_Pair]) -> None:
-        memberships = [_Membership(user_id=user, group_id=group) for user, group in sorted(given)]
+    def user_ids(self) -> list[int]:
+        """Of whom something has to be written."""
+        return sorted({user for user, _group in self._given | self._lost | self._noted})
+
+    def write(self) -> Counter[str]:
+        """How many memberships were given and taken."""
+        memberships = [_Membership(user_id=user, group_id=group) for user, group in sorted(self._given)]
         _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
-        rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(noted)]
+        rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(self._noted)]
         GivenGroup.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT)
-        for group, users in _by_group(taken).items():
+        for group, users in _by_group(self._taken).items():
             _Membership.objects.filter(group=group, user__in=users).delete()
-        for group, users in _by_group(lost).items():
+        for group, users in _by_group(self._lost).items():
             GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
-        self._record(given, taken)
+        _record(self._given, self._taken)
+        return +Counter({"grouped": len(self._given), "ungrouped": len(self._taken)})
 
-    def _record(self, given: set[_Pair], taken: set[_Pair]) -> None:
-        if not given and not taken:
-            return
-        names = dict(Group.objects.filter(pk__in={group for _user, group in given | taken}).values_list("pk", "name"))
-        changes: dict[int, list[list[object]]] = defaultdict(list)
-        for user, group in sorted(given):
-            changes[user].append(["groups", None, [names[group]]])
-        for user, group in sorted(taken):
-            changes[user].append(["groups", [names[group]], None])
-        bulk_audit.record_people(changes, AuditEntry.Action.CHANGED)
+
+def _held(user_ids: list[int], group_ids: set[int]) -> set[_Pair]:
+    if not group_ids:
+        return set()
+    rows = _Membership.objects.filter(user__in=user_ids, group__in=group_ids)
+    return set(rows.values_list("user_id", "group_id"))
+
+
+def _record(given: set[_Pair], taken: set[_Pair]) -> None:
+    if not given and not taken:
+        return
+    names = dict(Group.objects.filter(pk__in={group for _user, group in given | taken}).values_list("pk", "name"))
+    changes: dict[int, list[list[object]]] = defaultdict(list)
+    for user, group in sorted(given):
+        changes[user].append(["groups", None, [names[group]]])
+    for user, group in sorted(taken):
+        changes[user].append(["groups", [names[group]], None])
+    bulk_audit.record_people(changes, AuditEntry.Action.CHANGED)
 
 
 def _by_group(pairs: set[_Pair]) -> dict[int, list[int]]:

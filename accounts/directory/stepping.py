@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db.models import QuerySet
 
 from accounts import bulk_audit
-from accounts.directory.grouping import GroupRules, fit_groups
+from accounts.directory.following import FOLLOWING, differences, newest_userids, told
 from accounts.directory.leaving import is_let_in
 from accounts.directory.linking import account_of, link_matches, make_accounts
 from accounts.directory.matching import Match, matches
@@ -24,23 +23,12 @@ from integrations.models import Corp, Member
 
 Action = AuditEntry.Action
 Reason = LinkConflict.Reason
-# Columns of User that follow the member where the policy says so, with their longest value.
-FOLLOWING = {"name": 64, "email": 254, "mobile": 32}
 
 
 class Step:
     """The work on `members`, inside a transaction of the caller."""
 
-    def __init__(
-        self,
-        *,
-        corp: Corp,
-        policy: DirectoryPolicy,
-        members: Sequence[Member],
-        now: datetime,
-        rules: GroupRules | None = None,
-    ) -> None:
-        self._rules = rules
+    def __init__(self, *, corp: Corp, policy: DirectoryPolicy, members: Sequence[Member], now: datetime) -> None:
         self._corp, self._policy, self._members, self._now = corp, policy, members, now
         self._counts: Counter[str] = Counter()
         userids = [one.userid_folded for one in members]
@@ -62,18 +50,14 @@ class Step:
             self._update([*people, *((one.member, user) for one, user in new)])
         self._create([one.member for one in found if one.user is None and one.conflict is None])
         self._write_conflicts(found)
-        self._fit_groups()
         return +self._counts
 
-    # --- Groups -------------------------------------------------------------------------------------------------------
-
-    def _fit_groups(self) -> None:
+    def user_ids(self) -> set[int]:
         """Of everybody who was linked before this step, or is now."""
         before = {one.user_id for one in self._accounts.values()}
         userids = [one.userid_folded for one in self._members]
         now = WeComAccount.objects.filter(corp=self._corp, userid_folded__in=userids)
-        people = before | set(now.values_list("user_id", flat=True))
-        self._counts += fit_groups(corp=self._corp, user_ids=people, rules=self._rules)
+        return before | set(now.values_list("user_id", flat=True))
 
     # --- Leavers ------------------------------------------------------------------------------------------------------
 
@@ -114,14 +98,15 @@ class Step:
 
     def _update(self, linked: list[tuple[Member, User]]) -> None:
         """Name, e-mail and mobile as WeCom tells them; what it withholds or leaves empty stays."""
-        told = {user.pk: _told(member) for member, user in linked}
         differing = [
-            user.pk for _member, user in linked if not _is_protected(user) and _differences(user, told[user.pk])
+            (member, user) for member, user in linked if not _is_protected(user) and differences(user, told(member))
         ]
-        if not differing:
+        newest = newest_userids(self._corp, [user.pk for _member, user in differing]) if differing else {}
+        values = {user.pk: told(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
+        if not values:
             return
-        people = list(_unprotected(differing).select_for_update().order_by("pk"))
-        changes = {person.pk: _differences(person, told[person.pk]) for person in people}
+        people = list(_unprotected(list(values)).select_for_update().order_by("pk"))
+        changes = {person.pk: differences(person, values[person.pk]) for person in people}
         for person in people:
             for name, _old, new in changes[person.pk]:
                 setattr(person, name, new)
@@ -136,7 +121,7 @@ class Step:
         self._counts["linked"] += len(found)
 
     def _create(self, members: list[Member]) -> None:
-        people = [User(username=one.userid, password=make_password(None), **_told(one)) for one in members]
+        people = [User(username=one.userid, password=make_password(None), **told(one)) for one in members]
         made = User.objects.bulk_create(people, batch_size=500)
         pairs = zip(made, members, strict=True)
         make_accounts([account_of(self._corp, user, member, is_primary=True) for user, member in pairs])
@@ -168,13 +153,3 @@ def _is_protected(user: User) -> bool:
 
 def _unprotected(user_ids: set[int] | list[int]) -> QuerySet[User]:
     return User.objects.filter(pk__in=user_ids, is_staff=False, is_superuser=False)
-
-
-def _told(member: Member) -> dict[str, str]:
-    """What WeCom tells of somebody, as columns of User."""
-    values = {"name": member.name, "email": member.email or member.biz_mail, "mobile": member.mobile}
-    return {name: value[: FOLLOWING[name]] for name, value in values.items() if value}
-
-
-def _differences(person: User, told: dict[str, str]) -> list[list[Any]]:
-    return [[name, getattr(person, name), value] for name, value in told.items() if getattr(person, name) != value]
