@@ -139,9 +139,8 @@ def person_of(
     departments = {number: leads.get(number) for number in user.department_ids if number in known}
     if listed_in is not None:
         departments.setdefault(listed_in, None)
-    withheld = set(user.withheld)
     values = {
-        name: None if name in withheld else clean(getattr(user, name), longest) for name, longest in _LONGEST.items()
+        name: None if name in user.withheld else clean(getattr(user, name), longest) for name, longest in _LONGEST.items()
     }
     values["name"] = values["name"] or None  # nobody is nameless: an empty name was withheld
     # A field that is not in the answer at all may be hidden from the app: unknown, not empty.
