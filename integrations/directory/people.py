@@ -140,7 +140,8 @@ def person_of(
     if listed_in is not None:
         departments.setdefault(listed_in, None)
     values = {
-        name: None if name in user.withheld else clean(getattr(user, name), longest) for name, longest in _LONGEST.items()
+        name: None if name in user.withheld else clean(getattr(user, name), longest)
+        for name, longest in _LONGEST.items()
     }
     values["name"] = values["name"] or None  # nobody is nameless: an empty name was withheld
     # A field that is not in the answer at all may be hidden from the app: unknown, not empty.

@@ -198,8 +198,9 @@ class Reader:
             for row in page.rows:
                 if not self._is_userid(row.userid):
                     continue
-                company.add(fold_userid(row.userid))
-                is_wanted = wanted is None or fold_userid(row.userid) in wanted
+                folded = fold_userid(row.userid)
+                company.add(folded)
+                is_wanted = wanted is None or folded in wanted
                 if is_wanted and row.department_id in known:
                     snapshot.add(Person(row.userid, {row.department_id: None}))
             self._progress(Phase.MEMBERS, len(company), 0)
@@ -224,9 +225,8 @@ class Reader:
             for folded, userid in named.items()
             if folded not in left and not (folded in people and people[folded].is_seen_by_app)
         ]
-        for userid, found in zip(
-            missing, self._calling.many(partial(self._found, one) for one in missing), strict=True
-        ):
+        answers = self._calling.many(partial(self._found, one) for one in missing)
+        for userid, found in zip(missing, answers, strict=True):
             if isinstance(found, schemas.User):
                 self._take_user(found, None)
             else:

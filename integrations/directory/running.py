@@ -193,9 +193,9 @@ class _Carrying:
     def _warn(self, snapshot: Snapshot, planned: Plan) -> None:
         if not snapshot.people:
             snapshot.warnings.add("nobody")
-        reappeared = [one for one in planned.changed if one.kind == SyncChange.Kind.REAPPEARED]
-        for one in reappeared:
-            snapshot.warnings.add("reappeared", one.state.userid)
+        for one in planned.changed:
+            if one.kind == SyncChange.Kind.REAPPEARED:
+                snapshot.warnings.add("reappeared", one.state.userid)
 
     def _question(self, planned: Plan) -> Question | None:
         losing = {one.state.pk for one in planned.losing if one.state.is_able}

@@ -5,11 +5,64 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from integrations.explanations import Explanation
 from integrations.models import SyncRun
 from integrations.wecom import errcodes
+
+# By kind; the number chooses the form.
+_WARNINGS = {
+    "cycle": ngettext_lazy(
+        "%(count)d department stands below itself: %(examples)s.",
+        "%(count)d departments stand below themselves: %(examples)s.",
+        "count",
+    ),
+    "orphan": ngettext_lazy(
+        "%(count)d department hangs on one that WeCom did not list: %(examples)s.",
+        "%(count)d departments hang on ones that WeCom did not list: %(examples)s.",
+        "count",
+    ),
+    "spelling": ngettext_lazy(
+        "%(count)d userid came in two spellings and was taken for one person: %(examples)s.",
+        "%(count)d userids came in two spellings and were taken for one person each: %(examples)s.",
+        "count",
+    ),
+    "userid": ngettext_lazy(
+        "%(count)d entry was left out because its userid cannot be one: %(examples)s.",
+        "%(count)d entries were left out because their userids cannot be ones: %(examples)s.",
+        "count",
+    ),
+    "tag": ngettext_lazy(
+        "%(count)d tag of the app's visible scope could not be read: %(examples)s.",
+        "%(count)d tags of the app's visible scope could not be read: %(examples)s.",
+        "count",
+    ),
+    "named_but_gone": ngettext_lazy(
+        "The app's visible scope names %(count)d person who does not exist: %(examples)s.",
+        "The app's visible scope names %(count)d people who do not exist: %(examples)s.",
+        "count",
+    ),
+    "moved_meanwhile": ngettext_lazy(
+        "%(count)d person moved while the lists were read, and was found: %(examples)s.",
+        "%(count)d people moved while the lists were read, and were found: %(examples)s.",
+        "count",
+    ),
+    "reappeared": ngettext_lazy(
+        "%(count)d userid that had been deleted came back and waits for an administrator: %(examples)s.",
+        "%(count)d userids that had been deleted came back and wait for an administrator: %(examples)s.",
+        "count",
+    ),
+    "not_shown": ngettext_lazy(
+        "%(count)d more person went missing after the question and was left alone; the next run looks again: "
+        "%(examples)s.",
+        "%(count)d more people went missing after the question and were left alone; the next run looks again: "
+        "%(examples)s.",
+        "count",
+    ),
+    "nobody": gettext_lazy("WeCom named no member at all. Does the app's visible scope hold anybody?"),
+}
+_OTHER_WARNING = gettext_lazy("Something odd was noted: %(examples)s.")
 
 
 def explanation(run: SyncRun) -> Explanation:
@@ -53,67 +106,12 @@ def warnings(run: SyncRun) -> list[str]:
 
 
 def _warning(code: str, count: int, examples: list[str]) -> str:
-    texts = _warning_texts(count)
-    text = texts.get(code, _("Something odd was noted: %(examples)s."))
+    text = _WARNINGS.get(code, _OTHER_WARNING)
     return text % {"count": count, "examples": _listed(examples)}
 
 
 def _listed(examples: list[str]) -> str:
     return _(", ").join(examples)
-
-
-def _warning_texts(count: int) -> dict[str, str]:
-    """The sentence of each kind of warning; `count` chooses its form."""
-    return {
-        "cycle": ngettext(
-            "%(count)d department stands below itself: %(examples)s.",
-            "%(count)d departments stand below themselves: %(examples)s.",
-            count,
-        ),
-        "orphan": ngettext(
-            "%(count)d department hangs on one that WeCom did not list: %(examples)s.",
-            "%(count)d departments hang on ones that WeCom did not list: %(examples)s.",
-            count,
-        ),
-        "spelling": ngettext(
-            "%(count)d userid came in two spellings and was taken for one person: %(examples)s.",
-            "%(count)d userids came in two spellings and were taken for one person each: %(examples)s.",
-            count,
-        ),
-        "userid": ngettext(
-            "%(count)d entry was left out because its userid cannot be one: %(examples)s.",
-            "%(count)d entries were left out because their userids cannot be ones: %(examples)s.",
-            count,
-        ),
-        "tag": ngettext(
-            "%(count)d tag of the app's visible scope could not be read: %(examples)s.",
-            "%(count)d tags of the app's visible scope could not be read: %(examples)s.",
-            count,
-        ),
-        "named_but_gone": ngettext(
-            "The app's visible scope names %(count)d person who does not exist: %(examples)s.",
-            "The app's visible scope names %(count)d people who do not exist: %(examples)s.",
-            count,
-        ),
-        "moved_meanwhile": ngettext(
-            "%(count)d person moved while the lists were read, and was found: %(examples)s.",
-            "%(count)d people moved while the lists were read, and were found: %(examples)s.",
-            count,
-        ),
-        "reappeared": ngettext(
-            "%(count)d userid that had been deleted came back and waits for an administrator: %(examples)s.",
-            "%(count)d userids that had been deleted came back and wait for an administrator: %(examples)s.",
-            count,
-        ),
-        "not_shown": ngettext(
-            "%(count)d more person went missing after the question and was left alone; the next run looks again: "
-            "%(examples)s.",
-            "%(count)d more people went missing after the question and were left alone; the next run looks again: "
-            "%(examples)s.",
-            count,
-        ),
-        "nobody": _("WeCom named no member at all. Does the app's visible scope hold anybody?"),
-    }
 
 
 def _unreachable(_run: SyncRun) -> Explanation:
