@@ -271,7 +271,8 @@ def main() -> int:
         print(json.dumps(_cleared() if options.measure == "clear" else measure(options.measure, options.base_url)))
         return 0
     is_full = (options.members, options.departments) == (FULL_MEMBERS, FULL_DEPARTMENTS)
-    rounds = json.loads(RESULTS.read_text(encoding="utf-8"))["rounds"] if options.append and is_full else []
+    is_kept = options.append and is_full and RESULTS.exists()
+    rounds = json.loads(RESULTS.read_text(encoding="utf-8"))["rounds"] if is_kept else []
     seed = {
         "companies": [big_company(options.members, options.departments)],
         "settings": {"limits_enabled": False},
