@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Left, NullIf
 
 from accounts.models import User, WeComAccount
@@ -39,7 +40,8 @@ def newest_userids(corp: Corp, user_ids: list[int]) -> dict[int, str]:
 
 def with_told(members: QuerySet[Member]) -> QuerySet[Member]:
     """`members` with told_name, told_email and told_mobile, for `is_followed`."""
-    values = {"name": F("name"), "email": Coalesce(NullIf(F("email"), Value("")), F("biz_mail")), "mobile": F("mobile")}
+    email = Coalesce(NullIf(F("email"), Value("")), F("biz_mail"))
+    values: dict[str, Combinable] = {"name": F("name"), "email": email, "mobile": F("mobile")}
     return members.alias(**{f"told_{name}": Left(values[name], longest) for name, longest in FOLLOWING.items()})
 
 

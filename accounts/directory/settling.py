@@ -3,14 +3,14 @@ query says so for a thousand."""
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from accounts.directory.following import is_followed, with_told
 from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
-from integrations.models import Member
+from integrations.models.directory import MemberQuerySet
 
 
-def unsettled(*, policy: DirectoryPolicy, members: QuerySet[Member]) -> QuerySet[Member]:
+def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet) -> MemberQuerySet:
     """Those of `members`, all of the policy's company, whom `stepping.Step` has to look at: who is not let in, who is
     linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart."""
     account = WeComAccount.objects.filter(corp=policy.corp_id, userid_folded=OuterRef("userid_folded"))
