@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts import navigation
 from accounts.models import User
+from accounts.views import root
 from integrations.models import Corp
 from notifications import inbox, markup, own_subscriptions
 from notifications.freezing import message_path
@@ -35,9 +36,15 @@ _SAID = {
 
 @require_safe
 @never_cache
-@login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """My messages, newest first; `older` (a receipt's id) asks for those before it."""
+    """The site's first page: my messages, or the inner page that a link of the specification names."""
+    arrived = root.arrival(request)
+    return _my_messages(request) if arrived is None else arrived
+
+
+@login_required
+def _my_messages(request: HttpRequest) -> HttpResponse:
+    """Newest first; `older` (a receipt's id) asks for those before it."""
     person = _person(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19

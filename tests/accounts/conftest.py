@@ -17,15 +17,12 @@ from accounts.models import User, WeComAccount
 from guanwecom.celery import app
 from integrations import hosts, origins
 from integrations.models import Corp, SiteAddress
+from tests import user_agents
 from tests.accounts.wecom import WeCom, answering
 
 SITE = "https://bi.example.com/"
 HOST = "bi.example.com"
-IPHONE_WECOM = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)  Mobile/15E148 "
-    "wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh ColorScheme/Light wwmver/3.26.13.714"
-)
-DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+DESKTOP, IPHONE_WECOM = user_agents.CHROME, user_agents.WECOM_IOS
 # Companies differ from test to test, because a process keeps the tokens that it has fetched.
 _corpids = (f"ww{number:016d}" for number in count(1))
 SECRET = "invented-secret-0123456789"

@@ -11,13 +11,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from integrations.models import Corp, SiteAddress
 from tests.e2e.pages import PASSWORD, Rows, admin_pages, employee_pages, make_rows, open_pages
+from tests.user_agents import WECOM_ANDROID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
-ANDROID_WECOM = (
-    "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/116.0.0.0 "
-    "Mobile Safari/537.36 wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh_CN ColorScheme/Light"
-)
 LISTEN = """
 document.addEventListener("securitypolicyviolation", (event) => {
   const { violatedDirective, blockedURI, sourceFile, sample } = event;
@@ -135,7 +132,7 @@ def test_no_page_for_employees_breaks_the_policy(
     assert violations == []
 
 
-@pytest.mark.browser_context_args(user_agent=ANDROID_WECOM)
+@pytest.mark.browser_context_args(user_agent=WECOM_ANDROID)
 def test_a_form_may_lead_into_a_silent_sign_in(
     page: Page, base: str, rows: Rows, violations: list[str], sign_in: Callable[[str], None]
 ) -> None:

@@ -14,15 +14,11 @@ from accounts.models import User, WeComAccount
 from integrations import hosts, links
 from integrations.bi import keeping
 from integrations.models import BiConnection, Corp, SiteAddress
-from tests.accounts.conftest import IPHONE_WECOM
 from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.user_agents import WECOM_IOS, WECOM_WINDOWS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PHONE_PAGE = "/m/page/p1?pageRenderType=phoneView"
-WINDOWS_WECOM = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/107.0.5304.110 "
-    "Safari/537.36 Language/zh wxwork/4.1.10 (MicroMessenger/6.2) WindowsWechat MailPlugin_Electron WeMail embeddisk"
-)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +83,8 @@ def assert_in_the_bi(page: Page, path: str, form: str) -> None:
 @pytest.mark.parametrize(
     ("user_agent", "home", "linked", "form"),
     [
-        (IPHONE_WECOM, f"{PHONE_PAGE}&tab=2", f"{PHONE_PAGE}&from=menu", "手机端"),
-        (WINDOWS_WECOM, "/page/p1?tab=2", "/page/p1?from=menu", "电脑端"),
+        (WECOM_IOS, f"{PHONE_PAGE}&tab=2", f"{PHONE_PAGE}&from=menu", "手机端"),
+        (WECOM_WINDOWS, "/page/p1?tab=2", "/page/p1?from=menu", "电脑端"),
     ],
     ids=["phone", "PC"],
 )  # fmt: skip
@@ -116,7 +112,7 @@ def test_a_tap_in_the_workbench_lands_in_the_bi(
 def test_a_form_of_the_bi_is_reached_through_its_first_page(
     browser: Browser, sandbox: SandboxHandle, corp: Corp
 ) -> None:
-    context = phone(browser, sandbox, IPHONE_WECOM)
+    context = phone(browser, sandbox, WECOM_IOS)
     page = context.new_page()
 
     page.goto(links.home_page_link(corp, "survey-engine"))
@@ -127,7 +123,7 @@ def test_a_form_of_the_bi_is_reached_through_its_first_page(
 def test_somebody_unknown_to_the_bi_reads_its_refusal_and_somebody_without_the_value_ours(
     browser: Browser, sandbox: SandboxHandle, corp: Corp
 ) -> None:
-    context = phone(browser, sandbox, IPHONE_WECOM)
+    context = phone(browser, sandbox, WECOM_IOS)
     page = context.new_page()
     User.objects.update(username="another")
 

@@ -14,13 +14,10 @@ from tests.e2e.console import PASSWORD, Console
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.user_agents import WECOM_ANDROID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 
-ANDROID_WECOM = (
-    "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/116.0.0.0 "
-    "Mobile Safari/537.36 wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh_CN ColorScheme/Light"
-)
 SECOND = {"corpid": "ww0000000000000002", "name": "南河贸易"}
 SECOND_SECRET = "sandbox-secret-of-the-second-app"
 
@@ -47,7 +44,7 @@ def sandbox_apps(stack: Stack) -> None:
 
 def phone_of(browser: Browser, stack: Stack, userid: str) -> BrowserContext:
     """A phone with WeCom: its browser says so, and the sandbox knows who holds it."""
-    context = browser.new_context(user_agent=ANDROID_WECOM, viewport={"width": 390, "height": 844}, locale="zh-CN")
+    context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
     page = context.new_page()
     page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
     return context
