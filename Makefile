@@ -50,5 +50,6 @@ chaos: setup-dev ## kill and break everything at random, and count what arrived;
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
 		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py \
-		tests/integrations/directory/test_events_property.py tests/notifications/test_engine_states.py
+		tests/integrations/directory/test_events_property.py tests/notifications/test_engine_states.py \
+		tests/accounts/test_landings_property.py
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py
