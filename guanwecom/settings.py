@@ -156,6 +156,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 # Why not no-referrer everywhere? Browsers then send "Origin: null" with each form, which the CSRF check must refuse.
 # The sign-in views, whose addresses carry codes, set no-referrer themselves.
 SECURE_REFERRER_POLICY = "same-origin"

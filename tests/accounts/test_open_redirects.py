@@ -1,13 +1,22 @@
-"""A corpus of tricks that lead browsers to another site: each one, by every way into the site, leads home."""
+"""A corpus of tricks that lead browsers to another site: the rule that every view asks refuses each one.
+
+That every view asks it is held by test_every_door_refuses_it for a part of the corpus, since each costs a sign-in,
+and by test_landings_property.py for tricks that nobody has thought of.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
+from accounts.models import User
 from accounts.targets import HOME, safe_path
 from accounts.trouble import Cause, Trouble, seal, unseal
+from integrations.models import Corp
+from tests.accounts.conftest import DESKTOP, HOST, SITE, state_in, visitor
+from tests.accounts.wecom import WeCom
 
 _HOSTS = ("evil.example", "evil.example:443", "user@evil.example", "bi.example.com@evil.example", "[::1]", "2130706433")
 _PREFIXES = (
@@ -29,6 +38,33 @@ def test_leads_home(trick: str) -> None:
     assert safe_path(trick) == HOME
     assert safe_path(f"{trick}/?next=/m/") == HOME
     assert safe_path(f"{trick}#/m/") == HOME
+
+
+@pytest.mark.parametrize("trick", CORPUS[::6])
+def test_every_door_refuses_it(corp: Corp, person: User, wecom: WeCom, trick: str) -> None:
+    """Start, panel, home page link, the site's root, password and language: each leads to the home page, or stays."""
+    person.set_password("right-password-1")
+    person.save()
+    browser = visitor(DESKTOP)
+    panel: Any = browser.client.post(f"/wecom/{corp.pk}/panel/", {"next": trick})
+    states = [
+        browser.begin(corp, trick),
+        panel.json()["params"]["state"],
+        state_in(browser.arrive(corp, path_url=trick, code="STRAY")),
+        state_in(browser.get("/", path_url=trick, code="STRAY", state="")),
+    ]
+
+    landings = []
+    for number, state in enumerate(states):
+        wecom.gives(f"CODE{number}", userid="lilei")
+        landings.append(browser.arrive(corp, code=f"CODE{number}", state=state).headers["Location"])
+        browser.client.cookies.pop("sessionid")
+    form = {"username": person.username, "password": "right-password-1", "next": trick}
+    landings.append(browser.client.post("/login/?stay=1", form).headers["Location"])
+    landings.append(browser.client.post("/i18n/setlang/", {"language": "en", "next": trick}).headers["Location"])
+
+    assert [urlsplit(urljoin(SITE, landing)).netloc for landing in landings] == [HOST] * 6
+    assert landings[0] == landings[1] == landings[4] == HOME
 
 
 @pytest.mark.parametrize("trick", CORPUS[::12])

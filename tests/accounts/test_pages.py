@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 
 from accounts.models import User
@@ -26,6 +29,18 @@ PASSWORD = "right-password-1"
 @pytest.fixture
 def clerk(db: None) -> User:
     return User.objects.create_user("clerk", password=PASSWORD, name="王芳")
+
+
+def weight_of(page: bytes) -> int:
+    """Bytes of a page and everything that it loads from here, each compressed by gzip."""
+    names = re.findall(r'(?:src|rel="stylesheet" href)="/static/([^"]+)"', page.decode())
+    assert names
+    sizes = [len(gzip.compress(page))]
+    for name in names:
+        path = finders.find(name)
+        assert isinstance(path, str)
+        sizes.append(len(gzip.compress(Path(path).read_bytes())))
+    return sum(sizes)
 
 
 def text_of(visitor: Visitor, path: str, **query: str) -> str:
@@ -89,6 +104,41 @@ class TestLoginPage:
         assert f"企业微信登录 · {corp.name}" in text
         assert f"/wecom/{corp.pk}/start/" in text
         assert "/login/company/" in text
+
+    @pytest.mark.parametrize(
+        ("words", "advice"),
+        [
+            ("你暂无权限登陆此应用", "可见范围"),
+            ("请在企业微信客户端打开链接", "企业微信工作台"),
+            ("redirect_uri 参数错误", "可信域名"),
+        ],
+    )
+    def test_explains_what_wecom_shows_before_anybody_comes_here(
+        self, corp: Corp, desktop: Visitor, words: str, advice: str
+    ) -> None:
+        """Each of WeCom's own sentences with what to do, folded away without any script."""
+        text = text_of(desktop, "/login/", stay="1")
+
+        block = text.split('<details class="details">')[1].split("</details>")[0]
+        [entry] = [one for one in block.split("<div>") if words in one]
+        assert advice in entry.split("<dd>")[1]
+        assert "<summary>" in block
+
+    @pytest.mark.parametrize(("language", "words"), [("zh-hans", "记住登录"), ("en", "Keep me signed in")])
+    def test_offers_to_keep_the_sign_in_and_does_not_by_itself(
+        self, desktop: Visitor, db: None, language: str, words: str
+    ) -> None:
+        text = desktop.client.get("/login/", headers={"accept-language": language}).content.decode()
+
+        tick = text.split('<div class="tick">')[1].split("</div>")[0]
+        assert words in tick
+        assert "checked" not in tick
+
+    def test_is_light_enough_for_a_slow_line(self, corp: Corp, desktop: Visitor) -> None:
+        """The page, its styles and scripts, compressed as WhiteNoise does; it has no pictures."""
+        response: Any = desktop.get("/login/", next="/m/")
+
+        assert weight_of(response.content) < 60_000
 
     def test_signs_in_by_password_and_goes_on(self, clerk: User, desktop: Visitor) -> None:
         response = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD, "next": "/messages/7/"})

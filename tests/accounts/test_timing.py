@@ -1,0 +1,104 @@
+"""A refused password tells nobody whether the username exists: the same hashing, as many queries, the same page.
+
+Counted, not timed: what takes time at a sign-in by password is the hasher and the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from tests.accounts.conftest import DESKTOP, Visitor, visitor
+
+RIGHT, WRONG = "right-password-1", "wrong-password-1"
+HASHER = f"{__name__}.CountingHasher"
+
+
+class CountingHasher(PBKDF2PasswordHasher):
+    """The hasher of production with so few rounds that tests are quick; notes the rounds of each use."""
+
+    iterations = 7
+    rounds: list[int | None] = []  # noqa: RUF012  # one list for all: Django makes an instance for each use
+
+    def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
+        self.rounds.append(iterations or self.iterations)
+        return super().encode(password, salt, iterations)
+
+
+@pytest.fixture(autouse=True)
+def _people(settings: Any, db: None) -> Iterator[None]:
+    settings.PASSWORD_HASHERS = [HASHER]
+    people: dict[str, dict[str, Any]] = {
+        "known": {},
+        "disabled": {"is_active": False},
+        "passwordless": {"password": make_password(None)},
+        "never-set": {"password": ""},
+        "warm-up": {},
+    }
+    for name, values in people.items():
+        User.objects.create(**{"username": name, "password": make_password(RIGHT), **values})
+    refused("warm-up", WRONG)
+    yield
+    CountingHasher.rounds.clear()
+
+
+def refused(username: str, password: str) -> tuple[int, int, list[int | None], str]:
+    """Status, number of queries, rounds of hashing, and the page without what differs from form to form."""
+    browser: Visitor = visitor(DESKTOP)
+    browser.get("/login/", stay="1")
+    CountingHasher.rounds.clear()
+    with CaptureQueriesContext(connection) as queries:
+        response = browser.client.post("/login/?stay=1", {"username": username, "password": password})
+    assert browser.user_id is None
+    page = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", response.content.decode()).replace(username, "NAME")
+    return response.status_code, len(queries), list(CountingHasher.rounds), page
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("nobody-of-this-name", WRONG),
+        ("nobody-of-this-name", RIGHT),
+        ("disabled", RIGHT),
+        ("disabled", WRONG),
+        ("passwordless", WRONG),
+        ("never-set", WRONG),
+        ("KNOWN", RIGHT),
+    ],
+)
+def test_costs_and_says_the_same_as_a_wrong_password_of_somebody_known(username: str, password: str) -> None:
+    status, queries, rounds, page = refused("known", WRONG)
+
+    assert rounds == [CountingHasher.iterations]
+    assert refused(username, password) == (status, queries, rounds, page)
+
+
+def test_locked_out_nobody_s_password_is_hashed(settings: Any) -> None:
+    settings.LOCKOUT_TRIES = 1
+    outcomes = []
+    for username in ("known", "nobody-of-this-name"):
+        refused(username, WRONG)
+        outcomes.append(refused(username, RIGHT))
+
+    (status, queries, rounds, page), unknown = outcomes
+    assert (status, rounds) == (429, [])
+    assert (unknown[0], unknown[1], unknown[2]) == (status, queries, rounds)
+    assert re.sub(r"\d+", "", unknown[3]) == re.sub(r"\d+", "", page)
+
+
+def test_the_hasher_counts(db: None) -> None:
+    """A test that could not fail would prove nothing."""
+    browser = visitor(DESKTOP)
+    CountingHasher.rounds.clear()
+
+    browser.client.post("/login/?stay=1", {"username": "known", "password": RIGHT})
+
+    assert browser.user_id == User.objects.get(username="known").pk
+    assert CountingHasher.rounds == [CountingHasher.iterations]
