@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from pytest_django.live_server_helper import LiveServer
 
+from integrations import hosts
+from integrations.models import SiteAddress
+from tests.e2e.joined import Joined, join
 from tests.e2e.stack import Stack, running_stack
+from tests.sandbox import SandboxHandle, start_sandbox
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = [
@@ -38,6 +43,22 @@ def browser_type_launch_args() -> dict[str, Any]:
             pytest.fail(reason)
         pytest.skip(reason)
     return {"executable_path": path, "args": CHROMIUM_FLAGS}
+
+
+@pytest.fixture(scope="module")
+def joined_sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def joined(live_server: LiveServer, joined_sandbox: SandboxHandle) -> Iterator[Joined]:
+    """This test's site with a company of the sandbox."""
+    base = live_server.url.replace("127.0.0.1", "localhost")
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
+    hosts.forget()
+    yield join(base, joined_sandbox)
+    hosts.forget()
 
 
 @pytest.fixture

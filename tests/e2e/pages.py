@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.contrib import admin
@@ -22,6 +22,7 @@ from accounts.models import (
     User,
     WeComAccount,
 )
+from accounts.trouble import Cause, Trouble, seal
 from integrations.models import (
     ConsoleWrite,
     Corp,
@@ -37,6 +38,8 @@ from tests.bi import make_bi
 
 PASSWORD = "a long enough password"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
+# What the pages answer, those included that explain a refusal.
+STATUSES = frozenset({200, 403, 404, 409, 429, 502, 503})
 FENCE = "00000000-0000-0000-0000-000000000001"
 
 
@@ -209,6 +212,10 @@ def employee_pages(rows: Rows) -> list[str]:
     """The pages of a person who is signed in. The corp's start would lead to WeCom."""
     return [
         "/",
+        "/?q=nothing",
+        "/subscriptions/",
+        "/account/",
+        "/admin/login/",  # for somebody who may not enter
         f"/m/{rows.delivery.mark}/",
         "/m/" + "0" * 32 + "/",
         "/login/?stay=1",
@@ -221,6 +228,17 @@ def employee_pages(rows: Rows) -> list[str]:
 def open_pages() -> list[str]:
     """The pages of somebody who is not signed in."""
     return ["/login/", "/login/?stay=1&left=1", "/login/company/", "/login/trouble/", "/admin/login/", "/no-such-page/"]
+
+
+def trouble_pages(rows: Rows) -> list[str]:
+    """A page for each thing that stops a sign-in, with all that one can show. Good for an hour."""
+    shown = Trouble(
+        Cause.NOT_LINKED, corp_id=rows.corp.pk, corp_name=rows.corp.name, userid="HanMeimei", target="/account/",
+        operation="auth/getuserinfo", errcode=60020, hint="[1764000000]", caller_ip="203.0.113.9", missing="邮箱",
+        where="管理员可以在您的用户页面上设置它。",
+    )  # fmt: skip
+    troubles = [replace(shown, cause=cause) for cause in Cause]
+    return [f"{reverse('sign-in-trouble')}?t={seal(trouble)}" for trouble in troubles]
 
 
 def _reversed(name: str, arguments: list[object]) -> list[str]:

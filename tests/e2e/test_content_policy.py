@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -92,6 +93,20 @@ def test_no_widget_of_the_admin_breaks_the_policy(
     page.check("[name=usable_password][value=true]")
     page.fill("[name=password1]", PASSWORD)
 
+    assert violations == []
+
+
+def test_the_page_of_somebody_locked_out_does_not_either(
+    page: Page, base: str, rows: Rows, violations: list[str], settings: Any
+) -> None:
+    settings.LOCKOUT_TRIES = 1
+    page.goto(f"{base}/login/?stay=1")
+    page.fill("[name=username]", "lilei")
+    page.fill("[name=password]", "wrong")
+
+    page.locator("section[aria-labelledby=password] button[type=submit]").click()
+
+    expect(page.locator("h1")).to_have_text("密码错误次数过多")
     assert violations == []
 
 

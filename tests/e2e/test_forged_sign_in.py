@@ -11,48 +11,15 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
-from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User, WeComAccount
-from integrations import hosts
-from integrations.models import Corp, SiteAddress
 from tests import user_agents as ua
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.e2e.joined import NAMES, Joined
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
-NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
 
 
 @pytest.fixture
-def base(live_server: LiveServer, sandbox: SandboxHandle) -> Iterator[str]:
-    """Our site on localhost, the sandbox on 127.0.0.1: two sites, as for cookies."""
-    url = live_server.url.replace("127.0.0.1", "localhost")
-    domain = url.removeprefix("http://")
-    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
-    sandbox.load({"companies": [company(apps=[app])]})
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    hosts.forget()
-    yield url
-    hosts.forget()
-
-
-@pytest.fixture
-def corp(base: str, sandbox: SandboxHandle) -> Corp:
-    doors = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox.base_url)
-    corp = Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, **doors)
-    for userid, name in NAMES.items():
-        WeComAccount.objects.create(user=User.objects.create(username=userid, name=name), corp=corp, userid=userid)
-    return corp
-
-
-@pytest.fixture
-def opened(browser: Browser, sandbox: SandboxHandle) -> Iterator[Callable[[str, str], Page]]:
+def opened(browser: Browser, joined: Joined) -> Iterator[Callable[[str, str], Page]]:
     """A browser of its own for each person; inside WeCom it is that person's phone."""
     contexts: list[BrowserContext] = []
 
@@ -61,7 +28,7 @@ def opened(browser: Browser, sandbox: SandboxHandle) -> Iterator[Callable[[str, 
         contexts.append(context)
         page = context.new_page()
         if "wxwork" in user_agent:
-            page.goto(f"{sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
+            page.goto(joined.phone_of(userid))
         return page
 
     yield act
@@ -69,35 +36,31 @@ def opened(browser: Browser, sandbox: SandboxHandle) -> Iterator[Callable[[str, 
         context.close()
 
 
-def entry(base: str, corp: Corp) -> str:
-    return f"{base}/wecom/{corp.pk}/start/?next=/account/"
-
-
 def scan(frame: Any, userid: str) -> None:
     frame.locator(f"#people [data-userid={userid}]").click()
     frame.locator("#approve").click()
 
 
-def address_of_silent_sign_in(page: Page, base: str, corp: Corp, userid: str) -> str:
+def address_of_silent_sign_in(page: Page, joined: Joined, userid: str) -> str:
     """Redirects inside one navigation cannot be stopped in Chromium: the same hops, with this browser's own cookies."""
-    address = entry(base, corp)
+    address = joined.entry("/account/")
     for _hop in ("our start", "WeCom's authorise page"):
         answer = page.request.get(address.split("#")[0], max_redirects=0)
         address = answer.headers["location"]
     return address
 
 
-def address_of_qr_page(page: Page, base: str, corp: Corp, userid: str) -> str:
+def address_of_qr_page(page: Page, joined: Joined, userid: str) -> str:
     def passes() -> None:
-        page.goto(entry(base, corp))
+        page.goto(joined.entry("/account/"))
         scan(page, userid)
 
     return intercepted(page, passes)
 
 
-def address_of_panel(page: Page, base: str, corp: Corp, userid: str) -> str:
+def address_of_panel(page: Page, joined: Joined, userid: str) -> str:
     def passes() -> None:
-        page.goto(f"{base}/login/?next=/account/")
+        page.goto(f"{joined.base}/login/?next=/account/")
         scan(page.frame_locator("[data-panel-frame] iframe"), userid)
 
     return intercepted(page, passes)
@@ -118,15 +81,15 @@ def intercepted(page: Page, passes: Callable[[], None]) -> str:
     return taken[0]
 
 
-def signed_in_as(page: Page, base: str) -> str:
+def signed_in_as(page: Page, joined: Joined) -> str:
     """Who the site takes this browser for; empty for nobody. Asked for without leaving the page."""
-    answer = page.request.get(f"{base}/account/", max_redirects=0)
+    answer = page.request.get(f"{joined.base}/account/", max_redirects=0)
     if answer.status == 302:
         return ""
     return next(name for name in NAMES.values() if f'<h2 id="who">{name}</h2>' in answer.text())
 
 
-WAYS: dict[str, tuple[str, Callable[[Page, str, Corp, str], str]]] = {
+WAYS: dict[str, tuple[str, Callable[[Page, Joined, str], str]]] = {
     "silent": (ua.WECOM_ANDROID, address_of_silent_sign_in),
     "QR page": (ua.CHROME, address_of_qr_page),
     "panel": (ua.CHROME, address_of_panel),
@@ -136,27 +99,24 @@ WAYS: dict[str, tuple[str, Callable[[Page, str, Corp, str], str]]] = {
 @pytest.mark.parametrize(("user_agent", "address_of"), WAYS.values(), ids=WAYS.keys())
 def test_nobody_is_signed_in_as_somebody_else(
     opened: Callable[[str, str], Page],
-    base: str,
-    corp: Corp,
+    joined: Joined,
     user_agent: str,
-    address_of: Callable[[Page, str, Corp, str], str],
+    address_of: Callable[[Page, Joined, str], str],
 ) -> None:
     """Inside WeCom each one's own phone then signs them in as themselves; elsewhere the QR page asks anew."""
     attacker, victim = opened(user_agent, "hanmeimei"), opened(user_agent, "LiLei")
     is_inside = user_agent == ua.WECOM_ANDROID
-    theirs, own = (
-        address_of(page, base, corp, userid) for page, userid in ((attacker, "hanmeimei"), (victim, "LiLei"))
-    )
+    theirs, own = (address_of(page, joined, userid) for page, userid in ((attacker, "hanmeimei"), (victim, "LiLei")))
     assert all("code=" in address and "state=" in address for address in (theirs, own))
 
     # The attacker's code in the victim's browser, which has begun a sign-in of its own; then the other way about.
     victim.goto(theirs)
-    assert signed_in_as(victim, base) == ("李雷" if is_inside else "")
+    assert signed_in_as(victim, joined) == ("李雷" if is_inside else "")
     attacker.goto(own)
-    assert signed_in_as(attacker, base) == ("韩梅梅" if is_inside else "")
+    assert signed_in_as(attacker, joined) == ("韩梅梅" if is_inside else "")
 
     # The victim's state is good all the same: the other browser could not take it. (A worker would have spent its code
     # by now, and the sign-in would begin once more; there is none here.)
     victim.context.clear_cookies(name="sessionid")
     victim.goto(own)
-    assert signed_in_as(victim, base) == "李雷"
+    assert signed_in_as(victim, joined) == "李雷"

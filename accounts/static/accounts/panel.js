@@ -105,5 +105,6 @@
   setTimeout(() => {
     if (box.dataset.state !== "ready") failed();
   }, READY_MS);
+  say(box.dataset.loading);
   renew();
 })();

@@ -1,0 +1,40 @@
+"""A site with one company that is joined to the sandbox, and two people in it: for tests of signing in by a browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from accounts.models import User, WeComAccount
+from integrations.models import Corp
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+
+NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`base`: our site, on localhost, without a slash; the sandbox is on 127.0.0.1: two sites, as for cookies."""
+
+    base: str
+    corp: Corp
+    sandbox: SandboxHandle
+
+    def phone_of(self, userid: str) -> str:
+        """What a browser opens once to become this person's phone."""
+        return f"{self.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}"
+
+    def entry(self, page: str) -> str:
+        return f"{self.base}/wecom/{self.corp.pk}/start/?next={quote(page, safe='/')}"
+
+
+def join(base: str, sandbox: SandboxHandle) -> Joined:
+    """Connect both sides, as their administrators would have done."""
+    domain = base.removeprefix("http://")
+    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
+    sandbox.load({"companies": [company(apps=[app])]})
+    doors = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox.base_url)
+    corp = Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, **doors)
+    for userid, name in NAMES.items():
+        WeComAccount.objects.create(user=User.objects.create(username=userid, name=name), corp=corp, userid=userid)
+    return Joined(base, corp, sandbox)
