@@ -41,7 +41,7 @@ messages: setup-dev ## bring the translation catalogues up to the code and compi
 requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer versions
 	$(RUN) -m tools.pins compile $(if $(UPGRADE),--upgrade)
 
-bench: setup-dev ## measure the WeCom client, the sandbox, the directory and the push engine
+bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks
 
 chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 as wished

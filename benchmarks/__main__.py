@@ -12,7 +12,10 @@ from tests.services import ENVIRON
 FOLDER = Path(__file__).resolve().parent
 # The settings want them; a program that opens some starts its own.
 SERVICES = {"DATABASE_URL": "sqlite:////nowhere", "VALKEY_URL": "redis://127.0.0.1:1/0"}
-PROGRAMS = ("client_overhead.py", "sandbox_throughput.py", "directory_sync.py", "callback_reply.py", "push_engine.py")
+PROGRAMS = (
+    *("client_overhead.py", "sandbox_throughput.py", "sign_in.py", "directory_sync.py", "callback_reply.py"),
+    "push_engine.py",
+)
 
 
 def main() -> int:

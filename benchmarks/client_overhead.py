@@ -11,14 +11,11 @@ Goal: at most 1.15 times the processor time of the bare session.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from wechatpy.enterprise import WeChatClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.stand_in import stand_in
 from integrations.wecom.client import WeComClient, open_session
 from integrations.wecom.messages import Recipients, body_bytes, text_message
 from integrations.wecom.tokens import FetchedToken, InMemoryTokenStore
@@ -36,59 +34,12 @@ GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200
 BODY = body_bytes(text_message(agentid=AGENTID, to=Recipients(["lilei"]), content="营收 1.2 亿,环比 +3.4%。" * 10))
 ANSWER = b'{"errcode":0,"errmsg":"ok","invaliduser":"","invalidparty":"","invalidtag":"","msgid":"sim-msg-0001"}'
-REPLY = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n"
-    b"Connection: keep-alive\r\nX-W-No: 3\r\n\r\n%b"
-) % (len(ANSWER), ANSWER)
 Call = Callable[[], object]
 
 
-class _Answering(asyncio.Protocol):
-    """Answers every request that has arrived whole, whatever it asks."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._received = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, found, rest = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = next(
-            (
-                int(line.partition(b":")[2])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length:")
-            ),
-            0,
-        )
-        if len(rest) >= length:
-            self._received = rest[length:]
-            self._transport.write(REPLY)
-
-
-def _serve(port: Any) -> None:
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", 0, backlog=512)
-        port.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of a server in a process of its own, so that only the client's processor time is measured."""
-    spawn = multiprocessing.get_context("spawn")
-    receiver, sender = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_serve, args=(sender,), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{receiver.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+def answer(_request: bytes) -> bytes:
+    """The same to every request."""
+    return ANSWER
 
 
 def ours(url: str) -> Call:
@@ -158,7 +109,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 8, 32], help="numbers of threads (1 8 32)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each measurement with threads (1.0)")
     options = parser.parse_args()
-    with server() as url:
+    with stand_in(answer) as url:
         contenders = {
             "bare session": bare(url),
             "our client": ours(url),

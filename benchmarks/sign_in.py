@@ -1,0 +1,173 @@
+"""What a sign-in with WeCom costs: `python -m benchmarks.sign_in [--rounds N] [--sign-ins N]`.
+
+Round by round, each in a process of its own against one PostgreSQL and one Valkey on this machine:
+
+- `ours`: our start and callback, in a company whose directory is copied: one call to WeCom.
+- `ours, not copied`: the same in a company without a copy, where WeCom is asked for the visible scope, too: two calls.
+- `bare`: Django's login view with ModelBackend and a cheap hasher, given username and password: one request.
+- `allauth`: django-allauth's flow of its Weixin provider, which makes two calls.
+
+All have the product's settings, sessions and middleware. WeCom is a stand-in on this machine that answers at once; its
+time is not subtracted. Printed are medians over the rounds, and processor time of the application's process.
+
+Goals: the median sign-in of ours takes less than 15 ms, and ours signs at least half as many people in per second and
+process as the bare login view. Results are added to benchmarks/results/sign_in.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import sign_in_world as world
+from benchmarks.stand_in import stand_in
+from tests.services import ENVIRON
+from tools.services import start_postgresql, start_valkey
+
+GOAL_MILLISECONDS, GOAL_RATIO = 15.0, 0.5
+WARM_UP = 30
+OURS, NOT_COPIED, BARE, ALLAUTH = "ours", "ours, not copied", "bare", "allauth"
+CONTENDERS = (BARE, OURS, NOT_COPIED, ALLAUTH)
+RESULTS = Path(__file__).resolve().parent / "results" / "sign_in.jsonl"
+# Counted as always, and never reached: one address signs everybody in here.
+LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000000", "SIGN_INS_PER_COMPANY": "1000000000"}
+
+
+# --- In the process that is measured ----------------------------------------------------------------------------------
+
+
+def measure(contender: str, base_url: str, count: int) -> dict[str, float]:
+    """Sign `count` people in, one after the other."""
+    from django.core.wsgi import get_wsgi_application
+
+    application = get_wsgi_application()
+    sign_in = _of(contender, application, base_url)
+    for number in range(WARM_UP):
+        sign_in(number % world.PEOPLE)
+    times = []
+    began_at, processor = time.perf_counter(), time.process_time()
+    for number in range(count):
+        started = time.perf_counter()
+        sign_in(number % world.PEOPLE)
+        times.append(time.perf_counter() - started)
+    seconds, processor = time.perf_counter() - began_at, time.process_time() - processor
+    return {
+        "milliseconds": statistics.median(times) * 1000,
+        "processor_milliseconds": processor / count * 1000,
+        "per_second": count / seconds,
+    }
+
+
+def _of(contender: str, application: Any, base_url: str) -> world.SignIn:
+    if contender == BARE:
+        return world.bare(application)
+    if contender == ALLAUTH:
+        return world.allauth(application, base_url)
+    return world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)
+
+
+def prepare(base_url: str) -> None:
+    """All tables, also those of allauth, and the rows."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    world.make_rows(base_url)
+
+
+# --- In the process that compares -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def servers() -> Iterator[tuple[str, dict[str, str]]]:
+    """The stand-in's address, and the environment of programs that use the database and Valkey."""
+    postgresql, valkey = start_postgresql(), start_valkey()
+    try:
+        with stand_in(world.reply) as base_url:
+            ours = {"DATABASE_URL": postgresql.url, "VALKEY_URL": valkey.url, "LOG_LEVEL": "WARNING", **LIMITS}
+            yield base_url, {**os.environ, **ENVIRON, "DJANGO_SETTINGS_MODULE": "benchmarks.sign_in_settings", **ours}
+    finally:
+        valkey.stop()
+        postgresql.stop()
+
+
+def run(env: dict[str, str], contender: str, *arguments: str) -> str:
+    """This program again, as one contender's process. Returns what it prints."""
+    command = [sys.executable, "-m", "benchmarks.sign_in", *arguments]
+    done = subprocess.run(  # noqa: S603  # ourselves
+        command, env={**env, "SIGN_IN_CONTENDER": contender.partition(",")[0]}, check=True, stdout=subprocess.PIPE
+    )
+    return done.stdout.decode()
+
+
+def compare(rounds: int, count: int) -> list[dict[str, dict[str, float]]]:
+    """For each round the figures of each contender."""
+    with servers() as (base_url, env):
+        run(env, ALLAUTH, "--prepare", base_url)
+        return [
+            {name: json.loads(run(env, name, "--measure", name, base_url, str(count))) for name in CONTENDERS}
+            for _ in range(rounds)
+        ]
+
+
+def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Medians over the rounds; ratios are of figures of one round."""
+    found: dict[str, Any] = {}
+    for name in CONTENDERS:
+        medians = {key: statistics.median(each[name][key] for each in rounds) for key in rounds[0][name]}
+        ratios = [each[name]["per_second"] / each[BARE]["per_second"] for each in rounds]
+        found[name] = {**medians, "of_bare": statistics.median(ratios), "of_bare_least": min(ratios)}
+    return found
+
+
+def report(found: dict[str, Any]) -> bool:
+    """Prints the figures; whether the goals are met."""
+    print("                    median ms   processor ms   per second   × bare (least)")
+    for name, one in found.items():
+        print(
+            f"{name:18} {one['milliseconds']:10.2f} {one['processor_milliseconds']:14.2f} {one['per_second']:12.0f}"
+            f" {one['of_bare']:8.2f} ({one['of_bare_least']:.2f})"
+        )
+    is_quick = all(found[name]["milliseconds"] < GOAL_MILLISECONDS for name in (OURS, NOT_COPIED))
+    is_met = is_quick and bool(found[OURS]["of_bare"] >= GOAL_RATIO)
+    print(f"goals: below {GOAL_MILLISECONDS:g} ms, at least {GOAL_RATIO} × bare: {'met' if is_met else 'MISSED'}")
+    return is_met
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare what sign-ins cost.")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of every contender (7)")
+    parser.add_argument("--sign-ins", type=int, default=400, help="sign-ins in each round (400)")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.prepare:
+        prepare(options.prepare)
+        return 0
+    if options.measure:
+        contender, base_url, count = options.measure
+        print(json.dumps(measure(contender, base_url, int(count))))
+        return 0
+    found = summary(compare(options.rounds, options.sign_ins))
+    is_met = report(found)
+    RESULTS.parent.mkdir(exist_ok=True)
+    line = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load": os.getloadavg()[0], "rounds": options.rounds, **found}
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({**line, "is_met": is_met}, ensure_ascii=False) + "\n")
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

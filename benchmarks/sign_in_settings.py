@@ -1,0 +1,29 @@
+"""The product's settings for the contenders of benchmarks.sign_in: each has its own way in, and all else in common."""
+
+from __future__ import annotations
+
+import os
+
+from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
+from guanwecom.settings import INSTALLED_APPS, MIDDLEWARE
+
+ROOT_URLCONF = "benchmarks.sign_in_urls"
+# The cheapest that there is: it is the rest of a sign-in that is compared.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CONTENDER = os.environ["SIGN_IN_CONTENDER"]
+
+if CONTENDER == "bare":
+    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+    AXES_ENABLED = False
+if CONTENDER == "allauth":
+    INSTALLED_APPS = [
+        *INSTALLED_APPS,
+        *("allauth", "allauth.account", "allauth.socialaccount", "allauth.socialaccount.providers.weixin"),
+    ]
+    MIDDLEWARE = [*MIDDLEWARE, "allauth.account.middleware.AccountMiddleware"]
+    AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+    AXES_ENABLED = False
+    ACCOUNT_EMAIL_VERIFICATION = "none"
+    # As ours: the address that begins a sign-in shows no page of its own.
+    SOCIALACCOUNT_LOGIN_ON_GET = True
+    SOCIALACCOUNT_PROVIDERS = {"weixin": {"APPS": [{"client_id": "wx0", "secret": "none", "key": ""}]}}

@@ -1,0 +1,178 @@
+"""What benchmarks.sign_in measures: a browser's requests handed to the WSGI application of this process.
+
+No web server and no test client stand between: the time is the application's own, with its database and Valkey.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+HOST = "localhost:3001"  # the site address that a new installation has
+PEOPLE = 500
+WECOM = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 wxwork/4.1.22"
+BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36"
+PASSWORD = "a long enough password"
+_CSRF = "b" * 32  # whoever has seen the form has a cookie with such a text, and the form the same text
+SignIn = Callable[[int], None]
+
+
+@dataclass
+class Browser:
+    """A browser that has not been here before, and keeps the cookies that it gets."""
+
+    application: Any
+    user_agent: str
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, address: str, form: dict[str, str] | None = None) -> str:
+        """Where the answer leads. Raises AssertionError for an answer that is no redirection."""
+        status, headers = self._answer(address, urlencode(form or {}).encode())
+        for name, value in headers:
+            if name == "Set-Cookie":
+                self.cookies |= {key: morsel.value for key, morsel in SimpleCookie(value).items()}
+        assert status.startswith("302"), (address, status)
+        return dict(headers)["Location"]
+
+    def _answer(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]]]:
+        parts, received = urlsplit(address), []
+        environ = {
+            "REQUEST_METHOD": "POST" if body else "GET",
+            "PATH_INFO": parts.path,
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": parts.query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "3001",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": HOST,
+            "HTTP_USER_AGENT": self.user_agent,
+            "HTTP_ACCEPT_LANGUAGE": "zh-CN,zh;q=0.9",
+            "HTTP_COOKIE": "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": "application/x-www-form-urlencoded",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.url_scheme": "http",
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        answer = self.application(environ, lambda status, headers, _error=None: received.append((status, headers)))
+        b"".join(answer)
+        answer.close()
+        [(status, headers)] = received
+        return status, headers
+
+
+# --- The contenders: each gives a function that signs the person of a number in ---------------------------------------
+
+
+def ours(application: Any, corpid: str) -> SignIn:
+    """Through WeCom: the start, and the callback with a state of ours and a code."""
+    from integrations.models import Corp
+
+    start = f"/wecom/{Corp.objects.get(corpid=corpid).pk}/start/"
+
+    def sign_in(number: int) -> None:
+        browser = Browser(application, WECOM)
+        sent_to = parse_qs(urlsplit(browser.ask(start)).query)
+        back = urlsplit(sent_to["redirect_uri"][0])
+        query = urlencode({"code": f"U{number}", "state": sent_to["state"][0]})
+        assert browser.ask(f"{back.path}?{query}") == "/"
+
+    return sign_in
+
+
+def bare(application: Any) -> SignIn:
+    """Django's own login view, given a username and a password by somebody who has its form already."""
+
+    def sign_in(number: int) -> None:
+        browser = Browser(application, BROWSER, {"csrftoken": _CSRF})
+        form = {"username": f"person{number}", "password": PASSWORD, "csrfmiddlewaretoken": _CSRF}
+        assert browser.ask("/bare/", form) == "/"
+
+    return sign_in
+
+
+def allauth(application: Any, base_url: str) -> SignIn:
+    """django-allauth with its Weixin provider: the same two steps, two calls, the state in a session."""
+    from allauth.socialaccount.providers.weixin.views import WeixinOAuth2Adapter
+
+    WeixinOAuth2Adapter.access_token_url = f"{base_url}/sns/oauth2/access_token"
+    WeixinOAuth2Adapter.profile_url = f"{base_url}/sns/userinfo"
+
+    def sign_in(number: int) -> None:
+        browser = Browser(application, BROWSER)
+        sent_to = parse_qs(urlsplit(browser.ask("/allauth/weixin/login/")).query)
+        query = urlencode({"code": f"U{number}", "state": sent_to["state"][0]})
+        assert browser.ask(f"/allauth/weixin/login/callback/?{query}") == "/"
+
+    return sign_in
+
+
+# --- What they meet ---------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(rb"(?:code|userid|openid)=U([0-9]+)")
+
+
+def reply(request: bytes) -> bytes:
+    """WeCom's and Weixin's answers. A code names its person and is good for any number of times."""
+    found = _NUMBER.search(request)
+    number = found[1] if found else b"0"
+    if b"/cgi-bin/gettoken" in request:
+        return b'{"errcode":0,"errmsg":"ok","access_token":"token-of-the-stand-in","expires_in":7200}'
+    if b"/cgi-bin/user/get" in request:
+        return b'{"errcode":0,"errmsg":"ok","userid":"U%b","name":"U%b","department":[1],"status":1,"enable":1}' % (
+            number,
+            number,
+        )
+    if b"/sns/oauth2/access_token" in request:
+        return b'{"access_token":"U%b","expires_in":7200,"refresh_token":"r","openid":"U%b","scope":"snsapi_login"}' % (
+            number,
+            number,
+        )
+    if b"/sns/userinfo" in request:
+        return b'{"openid":"U%b","nickname":"U%b","unionid":"O%b"}' % (number, number, number)
+    return b'{"errcode":0,"errmsg":"ok","userid":"U%b"}' % number
+
+
+COPIED, UNCOPIED = "ww0000000000000001", "ww0000000000000002"
+
+
+def make_rows(base_url: str) -> None:
+    """People with an account in two companies: one whose directory is copied and in force, one without a copy."""
+    from allauth.socialaccount.models import SocialAccount
+    from django.contrib.auth.hashers import make_password
+    from django.utils import timezone
+
+    from accounts.models import DirectoryPolicy, User, WeComAccount
+    from integrations.models import Corp, Member, SyncRun
+
+    now = timezone.now()
+    password = make_password(PASSWORD)
+    people = User.objects.bulk_create(User(username=f"person{n}", password=password) for n in range(PEOPLE))
+    for corpid in (COPIED, UNCOPIED):
+        values = {"secret": "none", "api_base_url": base_url, "is_enabled": True, "first_enabled_at": now}
+        corp = Corp.objects.create(name=corpid, corpid=corpid, agentid=1000002, **values)
+        WeComAccount.objects.bulk_create(
+            WeComAccount(user=one, corp=corp, userid=f"U{n}", userid_folded=f"u{n}", is_primary=corpid == COPIED)
+            for n, one in enumerate(people)
+        )
+    copied = Corp.objects.get(corpid=COPIED)
+    DirectoryPolicy.objects.create(corp=copied, mode=DirectoryPolicy.Mode.LINK)
+    Member.objects.bulk_create(
+        Member(corp=copied, userid=f"U{n}", userid_folded=f"u{n}", status="active", first_seen_at=now, changed_at=now)
+        for n in range(PEOPLE)
+    )
+    times = {"requested_at": now, "started_at": now, "finished_at": now}
+    SyncRun.objects.create(corp=copied, trigger="manual", source="app", status="done", **times)
+    SocialAccount.objects.bulk_create(
+        SocialAccount(user=one, provider="weixin", uid=f"U{n}") for n, one in enumerate(people)
+    )
