@@ -13,7 +13,6 @@ import string
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-import redis
 from django.conf import settings
 
 from integrations.store import valkey
@@ -57,6 +56,11 @@ class Arrival:
     attempt: int
 
 
+# KEYS: the state. ARGV: browser, corp, kind, target, seconds to keep it.
+_BEGIN = """
+redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+"""
 # KEYS: the state. ARGV: browser, corp, code (all but the corp as digests), seconds to keep a used one.
 _TAKE = """
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
@@ -72,13 +76,14 @@ return {kept[3], kept[4], kept[5] or ''}
 def begin(*, state: LoginState, browser: str) -> str:
     """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back."""
     text = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH)) + str(state.attempt)
-    key = _key(text)
-    fields = {"browser": _digest(browser), "corp": str(state.corp_id), "kind": state.kind.value, "target": state.target}
-    pipeline = valkey().pipeline(transaction=True)
-    for name, value in fields.items():
-        pipeline.hset(key, name, value)
-    pipeline.expire(key, settings.LOGIN_STATE_SECONDS)
-    pipeline.execute()
+    values: list[str | int] = [
+        _digest(browser),
+        state.corp_id,
+        state.kind.value,
+        state.target,
+        settings.LOGIN_STATE_SECONDS,
+    ]
+    valkey().register_script(_BEGIN)(keys=[_key(text)], args=values)
     return text
 
 
@@ -91,7 +96,8 @@ def take(*, text: str, browser: str, corp_id: int, code: str) -> Arrival:
     if not _FORM.fullmatch(text) or not browser:
         return Arrival(Finding.FOREIGN, None, attempt)
     code_digest = _digest(code)
-    found = _script()(keys=[_key(text)], args=[_digest(browser), corp_id, code_digest, USED_SECONDS])
+    values: list[str | int] = [_digest(browser), corp_id, code_digest, USED_SECONDS]
+    found = valkey().register_script(_TAKE)(keys=[_key(text)], args=values)
     if not found:
         return Arrival(Finding.FOREIGN, None, attempt)
     kind, target, taken_with = (value.decode() for value in found)
@@ -111,10 +117,6 @@ def _finding(taken_with: str, code_digest: str) -> Finding:
     if not taken_with:
         return Finding.OURS
     return Finding.USED if taken_with == code_digest else Finding.USED_WITH_ANOTHER_CODE
-
-
-def _script() -> redis.commands.core.Script:
-    return valkey().register_script(_TAKE)
 
 
 def _key(text: str) -> str:

@@ -66,7 +66,8 @@ def note_use(request: HttpRequest, *, now: datetime) -> None:
     if noted is not None and noted[0] != key:
         forget(session_key=noted[0])
     session[_NOTED] = [key, int(now.timestamp())]
-    _write(request, int(user_id), key, now)
+    if noted is None or noted[0] != key or not _write_again(request, int(user_id), key, now):
+        _write(request, int(user_id), key, now)
 
 
 def signed_in_key(request: HttpRequest) -> str | None:
@@ -104,7 +105,10 @@ def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Own
 
 
 def end(*, user: User, pk: int) -> bool:
-    """End one session of `user`, wherever it is. False where there is none of that number (any more)."""
+    """End one session of `user`, wherever it is. False where there is none of that number (any more).
+
+    Raises redis.RedisError where Valkey may still hold a copy; the row then stays, so that it can be tried again.
+    """
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
@@ -128,22 +132,27 @@ def purge(*, now: datetime) -> int:
     return removed
 
 
-def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
-    """Why an update first? The usual case, and two requests at once in one new browser then write one row."""
+def _write_again(request: HttpRequest, user_id: int, key: str, now: datetime) -> bool:
+    """The usual case. False where there is no row (any more)."""
     rows = SignedInSession.objects.filter(session_key=key, user_id=user_id)
-    if rows.update(last_used_at=now, corp_id=request.session.get(CORP_KEY)):
-        return
+    return bool(rows.update(last_used_at=now, corp_id=request.session.get(CORP_KEY)))
+
+
+def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
+    """One statement, so that two requests at once in one new browser write one row."""
     if not User.objects.filter(pk=user_id).exists():  # deleted by this very request
         return
-    SignedInSession.objects.update_or_create(
+    row = SignedInSession(
         session_key=key,
-        defaults={
-            "user_id": user_id,
-            "corp_id": request.session.get(CORP_KEY),
-            "user_agent": request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS],
-            "began_at": now,
-            "last_used_at": now,
-        },
+        user_id=user_id,
+        corp_id=request.session.get(CORP_KEY),
+        user_agent=request.headers.get("User-Agent", "")[:USER_AGENT_CHARACTERS],
+        began_at=now,
+        last_used_at=now,
+    )
+    changed = ("user", "corp", "user_agent", "last_used_at")
+    SignedInSession.objects.bulk_create(
+        [row], update_conflicts=True, unique_fields=["session_key"], update_fields=changed
     )
 
 

@@ -13,16 +13,25 @@ from accounts.lockout import network_of
 from integrations.store import valkey
 
 SECONDS = 60
+# KEYS: what is counted, in turn. ARGV: seconds, then how many each may have: past one the rest is not counted.
 _COUNT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return count
+local count = 0
+for place, key in ipairs(KEYS) do
+    count = redis.call('INCR', key)
+    if count == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+    if count > tonumber(ARGV[place + 1]) then return 0 end
+end
+return 1
 """
 
 
-def count(key: str) -> int:
-    """Count one more under `key`; how many there were in the minute that the first of them began."""
-    return int(valkey().register_script(_COUNT)(keys=[f"accounts:{key}"], args=[SECONDS]))
+def allows(limits: dict[str, int]) -> bool:
+    """Count one more under each key in turn; False past its limit within the minute that the first of them began.
+
+    What comes after a key past its limit is not counted. One round trip; the braces keep the keys on one node.
+    """
+    keys = [f"accounts:{{limits}}:{key}" for key in limits]
+    return bool(valkey().register_script(_COUNT)(keys=keys, args=[SECONDS, *limits.values()]))
 
 
 def allows_sign_in(request: HttpRequest, *, corp_id: int) -> bool:
@@ -31,6 +40,5 @@ def allows_sign_in(request: HttpRequest, *, corp_id: int) -> bool:
     False past settings.SIGN_INS_PER_ADDRESS or settings.SIGN_INS_PER_COMPANY. An address over its limit no longer
     counts against the company: one caller must not shut out everybody else.
     """
-    if count(f"sign-ins:address:{network_of(request) or 'unknown'}") > settings.SIGN_INS_PER_ADDRESS:
-        return False
-    return count(f"sign-ins:corp:{corp_id}") <= settings.SIGN_INS_PER_COMPANY
+    address, company = f"sign-ins:address:{network_of(request) or 'unknown'}", f"sign-ins:corp:{corp_id}"
+    return allows({address: settings.SIGN_INS_PER_ADDRESS, company: settings.SIGN_INS_PER_COMPANY})

@@ -15,8 +15,12 @@ REMEMBERED_SECONDS = 30 * 24 * 3600
 
 
 def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
-    """Note, after login(), that this session was opened through `corp`."""
+    """Note, after login(), that this session was opened through `corp`.
+
+    Django keeps the session of somebody who signs in again: how long a password before it was remembered ends here.
+    """
     request.session[CORP_KEY] = corp.pk
+    request.session.set_expiry(None)
 
 
 def untie(request: HttpRequest) -> None:
@@ -29,9 +33,10 @@ def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
     request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
 
 
-def of_request(request: HttpRequest, corp: Corp) -> Session:
+def of_request(request: HttpRequest, *, corp_id: int) -> Session:
+    """Who the browser's session belongs to, as seen by the company of this number."""
     is_signed_in = request.user.is_authenticated
-    return Session(is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp.pk)
+    return Session(is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp_id)
 
 
 def is_outlived(request: HttpRequest) -> bool:

@@ -103,9 +103,8 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
     """
-    member = None
-    if DirectoryPolicy.objects.in_force().filter(corp=corp).exists():
-        member = Member.objects.filter(corp=corp).with_userid(userid).first()
+    policies = DirectoryPolicy.objects.in_force()
+    member = Member.objects.filter(corp=corp, corp__directory_policy__in=policies).with_userid(userid).first()
     if member is None:
         require_in_scope(client=client, userid=userid)
         return

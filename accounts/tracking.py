@@ -120,6 +120,8 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
         return
     tracked = _tracked[sender]
     wanted = [column for column in tracked.fields if _is_saved(instance, column, update_fields)]
+    if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
+        return
     setattr(instance, _BEFORE, _stored(sender, instance.pk, tracked, wanted))
     setattr(instance, _CORPS, corps_of(instance))
 

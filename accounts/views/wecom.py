@@ -39,14 +39,15 @@ logger = logging.getLogger(__name__)
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
-    if not rate_limits.allows_sign_in(request, corp_id=corp_id):
+    session = sessions.of_request(request, corp_id=corp_id)
+    if _is_over_limit(request, session, corp_id):
         return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
     corp = Corp.objects.select_related("site_address").filter(pk=corp_id).first()
     if corp is None:
         return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
         return refusals.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
-    if sessions.of_request(request, corp).is_of_this_corp:
+    if session.is_of_this_corp:
         return _landed(corp, target)
     attempt = arrivals.SECOND_ATTEMPT if request.GET.get("again") else arrivals.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt)
@@ -65,7 +66,8 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     if not (corp.is_enabled and corp.sign_in_enabled):
         return refusals.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
-    if not rate_limits.allows_sign_in(request, corp_id=corp.pk):
+    session = sessions.of_request(request, corp_id=corp.pk)
+    if _is_over_limit(request, session, corp.pk):
         _burn(corp, code)
         return refusals.away(_trouble(Cause.TOO_MANY, corp, target))
     browser_id = browser.browser_id(request)
@@ -75,7 +77,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         has_code=bool(code),
         has_state=bool(state_text),
         has_cookie=bool(browser_id),
-        session=sessions.of_request(request, corp),
+        session=session,
     )
     if isinstance(step, arrivals.Redeem):
         step = _redeemed(request, corp, step, AuthorizationCode(code))
@@ -85,6 +87,11 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     # This address holds a code. Pages keep the site's own policy, without which their forms fail the CSRF check.
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def _is_over_limit(request: HttpRequest, session: arrivals.Session, corp_id: int) -> bool:
+    """Why not those who are signed in? A whole company may follow a message at once, and that asks WeCom nothing."""
+    return not session.is_of_this_corp and not rate_limits.allows_sign_in(request, corp_id=corp_id)
 
 
 def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpResponse:

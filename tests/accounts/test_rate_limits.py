@@ -79,6 +79,23 @@ def test_a_code_over_the_limit_is_not_used_but_spent(
     assert (phone.user_id, wecom.read, wecom.redeemed) == (None, [], ["C"])
 
 
+def test_who_is_signed_in_already_is_neither_counted_nor_held_up(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    wecom.gives("C", userid="lilei")
+    phone.arrive(corp, code="C", state=phone.begin(corp))
+    counted = {key: valkey().get(key) for key in valkey().keys("accounts:{limits}:*")}
+    settings.SIGN_INS_PER_ADDRESS = settings.SIGN_INS_PER_COMPANY = 1
+
+    landings = [
+        phone.get(f"/wecom/{corp.pk}/start/?next=/m/1/").headers["Location"],
+        phone.get(f"/wecom/{corp.pk}/callback/?path_url=m/1/").headers["Location"],
+    ]
+
+    assert landings == ["/m/1/", "/m/1/"]
+    assert {key: valkey().get(key) for key in valkey().keys("accounts:{limits}:*")} == counted
+
+
 def test_the_panel_counts_too(corp: Corp, settings: Any) -> None:
     settings.SIGN_INS_PER_ADDRESS = 1
     desktop = visitor(DESKTOP)
@@ -91,8 +108,8 @@ def test_the_panel_counts_too(corp: Corp, settings: Any) -> None:
 def test_the_count_begins_anew_after_a_minute(corp: Corp, phone: Visitor, settings: Any) -> None:
     start(phone, corp)
 
-    assert {valkey().ttl(key) for key in valkey().keys("accounts:sign-ins:*")} == {60}
-    assert len(list(valkey().keys("accounts:sign-ins:*"))) == 2
+    assert {valkey().ttl(key) for key in valkey().keys("accounts:{limits}:sign-ins:*")} == {60}
+    assert len(list(valkey().keys("accounts:{limits}:sign-ins:*"))) == 2
 
 
 def test_without_the_store_the_page_that_says_so_is_the_answer(corp: Corp, phone: Visitor, settings: Any) -> None:
