@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import SESSION_KEY
-from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -64,15 +64,17 @@ def home_entries(request: HttpRequest) -> list[HomeEntry]:
 
 
 def _username(person: Person) -> str:
-    return person.get_username()
+    """Why not one that somebody else spells in upper case? Two names here can be one account in the BI."""
+    others = User.objects.alias(folded=Lower("username")).filter(folded=person.get_username().lower())
+    return "" if others.exclude(username=person.get_username()).exists() else person.get_username()
 
 
 def _email(person: Person) -> str:
     """Why not a shared one? The BI could not tell its people apart, and would let one in as the other."""
     if not isinstance(person, User) or not person.email:
         return ""
-    shared = User.objects.filter(Q(email__iexact=person.email), ~Q(pk=person.pk)).exists()
-    return "" if shared else person.email
+    others = User.objects.exclude(email="").alias(folded=Lower("email")).filter(folded=person.email.lower())
+    return "" if others.exclude(pk=person.pk).exists() else person.email
 
 
 def _login_id(person: Person) -> str:

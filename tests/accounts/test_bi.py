@@ -249,6 +249,13 @@ class TestAsWhom:
 
         assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
 
+    def test_two_user_names_that_differ_in_case_alone_let_neither_in(self, person: User, corp: Corp) -> None:
+        make_bi()
+        twin = make_person("LiLei", corp, "twin")
+
+        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert refused(as_person(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
+
     def test_by_the_attribute_that_is_marked_for_it(self, person: User, corp: Corp) -> None:
         make_bi(external_id_source="bi_login_id")
         attribute = Attribute.objects.bi_login_ids().get()
