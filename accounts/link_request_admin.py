@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
 from accounts import link_requests
@@ -98,14 +98,20 @@ class LinkRequestAdmin(LinkRequestAdminBase):
                 setattr(field.widget, right, False)
         return form
 
-    def save_model(self, request: HttpRequest, obj: LinkRequest, form: Any, change: bool) -> None:
-        """Only the user was asked for, so only that is written; somebody else may have linked the account just now."""
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Why out here? Django would say that all was saved, and note it, where save_model only gave up."""
         try:
-            if obj.user is not None:
-                link_requests.link(request=obj, user=obj.user)
+            return super().changeform_view(request, object_id, form_url, extra_context)
         except link_requests.LinkRefused as refusal:
             messages.error(request, str(refusal))
-            return
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: LinkRequest, form: Any, change: bool) -> None:
+        """Only the user was asked for, so only that is written; somebody else may have linked the account just now."""
+        if obj.user is not None:
+            link_requests.link(request=obj, user=obj.user)
         obj.save(update_fields=["user"])
 
     @admin.display(description=_("name in the directory"))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
@@ -236,6 +237,21 @@ class TestLinking:
             link_requests.link(request=asking, user=han)
 
         assert not han.wecom_accounts.exists()
+
+    def test_who_was_slower_reads_that_and_not_that_it_was_saved(
+        self, corp: Corp, boss: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the form's check and the saving somebody else has linked the account."""
+        asking, han = make_request(corp), make_person("han")
+        make_person("jim", corp, "hanmeimei")
+        monkeypatch.setattr(link_requests, "reason_against", lambda **_found: "")
+
+        response = self.save(boss, asking, han)
+        shown = boss.get(response.headers["Location"])
+
+        assert [str(message) for message in shown.context["messages"]] == ["此企业微信账号已关联到其他用户。"]
+        assert LinkRequest.objects.get(pk=asking.pk).user is None
+        assert not LogEntry.objects.exists()
 
 
 def test_old_requests_are_purged(corp: Corp) -> None:
