@@ -1,0 +1,117 @@
+"""Sharing is off inside WeCom: our pages, WeCom's own component, and a ticket of the sandbox.
+
+WeCom's app cannot be had here. What stands in for its bridge notes what the component asks, and says yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import Browser, Page
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import User, WeComAccount
+from accounts.sessions import CORP_KEY
+from integrations import hosts
+from integrations.models import Corp, SiteAddress
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, start_sandbox
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 "
+    "wxwork/4.1.22 MicroMessenger/7.0.1 Language/zh ColorScheme/Light"
+)
+BRIDGE = """
+window.asked = [];
+window.WeixinJSBridge = {
+  on() {},
+  invoke(name, values, answer) { window.asked.push([name, values]); answer({ err_msg: `${name}:ok` }); },
+};
+"""
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def base(live_server: LiveServer) -> Iterator[str]:
+    url = live_server.url.replace("127.0.0.1", "localhost")
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
+    hosts.forget()
+    yield url
+    hosts.forget()
+
+
+@pytest.fixture
+def page(browser: Browser, base: str, sandbox: SandboxHandle) -> Iterator[Page]:
+    """WeCom's browser, with the session that a sign-in through the sandbox's company leaves."""
+    fields = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "api_base_url": sandbox.base_url}
+    corp = Corp.objects.create(name="北山制造", is_enabled=True, **fields)
+    person = User.objects.create(username="lilei", name="李雷")
+    WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")
+    client = Client()
+    client.force_login(person, backend="accounts.backends.WeComBackend")
+    session = client.session
+    session[CORP_KEY] = corp.pk
+    session.save()
+    context = browser.new_context(user_agent=IPHONE, locale="zh-CN")
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": base}])
+    context.add_init_script(BRIDGE)
+    yield context.new_page()
+    context.close()
+
+
+def ticket(sandbox: SandboxHandle) -> str:
+    """The company's ticket as WeCom has it, which the site must have signed with."""
+    api = f"{sandbox.base_url}/cgi-bin"
+    token = requests.get(f"{api}/gettoken", {"corpid": CORPID, "corpsecret": SECRET}, timeout=5).json()["access_token"]
+    return str(requests.get(f"{api}/get_jsapi_ticket", {"access_token": token}, timeout=5).json()["ticket"])
+
+
+def asked_of_wecom(page: Page, name: str) -> dict[str, Any]:
+    page.wait_for_function("name => window.asked.some(([asked]) => asked === name)", arg=name)
+    return dict(page.evaluate("name => window.asked.find(([asked]) => asked === name)[1]", name))
+
+
+@pytest.mark.parametrize("path", ["/", "/?q=%E9%94%80%E5%94%AE#found", "/account/"])
+def test_the_menu_loses_sharing_with_a_signature_that_wecom_can_verify(
+    page: Page, base: str, sandbox: SandboxHandle, path: str
+) -> None:
+    page.goto(f"{base}{path}")
+
+    asked_of_wecom(page, "hideAllNonBaseMenuItem")
+    verified = asked_of_wecom(page, "preVerifyJSAPI")
+    signed = "&".join(
+        (
+            f"jsapi_ticket={ticket(sandbox)}",
+            f"noncestr={verified['verifyNonceStr']}",
+            f"timestamp={verified['verifyTimestamp']}",
+            f"url={base}{path.partition('#')[0]}",
+        )
+    )
+    assert verified["verifyAppId"] == CORPID
+    assert verified["verifyJsApiList"] == ["hideAllNonBaseMenuItem"]
+    assert verified["verifySignature"] == hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
+
+
+def test_where_wecom_gives_no_ticket_the_page_is_whole_and_asks_nothing(
+    page: Page, base: str, sandbox: SandboxHandle
+) -> None:
+    sandbox.fault("busy", "get_jsapi_ticket", count=None)
+
+    with page.expect_response("**/wecom/signature/**") as answered:
+        page.goto(f"{base}/")
+
+    assert answered.value.status == 503
+    assert page.locator("h1").inner_text() == "我的消息"
+    assert page.evaluate("window.asked") == []
