@@ -50,6 +50,9 @@ class LoginForm(auth_forms.AuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].widget.attrs.pop("autofocus", None)
+        # In our words: Django's translation of its own asks for "a correct username".
+        wrong = _("The username or the password is wrong. Upper and lower case count in both.")
+        self.error_messages = {**self.error_messages, "invalid_login": wrong}
 
     def texts(self) -> list[forms.BoundField]:
         """The fields that one types into."""

@@ -299,9 +299,14 @@ GUIDES: dict[Cause, Guide] = {
         429,
         _("Too many sign-ins at once"),
         _("More people are signing in from this network, or for this company, than this site takes within a minute."),
-        _("Please try again in a minute. If it lasts, an administrator can raise SIGN_INS_PER_ADDRESS."),
+        _(
+            "Please try again in a minute. If it lasts, whoever runs this server can raise SIGN_INS_PER_ADDRESS or "
+            "SIGN_INS_PER_COMPANY."
+        ),
     ),
 }
 
+# Where the same company would only refuse again, and another one may be the person's own.
+CHOOSING = frozenset({Cause.UNKNOWN_COMPANY, Cause.COMPANY_DISABLED, Cause.NOT_A_MEMBER, Cause.OTHER_COMPANY})
 # Where an administrator here has to link the person, who can ask for it on the page itself.
 ASKING = frozenset({Cause.NOT_LINKED, Cause.COMPANY_MISSING})

@@ -86,7 +86,14 @@ TEMPLATES = [
 DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = e.read(e.valkey_url, "VALKEY_URL")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": VALKEY_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": VALKEY_URL,
+        # Sessions go on without it (accounts.session_store): not after minutes.
+        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 3},
+    }
+}
 
 CELERY_BROKER_URL = e.broker_url(VALKEY_URL)
 # The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
@@ -151,7 +158,7 @@ AXES_VERBOSE = False
 AUDIT_RETENTION_DAYS = e.read(e.positive_int, "AUDIT_RETENTION_DAYS", "1095")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_ENGINE = "accounts.session_store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

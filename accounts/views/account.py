@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import redis
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
@@ -42,7 +43,13 @@ def show(request: HttpRequest) -> HttpResponse:
 def end_session(request: HttpRequest, pk: int) -> HttpResponse:
     """End one of the person's own sessions; others' numbers end nothing."""
     person = person_of(request.user)
-    if own_sessions.end(user=person, pk=pk):
+    try:
+        is_ended = own_sessions.end(user=person, pk=pk)
+    except redis.RedisError as error:
+        logger.error("session not ended by its person user=%s error=%s", person.pk, type(error).__name__)
+        messages.error(request, _("That device could not be signed out just now. Please try again in a minute."))
+        return redirect("account")
+    if is_ended:
         logger.info("session ended by its person user=%s", person.pk)
         messages.success(request, _("That device is signed out."))
     else:

@@ -46,6 +46,7 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
+        "is_choosing": found.cause in trouble.CHOOSING and Corp.objects.signing_in()[:2].count() > 1,
         **_asking(found, is_full="full" in request.GET),
     }
     response = render(request, "accounts/trouble.html", context, status=guide.status)

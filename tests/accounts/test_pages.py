@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.conf import global_settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 
@@ -162,6 +163,22 @@ class TestLoginPage:
         assert response.cookies["sessionid"]["max-age"] == 30 * 24 * 3600
         assert desktop.client.session.get_expiry_age() == 30 * 24 * 3600
 
+    def test_wecom_after_a_remembered_password_lasts_as_wecom_does(
+        self, corp: Corp, person: User, desktop: Visitor, wecom: WeCom
+    ) -> None:
+        """Django keeps the session of the same person, and what was said of its length with it."""
+        person.set_password(PASSWORD)
+        person.save()
+        form = {"username": person.username, "password": PASSWORD, "remember": "on"}
+        desktop.client.post("/login/", form)
+        wecom.gives("C", userid="lilei")
+
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+
+        assert desktop.user_id == person.pk
+        assert desktop.client.session["corp_id"] == corp.pk
+        assert desktop.client.session.get_expiry_age() == global_settings.SESSION_COOKIE_AGE
+
     def test_a_password_unties_the_session_from_the_company(self, corp: Corp, person: User, desktop: Visitor) -> None:
         """Else disabling the company would end it, and the company's links would pass for signed in."""
         person.set_password(PASSWORD)
@@ -181,6 +198,8 @@ class TestLoginPage:
 
         assert response.status_code == 200
         assert 'role="alert"' in response.content.decode()
+        assert "用户名或密码不正确" in response.content.decode()
+        assert '<section class="card first-on-phones" aria-labelledby="password">' in response.content.decode()
         assert '<input type="hidden" name="next" value="/m/">' in response.content.decode()
         assert desktop.user_id is None
 
@@ -207,6 +226,7 @@ class TestLoginPage:
 
         assert "您已登录：王芳" in text
         assert '<a class="button" href="/m/">' in text
+        assert '<form action="/logout/" method="post">' in text
         assert 'name="password"' not in text
 
 
@@ -367,6 +387,24 @@ class TestTroublePages:
             r"[\u4e00-\u9fff]", text.split("<article")[1].replace(corp.name, "").split("<details")[0]
         )
         assert bool(has_chinese) == (language == "zh-hans")
+
+    @pytest.mark.parametrize("cause", ["unknown-company", "company-disabled", "not-a-member", "other-company"])
+    def test_whom_one_company_refuses_for_good_can_choose_another(
+        self, corp: Corp, desktop: Visitor, cause: str
+    ) -> None:
+        sealed = seal(Trouble(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
+        choice = '<a class="button" href="/login/company/?next=%2Fm%2F'
+        alone = desktop.get("/login/trouble/", t=sealed).content.decode()
+        make_corp("另一家", 2)
+
+        assert choice not in alone
+        assert choice in desktop.get("/login/trouble/", t=sealed).content.decode()
+
+    def test_who_is_not_linked_is_not_sent_to_another_company(self, corp: Corp, desktop: Visitor) -> None:
+        make_corp("另一家", 2)
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name=corp.name, userid="x"))
+
+        assert "/login/company/" not in desktop.get("/login/trouble/", t=sealed).content.decode()
 
     def test_titles_differ(self) -> None:
         assert len({str(guide.title) for guide in GUIDES.values()}) == len(Cause)
