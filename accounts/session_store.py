@@ -29,7 +29,7 @@ class SessionStore(CachedStore):
             _note(error)
             return DatabaseStore.load(self)
 
-    def exists(self, session_key: str | None) -> bool:
+    def exists(self, session_key: str) -> bool:
         try:
             return bool(super().exists(session_key))
         except RedisError as error:

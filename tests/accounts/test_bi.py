@@ -143,6 +143,16 @@ def refused(response: Any) -> tuple[int, str]:
 
 
 class TestRefused:
+    def test_who_asked_for_no_page_of_the_bi_can_begin_at_its_first(self, person: User, corp: Corp) -> None:
+        make_bi()
+        first = '<a class="button" href="/bi/">'
+
+        text = as_person(person, corp).get("/bi/page/a%2F..%2Fb").content.decode()
+        make_bi(is_enabled=False)
+
+        assert first in text
+        assert first not in as_person(person, corp).get("/bi/page/p1").content.decode()
+
     def test_everybody_while_no_bi_is_connected(self, person: User, corp: Corp) -> None:
         assert refused(as_person(person, corp).get("/bi/page/p1")) == (404, "bi-off")
         make_bi(is_enabled=False)

@@ -27,7 +27,9 @@ def more_companies(count: int) -> None:
         *("金桥电子", "红叶传媒", "松江纺织", "临港仓储科技有限公司华东区域运营中心"),
     )
     for number in range(count):
-        Corp.objects.create(name=names[number], corpid=f"ww{number:016d}", agentid=1000002, secret="s", is_enabled=True)
+        Corp.objects.create(
+            name=names[number], corpid=f"ww{number:016x}", agentid=1000100 + number, secret="s", is_enabled=True
+        )
 
 
 def make_messages(person: User) -> None:

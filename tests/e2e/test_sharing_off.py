@@ -20,7 +20,7 @@ from accounts.models import User, WeComAccount
 from accounts.sessions import CORP_KEY
 from integrations import hosts
 from integrations.models import Corp, SiteAddress
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, start_sandbox
+from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 IPHONE = (
@@ -38,7 +38,7 @@ window.WeixinJSBridge = {
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
+    with start_sandbox(seed={"companies": [company()]}) as handle:
         yield handle
 
 
