@@ -66,8 +66,8 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     require_let_in(client=client, corp=corp, userid=userid, now=now)
     # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
-    corp.refresh_from_db(fields=["is_enabled", "sign_in_enabled"])
-    require_signing_in(corp=corp)
+    if not Corp.objects.signing_in().filter(pk=corp.pk).exists():
+        raise SignInRefused(Reason.COMPANY_DISABLED)
     return account.user
 
 
@@ -103,16 +103,16 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
     """
-    policies = DirectoryPolicy.objects.in_force()
-    member = Member.objects.filter(corp=corp, corp__directory_policy__in=policies).with_userid(userid).first()
+    ruled = Member.objects.filter(corp=corp, corp__directory_policy__in=DirectoryPolicy.objects.in_force())
+    member = ruled.with_userid(userid).annotate(looked_at=last_look_at(corp=corp)).first()
     if member is None:
         require_in_scope(client=client, userid=userid)
         return
     if member.waits_since is not None or member.presence in _GONE:
         raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
     is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
-    looked_at = last_look_at(corp=corp) if is_able else None
-    if looked_at is not None and looked_at >= now - FRESH:
+    looked_at = member.looked_at  # type: ignore[attr-defined]  # annotated above
+    if is_able and looked_at is not None and looked_at >= now - FRESH:
         return
     if not is_able and corp.department_root_ids:
         # WeCom's answer tells nothing about the department roots that are set here.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from django.db.models import Subquery
+
 from integrations.models import Corp, Member, SyncChange, SyncRun
 
 # Runs of a corp whose differences are kept, and runs that are kept at all.
@@ -33,10 +35,13 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
-def last_look_at(*, corp: Corp) -> datetime | None:
-    """When the last finished run that saw what the app sees was begun: who was listed then was in scope."""
+def last_look_at(*, corp: Corp) -> Subquery:
+    """When the last finished run that saw what the app sees was begun: who was listed then was in scope.
+
+    For a query about a member, which is one with it.
+    """
     done = SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exclude(source=SyncRun.Source.CONTACTS)
-    return done.order_by("-pk").values_list("started_at", flat=True).first()
+    return Subquery(done.order_by("-pk").values("started_at")[:1])
 
 
 def note_seen(*, member: Member, now: datetime) -> bool:

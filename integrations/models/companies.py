@@ -88,6 +88,14 @@ class SiteAddress(models.Model):
         return self.url.rstrip("/") + path
 
 
+# What a sign-in reads of a corp. The rest, five secrets among it, would be read and decrypted for nothing.
+_TO_BEGIN = (
+    *("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "authorize_base_url", "qr_base_url"),
+    *("home_page", "home_bi_page", "site_address__url", "site_address__is_default"),
+)
+_TO_ASK_WECOM = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
+
+
 class CorpQuerySet(models.QuerySet["Corp"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
@@ -98,6 +106,11 @@ class CorpQuerySet(models.QuerySet["Corp"]):
     def signing_in(self) -> Self:
         """Corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
+
+    def for_sign_in(self, *, asks_wecom: bool) -> Self:
+        """With its site address, and only what a sign-in needs: its beginning, or also its call to WeCom."""
+        columns = (*_TO_BEGIN, *_TO_ASK_WECOM) if asks_wecom else _TO_BEGIN
+        return self.select_related("site_address").only(*columns)
 
     def at(self, address: SiteAddress) -> Self:
         """Corps whose links derive from `address`."""
