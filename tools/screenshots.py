@@ -1,6 +1,7 @@
-"""Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER]`.
+"""Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]`.
 
-Needs a Chromium (CHROMIUM names its path). All in Chinese; phone pages at 390 px, the others at 1440 px.
+Needs a Chromium (CHROMIUM names its path). All in Chinese; phone pages at 390 px, the others at 1440 px. Pictures of
+every page that employees see, with all its troubles, are drawn by tests/e2e/gallery.py.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ def sign_in(page: Page) -> None:
 
 
 def login(page: Page) -> None:
-    page.goto(f"{SITE}/login/")
+    """Of a company that was chosen, with its QR code."""
+    chooser(page)
+    page.locator("a.cell").first.click()
+    page.locator('[data-panel][data-state="ready"]').wait_for()
+    page.frame_locator("[data-panel] iframe").locator("img, svg").first.wait_for()
 
 
 def chooser(page: Page) -> None:
@@ -127,7 +132,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        for name in PICTURES:
+        for name in sys.argv[2:] or PICTURES:
             take(browser, folder, name)
         browser.close()
 
