@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--rounds N] [--seed S]` (`make chaos`): break everything at random, and count what arrived.
+"""`python -m tests.chaos [--rounds N] [--seed S] [--first N]` (`make chaos`): break everything at random, and count what arrived.
 
 The seed is printed, so that the same disturbances can be had again; what they meet is a matter of milliseconds.
 """
@@ -30,8 +30,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument("--first", type=int, default=0, help="number of the first round, to go on where a run ended")
     options = parser.parse_args()
-    sys.stdout.write(f"chaos: {options.rounds} rounds, seed {options.seed}\n")
+    sys.stdout.write(f"chaos: {options.rounds} rounds from {options.first}, seed {options.seed}\n")
     sys.stdout.flush()
     with servers() as (database, broker):
         # Why here? Models can be imported once Django knows the servers, which have addresses only now.
@@ -40,7 +41,8 @@ def main() -> int:
         django.setup()
         from tests.chaos import rounds
 
-        is_right = rounds.play_all(database, broker, seed=options.seed, count=options.rounds)
+        numbers = range(options.first, options.first + options.rounds)
+        is_right = rounds.play_all(database, broker, seed=options.seed, numbers=numbers)
     return 0 if is_right else 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -77,10 +77,10 @@ def play(town: Town, seed: int, number: int) -> Verdict:
     return Verdict(number, disturbances, time.monotonic() - started, said, with_database(_counts))
 
 
-def play_all(database: Service, broker: Service, *, seed: int, count: int) -> bool:
-    """So many rounds in one town, each told as it ends. False, and no further, after the first that went wrong."""
+def play_all(database: Service, broker: Service, *, seed: int, numbers: Iterable[int]) -> bool:
+    """These rounds in one town, each told as it ends. False, and no further, after the first that went wrong."""
     with TemporaryDirectory(prefix="guanwecom-chaos-") as name, running_town(database, broker, Path(name)) as town:
-        for number in range(count):
+        for number in numbers:
             verdict = play(town, seed, number)
             _tell(verdict)
             if verdict.wrongs:
