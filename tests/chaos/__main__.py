@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [--rounds N] [--seed S] [--first N]` (`make chaos`): break everything at random, and count what arrived.
+"""`python -m tests.chaos` (`make chaos`): break everything at random, and count what arrived.
 
 The seed is printed, so that the same disturbances can be had again; what they meet is a matter of milliseconds.
 """
