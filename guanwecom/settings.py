@@ -278,5 +278,7 @@ LOGGING = {
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        # Three lines for each task.
+        "psycopg.pool": {"level": "WARNING"},
     },
 }

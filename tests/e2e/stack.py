@@ -41,12 +41,12 @@ class Program:
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> None:
-        """Ask it to end (SIGTERM), as a service manager does."""
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ask it to end (SIGTERM), as a service manager does, and kill it where that takes longer than `seconds`."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(STOP_SECONDS)
+                self.process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
 

@@ -151,7 +151,7 @@ def test_a_worker_asked_to_stop_loses_nothing(crowd: Stack) -> None:
         eventually(Attempt.objects.exists, crowd.programs.values())
         pause(subscription)
 
-        worker.stop()
+        worker.stop(seconds=10)
 
     assert worker.process.returncode == 0
     assert Delivery.objects.get().status == Delivery.Status.ACCEPTED

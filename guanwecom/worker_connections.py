@@ -1,0 +1,34 @@
+"""A worker's connections to PostgreSQL, shared by its tasks.
+
+Celery closes a task's connection when the task ends, so that an idle worker holds none. Opening the next one costs
+PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import worker_init
+from django.db import connections
+
+# A worker that has had nothing to do closes one connection after the other, each so many seconds.
+IDLE_SECONDS = 1
+# How long a task waits for a connection while the database is away.
+WAIT_SECONDS = 10
+# Beside those of the tasks: for the worker's own thread.
+SPARE = 2
+
+
+@worker_init.connect(weak=False)
+def pool_connections(sender: Any = None, **_signal: Any) -> None:
+    """Called in a worker before its first task: from then on closing a connection gives it back to a pool."""
+    connections.close_all()
+    database = connections.databases["default"]
+    if database["ENGINE"] != "django.db.backends.postgresql":
+        return
+    size = {"min_size": 0, "max_size": sender.concurrency + SPARE}
+    database["OPTIONS"] = {
+        **database.get("OPTIONS", {}),
+        "pool": {**size, "max_idle": IDLE_SECONDS, "timeout": WAIT_SECONDS},
+    }
+    database["CONN_MAX_AGE"] = 0  # the pool decides
