@@ -35,7 +35,7 @@ from benchmarks.push_world import (
 from tests.sandbox import AGENTID
 
 RESULTS = Path(__file__).resolve().parent / "results"
-WORKERS, THREADS, PARALLEL = 2, 8, 50
+WORKERS, THREADS, PARALLEL = 2, 4, 100
 LATENCY_SECONDS = 0.05
 LIMITS = (
     *("LIMIT_ADDRESS_PER_MINUTE", "LIMIT_COMPANY_PER_MINUTE", "LIMIT_COMPANY_PARALLEL"),

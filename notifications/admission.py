@@ -154,7 +154,9 @@ def _answers(requests: Sequence[Request]) -> Sequence[Permit | float]:
 
 def _requests(ids: Sequence[int]) -> dict[int, Request]:
     """What each delivery asks of the limiter, in the order of `ids`. Left out is what is not pending any more."""
-    rows = {row.pk: row for row in _pending(ids).only(*_COLUMNS)}
+    # A message's people stand in its body, and are asked for only where what one of them may get is limited.
+    columns = (*_COLUMNS, "body") if member_limits("").is_limited else _COLUMNS
+    rows = {row.pk: row for row in _pending(ids).only(*columns)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
     found = {}
@@ -175,7 +177,6 @@ _COLUMNS = (
     "priority",
     "recipient_count",
     "attempt_count",
-    "body",
 )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RUNS_PER_TASK = 20
+# A sending task carries so many, or as many as it may have under way at once where that is more.
 DELIVERIES_PER_TASK = 50
 # Of settings.CELERY_TASK_QUEUES.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
@@ -114,7 +115,8 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
     """Hand deliveries out to be sent, after the transaction if one is open."""
-    _enqueue(send_deliveries, delivery_ids, DELIVERIES_PER_TASK, queue)
+    size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
+    _enqueue(send_deliveries, delivery_ids, size, queue)
 
 
 def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE) -> None:

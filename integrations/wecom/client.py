@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -312,6 +313,8 @@ class RobotClient:
         return answer_of(asked, self._transport.exchange(asked, call, {"key": self._key}))
 
 
+# Kept, because a client is made for each message.
+@lru_cache(maxsize=256)
 def _checked_base_url(base_url: str) -> str:
     parts = _parsed("base_url", base_url)
     if parts.scheme not in ("http", "https") or not parts.host or parts.auth or parts.query or parts.fragment:

@@ -30,12 +30,13 @@ class WeComApp:
 
     def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
         app = app_name(delivery.corpid, delivery.agentid)
+        member = member_limits(app)
         return Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
             scopes=app_scopes(corp),
             is_urgent=delivery.priority == Priority.URGENT,
-            member=member_limits(app),
-            members=_members(delivery),
+            member=member,
+            members=_members(delivery) if member.is_limited else (),
             budget=Budget(app, daily_budget),
             persons=delivery.recipient_count,
         )

@@ -232,7 +232,7 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
             "persons": request.persons,
         }
     member = request.member
-    if member is not None and (member.per_minute or member.per_hour):
+    if member is not None and member.is_limited:
         asked |= {
             "member_prefix": _member_prefix(member),
             "members": request.members,

@@ -29,6 +29,10 @@ class Member:
     per_minute: int = 0
     per_hour: int = 0
 
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.per_minute or self.per_hour)
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

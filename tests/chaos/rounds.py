@@ -35,13 +35,14 @@ LOG_CHARACTERS = 6000
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a round."""
+    """What became of a round. `revived`: programs that ended by themselves, and were started again."""
 
     number: int
     plan: list[Disturbance]
     seconds: float
     wrongs: list[str]
     counts: dict[str, int]
+    revived: list[str]
 
 
 @contextmanager
@@ -70,11 +71,12 @@ def play(town: Town, seed: int, number: int) -> Verdict:
     with at_once(town, disturbances):
         asked = _asked_by_hand(town, orders[-1])
     town.mend()
+    revived = town.revive()
     is_over = _drained(town, started)
     said = with_database(lambda: _judged(town, orders, asked))
     if not is_over:
         said += with_database(lambda: stuck(now=town.now()))
-    return Verdict(number, disturbances, time.monotonic() - started, said, with_database(_counts))
+    return Verdict(number, disturbances, time.monotonic() - started, said, with_database(_counts), revived)
 
 
 def play_all(database: Service, broker: Service, *, seed: int, numbers: Iterable[int]) -> bool:
@@ -172,7 +174,8 @@ def _company(number: int, secret: str) -> dict[str, object]:
 def _tell(verdict: Verdict) -> None:
     how = "WRONG" if verdict.wrongs else "right"
     lines = [f"round {verdict.number}: {how} in {verdict.seconds:.0f} s; deliveries so far {verdict.counts}"]
-    lines += [f"    {line}" for line in (*verdict.plan, *verdict.wrongs)]
+    ended = [f"{name} had ended by itself" for name in verdict.revived]
+    lines += [f"    {line}" for line in (*verdict.plan, *ended, *verdict.wrongs)]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

@@ -218,6 +218,13 @@ class Town:
             with_database(partial(self._paste_secret, number))
         with_database(lambda: Corp.objects.update(is_enabled=True))
 
+    def revive(self) -> list[str]:
+        """What a service manager does: programs that ended by themselves are started again. Returns their names."""
+        ended = [name for name, program in self.running.items() if program.process.poll() is not None]
+        for name in ended:
+            self.start(name)
+        return ended
+
     def move_clock(self, seconds: float) -> None:
         with_database(lambda: clock.move(self.database.url, seconds))
 
