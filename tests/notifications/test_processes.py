@@ -23,6 +23,7 @@ from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_report, make_run, make_subscription
 from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
+from tools.services import start_valkey
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -178,3 +179,28 @@ def test_a_worker_keeps_no_connection_to_the_database_between_tasks(stack: Stack
                 return bool(cursor.fetchone()[0] == 0)
 
         assert eventually(worker_is_not_connected, stack.programs.values(), seconds=20)
+
+
+def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(stack: Stack) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=4, count=MESSAGES)
+    broker = start_valkey()
+    stack.env["VALKEY_URL"] = broker.url
+    try:
+        with ExitStack() as exits:
+            worker = stack.start_worker(exits)
+            stack.start_beat(exits)
+            # This process speaks to another broker: the tick finds what nobody was asked to render.
+            ask_for_personal_messages()
+            Run.objects.update(render_after=datetime.now(UTC))
+            eventually(Attempt.objects.exists, stack.programs.values())
+
+            broker.kill()
+            time.sleep(1)
+            broker.restart()
+
+            eventually(all_accepted, stack.programs.values(), seconds=120)
+            assert worker.process.poll() is None
+    finally:
+        broker.stop()
+
+    assert arrived(stack) == ONE_EACH
