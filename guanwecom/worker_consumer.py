@@ -14,7 +14,7 @@ from celery.worker.state import active_requests, reserved_requests
 logger = logging.getLogger(__name__)
 
 
-class LastingConsumer(Consumer):  # type: ignore[misc]  # celery-types knows it as Any
+class LastingConsumer(Consumer):
     """Named in settings.CELERY_WORKER_CONSUMER."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
