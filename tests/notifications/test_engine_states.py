@@ -49,7 +49,7 @@ IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 PHASES = [Phase.generate]
 searching = rules(
     phases=PHASES,
-    max_examples=600 if IS_NIGHTLY else 15,
+    max_examples=600 if IS_NIGHTLY else 10,
     stateful_step_count=60 if IS_NIGHTLY else 25,
     deadline=None,
     derandomize=not IS_NIGHTLY,
