@@ -251,6 +251,9 @@ OPERATOR_EMAILS = e.read(e.words, "OPERATOR_EMAILS", "")
 LIMIT_ADDRESS_PER_MINUTE = e.read(e.natural, "LIMIT_ADDRESS_PER_MINUTE", "20000")
 # … and for one company (CorpId).
 LIMIT_COMPANY_PER_MINUTE = e.read(e.natural, "LIMIT_COMPANY_PER_MINUTE", "10000")
+# The same in any hour.
+LIMIT_ADDRESS_PER_HOUR = e.read(e.natural, "LIMIT_ADDRESS_PER_HOUR", "600000")
+LIMIT_COMPANY_PER_HOUR = e.read(e.natural, "LIMIT_COMPANY_PER_HOUR", "150000")
 # Calls under way at once for one company: above an unpublished number WeCom answers 45033.
 LIMIT_COMPANY_PARALLEL = e.read(e.natural, "LIMIT_COMPANY_PARALLEL", "300")
 # Messages of one app to one member in any minute and hour; WeCom drops the surplus without a word.
@@ -259,7 +262,7 @@ LIMIT_MEMBER_PER_HOUR = e.read(e.natural, "LIMIT_MEMBER_PER_HOUR", "1000")
 # Messages of one group robot in any minute, and mails in any minute.
 LIMIT_ROBOT_PER_MINUTE = e.read(e.natural, "LIMIT_ROBOT_PER_MINUTE", "20")
 LIMIT_MAIL_PER_MINUTE = e.read(e.natural, "LIMIT_MAIL_PER_MINUTE", "0")
-# The share of calls per minute and of parallel calls that is kept for urgent messages, in percent.
+# The share of calls per minute and hour and of parallel calls that is kept for urgent messages, in percent.
 LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "3")
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
 EGRESS_NAME = e.read(str, "EGRESS_NAME", "default")

@@ -31,8 +31,15 @@ def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
         calls: int = queue.calls  # type: ignore[attr-defined]  # annotated by whoever asks
         speed = speeds.get(queue.corp_id or 0) or settings.LIMIT_COMPANY_PER_MINUTE or None
         is_held = queue.is_paused or queue.blocked_since is not None
-        queue.time_left = None if not calls or is_held or speed is None else MINUTE * (calls / speed)  # type: ignore[attr-defined]  # as said above
+        queue.time_left = None if not calls or is_held or speed is None else _time_for(calls, speed)  # type: ignore[attr-defined]  # as said above
         queue.used_today = used.get(queue.pk)  # type: ignore[attr-defined]  # as said above
+
+
+def _time_for(calls: int, per_minute: int) -> timedelta:
+    """At the present speed, or at that of the hourly limit once it binds."""
+    per_hour = settings.LIMIT_COMPANY_PER_HOUR
+    whole_hours = (calls - 1) // per_hour if per_hour else 0
+    return max(MINUTE * (calls / per_minute), timedelta(hours=whole_hours))
 
 
 def calls_per_minute(*, now: datetime) -> dict[int, int]:

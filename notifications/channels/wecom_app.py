@@ -86,6 +86,7 @@ def company_scope(corpid: str) -> Scope:
     return Scope(
         f"company:{corpid}:{_API}",
         per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
+        per_hour=settings.LIMIT_COMPANY_PER_HOUR,
         parallel=settings.LIMIT_COMPANY_PARALLEL,
         reserved_percent=settings.LIMIT_RESERVED_PERCENT,
     )
@@ -98,6 +99,7 @@ def address_scope(corp: Corp) -> Scope:
     return Scope(
         f"address:{name}:{_API}",
         per_minute=settings.LIMIT_ADDRESS_PER_MINUTE,
+        per_hour=settings.LIMIT_ADDRESS_PER_HOUR,
         reserved_percent=settings.LIMIT_RESERVED_PERCENT,
     )
 

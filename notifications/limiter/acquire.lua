@@ -5,6 +5,9 @@
 -- time between the two. Counted until 60 s after its end, no window of 60 s at WeCom can hold more than the limit,
 -- however long calls take to arrive.
 --
+-- An hour is counted in minutes: a hash with the number of calls that began in each. A minute leaves the hour as a whole,
+-- an hour and a lease after its end. Why so coarse? An hour's calls one by one would be half a million entries.
+--
 -- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
 -- Answers false where the mark is missing, else for each call the milliseconds to wait: 0 is granted.
 local ask = cjson.decode(ARGV[1])
@@ -28,7 +31,36 @@ local function share(limit, scope, is_urgent)
   return math.max(1, limit - math.ceil(limit * scope.reserved / 100))
 end
 
+local MINUTE = 60000
+local this_minute = math.floor(now / MINUTE)
+local first_minute = math.floor((now - HOUR - ask.lease) / MINUTE)
+
+-- The calls of the hour by minute, the oldest minute first; what has left it is removed.
+local function minutes_of(key)
+  local found = {}
+  local stored = redis.call('HGETALL', key)
+  for position = 1, #stored, 2 do
+    local minute = tonumber(stored[position])
+    if minute < first_minute then
+      redis.call('HDEL', key, stored[position])
+    else
+      found[#found + 1] = { minute = minute, count = tonumber(stored[position + 1]) }
+    end
+  end
+  table.sort(found, function(one, other)
+    return one.minute < other.minute
+  end)
+  return found
+end
+
 for _, scope in ipairs(ask.scopes) do
+  scope.in_hour = 0
+  if scope.per_hour > 0 then
+    scope.minutes = minutes_of(scope.key .. ':hour')
+    for _, each in ipairs(scope.minutes) do
+      scope.in_hour = scope.in_hour + each.count
+    end
+  end
   redis.call('ZREMRANGEBYSCORE', scope.key, '-inf', now - WINDOW)
   scope.used = redis.call('ZCARD', scope.key)
   scope.flying = redis.call('ZCOUNT', scope.key, '(' .. now, '+inf')
@@ -39,9 +71,29 @@ for _, scope in ipairs(ask.scopes) do
   end
 end
 
+-- Until so many of the oldest minutes have left the hour that there is room again.
+local function wait_of_hour(scope, is_urgent)
+  local surplus = scope.in_hour - share(scope.per_hour, scope, is_urgent) + 1
+  if scope.per_hour == 0 or surplus <= 0 then
+    return 0
+  end
+  for _, each in ipairs(scope.minutes) do
+    surplus = surplus - each.count
+    if surplus <= 0 then
+      return (each.minute + 1) * MINUTE + HOUR + ask.lease - now
+    end
+  end
+  -- The calls of this very question fill it.
+  return HOUR + ask.lease
+end
+
 local function wait_of_scope(scope, is_urgent)
   if scope.hold > now then
     return scope.hold - now
+  end
+  local hour = wait_of_hour(scope, is_urgent)
+  if hour > 0 then
+    return hour
   end
   local limit = share(scope.limit, scope, is_urgent)
   if scope.limit > 0 and scope.used >= limit then
@@ -108,6 +160,11 @@ for number, call in ipairs(ask.calls) do
       local scope = ask.scopes[position]
       redis.call('ZADD', scope.key, lease_end, call.id)
       redis.call('PEXPIRE', scope.key, WINDOW + ask.lease + 1000)
+      if scope.per_hour > 0 then
+        redis.call('HINCRBY', scope.key .. ':hour', this_minute, 1)
+        redis.call('PEXPIRE', scope.key .. ':hour', HOUR + ask.lease + MINUTE)
+        scope.in_hour = scope.in_hour + 1
+      end
       scope.used = scope.used + 1
       scope.flying = scope.flying + 1
     end

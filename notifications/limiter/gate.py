@@ -39,7 +39,7 @@ class Room:
 
     def of(self, *scopes: Scope) -> int | None:
         """What all of `scopes` have room for; None where none has a limit."""
-        limited = [self.calls[scope.key] for scope in scopes if scope.per_minute]
+        limited = [self.calls[scope.key] for scope in scopes if scope.per_minute or scope.per_hour]
         return min(limited) if limited else None
 
 
@@ -72,7 +72,8 @@ class Gate:
             self._release(args=[self._json(ended=ended)])
 
     def cancel(self, permits: Iterable[Permit]) -> None:
-        """No call was made with `permits`: they count no longer, but for members, whom that may cost a while."""
+        """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
+        while."""
         pipeline = self._store.pipeline(transaction=False)
         for permit in permits:
             for scope in permit.request.scopes:
@@ -214,6 +215,7 @@ def _scope(scope: Scope) -> dict[str, Any]:
     return {
         "key": _key(scope),
         "limit": scope.per_minute,
+        "per_hour": scope.per_hour,
         "parallel": scope.parallel,
         "reserved": scope.reserved_percent,
     }
@@ -248,6 +250,7 @@ def _past(call: PastCall) -> dict[str, Any]:
         "id": request.id,
         "ago": round(call.ended_seconds_ago * 1000),
         "windows": [_key(scope) for scope in request.scopes],
+        "hours": [_key(scope) for scope in request.scopes if scope.per_hour],
         "members": [] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
     }
     if request.budget is not None and call.is_today:

@@ -11,19 +11,44 @@ if now == nil then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local WINDOW, HOUR = 60010, 3600010
+local MINUTE = 60000
+-- More than anybody asks for: a whole number that every side can hold.
+local UNLIMITED = 2 ^ 50
 local rooms, used, waits = {}, {}, {}
+
+local function of_limit(limit, scope)
+  if scope.urgent then
+    return limit
+  end
+  return limit - math.ceil(limit * scope.reserved / 100)
+end
+
+local function hour_room(scope)
+  if scope.per_hour == 0 then
+    return UNLIMITED
+  end
+  local first_minute = math.floor((now + ask.within - HOUR - ask.lease) / MINUTE)
+  local taken = 0
+  local stored = redis.call('HGETALL', scope.key .. ':hour')
+  for position = 1, #stored, 2 do
+    if tonumber(stored[position]) >= first_minute then
+      taken = taken + tonumber(stored[position + 1])
+    end
+  end
+  return of_limit(scope.per_hour, scope) - taken
+end
+
 for number, scope in ipairs(ask.scopes) do
   local hold = tonumber(redis.call('GET', scope.key .. ':hold') or '0')
   local taken = redis.call('ZCOUNT', scope.key, '(' .. (now + ask.within - WINDOW), '+inf')
-  local limit = scope.limit - math.ceil(scope.limit * scope.reserved / 100)
-  if scope.urgent then
-    limit = scope.limit
+  local room = hour_room(scope)
+  if scope.limit > 0 then
+    room = math.min(room, of_limit(scope.limit, scope) - taken)
   end
   if hold > now + ask.within then
-    rooms[number] = 0
-  else
-    rooms[number] = math.max(0, limit - taken)
+    room = 0
   end
+  rooms[number] = math.max(0, room)
 end
 for number, budget in ipairs(ask.budgets) do
   local day = math.floor((now + 8 * 3600000) / 86400000)

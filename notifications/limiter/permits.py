@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 class Scope:
     """What calls are counted for: an egress address, a company, a robot. 0 stands for no limit.
 
-    `per_minute`: calls in any 60 seconds. `parallel`: calls under way at once. `reserved_percent`: the share of both
-    that is kept for urgent messages.
+    `per_minute`, `per_hour`: calls in any 60 seconds, and in any hour. `parallel`: calls under way at once.
+    `reserved_percent`: the share of all three that is kept for urgent messages.
     """
 
     key: str
     per_minute: int = 0
+    per_hour: int = 0
     parallel: int = 0
     reserved_percent: int = 0
 

@@ -13,6 +13,10 @@ for _, call in ipairs(said.calls) do
     redis.call('ZADD', key, ended, call.id)
     redis.call('PEXPIRE', key, WINDOW + said.lease + 1000)
   end
+  for _, key in ipairs(call.hours) do
+    redis.call('HINCRBY', key .. ':hour', math.floor(math.min(now, ended) / 60000), 1)
+    redis.call('PEXPIRE', key .. ':hour', HOUR + said.lease + 60000)
+  end
   for _, key in ipairs(call.members) do
     redis.call('ZADD', key, math.min(now, ended), call.id)
     redis.call('PEXPIRE', key, HOUR + said.lease)

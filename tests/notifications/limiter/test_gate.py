@@ -125,6 +125,112 @@ def test_a_call_must_find_room_in_each_of_its_scopes(gate: Gate) -> None:
     }
 
 
+class TestHours:
+    """An hour is counted by whole minutes, so that it lasts up to a minute and a lease longer here than at WeCom."""
+
+    SCOPE = Scope("company:ww1:send", per_hour=3)
+
+    def test_no_more_begin_in_an_hour(self, gate: Gate, clock: Clock) -> None:
+        one_after_the_other(gate, clock, 3, self.SCOPE)
+
+        [wait] = gate.acquire([ask(4, self.SCOPE)])
+
+        assert wait == pytest.approx(3600 + LEASE_SECONDS + 60, abs=4)
+        clock.advance(3600 - 4)
+        assert isinstance(gate.acquire([ask(4, self.SCOPE)])[0], float)
+        clock.advance(LEASE_SECONDS + 60 + 4)
+        taken(gate, ask(4, self.SCOPE), ask(5, self.SCOPE), ask(6, self.SCOPE))
+
+    def test_the_wait_is_until_the_oldest_minute_has_left(self, gate: Gate, clock: Clock) -> None:
+        gate.release(taken(gate, ask(1, self.SCOPE)))
+        clock.advance(600)
+        gate.release(taken(gate, ask(2, self.SCOPE), ask(3, self.SCOPE)))
+        clock.advance(600)
+
+        [wait] = gate.acquire([ask(4, self.SCOPE)])
+
+        assert isinstance(wait, float)
+        assert wait == pytest.approx(3600 + 60 + LEASE_SECONDS - 1200, abs=1)
+        clock.advance(wait)
+        taken(gate, ask(4, self.SCOPE))
+        assert isinstance(gate.acquire([ask(5, self.SCOPE)])[0], float)
+
+    def test_one_question_does_not_overfill_it(self, gate: Gate) -> None:
+        answers = gate.acquire([ask(number, self.SCOPE) for number in range(5)])
+
+        assert [isinstance(answer, Permit) for answer in answers] == [True] * 3 + [False] * 2
+
+    def test_both_limits_hold(self, gate: Gate, clock: Clock) -> None:
+        scope = Scope("company:ww1:send", per_minute=2, per_hour=3)
+        taken(gate, ask(1, scope), ask(2, scope))
+        assert gate.acquire([ask(3, scope)]) != [0]
+        clock.advance(60 + LEASE_SECONDS + 1)
+        taken(gate, ask(3, scope))
+
+        [wait] = gate.acquire([ask(4, scope)])
+
+        assert isinstance(wait, float)
+        assert wait > 3000
+
+    def test_the_reserved_share_is_kept_of_the_hour_too(self, gate: Gate) -> None:
+        scope = Scope("company:ww1:send", per_hour=10, reserved_percent=20)
+        taken(gate, *(ask(number, scope) for number in range(8)))
+
+        assert isinstance(gate.acquire([ask(8, scope)])[0], float)
+        taken(gate, ask(9, scope, is_urgent=True), ask(10, scope, is_urgent=True))
+        assert isinstance(gate.acquire([ask(11, scope, is_urgent=True)])[0], float)
+
+    def test_room_is_the_smaller_of_both(self, gate: Gate) -> None:
+        wide = Scope("company:ww2:send", per_minute=100, per_hour=3)
+        taken(gate, ask(1, self.SCOPE), ask(2, wide))
+
+        room = gate.room([self.SCOPE, wide], within_seconds=2)
+
+        assert room.calls == {self.SCOPE.key: 2, wide.key: 2}
+        assert room.of(self.SCOPE) == 2
+
+    def test_a_lost_store_begins_with_the_calls_of_the_hour(self, gate: Gate, valkey_client: redis.Redis) -> None:
+        valkey_client.flushdb()
+        past = [PastCall(ask(number, self.SCOPE), ended_seconds_ago=1800 * number) for number in range(2)]
+
+        assert gate.restore(past)
+
+        taken(gate, ask(7, self.SCOPE))
+        assert isinstance(gate.acquire([ask(8, self.SCOPE)])[0], float)
+
+    def test_what_has_left_the_hour_takes_no_place_in_the_store(
+        self, gate: Gate, clock: Clock, valkey_client: redis.Redis
+    ) -> None:
+        wide = Scope("company:ww1:send", per_hour=100)
+        for number in range(5):
+            taken(gate, ask(number, wide))
+            clock.advance(60)
+        clock.advance(3600)
+
+        taken(gate, ask(9, wide))
+
+        assert valkey_client.hlen("push:limit:company:ww1:send:hour") <= 4
+
+    @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 4)), min_size=1, max_size=25))
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_no_hour_at_wecom_holds_more(self, valkey_client: redis.Redis, steps: list[tuple[int, int]]) -> None:
+        """Calls arrive at WeCom at the beginning or at the end of their lease: no hour there is over the limit."""
+        valkey_client.flushdb()
+        clock = Clock()
+        gate = Gate(valkey_client, lease_seconds=LEASE_SECONDS, now_ms=clock)
+        gate.restore([])
+        arrivals: list[float] = []
+        for number, (seconds, calls) in enumerate(steps):
+            clock.advance(seconds)
+            answers = gate.acquire([ask(number * 10 + call, self.SCOPE) for call in range(calls)])
+            late = LEASE_SECONDS * 1000 if number % 2 else 0
+            arrivals += [clock.now + late for answer in answers if isinstance(answer, Permit)]
+
+        arrivals.sort()
+        in_an_hour = [sum(start <= other < start + 3_600_000 for other in arrivals) for start in arrivals]
+        assert max(in_an_hour) <= self.SCOPE.per_hour
+
+
 def test_an_unused_permit_gives_its_room_back(gate: Gate) -> None:
     budget = Budget("ww1:1", per_day=10)
     permits = taken(gate, *(ask(n, budget=budget, persons=3) for n in range(3)))
