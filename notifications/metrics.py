@@ -18,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from integrations import callbacks
 from integrations.store import valkey
 from notifications import pace
 from notifications.blocking import CORP_SECRETS
@@ -66,6 +67,7 @@ class PushCollector(Collector):
         yield _lag()
         yield _waiting()
         yield from _queues()
+        yield _refused_callbacks()
 
 
 def _attempts() -> Metric:
@@ -111,6 +113,17 @@ def _queues() -> Iterable[Metric]:
         spent.add_metric(labels, used.get(queue.pk, 0))
         held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
     return budget, spent, held
+
+
+def _refused_callbacks() -> Metric:
+    family = CounterMetricFamily(
+        "guanwecom_callbacks_refused",
+        "Callbacks that were refused, by company (0: of none) and address",
+        labels=["corp", "address"],
+    )
+    for (corp_id, kind), count in callbacks.refused_in_all().items():
+        family.add_metric([str(corp_id), kind], count)
+    return family
 
 
 def _hash(name: str) -> dict[str, int]:

@@ -9,6 +9,8 @@ import redis
 from django.test import Client
 from pytest_django import Settings
 
+from integrations import callbacks
+from integrations.models import CallbackEvent
 from notifications.models import CorpQueue, Delivery
 from notifications.rendering import render_run
 from notifications.sending import send_deliveries
@@ -77,6 +79,18 @@ def test_a_company_that_is_held_up_is_told() -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=NOW - timedelta(hours=1))
 
     assert scraped()[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 1
+
+
+def test_refused_callbacks_are_told_by_company_and_address() -> None:
+    corp = make_corp()
+    for kind, corp_id in ((CallbackEvent.Kind.APP, corp.pk), (CallbackEvent.Kind.CONTACTS, 999_999)):
+        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
+    callbacks.note_refusal(corp_id=corp.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
+
+    found = scraped()
+
+    assert found[f'guanwecom_callbacks_refused_total{{address="app",corp="{corp.pk}"}}'] == 2
+    assert found['guanwecom_callbacks_refused_total{address="contacts",corp="0"}'] == 1
 
 
 def test_nothing_of_a_message_or_a_person_is_told(wire: Wire, clock: FakeClock) -> None:
