@@ -6,6 +6,8 @@ holds the states: the page that says so is the answer to a limit that cannot be 
 
 from __future__ import annotations
 
+import math
+
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -30,8 +32,15 @@ def allows(limits: dict[str, int]) -> bool:
 
     What comes after a key past its limit is not counted. One round trip; the braces keep the keys on one node.
     """
-    keys = [f"accounts:{{limits}}:{key}" for key in limits]
+    keys = [_stored(key) for key in limits]
     return bool(valkey().register_script(_COUNT)(keys=keys, args=[SECONDS, *limits.values()]))
+
+
+def wait(key: str, *, at_most: int) -> int:
+    """Count one more under `key`: 0 where that may be, past `at_most` the seconds until the count begins anew."""
+    if allows({key: at_most}):
+        return 0
+    return max(1, math.ceil(int(valkey().pttl(_stored(key))) / 1000))
 
 
 def allows_sign_in(request: HttpRequest, *, corp_id: int) -> bool:
@@ -42,3 +51,7 @@ def allows_sign_in(request: HttpRequest, *, corp_id: int) -> bool:
     """
     address, company = f"sign-ins:address:{network_of(request) or 'unknown'}", f"sign-ins:corp:{corp_id}"
     return allows({address: settings.SIGN_INS_PER_ADDRESS, company: settings.SIGN_INS_PER_COMPANY})
+
+
+def _stored(key: str) -> str:
+    return f"accounts:{{limits}}:{key}"

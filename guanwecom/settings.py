@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "integrations.content_policy.ContentPolicyMiddleware",
     "integrations.middleware.SiteAddressMiddleware",
+    "notifications.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -230,6 +231,9 @@ DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", 
 DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
 # What Prometheus brings to /metrics as a bearer token, at least 32 characters; unset: there is no such page.
 METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
+# Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /64), whatever it brings.
+API_CALLS_PER_TOKEN = e.read(e.positive_int, "API_CALLS_PER_TOKEN", "120")
+API_CALLS_PER_ADDRESS = e.read(e.positive_int, "API_CALLS_PER_ADDRESS", "600")
 # How long runs, deliveries and receipts are kept, in days.
 LOG_RETENTION_DAYS = e.read(e.positive_int, "LOG_RETENTION_DAYS", "365")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.

@@ -76,6 +76,13 @@ def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> 
     return found
 
 
+def of_run(run_id: int) -> Counts:
+    """What became of the messages of one run. One query."""
+    rows = Delivery.objects.filter(run=run_id).order_by().values_list("run", "status").annotate(**_sums())
+    found: dict[int, Counts] = _added(rows)
+    return found.get(run_id, Counts())
+
+
 def _sums() -> dict[str, Sum]:
     return {"people": Sum("recipient_count"), "exceptions": Sum(F("invalid_count") + F("unlicensed_count"))}
 

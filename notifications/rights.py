@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounts import roles, tracking
 from accounts.roles import Role
-from notifications.models import CorpQueue, Report, Robot, Subscription
+from notifications.models import ApiToken, CorpQueue, Report, Robot, Subscription
 
 _READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
 
@@ -12,7 +12,8 @@ _READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpq
 def grant_to_roles() -> None:
     views = [f"notifications.view_{model}" for model in _READ]
     changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:3]]
-    roles.grant(Role.PUSH_EDITOR, *views, *changes)
+    tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
+    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens)
     roles.grant(Role.READ_ONLY, *views)
     robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
     queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
@@ -33,3 +34,15 @@ def track_orders() -> None:
         left_out=("next_run_at", "created_at"),
         m2m=("users", "groups", "departments"),
     )
+    tracking.track(
+        ApiToken,
+        corps=_of_token,
+        left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from"),
+        m2m=("corps", "subscriptions"),
+    )
+
+
+def _of_token(token: ApiToken) -> list[int | None]:
+    """The companies that it was limited to, by themselves or by subscriptions; whoever reaches all is nobody's."""
+    reports = token.subscriptions.values_list("report__corp", flat=True)
+    return [*token.corps.values_list("pk", flat=True), *reports]

@@ -15,7 +15,18 @@ from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 
-from notifications import beat, blocking, dispatch, handing_out, purging, recalling, rendering, sending, sweeping
+from notifications import (
+    beat,
+    blocking,
+    dispatch,
+    handing_out,
+    idempotency,
+    purging,
+    recalling,
+    rendering,
+    sending,
+    sweeping,
+)
 from notifications.clock import database_clock
 from notifications.models import Priority, Run
 
@@ -79,6 +90,7 @@ def _recall(now: datetime) -> None:
 
 def _purge(now: datetime) -> None:
     purging.purge(now=now)
+    idempotency.purge(now=now)
 
 
 def _tell_administrators(now: datetime) -> None:

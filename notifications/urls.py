@@ -3,12 +3,14 @@
 from django.urls import path
 
 from notifications import views
+from notifications.api.site import api
 from notifications.metrics_view import metrics
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("subscriptions/", views.my_subscriptions, name="my-subscriptions"),
     path("subscriptions/<int:pk>/choice/", views.choose, name="choose-subscription"),
+    path("api/v1/", api.urls),
     path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", views.message, name="message"),
 ]

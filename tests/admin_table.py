@@ -48,6 +48,8 @@ PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P
 EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
+# Whose token of P1's they see: P1's own, and of those who may change P1.
+TOKEN_READERS = "U SA P1"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
 ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
 AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
@@ -136,6 +138,7 @@ def look_up(app: str, model: str, column: str, people: str) -> Row:
 
 LOOK_UPS = [
     look_up("notifications", "subscription", "users", "U SA S1 S2 IA I1 I2 PA P1 P2 RA R1 R2"),
+    look_up("notifications", "apitoken", "subscriptions", "U SA S1 S2 PA P1 P2 RA R1 R2"),
     look_up("notifications", "subscription", "groups", "U SA S1 S2 PA P1 P2"),
     look_up("notifications", "subscription", "report", "U SA S1 S2 PA P1 P2 RA R1 R2"),
     Row(
@@ -410,6 +413,22 @@ ORDERS = [
     ),
     history("notifications_robot", "robot", QUEUE_READERS, BLIND),
     *deletes("notifications_robot", "robot", ROBOT_KEEPERS, ROBOT_KEEPERS_ELSEWHERE),
+    lists("notifications_apitoken", EDITORS, EDITORS_ELSEWHERE),
+    *adds("notifications_apitoken", f"{EDITORS} {EDITORS_ELSEWHERE}"),
+    reads("notifications_apitoken", "token", TOKEN_READERS, f"S1 PA {EDITORS_ELSEWHERE}"),
+    history("notifications_apitoken", "token", TOKEN_READERS, f"N S1 PA IA I1 RA R1 {BLIND}"),
+    never("notifications_apitoken_change", "token", method="post"),
+    never("notifications_apitoken_delete", "token", method="post"),
+    *(
+        Row(
+            "notifications_apitoken_revoke",
+            expect(TOKEN_READERS, status, unseen=(f"N S1 PA IA I1 RA R1 {BLIND}", 404)),
+            method=method,
+            args=("token",),
+            changed_by=TOKEN_READERS if method == "post" else "",
+        )
+        for method, status in (("get", 200), ("post", 302))
+    ),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     Row(

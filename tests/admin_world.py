@@ -39,7 +39,17 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from notifications.models import CorpQueue, Delivery, Receipt, Report, Robot, Run, Subscription
+from notifications import api_tokens
+from notifications.models import (
+    ApiToken,
+    CorpQueue,
+    Delivery,
+    Receipt,
+    Report,
+    Robot,
+    Run,
+    Subscription,
+)
 from tests.bi import make_bi
 
 # A: nobody signed in. E: an employee. N: may enter, without a role, for the first company. U: superuser.
@@ -180,7 +190,17 @@ def _orders(world: World, first: Corp) -> None:
         "receipt": receipt,
         "robot": Robot.objects.create(name="Alpha group", corp=first, key="robot-key"),
         "queue": CorpQueue.objects.create(corp=first),
+        "token": _token(world.people["P1"], first),
     }
+
+
+def _token(owner: User, first: Corp) -> ApiToken:
+    now = timezone.now()
+    token = ApiToken(name="Alpha token", owner=owner, form_key="0" * 32, reach="corps", expires_at=now)
+    api_tokens.seal(token, secret="gwc_alpha", now=now)
+    token.save()
+    token.corps.add(first)
+    return token
 
 
 def _security(world: World, first: Corp) -> None:
@@ -229,14 +249,14 @@ def state() -> dict[str, Any]:
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
-        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue, Robot),
+        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:
         user.pop("last_login")
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
-        *(Subscription.users, Subscription.departments),
+        *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
     )
     rows |= {str(m2m.through): list(m2m.through.objects.order_by("pk").values()) for m2m in through}
     return rows

@@ -155,6 +155,8 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         (_("recipients"), run.recipient_count),
         (_("skipped"), run.skipped_count),
     ]
+    if run.api_token is not None:
+        facts.append((_("API token"), run.api_token))
     if run.resends_id is not None:
         facts.append((_("sends again"), run.resends))
     if run.recall_asked_at is not None:

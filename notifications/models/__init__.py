@@ -1,5 +1,6 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
+from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.choices import SubscriptionChoice
 from notifications.models.orders import (
     Channel,
@@ -17,6 +18,8 @@ from notifications.models.robots import Robot
 
 __all__ = [
     "REPEAT_SECONDS",
+    "AcceptedRequest",
+    "ApiToken",
     "Attempt",
     "Channel",
     "CorpQueue",

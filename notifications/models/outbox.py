@@ -48,6 +48,8 @@ class Run(models.Model):
         MANUAL = "manual", _("by hand")
         TRIAL = "trial", _("sent to me")
         RESEND = "resend", _("sent again")
+        URL = "url", _("by URL")
+        DATA_UPDATE = "data_update", _("after a data update")
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -56,7 +58,8 @@ class Run(models.Model):
         MISSED = "missed", _("missed")
         FAILED = "failed", _("failed")
 
-    # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>, …
+    # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
+    # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest).
     key = models.CharField(_("key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")
@@ -73,6 +76,10 @@ class Run(models.Model):
     slot_count = models.PositiveIntegerField(_("times of the schedule"), default=1)
     requested_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("requested by")
+    )
+    # By which token it was asked for over the HTTP API.
+    api_token = models.ForeignKey(
+        "notifications.ApiToken", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("API token")
     )
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
     claimed_at = models.DateTimeField(_("claimed"))

@@ -21,6 +21,7 @@ ALL_FOUR = ("view", "add", "change", "delete")
 OF_EDITORS = {
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription", "robot")),
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
+    *(f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")),
 }
 ROBOTS = {f"notifications.{verb}_robot" for verb in ALL_FOUR}
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}

@@ -33,7 +33,8 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
+from notifications import api_tokens
+from notifications.models import ApiToken, Attempt, Delivery, Receipt, Report, Run, Subscription
 from tests.bi import make_bi
 
 PASSWORD = "a long enough password"
@@ -75,9 +76,17 @@ def make_rows() -> Rows:
     )
     delivery = _make_delivery(corp, subscription, [root, person])
     subscription.departments.set(_make_directory(corp))
+    _make_token(root, corp)
     moves = _make_moves(corp, other)
     _make_sync_runs(corp)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
+
+
+def _make_token(owner: User, corp: Corp) -> None:
+    token = ApiToken(name="数据仓库", owner=owner, form_key="0" * 32, reach="corps", expires_at=NOW)
+    api_tokens.seal(token, secret="gwc_invented-secret", now=NOW)
+    token.save()
+    token.corps.add(corp)
 
 
 def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
@@ -204,6 +213,7 @@ def admin_pages(rows: Rows) -> list[str]:
     pages.append(f"{unlinked}bulk/?corp={rows.corp.pk}&match_username=on")
     pages.append(f"{unlinked}link/?member={Member.objects.get(userid='zw2018').pk}&user={rows.root.pk}&by_name=1")
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
+    pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
 

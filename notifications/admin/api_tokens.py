@@ -1,0 +1,198 @@
+"""Tokens of the HTTP API: made here and shown once; afterwards one sees how each begins, and revokes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from notifications import api_tokens
+from notifications.admin.lists import administrator, moment
+from notifications.models import ApiToken
+from notifications.token_form import ApiTokenForm, made_already
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    TokenAdminBase = admin.ModelAdmin[ApiToken]
+else:
+    TokenAdminBase = admin.ModelAdmin
+
+LISTED_AT_MOST = 50
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(TokenAdminBase):
+    empty_list = _(
+        "With a token another system runs subscriptions over the HTTP API, for example after a data update. It may do "
+        "what you give it of your own rights, until it expires or is revoked."
+    )
+    form = ApiTokenForm
+    change_form_template = "admin/notifications/api_token.html"
+    list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
+    list_select_related = ("owner",)
+    search_fields = ("name", "prefix")
+    autocomplete_fields = ("subscriptions",)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "page_key")}),
+        (_("For what"), {"fields": ("may_run", "may_read")}),
+        (_("How far"), {"fields": ("reach", "corps", "subscriptions")}),
+        (_("How long"), {"fields": ("days",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        return ApiToken.objects.visible_to(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = self.admin_site.admin_view(self.revoke_view)
+        return [path("<int:pk>/revoke/", revoke, name="notifications_apitoken_revoke"), *super().get_urls()]
+
+    # --- The list -----------------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("begins with"))
+    def begins_with(self, token: ApiToken) -> SafeString:
+        return format_html("<code>{}…</code>", token.prefix)
+
+    @admin.display(description=_("may"))
+    def purposes(self, token: ApiToken) -> str:
+        words = [gettext("run") if token.may_run else "", gettext("read") if token.may_read else ""]
+        return gettext(", ").join(word for word in words if word)
+
+    @admin.display(description=_("status"))
+    def state(self, token: ApiToken) -> SafeString:
+        tone, words = state_of(token, now=timezone.now())
+        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+
+    @admin.display(description=_("last used"), ordering="last_used_at")
+    def last_used(self, token: ApiToken) -> str:
+        return moment(token.last_used_at)
+
+    # --- Making one ---------------------------------------------------------------------------------------------------
+
+    def get_form(self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.person = administrator(request)
+        for name in ("corps", "subscriptions"):
+            if name in form.base_fields:
+                widget: Any = form.base_fields[name].widget
+                widget.can_add_related = widget.can_change_related = False
+                widget.can_view_related = widget.can_delete_related = False
+        return form
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        # One button: the page that follows shows the secret, whichever was pressed.
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        try:
+            return super().add_view(request, form_url, {**(extra_context or {}), **buttons})
+        except IntegrityError:  # the same page, sent a second time before the first was done
+            messages.warning(request, made_already())
+            return HttpResponseRedirect(reverse("admin:notifications_apitoken_changelist"))
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        secret = api_tokens.new_secret()
+        api_tokens.seal(obj, secret=secret, now=timezone.now())
+        obj.save()
+        # For response_add alone, which shows it: nothing keeps it.
+        obj.secret = secret  # type: ignore[attr-defined]  # see above
+
+    def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
+        """The one time that the secret is shown: on the answer itself, which no browser keeps (as no page here)."""
+        secret: str = obj.secret  # type: ignore[attr-defined]  # set by save_model
+        context = {"title": gettext("The token is made"), "token": obj, "secret": secret}
+        return self._page(request, "admin/notifications/api_token_made.html", context)
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        """Of one that there is the page shows facts in place of a form."""
+        return super().get_fieldsets(request, obj) if obj is None else ()
+
+    # --- One token ----------------------------------------------------------------------------------------------------
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        """What it may and reaches stands: another system relies on it. It is revoked, and another one made."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        return False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        token = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if token is not None:
+            extra |= {"facts": _facts(token, self)}
+            if _may_revoke(request) and token.revoked_at is None:
+                extra["revoke_url"] = reverse("admin:notifications_apitoken_revoke", args=[token.pk])
+        return super().change_view(request, object_id, form_url, extra)
+
+    def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """First a page that says what it means, then the end of the token."""
+        token = self.get_queryset(request).filter(pk=pk).first()
+        if token is None:
+            raise Http404
+        if not _may_revoke(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self)}
+            return self._page(request, "admin/notifications/api_token_revoke.html", context)
+        if api_tokens.revoke(token, now=timezone.now()):
+            messages.success(request, gettext("The token is revoked: nothing is done with it any more."))
+        else:
+            messages.info(request, gettext("It was revoked already."))
+        return HttpResponseRedirect(reverse("admin:notifications_apitoken_change", args=[token.pk]))
+
+    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, template, whole)
+
+
+def state_of(token: ApiToken, *, now: datetime) -> tuple[str, str]:
+    """A tone and words."""
+    if token.revoked_at is not None:
+        return "quiet", gettext("revoked")
+    if token.expires_at <= now:
+        return "quiet", gettext("expired")
+    if not (token.owner.is_active and token.owner.is_staff):
+        return "bad", gettext("its owner was disabled")
+    return "good", gettext("until %(day)s") % {"day": f"{timezone.localtime(token.expires_at):%Y-%m-%d}"}
+
+
+def _may_revoke(request: HttpRequest) -> bool:
+    return request.user.has_perm("notifications.change_apitoken")
+
+
+def _facts(token: ApiToken, shown: ApiTokenAdmin) -> list[tuple[Any, Any]]:
+    facts: list[tuple[Any, Any]] = [
+        (_("name"), token.name),
+        (_("begins with"), shown.begins_with(token)),
+        (_("owner"), token.owner),
+        (_("may"), shown.purposes(token)),
+        (_("reaches"), token.get_reach_display()),
+        (_("status"), shown.state(token)),
+        (_("created"), moment(token.created_at)),
+        (_("expires"), moment(token.expires_at)),
+        (_("last used"), moment(token.last_used_at)),
+        (_("last used from"), token.last_used_from or "—"),
+    ]
+    named = {
+        ApiToken.Reach.CORPS: (_("companies"), token.corps.only("name").order_by("name")),
+        ApiToken.Reach.SUBSCRIPTIONS: (_("subscriptions"), token.subscriptions.order_by("pk")),
+    }.get(ApiToken.Reach(token.reach))
+    if named is not None:
+        label, rows = named
+        facts.insert(5, (label, format_html_join("", "<div>{}</div>", ((str(row),) for row in rows[:LISTED_AT_MOST]))))
+    return [*facts, (_("revoked"), moment(token.revoked_at))] if token.revoked_at is not None else facts

@@ -1,0 +1,40 @@
+"""Around every call of the API: no cookies in, no stored answers, no pages for browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import translation
+
+from notifications.api.problems import ProblemError, instead_of, response
+
+ROOT = "/api/"
+BODY_BYTES_AT_MOST = 256 * 1024
+
+
+class ApiMiddleware:
+    """Takes the cookies off each call of the API before anybody reads them: a session opens nothing there, so that
+    no page of another site can make a browser ask for anything. After SiteAddressMiddleware, before the sessions.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(ROOT):
+            return self.get_response(request)
+        request.META.pop("HTTP_COOKIE", None)
+        with translation.override(translation.get_language_from_request(request)):
+            if _length_of(request) > BODY_BYTES_AT_MOST:
+                answer = response(ProblemError("body_too_large"))
+            else:
+                answer = instead_of(self.get_response(request))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+
+def _length_of(request: HttpRequest) -> int:
+    """What the server has promised us; one without a length has no body for Django."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0

@@ -1,0 +1,80 @@
+"""How the API says no: problem details (RFC 9457) with codes that stay."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.functional import _StrPromise
+
+CONTENT_TYPE = "application/problem+json"
+# By a code and its status: what it means, in a sentence for whoever reads a log.
+TITLES: dict[str, tuple[int, _StrPromise]] = {
+    "malformed_request": (400, _("The body is no JSON.")),
+    "missing_token": (401, _("A token is missing: Authorization: Bearer …")),
+    "invalid_token": (401, _("The token is unknown, revoked or expired, or its owner was disabled.")),
+    "action_not_allowed": (403, _("The token or its owner may not do this.")),
+    "not_found": (404, _("There is no such thing, or the token does not reach it.")),
+    "method_not_allowed": (405, _("This address does not take this method.")),
+    "subscription_disabled": (409, _("The subscription is disabled.")),
+    "outside_validity": (409, _("The subscription is not valid at this time.")),
+    "run_under_way": (409, _("A run of this subscription is under way.")),
+    "body_too_large": (413, _("The body is too large.")),
+    "unsupported_media_type": (415, _("The body must be application/json.")),
+    "invalid_request": (422, _("The request is not as it should be.")),
+    "idempotency_key_reused": (422, _("The Idempotency-Key belongs to another request.")),
+    "too_many_requests": (429, _("Too many requests.")),
+    "internal_error": (500, _("Something went wrong here; the log says what.")),
+    "unavailable": (503, _("Requests cannot be counted at the moment; try again soon.")),
+}
+# What may come of any call with a token.
+ALWAYS = frozenset({401, 403, 404, 413, 422, 429, 503})
+_BY_STATUS = {
+    400: "malformed_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    500: "internal_error",
+}
+
+
+@dataclass
+class ProblemError(Exception):
+    """Ends the call with this answer. `detail`: of this case; `more`: members beside the usual ones."""
+
+    code: str
+    detail: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def response(error: ProblemError) -> HttpResponse:
+    status, title = TITLES[error.code]
+    problem = {
+        "type": f"urn:guanwecom:problem:{error.code}",
+        "title": str(title),
+        "status": status,
+        "code": error.code,
+        "detail": error.detail or str(title),
+        **error.more,
+    }
+    text = json.dumps(problem, ensure_ascii=False)
+    return HttpResponse(text, status=status, content_type=CONTENT_TYPE, headers=dict(error.headers))
+
+
+def instead_of(other: HttpResponse) -> HttpResponse:
+    """The problem in place of what Django words for browsers, with the headers that it has."""
+    code = _BY_STATUS.get(other.status_code)
+    if code is None or other.headers.get("Content-Type", "").startswith(CONTENT_TYPE):
+        return other
+    other.content = response(ProblemError(code)).content
+    other.headers["Content-Type"] = CONTENT_TYPE
+    other.headers["Content-Length"] = str(len(other.content))
+    return other

@@ -1,0 +1,94 @@
+"""Tokens of the HTTP API: making, finding and revoking them, and what each may do.
+
+A token never may more than its owner may at the moment of the call: less, if the owner was given less since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from notifications.models import ApiToken, Run, Subscription
+
+# By which a scanner of source code or logs knows one.
+BEGINNING = "gwc_"
+SECRET_BYTES = 32
+PREFIX_CHARACTERS = len(BEGINNING) + 6
+# How exactly it is known when a token was used last.
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class Action(StrEnum):
+    """What a token may be for."""
+
+    RUN = "run"
+    READ = "read"
+
+
+# What the owner must hold in the administration for it.
+_NEEDED = {
+    Action.RUN: ("notifications.change_subscription",),
+    Action.READ: ("notifications.view_subscription", "notifications.view_run"),
+}
+
+
+def new_secret() -> str:
+    """Letters, digits, "-" and "_": 47 characters with 256 random bits."""
+    return BEGINNING + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def seal(token: ApiToken, *, secret: str, now: datetime) -> None:
+    """Give an unsaved token its secret: what is kept of it tells nobody the rest."""
+    token.digest, token.prefix, token.created_at = digest_of(secret), secret[:PREFIX_CHARACTERS], now
+
+
+def find(*, secret: str, now: datetime) -> ApiToken | None:
+    """The usable token with this secret, with its owner. One look-up in an index, for any secret."""
+    return ApiToken.objects.usable(now).select_related("owner").filter(digest=digest_of(secret)).first()
+
+
+def note_use(token: ApiToken, *, ip: str | None, now: datetime) -> None:
+    """When and from where it was used last, written once a minute at most."""
+    rarely = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+    ApiToken.objects.filter(rarely, pk=token.pk).update(last_used_at=now, last_used_from=ip)
+
+
+def revoke(token: ApiToken, *, now: datetime) -> bool:
+    """End it at once and for good. False where it was revoked already. Stands in the audit trail."""
+    with transaction.atomic():
+        current = ApiToken.objects.select_for_update().get(pk=token.pk)
+        if current.revoked_at is not None:
+            return False
+        current.revoked_at = now
+        current.save(update_fields=["revoked_at"])
+        return True
+
+
+def may(token: ApiToken, action: Action) -> bool:
+    """Whether token and owner may do such a thing at all."""
+    is_meant = token.may_run if action == Action.RUN else token.may_read
+    return is_meant and token.owner.has_perms(_NEEDED[action])
+
+
+def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:
+    """Those that the token reaches: of what its owner sees, what it was limited to."""
+    seen = Subscription.objects.visible_to(token.owner)
+    if token.reach == ApiToken.Reach.CORPS:
+        return seen.filter(report__corp__in=token.corps.all())
+    if token.reach == ApiToken.Reach.SUBSCRIPTIONS:
+        return seen.filter(pk__in=token.subscriptions.values("pk"))
+    return seen
+
+
+def runs_of(token: ApiToken) -> QuerySet[Run]:
+    """The runs of those subscriptions that the owner sees: a run keeps the company that it was for."""
+    return Run.objects.visible_to(token.owner).filter(subscription__in=subscriptions_of(token))

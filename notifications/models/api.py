@@ -1,0 +1,112 @@
+"""What other systems bring to the HTTP API: tokens, and the requests that must not be done twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.visibility import people_changeable_by
+from integrations.models import Corp
+from notifications.models.orders import Subscription
+from notifications.models.outbox import Run
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+KEY_CHARACTERS = 200
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self, now: datetime) -> Self:
+        """Neither revoked nor expired, of somebody who may still enter the administration."""
+        return self.filter(revoked_at__isnull=True, expires_at__gt=now, owner__is_active=True, owner__is_staff=True)
+
+    def visible_to(self, person: Person) -> Self:
+        """One's own, and those of people whom `person` may change."""
+        own = Q(owner=person.pk) if isinstance(person, User) else Q(pk__in=[])
+        return self.filter(own | Q(owner__in=people_changeable_by(person)))
+
+
+class ApiToken(models.Model):
+    """Lets another system do for its owner a part of what the owner may do. The secret itself is kept nowhere.
+
+    Why `reach` beside the two lists? A company that is deleted leaves its list, and an emptied list must not mean
+    everything.
+    """
+
+    class Reach(models.TextChoices):
+        EVERYTHING = "everything", _("everything that the owner sees")
+        CORPS = "corps", _("only these companies")
+        SUBSCRIPTIONS = "subscriptions", _("only these subscriptions")
+
+    name = models.CharField(
+        _("name"), max_length=128, help_text=_("Which system uses it, for example the data warehouse's scheduler.")
+    )
+    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", verbose_name=_("owner"))
+    # SHA-256 of the secret, in hexadecimal digits. Of 256 random bits there is no list to try, so no salt is needed.
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    prefix = models.CharField(_("begins with"), max_length=16, editable=False)
+    # Of the page that made it: sent twice, it makes one token.
+    form_key = models.CharField(max_length=32, unique=True, editable=False)
+    may_run = models.BooleanField(_("may run subscriptions"), default=True)
+    may_read = models.BooleanField(_("may read subscriptions and runs"), default=True)
+    reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
+    corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
+    subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("subscriptions"))
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"))
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+    # Noted once a minute at most.
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    last_used_from = models.GenericIPAddressField(_("last used from"), null=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        ordering = ["-pk"]
+        default_permissions = ("view", "add", "change")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class AcceptedRequestQuerySet(models.QuerySet["AcceptedRequest"]):
+    def older_than(self, moment: datetime) -> Self:
+        return self.filter(created_at__lte=moment)
+
+
+class AcceptedRequest(models.Model):
+    """A request with an Idempotency-Key that was accepted, and its answer, word for word.
+
+    Written in one transaction with what the request did: there is no request half done, whatever crashes.
+    """
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+", db_index=False)
+    key = models.CharField(max_length=KEY_CHARACTERS)
+    # SHA-256 of method, path and body.
+    fingerprint = models.CharField(max_length=64)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+", null=True)
+    answer = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+
+    objects = AcceptedRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("accepted request")
+        verbose_name_plural = _("accepted requests")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_request_per_idempotency_key")]
+        # What is too old: notifications.idempotency.
+        indexes = [models.Index(fields=["created_at"], name="request_accepted")]
+
+    def __str__(self) -> str:
+        return f"{self.token_id} {self.key}"

@@ -1,0 +1,92 @@
+"""Runs that other systems ask for: by URL, or after a data update."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts import audit, tracking
+from accounts.models import AuditEntry
+from notifications import idempotency
+from notifications.dispatch import run_fields
+from notifications.idempotency import Answer
+from notifications.models import ApiToken, Run, Subscription
+
+TRIGGERS = (Run.Trigger.URL, Run.Trigger.DATA_UPDATE)
+UNDER_WAY = (Run.Status.WAITING, Run.Status.SENDING)
+
+
+class TriggerRefusedError(Exception):
+    """The subscription does not run now. `code` is for programs, `sentence` for whoever reads their log."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code)
+        self.code, self.sentence = code, sentence
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who asks for a run, how, and from where. `key`: the Idempotency-Key, empty where there is none; `fingerprint`:
+    of the request that brought it."""
+
+    token: ApiToken
+    trigger: Run.Trigger
+    ip: str | None
+    key: str = ""
+    fingerprint: str = ""
+
+
+def trigger(
+    subscription: Subscription, *, ask: Ask, now: datetime, words: Callable[[Run], str], enqueue: Callable[[int], None]
+) -> Answer:
+    """Make the run that is asked for, once for one Idempotency-Key. Run, answer and audit trail share a transaction.
+
+    `words`: the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and
+    idempotency.KeyReusedError; nothing is written then.
+    """
+
+    def make() -> tuple[Run, str]:
+        run = _made(subscription, ask, now)
+        enqueue(run.pk)
+        return run, words(run)
+
+    with transaction.atomic():
+        if not ask.key:
+            run, text = make()
+            return Answer(text, run.pk)
+        return idempotency.once(token=ask.token, key=ask.key, fingerprint=ask.fingerprint, now=now, make=make)
+
+
+def _made(subscription: Subscription, ask: Ask, now: datetime) -> Run:
+    # Why locked? Of two that ask at once, the second must see the first one's run.
+    current = Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
+    _check(current, now)
+    run = Run.objects.create(
+        **run_fields(current, ask.trigger, slot_at=now, now=now),
+        key=f"api:{current.pk}:{secrets.token_hex(16)}",
+        requested_by=ask.token.owner,
+        api_token=ask.token,
+    )
+    with audit.on_behalf(ask.token.owner, ask.ip):
+        note = f"{run.get_trigger_display()} ({run.key}) · {ask.token}"
+        corps = tracking.corps_of(current)
+        audit.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
+    return run
+
+
+def _check(subscription: Subscription, now: datetime) -> None:
+    if not subscription.is_enabled:
+        sentence = _("The subscription is disabled: it runs by hand only, in the administration.")
+        raise TriggerRefusedError("subscription_disabled", sentence)
+    is_early = subscription.valid_from is not None and now < subscription.valid_from
+    is_late = subscription.valid_to is not None and now >= subscription.valid_to
+    if is_early or is_late:
+        raise TriggerRefusedError("outside_validity", _("The subscription is not valid at this time."))
+    if Run.objects.filter(subscription=subscription, status__in=UNDER_WAY).exists():
+        sentence = _("A run of this subscription is under way; of one subscription one runs at a time.")
+        raise TriggerRefusedError("run_under_way", sentence)

@@ -1,0 +1,88 @@
+"""A caller of the HTTP API: a token of a push editor of one company, and that company's subscription."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.roles import Role
+from integrations.models import Corp
+from notifications import api_tokens, tasks
+from notifications.models import ApiToken, Subscription
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
+
+HOST = {"host": "localhost:3001"}
+
+
+@pytest.fixture(autouse=True)
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The run ids that were handed to a worker."""
+    sent: list[int] = []
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: sent.extend(*arguments))
+    return sent
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp(name="北山制造")
+
+
+@pytest.fixture
+def editor(corp: Corp) -> User:
+    return make_editor(corp)
+
+
+@pytest.fixture
+def subscription(corp: Corp) -> Subscription:
+    report = make_report(corp=corp, title="日报")
+    return make_subscription(make_person(corp, "zhang"), report=report, name="每日九点")
+
+
+def make_editor(*corps: Corp, **fields: Any) -> User:
+    """A push editor of these companies; of all where none is named."""
+    person = make_person(is_staff=True, manages_all_corps=not corps, **fields)
+    person.managed_corps.set(corps)
+    person.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
+    return person
+
+
+def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
+    """A token that reaches everything of its owner, and a client that brings it."""
+    corps, subscriptions = fields.pop("corps", ()), fields.pop("subscriptions", ())
+    now = timezone.now()
+    secret = api_tokens.new_secret()
+    defaults = {"name": "数据仓库", "reach": "everything", "expires_at": now + timedelta(days=1)}
+    token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
+    api_tokens.seal(token, secret=secret, now=now)
+    token.save()
+    token.corps.set(corps)
+    token.subscriptions.set(subscriptions)
+    return token, client_with(secret)
+
+
+class Caller(Client):
+    """A client whose calls have no body where none is given: Django's own would send an empty form."""
+
+    def post(self, path: Any, data: Any = b"", content_type: str = "application/octet-stream", **more: Any) -> Any:  # type: ignore[override]  # whatever else Django takes is passed on
+        return super().post(path, data=data, content_type=content_type, **more)
+
+
+def client_with(secret: str) -> Caller:
+    return Caller(headers={**HOST, "authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture
+def token(editor: User) -> ApiToken:
+    return make_token(editor)[0]
+
+
+@pytest.fixture
+def client(editor: User) -> Caller:
+    """Brings a token of the editor."""
+    return make_token(editor)[1]

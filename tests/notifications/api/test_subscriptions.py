@@ -1,0 +1,413 @@
+"""Running a subscription over the API: what is made, what is refused, and what happens once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from integrations.models import Corp
+from notifications import idempotency, triggering
+from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
+from tests.notifications.api.conftest import client_with, make_editor, make_token
+from tests.notifications.api.test_security import LIST, assert_problem, run_path
+from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
+
+pytestmark = pytest.mark.django_db
+JSON = "application/json"
+
+
+def run_once(client: Client, subscription: Subscription, key: str = "", body: Any = None, **more: Any) -> Any:
+    headers = {"Idempotency-Key": key} if key else {}
+    content: dict[str, Any] = {} if body is None else {"data": json.dumps(body), "content_type": JSON}
+    return client.post(run_path(subscription), headers=headers, **content, **more)
+
+
+def end_runs() -> None:
+    Run.objects.update(status=Run.Status.FINISHED)
+
+
+class TestRunning:
+    def test_makes_a_run_that_says_by_which_token(
+        self,
+        editor: User,
+        corp: Corp,
+        subscription: Subscription,
+        enqueued: list[int],
+        django_capture_on_commit_callbacks: Callable[..., Any],
+    ) -> None:
+        token, client = make_token(editor)
+
+        with django_capture_on_commit_callbacks(execute=True):
+            answer = run_once(client, subscription)
+
+        run = Run.objects.get()
+        assert answer.status_code == 202
+        assert answer.headers["Location"] == f"/api/v1/runs/{run.pk}"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.json() == {
+            "id": run.pk,
+            "subscription_id": subscription.pk,
+            "trigger": "url",
+            "state": "waiting",
+            "due_at": answer.json()["due_at"],
+            "claimed_at": answer.json()["claimed_at"],
+            "rendered_at": None,
+            "finished_at": None,
+            "error": "",
+            "counts": {"recipients": 0, "skipped": 0, "accepted": 0, "refused": 0, "unknown": 0, "waiting": 0},
+        }
+        assert (run.trigger, run.status, run.requested_by, run.api_token) == ("url", "waiting", editor, token)
+        assert (run.corp, run.key.startswith(f"api:{subscription.pk}:")) == (corp, True)
+        assert enqueued == [run.pk]
+
+    @pytest.mark.parametrize("trigger", ["url", "data_update"])
+    def test_the_body_names_the_trigger(self, trigger: str, client: Client, subscription: Subscription) -> None:
+        answer = run_once(client, subscription, body={"trigger": trigger})
+
+        assert (answer.status_code, answer.json()["trigger"], Run.objects.get().trigger) == (202, trigger, trigger)
+
+    @pytest.mark.parametrize("body", [{}, None, "null"])
+    def test_the_body_may_be_empty(self, body: Any, client: Client, subscription: Subscription) -> None:
+        if body == "null":
+            answer = client.post(run_path(subscription), data="null", content_type=JSON)
+        else:
+            answer = run_once(client, subscription, body=body)
+
+        assert (answer.status_code, answer.json()["trigger"]) == (202, "url")
+
+    def test_stands_in_the_audit_trail_with_owner_and_token(
+        self, editor: User, corp: Corp, subscription: Subscription
+    ) -> None:
+        token, client = make_token(editor)
+        AuditEntry.objects.all().delete()
+
+        run_once(client, subscription, REMOTE_ADDR="192.0.2.5")
+
+        entry = AuditEntry.objects.get()
+        assert (entry.action, entry.actor_id, entry.ip, entry.corp_id) == ("done", editor.pk, "192.0.2.5", corp.pk)
+        assert (entry.model, entry.object_id) == ("notifications.subscription", subscription.pk)
+        assert Run.objects.get().key in entry.note
+        assert token.prefix in entry.note
+
+    def test_a_paused_subscription_runs_and_its_messages_wait(self, client: Client, subscription: Subscription) -> None:
+        Subscription.objects.update(is_paused=True)
+
+        assert run_once(client, subscription).status_code == 202
+
+
+class TestRefusals:
+    def test_a_disabled_one_runs_by_hand_only(self, client: Client, subscription: Subscription) -> None:
+        Subscription.objects.update(is_enabled=False)
+
+        answer = client.post(run_path(subscription), headers={"accept-language": "en"})
+
+        assert_problem(answer, 409, "subscription_disabled")
+        assert answer.json()["detail"] == ("The subscription is disabled: it runs by hand only, in the administration.")
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize(("valid_from", "valid_to"), [(1, None), (None, -1), (-2, -1)])
+    def test_one_runs_within_its_validity_only(
+        self, valid_from: int | None, valid_to: int | None, client: Client, subscription: Subscription
+    ) -> None:
+        now = timezone.now()
+        hours = {"valid_from": valid_from, "valid_to": valid_to}
+        Subscription.objects.update(
+            **{name: now + timedelta(hours=value) for name, value in hours.items() if value is not None}
+        )
+
+        assert_problem(run_once(client, subscription), 409, "outside_validity")
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize("status", ["waiting", "sending"])
+    def test_of_one_subscription_one_runs_at_a_time(
+        self, status: str, client: Client, subscription: Subscription
+    ) -> None:
+        first = run_once(client, subscription)
+        Run.objects.update(status=status)
+
+        second = run_once(client, subscription)
+
+        assert first.status_code == 202
+        assert_problem(second, 409, "run_under_way")
+        assert Run.objects.count() == 1
+        end_runs()
+        assert run_once(client, subscription).status_code == 202
+
+    def test_another_subscription_is_not_held_up(self, client: Client, corp: Corp, subscription: Subscription) -> None:
+        run_once(client, subscription)
+
+        other = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
+
+        assert run_once(client, other).status_code == 202
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *({"trigger": wrong} for wrong in ("manual", "", None, 1, ["url"], {"a": 1}, "URL", "\u0000")),
+            *({"trigger": "url", "more": 1}, [], "url", 1, True),
+        ],
+    )
+    def test_a_body_that_is_not_as_it_should_be(self, body: Any, client: Client, subscription: Subscription) -> None:
+        answer = run_once(client, subscription, body=body)
+
+        assert_problem(answer, 422, "invalid_request")
+        assert answer.json()["errors"]
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize(
+        "body", [b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b'{"trigger": Infinity}', b"url", b"\x00", b"1" * 5000]
+    )
+    def test_a_body_that_is_no_json(self, body: bytes, client: Client, subscription: Subscription) -> None:
+        answer = client.post(run_path(subscription), data=body, content_type=JSON)
+
+        assert_problem(answer, 400, "malformed_request")
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
+    def test_a_body_of_another_kind(self, kind: str, client: Client, subscription: Subscription) -> None:
+        answer = client.post(run_path(subscription), data=b'{"trigger": "url"}', content_type=kind)
+
+        assert_problem(answer, 415, "unsupported_media_type")
+        assert not Run.objects.exists()
+
+    def test_a_body_that_is_too_large(self, client: Client, subscription: Subscription) -> None:
+        answer = client.post(run_path(subscription), data=b" " * (256 * 1024 + 1), content_type=JSON)
+
+        assert_problem(answer, 413, "body_too_large")
+        assert not Run.objects.exists()
+
+    @pytest.mark.parametrize("key", ["0", str(2**63), "9" * 40])
+    def test_an_id_that_no_row_can_have(self, key: str, client: Client) -> None:
+        assert client.post(f"{LIST}/{key}/run").status_code in {404, 422}
+        assert client.get(f"/api/v1/runs/{key}").status_code in {404, 422}
+
+
+class TestIdempotency:
+    def test_the_same_key_gives_the_same_answer_and_no_second_run(
+        self, client: Client, subscription: Subscription
+    ) -> None:
+        first = run_once(client, subscription, "night-7", {"trigger": "data_update"})
+        Run.objects.update(status=Run.Status.FINISHED, recipient_count=5)
+
+        again = client.post(
+            run_path(subscription),
+            data='{ "trigger":"data_update" }',
+            content_type=JSON,
+            headers={"Idempotency-Key": "night-7"},
+        )
+
+        assert (first.status_code, again.status_code) == (202, 202)
+        assert again.content == first.content
+        assert again.headers["Location"] == first.headers["Location"]
+        assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+        assert Run.objects.count() == 1
+
+    def test_a_key_for_another_request_is_refused(self, client: Client, corp: Corp, subscription: Subscription) -> None:
+        other = make_subscription(make_person(corp, "li"), report=make_report(corp=corp))
+        run_once(client, subscription, "night-7")
+        end_runs()
+
+        assert_problem(run_once(client, other, "night-7"), 422, "idempotency_key_reused")
+        assert_problem(
+            run_once(client, subscription, "night-7", {"trigger": "data_update"}), 422, "idempotency_key_reused"
+        )
+        assert Run.objects.count() == 1
+
+    def test_each_token_has_its_own_keys(self, editor: User, client: Client, subscription: Subscription) -> None:
+        run_once(client, subscription, "night-7")
+        end_runs()
+
+        answer = run_once(make_token(editor)[1], subscription, "night-7")
+
+        assert answer.status_code == 202
+        assert "Idempotency-Replayed" not in answer.headers
+        assert Run.objects.count() == 2
+
+    def test_a_refusal_does_not_use_the_key_up(self, client: Client, subscription: Subscription) -> None:
+        Subscription.objects.update(is_enabled=False)
+        refused = run_once(client, subscription, "night-7")
+        Subscription.objects.update(is_enabled=True)
+
+        answer = run_once(client, subscription, "night-7")
+
+        assert (refused.status_code, answer.status_code, Run.objects.count()) == (409, 202, 1)
+
+    def test_a_repeat_is_answered_whatever_has_become_of_the_subscription(
+        self, client: Client, subscription: Subscription
+    ) -> None:
+        first = run_once(client, subscription, "night-7")
+        Subscription.objects.update(is_enabled=False)
+
+        assert run_once(client, subscription, "night-7").content == first.content
+
+    def test_a_key_is_free_again_after_24_hours(self, client: Client, subscription: Subscription) -> None:
+        run_once(client, subscription, "night-7")
+        end_runs()
+        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=24))
+
+        answer = run_once(client, subscription, "night-7", {"trigger": "data_update"})
+
+        assert (answer.status_code, Run.objects.count(), AcceptedRequest.objects.count()) == (202, 2, 1)
+
+    def test_a_key_holds_until_then(self, client: Client, subscription: Subscription) -> None:
+        run_once(client, subscription, "night-7")
+        end_runs()
+        AcceptedRequest.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+
+        assert run_once(client, subscription, "night-7").headers["Idempotency-Replayed"] == "true"
+
+    @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "schlüssel"])
+    def test_a_key_that_cannot_be_one(self, key: str, client: Client, subscription: Subscription) -> None:
+        answer = client.post(run_path(subscription), headers={"Idempotency-Key": key})
+
+        assert_problem(answer, 422, "invalid_request")
+        assert not Run.objects.exists()
+
+    def test_a_crash_after_the_run_and_before_the_answer_repeats_nothing(
+        self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Committed, then the process is gone: the caller saw a broken connection and asks again."""
+        real = triggering.trigger
+
+        def crashing(*args: Any, **kwargs: Any) -> Any:
+            real(*args, **kwargs)
+            raise SystemExit
+
+        with monkeypatch.context() as patch:
+            patch.setattr(triggering, "trigger", crashing)
+            with pytest.raises(SystemExit):
+                run_once(client, subscription, "night-7")
+
+        answer = run_once(client, subscription, "night-7")
+
+        assert (answer.status_code, answer.json()["id"]) == (202, Run.objects.get().pk)
+        assert answer.headers["Idempotency-Replayed"] == "true"
+
+    def test_a_crash_before_the_answer_is_written_leaves_nothing(
+        self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def crashing(*_args: Any, **_kwargs: Any) -> None:
+            raise SystemExit
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AcceptedRequest, "save", crashing)
+            with pytest.raises(SystemExit):
+                run_once(client, subscription, "night-7")
+        left = (Run.objects.count(), AcceptedRequest.objects.count())
+
+        answer = run_once(client, subscription, "night-7")
+
+        assert left == (0, 0)
+        assert (answer.status_code, Run.objects.count()) == (202, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", ["night-7", ""])
+def test_many_at_once_make_one_run(key: str) -> None:
+    corp = make_corp()
+    subscription = make_subscription(make_person(corp, "zhang"), report=make_report(corp=corp))
+    client = make_token(make_editor(corp))[1]
+    secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    answers: list[Any] = []
+    together = threading.Barrier(4)
+
+    def call() -> None:
+        try:
+            together.wait(timeout=20)
+            answers.append(run_once(client_with(secret), subscription, key))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=call) for _number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    run = Run.objects.get()
+    statuses = sorted(answer.status_code for answer in answers)
+    if key:
+        assert statuses == [202, 202, 202, 202]
+        assert {answer.json()["id"] for answer in answers} == {run.pk}
+    else:
+        assert statuses == [202, 409, 409, 409]
+
+
+class TestList:
+    def test_shows_what_a_caller_needs(self, client: Client, subscription: Subscription) -> None:
+        answer = client.get(LIST)
+
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "items": [
+                {
+                    "id": subscription.pk,
+                    "name": "每日九点",
+                    "report": "日报",
+                    "channel": "wecom",
+                    "is_enabled": True,
+                    "is_paused": False,
+                    "time_zone": "Asia/Shanghai",
+                    "next_run_at": answer.json()["items"][0]["next_run_at"],
+                }
+            ],
+            "next_after": None,
+        }
+
+    def test_pages_cost_the_same_and_lose_nothing(
+        self, client: Client, corp: Corp, django_assert_num_queries: Any
+    ) -> None:
+        report = make_report(corp=corp)
+        made = [make_subscription(report=report).pk for _number in range(5)]
+        client.get(LIST)
+        seen: list[int] = []
+        after: int | None = 0
+
+        with django_assert_num_queries(3 * QUERIES_A_PAGE):
+            while after is not None:
+                page = client.get(LIST, {"after": after, "limit": 2}).json()
+                seen += [item["id"] for item in page["items"]]
+                after = page["next_after"]
+
+        assert seen == made
+
+    @pytest.mark.parametrize(
+        "query", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"after": -1}, {"after": 2**63}, {"after": "1e9"}]
+    )
+    def test_pages_that_there_are_not(self, query: dict[str, Any], client: Client) -> None:
+        assert_problem(client.get(LIST, query), 422, "invalid_request")
+
+
+# The token with its owner, its use, the owner's rights (two), the page.
+QUERIES_A_PAGE = 5
+
+
+def test_old_requests_are_forgotten(editor: User) -> None:
+    token = make_token(editor)[0]
+    now = timezone.now()
+    for number, hours in enumerate((23, 24, 30)):
+        AcceptedRequest.objects.create(
+            token=token, key=f"k{number}", fingerprint="f", created_at=now - timedelta(hours=hours)
+        )
+
+    assert idempotency.purge(now=now) == 2
+    assert AcceptedRequest.objects.get().key == "k0"
+    assert idempotency.purge(now=now) == 0
+
+
+def test_a_token_that_is_deleted_leaves_its_runs(editor: User, subscription: Subscription) -> None:
+    token, client = make_token(editor)
+    run_once(client, subscription, "night-7")
+
+    ApiToken.objects.filter(pk=token.pk).delete()
+
+    assert Run.objects.get().api_token is None
