@@ -18,11 +18,13 @@ from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from notifications import schedule_form
+from notifications.attribute_rules import rules_of
 from notifications.freezing import RenderingError
 from notifications.inbox import link_target
-from notifications.models import Channel, MessageForm, Repeat, Report, Robot, Subscription
+from notifications.models import Channel, MessageForm, Repeat, Report, Robot, RulesMatch, Subscription
 from notifications.previews import preview
 from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability
+from notifications.rules_field import RulesField
 from notifications.visibility import sees_all_corps
 
 if TYPE_CHECKING:
@@ -107,12 +109,20 @@ class SubscriptionForm(SubscriptionModelForm):
         required=False,
         help_text=_("A month that has no such day has its last day instead."),
     )
+    rules = RulesField(
+        label=_("attribute rules"),
+        required=False,
+        help_text=_(
+            "Whoever matches when a run begins. “is one of”: several values, with semicolons between them. “contains”: "
+            "of a text a part, of several values one. Capital and small letters are the same."
+        ),
+    )
 
     class Meta:
         model = Subscription
         fields = (
             *("name", "report", "message_form", "priority", "channel", "robot", "fallback_channel"),
-            *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
+            *("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules_match"),
             *("repeat", "local_time", "weekdays", "month_day", "crontab", "free_days", "time_zone", "jitter_seconds"),
             *("valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled", "is_paused"),
         )
@@ -131,6 +141,9 @@ class SubscriptionForm(SubscriptionModelForm):
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
+        fields["rules_match"].required = False  # left out, it stays as it is
+        if self.instance.pk:
+            self.initial["rules"] = list(rules_of(self.instance))
         # Whoever is chosen already may stay, also where this administrator does not see the person.
         chosen = self.instance.users.values_list("pk", flat=True) if self.instance.pk else []
         fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
@@ -179,6 +192,8 @@ def audience_from(cleaned: dict[str, Any]) -> Audience:
         corp_id=cleaned["report"].corp_id,
         department_ids=[department.pk for department in cleaned.get("departments", ())],
         with_subdepartments=bool(cleaned.get("with_subdepartments")),
+        rules=tuple(cleaned.get("rules", ())),
+        rules_match=cleaned.get("rules_match") or RulesMatch.ALL,
         channel=cleaned.get("channel") or Channel.WECOM,
         fallback_channel=cleaned.get("fallback_channel", ""),
         robot_id=cleaned["robot"].pk if cleaned.get("robot") else None,
@@ -189,7 +204,10 @@ def refusal(found: Reachability) -> list[str]:
     """Why nobody would get anything, a sentence for each person named."""
     if not found.unreachable_count:
         sentence = str(
-            _("Nobody would receive this. Choose people, groups or departments, or everyone linked to WeCom.")
+            _(
+                "Nobody would receive this. Choose people, groups, departments or attribute rules, or everyone linked "
+                "to WeCom."
+            )
         )
         return [sentence, *about_departments(found)]
     count = found.unreachable_count

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import User, WeComAccount
 from integrations.directory import departments
 from integrations.models import Membership
+from notifications.attribute_rules import concerned_by_rules
 from notifications.models import Receipt, Subscription, SubscriptionChoice
 
 SHOWN_AT_MOST = 200
@@ -31,7 +32,7 @@ class OwnSubscription:
 
 
 def of_person(person: User) -> list[OwnSubscription]:
-    """Those in force, by title. Five queries; for members of departments one more for each level of these."""
+    """Those in force, by title. Seven queries; for members of departments one more for each level of these."""
     found = _concerning(person).select_related("report").order_by("report__title", "next_run_at", "pk")
     rows = list(found[:SHOWN_AT_MOST])
     choices: dict[int, str] = dict(
@@ -59,7 +60,8 @@ def choose(person: User, *, subscription_id: int, kind: str, now: datetime) -> b
 
 
 def _concerning(person: User) -> QuerySet[Subscription]:
-    """Enabled subscriptions that name the person, a group or department of theirs or everyone, or have reached them."""
+    """Enabled subscriptions that name the person, a group or department of theirs, what their attributes say, or
+    everyone; and those that have reached them."""
     accounts = list(WeComAccount.objects.complete().filter(user=person))
     corp_id = next((account.corp_id for account in accounts if account.is_primary), None)
     newest = Receipt.objects.filter(user=person).order_by("-pk").values("run_id")[:RECEIPTS_READ]
@@ -67,6 +69,7 @@ def _concerning(person: User) -> QuerySet[Subscription]:
         Subscription.objects.filter(runs__in=[row["run_id"] for row in newest]).values_list("pk", flat=True).distinct()
     )
     named = Q(users=person) | Q(groups__in=person.groups.values("pk")) | Q(pk__in=reached) | _by_department(accounts)
+    named |= Q(pk__in=concerned_by_rules(person))
     if corp_id is not None:
         named |= Q(to_everyone=True)
     keys = Subscription.objects.filter(named).order_by().values("pk")

@@ -12,7 +12,8 @@ from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
-from notifications.models import Channel, Receipt, Run, SubscriptionChoice
+from notifications.attribute_rules import Rule, matching, rules_of
+from notifications.models import Channel, Receipt, RulesMatch, Run, SubscriptionChoice
 from notifications.resending import unreached
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Audience:
     company that is meant.
 
     `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
-    in particular: such an audience has no people.
+    in particular: such an audience has no people. `rules`: whoever matches all of them, or any, as `rules_match` says.
     """
 
     user_ids: Collection[int] | QuerySet[Any, Any] = ()
@@ -43,6 +44,8 @@ class Audience:
     corp_id: int | None = None
     department_ids: Collection[int] = ()
     with_subdepartments: bool = True
+    rules: tuple[Rule, ...] = ()
+    rules_match: str = RulesMatch.ALL
     channel: str = Channel.WECOM
     fallback_channel: str = ""
     robot_id: int | None = None
@@ -115,6 +118,7 @@ def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool)
         user_ids=receipts.filter(user__isnull=False).values("user_id"),
         group_ids=(),
         department_ids=(),
+        rules=(),
         to_everyone=False,
         robot_id=subscription.robot_id if has_robot else None,
     )
@@ -140,6 +144,8 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
         corp_id=subscription.report.corp_id,
         department_ids=tuple(subscription.departments.values_list("pk", flat=True)),
         with_subdepartments=subscription.with_subdepartments,
+        rules=rules_of(subscription),
+        rules_match=subscription.rules_match,
         channel=subscription.channel,
         fallback_channel=subscription.fallback_channel,
         robot_id=subscription.robot_id,
@@ -151,7 +157,8 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
     """Each person once, ordered by company, then by id: the same rows always give the same order.
 
     "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
-    one; a person named directly or by a group is a recipient in any case, with the reason where he cannot be reached.
+    one; a person named directly, by a group or by attribute rules is a recipient in any case, with the reason where he
+    cannot be reached.
     A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
     """
     if audience.channel == Channel.ROBOT:
@@ -216,6 +223,8 @@ def _chosen(audience: Audience) -> Q:
     if audience.department_ids:
         standing = WeComAccount.objects.in_departments(_reached(audience))
         chosen |= Q(pk__in=standing.order_by().values("user_id"))
+    if audience.rules:
+        chosen |= matching(audience.rules, audience.rules_match)
     return chosen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from accounts import roles, tracking
 from accounts.roles import Role
-from notifications.models import ApiToken, CorpQueue, Report, Robot, Subscription
+from notifications.models import ApiToken, AttributeRule, CorpQueue, Report, Robot, Subscription
 
 _READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
 
@@ -34,6 +34,7 @@ def track_orders() -> None:
         left_out=("next_run_at", "created_at"),
         m2m=("users", "groups", "departments"),
     )
+    tracking.track(AttributeRule, corps=lambda rule: [rule.subscription.report.corp_id])
     tracking.track(
         ApiToken,
         corps=_of_token,

@@ -42,6 +42,7 @@ from integrations.models import (
 from notifications import api_tokens
 from notifications.models import (
     ApiToken,
+    AttributeRule,
     CorpQueue,
     Delivery,
     Receipt,
@@ -249,7 +250,7 @@ def state() -> dict[str, Any]:
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
-        *(Report, Subscription, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
+        *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:

@@ -26,6 +26,7 @@ from django.views.decorators.http import require_POST
 from accounts.department_choice import DepartmentsSelect
 from notifications import dispatch, forms, outlook, schedule
 from notifications.admin.lists import administrator, moment, pill
+from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Report, Run, Subscription
 from notifications.recipients import audience_of_subscription, reachability, trial_audience
 from notifications.schedule_form import SCHEDULE_FIELDS
@@ -83,7 +84,15 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
         (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
-        (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
+        (
+            _("Who"),
+            {
+                "fields": (
+                    *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
+                    *("rules", "rules_match"),
+                )
+            },
+        ),
         (
             _("When"),
             {
@@ -102,7 +111,8 @@ class SubscriptionAdmin(SubscriptionAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
-        seen = Subscription.objects.visible_to(request.user)
+        # Ordered here: the searching select of a token's page goes through it as it comes.
+        seen = Subscription.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(
             last_run_status=Subquery(newest.values("status")[:1]), last_run_at=Subquery(newest.values("slot_at")[:1])
         )
@@ -137,6 +147,11 @@ class SubscriptionAdmin(SubscriptionAdminBase):
         at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
         return f"{at} {Run.Status(status).label}"
 
+    @admin.display(description=_("attribute rules"))
+    def rules(self, subscription: Subscription) -> SafeString:
+        """For those who may only look."""
+        return rules_list(rules_of(subscription))
+
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -151,7 +166,9 @@ class SubscriptionAdmin(SubscriptionAdminBase):
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
         changed = {
-            name for name in form.changed_data if not isinstance(obj._meta.get_field(name), models.ManyToManyField)
+            name
+            for name in form.changed_data
+            if name != "rules" and not isinstance(obj._meta.get_field(name), models.ManyToManyField)
         }
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
@@ -169,6 +186,7 @@ class SubscriptionAdmin(SubscriptionAdminBase):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        save_rules(form.instance, form.cleaned_data["rules"])
         self._tell_of_schedule(request, form.instance)
         found = form.found
         if found is None or form.cleaned_data.get("robot"):

@@ -10,28 +10,33 @@ from notifications.models.orders import (
     Priority,
     Repeat,
     Report,
+    RulesMatch,
     Subscription,
 )
 from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
+from notifications.models.rules import AttributeRule, Operator
 
 __all__ = [
     "REPEAT_SECONDS",
     "AcceptedRequest",
     "ApiToken",
     "Attempt",
+    "AttributeRule",
     "Channel",
     "CorpQueue",
     "Delivery",
     "FreeDays",
     "MessageForm",
     "MonthDay",
+    "Operator",
     "Priority",
     "Receipt",
     "Repeat",
     "Report",
     "Robot",
+    "RulesMatch",
     "Run",
     "Subscription",
     "SubscriptionChoice",

@@ -40,6 +40,13 @@ class MessageForm(models.TextChoices):
     TEXTCARD = "textcard", _("text card")
 
 
+class RulesMatch(models.TextChoices):
+    """How several attribute rules of one subscription are joined."""
+
+    ALL = "all", _("who matches all rules")
+    ANY = "any", _("who matches any rule")
+
+
 class Priority(models.IntegerChoices):
     """Lower goes first. Urgent messages have a queue and a share of the limits of their own."""
 
@@ -143,6 +150,10 @@ class Subscription(models.Model):
         help_text=_("Whoever is there when a run begins, as the last synchronisation of the directory showed it."),
     )
     with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
+    # The rules themselves: notifications.models.rules.
+    rules_match = models.CharField(
+        _("of the attribute rules"), max_length=3, choices=RulesMatch.choices, default=RulesMatch.ALL
+    )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
     robot = models.ForeignKey(
         Robot,

@@ -34,7 +34,7 @@ from integrations.models import (
     VerificationFile,
 )
 from notifications import api_tokens
-from notifications.models import ApiToken, Attempt, Delivery, Receipt, Report, Run, Subscription
+from notifications.models import ApiToken, Attempt, AttributeRule, Delivery, Receipt, Report, Run, Subscription
 from tests.bi import make_bi
 
 PASSWORD = "a long enough password"
@@ -77,6 +77,8 @@ def make_rows() -> Rows:
     delivery = _make_delivery(corp, subscription, [root, person])
     subscription.departments.set(_make_directory(corp))
     _make_token(root, corp)
+    region = Attribute.objects.get(key="region")
+    AttributeRule.objects.create(subscription=subscription, attribute=region, operator="is", values=["华东"])
     moves = _make_moves(corp, other)
     _make_sync_runs(corp)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)

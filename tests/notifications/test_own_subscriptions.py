@@ -90,7 +90,7 @@ class TestList:
         for number in range(12):
             make_subscription(person, report=make_report(title=f"报告 {number:02}"))
 
-        with django_assert_max_num_queries(5):  # type: ignore[operator]  # pytest-django's fixture
+        with django_assert_max_num_queries(6):  # type: ignore[operator]  # pytest-django's fixture
             assert len(titles(person)) == 12
 
     @pytest.mark.parametrize("kind", ["", "paused", "declined"])
