@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from notifications import api_tokens
@@ -68,8 +68,8 @@ class ApiTokenAdmin(TokenAdminBase):
 
     @admin.display(description=_("may"))
     def purposes(self, token: ApiToken) -> str:
-        words = [gettext("run") if token.may_run else "", gettext("read") if token.may_read else ""]
-        return gettext(", ").join(word for word in words if word)
+        words = {pgettext("API token", "run"): token.may_run, pgettext("API token", "read"): token.may_read}
+        return gettext(", ").join(word for word, is_given in words.items() if is_given)
 
     @admin.display(description=_("status"))
     def state(self, token: ApiToken) -> SafeString:
