@@ -5,6 +5,7 @@ Round by round, each in a process of its own against one PostgreSQL and one Valk
 - `ours`: our start and callback, in a company whose directory is copied: one call to WeCom.
 - `ours, not copied`: the same in a company without a copy, where WeCom is asked for the visible scope, too: two calls.
 - `bare`: Django's login view with ModelBackend and a cheap hasher, given username and password: one request.
+- `bare, with its page`: the same with the request for the form before it: two requests, as the other two have.
 - `allauth`: django-allauth's flow of its Weixin provider, which makes two calls.
 
 All have the product's settings, sessions and middleware. WeCom is a stand-in on this machine that answers at once; its
@@ -36,8 +37,8 @@ from tools.services import start_postgresql, start_valkey
 
 GOAL_MILLISECONDS, GOAL_RATIO = 15.0, 0.5
 WARM_UP = 30
-OURS, NOT_COPIED, BARE, ALLAUTH = "ours", "ours, not copied", "bare", "allauth"
-CONTENDERS = (BARE, OURS, NOT_COPIED, ALLAUTH)
+OURS, NOT_COPIED, BARE, PAGED, ALLAUTH = "ours", "ours, not copied", "bare", "bare, with its page", "allauth"
+CONTENDERS = (BARE, PAGED, OURS, NOT_COPIED, ALLAUTH)
 RESULTS = Path(__file__).resolve().parent / "results" / "sign_in.jsonl"
 # Counted as always, and never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000000", "SIGN_INS_PER_COMPANY": "1000000000"}
@@ -69,8 +70,8 @@ def measure(contender: str, base_url: str, count: int) -> dict[str, float]:
 
 
 def _of(contender: str, application: Any, base_url: str) -> world.SignIn:
-    if contender == BARE:
-        return world.bare(application)
+    if contender in {BARE, PAGED}:
+        return world.bare(application, with_page=contender == PAGED)
     if contender == ALLAUTH:
         return world.allauth(application, base_url)
     return world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)
@@ -134,10 +135,10 @@ def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> bool:
     """Prints the figures; whether the goals are met."""
-    print("                    median ms   processor ms   per second   × bare (least)")
+    print("                      median ms   processor ms   per second   × bare (least)")
     for name, one in found.items():
         print(
-            f"{name:18} {one['milliseconds']:10.2f} {one['processor_milliseconds']:14.2f} {one['per_second']:12.0f}"
+            f"{name:20} {one['milliseconds']:10.2f} {one['processor_milliseconds']:14.2f} {one['per_second']:12.0f}"
             f" {one['of_bare']:8.2f} ({one['of_bare_least']:.2f})"
         )
     is_quick = all(found[name]["milliseconds"] < GOAL_MILLISECONDS for name in (OURS, NOT_COPIED))

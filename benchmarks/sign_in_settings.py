@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from guanwecom.settings import *  # noqa: F403  # the same settings, but for what follows
-from guanwecom.settings import INSTALLED_APPS, MIDDLEWARE
+from guanwecom.settings import BASE_DIR, INSTALLED_APPS, MIDDLEWARE, TEMPLATES
 
 ROOT_URLCONF = "benchmarks.sign_in_urls"
 # The cheapest that there is: it is the rest of a sign-in that is compared.
@@ -15,6 +15,7 @@ CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 if CONTENDER == "bare":
     AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     AXES_ENABLED = False
+    TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
 if CONTENDER == "allauth":
     INSTALLED_APPS = [
         *INSTALLED_APPS,

@@ -31,13 +31,13 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, address: str, form: dict[str, str] | None = None) -> str:
-        """Where the answer leads. Raises AssertionError for an answer that is no redirection."""
+        """Where the answer leads; empty for a page. Raises AssertionError for an answer that is neither."""
         status, headers = self._answer(address, urlencode(form or {}).encode())
         for name, value in headers:
             if name == "Set-Cookie":
                 self.cookies |= {key: morsel.value for key, morsel in SimpleCookie(value).items()}
-        assert status.startswith("302"), (address, status)
-        return dict(headers)["Location"]
+        assert status.startswith(("200", "302")), (address, status)
+        return dict(headers).get("Location", "")
 
     def _answer(self, address: str, body: bytes) -> tuple[str, list[tuple[str, str]]]:
         parts, received = urlsplit(address), []
@@ -90,12 +90,16 @@ def ours(application: Any, corpid: str) -> SignIn:
     return sign_in
 
 
-def bare(application: Any) -> SignIn:
-    """Django's own login view, given a username and a password by somebody who has its form already."""
+def bare(application: Any, *, with_page: bool) -> SignIn:
+    """Django's own login view, given a username and a password; `with_page`: the form is asked for before, as it is by
+    whoever has not signed in a moment ago."""
 
     def sign_in(number: int) -> None:
-        browser = Browser(application, BROWSER, {"csrftoken": _CSRF})
-        form = {"username": f"person{number}", "password": PASSWORD, "csrfmiddlewaretoken": _CSRF}
+        browser = Browser(application, BROWSER, {} if with_page else {"csrftoken": _CSRF})
+        if with_page:
+            assert browser.ask("/bare/") == ""
+        token = browser.cookies["csrftoken"]
+        form = {"username": f"person{number}", "password": PASSWORD, "csrfmiddlewaretoken": token}
         assert browser.ask("/bare/", form) == "/"
 
     return sign_in
