@@ -29,6 +29,7 @@ from benchmarks.push_world import (
     make_corps,
     make_people,
     make_personal_messages,
+    megabytes,
     running_world,
     until,
 )
@@ -89,6 +90,27 @@ def own_speed(count: int = 10_000, companies: int = 20) -> dict[str, Any]:
             "ratio": ours / bare,
             "goal": "at least 0.8 of a bare requests thread pool",
             "is_met": ours / bare >= 0.8,
+        }
+
+
+def memory(first: int = 10_000, total: int = 100_000) -> dict[str, Any]:
+    """What the workers hold in memory after some messages, and after ten times as many."""
+    with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
+        world.start_sandbox(20, first // 20, latency_seconds=0, limits_enabled=False)
+        corps = make_corps(world, 20)
+        _start_workers(world)
+        found = []
+        for sent in range(first, total + 1, first):
+            make_personal_messages(corps, first)
+            _send_all(sent)
+            found.append(megabytes(world))
+        growth = max(after / before for before, after in zip(found[0], found[-1], strict=True))
+        return {
+            "messages": total,
+            "megabytes_of_each_worker_after_every_10000": found,
+            "growth_from_first_to_last": growth,
+            "goal": "flat: at most a tenth more after 100,000 than after 10,000",
+            "is_met": growth <= 1.1,
         }
 
 
@@ -349,7 +371,8 @@ def dispatch_once() -> None:
 
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
-    function.__name__: function for function in (broadcast, own_speed, one_company, one_address, due_at_once, lag, idle)
+    function.__name__: function
+    for function in (broadcast, own_speed, memory, one_company, one_address, due_at_once, lag, idle)
 }
 
 

@@ -9,11 +9,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+import psutil
 
 from tests.sandbox import AGENTID, ROOT, SandboxHandle, company, start_sandbox
 from tests.services import ENVIRON
@@ -30,6 +32,7 @@ class World:
     folder: Path
     exits: ExitStack
     sandbox: SandboxHandle | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_sandbox(self, companies: int, members: int, *, latency_seconds: float, **settings: Any) -> None:
         """Companies 0, 1, … of so many members each, behind a WeCom that answers after so long."""
@@ -49,6 +52,7 @@ class World:
         with log.open("wb") as output:
             process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  # our own command
         self.exits.callback(_end, process)
+        self.workers.append(process)
         until(lambda: "ready." in log.read_text(errors="replace"), seconds=60)
 
 
@@ -78,6 +82,11 @@ def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05)
         if time.monotonic() > end:
             raise TimeoutError
         time.sleep(pause)
+
+
+def megabytes(world: World) -> list[float]:
+    """What each worker holds in memory now (RSS)."""
+    return [round(psutil.Process(process.pid).memory_info().rss / 2**20, 1) for process in world.workers]
 
 
 def make_corps(world: World, count: int) -> list[Any]:
