@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.db.models import Q
 
 from accounts import audit, bulk_audit
-from accounts.models import AuditEntry, WeComAccount, fold_userid
+from accounts.models import AuditEntry, User, WeComAccount, fold_userid
 from integrations.models import Corp
 
 
@@ -23,7 +23,8 @@ def may_follow(corp: Corp, old: str, new: str) -> bool:
 def follow_rename(corp: Corp, old: str, new: str) -> None:
     """Inside the transaction that renames the member. Nothing where nobody has the former userid.
 
-    Whoever had the new userid before is unlinked: in WeCom it is this person's now.
+    Whoever had the new userid before is unlinked: in WeCom it is this person's now. Somebody whom the directory has
+    made for it, because another event came before this one, and who never was here, is disabled.
     """
     folded = fold_userid(new)
     accounts = WeComAccount.objects.select_for_update().filter(corp=corp)
@@ -35,7 +36,17 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
     if taken is not None:
         changes[taken.pk] = [["userid", taken.userid, None]]
         WeComAccount.objects.filter(pk=taken.pk).update(userid="", userid_folded="")
+        _disable_stray(taken.user_id, new)
     WeComAccount.objects.filter(pk=account.pk).update(userid=new, userid_folded=folded)
     proven = WeComAccount.objects.filter(pk=account.pk, proven_corp_id=corp.pk, proven_userid=fold_userid(old))
     proven.update(proven_userid=folded)
     bulk_audit.record_accounts(changes, AuditEntry.Action.CHANGED)
+
+
+def _disable_stray(user_id: int, userid: str) -> None:
+    people = User.objects.select_for_update().filter(pk=user_id, username__iexact=userid, last_login__isnull=True)
+    user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
+    if user is None or user.has_usable_password() or WeComAccount.objects.complete().filter(user=user).exists():
+        return
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    bulk_audit.record_people({user.pk: [["is_active", True, False]]}, AuditEntry.Action.CHANGED)

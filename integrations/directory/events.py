@@ -57,7 +57,8 @@ def consume(batch: Batch) -> Outcome:
         _request_run(batch)
         return Outcome()
     writer = _write(batch, found)
-    return Outcome(writer.touched, _again_after(corp, is_blocked=bool(renamed.blocked), left_count=writer.left_count))
+    is_to_repeat = bool(renamed.blocked or found.has_unexplained or writer.left_count)
+    return Outcome(writer.touched, _again_after(corp, is_to_repeat=is_to_repeat))
 
 
 def _pulse(batch: Batch) -> Callable[[], None]:
@@ -120,10 +121,10 @@ def _request_run(batch: Batch) -> None:
     request_run(corp=batch.corp, trigger=SyncRun.Trigger.EVENT, now=batch.clock())
 
 
-def _again_after(corp: Corp, *, is_blocked: bool, left_count: int) -> timedelta | None:
+def _again_after(corp: Corp, *, is_to_repeat: bool) -> timedelta | None:
     if SyncRun.objects.filter(corp=corp, status=SyncRun.Status.RUNNING).exists():
         return AFTER_RUN
-    return AFTER_OTHERS if is_blocked or left_count else None
+    return AFTER_OTHERS if is_to_repeat else None
 
 
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:

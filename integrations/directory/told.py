@@ -42,6 +42,7 @@ class Told:
 
     `leavers`: of whom the last word is that they have left, were disabled, or are out of the app's scope. `tagged`: by
     the number of each tag, whose members changed. `has_structure`: departments, or what the app sees, may be others.
+    `try_counts`: by folded userid, how often the events that name it were tried before.
     """
 
     people: dict[str, str] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Told:
     tagged: dict[int, dict[str, str]] = field(default_factory=dict)
     tags_with_departments: set[int] = field(default_factory=set)
     has_structure: bool = False
+    try_counts: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, userids: Iterable[str]) -> None:
         """Do not look at these now."""
@@ -74,7 +76,7 @@ def told_by(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> Told:
             _take_change(told, event, callback, tries.get(event.pk, 0))
         else:
             told.has_structure = True
-            _take_person(told, callback.userid, is_leaving=event.event == LEFT)
+            _take_person(told, callback.userid, is_leaving=event.event == LEFT, try_count=tries.get(event.pk, 0))
     return told
 
 
@@ -88,8 +90,8 @@ def _take_change(told: Told, event: CallbackEvent, callback: wire.Callback, try_
         if new and is_userid(old) and is_userid(new):
             told.renames.append(Rename(old, new, event.happened_at, try_count))
         is_leaving = _is_leaving(event.change, callback.text("Status").strip())
-        _take_person(told, old, is_leaving=None if new else is_leaving)
-        _take_person(told, new, is_leaving=is_leaving)
+        _take_person(told, old, is_leaving=None if new else is_leaving, try_count=try_count)
+        _take_person(told, new, is_leaving=is_leaving, try_count=try_count)
 
 
 def _is_leaving(change: str, status: str) -> bool | None:
@@ -99,11 +101,12 @@ def _is_leaving(change: str, status: str) -> bool | None:
     return False if change == "create_user" or status else None
 
 
-def _take_person(told: Told, userid: str, *, is_leaving: bool | None) -> None:
+def _take_person(told: Told, userid: str, *, is_leaving: bool | None, try_count: int) -> None:
     if not is_userid(userid):
         return
     folded = fold_userid(userid)
     told.people[folded] = userid
+    told.try_counts[folded] = max(try_count, told.try_counts.get(folded, 0))
     if is_leaving:
         told.leavers[folded] = userid
     elif is_leaving is False:

@@ -39,15 +39,23 @@ Presence, Source = Member.Presence, SyncRun.Source
 # Beyond these a run of the whole directory is asked for.
 LISTS_AT_MOST = 50
 LOOK_UPS_AT_MOST = 500
+# So often somebody whom WeCom does not know any more, and of whom no event says that they left, is looked up again:
+# with the pauses of events.py some ten seconds.
+UNEXPLAINED_TRIES = 5
 
 
 @dataclass(slots=True)
 class Found:
-    """What is to be written. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest."""
+    """What is to be written. `read_since`: when WeCom was asked. `is_too_much`: a run must read the rest.
+
+    `has_unexplained`: somebody is gone without a word, who may have another userid: the event that tells it may be on
+    its way, and nothing is written of them before.
+    """
 
     plan: Plan = field(default_factory=Plan)
     read_since: datetime | None = None
     is_too_much: bool = False
+    has_unexplained: bool = False
 
 
 class Look:
@@ -144,8 +152,16 @@ class Look:
             plan.joined += [] if person is None else [person]
         elif person is not None:
             plan.add(difference(state, person, Presence.HERE))
-        elif state.presence not in (Presence.DELETED, Presence.MISSING):
+        elif state.presence in (Presence.DELETED, Presence.MISSING):
+            return
+        elif not exists and self._may_be_renamed(state.folded):
+            self._found.has_unexplained = True
+        else:
             plan.add(absence(state, Presence.OUT_OF_SCOPE if exists else Presence.DELETED))
+
+    def _may_be_renamed(self, folded: str) -> bool:
+        told = self._told
+        return folded not in told.leavers and told.try_counts.get(folded, UNEXPLAINED_TRIES) < UNEXPLAINED_TRIES
 
 
 _HAS_LEFT = Whereabouts(None, exists=False, has_left=True)

@@ -195,6 +195,71 @@ def test_a_rename_whose_userid_is_never_freed_takes_it(telling: Telling) -> None
     assert (gone.pk, gone.presence) == (keys["jim"], Presence.DELETED)
 
 
+def work_once(telling: Telling) -> None:
+    """One turn of a worker, and no time for another."""
+    work_through(corp_id=telling.place.corp.pk, consumer=events.NAME, clock=lambda: telling.clock.now)
+
+
+def test_a_second_rename_that_is_told_after_the_first_was_looked_up(telling: Telling) -> None:
+    """WeCom knows neither userid any more that the first one names: nobody is taken for gone before the second came."""
+    place, before = telling.place, telling.place.member("LiLei").pk
+    place.rename("LiLei", "Lei")
+    first = telling.heard()
+    place.rename("Lei", "Lei2")
+    second = telling.heard()
+    telling.tell(*first)
+    work_once(telling)
+    assert presence(telling, "LiLei") == Presence.HERE
+
+    telling.tell(*second)
+    telling.work_off()
+
+    assert (place.member("Lei2").pk, place.member("Lei2").presence) == (before, Presence.HERE)
+    assert place.stored() == place.theirs()
+
+
+def test_an_event_that_is_worked_off_after_the_userid_changed_waits_for_the_rename(telling: Telling) -> None:
+    place, before = telling.place, telling.place.member("jim").pk
+    place.put_members({"userid": "jim", "position": "经理"})
+    earlier = telling.heard()
+    place.rename("jim", "james")
+    renamed = telling.heard()
+    telling.tell(*earlier)
+    work_once(telling)
+    assert presence(telling, "jim") == Presence.HERE
+
+    telling.tell(*renamed)
+    telling.work_off()
+
+    assert place.member("james").pk == before
+    assert place.stored() == place.theirs()
+
+
+def test_who_is_gone_without_a_word_is_deleted_after_some_seconds(telling: Telling) -> None:
+    """The event of the deletion was lost."""
+    place = telling.place
+    place.put_members({"userid": "jim", "position": "经理"})
+    posts = telling.heard()
+    place.delete_member("jim")
+    telling.heard()
+    begun = telling.clock.now
+
+    telling.tell(*posts)
+    telling.work_off()
+
+    assert presence(telling, "jim") == Presence.DELETED
+    assert timedelta(seconds=5) < telling.clock.now - begun < timedelta(minutes=1)
+
+
+def test_who_has_left_by_an_event_is_deleted_at_once(telling: Telling) -> None:
+    telling.place.delete_member("jim")
+    telling.tell(*telling.heard())
+    work_once(telling)
+
+    assert presence(telling, "jim") == Presence.DELETED
+    assert not EventWork.objects.waiting().filter(consumer=events.NAME).exists()
+
+
 def test_an_old_rename_does_not_move_who_has_the_userid_now(telling: Telling) -> None:
     """The other address repeats it an hour later, when the userid is somebody else's."""
     place = telling.place
