@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +19,7 @@ from guanwecom.celery import app
 from integrations import hosts, origins
 from integrations.models import Corp, SiteAddress
 from tests import user_agents
+from tests.accounts.dying import Workers, dying_workers
 from tests.accounts.wecom import WeCom, answering
 
 SITE = "https://bi.example.com/"
@@ -140,6 +142,14 @@ def _tasks_at_once() -> Iterator[None]:
     app.conf.task_always_eager = app.conf.task_eager_propagates = True
     yield
     app.conf.task_always_eager = app.conf.task_eager_propagates = False
+
+
+@pytest.fixture
+def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[Workers]:
+    """Workers that are killed; nobody else does what is queued."""
+    app.conf.task_always_eager = False
+    with dying_workers(process_environ, project_root) as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

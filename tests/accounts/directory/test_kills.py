@@ -1,0 +1,169 @@
+"""kill -9 in the middle of what the directory does to people: of a run's second half, and of events.
+
+However often and wherever workers die, the end is what one worker that lived would have left, and each change stands in
+the audit trail once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py; imports
+theirs: tests/accounts/sheets/test_kills.py.)
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, PeopleRun, User, WeComAccount
+from integrations.directory.events import NAME as COPY
+from integrations.models import Department, EventLane, EventWork
+from tests.accounts.directory.people_of import People, links
+from tests.accounts.dying import Workers
+from tests.integrations.directory.place import Directory
+from tests.integrations.directory.telling import Telling
+
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+
+KILLS = 20
+# So many workers may end before their moment has come.
+ROUNDS_AT_MOST = 60
+SALES, BELOW_SALES, FINANCE = 2, 3, 4
+
+
+class Company:
+    """The sandbox's company in which people come and go, and who should be whom here."""
+
+    def __init__(self, place: Directory) -> None:
+        self.place = place
+        self.chance = random.Random(20261125)  # noqa: S311  # moments and people, not secrets
+        self.userids = {"LiLei": "LiLei", "hanmeimei": "hanmeimei", "jim": "jim"}
+        self.leavers: set[str] = set()
+        self._number = 0
+
+    def join(self, count: int) -> None:
+        names = [f"p{self._number + one}" for one in range(count)]
+        self._number += count
+        self.place.put_members(*({"userid": one, "name": one.upper(), "department": [SALES]} for one in names))
+        self.userids |= {one: one for one in names}
+
+    def leave(self) -> None:
+        username = self._somebody()
+        self.place.delete_member(self.userids.pop(username))
+        self.leavers.add(username)
+
+    def move(self) -> None:
+        userid = self.userids[self._somebody()]
+        self.place.put_members({"userid": userid, "name": f"{userid} moved", "department": [FINANCE]})
+
+    def rename(self) -> None:
+        username = self._somebody()
+        self._number += 1
+        self.place.rename(self.userids[username], f"r{self._number}")
+        self.userids[username] = f"r{self._number}"
+
+    def _somebody(self) -> str:
+        return self.chance.choice(sorted(self.userids))
+
+
+def check_people(company: Company) -> None:
+    """People here are what the company is, and the trail says each thing once."""
+    place = company.place
+    theirs = place.theirs()
+    assert place.stored() == theirs
+    assert links(place.corp) == company.userids
+    active = dict(User.objects.values_list("username", "is_active"))
+    assert active == {**dict.fromkeys(company.userids, True), **dict.fromkeys(company.leavers, False)}
+    names = dict(WeComAccount.objects.complete().values_list("userid", "user__name"))
+    assert names == {userid: name for userid, name, _status, _departments in theirs.values()}
+    said = Counter(str(changes) for changes in AuditEntry.objects.values_list("changes", flat=True))
+    assert {said[str([["username", None, one]])] for one in active} == {1}
+    assert said["[['is_active', True, False]]"] == len(company.leavers)
+
+
+# --- The second half of a run -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sales(people: People) -> Group:
+    """Whoever is in sales, or in the department below it, is in this group."""
+    people.place.sync_saying_yes()
+    group = Group.objects.create(name="sales")
+    department = Department.objects.get(corp=people.corp, wecom_department_id=SALES)
+    DepartmentGroup.objects.create(department=department, group=group)
+    return group
+
+
+def test_twenty_kills_while_the_policy_is_applied(people: People, sales: Group, workers: Workers) -> None:
+    """Three workers die over one run; then the directory has changed, and another run takes its place."""
+    people.set_policy(mode="create")
+    company = Company(people.place)
+    company.join(40)
+    copy(company)
+    killed, found = 0, []
+    for _round in range(ROUNDS_AT_MOST):
+        died = not workers.work("people", dies_at=company.chance.randrange(1, 250))
+        killed += died
+        found += [PeopleRun.objects.latest("pk")] if died else []
+        if killed == KILLS:
+            break
+        if not died or killed % 3 == 0:
+            company.join(3)
+            company.leave()
+            company.move()
+            copy(company)
+
+    assert workers.work("people")
+    assert killed == KILLS
+    check_people(company)
+    assert PeopleRun.objects.latest("pk").status == "done"
+    theirs = people.place.theirs().values()
+    in_sales = {userid for userid, _name, _status, departments in theirs if departments & {SALES, BELOW_SALES}}
+    given = GivenGroup.objects.filter(group=sales).values_list("user__wecom_accounts__userid", flat=True)
+    assert sorted(given) == sorted(in_sales)
+    assert set(sales.user_set.values_list("wecom_accounts__userid", flat=True)) == in_sales
+    # Some died behind the first step: the next worker went on there.
+    assert any(run.status == "running" and run.done_count for run in found)
+    changes_nothing(company, workers)
+
+
+def copy(company: Company) -> None:
+    """The first half of a run, by a worker that lives."""
+    company.place.clock.now = max(company.place.clock.now, timezone.now())
+    company.place.sync_saying_yes()
+
+
+def changes_nothing(company: Company, workers: Workers) -> None:
+    """Another run of the same directory."""
+    before = AuditEntry.objects.count()
+    copy(company)
+    assert workers.work("people")
+    assert PeopleRun.objects.latest("pk").counts == {}
+    assert AuditEntry.objects.count() == before
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+def test_twenty_kills_over_events(telling: Telling, workers: Workers) -> None:
+    """Before each worker the company has told of somebody who joined, left, moved, or has another userid."""
+    company = Company(telling.place)
+    what_happens = [company.leave, company.move, company.rename]
+    company.join(12)
+    killed, held = 0, set()
+    for number in range(ROUNDS_AT_MOST):
+        what_happens[number % 3]()
+        company.join(1)
+        telling.tell(*telling.heard())
+        died = not workers.work("events", dies_at=company.chance.randrange(1, 200))
+        killed += died
+        held |= set(EventLane.objects.exclude(lease_token="").values_list("consumer", flat=True)) if died else set()
+        if killed == KILLS:
+            break
+
+    for _again in range(5):
+        assert workers.work("events")
+    assert killed == KILLS
+    assert held == {COPY, "accounts.people"}
+    assert set(EventWork.objects.values_list("status", flat=True)) == {"done"}
+    check_people(company)
+    changes_nothing(company, workers)

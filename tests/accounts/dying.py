@@ -1,0 +1,126 @@
+"""A program whose workers die by SIGKILL at a moment that the test chooses: one worker for each line of its input.
+
+Moments are counted around every statement to the database, before it and after it, so both sides of each commit and of
+each call to WeCom are among them: not clock times, which are other steps on another machine. Why forked? Starting
+Python takes longer than a worker lives.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from accounts.directory import applying, schedule
+from accounts.models import PeopleImport, PeopleRun
+from accounts.sheets import running
+from integrations.events import consuming, lanes
+from integrations.models import EventLane, EventWork
+
+Clock = Callable[[], datetime]
+# What is done at once, instead of hundreds: so there are many steps between which a worker may die.
+AT_ONCE = 10
+PROGRAM = "import django; django.setup(); from tests.accounts import dying; dying.main()"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The program, seen by a test."""
+
+    process: subprocess.Popen[str]
+
+    def work(self, kind: str, *, dies_at: int = 0) -> bool:
+        """Let a worker do all that waits of one kind: "people", "events", "imports". False where it died at `dies_at`.
+
+        So much time has passed since the one before that what that one held is free.
+        """
+        _let_leases_expire()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(kind, dies_at, file=self.process.stdin, flush=True)
+        said = self.process.stdout.readline().strip()
+        assert said in {"ended", "killed"}, said
+        return said == "ended"
+
+
+def _let_leases_expire() -> None:
+    """Why not by a clock that is ahead? The sandbox's own is not, and events tell when they happened."""
+    now = timezone.now()
+    for model in (PeopleRun, EventLane, PeopleImport):
+        model._default_manager.filter(lease_until__gt=now).update(lease_until=now)
+    EventWork.objects.waiting().filter(next_try_at__gt=now).update(next_try_at=now)
+
+
+@contextmanager
+def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
+    command = [sys.executable, "-c", PROGRAM]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=environ, cwd=root, text=True, **pipes) as process:
+        yield Workers(process)
+        process.kill()
+
+
+# --- Inside the program -----------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    applying.STEP = running.STEP = lanes.BATCH = AT_ONCE
+    works = {"people": _people, "events": _events, "imports": _imports}
+    for line in sys.stdin:
+        kind, dies_at = line.split()
+        worker = os.fork()
+        if not worker:
+            _work(works[kind], int(dies_at))
+            os._exit(0)
+        status = os.waitpid(worker, 0)[1]
+        is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        sys.stdout.write("killed\n" if is_killed else f"failed {status}\n" if status else "ended\n")
+        sys.stdout.flush()
+
+
+# What the tasks do, as beat queues them.
+
+
+def _people(clock: Clock) -> None:
+    for run_id in schedule.waiting_for_a_worker(now=clock()):
+        schedule.carry_on(run_id=run_id, clock=clock)
+
+
+def _events(clock: Clock) -> None:
+    while due := lanes.due_lanes(now=clock()):
+        for corp_id, consumer in due:
+            consuming.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
+
+
+def _imports(clock: Clock) -> None:
+    for run_id in running.waiting_for_a_worker(now=clock()):
+        running.carry_on(run_id=run_id, clock=clock)
+
+
+def _work(work: Callable[[Clock], None], dies_at: int) -> None:
+    moments = count(1)
+
+    def moment() -> None:
+        if next(moments) == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(execute: Any, *statement: Any) -> Any:
+        moment()
+        try:
+            return execute(*statement)
+        finally:
+            moment()
+
+    with connection.execute_wrapper(around):
+        work(timezone.now)
