@@ -37,6 +37,7 @@ from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeCo
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.move_pages import MovePages, may_link, tell
 from accounts.rights import EVERY_RIGHT, UserChangeForm, rights_fields
+from accounts.selected_people import ask, changeable_of
 from accounts.visibility import people_changeable_by, people_visible_to, sees_all
 from integrations.models import Corp
 
@@ -292,8 +293,7 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
     @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
     def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         """First a page that asks which company, then the change."""
-        changeable = people_changeable_by(administrator(request))
-        people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+        people = changeable_of(queryset, administrator(request))
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
         if people.count() > moving.SET_AT_MOST:
             sentence = gettext(
@@ -305,17 +305,14 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
             change = moving.set_company(people=people, corp=form.cleaned_data["corp"])
             tell(request, change, form.cleaned_data["corp"])
             return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Set the WeCom company"),
-            "opts": self.opts,
-            "form": form,
-            "people_count": people.count(),
-            "left_out_count": queryset.count() - people.count(),
-            "selected": request.POST.getlist("_selected_action"),
-            "select_across": request.POST.get("select_across", "0"),
-        }
-        return TemplateResponse(request, "admin/accounts/user/set_company.html", context)
+        return ask(
+            *(self, request),
+            action="set_company",
+            selected=queryset,
+            people=people,
+            title=_("Set the WeCom company"),
+            form=form,
+        )
 
 
 def without_names(change_message: str) -> str:

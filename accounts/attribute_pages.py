@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -17,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import attribute_values
 from accounts.attribute_fields import ValuesField, fields_of, may_set, sentence_about, shown_lines
+from accounts.attribute_seen import SEEN, seen_field
 from accounts.attribute_values import ValueTakenError, page_of, people_with, set_values
 from accounts.models import Attribute, AttributeValue, User, fold_value
-from accounts.visibility import people_changeable_by
+from accounts.selected_people import ask, changeable_of
 
 if TYPE_CHECKING:
     UserModelAdmin = admin.ModelAdmin[User]
@@ -90,7 +90,10 @@ class AttributePages(UserModelAdmin):
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None and self.has_change_permission(request, obj):
-            kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), fields_of(obj, editor=request.user))
+            fields = fields_of(obj, editor=request.user)
+            opened_with = {field.attribute.key: list(field.initial or ()) for field in fields.values()}
+            seen = {SEEN: seen_field(obj, opened_with)} if fields else {}
+            kwargs["form"] = type("UserForm", (kwargs.get("form", self.form),), {**fields, **seen})
         return super().get_form(request, obj, change=change, **kwargs)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -131,8 +134,7 @@ class AttributePages(UserModelAdmin):
         """First a page that asks which attribute, then which value, then the change."""
         if not isinstance(request.user, User):
             raise PermissionDenied
-        changeable = people_changeable_by(request.user)
-        people = User.objects.filter(pk__in=queryset.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+        people = changeable_of(queryset, request.user)
         if people.count() > attribute_values.SET_AT_MOST:
             sentence = gettext("At most %(count)s people at once. Select fewer, or upload a file.")
             messages.error(request, sentence % {"count": f"{attribute_values.SET_AT_MOST:,}"})
@@ -142,19 +144,16 @@ class AttributePages(UserModelAdmin):
         form = ValuesForm(request.POST if "apply" in request.POST else None, attribute=attribute) if attribute else None
         if attribute and form and form.is_valid() and _set_all(request, attribute, people, form):
             return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Set a user attribute"),
-            "opts": self.opts,
-            "which": which,
-            "attribute": attribute,
-            "form": form,
-            "people_count": people.count(),
-            "left_out_count": queryset.count() - people.count(),
-            "selected": request.POST.getlist("_selected_action"),
-            "select_across": request.POST.get("select_across", "0"),
-        }
-        return TemplateResponse(request, "admin/accounts/user/set_attribute.html", context)
+        return ask(
+            *(self, request),
+            action="set_attribute",
+            selected=queryset,
+            people=people,
+            title=_("Set a user attribute"),
+            which=which,
+            attribute=attribute,
+            form=form,
+        )
 
 
 def _set_all(request: HttpRequest, attribute: Attribute, people: QuerySet[User], form: ValuesForm) -> bool:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts import tasks
+from accounts import audit, tasks
 from accounts.directory import wording
 from accounts.directory.actions import SYNC
-from accounts.directory_admin import CompanyFilter, ReadOnly
-from accounts.models import DirectoryPolicy, PeopleRun
+from accounts.directory_admin import CompanyFilter
+from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
+from accounts.run_pages import RunPages
 from integrations.directory import confirm_run, refuse_run, request_run
 from integrations.directory import wording as copy_wording
 from integrations.directory.hearing import hearing_of
+from integrations.events import lanes
 from integrations.models import Corp, SyncChange, SyncRun
 from integrations.queueing import queue_on_commit
+from integrations.tasks import queue_events
 
-FOLDER = "admin/integrations/syncrun"
 CHANGES_SHOWN = 200
 _TONES = {
     SyncRun.Status.DONE: "good",
@@ -36,7 +39,8 @@ _TONES = {
 
 
 @admin.register(SyncRun)
-class SyncRunAdmin(ReadOnly):
+class SyncRunAdmin(RunPages):
+    folder = "admin/integrations/syncrun"
     empty_list = _(
         "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
         "company's page."
@@ -60,7 +64,7 @@ class SyncRunAdmin(ReadOnly):
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, Any, str]] = [
             ("start/<int:corp_id>/", require_http_methods(["GET", "POST"])(self.start_view), "start"),
-            ("<int:run_id>/state/", require_GET(self.state_view), "state"),
+            ("again/<int:corp_id>/", require_POST(self.again_view), "again"),
             ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
         ]
         routes = [
@@ -73,11 +77,7 @@ class SyncRunAdmin(ReadOnly):
 
     def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """GET: what a run would do, with the button. POST: begin it, or go to the one that is under way."""
-        corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
-        if corp is None:
-            raise Http404
-        if not request.user.has_perm(SYNC):
-            raise PermissionDenied
+        corp = _corp(request, corp_id)
         if request.method == "POST":
             run = request_run(
                 corp=corp,
@@ -96,28 +96,30 @@ class SyncRunAdmin(ReadOnly):
             "hearing": hearing_of(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
-        return self._page(request, "start.html", context)
+        return self.page(request, "start.html", context)
+
+    def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Have the events tried once more that were given up."""
+        corp = _corp(request, corp_id)
+        count, consumers = lanes.try_again(corp=corp)
+        for name in consumers:
+            transaction.on_commit(partial(queue_events, corp.pk, name))
+        if count:
+            note = gettext("Events that were given up are tried once more.")
+            audit.record(action=AuditEntry.Action.DONE, subject=corp, note=note, corps=[corp.pk])
+        sentence = ngettext("%(count)d event is tried once more.", "%(count)d events are tried once more.", count)
+        messages.success(request, sentence % {"count": count})
+        return HttpResponseRedirect(reverse("admin:integrations_syncrun_start", args=[corp.pk]))
 
     # --- One run ------------------------------------------------------------------------------------------------------
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        run = self.get_object(request, object_id)
-        if run is None or request.method == "POST" or not self.has_view_permission(request, run):
-            return super().change_view(request, object_id, form_url, extra_context)
-        state = self._state(request, run)
+    def around(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
-        context = {"title": str(run), "run": run, "state": state, "changes": changes, "shown": CHANGES_SHOWN}
-        return self._page(request, "run.html", context)
-
-    def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """What has changed while one looks at the page."""
-        return JsonResponse(self._state(request, self._run(request, run_id)))
+        return {"title": str(run), "changes": changes, "shown": CHANGES_SHOWN}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Yes or no to what a run asks."""
-        run = self._run(request, run_id)
+        run = self.run_of(request, run_id)
         if not request.user.has_perm(SYNC):
             raise PermissionDenied
         is_yes = request.POST.get("answer") == "yes"
@@ -130,15 +132,7 @@ class SyncRunAdmin(ReadOnly):
             messages.warning(request, gettext("This run does not ask any more."))
         return _to_run(run)
 
-    def _run(self, request: HttpRequest, run_id: int) -> SyncRun:
-        run: SyncRun | None = self.get_object(request, str(run_id))
-        if run is None:
-            raise Http404
-        if not self.has_view_permission(request, run):
-            raise PermissionDenied
-        return run
-
-    def _state(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
+    def state(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         people_run = PeopleRun.objects.filter(run=run).first()
         context = {
             "run": run,
@@ -152,14 +146,19 @@ class SyncRunAdmin(ReadOnly):
             "may_answer": request.user.has_perm(SYNC),
         }
         return {
-            "html": render_to_string(f"{FOLDER}/_state.html", context, request),
+            "html": render_to_string(f"{self.folder}/_state.html", context, request),
             "is_unfinished": _is_unfinished(run, people_run),
         }
 
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
+
+def _corp(request: HttpRequest, corp_id: int) -> Corp:
+    """For who may synchronise it."""
+    corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
+    if corp is None:
+        raise Http404
+    if not request.user.has_perm(SYNC):
+        raise PermissionDenied
+    return corp
 
 
 def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:

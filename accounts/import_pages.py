@@ -10,9 +10,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext, pgettext_lazy
@@ -20,9 +19,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import tasks
-from accounts.directory_admin import ReadOnly
 from accounts.models import ImportRow, PeopleImport, User
-from accounts.sheets import running, wording, writing
+from accounts.run_pages import RunPages
+from accounts.sheets import asking, wording, writing
 from accounts.sheets.running import CHANGE, IMPORT
 from accounts.visibility import sees_all
 from integrations.models import Corp
@@ -81,7 +80,8 @@ class UploadForm(forms.Form):
 
 
 @admin.register(PeopleImport)
-class PeopleImportAdmin(ReadOnly):
+class PeopleImportAdmin(RunPages):
+    folder = FOLDER
     list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
     list_filter = ("status",)
 
@@ -107,7 +107,6 @@ class PeopleImportAdmin(ReadOnly):
 
     def get_urls(self) -> list[URLPattern]:
         views: list[tuple[str, Any, str]] = [
-            ("<int:run_id>/state/", require_GET(self.state_view), "state"),
             ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
             ("<int:run_id>/refused.csv", require_GET(self.refused_view), "refused"),
         ]
@@ -126,7 +125,7 @@ class PeopleImportAdmin(ReadOnly):
         form = UploadForm(request.POST if is_sent else None, request.FILES or None, person=request.user)
         if is_sent and form.is_valid():
             given = form.cleaned_data
-            run = running.request_import(
+            run = asking.request_import(
                 editor=request.user,
                 ip=request.META.get("REMOTE_ADDR") or None,
                 file_name=given["file"].name,
@@ -139,35 +138,24 @@ class PeopleImportAdmin(ReadOnly):
             self.log_addition(request, run, gettext("Uploaded for import."))
             _queue(request, run)
             return _to(run)
-        return self._page(request, "upload.html", {"title": _("Import people"), "form": form})
+        return self.page(request, "upload.html", {"title": _("Import people"), "form": form})
 
     # --- One import ---------------------------------------------------------------------------------------------------
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        run = self.get_object(request, object_id)
-        if run is None or request.method == "POST" or not self.has_view_permission(request, run):
-            return super().change_view(request, object_id, form_url, extra_context)
-        state = self._state(request, run)
-        rows_html = state["parts"]["import-rows"]
-        context = {"title": run.file_name, "run": run, "state": state, "rows_html": rows_html}
-        return self._page(request, "run.html", context)
-
-    def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
-        """What has changed while one looks at the page."""
-        return JsonResponse(self._state(request, self._run(request, run_id)))
+    def around(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
+        return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Yes, in one of two ways, or no."""
-        run = self._run(request, run_id)
-        if not may_import(request.user):
+        run = self.run_of(request, run_id)
+        if not may_import(request.user) or not isinstance(request.user, User):
             raise PermissionDenied
         answer, now = request.POST.get("answer", ""), timezone.now()
         if answer == "discard":
-            is_done = running.discard_import(run=run, now=now)
+            is_done = asking.discard_import(run=run, now=now)
         else:
-            is_done = running.confirm_import(run=run, mode=answer, now=now)
+            ip = request.META.get("REMOTE_ADDR") or None
+            is_done = asking.confirm_import(run=run, mode=answer, editor=request.user, ip=ip, now=now)
         if not is_done:
             messages.warning(request, gettext("This import does not ask any more."))
         elif answer != "discard":
@@ -177,25 +165,17 @@ class PeopleImportAdmin(ReadOnly):
 
     def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         """The refused rows as a sheet that can be put right and uploaded again."""
-        run = self._run(request, run_id)
+        run = self.run_of(request, run_id)
         response = StreamingHttpResponse(_refused_lines(run), content_type="text/csv; charset=utf-8")
         response.headers["Content-Disposition"] = f'attachment; filename="refused-{run.pk}.csv"'
         return response
 
-    def _run(self, request: HttpRequest, run_id: int) -> PeopleImport:
-        run: PeopleImport | None = self.get_object(request, str(run_id))
-        if run is None:
-            raise Http404
-        if not self.has_view_permission(request, run):
-            raise PermissionDenied
-        return run
-
-    def _state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+    def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts = run.counts
         context = {
             "run": run,
             "tone": _TONES.get(Status(run.status), "quiet"),
-            "done_count": running.done_count(run),
+            "done_count": asking.done_count(run),
             "same_count": counts.get("same", 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
             "applied_count": counts.get(Outcome.APPLIED, 0),
@@ -211,11 +191,6 @@ class PeopleImportAdmin(ReadOnly):
             "is_unfinished": run.is_busy,
             "parts": {"import-rows": rows},
         }
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
 
 
 def _columns(run: PeopleImport) -> list[tuple[str, str]]:

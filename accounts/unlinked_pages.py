@@ -13,18 +13,17 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.directory import linking, suggesting
+from accounts.directory import linking, suggesting, wording
 from accounts.directory.conflicts import conflicts
-from accounts.directory_admin import ReadOnly
 from accounts.models import LinkConflict, User, WeComAccount, fold_userid
 from accounts.move_pages import may_link
+from accounts.run_pages import OwnPages
 from accounts.unlinked_forms import BulkForm, key_in
 from accounts.visibility import people_changeable_by, people_visible_to
 from integrations.models import Corp, Department, Member
@@ -33,7 +32,6 @@ from integrations.paging import KeysetPage, keyset_page
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-FOLDER = "admin/accounts/linkconflict"
 LIST = "admin:accounts_linkconflict_changelist"
 ROWS = 50
 SIDES: dict[str, _StrPromise] = {
@@ -45,18 +43,19 @@ SIDES: dict[str, _StrPromise] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A member or a person, with who it could be. `left_out`: there are more suggestions."""
+    """A member or a person, with who it could be, and what is against each. `left_out`: there are more suggestions."""
 
     subject: Any
-    suggestions: list[suggesting.Suggestion]
+    suggestions: list[tuple[suggesting.Suggestion, str]]
     left_out: bool
     reason: str = ""
     linkable: frozenset[int] = frozenset()
 
 
 @admin.register(LinkConflict)
-class LinkConflictAdmin(ReadOnly):
-    fields = ("member", "reason", "since")
+class LinkConflictAdmin(OwnPages):
+    folder = "admin/accounts/linkconflict"
+    fields = ("member", "why", "since")
     empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")
 
     class Media:
@@ -74,6 +73,19 @@ class LinkConflictAdmin(ReadOnly):
         ]
         return [*routes, *super().get_urls()]
 
+    # --- One row ------------------------------------------------------------------------------------------------------
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        conflict = super().get_object(request, object_id, from_field)
+        if conflict is not None:
+            conflict.why = wording.reason_for(request.user, conflict.reason)
+        return conflict
+
+    @admin.display(description=_("reason"))
+    def why(self, conflict: LinkConflict) -> str:
+        """As far as whoever looks may read it: get_object has left it on the row."""
+        return str(getattr(conflict, "why", ""))
+
     # --- The list -----------------------------------------------------------------------------------------------------
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -84,7 +96,8 @@ class LinkConflictAdmin(ReadOnly):
         corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
         corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
         kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
-        kept["reason"] = request.GET.get("reason", "") if request.GET.get("reason") in LinkConflict.Reason else ""
+        reasons = wording.reasons_shown_to(request.user)
+        kept["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
         context = {
             "title": gettext("Not linked with WeCom"),
             "sides": [
@@ -93,14 +106,14 @@ class LinkConflictAdmin(ReadOnly):
                 if _may_look(request, name)
             ],
             "corps": corps,
-            "reasons": LinkConflict.Reason.choices,
+            "reasons": [(one.value, one.label) for one in reasons],
             "may_link": may_link(request),
             "empty_list": self.empty_list,
             **kept,
             **_SHOWN[side](request, corp, kept),
             **(extra_context or {}),
         }
-        return self._page(request, "unlinked.html", context)
+        return self.page(request, "unlinked.html", context)
 
     # --- One link -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +124,8 @@ class LinkConflictAdmin(ReadOnly):
         given = request.POST if request.method == "POST" else request.GET
         member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
         user = _found(people_changeable_by(request.user), given.get("user"))
-        objections = [str(reason.label) for reason in linking.objections_to(member=member, user=user)]
+        found = linking.objections_to(member=member, user=user)
+        objections = [wording.objection_for(request.user, one) for one in found]
         if given.get("by_name"):
             objections.append(gettext("Only the names are the same: it may be somebody else."))
         back = _back(given.get("back", ""))
@@ -127,7 +141,7 @@ class LinkConflictAdmin(ReadOnly):
             "back": back,
             "back_query": given.get("back", ""),
         }
-        return self._page(request, "link.html", context)
+        return self.page(request, "link.html", context)
 
     def _link(self, request: HttpRequest, member: Member, user: User) -> None:
         try:
@@ -157,12 +171,7 @@ class LinkConflictAdmin(ReadOnly):
             found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
             context |= {"looked_at": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
             context |= {"next": _next_part(request, page), "after": given.get("after", "")}
-        return self._page(request, "bulk.html", context)
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
+        return self.page(request, "bulk.html", context)
 
 
 # --- What each side shows ---------------------------------------------------------------------------------------------
@@ -216,19 +225,22 @@ def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[suggesti
     return [
         Row(
             subject=row,
-            suggestions=found[row.pk][: suggesting.SHOWN_AT_MOST],
+            suggestions=[
+                (one, wording.objection_for(request.user, one.objection) if one.objection else "")
+                for one in found[row.pk][: suggesting.SHOWN_AT_MOST]
+            ],
             left_out=len(found[row.pk]) > suggesting.SHOWN_AT_MOST,
-            reason=_reason(row),
+            reason=_reason(request, row),
             linkable=frozenset(may_change),
         )
         for row in page.rows
     ]
 
 
-def _reason(row: Any) -> str:
+def _reason(request: HttpRequest, row: Any) -> str:
     """Why the last run linked the member with nobody; nothing where none has looked."""
     conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
-    return "" if conflict is None else str(conflict.get_reason_display())
+    return "" if conflict is None else wording.reason_for(request.user, conflict.reason)
 
 
 def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
