@@ -257,6 +257,59 @@ def test_somebody_of_one_company_sees_its_members_and_no_stranger(corp: Corp, ot
     assert "南湖贸易" not in shown(chief, side="conflicts")
 
 
+NEUTRAL = "通讯录没有自动关联该成员，原因由管理全部公司的管理员查看"
+OF_MEMBERS = {LinkConflict.Reason.SHARED, LinkConflict.Reason.CAME_BACK}
+
+
+@pytest.mark.parametrize("reason", list(LinkConflict.Reason))
+def test_somebody_of_one_company_learns_nothing_of_strangers_from_a_reason(
+    admin: Client, corp: Corp, reason: LinkConflict.Reason
+) -> None:
+    """Whether nobody fits or a stranger does, the same is said: in the list, on the row's page, and by the filter."""
+    one = LinkConflict.objects.create(member=member(corp, "aa", name="甲"), reason=reason, since=NOW)
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+    word, own = str(reason.label), reason in OF_MEMBERS
+
+    pages = [shown(chief), chief.get(f"{LIST}{one.pk}/change/", follow=True).content.decode()]
+
+    assert [word in text for text in pages] == [own, own]
+    assert [NEUTRAL in text for text in pages] == [not own, not own]
+    # A filter that were obeyed would tell as well.
+    assert ("甲 (aa)" in shown(chief, reason="nobody")) is True
+    assert ("甲 (aa)" in shown(chief, reason="shared")) is (reason == LinkConflict.Reason.SHARED)
+    assert word in shown(admin)
+    assert word in admin.get(f"{LIST}{one.pk}/change/", follow=True).content.decode()
+
+
+def test_of_a_person_whom_one_sees_other_companies_are_not_told(corp: Corp, other_corp: Corp) -> None:
+    member(corp, "ww", name="王")
+    person = make_person("ww", corp, "")
+    WeComAccount.objects.create(user=person, corp=other_corp, userid="ww", is_primary=False)
+    member(corp, "boss", name="总")
+    make_person("boss", corp, "", is_staff=True)
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+
+    text = shown(chief)
+
+    assert NEUTRAL in text
+    assert str(LinkConflict.Reason.OTHER_COMPANY.label) not in text
+    assert str(LinkConflict.Reason.PROTECTED.label) in text
+
+
+def test_whoever_has_the_account_without_a_company_is_not_told_to_others(corp: Corp) -> None:
+    """The question is asked all the same."""
+    one = member(corp, "aa")
+    person = make_person("aa", corp, "")
+    make_person("stranger", None, "aa")
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+
+    text = chief.post(LINK, {"member": one.pk, "user": person.pk, "back": ""}).content.decode()
+
+    assert NEUTRAL in text
+    assert str(LinkConflict.Reason.COMPANY_MISSING.label) not in text
+    assert links(corp) == {}
+
+
 def test_who_may_only_look_gets_no_buttons(corp: Corp) -> None:
     member(corp, "lilei")
     make_person("LiLei", corp, "")
