@@ -37,7 +37,9 @@ def track_people_and_companies() -> None:
         secrets=("password",),
         m2m=("managed_corps", "groups", "user_permissions"),
     )
-    tracking.track(WeComAccount, corps=_of_account, left_out=("userid_folded", *_PROOF), name=bulk_audit.name_of)
+    tracking.track(
+        WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=bulk_audit.name_of
+    )
     tracking.track(LinkRequest, corps=lambda request: [request.corp_id], left_out=_OF_ASKING)
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     tracking.track(Attribute, corps=lambda attribute: [])

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import translation
 
-from accounts.models import WeComAccount, barred_by_wecom
+from accounts.models import WeComAccount
 from notifications.freezing import RenderingError, mail_batches, write_delivery
 from notifications.locking import BATCH, unlocked
 from notifications.models import Channel, Delivery, Receipt, Run
@@ -48,7 +48,7 @@ def _open_runs() -> QuerySet[Run]:
 def _unreached() -> QuerySet[Receipt]:
     mailed = Receipt.objects.filter(run=OuterRef("run"), user=OuterRef("user"), channel=Channel.EMAIL)
     # WeCom names leavers as invalid: they get no mail in its place.
-    barred = WeComAccount.objects.filter(barred_by_wecom(), user=OuterRef("user"), corp=OuterRef("delivery__corp"))
+    barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=OuterRef("delivery__corp"))
     people = Receipt.objects.filter(channel=Channel.WECOM, status__in=REFUSED, user__is_active=True)
     return people.exclude(user__email="").filter(~Exists(mailed), ~Exists(barred))
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery, Value, When
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
@@ -165,7 +165,9 @@ def resolve(audience: Audience) -> Iterator[Recipient]:
         return
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
     people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
-    people = people.annotate(is_barred=barred_by_wecom("account__corp_id", "account__userid_folded"))
+    left = Q(account__left_at__isnull=False)
+    barred = barred_by_wecom("account__corp_id", "account__userid_folded")
+    people = people.annotate(is_barred=Case(When(left, then=Value(True)), default=barred))
     people = people.annotate(choice=_choice(audience.subscription_id))
     for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
         yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from accounts.models import WeComAccount, barred_by_wecom, fold_userid
+from accounts.models import WeComAccount, fold_userid
 from integrations.models import Corp
 from integrations.wecom.bodies import body_bytes
 from notifications.models import Channel, Delivery, Receipt, Run
@@ -78,7 +78,7 @@ def _untried(corp: Corp, userids: frozenset[str]) -> list[Delivery]:
 
 def _untried_mails(corp: Corp) -> list[Delivery]:
     """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address."""
-    barred = WeComAccount.objects.filter(barred_by_wecom(), user=OuterRef("user"), corp=corp)
+    barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=corp)
     return _meant_by(corp, Q(user__is_active=False) | Q(Exists(barred)), channel=Channel.EMAIL)
 
 

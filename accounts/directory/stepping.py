@@ -68,7 +68,7 @@ class Step:
             return
         keys = [one.pk for one in accounts]
         mine = WeComAccount.objects.filter(pk__in=keys, corp=self._corp)
-        self._counts["unlinked"] += mine.update(userid="", userid_folded="")
+        self._counts["unlinked"] += mine.update(userid="", userid_folded="", left_at=self._now)
         bulk_audit.record_accounts({one.pk: [["userid", one.userid, None]] for one in accounts}, Action.CHANGED)
         if self._policy.leavers == DirectoryPolicy.Leavers.DISABLE:
             self._disable({one.user_id for one in accounts})

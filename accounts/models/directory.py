@@ -47,7 +47,10 @@ class DirectoryPolicy(models.Model):
         max_length=8,
         choices=Mode.choices,
         default=Mode.OFF,
-        help_text=_("Off: nothing runs at night, and WeCom's directory has no effect on anybody here."),
+        help_text=_(
+            "Off: nothing runs at night, and WeCom's directory has no effect on anybody here. People whom it has "
+            "created, linked, or put into groups stay so when this is changed."
+        ),
     )
     match_username = models.BooleanField(_("by username = WeCom account"), default=True)
     match_email = models.BooleanField(
@@ -197,4 +200,5 @@ class LinkConflict(models.Model):
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
 
     def __str__(self) -> str:
-        return f"{self.member}: {self.get_reason_display()}"
+        """Without the reason, which not everybody may read who sees the member: accounts.directory.wording."""
+        return str(self.member)

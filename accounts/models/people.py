@@ -100,6 +100,10 @@ class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
         theirs = standing.filter(member__corp=OuterRef("corp"), member__userid_folded=OuterRef("userid_folded"))
         return self.complete().filter(Exists(theirs))
 
+    def shut_out(self) -> Self:
+        """Of people whom WeCom does not let in: barred, or unlinked because they left the company."""
+        return self.filter(barred_by_wecom() | Q(left_at__isnull=False))
+
     def visible_to(self, person: Person) -> Self:
         return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))
 
@@ -146,6 +150,9 @@ class WeComAccount(models.Model):
     proven_corp_id = models.BigIntegerField(null=True, editable=False)
     proven_userid = models.CharField(max_length=64, blank=True, editable=False)
     signed_in_at = models.DateTimeField(_("last sign-in with WeCom"), null=True, editable=False)
+    # When the directory unlinked the person, who had been deleted in WeCom: not the same as never linked, since nothing
+    # is sent to such people by other ways either. Ends with the next userid.
+    left_at = models.DateTimeField(null=True, editable=False)
 
     objects = WeComAccountQuerySet.as_manager()
 
@@ -157,16 +164,22 @@ class WeComAccount(models.Model):
                 fields=["corp", "userid_folded"], condition=~Q(userid_folded=""), name="one_account_per_wecom_identity"
             ),
             models.UniqueConstraint(fields=["user"], condition=Q(is_primary=True), name="one_primary_account_per_user"),
+            models.CheckConstraint(
+                condition=Q(left_at__isnull=True) | Q(userid_folded=""), name="no_userid_once_the_person_left"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.corp or '—'} / {self.userid or '—'}"
 
     def save(self, *args: object, **kwargs: object) -> None:
-        """Keep the folded form beside the given one, also where only some fields are named."""
+        """Keep the folded form beside the given one, also where only some fields are named; with a userid the person
+        is in WeCom again."""
         self.userid = self.userid.strip()
         self.userid_folded = fold_userid(self.userid)
+        if self.userid_folded:
+            self.left_at = None
         update_fields = kwargs.get("update_fields")
         if update_fields is not None and "userid" in update_fields:  # type: ignore[operator]  # Django's own keyword
-            kwargs["update_fields"] = {*update_fields, "userid_folded"}  # type: ignore[misc]  # see above
+            kwargs["update_fields"] = {*update_fields, "userid_folded", "left_at"}  # type: ignore[misc]  # see above
         super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came

@@ -67,7 +67,8 @@ def _write_accounts(decisions: list[Decision]) -> None:
             created.append(_account_changes(decision))
         else:
             rows = WeComAccount.objects.filter(pk=account.pk)
-            rows.update(corp=corp, userid=userid, userid_folded=fold_userid(userid))
+            left_at = {"left_at": None} if userid else {}
+            rows.update(corp=corp, userid=userid, userid_folded=fold_userid(userid), **left_at)
             changed[account.pk] = _account_changes(decision)
     bulk_audit.record_accounts(changed, Action.CHANGED)
     made = WeComAccount.objects.bulk_create(new, batch_size=200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import smtplib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.core import mail
 from django.core.mail.backends import locmem
 from pytest_django import Settings
 
-from accounts.models import DirectoryPolicy, User
+from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Corp, Member
 from notifications.claiming import claim_delivery
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
@@ -48,12 +48,26 @@ def send_all(clock: FakeClock) -> int:
     return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
 
 
+Leave = Callable[[Corp, str], None]
+
+
 def suspend(corp: Corp, userid: str) -> None:
     """Disabled in WeCom, under a directory policy in force: the person here stays active."""
     DirectoryPolicy.objects.create(corp=corp, mode="link")
     Member.objects.create(
         corp=corp, userid=userid, userid_folded=userid, status="disabled", first_seen_at=NOW, changed_at=NOW
     )
+
+
+def disable(corp: Corp, userid: str) -> None:
+    """Deleted in WeCom, under a directory policy that disables."""
+    User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded=userid).update(is_active=False)
+
+
+def unlink(corp: Corp, userid: str) -> None:
+    """Deleted in WeCom, under a directory policy that only unlinks: the person here stays active."""
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=userid)
+    assert accounts.update(userid="", userid_folded="", left_at=NOW) == 1
 
 
 def receipts() -> list[tuple[str, str, str, str]]:
@@ -267,21 +281,20 @@ class TestMail:
         assert Attempt.objects.get().outcome == outcome
         assert not CorpQueue.objects.blocked().exists()
 
-    def test_whom_wecom_does_not_let_in_gets_no_mail_either(self, corp: Corp) -> None:
-        suspend(corp, "jim")
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_whom_wecom_does_not_let_in_gets_no_mail_either(self, corp: Corp, leave: Leave) -> None:
+        person = make_person(corp, "jim", email="jim@example.com")
+        leave(corp, "jim")
 
-        assert self.to(make_person(corp, "jim", email="jim@example.com")) == []
+        assert self.to(person) == []
 
         assert [reason for *_rest, reason in receipts()] == ["barred"]
 
-    @pytest.mark.parametrize("leave", ["disabled here", "suspended in WeCom"])
-    def test_a_mail_that_waits_for_a_leaver_is_canceled(self, corp: Corp, leave: str) -> None:
+    @pytest.mark.parametrize("leave", [disable, suspend, unlink])
+    def test_a_mail_that_waits_for_a_leaver_is_canceled(self, corp: Corp, leave: Leave) -> None:
         leaver, other = (make_person(corp, one, email=f"{one}@example.com") for one in ("jim", "han"))
         self.to(leaver, other)
-        if leave == "disabled here":
-            User.objects.filter(pk=leaver.pk).update(is_active=False)
-        else:
-            suspend(corp, "jim")
+        leave(corp, "jim")
 
         withdraw(corp, ["jim"], NOW)
 
@@ -341,19 +354,30 @@ class TestTheSecondChannel:
         assert sweep(now=clock.now).finished_count == 1
         assert Receipt.objects.filter(channel="email").count() == 2
 
-    def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp) -> None:
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp, leave: Leave) -> None:
         """Not even where something else is in the way, too."""
-        suspend(corp, "jim")
         barred = make_person(corp, "jim", email="jim@example.com")
+        leave(corp, "jim")
         rendered(make_subscription(barred, fallback_channel="email"))
 
         assert receipts() == [("wecom", f"user:{barred.pk}", "skipped", "barred")]
 
-    def test_is_not_used_for_a_leaver_whom_wecom_refuses(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    def test_is_used_for_who_was_never_linked_or_is_unlinked_by_hand(self, corp: Corp) -> None:
+        person = make_person(corp, "jim", email="jim@example.com")
+        WeComAccount.objects.filter(user=person).update(userid="", userid_folded="")
+        rendered(make_subscription(person, fallback_channel="email"))
+
+        assert receipts() == [("email", f"mail:{person.pk}:jim@example.com", "pending", "no_userid")]
+
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_is_not_used_for_a_leaver_whom_wecom_refuses(
+        self, corp: Corp, wire: Wire, clock: FakeClock, leave: Leave
+    ) -> None:
         rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
         wire.sends.append(errcode(81013))
         send_all(clock)
-        suspend(corp, "jim")
+        leave(corp, "jim")
 
         assert sweep(now=clock.now).mailed_count == 0
         assert not Receipt.objects.filter(channel="email").exists()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import SESSION_KEY
+from django.utils import timezone
 
 from accounts.directory import events
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
@@ -113,6 +114,38 @@ def test_a_policy_that_only_unlinks(telling: Telling, people: People) -> None:
 
     assert User.objects.get(username="LiLei").is_active
     assert "LiLei" not in links(people.corp)
+
+
+def test_who_was_unlinked_for_leaving_is_told_from_who_was_never_linked(telling: Telling, people: People) -> None:
+    """Until there is a userid again, by whatever way."""
+    people.set_policy(leavers="unlink")
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+    leaver = WeComAccount.objects.get(user__username="LiLei")
+    others = WeComAccount.objects.exclude(pk=leaver.pk)
+    assert (leaver.userid, leaver.corp) == ("", people.corp)
+    assert leaver.left_at is not None
+    assert set(others.values_list("left_at", flat=True)) == {None}
+
+    leaver.save()
+    leaver.refresh_from_db()
+    assert leaver.left_at is not None
+    leaver.userid = "LiLei2"
+    leaver.save(update_fields=["userid"])
+
+    assert WeComAccount.objects.filter(pk=leaver.pk, userid_folded="lilei2", left_at__isnull=True).exists()
+
+
+def test_a_run_that_links_a_leaver_again_takes_the_mark_away(telling: Telling, people: People) -> None:
+    people.set_policy(leavers="unlink", match_email=True)
+    User.objects.filter(username="LiLei").update(email="li@example.com")
+    telling.place.delete_member("LiLei")
+    telling.tell(*telling.heard())
+    people.put("lei.li", department=[2], email="li@example.com")
+    telling.tell(*telling.heard())
+
+    account = WeComAccount.objects.get(user__username="LiLei")
+    assert (account.userid, account.left_at) == ("lei.li", None)
 
 
 @pytest.mark.usefixtures("_door")
@@ -268,6 +301,51 @@ def test_whoever_was_linked_with_the_new_userid_is_unlinked(telling: Telling, pe
 
     assert links(people.corp)["LiLei"] == "Lei.Li"
     assert WeComAccount.objects.get(user=former).userid == ""
+
+
+def test_whoever_was_made_for_the_new_userid_before_the_rename_was_told_is_disabled(
+    telling: Telling, people: People
+) -> None:
+    """An event about the new userid overtook it, and looked like somebody who joined."""
+    place = telling.place
+    place.rename("jim", "james")
+    renamed = telling.heard()
+    people.put("james", name="Jim", department=[4])
+    telling.tell(*telling.heard())
+    assert links(people.corp)["james"] == "james"
+
+    telling.tell(*renamed)
+
+    assert links(people.corp)["jim"] == "james"
+    assert "james" not in links(people.corp)
+    stray = User.objects.get(username="james")
+    assert (stray.is_active, User.objects.get(username="jim").is_active) == (False, True)
+    entry = AuditEntry.objects.filter(object_id=stray.pk, model="accounts.user").latest("pk")
+    assert entry.changes == [["is_active", True, False]]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"last_login": timezone.now()},
+        {"password": "pbkdf2$usable"},
+        {"username": "james.of.old"},
+        {"is_staff": True},
+    ],
+)
+def test_somebody_who_was_here_before_is_only_unlinked(telling: Telling, people: People, known: Any) -> None:
+    place = telling.place
+    place.rename("jim", "james")
+    renamed = telling.heard()
+    people.put("james", name="Jim", department=[4])
+    telling.tell(*telling.heard())
+    holder = WeComAccount.objects.get(userid="james").user
+    User.objects.filter(pk=holder.pk).update(**known)
+
+    telling.tell(*renamed)
+
+    holder.refresh_from_db()
+    assert holder.is_active
 
 
 def test_a_pending_conflict_follows(telling: Telling, people: People) -> None:
