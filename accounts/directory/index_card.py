@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import LinkConflict
-from integrations.models import Corp, SyncRun
+from integrations.models import Corp, EventWork, SyncRun
 from integrations.panels import Attention, Line
 
 if TYPE_CHECKING:
@@ -31,26 +31,42 @@ def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, li
 
 
 def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Runs that wait for an answer or stopped, and people who are not linked. Three queries."""
+    """Runs that wait for an answer or stopped, events that were given up, people who are not linked. Three queries."""
     names = {corp.pk: corp.name for corp in corps}
     found = []
     if request.user.has_perm("integrations.view_syncrun"):
         found += _about_runs(names)
+        found += _about_events(names)
     if request.user.has_perm("accounts.view_linkconflict"):
         found += _about_people(names)
     return found
 
 
 def _about_runs(names: dict[int, str]) -> list[Attention]:
-    newest = SyncRun.objects.filter(corp__in=list(names)).order_by().values_list("corp").annotate(Max("pk"))
+    of_corps = SyncRun.objects.filter(corp__in=list(names)).order_by().values("corp")
+    newest = of_corps.annotate(newest=Max("pk")).values("newest")
     asks = _("The directory of “%(corp)s” would take access from many: a run waits for your answer.")
     stopped = _("The last synchronisation of the directory of “%(corp)s” stopped.")
     sentences = {SyncRun.Status.ASKING: (asks, "bad"), SyncRun.Status.FAILED: (stopped, "warn")}
     found = []
-    for run in SyncRun.objects.filter(pk__in=[pk for _corp, pk in newest], status__in=list(sentences)).order_by("pk"):
+    for run in SyncRun.objects.filter(pk__in=newest, status__in=list(sentences)).order_by("pk"):
         sentence, tone = sentences[SyncRun.Status(run.status)]
         url = reverse("admin:integrations_syncrun_change", args=[run.pk])
         found.append(Attention(sentence % {"corp": names[run.corp_id]}, url, tone))
+    return found
+
+
+def _about_events(names: dict[int, str]) -> list[Attention]:
+    works = EventWork.objects.given_up().filter(corp__in=list(names))
+    found = []
+    for corp_id, count in works.order_by().values_list("corp").annotate(Count("pk")):
+        sentence = ngettext(
+            "“%(corp)s”: %(count)s event about people was given up.",
+            "“%(corp)s”: %(count)s events about people were given up.",
+            count,
+        )
+        url = reverse("admin:integrations_syncrun_start", args=[corp_id])
+        found.append(Attention(sentence % {"corp": names[corp_id], "count": f"{count:,}"}, url, "bad"))
     return found
 
 

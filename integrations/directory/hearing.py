@@ -33,15 +33,18 @@ _TONES = {State.ARRIVING: "good", State.SILENT: "warn", State.NOT_COPIED: "warn"
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What is in force for a company. `late_count`: events that wait for longer than they should; capped."""
+    """What is in force for a company. `late_count`: events that wait for longer than they should; `given_up_count`:
+    those that are not tried any more, and that no run has made good; both capped.
+    """
 
     state: State
     heard_at: datetime | None
-    late_count: int
+    late_count: int = 0
+    given_up_count: int = 0
 
     @property
     def tone(self) -> str:
-        return _TONES[self.state]
+        return "bad" if self.given_up_count else _TONES[self.state]
 
     @property
     def words(self) -> str:
@@ -62,7 +65,23 @@ class Hearing:
                 self.late_count,
             )
             found.append(sentence % {"count": self.late_count})
+        if self.given_up_count:
+            found.append(self.given_up)
         return found
+
+    @property
+    def given_up(self) -> str:
+        """What happened to events that were given up, and what to do about it."""
+        sentence = ngettext(
+            "%(count)d event about people was given up after many tries, and what it tells is missing here. "
+            "Synchronise the directory now: that makes it good. Or have it tried once more on the page that begins a "
+            "run.",
+            "%(count)d events about people were given up after many tries, and what they tell is missing here. "
+            "Synchronise the directory now: that makes it good. Or have them tried once more on the page that begins a "
+            "run.",
+            self.given_up_count,
+        )
+        return sentence % {"count": self.given_up_count}
 
     def _sentence(self) -> str:
         if self.state == State.ARRIVING and self.heard_at is not None:
@@ -88,12 +107,13 @@ class Hearing:
 
 
 def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
-    """Three queries at most; none where no address is verified."""
+    """Four queries at most; one where no address is verified."""
+    given_up_count = EventWork.objects.given_up().filter(corp=corp)[:COUNTED].count()
     verified = [one for one in (corp.callback_verified_at, corp.contacts_callback_verified_at) if one is not None]
     if not verified:
-        return Hearing(State.NIGHTLY, None, 0)
+        return Hearing(State.NIGHTLY, None, given_up_count=given_up_count)
     if not has_copy(corp):
-        return Hearing(State.NOT_COPIED, None, 0)
+        return Hearing(State.NOT_COPIED, None, given_up_count=given_up_count)
     lane = EventLane.objects.filter(corp=corp, consumer=NAME)
     heard_at = lane.values_list("worked_at", flat=True).first()
     # Without those that were worked off and are only to be repeated after a run, which may take long.
@@ -101,4 +121,5 @@ def hearing_of(corp: Corp, *, now: datetime) -> Hearing:
     waiting = waiting.filter(corp=corp, event__received_at__lt=now - PATIENCE)
     late_count = waiting[:COUNTED].count()
     is_arriving = heard_at is not None and heard_at >= min(verified)
-    return Hearing(State.ARRIVING if is_arriving else State.SILENT, heard_at, late_count)
+    state = State.ARRIVING if is_arriving else State.SILENT
+    return Hearing(state, heard_at, late_count, given_up_count)

@@ -132,6 +132,16 @@ def delay_others(held: Held, *, until: datetime, now: datetime) -> None:
     _due(held, now).update(next_try_at=until)
 
 
+@transaction.atomic
+def try_again(*, corp: Corp) -> tuple[int, list[str]]:
+    """Let what was given up be tried once more. Returns how much that is, and the consumers to queue."""
+    keys = list(EventWork.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
+    works = EventWork.objects.filter(pk__in=keys, status=EventWork.Status.FAILED)
+    names = sorted(set(works.values_list("consumer", flat=True)))
+    count = works.update(status=EventWork.Status.WAITING, try_count=0, next_try_at=None, problem="")
+    return count, names
+
+
 def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
     """The keys that `consumer` noted as changed for these events, each once, in order."""
     works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models.companies import Corp
 from integrations.models.public import CallbackEvent
+from integrations.models.sync_runs import SyncRun
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +24,12 @@ class EventWorkQuerySet(models.QuerySet["EventWork"]):
     def due(self, now: datetime) -> Self:
         """Those that a worker should take now."""
         return self.waiting().filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
+
+    def given_up(self) -> Self:
+        """Those of which nobody takes care any more, and that no run of the whole directory has made good since."""
+        run = SyncRun.objects.filter(corp=OuterRef("corp"), status=SyncRun.Status.DONE)
+        later = run.filter(started_at__gte=OuterRef("event__received_at"))
+        return self.filter(~Exists(later), status=EventWork.Status.FAILED)
 
 
 class EventWork(models.Model):
@@ -60,6 +67,8 @@ class EventWork(models.Model):
             models.Index(
                 fields=["corp", "consumer", "next_try_at"], condition=Q(status="waiting"), name="waiting_event_works"
             ),
+            # What an administrator is told of: hopefully none.
+            models.Index(fields=["corp"], condition=Q(status="failed"), name="given_up_event_works"),
         ]
 
     def __str__(self) -> str:

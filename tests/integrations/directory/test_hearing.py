@@ -9,9 +9,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from accounts.models import DirectoryPolicy, User
+from accounts.models import AuditEntry, DirectoryPolicy, User
 from integrations.directory.hearing import State, hearing_of
-from integrations.models import EventLane, EventWork, SyncRun
+from integrations.models import Corp, EventLane, EventWork, SyncRun
 from tests.integrations.conftest import client_of
 from tests.integrations.directory.telling import Telling
 
@@ -89,6 +89,60 @@ def test_events_that_wait_too_long_are_said(telling: Telling) -> None:
     assert hearing_of(corp, now=timezone.now() + timedelta(minutes=11)).late_count == 0
     with translation.override("zh-hans"):
         assert "超过十分钟" in late.sentences[1]
+
+
+def given_up(telling: Telling) -> Corp:
+    """Somebody's events, and those of another company, were given up."""
+    telling.place.put_members({"userid": "jim", "department": [3]})
+    telling.tell(*telling.heard())
+    EventWork.objects.update(status=EventWork.Status.FAILED, try_count=8, problem="KeyError")
+    return telling.place.corp
+
+
+def test_events_that_were_given_up_are_said_until_a_run_has_made_them_good(telling: Telling) -> None:
+    verified(telling, minutes=1)
+    corp = given_up(telling)
+    count = EventWork.objects.count()
+    assert count > 0
+
+    hearing = hearing_of(corp, now=timezone.now())
+    assert (hearing.given_up_count, hearing.late_count, hearing.tone) == (count, 0, "bad")
+    with translation.override("zh-hans"):
+        assert "立即同步通讯录" in hearing.sentences[-1]
+    telling.place.clock.now = timezone.now()
+    telling.place.sync_saying_yes()
+
+    hearing = hearing_of(corp, now=timezone.now())
+    assert (hearing.given_up_count, hearing.tone) == (0, "warn")
+
+
+def test_the_pages_say_what_was_given_up_and_offer_another_try(telling: Telling, admin: Client) -> None:
+    corp = given_up(telling)
+    other = Corp.objects.create(name="南湖贸易", corpid="ww0000000000000001", agentid=1, secret="s", is_enabled=True)
+    start = reverse("admin:integrations_syncrun_start", args=[corp.pk])
+    again = reverse("admin:integrations_syncrun_again", args=[corp.pk])
+    count = EventWork.objects.count()
+    words = f"{count} events about people were given up"
+
+    assert words in admin.get(reverse("admin:index")).content.decode()
+    assert words in admin.get(reverse("admin:integrations_corp_change", args=[corp.pk])).content.decode()
+    page = admin.get(start).content.decode()
+    assert words in page
+    assert again in page
+    assert "given up" not in admin.get(reverse("admin:integrations_syncrun_start", args=[other.pk])).content.decode()
+
+    answer = admin.post(reverse("admin:integrations_syncrun_again", args=[other.pk]), follow=True)
+    assert "0 events are tried once more." in answer.content.decode()
+    assert EventWork.objects.filter(status="failed").count() == count
+    assert AuditEntry.objects.filter(note__contains="given up").count() == 0
+
+    answer = admin.post(again, follow=True)
+    assert f"{count} events are tried once more." in answer.content.decode()
+    assert set(EventWork.objects.values_list("status", "try_count", "problem")) == {("waiting", 0, "")}
+    assert AuditEntry.objects.get(note__contains="given up").corp == corp
+    telling.work_off()
+    assert telling.place.stored() == telling.place.theirs()
+    assert again not in admin.get(start).content.decode()
 
 
 @pytest.mark.parametrize(

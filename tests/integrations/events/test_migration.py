@@ -10,6 +10,8 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from integrations.models import EventWork
+
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE, AFTER = ("integrations", "0005_directory"), ("integrations", "0006_event_work")
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
@@ -49,3 +51,28 @@ def test_what_was_stored_before_stays_and_is_not_worked_off() -> None:
     assert not apps.get_model("integrations", "EventWork").objects.exists()
     migrated(BEFORE)
     assert "integrations_eventwork" not in connection.introspection.table_names()
+
+
+@pytest.mark.usefixtures("_all_again")
+def test_work_that_was_given_up_before_is_found_afterwards() -> None:
+    old = migrated(("integrations", "0008_employee_number"))
+    corp = old.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    event = old.get_model("integrations", "CallbackEvent").objects.create(
+        corp=corp,
+        kind="app",
+        key="1",
+        is_event=True,
+        event="subscribe",
+        body="<xml/>",
+        received_at=NOW,
+        happened_at=NOW,
+    )
+    for status in ("failed", "done"):
+        row = {"event": event, "corp": corp, "consumer": status, "status": status}
+        old.get_model("integrations", "EventWork").objects.create(**row)
+
+    migrated(("integrations", "0009_given_up_events"))
+
+    assert list(EventWork.objects.given_up().values_list("consumer", "corp")) == [("failed", corp.pk)]
