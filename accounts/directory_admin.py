@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.department_choice import DepartmentSearch
 from accounts.directory.actions import SYNC
-from accounts.models import DirectoryPolicy, WeComAccount
+from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.visibility import people_visible_to, sees_all
 from integrations.directory import admit_member
 from integrations.directory.hearing import hearing_of
@@ -140,6 +140,12 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
     def get_readonly_fields(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> tuple[str, ...]:
         return ("corp",) if obj is not None else ()
 
+    def save_model(self, request: HttpRequest, obj: DirectoryPolicy, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        was_giving = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
+        if was_giving and obj.mode != DirectoryPolicy.Mode.CREATE:
+            _tell_of_given_groups(request, obj.corp)
+
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Without the pencils and crosses that lead to other pages."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -148,6 +154,22 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
             widget.can_add_related = widget.can_change_related = False
             widget.can_view_related = widget.can_delete_related = False
         return field
+
+
+def _tell_of_given_groups(request: HttpRequest, corp: Corp) -> None:
+    """What the directory gave stays: nothing is taken from anybody because a switch was turned."""
+    count = GivenGroup.objects.filter(corp=corp).values("user").distinct().count()
+    if count:
+        sentence = ngettext(
+            "%(count)d person keeps the groups that this directory gave by department. They follow WeCom no more: a "
+            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
+            "and update people again.",
+            "%(count)d people keep the groups that this directory gave by department. They follow WeCom no more: a "
+            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
+            "and update people again.",
+            count,
+        )
+        messages.warning(request, sentence % {"count": count})
 
 
 @admin.register(Department)

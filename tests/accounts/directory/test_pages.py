@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts.models import AuditEntry, User
+from accounts.models import AuditEntry, GivenGroup, User
 from accounts.roles import Role
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
@@ -173,6 +174,26 @@ def test_a_policy_is_set_by_who_sees_all_companies_only(people: People, chief: C
     assert (people.policy.mode, people.policy.leavers) == ("create", "unlink")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"),
+    [("create", "link", True), ("create", "off", True), ("link", "off", False), ("create", "create", False)],
+)
+def test_who_keeps_a_given_group_is_told_when_the_policy_gives_none_any_more(
+    people: People, root: Client, before: str, after: str, is_told: bool
+) -> None:
+    people.set_policy(mode=before)
+    group = Group.objects.create(name="sales")
+    person = User.objects.create(username="jim")
+    person.groups.add(group)
+    GivenGroup.objects.create(corp=people.corp, user=person, group=group)
+    path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
+
+    answer = root.post(path, {"mode": after, "leavers": "unlink", "match_username": "on"}, follow=True)
+
+    assert ("有 1 人保留着通讯录按部门授予的用户组" in answer.content.decode()) is is_told
+    assert list(person.groups.all()) == [group]
+
+
 def test_linking_by_nothing_is_refused(people: People, root: Client) -> None:
     path = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
 
@@ -182,9 +203,9 @@ def test_linking_by_nothing_is_refused(people: People, root: Client) -> None:
     assert "请选择按什么匹配用户" in response.content.decode()
 
 
-def test_who_is_not_linked_is_listed_with_the_reason(people: People, chief: Client) -> None:
+def test_who_is_not_linked_is_listed_with_the_reason(people: People, root: Client) -> None:
     people.sync()
 
-    shown = page(chief, "accounts_linkconflict_changelist")
+    shown = page(root, "accounts_linkconflict_changelist")
 
     assert shown.count("没有匹配的用户</td>") == 3
