@@ -27,6 +27,23 @@ NUMBER_DIGITS = 30
 # Between the values of a many-valued attribute in one text.
 SEPARATORS = re.compile(r"[;；\r\n]+")  # noqa: RUF001  # the Chinese semicolon is meant
 
+# Why a value is refused, by code. Whoever keeps a refusal, as an import does, keeps code and parameters: its reader may
+# have another language than the worker.
+REFUSALS = {
+    "one_value": _("“%(name)s” has one value only."),
+    "many_values": _("At most %(count)d values."),
+    "long": _("At most %(count)d characters."),
+    "invisible": _("There are invisible characters in it."),
+    "separator": _("A semicolon separates values: it cannot be part of one."),
+    "no_choice": _("“%(value)s” is not among the choices."),
+    "no_number": _("“%(value)s” is not a number."),
+    "long_number": _("“%(value)s” is not a number of at most 30 digits."),
+}
+
+
+def _refused(code: str, **params: str | int) -> ValidationError:
+    return ValidationError(REFUSALS[code], code=code, params=params)
+
 
 class AttributeQuerySet(models.QuerySet["Attribute"]):
     def employee_numbers(self) -> Self:
@@ -106,14 +123,14 @@ class Attribute(models.Model):
     def cleaned(self, texts: Iterable[str]) -> list[str]:
         """`texts` as they are stored: without spaces around, empty ones and repetitions; numbers in plain digits.
 
-        Raises ValidationError with a sentence for whoever entered them.
+        Raises ValidationError, with a code of REFUSALS, for whoever entered them.
         """
         cleaned = (self._cleaned_one(text) for text in texts)
         values = list({fold_value(value): value for value in cleaned if value}.values())
         if len(values) > 1 and not self.is_many_valued:
-            raise ValidationError(_("“%(name)s” has one value only.") % {"name": self.name})
+            raise _refused("one_value", name=self.name)
         if len(values) > VALUES_AT_MOST:
-            raise ValidationError(_("At most %(count)d values.") % {"count": VALUES_AT_MOST})
+            raise _refused("many_values", count=VALUES_AT_MOST)
         return values
 
     def parts(self, text: str) -> list[str]:
@@ -125,11 +142,11 @@ class Attribute(models.Model):
         if not value:
             return ""
         if len(value) > VALUE_CHARACTERS:
-            raise ValidationError(_("At most %(count)d characters.") % {"count": VALUE_CHARACTERS})
+            raise _refused("long", count=VALUE_CHARACTERS)
         if not value.isprintable():
-            raise ValidationError(_("There are invisible characters in it."))
+            raise _refused("invisible")
         if self.is_many_valued and SEPARATORS.search(value):
-            raise ValidationError(_("A semicolon separates values: it cannot be part of one."))
+            raise _refused("separator")
         if self.kind == self.Kind.NUMBER:
             return plain_number(value)
         if self.kind == self.Kind.CHOICE:
@@ -140,7 +157,7 @@ class Attribute(models.Model):
         """As the list spells it."""
         spelt: str | None = {fold_value(choice): choice for choice in self.choices}.get(fold_value(value))
         if spelt is None:
-            raise ValidationError(_("“%(value)s” is not among the choices.") % {"value": value[:64]})
+            raise _refused("no_choice", value=value[:64])
         return spelt
 
 
@@ -197,10 +214,10 @@ def plain_number(text: str) -> str:
     try:
         number = Decimal(text.replace(",", ""))
     except InvalidOperation:
-        raise ValidationError(_("“%(value)s” is not a number.") % {"value": text[:64]}) from None
+        raise _refused("no_number", value=text[:64]) from None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or number.adjusted() >= NUMBER_DIGITS or exponent < -NUMBER_DIGITS:
-        raise ValidationError(_("“%(value)s” is not a number of at most 30 digits.") % {"value": text[:64]})
+        raise _refused("long_number", value=text[:64])
     plain = f"{number:f}"
     plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return "0" if plain in {"-0", ""} else plain

@@ -63,6 +63,10 @@ class PeopleImport(models.Model):
     requested_by_name = models.CharField(_("administrator"), max_length=255)
     requested_from = models.GenericIPAddressField(null=True, editable=False)
     requested_at = models.DateTimeField(_("uploaded"), default=timezone.now)
+    # Who has said yes, not always who uploaded it: with their rights it is written.
+    confirmed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    confirmed_by_name = models.CharField(_("confirmed by"), max_length=255, blank=True)
+    confirmed_from = models.GenericIPAddressField(null=True, editable=False)
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     lease_token = models.CharField(max_length=32, blank=True, editable=False)

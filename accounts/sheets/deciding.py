@@ -246,7 +246,10 @@ class _Row:
         try:
             wanted = attribute.cleaned(attribute.parts(text))
         except ValidationError as error:
-            raise RowRefusedError("bad_value", column=attribute.name, why=error.messages[0]) from None
+            first = error.error_list[0]
+            raise RowRefusedError(
+                "bad_value", column=attribute.name, code=first.code, params=first.params or {}
+            ) from None
         self._claim_values(attribute, wanted)
         if not self._changed(f"{ATTRIBUTE}{attribute.key}", "; ".join(before), "; ".join(wanted)):
             return

@@ -20,12 +20,12 @@ from accounts import audit
 from accounts.attribute_values import ValueTakenError
 from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.sheets.applying import write
+from accounts.sheets.asking import progress_key
 from accounts.sheets.deciding import Decision, Seen, decide
 from accounts.sheets.headers import COMPANY, EMAIL, MOBILE, USERNAME, Header, Layout, Recogniser, target_of
 from accounts.sheets.known import Known
 from accounts.sheets.lines import FileRefusedError, Line
 from accounts.sheets.reading import table_of
-from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,6 @@ STEP = 500
 LEASE = timedelta(minutes=3)
 TAKEN_AT_MOST = 5
 TRIES = 3
-# Rows of an import are kept for so long; the import itself, with its counts, stays.
-ROWS_KEPT = timedelta(days=90)
 IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
 
@@ -53,61 +51,6 @@ class _StoppedError(Exception):
     def __init__(self, row: ImportRow, decision: Decision) -> None:
         super().__init__(decision.reason)
         self.row, self.decision = row, decision
-
-
-# --- What an administrator does --------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def request_import(
-    *,
-    editor: User,
-    ip: str | None,
-    file_name: str,
-    content: bytes,
-    corp: Corp | None,
-    match_by: str,
-    clears_empty: bool,
-    now: datetime,
-) -> PeopleImport:
-    """Keep the file for the background. Whoever calls queues accounts.run_people_import."""
-    run = PeopleImport.objects.create(
-        file_name=file_name[-255:],
-        corp=corp,
-        match_by=match_by,
-        clears_empty=clears_empty,
-        requested_by=editor,
-        requested_by_name=str(editor)[:255],
-        requested_from=ip,
-        requested_at=now,
-    )
-    ImportFile.objects.create(run=run, content=content)
-    return run
-
-
-def confirm_import(*, run: PeopleImport, mode: str, now: datetime) -> bool:
-    """Yes to what was shown. False where it does not ask any more, or all or nothing could only be nothing."""
-    if mode not in Mode.values or (mode == Mode.ALL and run.counts.get(Outcome.REFUSED)):
-        return False
-    asking = PeopleImport.objects.filter(pk=run.pk, status=Status.ASKING)
-    return bool(asking.update(status=Status.CONFIRMED, mode=mode, confirmed_at=now, try_count=0))
-
-
-def discard_import(*, run: PeopleImport, now: datetime) -> bool:
-    """No. False where it does not ask any more."""
-    asking = PeopleImport.objects.filter(pk=run.pk, status=Status.ASKING)
-    return bool(asking.update(status=Status.DISCARDED, finished_at=now))
-
-
-def done_count(run: PeopleImport) -> int:
-    """How many rows are written so far; of all or nothing the store knows it, since nobody sees the transaction."""
-    if run.status == Status.APPLYING and run.mode == Mode.ALL:
-        return int(cache.get(_progress_key(run), 0))
-    return int(run.counts.get(Outcome.APPLIED, 0)) + int(run.counts.get("left", 0))
-
-
-def _progress_key(run: PeopleImport) -> str:
-    return f"accounts.people_import.{run.pk}"
 
 
 # --- The worker ------------------------------------------------------------------------------------------------------
@@ -178,9 +121,9 @@ def _ended(held: PeopleImport, status: str, now: datetime, reason: str = "", wor
     ImportFile.objects.filter(run=held).delete()
 
 
-def _editor(run: PeopleImport) -> User | None:
-    """Who uploaded it, as long as they may do what it does."""
-    editor = User.objects.filter(pk=run.requested_by_id or 0, is_active=True, is_staff=True).first()
+def _editor(user_id: int | None) -> User | None:
+    """Whose rights count: who has uploaded it, and once somebody has said yes, they. As long as they may import."""
+    editor = User.objects.filter(pk=user_id or 0, is_active=True, is_staff=True).first()
     return editor if editor is not None and editor.has_perms((IMPORT, CHANGE)) else None
 
 
@@ -191,7 +134,7 @@ def _read(run: PeopleImport, clock: Clock) -> None:
     with _held(run, clock()) as held:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
-    editor = _editor(run)
+    editor = _editor(run.requested_by_id)
     content = ImportFile.objects.filter(run=run).values_list("content", flat=True).first()
     if editor is None or content is None:
         _end(run, Status.STOPPED, clock(), "not_allowed")
@@ -297,11 +240,11 @@ _NAMING = (USERNAME, "userid", "name", EMAIL, MOBILE)
 
 
 def _apply(run: PeopleImport, clock: Clock) -> None:
-    editor = _editor(run)
+    editor = _editor(run.confirmed_by_id)
     if editor is None:
-        _end(run, Status.STOPPED, clock(), "not_allowed")
+        _end(run, Status.STOPPED, clock(), "confirmer_not_allowed")
         return
-    with audit.on_behalf(editor, run.requested_from):
+    with audit.on_behalf(editor, run.confirmed_from):
         if run.mode == Mode.ALL:
             _apply_all(run, editor, clock)
         else:
@@ -329,7 +272,7 @@ def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
             while rows := _next_rows(run):
                 _tried(lambda rows=rows: _whole_step(run, editor, rows, seen))  # type: ignore[misc]  # bound
                 written += len(rows)
-                cache.set(_progress_key(run), written, 3600)
+                cache.set(progress_key(run), written, 3600)
             _count(held, written, 0)
             _ended(held, Status.DONE, clock())
     except _StoppedError as stopped:
@@ -397,12 +340,3 @@ def _tried(step: Callable[[], None]) -> None:
             if not remaining:
                 raise
     return None
-
-
-def forget_old_rows(*, now: datetime) -> int:
-    """Remove the rows of old imports, which hold names and values; counts stay."""
-    old = PeopleImport.objects.filter(requested_at__lt=now - ROWS_KEPT).values("pk")
-    removed = 0
-    while keys := list(ImportRow.objects.filter(run__in=old).values_list("pk", flat=True)[:5000]):
-        removed += ImportRow.objects.filter(pk__in=keys).delete()[0]
-    return removed

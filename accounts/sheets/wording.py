@@ -7,6 +7,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy
 
 from accounts.models import Attribute, User, WeComAccount
+from accounts.models.attributes import REFUSALS
 from accounts.sheets.headers import ATTRIBUTE, BIZ_MAIL, COMPANY, USERID
 from accounts.tracking import label_of_field
 
@@ -35,6 +36,7 @@ _FILES = {
     ),
     "match_missing": _("The file has no column of that by which people are to be found."),
     "not_allowed": _("Who has uploaded the file may not change people any more."),
+    "confirmer_not_allowed": _("Who has confirmed the import may not change people any more."),
     "gave_up": _("It was begun several times, and each time the program ended. Look into the worker's log."),
     "row_refused": _("Row %(row)s is refused now, so nothing was changed. See the row for why."),
 }
@@ -57,11 +59,17 @@ _ROWS = {
         "Without a company you would not see the person any more. To take away sign-in, empty the account."
     ),
     "other_account": _("The person has another account in “%(company)s”."),
-    "account_taken": _("The WeCom account belongs to %(person)s already."),
+    "account_taken": _(
+        "The WeCom account belongs to %(person)s already. To exchange accounts, empty them with one file and set them "
+        "with the next."
+    ),
     "bad_text": _("“%(column)s” is too long (at most %(count)s characters) or has invisible characters."),
     "bad_email": _("“%(value)s” is no e-mail address."),
     "bad_value": _("“%(column)s”: %(why)s"),
-    "value_taken": _("“%(value)s” belongs to %(person)s already."),
+    "value_taken": _(
+        "“%(value)s” belongs to %(person)s already. To exchange values between people, empty them with one file and "
+        "set them with the next."
+    ),
     "not_yours": _("“%(column)s” is set by administrators of all companies only."),
     "changed_meanwhile": _("Somebody has changed the person since the check."),
 }
@@ -78,6 +86,8 @@ def row_reason(reason: str, words: dict[str, Any]) -> str:
     known = {"person": gettext("somebody else"), **words}
     if reason == "bad_text":
         known["column"] = label_of(str(words["column"]), {})
+    if reason == "bad_value" and "code" in words:  # rows of releases before have the sentence itself
+        known["why"] = str(REFUSALS[words["code"]]) % words["params"]
     return str(_ROWS[reason]) % known
 
 

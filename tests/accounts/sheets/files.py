@@ -11,7 +11,7 @@ from typing import Any
 from openpyxl import Workbook
 
 from accounts.models import ImportRow, PeopleImport, User
-from accounts.sheets import running
+from accounts.sheets import asking, running
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 # The notes and the header of the file that WeCom's console writes; its wording differs from release to release.
@@ -61,7 +61,7 @@ def wecom_file(*rows: Sequence[Any], header: Sequence[str] = WECOM_HEADER) -> by
 def uploaded(editor: User, content: bytes, **values: Any) -> PeopleImport:
     """A file that has been read."""
     options: dict[str, Any] = {"corp": None, "match_by": "username", "clears_empty": False, **values}
-    run = running.request_import(
+    run = asking.request_import(
         editor=editor, ip="192.0.2.7", file_name="people.xlsx", content=content, now=NOW, **options
     )
     return carried_on(run)
@@ -72,8 +72,11 @@ def carried_on(run: PeopleImport) -> PeopleImport:
     return PeopleImport.objects.get(pk=run.pk)
 
 
-def applied(run: PeopleImport, mode: str = "skip") -> PeopleImport:
-    assert running.confirm_import(run=run, mode=mode, now=NOW)
+def applied(run: PeopleImport, mode: str = "skip", by: User | None = None) -> PeopleImport:
+    """Confirmed, by who has uploaded it unless somebody else is named, and written."""
+    editor = by or run.requested_by
+    assert editor is not None
+    assert asking.confirm_import(run=run, mode=mode, editor=editor, ip="192.0.2.7", now=NOW)
     return carried_on(run)
 
 

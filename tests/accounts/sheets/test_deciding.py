@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from accounts.attribute_values import set_values, values_of
 from accounts.models import Attribute, ImportRow, PeopleImport, User, WeComAccount
-from accounts.sheets import running
+from accounts.sheets import asking, running, wording
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.sheets.files import (
     NOW,
+    applied,
     changes_of,
     csv_bytes,
     refusals_of,
@@ -310,7 +312,7 @@ class TestRights:
 
     @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}])
     def test_who_may_no_more_changes_nobody(self, editor: User, person: User, change: dict[str, Any]) -> None:
-        run = running.request_import(
+        run = asking.request_import(
             editor=editor,
             ip=None,
             file_name="x.csv",
@@ -340,3 +342,43 @@ def test_the_queries_do_not_grow_with_the_rows(editor: User, corp: Corp, number:
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("华东;华南", "“区域”: “华南” is not among the choices."),
+        (";".join(f"v{number}" for number in range(101)), "“区域”: “v0” is not among the choices."),
+        ("x" * 256, "“区域”: At most 255 characters."),
+    ],
+)
+def test_why_a_value_is_refused_is_worded_for_who_reads(
+    editor: User, person: User, region: Attribute, cells: str, said: str
+) -> None:
+    """The worker has another language."""
+    run = uploaded(editor, csv_bytes(["用户名", "区域"], ["lilei", cells]))
+    row = ImportRow.objects.get(run=run)
+
+    with translation.override("en"):
+        assert wording.row_reason(row.reason, row.words) == said
+    assert "At most" not in str(row.words)
+    assert "区域" in wording.row_reason(row.reason, row.words)
+    assert wording.row_reason("bad_value", {"column": "区域", "why": "旧的说法"}).endswith("旧的说法")
+
+
+def test_values_that_two_people_would_exchange_are_refused_with_what_to_do(
+    editor: User, person: User, number: Attribute
+) -> None:
+    other = make_person("hanmei")
+    set_values(attribute=number, values={person.pk: ["A1"], other.pk: ["A2"]})
+    run = uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"]))
+
+    assert refusals_of(run) == [(2, "value_taken"), (3, "value_taken")]
+    with translation.override("en"):
+        said = [wording.row_reason(row.reason, row.words) for row in ImportRow.objects.filter(run=run).order_by("pk")]
+    how = "To exchange values between people, empty them with one file and set them with the next."
+    assert said == [f"“A2” belongs to hanmei already. {how}", f"“A1” belongs to 李雷 (lilei) already. {how}"]
+
+    applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", ""], ["hanmei", ""]), clears_empty=True))
+    applied(uploaded(editor, csv_bytes(["用户名", "工号"], ["lilei", "A2"], ["hanmei", "A1"])))
+    assert values_of(attribute=number) == {person.pk: ["A2"], other.pk: ["A1"]}

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from accounts import import_pages
 from accounts.models import Attribute, AuditEntry, ImportRow, PeopleImport, User
 from accounts.roles import Role
-from accounts.sheets import deciding, delimited, lines, reading, running, wording, workbook
+from accounts.sheets import asking, deciding, delimited, lines, reading, running, wording, workbook
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, signed_in, with_role
@@ -167,7 +167,7 @@ class TestTheResult:
 
     def test_old_imports_say_that_their_rows_are_gone(self, editor: User, person: User) -> None:
         run = uploaded(editor, csv_bytes(HEADER, ["lilei", "李"]))
-        running.forget_old_rows(now=timezone.now() + timedelta(days=9999))
+        asking.forget_old_rows(now=timezone.now() + timedelta(days=9999))
 
         assert "较早的导入不再保留明细。" in signed_in(editor).get(page_of(run)).content.decode()
 

@@ -13,9 +13,11 @@ from django_celery_beat.models import PeriodicTask
 from accounts import tasks
 from accounts.attribute_values import set_values, values_of
 from accounts.models import Attribute, AuditEntry, ImportFile, ImportRow, PeopleImport, User, WeComAccount
-from accounts.sheets import running
+from accounts.roles import Role
+from accounts.sheets import asking, running
 from integrations.models import Corp
 from tests.accounts.conftest import make_person
+from tests.accounts.people import with_role
 from tests.accounts.sheets.files import (
     NOW,
     applied,
@@ -97,6 +99,46 @@ class TestWriting:
         assert {entry.corp_id for entry in entries if "lilei" in entry.subject} == {corp.pk}
         assert {entry.ip for entry in entries} == {"192.0.2.7"}
 
+    def test_who_confirms_answers_with_their_own_rights(self, corp: Corp, person: User) -> None:
+        """A superuser's file changes somebody of the administration; the one who says yes may not."""
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        boss = make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(["用户名", "姓名"], ["boss", "别人"], ["lilei", "李雷雷"]))
+        assert len(changes_of(run)) == 2
+
+        run = applied(run, by=chief)
+
+        boss.refresh_from_db()
+        person.refresh_from_db()
+        assert (boss.name, person.name) == ("", "李雷雷")
+        assert refusals_of(run) == [(2, "nobody")]
+        assert (run.confirmed_by, run.confirmed_by_name, run.requested_by) == (chief, "chief", root)
+        entry = AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]])
+        assert (entry.actor, entry.ip) == (chief, "192.0.2.7")
+
+    def test_all_or_nothing_is_nothing_where_who_confirms_may_not_do_all(self, corp: Corp, person: User) -> None:
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(["用户名", "姓名"], ["lilei", "李雷雷"], ["boss", "别人"]))
+
+        run = applied(run, "all", by=chief)
+
+        person.refresh_from_db()
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "row_refused", "李雷")
+
+    def test_who_has_confirmed_and_may_no_more_writes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        run = uploaded(editor, sheet)
+        assert asking.confirm_import(run=run, mode="skip", editor=chief, ip=None, now=NOW)
+        User.objects.filter(pk=chief.pk).update(is_staff=False)
+
+        run = carried_on(run)
+
+        person.refresh_from_db()
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "confirmer_not_allowed", "李雷")
+
     def test_the_file_is_gone_once_it_is_read(self, editor: User, sheet: bytes) -> None:
         uploaded(editor, sheet)
 
@@ -125,8 +167,8 @@ class TestWriting:
     def test_refused_rows_are_skipped(self, editor: User, person: User) -> None:
         run = uploaded(editor, csv_bytes(["用户名", "姓名"], ["nobody", "x"], ["lilei", "李"]))
 
-        assert not running.confirm_import(run=run, mode="all", now=NOW)
-        assert not running.confirm_import(run=run, mode="nonsense", now=NOW)
+        assert not asking.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
+        assert not asking.confirm_import(run=run, mode="nonsense", editor=editor, ip=None, now=NOW)
         run = applied(run, "skip")
 
         person.refresh_from_db()
@@ -136,9 +178,9 @@ class TestWriting:
     def test_a_no_changes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
         run = uploaded(editor, sheet)
 
-        assert running.discard_import(run=run, now=NOW)
-        assert not running.confirm_import(run=run, mode="all", now=NOW)
-        assert not running.discard_import(run=run, now=NOW)
+        assert asking.discard_import(run=run, now=NOW)
+        assert not asking.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
+        assert not asking.discard_import(run=run, now=NOW)
         run = carried_on(run)
 
         assert run.status == Status.DISCARDED
@@ -154,8 +196,8 @@ class TestWriting:
     def test_old_rows_are_forgotten_and_counts_stay(self, editor: User, sheet: bytes) -> None:
         run = uploaded(editor, sheet)
 
-        assert running.forget_old_rows(now=NOW + timedelta(days=90)) == 0
-        assert running.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
+        assert asking.forget_old_rows(now=NOW + timedelta(days=90)) == 0
+        assert asking.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
         run.refresh_from_db()
         assert run.counts == {"same": 0, "change": 2}
 
@@ -213,7 +255,7 @@ class TestAWorldThatChangesMeanwhile:
         run = applied(run, "all")
 
         person.refresh_from_db()
-        assert (run.status, run.reason, person.name) == (Status.STOPPED, "not_allowed", "李雷")
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "confirmer_not_allowed", "李雷")
 
     def test_an_account_taken_between_look_and_writing_is_seen_at_the_second_try(
         self, editor: User, corp: Corp, person: User, hanmei: User, sheet: bytes
@@ -296,12 +338,12 @@ class TestKilledWorkers:
         person.refresh_from_db()
         run.refresh_from_db()
         assert (run.status, person.name, run.counts) == (Status.APPLYING, "李雷", {"same": 0, "change": 2})
-        assert running.done_count(run) == 1
+        assert asking.done_count(run) == 1
 
         run = self.later(run)
 
         person.refresh_from_db()
-        assert (run.status, person.name, running.done_count(run)) == (Status.DONE, "李雷雷", 2)
+        assert (run.status, person.name, asking.done_count(run)) == (Status.DONE, "李雷雷", 2)
 
     def test_whom_another_worker_has_overtaken_writes_nothing(
         self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
@@ -330,7 +372,7 @@ class TestKilledWorkers:
         assert (run.status, run.reason) == (Status.STOPPED, "gave_up")
 
     def test_the_tick_queues_what_waits(self, editor: User, person: User) -> None:
-        run = running.request_import(
+        run = asking.request_import(
             editor=editor,
             ip=None,
             file_name="x.csv",
