@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.attribute_uses import taken_away_with
+from accounts.attribute_uses import check_uses, kept_by, taken_away_with
 from accounts.attribute_values import check_definition, save_definition
 from accounts.models import Attribute, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.sheets.headers import RESERVED, folded
 from accounts.visibility import sees_all
+from integrations.seen_forms import SeenForm
 
 if TYPE_CHECKING:
-    AttributeFormBase = forms.ModelForm[Attribute]
     AttributeAdminBase = admin.ModelAdmin[Attribute]
 else:
-    AttributeFormBase = forms.ModelForm
     AttributeAdminBase = admin.ModelAdmin
 
 
@@ -42,7 +42,7 @@ class LinesField(forms.CharField):
         return bool(list(initial or []) != self.to_python(data))
 
 
-class AttributeForm(AttributeFormBase):
+class AttributeForm(SeenForm):
     choices = LinesField(
         required=False, label=_("choices"), help_text=_("Each in its own line; for the kind “one of a list” only.")
     )
@@ -72,9 +72,11 @@ class AttributeForm(AttributeFormBase):
     def _post_clean(self) -> None:
         """The model's own rules, then what people have already."""
         super()._post_clean()  # type: ignore[misc]  # not in the stubs
-        if not self.errors:
+        for check in (check_definition, check_uses):
+            if self.errors:
+                return
             try:
-                check_definition(attribute=self.instance)
+                check(attribute=self.instance)
             except ValidationError as error:
                 self.add_error(None, error)
 
@@ -98,10 +100,11 @@ class AttributeAdmin(AttributeAdminBase):
         save_definition(attribute=obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes with it in a sentence: not a line for each value of 100,000 people."""
+        """What goes with it in a sentence, not a line for each value of 100,000 people; and what forbids it."""
         listed = [[str(one), taken_away_with(one)] for one in objs]
         flat = [item for pair in listed for item in pair]
-        return flat, {self.opts.verbose_name_plural: len(listed)}, set(), []
+        kept = [_named(row) for one in objs for row in kept_by(one)]
+        return flat, {self.opts.verbose_name_plural: len(listed)}, set(), kept
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and sees_all(request.user)
@@ -113,3 +116,7 @@ class AttributeAdmin(AttributeAdminBase):
         """The loginId of the BI stays until another attribute is marked as it."""
         is_kept = obj is not None and obj.is_bi_login_id
         return super().has_delete_permission(request, obj) and sees_all(request.user) and not is_kept
+
+
+def _named(row: Model) -> str:
+    return f"{row._meta.verbose_name}: {row}"

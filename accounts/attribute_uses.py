@@ -1,29 +1,61 @@
-"""What rests on a user attribute: higher apps say it, and an administrator reads it before one is deleted."""
+"""What rests on an attribute: read before one is deleted, and before it stops being what others rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import AttributeValue
+from accounts.bi import is_entered_by_login_id
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy
 
-if TYPE_CHECKING:
-    from accounts.models import Attribute
-
-AttributeUse = Callable[["Attribute"], list[str]]
-_uses: list[AttributeUse] = []
-
-
-def register_attribute_use(use: AttributeUse) -> None:
-    """`use(attribute)` says in whole sentences what would change without it; called while the question is shown."""
-    if use not in _uses:
-        _uses.append(use)
+# Named of each kind, to be put right before; the rest follows then.
+NAMED_AT_MOST = 20
 
 
 def taken_away_with(attribute: Attribute) -> list[str]:
     """What deleting `attribute` takes away."""
     count = AttributeValue.objects.of(attribute).values("user").distinct().count()
     sentence = ngettext("The values of %(count)d person.", "The values of %(count)d people.", count)
-    return [sentence % {"count": count}, *(said for use in _uses for said in use(attribute))]
+    return [sentence % {"count": count}]
+
+
+def kept_by(attribute: Attribute) -> list[models.Model]:
+    """The rows that rest on it and so forbid deleting it: of this app and of higher ones, wherever a key says PROTECT.
+
+    Why by the keys? Whoever builds on attributes gets the guard and the database's own with one word.
+    """
+    # Why the hidden ones, too? Most keys to an attribute have no way back.
+    pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
+    rows: list[models.Model] = []
+    for relation in (one for one in pointing if one.on_delete is models.PROTECT):
+        found = relation.related_model._default_manager.filter(**{relation.field.name: attribute.pk})
+        rows += found.order_by("pk")[:NAMED_AT_MOST]
+    return rows
+
+
+def check_uses(*, attribute: Attribute) -> None:
+    """Whether nothing rests on what a definition, about to be saved, would not be any more.
+
+    Raises ValidationError with a sentence for each field in the way.
+    """
+    stored = Attribute.objects.filter(pk=attribute.pk).first()
+    if stored is None:
+        return
+    problems: dict[str, str] = {}
+    if stored.is_employee_number and not attribute.is_employee_number:
+        policies = DirectoryPolicy.objects.filter(number_attribute=attribute).select_related("corp")
+        names = _(", ").join(policy.corp.name for policy in policies[:NAMED_AT_MOST])
+        if names:
+            said = _("The directory finds people by it, in %(companies)s: choose another one in the directory policy.")
+            problems["is_employee_number"] = said % {"companies": names}
+    if stored.is_bi_login_id and not attribute.is_bi_login_id and is_entered_by_login_id():
+        problems["is_bi_login_id"] = _(
+            "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
+            "marked."
+        )
+    if problems:
+        raise ValidationError(problems)

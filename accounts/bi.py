@@ -63,6 +63,11 @@ def home_entries(request: HttpRequest) -> list[HomeEntry]:
     ]
 
 
+def is_entered_by_login_id() -> bool:
+    """Whether people enter the BI by the attribute that is marked as its loginId."""
+    return entry.is_open() and entry.connection().external_id_source == LOGIN_ID
+
+
 def _username(person: Person) -> str:
     """Why not one that somebody else spells in upper case? Two names here can be one account in the BI."""
     others = User.objects.alias(folded=Lower("username")).filter(folded=person.get_username().lower())

@@ -9,7 +9,7 @@ from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import Group
 from django.utils.translation import gettext_lazy as _
 
-from accounts import attribute_fields, roles
+from accounts import attribute_fields, attribute_seen, roles
 from accounts.models import Attribute, User
 from accounts.visibility import rights_changeable_by, sees_all
 from integrations.models import Corp
@@ -86,6 +86,7 @@ class UserChangeForm(ChangeFormBase):
             untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
             cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
         self._check_attributes()
+        attribute_seen.tell_changes(self)
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]

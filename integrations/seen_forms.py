@@ -42,7 +42,8 @@ def register_last_saved(find: LastSaved) -> None:
         _last_saved.append(find)
 
 
-def _who_saved(row: models.Model, names: Collection[str]) -> str:
+def who_saved(row: models.Model, names: Collection[str]) -> str:
+    """A sentence about whoever saved one of these columns last."""
     saved = next((found for find in _last_saved if (found := find(row, names)) is not None), None)
     if saved is None:
         return _("Somebody else saved this after you had opened the page.")
@@ -56,6 +57,15 @@ def _who_saved(row: models.Model, names: Collection[str]) -> str:
 def sealed(instance: models.Model, values: Values) -> str:
     """`values` of a row, as the page carries them from its opening to its saving. Nothing secret may be among them."""
     return signing.dumps(values, salt=_salt(instance), compress=True)
+
+
+def opened(instance: models.Model, seal: str) -> Values | None:
+    """The values that `sealed` made `seal` of; None where it has not."""
+    try:
+        values = signing.loads(seal, salt=_salt(instance))
+    except signing.BadSignature:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _salt(instance: models.Model) -> str:
@@ -119,11 +129,7 @@ class SeenForm(SeenModelForm):
 
     def _seen(self) -> Values | None:
         """The values with which the page was opened; None where they are not ours."""
-        try:
-            values = signing.loads(self.cleaned_data.get("seen") or "", salt=_salt(self.instance))
-        except signing.BadSignature:
-            return None
-        return values if isinstance(values, dict) else None
+        return opened(self.instance, self.cleaned_data.get("seen") or "")
 
     def _saved(self) -> Values | None:
         """The values as they are saved now, locked until the form's own are: the admin saves in one transaction."""
@@ -148,7 +154,7 @@ class SeenForm(SeenModelForm):
             "%(who)s Nothing of yours was saved. What changed: %(changes)s. "
             "What you had left alone shows the new value now. Check, then save again."
         )
-        self.add_error(None, message % {"who": _who_saved(self.instance, names), "changes": "; ".join(told)})
+        self.add_error(None, message % {"who": who_saved(self.instance, names), "changes": "; ".join(told)})
         for name in both:
             self.add_error(
                 name, _("Saved by somebody else meanwhile: %(value)s") % {"value": self._shown(name, saved[name])}

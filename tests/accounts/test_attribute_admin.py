@@ -10,11 +10,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import attribute_values
-from accounts.attribute_uses import _uses, register_attribute_use, taken_away_with
 from accounts.attribute_values import set_values, values_of
-from accounts.models import Attribute, AttributeValue, AuditEntry, User
+from accounts.models import Attribute, AttributeValue, AuditEntry, DirectoryPolicy, User
 from accounts.roles import Role
-from integrations.models import Corp
+from integrations.models import BiConnection, Corp
 from tests.accounts.conftest import make_person
 from tests.accounts.people import LIST, sent_form, signed_in, with_role
 
@@ -131,16 +130,57 @@ class TestDefinitions:
         assert not Attribute.objects.filter(key="region").exists()
         assert not AttributeValue.objects.exists()
 
-    def test_what_higher_apps_rest_on_it_is_said_too(self, region: Attribute) -> None:
-        def use(attribute: Attribute) -> list[str]:
-            return [f"A rule needs {attribute}."]
+    def test_one_by_which_a_directory_finds_people_stays(self, root: User, corp: Corp, number: Attribute) -> None:
+        """Neither deleted, nor no employee number any more, until the policy names another one."""
+        policy = DirectoryPolicy.objects.create(corp=corp, mode="link", number_attribute=number)
+        client, page = signed_in(root), f"{DEFINITIONS}{number.pk}/"
 
-        register_attribute_use(use)
-        register_attribute_use(use)
-        try:
-            assert taken_away_with(region)[1:] == ["A rule needs 区域."]
-        finally:
-            _uses.remove(use)
+        question = client.get(f"{page}delete/").content.decode()
+        client.post(f"{page}delete/", {"post": "yes"})
+        sent = sent_form(client, f"{page}change/")
+        refused = client.post(f"{page}change/", {name: sent[name] for name in sent if name != "is_employee_number"})
+
+        assert "通讯录策略: 北山制造" in question
+        assert 'name="post"' not in question
+        errors = refused.context["adminform"].form.errors
+        assert errors == {
+            "is_employee_number": ["通讯录按此属性查找用户（北山制造），请先在通讯录策略中改用其他属性。"]
+        }
+        number.refresh_from_db()
+        assert number.is_employee_number
+        policy.delete()
+        client.post(f"{page}delete/", {"post": "yes"})
+        assert not Attribute.objects.filter(pk=number.pk).exists()
+
+    def test_one_by_which_people_enter_the_bi_stays_marked(self, root: User, login: Attribute) -> None:
+        client, page = signed_in(root), f"{DEFINITIONS}{login.pk}/change/"
+        bi = BiConnection.objects.create(is_enabled=True, external_id_source="bi_login_id")
+        sent = {name: value for name, value in sent_form(client, page).items() if name != "is_bi_login_id"}
+
+        refused = client.post(page, sent)
+        assert list(refused.context["adminform"].form.errors) == ["is_bi_login_id"]
+        login.refresh_from_db()
+        assert login.is_bi_login_id
+
+        BiConnection.objects.filter(pk=bi.pk).update(external_id_source="username")
+        assert client.post(page, sent).status_code == 302
+        login.refresh_from_db()
+        assert not login.is_bi_login_id
+
+    def test_the_second_of_two_savers_is_told(self, root: User, region: Attribute) -> None:
+        client, page = signed_in(root), f"{DEFINITIONS}{region.pk}/change/"
+        sent = sent_form(client, page)
+        Attribute.objects.filter(pk=region.pk).update(description="新的")
+
+        refused = client.post(page, {**sent, "name": "大区"})
+
+        assert "新的" in refused.content.decode()
+        region.refresh_from_db()
+        assert (region.name, region.description) == ("区域", "新的")
+        again = {**sent, "name": "大区", "description": "新的", "seen": refused.context["adminform"].form.data["seen"]}
+        assert client.post(page, again).status_code == 302
+        region.refresh_from_db()
+        assert region.name == "大区"
 
     def test_the_login_id_cannot_be_deleted(self, root: User, login: Attribute) -> None:
         response = signed_in(root).post(f"{DEFINITIONS}{login.pk}/delete/", {"post": "yes"})
@@ -168,6 +208,49 @@ class TestAPersonsPage:
         assert values_of(attribute=number) == {person.pk: ["A0042"]}
         sent = sent_form(client, page_of(person))
         assert (sent["attribute_region"], sent["attribute_employee_number"]) == ("华北", "A0042")
+
+    def test_the_second_of_two_savers_is_told_who_set_what(
+        self, root: User, person: User, region: Attribute, number: Attribute
+    ) -> None:
+        set_values(attribute=region, values={person.pk: ["华北"]})
+        first, second = signed_in(with_role("first", Role.SYSTEM_ADMINISTRATOR)), signed_in(root)
+        sent = sent_form(second, page_of(person))
+        save(first, person, attribute_region="华东")
+
+        refused = second.post(page_of(person), {**sent, "attribute_employee_number": "A1", "name": "新名"})
+
+        form = refused.context["adminform"].form
+        assert list(form.errors) == ["__all__", "attribute_region"]
+        assert "first" in form.errors["__all__"][0]
+        assert "华东" in form.errors["attribute_region"][0]
+        assert values_of(attribute=region) == {person.pk: ["华东"]}
+        assert values_of(attribute=number) == {}
+        person.refresh_from_db()
+        assert person.name == "李雷"
+        # What was left alone shows the new value, and the second look lets it pass.
+        shown = {name: form[name].value() for name in ("attribute_region", "attribute_employee_number")}
+        assert shown == {"attribute_region": "华东", "attribute_employee_number": "A1"}
+        again = {**sent, **shown, "attributes_seen": form.data["attributes_seen"]}
+        assert second.post(page_of(person), again).status_code == 302
+        assert values_of(attribute=number) == {person.pk: ["A1"]}
+
+    def test_what_both_set_alike_is_no_conflict(self, root: User, person: User, region: Attribute) -> None:
+        client = signed_in(root)
+        sent = sent_form(client, page_of(person))
+        set_values(attribute=region, values={person.pk: ["华东"]})
+
+        assert client.post(page_of(person), {**sent, "attribute_region": "华东"}).status_code == 302
+
+    @pytest.mark.parametrize("seal", ["", "nonsense"])
+    def test_a_page_of_which_nobody_knows_when_it_was_opened_saves_nothing(
+        self, root: User, person: User, region: Attribute, seal: str
+    ) -> None:
+        client = signed_in(root)
+
+        refused = save(client, person, attribute_region="华东", attributes_seen=seal)
+
+        assert list(refused.context["adminform"].form.errors) == ["__all__"]
+        assert values_of(attribute=region) == {}
 
     def test_saving_without_a_change_writes_no_value(self, root: User, person: User, region: Attribute) -> None:
         set_values(attribute=region, values={person.pk: ["华北"]})
