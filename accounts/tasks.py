@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import audit, burning, link_requests, lockout, moves, own_sessions
 from accounts.directory import schedule
-from accounts.sheets import running
+from accounts.sheets import asking, exporting, running
 from integrations.clients import wecom_client
 from integrations.models import Corp
 
@@ -35,7 +35,7 @@ def purge_audit() -> None:
     lockout.forget_old(now=now)
     own_sessions.purge(now=now)
     link_requests.purge(now=now)
-    running.forget_old_rows(now=now)
+    asking.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", audit.purge(now=now))
 
 
@@ -47,9 +47,19 @@ def run_people_import(run_id: int) -> None:
 
 @shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
 def people_import_tick() -> None:
-    """Queue every import that waits for a worker."""
-    for run_id in running.waiting_for_a_worker(now=timezone.now()):
+    """Queue every import and every sheet that waits for a worker, and remove sheets whose time is over."""
+    now = timezone.now()
+    for run_id in running.waiting_for_a_worker(now=now):
         run_people_import.delay(run_id)
+    for export_id in exporting.waiting_for_a_worker(now=now):
+        make_people_export.delay(export_id)
+    exporting.forget_expired(now=now)
+
+
+@shared_task(name="accounts.make_people_export", ignore_result=True, expires=600)
+def make_people_export(export_id: int) -> None:
+    """Make a sheet of many people; a repeat begins it anew where its worker died, and else does nothing."""
+    exporting.carry_out(export_id=export_id, clock=timezone.now)
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)

@@ -56,6 +56,7 @@ AUDITORS, AUDITORS_ELSEWHERE = "U SA S1 RA R1", "S2 R2"
 LINKERS, LINKERS_ELSEWHERE = INTEGRATION, INTEGRATION_ELSEWHERE
 # Who manages the second company only.
 BLIND = "S2 I2 P2 R2"
+ALL_BUT_S1 = " ".join(who for who in STAFF if who != "S1")
 
 
 def lists(model: str, people: str, elsewhere: str) -> Row:
@@ -316,7 +317,17 @@ ACCOUNTS = [
     never("accounts_linkrequest_add"),
     *deletes("accounts_linkrequest", "asking", SYSTEM, SYSTEM_ELSEWHERE),
     Row("accounts_user_xlsx", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),
+    Row("accounts_user_xlsx", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}", 302), method="post"),
     Row("accounts_user_csv", expect(f"{SYSTEM} {SYSTEM_ELSEWHERE}")),
+    # A sheet is seen by who has asked for it alone: S1.
+    lists("accounts_peopleexport", SYSTEM, SYSTEM_ELSEWHERE),
+    reads("accounts_peopleexport", "export", "S1", "U SA S2"),
+    history("accounts_peopleexport", "export", "S1", ALL_BUT_S1),
+    never("accounts_peopleexport_add"),
+    never("accounts_peopleexport_change", "export", method="post"),
+    never("accounts_peopleexport_delete", "export", method="post"),
+    Row("accounts_peopleexport_state", expect("S1", unseen=(ALL_BUT_S1, 404)), args=("export",)),
+    Row("accounts_peopleexport_file", expect("S1", unseen=(ALL_BUT_S1, 404)), args=("export",)),
     lists("accounts_peopleimport", SYSTEM, SYSTEM_ELSEWHERE),
     *adds("accounts_peopleimport", f"{SYSTEM} {SYSTEM_ELSEWHERE}"),
     reads("accounts_peopleimport", "import", SYSTEM, SYSTEM_ELSEWHERE),
@@ -529,6 +540,7 @@ DIRECTORY = [
         args=("corp",),
         changed_by=INTEGRATION,
     ),
+    Row("integrations_syncrun_again", expect(INTEGRATION, 302, unseen=(BLIND, 404)), method="post", args=("corp",)),
     Row("integrations_syncrun_state", expect(CORP_READERS, unseen=(BLIND, 404)), args=("sync",)),
     *(
         Row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,10 +17,12 @@ from accounts.models import (
     AuditEntry,
     DepartmentGroup,
     DirectoryPolicy,
+    ExportFile,
     GivenGroup,
     LinkConflict,
     LinkRequest,
     Lockout,
+    PeopleExport,
     PeopleImport,
     PeopleMove,
     SignInPolicy,
@@ -138,7 +141,15 @@ def _people(world: World, first: Corp, second: Corp) -> None:
         corp=first,
         counts={"change": 1},
     )
-    world.things |= {"import": run}
+    export = PeopleExport.objects.create(
+        status="done",
+        requested_by=world.people["S1"],
+        language="en",
+        row_count=1,
+        expires_at=timezone.now() + timedelta(hours=1),
+    )
+    ExportFile.objects.create(export=export, content=b"PK")
+    world.things |= {"import": run, "export": export}
     worker = User.objects.create(username="worker")
     WeComAccount.objects.create(user=worker, corp=first, userid="worker")
     region = Attribute.objects.create(key="region", name="Region")

@@ -3,6 +3,7 @@
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
+from accounts.models.exports import ExportFile, PeopleExport
 from accounts.models.groups import DepartmentGroup, GivenGroup
 from accounts.models.imports import ImportFile, ImportRow, PeopleImport
 from accounts.models.moves import PeopleMove
@@ -17,14 +18,16 @@ __all__ = [
     "AuditEntry",
     "DepartmentGroup",
     "DirectoryPolicy",
+    "ExportFile",
     "GivenGroup",
     "ImportFile",
     "ImportRow",
     "LinkConflict",
     "LinkRequest",
     "Lockout",
-    "PeopleMove",
+    "PeopleExport",
     "PeopleImport",
+    "PeopleMove",
     "PeopleRun",
     "SignInPolicy",
     "SignedInSession",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from django.db.models import Prefetch, QuerySet
@@ -21,6 +21,7 @@ from accounts.attribute_values import shown, values_of
 from accounts.models import Attribute, User, WeComAccount
 from accounts.sheets.delimited import guarded
 from accounts.sheets.lines import ROWS_AT_MOST
+from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from integrations.visibility import Person
 
@@ -31,10 +32,19 @@ _COMPANY_COLUMN, _USERID_COLUMN = 4, 5
 
 
 class Sheet:
-    """The people whom `reader` sees, with the attributes of this moment."""
+    """The people whom `reader` sees, with the attributes of this moment.
 
-    def __init__(self, *, people: QuerySet[User], reader: Person) -> None:
-        self._people, self._reader = people.order_by("pk"), reader
+    `people`: a queryset, or their keys. `progress` is told after every thousand how many rows there are so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        people: QuerySet[User] | Sequence[int],
+        reader: Person,
+        progress: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        self._people, self._reader, self._progress = people, reader, progress
         self.attributes = list(Attribute.objects.by_name())
         self.companies = list(Corp.objects.visible_to(reader).order_by("name").values_list("name", flat=True))
 
@@ -46,17 +56,33 @@ class Sheet:
     def rows(self) -> Iterator[list[str]]:
         """A thousand people at a time, by their keys: three queries, and one for each attribute. At most as many as
         an import takes."""
-        last, left = 0, ROWS_AT_MOST
-        while left > 0 and (people := self._step(last, min(STEP, left))):
-            values = {one.pk: values_of(attribute=one, users=[user.pk for user in people]) for one in self.attributes}
+        count = 0
+        for people in self._steps():
+            keys = [user.pk for user in people]
+            values = {one.pk: values_of(attribute=one, users=keys) for one in self.attributes}
             for user in people:
                 yield [*_of_user(user), *(shown(values[one.pk].get(user.pk, [])) for one in self.attributes)]
+            count += len(people)
+            self._progress(count)
+
+    def _steps(self) -> Iterator[list[User]]:
+        if not isinstance(self._people, QuerySet):
+            keys = sorted(self._people)[:ROWS_AT_MOST]
+            visible = people_visible_to(self._reader)
+            for start in range(0, len(keys), STEP):
+                yield self._loaded(visible.filter(pk__in=keys[start : start + STEP]), STEP)
+            return
+        last, left = 0, ROWS_AT_MOST
+        while left > 0 and (people := self._loaded(self._people.filter(pk__gt=last), min(STEP, left))):
+            yield people
             last, left = people[-1].pk, left - len(people)
 
-    def _step(self, last: int, size: int) -> list[User]:
+    def _loaded(self, people: QuerySet[User], size: int) -> list[User]:
         accounts = WeComAccount.objects.visible_to(self._reader).filter(is_primary=True).select_related("corp")
-        people = self._people.filter(pk__gt=last)
-        return list(people.prefetch_related(Prefetch("wecom_accounts", accounts, to_attr="primary_accounts"))[:size])
+        chosen = people.order_by("pk").prefetch_related(
+            Prefetch("wecom_accounts", accounts, to_attr="primary_accounts")
+        )
+        return list(chosen[:size])
 
 
 def _of_user(user: User) -> list[str]:

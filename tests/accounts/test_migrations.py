@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
@@ -145,6 +145,59 @@ def test_imports_come_beside_attributes_with_values() -> None:
 
     assert list(AttributeValue.objects.values_list("user__username", "value")) == [("lilei", "华东")]
     assert not PeopleImport.objects.exists()
+
+
+def test_accounts_come_without_a_mark_of_leavers_and_go_back_with_one() -> None:
+    apps = migrated([("accounts", "0009_people_imports")])
+    corp = apps.get_model("integrations", "Corp").objects.create(
+        name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
+    )
+    for name, userid in (("lilei", "LiLei"), ("jim", "")):
+        user = apps.get_model("accounts", "User").objects.create(username=name)
+        row = {"user": user, "corp": corp, "userid": userid, "userid_folded": userid.lower()}
+        apps.get_model("accounts", "WeComAccount").objects.create(**row)
+
+    accounts = migrated([("accounts", "0010_leavers")]).get_model("accounts", "WeComAccount").objects
+
+    columns = ("user__username", "userid", "left_at")
+    assert sorted(accounts.values_list(*columns)) == [("jim", "", None), ("lilei", "LiLei", None)]
+    now = timezone.now()
+    assert accounts.filter(userid="").update(left_at=now) == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        accounts.filter(userid="LiLei").update(left_at=now)
+    before = migrated([("accounts", "0009_people_imports")]).get_model("accounts", "WeComAccount").objects
+    assert sorted(before.values_list("user__username", "userid")) == [("jim", ""), ("lilei", "LiLei")]
+
+
+def test_imports_under_way_keep_the_rights_of_who_uploaded_them() -> None:
+    apps = migrated([("accounts", "0010_leavers")])
+    user = apps.get_model("accounts", "User").objects.create(username="lilei")
+    for status in ("asking", "confirmed", "applying", "done"):
+        row = {"file_name": status, "status": status, "requested_by": user, "requested_by_name": "李雷"}
+        apps.get_model("accounts", "PeopleImport").objects.create(**row, requested_from="192.0.2.1")
+
+    runs = migrated([("accounts", "0011_confirmers")]).get_model("accounts", "PeopleImport").objects
+
+    found = runs.values_list("status", "confirmed_by", "confirmed_by_name", "confirmed_from")
+    assert sorted(found) == [
+        ("applying", user.pk, "李雷", "192.0.2.1"),
+        ("asking", None, "", None),
+        ("confirmed", user.pk, "李雷", "192.0.2.1"),
+        ("done", None, "", None),
+    ]
+
+
+def test_sheets_come_empty_and_go_again_without_touching_people() -> None:
+    apps = migrated([("accounts", "0011_confirmers")])
+    apps.get_model("accounts", "User").objects.create(username="lilei")
+    apps = migrated([("accounts", "0012_people_exports")])
+    user = apps.get_model("accounts", "User").objects.get(username="lilei")
+    export = apps.get_model("accounts", "PeopleExport").objects.create(requested_by=user, expires_at=timezone.now())
+    apps.get_model("accounts", "ExportFile").objects.create(export=export, content=b"PK")
+
+    apps = migrated([("accounts", "0011_confirmers")])
+
+    assert list(apps.get_model("accounts", "User").objects.values_list("username", flat=True)) == ["lilei"]
 
 
 def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
