@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Lower
 
 from accounts.models import User, WeComAccount
@@ -35,8 +35,8 @@ class Shared:
 class Conflicts:
     """`spellings`: usernames that differ in capitals only. `several`: people with accounts of several companies.
 
-    `emails`, `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid a
-    member has who is nobody here. `is_cut`: kinds of which there are more than are shown.
+    `emails`, `mobiles`: members of one company who share one. `nameless`: accounts without a company whose userid
+    somebody else has, too, or a member who is nobody here. `is_cut`: kinds of which there are more than are shown.
     """
 
     spellings: list[Shared] = field(default_factory=list)
@@ -60,7 +60,7 @@ def conflicts(*, seen_by: Person, corps: QuerySet[Corp]) -> Conflicts:
         several=_several(people, corps, Corp.objects.visible_to(seen_by)),
         emails=_shared(members.exclude(email=""), Lower("email"), "corp_id"),
         mobiles=_shared(members.exclude(mobile=""), "mobile", "corp_id"),
-        nameless=_nameless(members) if sees_all(seen_by) else [],
+        nameless=_nameless(members, corps) if sees_all(seen_by) else [],
     )
     kinds: tuple[list[Any], ...] = (found.spellings, found.several, found.emails, found.mobiles, found.nameless)
     found.is_cut = any(len(kind) >= SHOWN_AT_MOST for kind in kinds)
@@ -100,8 +100,11 @@ def _several(
     return [(some[0].user, some) for some in found.values()]
 
 
-def _nameless(members: QuerySet[Member]) -> list[WeComAccount]:
+def _nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
+    """Whose they are shows only with a company: somebody else's who has the userid, or a member's who is nobody here."""
     linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
-    accounts = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant))
-    return list(accounts.select_related("user").order_by("pk")[:SHOWN_AT_MOST])
+    others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
+    twice = others.filter(userid_folded=OuterRef("userid_folded")).exclude(user=OuterRef("user"))
+    accounts = WeComAccount.objects.without_corp().exclude(userid_folded="").filter(Exists(meant) | Exists(twice))
+    return list(accounts.select_related("user").order_by("userid_folded", "pk")[:SHOWN_AT_MOST])

@@ -555,6 +555,8 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     member(corp, "m1", mobile="13000000001")
     member(corp, "m2", mobile="13000000001")
     make_person("nameless", None, "e3")
+    make_person("second", None, "BOTH")
+    make_person("alone", None, "nobody-else-has-it")
 
     found = admin.get(LIST, {"side": "conflicts"}).context["conflicts"]
 
@@ -562,7 +564,7 @@ def test_conflicts_are_shown(admin: Client, corp: Corp, other_corp: Corp) -> Non
     assert [[one.username for one in some.rows] for some in found.spellings] == [["LiLei", "lilei"]]
     assert [[one.userid for one in some.rows] for some in found.emails] == [["e1", "e2"]]
     assert [[one.userid for one in some.rows] for some in found.mobiles] == [["m1", "m2"]]
-    assert [one.user.username for one in found.nameless] == ["nameless"]
+    assert [one.user.username for one in found.nameless] == ["second", "nameless"]
     text = shown(admin, side="conflicts", company=str(other_corp.pk))
     assert "e1" not in text
     assert "没有冲突" in shown(
