@@ -122,7 +122,7 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
 
     @admin.display(description=_("changes in WeCom take effect"))
     def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
-        """Three queries for each company whose callbacks are verified: there are few companies."""
+        """Four queries for each company whose callbacks are verified: there are few companies."""
         if policy.is_off:
             return "—"
         hearing = hearing_of(policy.corp, now=timezone.now())

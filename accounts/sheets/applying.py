@@ -49,8 +49,10 @@ def _write_people(decisions: list[Decision]) -> None:
             setattr(user, name, after or "")
         people.append(user)
     if people:
-        User.objects.bulk_update(people, list(OF_PERSON), batch_size=200)
         changes = {_user(one).pk: _of_person(one) for one in decisions}
+        # Why not all columns? Each costs a condition for every person.
+        columns = {name for some in changes.values() for name, _before, _after in some}
+        User.objects.bulk_update(people, sorted(columns), batch_size=200)
         bulk_audit.record_people(changes, Action.CHANGED)
 
 

@@ -84,7 +84,7 @@ def _take_change(told: Told, event: CallbackEvent, callback: wire.Callback, try_
     if event.change in _OF_DEPARTMENTS:
         told.has_structure = True
     elif event.change == _OF_TAGS:
-        _take_tag(told, callback)
+        _take_tag(told, callback, try_count)
     else:
         old, new = callback.text("UserID").strip(), callback.text("NewUserID").strip()
         if new and is_userid(old) and is_userid(new):
@@ -113,12 +113,14 @@ def _take_person(told: Told, userid: str, *, is_leaving: bool | None, try_count:
         told.leavers.pop(folded, None)
 
 
-def _take_tag(told: Told, callback: wire.Callback) -> None:
+def _take_tag(told: Told, callback: wire.Callback, try_count: int) -> None:
     number = callback.text("TagId").strip()
     if not (number.isascii() and number.isdigit() and len(number) < 12):
         return
     users = [*_items(callback, "AddUserItems"), *_items(callback, "DelUserItems")]
-    told.tagged.setdefault(int(number), {}).update({fold_userid(one): one for one in users if is_userid(one)})
+    named = {fold_userid(one): one for one in users if is_userid(one)}
+    told.tagged.setdefault(int(number), {}).update(named)
+    told.try_counts.update({folded: max(try_count, told.try_counts.get(folded, 0)) for folded in named})
     if _items(callback, "AddPartyItems") or _items(callback, "DelPartyItems"):
         told.tags_with_departments.add(int(number))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from tests.accounts.sheets.files import NOW, uploaded
 
 SHEETS = "/admin/accounts/peopleexport/"
 Status = PeopleExport.Status
+# By the clock on the wall, which the pages and the tick look at.
+BEFORE, LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def asked(reader: User, *people: User, language: str = "zh-hans") -> PeopleExport:
@@ -142,10 +144,9 @@ class TestMaking:
         assert not ExportFile.objects.exists()
 
     def test_the_tick_queues_what_waits_and_forgets_what_is_over(self, editor: User, person: User) -> None:
-        """Both are long over by the clock on the wall: the one that waits is made first."""
-        export = asked(editor, person)
-        PeopleExport.objects.filter(pk=export.pk).update(expires_at="2100-01-01T00:00:00Z")
-        over = asked(editor, person)
+        export, over = asked(editor, person), asked(editor, person)
+        PeopleExport.objects.filter(pk=export.pk).update(expires_at=LATER)
+        PeopleExport.objects.filter(pk=over.pk).update(expires_at=BEFORE)
 
         tasks.people_import_tick()
 
@@ -185,7 +186,7 @@ class TestThePages:
 
     def test_what_is_being_made_shows_its_progress(self, editor: User, person: User) -> None:
         export = asked(editor, person)
-        PeopleExport.objects.update(status=Status.RUNNING, row_count=9, done_count=4, expires_at="2100-01-01T00:00Z")
+        PeopleExport.objects.update(status=Status.RUNNING, row_count=9, done_count=4, expires_at=LATER)
         client = signed_in(editor)
 
         state = client.get(f"{SHEETS}{export.pk}/state/").json()
@@ -207,7 +208,7 @@ class TestThePages:
 
     def test_one_s_sheet_is_nobody_else_s(self, editor: User, person: User) -> None:
         export = made(asked(editor, person))
-        PeopleExport.objects.update(expires_at="2100-01-01T00:00:00Z")
+        PeopleExport.objects.update(expires_at=LATER)
         other = signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
 
         assert other.get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 404
@@ -218,8 +219,9 @@ class TestThePages:
         export = made(asked(editor, person))
         client = signed_in(editor)
 
-        assert client.get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 404  # its day is over
-        PeopleExport.objects.update(expires_at="2100-01-01T00:00:00Z")
+        PeopleExport.objects.update(expires_at=BEFORE)
+        assert client.get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 404
+        PeopleExport.objects.update(expires_at=LATER)
         assert client.get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 200
         editor.groups.clear()
         assert client.get(f"{SHEETS}{export.pk}/people.xlsx").status_code == 403
