@@ -20,6 +20,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts import audit, tasks
@@ -95,6 +96,7 @@ class PeopleExportAdmin(RunPages):
     """Everybody sees their own only: a sheet holds what its reader may see."""
 
     folder = FOLDER
+    empty_list = _("Sheets of many people stand here for a day, once you have asked for one in the list of users.")
     list_display = ("requested_at", "status", "row_count", "expires_at")
 
     class Media:
