@@ -101,7 +101,7 @@ def _several(
 
 
 def _nameless(members: QuerySet[Member], corps: QuerySet[Corp]) -> list[WeComAccount]:
-    """Whose they are shows only with a company: somebody else's who has the userid, or a member's who is nobody here."""
+    """Whose they are, only a company would tell: somebody else has the userid, too, or a member who is nobody here."""
     linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
     meant = members.filter(~Exists(linked), userid_folded=OuterRef("userid_folded"))
     others = WeComAccount.objects.filter(Q(corp__isnull=True) | Q(corp__in=corps.values("pk")))
