@@ -125,8 +125,14 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     people.freeze_panes = "B2"
     _add_choices(people, lists, sheet)
     people.append([_head(people, title) for title in titles])
-    for row in sheet.rows():
-        people.append([_text(people, text) for text in row])
+    try:
+        for row in sheet.rows():
+            people.append([_text(people, text) for text in row])
+    except BaseException:
+        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
+        people.close()
+        lists.close()
+        raise
     target = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     book.save(target)
     target.seek(0)
