@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Max
+from django.db.models import Count, Max, OuterRef, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -31,43 +31,56 @@ def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, li
 
 
 def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Runs that wait for an answer or stopped, events that were given up, people who are not linked. Three queries."""
+    """Runs that wait for an answer or stopped, events that were given up, people who are not linked. Two queries."""
     names = {corp.pk: corp.name for corp in corps}
     found = []
     if request.user.has_perm("integrations.view_syncrun"):
-        found += _about_runs(names)
-        found += _about_events(names)
+        found += _about_directories(names)
     if request.user.has_perm("accounts.view_linkconflict"):
         found += _about_people(names)
     return found
 
 
-def _about_runs(names: dict[int, str]) -> list[Attention]:
-    of_corps = SyncRun.objects.filter(corp__in=list(names)).order_by().values("corp")
-    newest = of_corps.annotate(newest=Max("pk")).values("newest")
-    asks = _("The directory of “%(corp)s” would take access from many: a run waits for your answer.")
-    stopped = _("The last synchronisation of the directory of “%(corp)s” stopped.")
-    sentences = {SyncRun.Status.ASKING: (asks, "bad"), SyncRun.Status.FAILED: (stopped, "warn")}
+def _about_directories(names: dict[int, str]) -> list[Attention]:
+    """The newest run of each company, and its events that were given up. One query."""
+    newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
+    works = EventWork.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
+    corps = Corp.objects.filter(pk__in=list(names)).annotate(
+        run=Subquery(newest.values("pk")[:1]),
+        run_status=Subquery(newest.values("status")[:1]),
+        given_up=Subquery(works.annotate(count=Count("pk")).values("count")),
+    )
     found = []
-    for run in SyncRun.objects.filter(pk__in=newest, status__in=list(sentences)).order_by("pk"):
-        sentence, tone = sentences[SyncRun.Status(run.status)]
-        url = reverse("admin:integrations_syncrun_change", args=[run.pk])
-        found.append(Attention(sentence % {"corp": names[run.corp_id]}, url, tone))
+    for pk, run, status, given_up in corps.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
+        found += _about_run(names[pk], run, status)
+        found += _about_events(names[pk], pk, given_up or 0)
     return found
 
 
-def _about_events(names: dict[int, str]) -> list[Attention]:
-    works = EventWork.objects.given_up().filter(corp__in=list(names))
-    found = []
-    for corp_id, count in works.order_by().values_list("corp").annotate(Count("pk")):
-        sentence = ngettext(
-            "“%(corp)s”: %(count)s event about people was given up.",
-            "“%(corp)s”: %(count)s events about people were given up.",
-            count,
-        )
-        url = reverse("admin:integrations_syncrun_start", args=[corp_id])
-        found.append(Attention(sentence % {"corp": names[corp_id], "count": f"{count:,}"}, url, "bad"))
-    return found
+def _about_run(corp: str, pk: int | None, status: str | None) -> list[Attention]:
+    sentences = {
+        SyncRun.Status.ASKING: (
+            _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
+            "bad",
+        ),
+        SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
+    }
+    if pk is None or status not in sentences:
+        return []
+    sentence, tone = sentences[SyncRun.Status(status)]
+    return [Attention(sentence % {"corp": corp}, reverse("admin:integrations_syncrun_change", args=[pk]), tone)]
+
+
+def _about_events(corp: str, corp_id: int, count: int) -> list[Attention]:
+    if not count:
+        return []
+    sentence = ngettext(
+        "“%(corp)s”: %(count)s event about people was given up.",
+        "“%(corp)s”: %(count)s events about people were given up.",
+        count,
+    )
+    url = reverse("admin:integrations_syncrun_start", args=[corp_id])
+    return [Attention(sentence % {"corp": corp, "count": f"{count:,}"}, url, "bad")]
 
 
 def _about_people(names: dict[int, str]) -> list[Attention]:
