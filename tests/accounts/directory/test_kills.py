@@ -47,29 +47,34 @@ class Company:
         self.userids |= {one: one for one in names}
 
     def leave(self) -> None:
-        """Of whom nobody here has heard yet, nothing comes."""
+        """Of whom a run has not made anybody yet, nothing comes."""
         username = self._somebody()
         self.place.delete_member(self.userids.pop(username))
-        self.leavers |= {username} if is_here(username) else set()
+        self.leavers |= {username} if User.objects.filter(username=username).exists() else set()
+
+    def leave_known(self) -> None:
+        username = self._somebody_known()
+        self.place.delete_member(self.userids.pop(username))
+        self.leavers.add(username)
 
     def move(self) -> None:
         userid = self.userids[self._somebody()]
         self.place.put_members({"userid": userid, "name": f"{userid} moved", "department": [FINANCE]})
 
-    def rename(self) -> None:
-        """Of whom nobody here has heard yet, they come under the new userid."""
-        username = self._somebody()
+    def rename_known(self) -> None:
+        username = self._somebody_known()
         self._number += 1
-        renamed = f"r{self._number}"
-        self.place.rename(self.userids.pop(username), renamed)
-        self.userids[username if is_here(username) else renamed] = renamed
+        self.place.rename(self.userids[username], f"r{self._number}")
+        self.userids[username] = f"r{self._number}"
 
     def _somebody(self) -> str:
         return self.chance.choice(sorted(self.userids))
 
-
-def is_here(username: str) -> bool:
-    return User.objects.filter(username=username).exists()
+    def _somebody_known(self) -> str:
+        """Why nobody else? Under which name somebody comes of whom one half has heard and the other has not, depends on
+        which of the two a worker takes up first."""
+        users = set(User.objects.values_list("username", flat=True))
+        return self.chance.choice(sorted(self.userids.keys() & users))
 
 
 def check_people(company: Company) -> None:
@@ -154,7 +159,7 @@ def changes_nothing(company: Company, workers: Workers) -> None:
 def test_twenty_kills_over_events(telling: Telling, workers: Workers) -> None:
     """Before each worker the company has told of somebody who joined, left, moved, or has another userid."""
     company = Company(telling.place)
-    what_happens = [company.leave, company.move, company.rename]
+    what_happens = [company.leave_known, company.move, company.rename_known]
     company.join(12)
     killed, held = 0, set()
     for number in range(ROUNDS_AT_MOST):
