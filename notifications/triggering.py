@@ -19,6 +19,8 @@ from notifications.models import ApiToken, Run, Subscription
 
 TRIGGERS = (Run.Trigger.URL, Run.Trigger.DATA_UPDATE)
 UNDER_WAY = (Run.Status.WAITING, Run.Status.SENDING)
+# To one person, or to those whom a run did not reach: beside them the whole may run.
+PARTIAL = (Run.Trigger.TRIAL, Run.Trigger.RESEND)
 
 
 class TriggerRefusedError(Exception):
@@ -87,6 +89,7 @@ def _check(subscription: Subscription, now: datetime) -> None:
     is_late = subscription.valid_to is not None and now >= subscription.valid_to
     if is_early or is_late:
         raise TriggerRefusedError("outside_validity", _("The subscription is not valid at this time."))
-    if Run.objects.filter(subscription=subscription, status__in=UNDER_WAY).exists():
+    under_way = Run.objects.filter(subscription=subscription, status__in=UNDER_WAY).exclude(trigger__in=PARTIAL)
+    if under_way.exists():
         sentence = _("A run of this subscription is under way; of one subscription one runs at a time.")
         raise TriggerRefusedError("run_under_way", sentence)

@@ -19,7 +19,7 @@ from notifications import idempotency, triggering
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.notifications.api.conftest import client_with, make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
-from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
+from tests.notifications.factories import make_corp, make_person, make_report, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
 JSON = "application/json"
@@ -140,6 +140,14 @@ class TestRefusals:
         assert_problem(second, 409, "run_under_way")
         assert Run.objects.count() == 1
         end_runs()
+        assert run_once(client, subscription).status_code == 202
+
+    @pytest.mark.parametrize("trigger", ["trial", "resend"])
+    def test_what_goes_to_some_people_only_holds_nothing_up(
+        self, trigger: str, client: Client, subscription: Subscription
+    ) -> None:
+        make_run(subscription, trigger=trigger)
+
         assert run_once(client, subscription).status_code == 202
 
     def test_another_subscription_is_not_held_up(self, client: Client, corp: Corp, subscription: Subscription) -> None:
