@@ -98,15 +98,13 @@ def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, key
     now, corp = clock(), policy.corp
     with _held(people_run, now) as held:
         stretch = corp.members.filter(pk__range=(keys[0], keys[-1]))
-        linked = WeComAccount.objects.filter(corp=corp, userid_folded__in=stretch.values("userid_folded"))
-        written = apply_to(
-            corp=corp,
-            policy=policy,
-            members=list(unsettled(policy=policy, members=stretch).order_by("pk")),
-            now=now,
-            rules=rules,
-            settled_user_ids=set(linked.values_list("user_id", flat=True)),
-        )
+        userids = list(stretch.values_list("userid_folded", flat=True))
+        accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids)
+        user_ids = list(accounts.values_list("user_id", flat=True))
+        # Why name the people, too? PostgreSQL would go through all accounts and people of the site for each stretch.
+        found = unsettled(policy=policy, members=stretch, accounts=accounts.filter(user__in=user_ids))
+        members = list(found.order_by("pk"))
+        written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules, settled_user_ids=user_ids)
         _count(held, written)
         held.done_up_to, held.done_count = keys[-1], held.done_count + len(keys)
 

@@ -3,17 +3,18 @@ query says so for a thousand."""
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.directory.following import is_followed, with_told
 from accounts.models import DirectoryPolicy, LinkConflict, WeComAccount
 from integrations.models.directory import MemberQuerySet
 
 
-def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet) -> MemberQuerySet:
+def unsettled(*, policy: DirectoryPolicy, members: MemberQuerySet, accounts: QuerySet[WeComAccount]) -> MemberQuerySet:
     """Those of `members`, all of the policy's company, whom `stepping.Step` has to look at: who is not let in, who is
-    linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart."""
-    account = WeComAccount.objects.filter(corp=policy.corp_id, userid_folded=OuterRef("userid_folded"))
+    linked with nobody or not written as WeCom writes them, and who has a conflict. Groups apart. `accounts`: theirs, of
+    that company."""
+    account = accounts.filter(userid_folded=OuterRef("userid_folded"))
     as_told = Q(userid=OuterRef("userid"))
     if policy.mode == DirectoryPolicy.Mode.CREATE:
         as_told &= is_followed()

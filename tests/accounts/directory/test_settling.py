@@ -23,7 +23,9 @@ def created(people: People) -> People:
 
 def found(people: People) -> set[str]:
     policy = DirectoryPolicy.objects.get(corp=people.corp)
-    return set(unsettled(policy=policy, members=people.corp.members.all()).values_list("userid", flat=True))
+    accounts = WeComAccount.objects.filter(corp=people.corp)
+    members = unsettled(policy=policy, members=people.corp.members.all(), accounts=accounts)
+    return set(members.values_list("userid", flat=True))
 
 
 def test_nobody_once_everything_is_written(created: People) -> None:
