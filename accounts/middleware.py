@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import audit, own_sessions, sessions
+from integrations.without_session import needs_no_session
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class WeComSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if sessions.is_outlived(request):
+        if not needs_no_session(request) and sessions.is_outlived(request):
             session = request.session
             logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
             logout(request)
@@ -41,6 +42,8 @@ class SessionRecordMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if needs_no_session(request):
+            return self.get_response(request)
         key = own_sessions.signed_in_key(request)
         response = self.get_response(request)
         if key is not None and own_sessions.signed_in_key(request) is None:

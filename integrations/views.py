@@ -16,12 +16,14 @@ from integrations import callbacks, tasks, verification
 from integrations.models import CallbackEvent
 from integrations.store import valkey
 from integrations.wecom.crypto import CallbackError
+from integrations.without_session import without_session
 
 logger = logging.getLogger(__name__)
 
 HEALTH_PATH = "/healthz"
 
 
+@without_session
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
@@ -49,6 +51,7 @@ def _valkey_answers() -> bool:
         return False
 
 
+@without_session
 @never_cache
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
@@ -58,6 +61,7 @@ def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     return HttpResponse(code, content_type="text/plain")
 
 
+@without_session
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])

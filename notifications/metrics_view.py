@@ -9,9 +9,11 @@ from django.views.decorators.http import require_GET
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from integrations.without_session import without_session
 from notifications.metrics import PushCollector
 
 
+@without_session
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
     """404 where no token is set; 401 for whoever does not bring it as `Authorization: Bearer …`."""

@@ -102,6 +102,27 @@ class TestNoting:
 
         assert SignedInSession.objects.get().user_id == clerk.pk
 
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/healthz",
+            "/metrics",
+            "/WW_verify_0123456789abcdef.txt",
+            "/wecom/1/events/?msg_signature=x&timestamp=1&nonce=1&echostr=x",
+            "/wecom/1/contacts-events/?msg_signature=x&timestamp=1&nonce=1&echostr=x",
+        ],
+    )
+    def test_what_programs_ask_for_leaves_the_session_alone(self, clerk: User, desktop: Visitor, path: str) -> None:
+        desktop.client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+        session_before = dict(desktop.client.session)
+
+        response = desktop.get(path)
+
+        assert response.status_code in {200, 403, 404}
+        assert "sessionid" not in response.cookies
+        assert not SignedInSession.objects.exists()
+        assert dict(desktop.client.session) == session_before
+
     def test_another_key_for_the_session_takes_the_place_of_the_old_one(
         self, clerk: User, sign_in: Callable[..., Visitor]
     ) -> None:
