@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from django.db.models import Prefetch, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from integrations.diagnosis.results import Health, health_by_corp
+from integrations.diagnosis.results import Health, health_of
 from integrations.models import CheckRun, Corp, SiteAddress
 from integrations.panels import Attention, Line
 
@@ -21,19 +22,19 @@ TONES = {CheckRun.Status.OK: "good", CheckRun.Status.WARNING: "warn", CheckRun.S
 
 
 def connection_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """Enabled, last diagnosis, token. Two queries."""
+    """Enabled, last diagnosis, token. One query, together with connection_attentions of the same corps."""
     if not _may_see_corps(request):
         return {}
-    health, tokens = health_by_corp(corps), _token_runs(corps)
-    return {corp.pk: _lines(corp, health[corp.pk], tokens.get(corp.pk)) for corp in corps}
+    _fetch_newest_runs(corps)
+    return {corp.pk: _lines(corp, _health(corp), _token_run(corp)) for corp in corps}
 
 
 def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Corps that do not work, or do not work yet; and the address that nobody but this machine reaches."""
     if not _may_see_corps(request):
         return []
-    health = health_by_corp(corps)
-    found = [_attention(corp, health[corp.pk]) for corp in corps]
+    _fetch_newest_runs(corps)
+    found = [_attention(corp, _health(corp)) for corp in corps]
     return [*(item for item in found if item is not None), *_about_the_site_address(request, corps)]
 
 
@@ -41,9 +42,23 @@ def _may_see_corps(request: HttpRequest) -> bool:
     return request.user.has_perm("integrations.view_corp") or request.user.has_perm("integrations.change_corp")
 
 
-def _token_runs(corps: Sequence[Corp]) -> dict[int, CheckRun]:
-    runs = CheckRun.objects.newest_of([corp.pk for corp in corps]).filter(check_name=TOKEN_CHECK)
-    return {run.corp_id: run for run in runs}
+def _fetch_newest_runs(corps: Sequence[Corp]) -> None:
+    """The newest run of each check, kept with each corp: of those that have them already nothing is fetched."""
+    newest = CheckRun.objects.newest_of(corps)
+    prefetch_related_objects(corps, Prefetch("check_runs", newest, to_attr="newest_runs"))
+
+
+def _newest_runs(corp: Corp) -> list[CheckRun]:
+    runs: list[CheckRun] = corp.newest_runs  # type: ignore[attr-defined]  # set by _fetch_newest_runs
+    return runs
+
+
+def _health(corp: Corp) -> Health:
+    return health_of(_newest_runs(corp), version=corp.connection_version)
+
+
+def _token_run(corp: Corp) -> CheckRun | None:
+    return next((run for run in _newest_runs(corp) if run.check_name == TOKEN_CHECK), None)
 
 
 def _lines(corp: Corp, health: Health, token: CheckRun | None) -> list[Line]:

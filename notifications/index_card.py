@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -52,8 +52,8 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends, outcomes that nobody knows, runs that failed or were missed, a calendar of working
-    days that ends. Five queries, one more while the calendar ends."""
+    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar of working
+    days that ends. Four queries, one more while the calendar ends."""
     now, found = timezone.now(), []
     if request.user.has_perm("notifications.view_subscription"):
         found += _about_calendar(Subscription.objects.visible_to(request.user), now)
@@ -156,20 +156,21 @@ def _about_calendar(subscriptions: SubscriptionQuerySet, now: datetime) -> list[
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
-    recent = runs.filter(claimed_at__gte=now - RECENT)
+    recent = runs.filter(claimed_at__gte=now - RECENT, status__in=[Run.Status.FAILED, Run.Status.MISSED])
+    counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
     found = []
-    if count := _counted(recent.filter(status=Run.Status.FAILED)):
+    if count := counts.get(Run.Status.FAILED, 0):
         sentence = ngettext(
             "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _runs(status__exact="failed", day="week")))
-    if count := _counted(recent.filter(status=Run.Status.MISSED)):
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="failed", day="week")))
+    if count := counts.get(Run.Status.MISSED, 0):
         sentence = ngettext(
             "In the last 24 hours %(count)s time was missed.",
             "In the last 24 hours %(count)s times were missed.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _runs(status__exact="missed", day="week"), "warn"))
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="missed", day="week"), "warn"))
     return found
 
 

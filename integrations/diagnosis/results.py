@@ -93,15 +93,14 @@ class Health:
 def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
     """The health of each corp by its key, in one query. Results of another connection count for nothing."""
     runs: dict[int, list[CheckRun]] = defaultdict(list)
-    versions = {corp.pk: corp.connection_version for corp in corps}
     for run in CheckRun.objects.newest_of(corps):
-        if run.check_name != message.NAME:
-            runs[run.corp_id].append(run)
-    return {key: _health(runs[key], version) for key, version in versions.items()}
+        runs[run.corp_id].append(run)
+    return {corp.pk: health_of(runs[corp.pk], version=corp.connection_version) for corp in corps}
 
 
-def _health(runs: Iterable[CheckRun], version: int) -> Health:
-    runs = list(runs)
+def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
+    """From the newest run of each check of a corp, and its connection version."""
+    runs = [run for run in runs if run.check_name != message.NAME]
     current = [run for run in runs if run.connection_version == version]
     if runs and not current:
         return Health("warn", _("credentials changed, not checked"), None, 0)
