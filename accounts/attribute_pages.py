@@ -11,10 +11,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import attribute_values
+from accounts import attribute_values, import_pages
 from accounts.attribute_fields import ValuesField, fields_of, may_set, sentence_about, shown_lines
 from accounts.attribute_seen import SEEN, seen_field
 from accounts.attribute_values import ValueTakenError, page_of, people_with, set_values
@@ -55,7 +56,7 @@ def choice_filter(attribute: Attribute) -> type[admin.SimpleListFilter]:
 class WhichForm(forms.Form):
     """Which attribute to set for the selected people."""
 
-    attribute = forms.ModelChoiceField(queryset=Attribute.objects.none(), label=_("user attribute"))
+    attribute = forms.ModelChoiceField(queryset=Attribute.objects.none(), label=capfirst(_("user attribute")))
 
     def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -136,8 +137,10 @@ class AttributePages(UserModelAdmin):
             raise PermissionDenied
         people = changeable_of(queryset, request.user)
         if people.count() > attribute_values.SET_AT_MOST:
-            sentence = gettext("At most %(count)s people at once. Select fewer, or upload a file.")
-            messages.error(request, sentence % {"count": f"{attribute_values.SET_AT_MOST:,}"})
+            sentence = gettext(
+                "Nothing was changed: at most {count} people can be set at once. Select fewer, or {file}."
+            )
+            messages.error(request, import_pages.too_many(sentence, at_most=attribute_values.SET_AT_MOST))
             return None
         which = WhichForm(request.POST if "attribute" in request.POST else None, person=request.user)
         attribute = which.cleaned_data["attribute"] if which.is_valid() else None

@@ -14,6 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
@@ -41,6 +44,12 @@ def may_import(person: User | AnonymousUser) -> bool:
     return person.has_perms((IMPORT, CHANGE))
 
 
+def too_many(sentence: str, *, at_most: int) -> SafeString:
+    """`sentence` says what else to do than to set so many people in one request; its `{file}` leads to the import."""
+    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
+    return format_html(sentence, count=f"{at_most:,}", file=link)
+
+
 class UploadForm(forms.Form):
     file = forms.FileField(
         label=_("File"),
@@ -57,14 +66,14 @@ class UploadForm(forms.Form):
     )
     match_by = forms.ChoiceField(
         choices=PeopleImport.Match.choices,
-        label=_("people are found by"),
+        label=capfirst(_("people are found by")),
         help_text=_(
             "For files without a column “username”. Who is linked with the WeCom account already is found by that."
         ),
     )
     clears_empty = forms.BooleanField(
         required=False,
-        label=_("empty cells clear what is there"),
+        label=capfirst(_("empty cells clear what is there")),
         help_text=_("Otherwise an empty cell leaves what is there."),
     )
 

@@ -131,15 +131,17 @@ class MovePages(UserModelAdmin):
     def _move(self, request: HttpRequest, source: Corp, target: Corp) -> HttpResponse:
         asked_by, ip = cast("User", request.user), request.META.get("REMOTE_ADDR") or None
         try:
-            move = moves.request_move(source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now())
-        except moves.InTheWayError:
-            sentence = _(
-                "People are being moved into “%(source)s” or out of “%(target)s” at the moment. "
-                "Wait until that is over."
+            move, is_new = moves.request_move(
+                source=source, target=target, asked_by=asked_by, ip=ip, now=timezone.now()
             )
-            messages.error(request, sentence % {"source": source, "target": target})
+        except moves.InTheWayError as error:
+            messages.error(request, _in_the_way(request, error.move, source, target))
             query = urlencode({"source": source.pk, "target": target.pk})
             return HttpResponseRedirect(f"{reverse('admin:accounts_user_move')}?{query}")
+
+        if not is_new:
+            sentence = _("This move was asked for already, by %(person)s at %(time)s. This page shows how far it is.")
+            messages.info(request, sentence % _asked(move))
 
         def unreachable() -> None:
             messages.warning(request, _("The queue cannot be reached: the move begins as soon as it can."))
@@ -155,6 +157,24 @@ class MovePages(UserModelAdmin):
 
 def _moves(request: HttpRequest) -> QuerySet[PeopleMove]:
     return PeopleMove.objects.visible_to(request.user).select_related("source", "target")
+
+
+def _asked(move: PeopleMove) -> dict[str, str]:
+    return {"person": move.requested_by_name, "time": f"{timezone.localtime(move.requested_at):%Y-%m-%d %H:%M}"}
+
+
+def _in_the_way(request: HttpRequest, move: PeopleMove, source: Corp, target: Corp) -> str:
+    """Whose move it is, for those who see both of its companies."""
+    if not _moves(request).filter(pk=move.pk).exists():
+        sentence = _(
+            "People are being moved into “%(source)s” or out of “%(target)s” at the moment. Wait until that is over."
+        )
+        return sentence % {"source": source, "target": target}
+    sentence = _(
+        "People are being moved from “%(source)s” to “%(target)s” at the moment, as %(person)s asked at %(time)s. "
+        "Wait until that is over."
+    )
+    return sentence % {"source": move.source, "target": move.target, **_asked(move)}
 
 
 def _move_or_404(request: HttpRequest, move_id: int) -> PeopleMove:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q
 
@@ -38,12 +39,18 @@ class LostError(Exception):
 
 
 class InTheWayError(Exception):
-    """People are being moved into `source`, or out of `target`: the two moves would carry some of them further."""
+    """People are being moved into `source`, or out of `target`, by `move`: the two would carry some of them further."""
+
+    def __init__(self, move: PeopleMove) -> None:
+        super().__init__(move.pk)
+        self.move = move
 
 
 @transaction.atomic
-def request_move(*, source: Corp, target: Corp, asked_by: User, ip: str | None, now: datetime) -> PeopleMove:
-    """The move between the two that is under way, or a new one, for a worker to carry out: queue it.
+def request_move(
+    *, source: Corp, target: Corp, asked_by: User, ip: str | None, now: datetime
+) -> tuple[PeopleMove, bool]:
+    """The move between the two that is under way, or a new one, for a worker to carry out: queue it. And if it is new.
 
     Raises InTheWayError until another move that ends where this one begins, or begins where it ends, is over.
     """
@@ -52,11 +59,12 @@ def request_move(*, source: Corp, target: Corp, asked_by: User, ip: str | None, 
     unfinished = PeopleMove.objects.unfinished()
     under_way = unfinished.filter(source=source, target=target).first()
     if under_way is not None:
-        return under_way
-    if unfinished.filter(Q(target=source) | Q(source=target)).exists():
-        raise InTheWayError
+        return under_way, False
+    in_the_way = unfinished.filter(Q(target=source) | Q(source=target)).select_related("source", "target").first()
+    if in_the_way is not None:
+        raise InTheWayError(in_the_way)
     accounts = WeComAccount.objects.filter(corp=source)
-    return PeopleMove.objects.create(
+    move = PeopleMove.objects.create(
         source=source,
         target=target,
         requested_by=asked_by,
@@ -66,6 +74,7 @@ def request_move(*, source: Corp, target: Corp, asked_by: User, ip: str | None, 
         last_account=accounts.aggregate(last=Max("pk"))["last"] or 0,
         total_count=accounts.count(),
     )
+    return move, True
 
 
 def waiting_for_a_worker(*, now: datetime, at_most: int = 100) -> list[int]:
@@ -86,6 +95,12 @@ def carry_out(*, move_id: int, clock: Clock) -> PeopleMove | None:
         return None
     logger.info("move=%s %s moved=%s of=%s", move.pk, move.status, move.moved_count, move.total_count)
     return move
+
+
+def purge(*, now: datetime) -> int:
+    """Forget the moves that ended longer ago than the audit trail, which tells of each account, is kept."""
+    end = now - timedelta(days=settings.AUDIT_RETENTION_DAYS)
+    return PeopleMove.objects.filter(finished_at__lt=end).delete()[0]
 
 
 def change_of(move: PeopleMove) -> moving.Change:

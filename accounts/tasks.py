@@ -30,11 +30,12 @@ def burn_code(corp_id: int, sealed_code: str) -> None:
 @shared_task(name="accounts.purge_audit", ignore_result=True, expires=3600, time_limit=1800)
 def purge_audit() -> None:
     """Remove what is too old from the audit trail, and what counts no more: wrong passwords, sessions that are over,
-    requests that nobody answered. A repeat finds nothing."""
+    requests that nobody answered, moves of people long ago. A repeat finds nothing."""
     now = timezone.now()
     lockout.forget_old(now=now)
     own_sessions.purge(now=now)
     link_requests.purge(now=now)
+    moves.purge(now=now)
     asking.forget_old_rows(now=now)
     logger.info("audit entries removed count=%d", audit.purge(now=now))
 

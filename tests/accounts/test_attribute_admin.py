@@ -407,7 +407,10 @@ class TestManyPeople:
 
         page = self.post(signed_in(root), people, attribute=region.pk, values="华北", apply="1")
 
-        assert "一次最多 1 人。请减少选择，或改用文件导入。" in page.content.decode()
+        told = (
+            '未作任何修改：一次最多设置 1 人。请减少选择，或<a href="/admin/accounts/peopleimport/add/">导入文件</a>。'
+        )
+        assert told in page.content.decode()
         assert not AttributeValue.objects.exists()
 
     def test_is_limited_to_who_may_be_changed(

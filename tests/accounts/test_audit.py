@@ -216,7 +216,7 @@ class TestWhatIsRecorded:
 
         if way == "move":
             now = timezone.now()
-            asked = moves.request_move(source=corp, target=other_corp, asked_by=root, ip=None, now=now)
+            asked, _is_new = moves.request_move(source=corp, target=other_corp, asked_by=root, ip=None, now=now)
             moves.carry_out(move_id=asked.pk, clock=timezone.now)
         else:
             keys = {"action": "set_company", "_selected_action": [p.pk for p in people], "apply": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from django.db import IntegrityError, connection
 from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts import moves, moving
 from accounts.models import AuditEntry, PeopleMove, User, WeComAccount
-from accounts.tasks import directory_tick, move_people
+from accounts.tasks import directory_tick, move_people, purge_audit
 from integrations.models import Corp
 from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
 from tests.accounts.test_admin import LIST, accounts_of, administrator, root, signed_in
@@ -30,6 +32,10 @@ def limited(corp: Corp, other_corp: Corp) -> User:
     return administrator("limited", corp, other_corp)
 
 
+def local(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M}"
+
+
 def preview(client: Client, source: Corp, target: Corp) -> Any:
     return client.get(MOVE, {"source": source.pk, "target": target.pk})
 
@@ -43,7 +49,7 @@ def move(client: Client, source: Corp, target: Corp) -> Any:
 
 def moved(source: Corp, target: Corp, asked_by: User) -> moving.Change:
     """Carried out here."""
-    asked = moves.request_move(source=source, target=target, asked_by=asked_by, ip=None, now=timezone.now())
+    asked, _is_new = moves.request_move(source=source, target=target, asked_by=asked_by, ip=None, now=timezone.now())
     done = moves.carry_out(move_id=asked.pk, clock=timezone.now)
     assert done is not None
     return moves.change_of(done)
@@ -325,7 +331,8 @@ class TestInTheBackground:
 
     @pytest.fixture
     def asked(self, five: list[User], corp: Corp, other_corp: Corp, root: User) -> PeopleMove:
-        return moves.request_move(source=corp, target=other_corp, asked_by=root, ip="203.0.113.8", now=timezone.now())
+        now = timezone.now()
+        return moves.request_move(source=corp, target=other_corp, asked_by=root, ip="203.0.113.8", now=now)[0]
 
     def test_nobody_moves_in_the_request_and_the_page_says_how_far_it_is(
         self, five: list[User], corp: Corp, other_corp: Corp, root: User
@@ -354,11 +361,42 @@ class TestInTheBackground:
         assert "已转移 5 个账号。" in state["html"]
         assert "<progress" not in state["html"]
 
-    def test_a_second_click_leads_to_the_move_under_way(self, asked: PeopleMove, root: User) -> None:
-        response = signed_in(root).post(MOVE, {"source": asked.source_id, "target": asked.target_id})
+    def test_who_asks_for_the_move_under_way_is_led_to_it_and_told_whose_it_is(
+        self, asked: PeopleMove, limited: User
+    ) -> None:
+        page = signed_in(limited).post(MOVE, {"source": asked.source_id, "target": asked.target_id}, follow=True)
 
-        assert response.headers["Location"] == f"{MOVE}{asked.pk}/"
-        assert PeopleMove.objects.count() == 1
+        assert page.redirect_chain == [(f"{MOVE}{asked.pk}/", 302)]
+        assert f"该转移已由 root 于 {local(asked.requested_at)} 发起，本页显示其进度。" in page.text
+        assert PeopleMove.objects.get().requested_by_name == "root"
+
+    def test_the_first_who_asks_is_told_of_nobody_else(self, corp: Corp, other_corp: Corp, root: User) -> None:
+        page = signed_in(root).post(MOVE, {"source": corp.pk, "target": other_corp.pk}, follow=True)
+
+        assert "该转移已由" not in page.text
+
+    def test_is_forgotten_when_its_time_is_over(
+        self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User, settings: Settings
+    ) -> None:
+        settings.AUDIT_RETENTION_DAYS = 30
+        move_people(asked.pk)
+        ended_at = PeopleMove.objects.get().finished_at
+        assert ended_at is not None
+        long_ago = ended_at - timedelta(days=365)
+        PeopleMove.objects.create(source=other_corp, target=corp, requested_at=long_ago)  # not over
+
+        kept = [moves.purge(now=ended_at + timedelta(days=days)) for days in (30, 31, 32)]
+
+        assert kept == [0, 1, 0]
+        assert PeopleMove.objects.get().source == other_corp
+
+    def test_the_nightly_task_forgets_it(self, asked: PeopleMove, settings: Settings) -> None:
+        settings.AUDIT_RETENTION_DAYS = 30
+        PeopleMove.objects.update(status="stopped", finished_at=timezone.now() - timedelta(days=31))
+
+        purge_audit()
+
+        assert not PeopleMove.objects.exists()
 
     def test_one_that_is_over_may_be_asked_for_again(self, asked: PeopleMove, corp: Corp, root: User) -> None:
         move_people(asked.pk)
@@ -441,8 +479,21 @@ class TestInTheBackground:
         page = signed_in(root).post(MOVE, {"source": source.pk, "target": target.pk}, follow=True)
 
         assert PeopleMove.objects.get() == asked
-        assert f"正在有人员转入“{source}”或转出“{target}”，请等待完成。" in page.text
+        said = f"正在将人员从“北山制造”转移到“南湖贸易”（root 于 {local(asked.requested_at)} 发起），请等待完成。"
+        assert said in page.text
         assert [person.wecom_accounts.get().corp for person in people] == [source] * 3
+
+    def test_whose_move_is_in_the_way_is_not_said_to_who_sees_one_of_its_companies(
+        self, asked: PeopleMove, other_corp: Corp
+    ) -> None:
+        third = make_corp("第三", 3)
+        client = signed_in(administrator("elsewhere", other_corp, third))
+
+        page = client.post(MOVE, {"source": other_corp.pk, "target": third.pk}, follow=True).text
+
+        assert "正在有人员转入“南湖贸易”或转出“第三”，请等待完成。" in page
+        assert "北山制造" not in page
+        assert PeopleMove.objects.get() == asked
 
     def test_a_move_that_crosses_no_other_begins_beside_it(
         self, asked: PeopleMove, corp: Corp, other_corp: Corp, root: User
@@ -458,7 +509,9 @@ class TestInTheBackground:
     def test_who_may_not_any_more_moves_nobody(
         self, five: list[User], corp: Corp, other_corp: Corp, limited: User, loss: str
     ) -> None:
-        asked = moves.request_move(source=corp, target=other_corp, asked_by=limited, ip=None, now=timezone.now())
+        asked, _is_new = moves.request_move(
+            source=corp, target=other_corp, asked_by=limited, ip=None, now=timezone.now()
+        )
         match loss:
             case "disabled":
                 User.objects.filter(pk=limited.pk).update(is_active=False)
@@ -546,5 +599,6 @@ def test_the_company_of_more_people_than_one_request_can_do_is_not_set(
 
     page = signed_in(root).post(LIST, sent, follow=True)
 
-    assert "一次最多 1 人。请减少选择" in page.text
+    told = "未作任何修改：一次最多设置 1 人。请减少选择、使用“转移人员…”，或"
+    assert f'{told}<a href="{LIST.replace("/user/", "/peopleimport/add/")}">导入文件</a>。' in page.text
     assert {*accounts_of(person), *accounts_of(second)} == {("北山制造", "LiLei", True), ("北山制造", "second", True)}
