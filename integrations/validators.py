@@ -34,16 +34,17 @@ def without_spaces(text: str) -> str:
 
 
 def normalised_site_address(text: str) -> str:
-    """The canonical form of a site address: `scheme://host[:port]/`, in lower case, international names as punycode.
+    """The canonical form of a site address: `scheme://host[:port]/`, in lower case.
 
-    Raises ValidationError in plain words. WeCom takes no IP address and no name with an underscore as a domain.
+    Raises ValidationError in plain words. WeCom takes no IP address and no name with an underscore as a domain, and of
+    an international name its ASCII form, which the error names.
     """
     parts, scheme = _split(without_spaces(text))
     if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.netloc.endswith(":"):
         raise ValidationError(
             _("Write scheme and host only, without anything after the host: %(example)s"),
             code="path",
-            params={"example": f"{scheme}://{parts.hostname}/"},
+            params={"example": f"{scheme}://{_ascii_name(parts.hostname or '')}/"},
         )
     port = _port(parts)
     shown_port = "" if port in {None, DEFAULT_PORTS[scheme]} else f":{port}"
@@ -134,6 +135,12 @@ def _port(parts: SplitResult) -> int | None:
 def _host_name(host: str) -> str:
     """The host in the form in which browsers send it. Raises ValidationError for what WeCom would not take."""
     name = _ascii_name(host.rstrip("."))
+    if not host.isascii():
+        raise ValidationError(
+            _("WeCom's console takes a domain in ASCII letters only. Write “%(host)s” as %(ascii)s."),
+            code="not_ascii",
+            params={"host": host[:255], "ascii": name},
+        )
     if _is_ip_address(name):
         raise ValidationError(
             _("WeCom accepts no IP address as a domain. Use a host name, as https://bi.example.com/."), code="ip"

@@ -34,7 +34,7 @@ def code_of(refusal: pytest.ExceptionInfo[ValidationError]) -> str | None:
         ("https://bi.example.com:80/", "https://bi.example.com:80/"),
         ("https://bi.example.com:8443", "https://bi.example.com:8443/"),
         ("https://bi.example.com./", "https://bi.example.com/"),
-        ("https://报表.example.com/", "https://xn--4ruo45f.example.com/"),
+        ("https://xn--4ruo45f.example.com/", "https://xn--4ruo45f.example.com/"),
         ("http://localhost:3001/", "http://localhost:3001/"),
         ("https://1.bi.example.com", "https://1.bi.example.com/"),
     ],
@@ -72,6 +72,9 @@ def test_a_site_address_has_one_canonical_form(typed: str, kept: str) -> None:
         ("https://[2001:db8::1]/", "ip"),
         ("https://[2001:db8::1/", "address"),
         ("https://my_bi.example.com/", "underscore"),
+        ("https://报表.example.com/", "not_ascii"),
+        ("https://bi。example。com/", "not_ascii"),
+        ("https://ｂｉ.example.com/", "not_ascii"),
         ("https://bi/", "short"),
         ("https://-bi.example.com/", "host"),
         ("https://bi..example.com/", "host"),
@@ -87,6 +90,14 @@ def test_what_cannot_be_a_site_address_is_refused(typed: str, code: str) -> None
 
     assert code_of(refusal) == code
     assert refusal.value.messages[0].endswith((".", "。", "/"))
+
+
+@pytest.mark.parametrize("typed", ["https://报表.example.com/", "https://报表.example.com/bi"])
+def test_of_a_chinese_domain_the_form_that_wecom_takes_is_named(typed: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        validators.normalised_site_address(typed)
+
+    assert "xn--4ruo45f.example.com" in refusal.value.messages[0]
 
 
 @pytest.mark.parametrize(
