@@ -33,12 +33,14 @@ from accounts import (
 from accounts.attribute_pages import AttributePages
 from accounts.attribute_values import ValueTakenError
 from accounts.export_pages import ExportPages
-from accounts.forms import CompanyForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
+from accounts.forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.move_pages import MovePages, may_link, tell
+from accounts.permission_names import PermissionsField, choosable
 from accounts.rights import EVERY_RIGHT, UserChangeForm, rights_fields
 from accounts.selected_people import ask, changeable_of
 from accounts.visibility import people_changeable_by, people_visible_to, sees_all
+from integrations.deletion import NamedDeletions
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -141,8 +143,9 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
+class UserAdmin(MovePages, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
     add_form = UserCreationForm
+    change_password_form = PasswordForm
     add_form_template = "admin/accounts/user/add_form.html"
     form = UserChangeForm
     inlines = (WeComAccountInline,)
@@ -200,7 +203,7 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Without the attributes somebody limited to some companies would not see the person added."""
-        is_seen = attributes.have_appeared(request) or sees_all(request.user)
+        is_seen = sees_all(request.user) or attributes.have_appeared(request)
         return super().has_add_permission(request) and is_seen
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -235,6 +238,11 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
             if fields:
                 fieldsets.append((title, {**options, "fields": fields}))
         return fieldsets
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.name == "user_permissions":
+            kwargs |= {"form_class": PermissionsField, "queryset": choosable()}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -297,9 +305,10 @@ class UserAdmin(MovePages, AttributePages, ExportPages, UserAdminBase):
         form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
         if people.count() > moving.SET_AT_MOST:
             sentence = gettext(
-                "At most %(count)s people at once. Select fewer, or move everybody of a company with “Move people…”."
+                "Nothing was changed: at most {count} people can be set at once. Select fewer, use “Move people…”, or "
+                "{file}."
             )
-            messages.error(request, sentence % {"count": f"{moving.SET_AT_MOST:,}"})
+            messages.error(request, import_pages.too_many(sentence, at_most=moving.SET_AT_MOST))
             return None
         if form.is_valid():
             change = moving.set_company(people=people, corp=form.cleaned_data["corp"])

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -44,7 +45,9 @@ class LinesField(forms.CharField):
 
 class AttributeForm(SeenForm):
     choices = LinesField(
-        required=False, label=_("choices"), help_text=_("Each in its own line; for the kind “one of a list” only.")
+        required=False,
+        label=capfirst(_("choices")),
+        help_text=_("Each in its own line; for the kind “one of a list” only."),
     )
 
     class Meta:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.auth import forms as auth_forms
+from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from accounts import companies
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
     AccountFormBase = forms.ModelForm[WeComAccount]
     CreationFormBase = auth_forms.AdminUserCreationForm[User]
+    PasswordFormBase = auth_forms.AdminPasswordChangeForm[User]
 else:
     AccountFormSetBase = forms.BaseInlineFormSet
     AccountFormBase = forms.ModelForm
     CreationFormBase = auth_forms.AdminUserCreationForm
+    PasswordFormBase = auth_forms.AdminPasswordChangeForm
 
 
 class UserCreationForm(CreationFormBase):
@@ -36,6 +39,16 @@ class UserCreationForm(CreationFormBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["usable_password"].initial = "false"
+        self.fields["usable_password"].help_text = _("Without a password the person signs in with WeCom only.")
+
+
+class PasswordForm(PasswordFormBase):
+    """Says in the language of who reads what Django's says in that of the process."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if usable := self.fields.get("usable_password"):
+            usable.help_text = render_to_string("admin/accounts/user/_usable_password.html")
 
 
 class LoginForm(auth_forms.AuthenticationForm):

@@ -11,23 +11,48 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as GroupAdminBase
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from accounts import roles
+from accounts.permission_names import PermissionsField, choosable, name_of
+from integrations.deletion import NamedDeletions
 
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(GroupAdminBase):
+class GroupAdmin(NamedDeletions, GroupAdminBase):
     list_display = ("shown_name",)
     # Why not Django's two boxes side by side? Their texts have no Chinese.
     filter_horizontal = ()
 
+    readonly_fields = ("shown_name", "shown_permissions")
+
+    def get_fields(self, request: HttpRequest, obj: Group | None = None) -> tuple[str, ...]:
+        """A role's name and permissions are words for reading."""
+        return ("shown_name", "shown_permissions") if _is_role(obj) else ("name", "permissions")
+
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, group: Group) -> str:
         return roles.label_of(group.name)
+
+    @admin.display(description=_("permissions"))
+    def shown_permissions(self, group: Group) -> SafeString:
+        permissions = group.permissions.select_related("content_type")
+        return format_html_join("", "<div>{}</div>", ((name_of(permission),) for permission in permissions))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if context.get("original") is not None:
+            context["subtitle"] = roles.label_of(context["original"].name)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.name == "permissions":
+            kwargs |= {"form_class": PermissionsField, "queryset": choosable()}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         groups: QuerySet[Group] = super().get_queryset(request)

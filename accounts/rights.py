@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import Group
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts import attribute_fields, attribute_seen, roles
@@ -48,7 +49,7 @@ class UserChangeForm(ChangeFormBase):
     roles = RolesField(
         queryset=Group.objects.none(),
         required=False,
-        label=_("roles"),
+        label=capfirst(_("roles")),
         widget=forms.CheckboxSelectMultiple,
         help_text=_("What somebody who may enter the administration may do there, in the companies named below."),
     )

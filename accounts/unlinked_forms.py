@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import DirectoryPolicy, User
@@ -23,11 +24,11 @@ class BulkForm(forms.Form):
     """`person`: who links. Only of companies that they see."""
 
     corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
-    match_username = forms.BooleanField(label=_("by username = WeCom account"), required=False, initial=True)
-    match_email = forms.BooleanField(label=_("by e-mail"), required=False)
-    match_mobile = forms.BooleanField(label=_("by mobile"), required=False)
+    match_username = forms.BooleanField(label=capfirst(_("by username = WeCom account")), required=False, initial=True)
+    match_email = forms.BooleanField(label=capfirst(_("by e-mail")), required=False)
+    match_mobile = forms.BooleanField(label=capfirst(_("by mobile")), required=False)
     match_number = forms.BooleanField(
-        label=_("by employee number"),
+        label=capfirst(_("by employee number")),
         required=False,
         help_text=_("As the directory policy of the company says which attribute holds it."),
     )

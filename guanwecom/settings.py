@@ -188,6 +188,7 @@ CONTENT_SECURITY_POLICY = {
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "guanwecom" / "locale"]
+FORMAT_MODULE_PATH = "guanwecom.formats"
 USE_I18N = True
 USE_TZ = True
 # The zone in which times are shown where a person or a subscription names no other.

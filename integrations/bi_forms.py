@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations import validators
@@ -40,17 +41,19 @@ class BiConnectionForm(SeenForm):
         {"connection_version": ("private_key", "api_password", "app_token", "proxy_url")}
     )
 
-    external_id_source = forms.ChoiceField(label=_("who somebody is in the BI"))
-    new_api_password = forms.CharField(label=_("password of the API user"), required=False, widget=WriteOnlyInput)
+    external_id_source = forms.ChoiceField(label=capfirst(_("who somebody is in the BI")))
+    new_api_password = forms.CharField(
+        label=capfirst(_("password of the API user")), required=False, widget=WriteOnlyInput
+    )
     new_app_token = CompactField(
-        label=_("app token"),
+        label=capfirst(_("app token")),
         required=False,
         widget=WriteOnlyInput,
         help_text=_("Made in the BI; with it this site lists the BI's pages. Optional."),
     )
-    remove_app_token = forms.BooleanField(label=_("remove the saved app token"), required=False)
-    new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)
-    remove_proxy = forms.BooleanField(label=_("remove the saved proxy"), required=False)
+    remove_app_token = forms.BooleanField(label=capfirst(_("remove the saved app token")), required=False)
+    new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
+    remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
 
     class Meta:
         model = BiConnection

@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import RegexValidator
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations import panels, validators
@@ -95,8 +96,8 @@ class CorpForm(SeenForm):
     seen_columns = {"connection_version": ("secret", "proxy_url")}
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
-    new_proxy_url = forms.CharField(label=_("proxy"), required=False, widget=VisibleWriteOnlyInput)
-    remove_proxy = forms.BooleanField(label=_("remove the saved proxy"), required=False)
+    new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
+    remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
 
     class Meta:
         model = Corp
@@ -110,6 +111,8 @@ class CorpForm(SeenForm):
             _("Differs only for the sandbox and for WeCom's private edition."),
         )
         labels = {"domain_id": "domain_id"}  # the word of WeCom's link, which Django would capitalise
+        # A number's own input would hide what else was pasted, and leave the field empty.
+        widgets = {"agentid": forms.TextInput({"inputmode": "numeric", "class": "vIntegerField"})}
         field_classes = {
             "name": TidyField,
             "corpid": CompactField,
@@ -247,7 +250,7 @@ class CorpForm(SeenForm):
     def _get_validation_exclusions(self) -> set[str]:
         """Why? A CorpId that may not be changed any more still counts for "one row per app"."""
         exclusions: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # the stubs lack it
-        return exclusions - {"corpid"}
+        return exclusions if "corpid" in self.errors else exclusions - {"corpid"}
 
     def changed_model_fields(self) -> set[str]:
         """The names of the columns that this form changes."""

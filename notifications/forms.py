@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -101,11 +102,11 @@ class SubscriptionForm(SubscriptionModelForm):
 
     person: User
     found: Reachability | None = None
-    time_zone = forms.ChoiceField(label=_("time zone"), initial="Asia/Shanghai")
-    local_time = schedule_form.LocalTimeField(label=_("at"), required=False)
-    weekdays = schedule_form.WeekdaysField(label=_("days of the week"), required=False)
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial="Asia/Shanghai")
+    local_time = schedule_form.LocalTimeField(label=capfirst(_("at")), required=False)
+    weekdays = schedule_form.WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
-        label=_("day of the month"),
+        label=capfirst(_("day of the month")),
         required=False,
         help_text=_("A month that has no such day has its last day instead."),
     )

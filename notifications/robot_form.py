@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -28,7 +29,7 @@ class RobotForm(RobotModelForm):
 
     person: User
     webhook = CompactField(
-        label=_("webhook address"),
+        label=capfirst(_("webhook address")),
         required=False,
         widget=WriteOnlyInput,
         help_text=_(
@@ -40,6 +41,8 @@ class RobotForm(RobotModelForm):
     class Meta:
         model = Robot
         fields = ("name", "corp")
+        # The model's example is a Chinese name.
+        help_texts = {"name": _("As people know the group, for example “Daily sales”.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

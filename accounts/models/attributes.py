@@ -201,7 +201,7 @@ class AttributeValue(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.attribute_id}={self.value}"
+        return self.value
 
 
 def fold_value(value: str) -> str:

@@ -44,7 +44,7 @@ class User(AbstractUser):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
-        permissions = [("assign_roles", "Can hand out roles")]
+        permissions = [("assign_roles", _("Can hand out roles"))]
         indexes = [
             # Whom a member of WeCom's directory stands for, where an administrator allows it: accounts.directory.
             models.Index(Lower("username"), name="users_by_folded_username"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.db.models import F
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
@@ -37,4 +38,4 @@ class SignedInSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"session {self.pk}"
+        return f"{timezone.localtime(self.began_at):%Y-%m-%d %H:%M}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models.companies import Corp
@@ -85,4 +86,4 @@ class ConsoleWrite(models.Model):
         default_permissions = ()  # part of the corp's page: who may change the corp may have it written
 
     def __str__(self) -> str:
-        return f"{self.corp_id} {self.kind} {self.status} {self.requested_at:%Y-%m-%d %H:%M}"
+        return f"{self.corp_id} {self.kind} {self.status} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"

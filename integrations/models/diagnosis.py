@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Max
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models.companies import Corp
@@ -88,7 +89,8 @@ class CheckRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.corp} {self.check_name} {self.requested_at:%Y-%m-%d %H:%M} {self.get_status_display()}"
+        requested_at = timezone.localtime(self.requested_at)
+        return f"{self.corp} {self.check_name} {requested_at:%Y-%m-%d %H:%M} {self.get_status_display()}"
 
     @property
     def is_unfinished(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations.fields import EncryptedTextField
@@ -89,4 +90,4 @@ class CallbackEvent(models.Model):
         indexes = [models.Index(fields=["corp", "kind", "received_at"], name="events_by_age")]
 
     def __str__(self) -> str:
-        return f"{self.corp_id} {self.kind} {self.event} {self.received_at:%Y-%m-%d %H:%M}"
+        return f"{self.corp_id} {self.kind} {self.event} {timezone.localtime(self.received_at):%Y-%m-%d %H:%M}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from integrations import visibility
@@ -122,7 +123,7 @@ class SyncRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.corp} {self.requested_at:%Y-%m-%d %H:%M} {self.get_status_display()}"
+        return f"{self.corp} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M} {self.get_status_display()}"
 
     @property
     def is_active(self) -> bool:

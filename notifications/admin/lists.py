@@ -82,7 +82,7 @@ def run_pill(run: Run) -> SafeString:
 
 def moment(value: datetime | None) -> str:
     """A time in the zone of the page."""
-    return "—" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
+    return "—" if value is None else format_html("<time>{}</time>", f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}")
 
 
 def administrator(request: HttpRequest) -> User:

@@ -160,7 +160,7 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
     if run.resends_id is not None:
         facts.append((_("sends again"), run.resends))
     if run.recall_asked_at is not None:
-        facts.append((_("taken back"), f"{moment(run.recall_asked_at)} {run.recall_asked_by or ''}"))
+        facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
     return [*facts, (_("error"), run.error)] if run.error else facts
 
 

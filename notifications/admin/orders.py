@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.department_choice import DepartmentsSelect
+from integrations.deletion import NamedDeletions
 from notifications import dispatch, forms, outlook, schedule
 from notifications.admin.lists import administrator, moment, pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
@@ -45,7 +46,7 @@ _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
 
 
 @admin.register(Report)
-class ReportAdmin(ReportAdminBase):
+class ReportAdmin(NamedDeletions, ReportAdminBase):
     empty_list = _(
         "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
         "subscription that sends it."
@@ -71,7 +72,7 @@ class ReportAdmin(ReportAdminBase):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SubscriptionAdminBase):
+class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
     form = forms.SubscriptionForm
     change_form_template = "admin/notifications/subscription/change_form.html"

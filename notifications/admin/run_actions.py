@@ -53,12 +53,13 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return _to(again)
+    count, unknown_count = resending.unreached(run).count(), resending.unknown(run).count()
     context = {
         "title": gettext("Send again to those not reached"),
-        "lines": [_people(resending.unreached(run).count())],
-        "unknown_count": resending.unknown(run).count(),
+        "lines": [_people(count) if count else gettext("Nobody is known not to have got it.")],
+        "unknown_count": unknown_count,
         "number": resending.next_number(run),
-        "button": gettext("Send again"),
+        "button": gettext("Send again") if count or unknown_count else "",
     }
     return _page(request, run, site, context)
 

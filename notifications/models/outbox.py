@@ -386,7 +386,7 @@ class Receipt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.address} {self.get_status_display()}"
+        return f"{self.user or self.address} {self.get_status_display()}".strip()
 
 
 class TickClaim(models.Model):

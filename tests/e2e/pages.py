@@ -12,10 +12,13 @@ from django.urls import NoReverseMatch, reverse
 from accounts.attribute_values import set_values
 from accounts.models import (
     Attribute,
+    AuditEntry,
     DepartmentGroup,
     DirectoryPolicy,
     ImportRow,
     LinkConflict,
+    LinkRequest,
+    Lockout,
     PeopleImport,
     PeopleMove,
     PeopleRun,
@@ -34,7 +37,18 @@ from integrations.models import (
     VerificationFile,
 )
 from notifications import api_tokens
-from notifications.models import ApiToken, Attempt, AttributeRule, Delivery, Receipt, Report, Run, Subscription
+from notifications.models import (
+    ApiToken,
+    Attempt,
+    AttributeRule,
+    CorpQueue,
+    Delivery,
+    Receipt,
+    Report,
+    Robot,
+    Run,
+    Subscription,
+)
 from tests.bi import make_bi
 
 PASSWORD = "a long enough password"
@@ -81,6 +95,8 @@ def make_rows() -> Rows:
     AttributeRule.objects.create(subscription=subscription, attribute=region, operator="is", values=["华东"])
     moves = _make_moves(corp, other)
     _make_sync_runs(corp)
+    _make_security(corp, root)
+    _make_queues(corp, other)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
 
 
@@ -98,6 +114,28 @@ def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
     numbers = ({"status": "running", "done_count": 40, "moved_count": 37}, {"status": "done", "done_count": 90})
     rows = [PeopleMove(left=left, **common, **number) for number in numbers]
     return tuple(PeopleMove.objects.bulk_create([*rows, PeopleMove(status="stopped", **common)]))
+
+
+def _make_security(corp: Corp, root: User) -> None:
+    """Who asks to be linked, who is locked out, and what was changed."""
+    LinkRequest.objects.create(
+        corp=corp, userid="jim", userid_folded="jim", first_asked_at=NOW, asked_at=NOW, ask_count=2
+    )
+    Lockout.objects.create(username="lilei", ip_address="192.0.2.1", failures_since_start=9)
+    changes = [["agentid", "1000001", "1000002"], ["secret", "•••", "•••"]]
+    AuditEntry.objects.create(
+        at=NOW, actor=root, actor_name=str(root), ip="192.0.2.7", action="changed", model="integrations.corp",
+        object_id=corp.pk, subject=corp.name, changes=changes, corp=corp,
+    )  # fmt: skip
+
+
+def _make_queues(corp: Corp, other: Corp) -> None:
+    """One that is held up, one that is paused, and the group robot of the first."""
+    CorpQueue.objects.create(
+        corp=corp, daily_budget=600, blocked_since=NOW, blocked_errcode=60020, blocked_error="not allow to access"
+    )
+    CorpQueue.objects.create(corp=other, is_paused=True)
+    Robot.objects.create(name="销售日报群", corp=corp, key="11111111-2222-3333-4444-555555555555")
 
 
 def _make_directory(corp: Corp) -> list[Department]:
@@ -214,8 +252,15 @@ def admin_pages(rows: Rows) -> list[str]:
     pages += [f"{unlinked}?side={side}" for side in ("users", "conflicts")]
     pages.append(f"{unlinked}bulk/?corp={rows.corp.pk}&match_username=on")
     pages.append(f"{unlinked}link/?member={Member.objects.get(userid='zw2018').pk}&user={rows.root.pk}&by_name=1")
+    pages += [reverse("admin:notifications_corpqueue_change", args=[queue.pk]) for queue in CorpQueue.objects.all()]
+    pages += [
+        reverse("admin:accounts_peopleimport_change", args=[run.pk]) + query
+        for run in PeopleImport.objects.all()
+        for query in ("", "?show=change")
+    ]
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
+    pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
 

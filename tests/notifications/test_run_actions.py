@@ -67,6 +67,15 @@ def test_sending_again_says_to_how_many_and_happens_once(root: Client, run: Run,
     assert not again.resends_unknown
 
 
+def test_where_everybody_got_it_nothing_is_offered(root: Client, run: Run) -> None:
+    Delivery.objects.update(status="accepted")
+
+    shown = root.get(page("resend", run)).content.decode()
+
+    assert "没有确认未收到的人。" in shown
+    assert '<button type="submit" class="button default">' not in shown
+
+
 def test_those_of_whom_nobody_knows_need_a_tick(root: Client, run: Run, enqueued: list[list[int]]) -> None:
     Delivery.objects.update(status="unknown")
     assert "with_unknown" in root.get(page("resend", run)).content.decode()
