@@ -62,4 +62,5 @@ def test_no_page_mixes_its_languages(row: Row, world: World) -> None:
     for name in CHINESE_NAMES:
         english = english.replace(name, "")
     assert HAN.findall(english) == []
+    assert "<time" not in english  # markup shown as text
     assert SENTENCE.findall(chinese) == []

@@ -18,6 +18,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -146,7 +147,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         if status is None:
             return "—"
         at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
-        return f"{at} {Run.Status(status).label}"
+        return format_html("{} {}", at, Run.Status(status).label)
 
     @admin.display(description=_("attribute rules"))
     def rules(self, subscription: Subscription) -> SafeString:
