@@ -52,8 +52,10 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar of working
-    days that ends. Four queries, one more while the calendar ends."""
+    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar that ends.
+
+    Four queries, one more while the calendar ends.
+    """
     now, found = timezone.now(), []
     if request.user.has_perm("notifications.view_subscription"):
         found += _about_calendar(Subscription.objects.visible_to(request.user), now)
