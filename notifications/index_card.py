@@ -52,7 +52,7 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 
 
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar that ends.
+    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
     Four queries, one more while the calendar ends.
     """
