@@ -19,6 +19,7 @@ from integrations.sandbox.clock import Clock
 from integrations.sandbox.faults import Fault
 from integrations.sandbox.server import serving_on
 from integrations.sandbox.world import World
+from integrations.wecom.errcodes import STALE_TOKEN_CODES
 from notifications import blocking, dispatch, recalling, rendering, sending, sweeping
 from notifications.admission import Admission
 from notifications.channels import channel_of
@@ -31,7 +32,6 @@ from tests.chaos.judging import Arrived, arrived
 from tests.notifications.conftest import FakeClock
 
 MINUTE_SECONDS = 60
-UNKNOWN_TOKEN, EXPIRED_TOKEN = 40014, 42001
 
 
 class FollowingClock(Clock):
@@ -171,9 +171,7 @@ class Engine:
         times = [
             call.at
             for call in self.world.calls
-            if call.corpid == corpid
-            and call.path.endswith("message/send")
-            and call.errcode not in {UNKNOWN_TOKEN, EXPIRED_TOKEN}
+            if call.corpid == corpid and call.path.endswith("message/send") and call.errcode not in STALE_TOKEN_CODES
         ]
         windows = [[time for time in times if start <= time < start + MINUTE_SECONDS] for start in times]
         return max(windows, key=len, default=[])
