@@ -27,7 +27,7 @@ from notifications.claiming import claim_deliveries
 from notifications.ended import Ended, settle_all
 from notifications.handing_out import hand_out
 from notifications.limiter import Gate
-from notifications.models import Delivery, Run
+from notifications.models import CorpQueue, Delivery, Run
 from tests.chaos.judging import Arrived, arrived
 from tests.notifications.conftest import FakeClock
 
@@ -150,6 +150,8 @@ class Engine:
         for row in Delivery.objects.unsettled().values_list("next_attempt_at", "queued_until", "lease_until"):
             moments += [moment for moment in row if moment is not None]
         moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
+        probes = CorpQueue.objects.blocked().values_list("probe_at", flat=True)
+        moments += [moment for moment in probes if moment is not None]
         self.clock.now = max(now + timedelta(seconds=1), min(each for each in moments if each > now)) + timedelta(
             seconds=1
         )

@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         until = self.engine.clock.now + DRAINED_WITHIN
         self.engine.work_off()
         while stuck(now=self.engine.clock.now):
-            assert self.engine.clock.now < until, stuck(now=self.engine.clock.now)
+            assert self.engine.clock.now < until, "\n".join(stuck(now=self.engine.clock.now))
             self.engine.next_moment()
             self.engine.work_off()
 
