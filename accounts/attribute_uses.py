@@ -57,5 +57,16 @@ def check_uses(*, attribute: Attribute) -> None:
             "People enter the BI by it. Switch the BI connection off before, and on again once another attribute is "
             "marked."
         )
+    problems |= _changed_below_rows(stored, attribute)
     if problems:
         raise ValidationError(problems)
+
+
+def _changed_below_rows(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+    """What a rule compares means something else for values of another kind, or where there are several."""
+    changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
+    rows = "; ".join(str(row) for row in kept_by(stored)) if changed else ""
+    if not rows:
+        return {}
+    said = _("This rests on it, and has to be changed before: %(rows)s.") % {"rows": rows}
+    return dict.fromkeys(changed, said)

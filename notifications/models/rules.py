@@ -30,7 +30,6 @@ class AttributeRule(models.Model):
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, related_name="attribute_rules", verbose_name=_("subscription")
     )
-    # Why a name for the way back? accounts.attribute_uses looks for what rests on an attribute; hidden keys it misses.
     attribute = models.ForeignKey(
         Attribute, on_delete=models.PROTECT, related_name="subscription_rules", verbose_name=_("user attribute")
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db.models import ProtectedError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounts.attribute_uses import check_uses
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, AuditEntry, User
 from notifications import attribute_rules, own_subscriptions
@@ -25,6 +27,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
+from tests.notifications.test_admin import client_of
 
 pytestmark = pytest.mark.django_db
 IS, CONTAINS, ONE_OF = Operator.IS, Operator.CONTAINS, Operator.ONE_OF
@@ -198,6 +201,48 @@ class TestSaving:
         subscription.delete()
         title.delete()
         assert not AttributeRule.objects.exists()
+
+
+class TestDefinitions:
+    """An administrator reads what rests on an attribute, and is kept from pulling it away."""
+
+    @pytest.fixture
+    def rule(self, title: Attribute) -> AttributeRule:
+        save_rules(make_subscription(name="经理日报"), [Rule(title, IS, ("经理",))])
+        return AttributeRule.objects.get()
+
+    def test_the_page_that_deletes_one_names_the_rule(self, rule: AttributeRule) -> None:
+        root, page = client_of(make_superuser()), f"/admin/accounts/attribute/{rule.attribute_id}/delete/"
+
+        asked, sent = root.get(page), root.post(page, {"post": "yes"})
+
+        assert (asked.status_code, sent.status_code) == (200, 200)
+        assert "经理日报" in asked.content.decode()
+        assert AttributeRule.objects.filter(pk=rule.pk, attribute=rule.attribute).exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "is_refused"),
+        [({"kind": "number"}, True), ({"is_many_valued": True}, True), ({"name": "岗位"}, False)],
+    )
+    def test_what_a_rule_compares_stays_what_it_is(
+        self, changes: dict[str, Any], is_refused: bool, rule: AttributeRule
+    ) -> None:
+        attribute = rule.attribute
+        for name, value in changes.items():
+            setattr(attribute, name, value)
+
+        if is_refused:
+            with pytest.raises(ValidationError) as raised:
+                check_uses(attribute=attribute)
+            assert list(raised.value.message_dict) == list(changes)
+            assert "经理日报" in str(raised.value)
+        else:
+            check_uses(attribute=attribute)
+
+    def test_without_rules_it_may_become_another(self, title: Attribute) -> None:
+        title.kind = Attribute.Kind.NUMBER
+
+        check_uses(attribute=title)
 
 
 class TestOwnSubscriptions:
