@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from integrations.models import Corp, Member, Membership
 
@@ -44,7 +45,7 @@ class User(AbstractUser):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
-        permissions = [("assign_roles", _("Can hand out roles"))]
+        permissions = [("assign_roles", gettext_noop("Can hand out roles"))]
         indexes = [
             # Whom a member of WeCom's directory stands for, where an administrator allows it: accounts.directory.
             models.Index(Lower("username"), name="users_by_folded_username"),

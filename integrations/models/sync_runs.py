@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from integrations import visibility
 from integrations.models.companies import Corp
@@ -105,7 +106,7 @@ class SyncRun(models.Model):
         verbose_name_plural = _("directory synchronisations")
         ordering = ["-pk"]
         default_permissions = ("view",)
-        permissions = [("sync_directory", _("Can synchronise the directory and confirm what a run asks"))]
+        permissions = [("sync_directory", gettext_noop("Can synchronise the directory and confirm what a run asks"))]
         constraints = [
             models.UniqueConstraint(
                 fields=["corp"], condition=Q(status__in=["waiting", "running"]), name="one_active_sync_run_per_corp"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.utils import translation
+from django.utils.functional import Promise
 
 from accounts.models import User
 from accounts.permission_names import name_of
@@ -36,6 +38,13 @@ def test_a_permission_is_named_in_the_language_of_who_reads(
         assert name_of(permission) == chinese
     with translation.override("en"):
         assert name_of(permission) == english
+
+
+def test_a_permission_is_kept_in_english_whoever_migrates() -> None:
+    kept = [name for model in apps.get_models() for _codename, name in model._meta.permissions]
+
+    assert kept
+    assert [name for name in kept if isinstance(name, Promise)] == []
 
 
 def test_permissions_to_choose_are_named_so(root: User) -> None:

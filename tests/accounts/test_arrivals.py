@@ -92,7 +92,8 @@ class TestStart:
     def test_a_state_lives_five_minutes(self, corp: Corp, phone: Visitor) -> None:
         phone.begin(corp)
 
-        assert [valkey().ttl(key) for key in state_keys()] == [300]
+        (ttl,) = (valkey().ttl(key) for key in state_keys())
+        assert 270 < ttl <= 300
 
     def test_a_session_of_the_corp_goes_straight_to_the_page(self, corp: Corp, signed_in: Visitor) -> None:
         response = signed_in.get(f"/wecom/{corp.pk}/start/", next="/messages/7/")
@@ -366,7 +367,8 @@ class TestUsedState:
         wecom.gives("C", userid="lilei")
         phone.arrive(corp, code="C", state=phone.begin(corp))
 
-        assert [valkey().ttl(key) for key in state_keys()] == [login_state.USED_SECONDS]
+        (ttl,) = (valkey().ttl(key) for key in state_keys())
+        assert login_state.USED_SECONDS - 30 < ttl <= login_state.USED_SECONDS
 
     def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
         from tests.integrations.wecom.server import at_once

@@ -108,8 +108,9 @@ def test_the_panel_counts_too(corp: Corp, settings: Any) -> None:
 def test_the_count_begins_anew_after_a_minute(corp: Corp, phone: Visitor, settings: Any) -> None:
     start(phone, corp)
 
-    assert {valkey().ttl(key) for key in valkey().keys("accounts:{limits}:sign-ins:*")} == {60}
-    assert len(list(valkey().keys("accounts:{limits}:sign-ins:*"))) == 2
+    lives = [valkey().ttl(key) for key in valkey().keys("accounts:{limits}:sign-ins:*")]
+    assert len(lives) == 2
+    assert all(30 < seconds <= 60 for seconds in lives)
 
 
 def test_without_the_store_the_page_that_says_so_is_the_answer(corp: Corp, phone: Visitor, settings: Any) -> None:
