@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,11 +10,24 @@ from django.db import models
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.attribute_values import dropped_choices
 from accounts.bi import is_entered_by_login_id
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy
 
 # Named of each kind, to be put right before; the rest follows then.
 NAMED_AT_MOST = 20
+
+ValueUses = Callable[[Attribute, Collection[str]], list[str]]
+_value_uses: list[ValueUses] = []
+
+
+def register_value_uses(uses: ValueUses) -> None:
+    """`uses(attribute, folded_values)` names, in words, whatever compares people's values with one of these.
+
+    Called while the attribute's page is saved, so it must be quick and must not write.
+    """
+    if uses not in _value_uses:
+        _value_uses.append(uses)
 
 
 def taken_away_with(attribute: Attribute) -> list[str]:
@@ -58,6 +72,7 @@ def check_uses(*, attribute: Attribute) -> None:
             "marked."
         )
     problems |= _changed_below_rows(stored, attribute)
+    problems |= _dropped_below_uses(stored, attribute)
     if problems:
         raise ValidationError(problems)
 
@@ -65,8 +80,17 @@ def check_uses(*, attribute: Attribute) -> None:
 def _changed_below_rows(stored: Attribute, attribute: Attribute) -> dict[str, str]:
     """What a rule compares means something else for values of another kind, or where there are several."""
     changed = [name for name in ("kind", "is_many_valued") if getattr(stored, name) != getattr(attribute, name)]
-    rows = "; ".join(str(row) for row in kept_by(stored)) if changed else ""
-    if not rows:
-        return {}
-    said = _("This rests on it, and has to be changed before: %(rows)s.") % {"rows": rows}
-    return dict.fromkeys(changed, said)
+    rows = [str(row) for row in kept_by(stored)] if changed else []
+    return dict.fromkeys(changed, _in_the_way(rows)) if rows else {}
+
+
+def _dropped_below_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
+    """Nobody could have the value any more with which a rule compares."""
+    dropped = dropped_choices(stored, attribute)
+    rows = [row for uses in _value_uses for row in uses(stored, dropped)] if dropped else []
+    return {"choices": _in_the_way(rows)} if rows else {}
+
+
+def _in_the_way(rows: list[str]) -> str:
+    said = _("This rests on it, and has to be changed before: %(rows)s.")
+    return said % {"rows": "; ".join(rows[:NAMED_AT_MOST])}

@@ -194,7 +194,7 @@ def check_definition(*, attribute: Attribute) -> None:
         repeated = rows.order_by().values("folded").annotate(times=Count("pk")).filter(times__gt=1).count()
         if repeated:
             problems["is_unique"] = _said(_repeated(repeated), repeated)
-    dropped = _dropped_choices(stored, attribute)
+    dropped = dropped_choices(stored, attribute)
     users = rows.among(dropped).values("user").distinct().count() if dropped else 0
     if users:
         problems["choices"] = _said(_still_chosen(users), users)
@@ -210,7 +210,8 @@ def save_definition(*, attribute: Attribute) -> None:
         values.exclude(is_unique=attribute.is_unique).update(is_unique=attribute.is_unique)
 
 
-def _dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
+def dropped_choices(stored: Attribute, attribute: Attribute) -> set[str]:
+    """The choices, folded, that a definition about to be saved has no more; none where its kind changes."""
     if Attribute.Kind.CHOICE not in {stored.kind, attribute.kind} or stored.kind != attribute.kind:
         return set()
     return {fold_value(one) for one in stored.choices} - {fold_value(one) for one in attribute.choices}

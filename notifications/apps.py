@@ -10,6 +10,7 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts import navigation
+        from accounts.attribute_uses import register_value_uses
         from accounts.directory.leaving import register_leaver_follower
         from accounts.moving import register_move_effect
         from integrations.directory.followers import register_rename_follower
@@ -20,12 +21,14 @@ class NotificationsConfig(AppConfig):
             register_landing_page,
         )
         from notifications import checks  # noqa: F401  # see above
+        from notifications.attribute_rules import rules_naming
         from notifications.beat import ensure_tick_entry
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
         from notifications.rights import grant_to_roles, track_orders
         from notifications.withdrawing import readdress, withdraw
 
+        register_value_uses(rules_naming)
         register_leaver_follower(withdraw)
         register_rename_follower(readdress)
         register_disable_effect(disabling_holds_back)

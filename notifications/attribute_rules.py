@@ -64,6 +64,13 @@ def save_rules(subscription: Subscription, rules: Iterable[Rule]) -> bool:
         return bool(wanted) or len(kept) < len(rows)
 
 
+def rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
+    """Those, in words, that compare `attribute` with one of these values. One query."""
+    rows = AttributeRule.objects.filter(attribute=attribute).select_related("attribute", "subscription").order_by("pk")
+    named = set(folded_values)
+    return [str(row) for row in rows if not named.isdisjoint(map(fold_value, row.values))]
+
+
 def matching(rules: Sequence[Rule], match: str) -> Q:
     """The condition on User for people who match all, or any, of `rules`; nobody where there are none."""
     if not rules:

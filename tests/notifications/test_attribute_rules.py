@@ -206,6 +206,12 @@ class TestSaving:
 class TestDefinitions:
     """An administrator reads what rests on an attribute, and is kept from pulling it away."""
 
+    LEVELS = ("p5", "P6", "P7", "P8")
+
+    @pytest.fixture
+    def level(self, db: None) -> Attribute:
+        return Attribute.objects.create(key="level", name="职级", kind="choice", choices=list(self.LEVELS))
+
     @pytest.fixture
     def rule(self, title: Attribute) -> AttributeRule:
         save_rules(make_subscription(name="经理日报"), [Rule(title, IS, ("经理",))])
@@ -238,6 +244,32 @@ class TestDefinitions:
             assert "经理日报" in str(raised.value)
         else:
             check_uses(attribute=attribute)
+
+    @pytest.mark.parametrize(
+        ("operator", "left", "is_refused"),
+        [
+            (IS, ["p6", "p7"], False),
+            (IS, ["p5", "p6"], True),
+            (ONE_OF, ["p5", "p6", "p7", "p8"], False),
+            (ONE_OF, ["p6", "p7"], True),
+        ],
+    )
+    def test_a_choice_that_a_rule_names_stays(
+        self, operator: Operator, left: list[str], is_refused: bool, level: Attribute
+    ) -> None:
+        values = ("P7",) if operator == IS else ("P7", "P5")
+        save_rules(make_subscription(name="高级别"), [Rule(level, operator, values)])
+        save_rules(make_subscription(name="其他"), [Rule(level, IS, ("P6",))])
+        level.choices = left
+
+        if is_refused:
+            with pytest.raises(ValidationError) as raised:
+                check_uses(attribute=level)
+            [said] = raised.value.message_dict["choices"]
+            assert "高级别" in said
+            assert "其他" not in said
+        else:
+            check_uses(attribute=level)
 
     def test_without_rules_it_may_become_another(self, title: Attribute) -> None:
         title.kind = Attribute.Kind.NUMBER
