@@ -14,7 +14,7 @@ from notifications.attribute_rules import Rule
 from notifications.models import Operator
 from notifications.models.rules import RULES_AT_MOST, VALUES_AT_MOST
 
-# Empty rows below those that are filled in; saving gives more.
+# Empty rows below those that are filled in; a button gives more (rules.js), and so does saving.
 EMPTY_ROWS = 2
 # A row as a browser sends it: the attribute's key, the comparison, the values in one text.
 Row = tuple[str, str, str]
@@ -40,6 +40,7 @@ class RulesWidget(forms.Widget):
         rows += [("", "", "")] * min(EMPTY_ROWS, RULES_AT_MOST - len(rows))
         attributes = [(str(one.pk), one.name) for one in Attribute.objects.by_name()]
         context["widget"] |= {"rows": rows, "attributes": attributes, "operators": Operator.choices}
+        context["widget"]["rows_at_most"] = RULES_AT_MOST
         return context
 
 

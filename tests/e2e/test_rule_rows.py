@@ -1,0 +1,46 @@
+"""The button of a subscription's form that adds an attribute rule, under the strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from accounts.models import Attribute
+from notifications.attribute_rules import rules_of
+from notifications.models.rules import RULES_AT_MOST
+from tests.e2e.session import signed_in
+from tests.notifications.factories import make_corp, make_person, make_subscription
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN"}
+
+
+def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) -> None:
+    title = Attribute.objects.create(key="title", name="职位")
+    subscription = make_subscription(make_person(make_corp(), "ann"))
+    address = signed_in(page.context, live_server)
+    page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+    rows, button = page.locator(".attribute-rule"), page.get_by_role("button", name="添加规则")
+    expect(rows).to_have_count(2)
+
+    button.click()
+    added = page.get_by_role("group", name="规则 3")
+    added.get_by_label("用户属性").select_option(label="职位")
+    added.get_by_label("属性值").fill("经理")
+    for _ in range(RULES_AT_MOST - 3):
+        button.click()
+    expect(rows).to_have_count(RULES_AT_MOST)
+    expect(button).to_be_hidden()
+    page.locator('input[name="_continue"]').click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    [rule] = rules_of(subscription)
+    assert (rule.attribute, rule.values) == (title, ("经理",))
