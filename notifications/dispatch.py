@@ -5,14 +5,26 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Value,
+)
+from django.db.models.functions import Least
 from django.utils.translation import gettext as _
 
 from notifications import schedule
@@ -21,9 +33,6 @@ from notifications.locking import unlocked
 from notifications.models import Run, Subscription, TickClaim
 from notifications.schedule import DueTime
 from notifications.timing import RENDER_LEASE
-
-if TYPE_CHECKING:
-    from accounts.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +45,8 @@ UPDATES_AT_MOST = 20
 MISSED_COUNTED = 1000
 # A claimed period that lies further ahead than this was written under a wrong clock.
 CLOCK_TOLERANCE_SECONDS = 60
+# Begins the key of what was missed while a run was under way; its number follows.
+_OVERLAP = "overlap:"
 
 
 def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
@@ -47,12 +58,18 @@ def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
     return TickClaim.objects.filter(is_new, name=name).update(period=period) == 1
 
 
+def clock_was_set_back(name: str, *, now: datetime) -> bool:
+    """Whether the last tick of this name was done under a clock that ran far ahead of `now`."""
+    return TickClaim.objects.filter(name=name, period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
+
+
 def claim_due(*, now: datetime) -> list[int]:
     """Make the runs of all due subscriptions and move those on to their next time. Returns the ids to render.
 
     Each batch is one transaction, so a crash leaves either both or neither. Missed times: the latest one runs if it
     is no older than the subscription's grace period and stands for the others within it; older ones are recorded as
-    missed, one row for the whole stretch.
+    missed, one row for the whole stretch. While a run of the subscription is under way, times wait for its end, no
+    longer than the grace period.
     """
     run_ids: list[int] = []
     while True:
@@ -60,14 +77,6 @@ def claim_due(*, now: datetime) -> list[int]:
         run_ids += claimed_run_ids
         if is_last:
             return run_ids
-
-
-def request_run(
-    subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
-) -> tuple[Run, bool]:
-    """The run asked for by one form, and whether it is new. The same form sent twice gives the same run."""
-    fields = run_fields(subscription, trigger, slot_at=now, now=now)
-    return Run.objects.get_or_create(key=f"{trigger}:{token}", defaults={**fields, "requested_by": person})
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,9 @@ class Plan:
     next_run_at: datetime | None
 
 
-def plan(subscription: Subscription, *, now: datetime) -> Plan:
-    """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen."""
+def plan(subscription: Subscription, *, now: datetime, former_id: int | None = None) -> Plan:
+    """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
+    `former_id`: its run that is under way."""
     first = subscription.next_run_at or now
     try:
         found = _look_back(subscription, first, now)
@@ -88,7 +98,9 @@ def plan(subscription: Subscription, *, now: datetime) -> Plan:
         return _failed(subscription, now, str(error))
     runs = []
     if found.missed:
-        runs.append(_scheduled_run(subscription, found.missed[0], now, Run.Status.MISSED, len(found.missed)))
+        runs.append(_missed_run(subscription, found.missed, now, former_id))
+    if found.due and former_id is not None:
+        return Plan(runs, found.due[0].due_at)
     if found.due:
         runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
     if found.following is None:
@@ -121,6 +133,19 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
     return _Found(missed, due, None)
 
 
+def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> Run:
+    """One row for the stretch; for all that one run held up, whenever it is found, one row, too."""
+    if former_id is None:
+        reason = _("It did not begin within its grace period of %(minutes)d minutes.")
+    else:
+        reason = _("The run before it was still under way at the end of its grace period of %(minutes)d minutes.")
+    sentence = reason % {"minutes": subscription.grace_minutes}
+    run = _scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
+    if former_id is not None:
+        run.key = f"{_OVERLAP}{former_id}"
+    return run
+
+
 def _ended_early(subscription: Subscription, now: datetime) -> list[Run]:
     """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
     if subscription.valid_to is not None:
@@ -132,37 +157,62 @@ def _ended_early(subscription: Subscription, now: datetime) -> list[Run]:
 
 
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
-    """Whether nothing due is left, and the ids of the new runs."""
+    """Whether nothing is left that this round can claim, and the ids of the new runs."""
     with transaction.atomic():
-        due = Subscription.objects.due(now).select_related("report").order_by("next_run_at")
-        found = list(unlocked(due)[:BATCH])
-        plans = _plans_in_time(found, now)
+        found = list(unlocked(_claimable(now).select_related("report").order_by("next_run_at"))[:BATCH])
+        # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
+        under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
+        former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
+        plans = _plans_in_time(found, now, former_ids)
         subscriptions = found[: len(plans)]
-        runs = [run for planned in plans for run in planned.runs]
-        # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.
-        Run.objects.bulk_create(runs, ignore_conflicts=True)
+        is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
+        _record([run for planned in plans for run in planned.runs])
         _move_on(zip(subscriptions, plans, strict=True))
-        keys = [run.key for run in runs if run.status == Run.Status.WAITING]
+        keys = [run.key for planned in plans for run in planned.runs if run.status == Run.Status.WAITING]
         waiting = Run.objects.filter(key__in=keys, status=Run.Status.WAITING)
         is_last = len(subscriptions) == len(found) < BATCH
-        return is_last, list(waiting.values_list("pk", flat=True))
+        return is_last or not is_moving, list(waiting.values_list("pk", flat=True))
 
 
-def _plans_in_time(subscriptions: list[Subscription], now: datetime) -> list[Plan]:
+def _claimable(now: datetime) -> QuerySet[Subscription]:
+    """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
+    under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
+    # Why wrapped? SQLite has to be told of each part what it is.
+    minutes = ExpressionWrapper(F("grace_minutes"), output_field=IntegerField())
+    grace = ExpressionWrapper(minutes * Value(timedelta(minutes=1)), output_field=DurationField())
+    grace_end = ExpressionWrapper(F("next_run_at") + grace, output_field=DateTimeField())
+    due = Subscription.objects.due(now).alias(grace_end=grace_end)
+    return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
+
+
+def _record(runs: list[Run]) -> None:
+    """Write the runs that there are not yet; times that the same run held up are counted in the row of those before."""
+    fresh = []
+    for run in runs:
+        known = Run.objects.filter(key=run.key) if run.key.startswith(_OVERLAP) else Run.objects.none()
+        if not known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)):
+            fresh.append(run)
+    # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.
+    Run.objects.bulk_create(fresh, ignore_conflicts=True)
+
+
+def _plans_in_time(
+    subscriptions: list[Subscription], now: datetime, former_ids: Mapping[int | None, int]
+) -> list[Plan]:
     """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
     end_at = time.monotonic() + BATCH_SECONDS
     for subscription in subscriptions:
-        plans.append(_plan_or_trace(subscription, now))
+        plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk)))
         if time.monotonic() >= end_at:
             break
     return plans
 
 
-def _plan_or_trace(subscription: Subscription, now: datetime) -> Plan:
+def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None) -> Plan:
     """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
     try:
-        return plan(subscription, now=now)
+        return plan(subscription, now=now, former_id=former_id)
     except Exception as error:  # the edge of the loop
         logger.exception("subscription=%d could not be planned", subscription.pk)
         sentence = _("Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again.")

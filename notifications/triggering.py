@@ -1,4 +1,4 @@
-"""Runs that other systems ask for: by URL, or after a data update."""
+"""Runs that somebody asks for: by hand, by URL, or after a data update. Of one subscription one runs at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -17,10 +18,10 @@ from notifications.dispatch import run_fields
 from notifications.idempotency import Answer
 from notifications.models import ApiToken, Run, Subscription
 
+if TYPE_CHECKING:
+    from accounts.models import User
+
 TRIGGERS = (Run.Trigger.URL, Run.Trigger.DATA_UPDATE)
-UNDER_WAY = (Run.Status.WAITING, Run.Status.SENDING)
-# To one person, or to those whom a run did not reach: beside them the whole may run.
-PARTIAL = (Run.Trigger.TRIAL, Run.Trigger.RESEND)
 
 
 class TriggerRefusedError(Exception):
@@ -64,9 +65,30 @@ def trigger(
         return idempotency.once(token=ask.token, key=ask.key, fingerprint=ask.fingerprint, now=now, make=make)
 
 
+def request_run(
+    subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
+) -> tuple[Run, bool]:
+    """The run asked for by one form, and whether it is new. The same form sent twice gives the same run.
+
+    Raises TriggerRefusedError where another one is under way, except for a trial; nothing is written then.
+    """
+    key = f"{trigger}:{token}"
+    with transaction.atomic():
+        current = _locked(subscription)
+        if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
+            _check_alone(current)
+        fields = run_fields(current, trigger, slot_at=now, now=now)
+        return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person})
+
+
+def _locked(subscription: Subscription) -> Subscription:
+    """As it is now. Why locked? Of two that ask at once, or one beside a dispatcher, the second must see the run of
+    the first."""
+    return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
+
+
 def _made(subscription: Subscription, ask: Ask, now: datetime) -> Run:
-    # Why locked? Of two that ask at once, the second must see the first one's run.
-    current = Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
+    current = _locked(subscription)
     _check(current, now)
     run = Run.objects.create(
         **run_fields(current, ask.trigger, slot_at=now, now=now),
@@ -89,7 +111,14 @@ def _check(subscription: Subscription, now: datetime) -> None:
     is_late = subscription.valid_to is not None and now >= subscription.valid_to
     if is_early or is_late:
         raise TriggerRefusedError("outside_validity", _("The subscription is not valid at this time."))
-    under_way = Run.objects.filter(subscription=subscription, status__in=UNDER_WAY).exclude(trigger__in=PARTIAL)
-    if under_way.exists():
-        sentence = _("A run of this subscription is under way; of one subscription one runs at a time.")
-        raise TriggerRefusedError("run_under_way", sentence)
+    _check_alone(subscription)
+
+
+def _check_alone(subscription: Subscription) -> None:
+    if Run.objects.under_way().filter(subscription=subscription).exists():
+        raise TriggerRefusedError("run_under_way", under_way_sentence())
+
+
+def under_way_sentence() -> str:
+    """Why a run has to wait for another one's end."""
+    return _("A run of this subscription is under way; of one subscription one runs at a time.")

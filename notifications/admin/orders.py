@@ -26,7 +26,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
-from notifications import dispatch, forms, outlook, schedule
+from notifications import forms, outlook, schedule, triggering
 from notifications.admin.lists import administrator, moment, pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Report, Run, Subscription
@@ -109,7 +109,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     )
 
     class Media:
-        js = ("notifications/outlook.js", "notifications/schedule.js")
+        js = ("notifications/outlook.js", "notifications/schedule.js", "notifications/rules.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
@@ -260,15 +260,21 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
         subscription = self._subscription(request, pk)
         found = reachability(audience_of_subscription(subscription), seen_by=administrator(request))
-        if request.method == "POST" and found.reachable_count:
-            return self._request(request, subscription, Run.Trigger.MANUAL)
+        refusal = [] if found.reachable_count else forms.refusal(found)
+        if request.method == "POST" and not refusal:
+            try:
+                return self._request(request, subscription, Run.Trigger.MANUAL)
+            except triggering.TriggerRefusedError as error:
+                refusal = [error.sentence]
+        elif Run.objects.under_way().filter(subscription=subscription).exists():
+            refusal.append(triggering.under_way_sentence())
         context = {
             **self.admin_site.each_context(request),
             "title": gettext("Run now"),
             "opts": self.opts,
             "subscription": subscription,
             "found": found,
-            "refusal": [] if found.reachable_count else forms.refusal(found),
+            "refusal": refusal,
             "unreachable_lines": forms.unreachable_lines(found),
             "department_lines": forms.about_departments(found),
             "form_token": uuid.uuid4().hex,
@@ -291,7 +297,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         token = request.POST.get("token", "")
         if not _TOKEN.fullmatch(token):
             raise PermissionDenied
-        run, is_new = dispatch.request_run(
+        run, is_new = triggering.request_run(
             subscription, trigger=trigger, token=token, person=administrator(request), now=timezone.now()
         )
         if is_new:

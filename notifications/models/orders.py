@@ -215,7 +215,10 @@ class Subscription(models.Model):
         _("grace period (minutes)"),
         default=60,
         validators=[MaxValueValidator(MAX_GRACE_MINUTES)],
-        help_text=_("A time missed by no more than this is made up for once; an older one is recorded as missed."),
+        help_text=_(
+            "A time missed by no more than this is made up for once; an older one is recorded as missed, and the owner "
+            "is told. So long a time also waits for the run before it: one goes at a time."
+        ),
     )
     lifetime_hours = models.PositiveIntegerField(
         _("worthless after (hours)"),
@@ -228,7 +231,8 @@ class Subscription(models.Model):
         _("paused"),
         default=False,
         help_text=_(
-            "Its times go on and its messages are made, but wait. They go out afterwards, unless worthless by then."
+            "Its messages are made, but wait, and go out afterwards unless worthless by then. Times that come while "
+            "a run waits are missed."
         ),
     )
     # Set by notifications.schedule and the dispatcher alone: when it is due, spread included. Empty when no further

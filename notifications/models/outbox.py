@@ -36,12 +36,24 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs whose rendering task was lost, or failed and may try again."""
         return self.filter(status=Run.Status.WAITING, render_after__lte=now)
 
+    def under_way(self) -> Self:
+        """Runs of whole subscriptions that have not ended: of one subscription one at a time."""
+        return self.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).exclude(trigger__in=Run.PARTIAL)
+
+    def untold(self) -> Self:
+        """Runs that were missed or failed, of which the owner of the subscription has not been told."""
+        wrong = self.filter(status__in=[Run.Status.MISSED, Run.Status.FAILED], owner_told_at__isnull=True)
+        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
+
     def visible_to(self, person: Person) -> Self:
         return self.filter(scope_condition(person))
 
 
 class Run(models.Model):
-    """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person."""
+    """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
+
+    A notice tells a subscription's owner of its runs that were missed or failed, and has no subscription itself.
+    """
 
     class Trigger(models.TextChoices):
         SCHEDULE = "schedule", _("schedule")
@@ -50,6 +62,10 @@ class Run(models.Model):
         RESEND = "resend", _("sent again")
         URL = "url", _("by URL")
         DATA_UPDATE = "data_update", _("after a data update")
+        NOTICE = "notice", _("notice to the owner")
+
+    # To one person, or to those whom a run did not reach: beside them the whole may run.
+    PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE)
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -59,7 +75,8 @@ class Run(models.Model):
         FAILED = "failed", _("failed")
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
-    # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest).
+    # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
+    # overlap:<run> (the times missed while that run was under way), notice:<first run told of>.
     key = models.CharField(_("key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")
@@ -96,6 +113,12 @@ class Run(models.Model):
         "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
     )
     resends_unknown = models.BooleanField(default=False)
+    # Of one that was missed or failed: when its subscription's owner was told, and by which notice. Told without a
+    # notice: there is nobody to tell, or the subscription was paused.
+    owner_told_at = models.DateTimeField(_("owner told"), null=True)
+    owner_notice = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, related_name="told_runs", verbose_name=_("notice to the owner")
+    )
     recall_asked_at = models.DateTimeField(_("taken back"), null=True)
     recall_asked_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken back by")
@@ -111,6 +134,14 @@ class Run(models.Model):
             # The sweep's queries: RunQuerySet.unrendered(), and runs whose last delivery was settled.
             models.Index(fields=["render_after"], condition=Q(status="waiting"), name="run_waiting"),
             models.Index(fields=["id"], condition=Q(status="sending"), name="run_sending"),
+            # Does a subscription have a run under way? RunQuerySet.under_way().
+            models.Index(fields=["subscription"], condition=Q(status__in=["waiting", "sending"]), name="run_under_way"),
+            # RunQuerySet.untold().
+            models.Index(
+                fields=["id"],
+                condition=Q(status__in=["missed", "failed"], owner_told_at__isnull=True),
+                name="run_untold",
+            ),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
             # What is to be taken back: notifications.recalling.

@@ -9,7 +9,6 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.models import User
 from notifications import dispatch, schedule
 from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
@@ -77,11 +76,11 @@ def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.M
     left_at_start: list[int] = []
     plan = dispatch.plan
 
-    def third_crashes(subscription: Subscription, *, now: datetime) -> dispatch.Plan:
+    def third_crashes(subscription: Subscription, *, now: datetime, former_id: int | None) -> dispatch.Plan:
         left_at_start.append(Subscription.objects.due(NOW).count())
         if len(left_at_start) == 3:
             raise SystemExit  # the process ends here
-        return plan(subscription, now=now)
+        return plan(subscription, now=now, former_id=former_id)
 
     monkeypatch.setattr(dispatch, "plan", third_crashes)
     with pytest.raises(SystemExit):
@@ -273,30 +272,6 @@ def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.Monkey
 
     assert Run.objects.count() == 60
     assert sorted(found) == sorted(Run.objects.values_list("pk", flat=True))
-
-
-def test_a_form_sent_twice_gives_one_run() -> None:
-    person = User.objects.create(username="clicker")
-    subscription = make_subscription(report=make_report(corp=make_corp()))
-
-    first = dispatch.request_run(subscription, trigger=Run.Trigger.MANUAL, token="t1", person=person, now=NOW)
-    second = dispatch.request_run(
-        subscription, trigger=Run.Trigger.MANUAL, token="t1", person=person, now=NOW + timedelta(seconds=1)
-    )
-
-    run = Run.objects.get()
-    assert (first, second) == ((run, True), (run, False))
-    assert (run.key, run.requested_by, run.slot_at, run.corp) == ("manual:t1", person, NOW, subscription.report.corp)
-
-
-def test_a_trial_and_a_manual_run_of_one_form_differ() -> None:
-    person = User.objects.create(username="clicker")
-    subscription = make_subscription()
-
-    for trigger in (Run.Trigger.MANUAL, Run.Trigger.TRIAL):
-        dispatch.request_run(subscription, trigger=trigger, token="t1", person=person, now=NOW)
-
-    assert set(Run.objects.values_list("key", flat=True)) == {"manual:t1", "trial:t1"}
 
 
 def test_one_caller_does_a_periods_tick() -> None:
