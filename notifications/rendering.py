@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from accounts.models import fold_userid
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
-from notifications import admission
+from notifications import admission, owner_notices
 from notifications.freezing import Batch, RenderingError, mail_batches, write_delivery
 from notifications.models import Channel, Receipt, Robot, Run
-from notifications.recipients import Recipient, audience_of, resolve
+from notifications.recipients import Audience, Recipient, audience_of, resolve
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
@@ -89,16 +89,21 @@ def _planned(run: Run) -> _Plan:
     """Who gets it, in which calls. Writes nothing. Raises RenderingError."""
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(_("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
-    subscription = run.subscription
-    if subscription is None:
-        raise RenderingError(_("The subscription was deleted before its messages were made."))
-    audience = audience_of(run, subscription)
+    subscription, audience = _order(run)
     if audience.robot_id is not None:
         return _Plan(subscription, [_robot_batch(audience.robot_id)], [])
     by_corp, mailed, skipped = _sorted(resolve(audience))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk])]
     return _Plan(subscription, [*batches, *mail_batches(mailed, subscription)], skipped)
+
+
+def _order(run: Run) -> tuple[Subscription, Audience]:
+    if run.trigger == Run.Trigger.NOTICE:
+        return owner_notices.order_of(run)
+    if run.subscription is None:
+        raise RenderingError(_("The subscription was deleted before its messages were made."))
+    return run.subscription, audience_of(run, run.subscription)
 
 
 def _robot_batch(robot_id: int) -> Batch:

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
@@ -72,9 +73,12 @@ class RunAdmin(ReadOnlyAdmin):
         "with “Run now…” on its page."
     )
     change_form_template = "admin/notifications/log_page.html"
-    list_display = ("subject", "trigger", "slot", "state", "recipient_count", "accepted", "exceptions", "skipped_count")
+    list_display = (
+        *("subject", "trigger", "slot", "state", "why"),
+        *("recipient_count", "accepted", "exceptions", "skipped_count"),
+    )
     list_filter = ("status", "trigger", ClaimedDayFilter)
-    list_select_related = ("subscription",)
+    list_select_related = ("subscription", "requested_by")
     ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -103,6 +107,9 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("subscription"))
     def subject(self, run: Run) -> str:
+        """A notice has its reader instead."""
+        if run.trigger == Run.Trigger.NOTICE:
+            return str(run.requested_by or run.key)
         return run.subscription.name if run.subscription else run.key
 
     @admin.display(description=_("due"), ordering="slot_at")
@@ -112,6 +119,11 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("status"))
     def state(self, run: Run) -> SafeString:
         return run_pill(run)
+
+    @admin.display(description=_("reason"))
+    def why(self, run: Run) -> str:
+        """Why it was missed, or failed."""
+        return run.error
 
     @admin.display(description=_("accepted"))
     def accepted(self, run: Run) -> int:
@@ -159,9 +171,19 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         facts.append((_("API token"), run.api_token))
     if run.resends_id is not None:
         facts.append((_("sends again"), run.resends))
+    if run.owner_told_at is not None:
+        facts.append((_("owner told"), _told(run)))
     if run.recall_asked_at is not None:
         facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
     return [*facts, (_("error"), run.error)] if run.error else facts
+
+
+def _told(run: Run) -> str:
+    """When, and the way to the notice."""
+    if run.owner_notice_id is None:
+        return gettext("nobody: it has no owner, or was paused")
+    url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
+    return format_html('<a href="{}">{}</a>', url, moment(run.owner_told_at))
 
 
 def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:

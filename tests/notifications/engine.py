@@ -20,7 +20,7 @@ from integrations.sandbox.faults import Fault
 from integrations.sandbox.server import serving_on
 from integrations.sandbox.world import World
 from integrations.wecom.errcodes import STALE_TOKEN_CODES
-from notifications import blocking, dispatch, recalling, rendering, sending, sweeping
+from notifications import blocking, dispatch, owner_notices, recalling, rendering, sending, sweeping
 from notifications.admission import Admission
 from notifications.channels import channel_of
 from notifications.claiming import claim_deliveries
@@ -88,6 +88,7 @@ class Engine:
         self._publish("render", dispatch.claim_due(now=now))
         blocking.ensure_queues()
         self._publish("render", sweeping.sweep(now=now).run_ids)
+        self._publish("render", owner_notices.request_notices(now=now))
         self._hand_out()
         self._publish("recall", recalling.to_recall(now=now))
 

@@ -33,7 +33,7 @@ from integrations import services
 from integrations.models import Corp
 from integrations.sandbox import administration
 from integrations.sandbox.world import World
-from notifications import admission, dispatch, limit_history, recalling, resending
+from notifications import admission, limit_history, recalling, resending, triggering
 from notifications.limiter import shared
 from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from tests.chaos.judging import stuck, unfounded, wrongs
@@ -128,13 +128,13 @@ class Machine(RuleBasedStateMachine):
         [app] = self.engine.world.companies[corpid].apps.values()
         corp = make_corp(corpid=corpid, agentid=app.agentid, secret=app.secret, api_base_url=self.url)
         for userid in userids:
-            make_person(corp, userid)
+            make_person(corp, userid, username=userid)
         return corp
 
     def _orders(self) -> Iterator[Subscription]:
         first, second = self.corps
         form = MessageForm.TEXT
-        yield make_subscription(crontab="0 * * * *", to_everyone=True)
+        yield make_subscription(crontab="0 * * * *", to_everyone=True, owner=User.objects.get(username="ann"))
         yield make_subscription(crontab="*/20 * * * *", to_everyone=True, report=make_report(corp=first))
         for person in User.objects.filter(wecom_accounts__corp=second).order_by("pk"):
             yield make_subscription(person, crontab="*/15 * * * *", message_form=form, priority=0)
@@ -248,11 +248,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 3))
     def an_order_runs_by_hand(self, which: int) -> None:
-        token, now = str(next(_numbers)), self.engine.clock.now
-        asked = [
-            dispatch.request_run(self.orders[which], trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now)
-            for _ in range(2)
-        ]
+        """By a form that is sent twice; refused while another run of it is under way."""
+        token, now, order = str(next(_numbers)), self.engine.clock.now, self.orders[which]
+        is_free = not Run.objects.under_way().filter(subscription=order).exists()
+        try:
+            asked = [
+                triggering.request_run(order, trigger=Run.Trigger.MANUAL, token=token, person=self.me, now=now)
+                for _ in range(2)
+            ]
+        except triggering.TriggerRefusedError:
+            assert not is_free
+            return
+        assert is_free
         assert [is_new for _run, is_new in asked] == [True, False]
         self.engine.broker.append(("render", [asked[0][0].pk]))
 
@@ -295,6 +302,11 @@ class Machine(RuleBasedStateMachine):
                 "sent again to somebody who has it"
             )
             seen.add(key)
+
+    @invariant()
+    def of_one_order_one_run_is_under_way(self) -> None:
+        under_way = list(Run.objects.under_way().order_by("pk").values_list("subscription", flat=True))
+        assert len(under_way) == len(set(under_way))
 
     @invariant()
     def no_limit_is_crossed(self) -> None:
@@ -340,7 +352,8 @@ class Machine(RuleBasedStateMachine):
         self.nobody_has_a_run_twice()
         self.no_limit_is_crossed()
         assert unfounded() == []
-        rendered = Run.objects.filter(status=Run.Status.FINISHED, resends=None)
+        assert not Run.objects.untold().exists()
+        rendered = Run.objects.filter(status=Run.Status.FINISHED, resends=None).exclude(trigger=Run.Trigger.NOTICE)
         people = {order.pk: self._audience(order) for order in self.orders}
         for run in rendered:
             has_receipt = set(Receipt.objects.filter(run=run).values_list("user", flat=True))
