@@ -18,9 +18,11 @@ from django.db import transaction
 from notifications import (
     beat,
     blocking,
+    clock_repair,
     dispatch,
     handing_out,
     idempotency,
+    owner_notices,
     purging,
     recalling,
     rendering,
@@ -60,9 +62,12 @@ beat_init.connect(beat.ensure_tick_entry, weak=False)
 def tick() -> None:
     """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
     now = database_clock()()
+    # Why before the period is claimed? Until it is repaired, the next tick must see that there is something to repair.
+    if dispatch.clock_was_set_back(beat.TICK, now=now):
+        clock_repair.repair(now=now)
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    for step in (_claim_due, _sweep, _hand_out, _recall, _tell_administrators, _purge):
+    for step in (_claim_due, _sweep, _tell_owners, _hand_out, _recall, _tell_administrators, _purge):
         try:
             step(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
@@ -76,6 +81,10 @@ def _claim_due(now: datetime) -> None:
 def _sweep(now: datetime) -> None:
     blocking.ensure_queues()
     enqueue_runs(sweeping.sweep(now=now).run_ids)
+
+
+def _tell_owners(now: datetime) -> None:
+    enqueue_runs(owner_notices.request_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:

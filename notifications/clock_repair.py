@@ -1,0 +1,94 @@
+"""Puts right what was written while the database's clock ran ahead, once it has been set back.
+
+The clock of a tick is compared with that of the last one: a tick further in the future than the tolerance was done
+under a wrong clock. Whatever it wrote lies in the future now, and would wait until the right clock comes there.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import CharField, F, Q, Value
+from django.db.models.functions import Cast, Coalesce, Concat
+from django.utils.translation import gettext as _
+
+from notifications import schedule
+from notifications.crontabs import ScheduleError
+from notifications.locking import BATCH, update_unlocked
+from notifications.models import REPEAT_SECONDS, Delivery, Run, Subscription
+from notifications.models.orders import MAX_LIFETIME_HOURS
+from notifications.timing import QUEUE_LEASE
+
+logger = logging.getLogger(__name__)
+
+# The longest that a message waits with a right clock: for the next day's budget.
+LONGEST_WAIT = timedelta(days=1)
+LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
+# WeCom's duplicate check lasts so much longer than we repeat.
+SPARE = timedelta(minutes=30)
+
+
+def repair(*, now: datetime) -> int:
+    """Put right all that lies in the future. Safe to run twice, and beside others. Returns how many runs it found.
+
+    A slot that ran before its time, so that messages were made, has run: it does not run a second time. One of which
+    none were made runs when its time comes.
+    """
+    count = 0
+    while found_count := _repair_runs(now):
+        count += found_count
+    _repair_deliveries(now)
+    logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
+    return count
+
+
+def _repair_runs(now: datetime) -> int:
+    with transaction.atomic():
+        early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
+        found = dict(early.values_list("pk", "subscription_id")[:BATCH])
+        # Why first? A dispatcher locks a subscription before its runs, too.
+        _reschedule({pk for pk in found.values() if pk is not None}, now)
+        runs = Run.objects.filter(pk__in=found)
+        unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED]
+        runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
+            status=Run.Status.MISSED,
+            # The old key is that of a slot to come.
+            key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
+            error=_("This was written while the clock ran ahead. Its times run when they come."),
+            finished_at=now,
+            owner_told_at=Coalesce("owner_told_at", Value(now)),
+        )
+        runs.filter(status=Run.Status.WAITING).update(render_after=now)
+        runs.update(claimed_at=now)
+    return len(found)
+
+
+def _reschedule(subscription_ids: set[int], now: datetime) -> None:
+    due = Subscription.objects.filter(pk__in=subscription_ids).order_by("pk")
+    moved = []
+    for subscription in due.select_for_update(of=("self",)):
+        try:
+            schedule.reschedule(subscription, now=now)
+        except ScheduleError as error:
+            logger.warning("subscription=%d has no further time: %s", subscription.pk, error)
+            continue
+        moved.append(subscription)
+    Subscription.objects.bulk_update(moved, ["next_run_at"])
+
+
+def _repair_deliveries(now: datetime) -> None:
+    pending = Delivery.objects.filter(status=Delivery.Status.PENDING)
+    update_unlocked(pending.filter(next_attempt_at__gt=now + LONGEST_WAIT), next_attempt_at=now)
+    update_unlocked(pending.filter(expires_at__gt=now + LONGEST_LIFETIME), expires_at=now + LONGEST_WAIT)
+    update_unlocked(pending.filter(queued_until__gt=now + 2 * QUEUE_LEASE), queued_until=None)
+    lease = timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
+    sending = Delivery.objects.filter(status=Delivery.Status.SENDING)
+    update_unlocked(sending.filter(lease_until__gt=now + 2 * lease), lease_until=now)
+    # Nobody knows how long ago that was: what may not be repeated any more becomes unknown.
+    too_old = now - timedelta(seconds=REPEAT_SECONDS)
+    unsettled = Q(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
+    unclear = Delivery.objects.filter(unsettled, unclear_since__gt=now + SPARE)
+    update_unlocked(unclear, unclear_since=too_old)
