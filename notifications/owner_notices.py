@@ -34,7 +34,7 @@ LIFETIME_HOURS = 24
 def request_notices(*, now: datetime) -> list[int]:
     """Make the notices of runs whose owners are not told yet. Returns the ids of their runs, to be rendered.
 
-    Nobody is told of a subscription without an owner, nor of what a paused one missed.
+    Nobody is told of a subscription without an owner, of what a paused one missed, nor of what was taken back.
     """
     with transaction.atomic():
         untold = _tellable(now).select_related("subscription__owner", "subscription__report").order_by("pk")
@@ -74,9 +74,11 @@ def _tellable(now: datetime) -> QuerySet[Run]:
 
 
 def _owner(run: Run) -> User | None:
-    if run.subscription is None or (run.subscription.is_paused and run.status == Run.Status.MISSED):
+    """None where there is none, or where somebody has decided that it is not sent."""
+    subscription = run.subscription
+    if subscription is None or run.recall_asked_at is not None:
         return None
-    return run.subscription.owner
+    return None if subscription.is_paused and run.status == Run.Status.MISSED else subscription.owner
 
 
 def _fields(owner: User | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:

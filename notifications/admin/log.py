@@ -181,7 +181,7 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
 def _told(run: Run) -> str:
     """When, and the way to the notice."""
     if run.owner_notice_id is None:
-        return gettext("nobody: it has no owner, or was paused")
+        return gettext("nobody: it has no owner, was paused or taken back")
     url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
     return format_html('<a href="{}">{}</a>', url, moment(run.owner_told_at))
 

@@ -114,7 +114,7 @@ class Run(models.Model):
     )
     resends_unknown = models.BooleanField(default=False)
     # Of one that was missed or failed: when its subscription's owner was told, and by which notice. Told without a
-    # notice: there is nobody to tell, or the subscription was paused.
+    # notice: nobody is to be told (notifications.owner_notices).
     owner_told_at = models.DateTimeField(_("owner told"), null=True)
     owner_notice = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="told_runs", verbose_name=_("notice to the owner")

@@ -60,6 +60,20 @@ def _complaints(receipt: Receipt, delivery: Delivery, count: int, *, is_excused:
         yield f"arrived, and would be sent afresh: {what}"
 
 
+def doubled(found: Arrived) -> list[str]:
+    """Who has a run twice, by two of its messages or by being sent it again though it had arrived; in sentences."""
+    runs: dict[str, int] = dict(Delivery.objects.values_list("mark", "run"))
+    origins: dict[int, int | None] = dict(Run.objects.filter(resends__isnull=False).values_list("pk", "resends"))
+    known = [(key, runs[key[2]]) for key in found if key[2] in runs]
+    has = Counter((run, *key[:2]) for key, run in known)
+    said = [f"{people} had a run {count} times" for people, count in has.items() if count > 1]
+    return said + [
+        f"run {run} was sent again to {key[:2]}, who had it"
+        for key, run in known
+        if (origins.get(run), *key[:2]) in has
+    ]
+
+
 def unfounded() -> list[str]:
     """Deliveries that ended otherwise than accepted, without a reason that the documentation names."""
     said = []

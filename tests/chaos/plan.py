@@ -12,6 +12,8 @@ PROGRAMS = ("web", *WORKERS, *BEATS)
 # Seconds over which a round's disturbances are spread, and how long what was killed stays away.
 SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
 DISTURBANCES = (2, 6)
+# Of a round; those by their number that an administrator meddles with.
+ORDERS = 10
 JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
 # Faults of the sandbox on message/send: values, and for how many calls at most.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -75,6 +77,11 @@ def _server(kind: str, target: str) -> Callable[[random.Random, float, int], Dis
     return lambda chance, at, _companies: Disturbance(at, kind, target, _away(chance))
 
 
+def _order(kind: str) -> Callable[[random.Random, float, int], Disturbance]:
+    # Early and late: before it is rendered, while it is sent, after it has arrived.
+    return lambda chance, at, _companies: Disturbance(at, kind, str(chance.randrange(ORDERS)))
+
+
 def _freeze(chance: random.Random, at: float, _companies: int) -> Disturbance:
     return Disturbance(at, "freeze", "sandbox", chance.uniform(1, 4))
 
@@ -118,4 +125,7 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _server("restart", "broker"),
     _token_fault,
     _company("disable_member"),
+    _server("kill", "sandbox"),
+    _order("recall"),
+    _order("resend"),
 )

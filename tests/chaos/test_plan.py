@@ -31,10 +31,12 @@ def test_a_hundred_rounds_kill_everything_and_meet_every_fault() -> None:
     killed = {each.target for each in ALL if each.kind == "kill"}
     met = {each.fault["kind"] for each in ALL if each.kind == "fault"}
 
-    assert killed == {*PROGRAMS, "database", "broker"}
+    assert killed == {*PROGRAMS, "database", "broker", "sandbox"}
     assert {each.target for each in ALL if each.kind == "restart"} == {"database", "broker"}
     assert met == set(KINDS) - {"duplicate_callback"}
-    assert {each.kind for each in ALL} >= {"jump", "freeze", "stop", "disable", "disable_member", "reset_secret"}
+    assert {each.kind for each in ALL} >= {
+        *("jump", "freeze", "stop", "disable", "disable_member", "reset_secret", "recall", "resend")
+    }
     assert min(each.seconds for each in ALL if each.kind == "jump") < 0
 
 

@@ -26,11 +26,13 @@ from django.test import Client
 from accounts.models import User, WeComAccount
 from integrations import services
 from integrations.models import Corp
+from notifications import recalling, resending
 from notifications.clock import database_clock
 from notifications.models import CorpQueue, Delivery, MessageForm, Report, Run, Subscription
 from tests.chaos import clock
 from tests.chaos.judging import Arrived, arrived
 from tests.chaos.plan import BEATS, PROGRAMS, WORKERS, Disturbance
+from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Program, Stack
 from tests.sandbox import AGENTID
 from tools.services import Service
@@ -52,14 +54,18 @@ def userids(number: int) -> list[str]:
 
 @dataclass
 class Town:
-    """`deaf`: whom WeCom did not reach for a while. `barred`: companies that were disabled in this round."""
+    """`orders`: of this round. `deaf`: whom WeCom did not reach for a while. `barred`: companies that were disabled in
+    this round."""
 
     stack: Stack
     exits: ExitStack
     database: Service
     broker: Service
+    wecom: WeCom
     corps: list[Corp] = field(default_factory=list)
     secrets: dict[int, str] = field(default_factory=dict)
+    orders: list[Subscription] = field(default_factory=list)
+    by_hand: Subscription = field(default_factory=Subscription)
     deaf: set[tuple[str, str]] = field(default_factory=set)
     barred: set[int] = field(default_factory=set)
     running: dict[str, Program] = field(default_factory=dict)
@@ -112,6 +118,10 @@ class Town:
             order.users.add(people[(number * PERSONAL_ORDERS + turn) % len(people)])
             orders.append(order)
         Subscription.objects.filter(pk__in=[order.pk for order in orders]).update(next_run_at=slot)
+        self.orders = orders
+        # Not due, or its run by hand would be refused beside that of its slot.
+        self.by_hand = self._order(f"轮{number} 手动", slot, priority=1)
+        self.by_hand.users.add(people[number % len(people)])
         return orders
 
     def _order(self, title: str, slot: datetime, *, corp: Corp | None = None, **fields: Any) -> Subscription:
@@ -122,7 +132,7 @@ class Town:
             name=title, report=report, crontab="* * * * *", message_form=form, **validity, **fields
         )
 
-    def ask_by_hand(self, order: Subscription) -> str:
+    def ask_by_hand(self) -> str:
         """Through the web, twice, as an impatient person does. Returns the key of the run if the web said yes."""
         token = uuid.uuid4().hex
         client = Client()
@@ -130,7 +140,7 @@ class Town:
         with requests.Session() as session:
             session.trust_env = False
             session.cookies[settings.SESSION_COOKIE_NAME] = client.cookies[settings.SESSION_COOKIE_NAME].value
-            address = f"{self.stack.web_url}/admin/notifications/subscription/{order.pk}/run/"
+            address = f"{self.stack.web_url}/admin/notifications/subscription/{self.by_hand.pk}/run/"
             page = session.get(address, timeout=20)
             csrf = page.text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
             form = {"csrfmiddlewaretoken": csrf, "token": token}
@@ -147,6 +157,11 @@ class Town:
             getattr(self, f"_{what.kind}")(what)
 
     def _kill(self, what: Disturbance) -> None:
+        if what.target == "sandbox":
+            self.wecom.kill()
+            time.sleep(what.seconds)
+            self.stack.sandbox = self.wecom.start()
+            return
         service = self._services().get(what.target)
         if service is not None:
             service.kill()
@@ -178,32 +193,53 @@ class Town:
 
     def _fault(self, what: Disturbance) -> None:
         values = dict(what.fault)
-        self.stack.sandbox.fault(values.pop("kind"), values.pop("endpoint"), **values)
+        fault = {"kind": values.pop("kind"), "endpoint": values.pop("endpoint"), **values}
+        self.control("POST", "faults", fault)
 
     def _disable(self, what: Disturbance) -> None:
         corp = self.corps[int(what.target)]
         self.barred.add(corp.pk)
-        with_database(lambda: services.disable_corp(corp=corp))
+        with_servers(lambda: services.disable_corp(corp=corp))
         time.sleep(what.seconds)
-        with_database(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
+        with_servers(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
 
     def _invalidate(self, what: Disturbance) -> None:
         """The app's token is worth nothing any more."""
         path = f"companies/{corpid(int(what.target))}/apps/{AGENTID}/invalidate"
-        self.stack.sandbox.control("POST", path, {"code": 40014})
+        self.control("POST", path, {"code": 40014})
 
     def _reset_secret(self, what: Disturbance) -> None:
         """In WeCom's console. Here it is pasted when the round is mended."""
         number = int(what.target)
         self.secrets[number] = uuid.uuid4().hex
         path = f"companies/{corpid(number)}/apps/{AGENTID}"
-        self.stack.sandbox.control("PATCH", path, {"secret": self.secrets[number]})
+        self.control("PATCH", path, {"secret": self.secrets[number]})
 
     def _disable_member(self, what: Disturbance) -> None:
         number = int(what.target)
         userid = userids(number)[0]
         self.deaf.add((corpid(number), userid.lower()))
         self._set_status(number, userid, 2)
+
+    def _recall(self, what: Disturbance) -> None:
+        """An administrator takes a run back, whatever has become of it."""
+        with_servers(lambda: self._act_on_run(what, recalls=True))
+
+    def _resend(self, what: Disturbance) -> None:
+        """An administrator sends a run again to whom it did not reach."""
+        with_servers(lambda: self._act_on_run(what, recalls=False))
+
+    def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
+        """On the newest run of an order, where there is one. The clock finds what is to be done."""
+        order = self.orders[int(what.target) % len(self.orders)]
+        run = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report").last()
+        if run is None:
+            return
+        person, now = get_user_model().objects.get(username="root"), self.now()
+        if recalls and recalling.can_be_recalled(run, now=now):
+            recalling.request_recall(run, person=person, now=now)
+        elif not recalls and resending.can_be_resent(run):
+            resending.request_resend(run, number=1, with_unknown=False, person=person, now=now)
 
     def _services(self) -> dict[str, Service]:
         return {"database": self.database, "broker": self.broker}
@@ -212,11 +248,11 @@ class Town:
 
     def mend(self) -> None:
         """All that a person, or WeCom, would put right; programs are back by then."""
-        self.stack.sandbox.control("DELETE", "faults", {})
+        self.control("DELETE", "faults", {})
         for number in self.secrets:
             self._set_status(number, userids(number)[0], 1)
-            with_database(partial(self._paste_secret, number))
-        with_database(lambda: Corp.objects.update(is_enabled=True))
+            with_servers(partial(self._paste_secret, number))
+        with_servers(lambda: Corp.objects.update(is_enabled=True))
 
     def revive(self) -> list[str]:
         """What a service manager does: programs that ended by themselves are started again. Returns their names."""
@@ -226,7 +262,7 @@ class Town:
         return ended
 
     def move_clock(self, seconds: float) -> None:
-        with_database(lambda: clock.move(self.database.url, seconds))
+        with_servers(lambda: clock.move(self.database.url, seconds))
 
     def pass_time(self) -> None:
         """Move the clocks on to what is due next, at most ten minutes: nobody wants to wait for a back-off.
@@ -242,16 +278,23 @@ class Town:
         moments += [moment for moment in probes if moment is not None]
         seconds = min((each - now).total_seconds() for each in moments if each > now) + 1
         self.move_clock(seconds)
-        self.stack.sandbox.advance(max(0.0, seconds))
+        self.control("POST", "clock/advance", {"seconds": max(0.0, seconds)})
+        with_servers(self._end_holds)
+
+    def _end_holds(self) -> None:
         with redis.Redis.from_url(self.broker.url) as store:
             for key in store.scan_iter("push:limit:*:hold"):
                 store.delete(key)
+
+    def control(self, method: str, path: str, document: object = None) -> Any:
+        """A call of the sandbox's control interface, as soon as it is there: it may be away just now."""
+        return patiently(lambda: self.stack.sandbox.control(method, path, document), requests.ConnectionError)
 
     def arrived(self) -> Arrived:
         found: Arrived = Arrived()
         for number in self.secrets:
             path = f"companies/{corpid(number)}/messages"
-            found += arrived(self.stack.sandbox.control("GET", path)["messages"], corpid(number))
+            found += arrived(self.control("GET", path)["messages"], corpid(number))
         return found
 
     def _paste_secret(self, number: int) -> None:
@@ -262,7 +305,7 @@ class Town:
 
     def _set_status(self, number: int, userid: str, status: int) -> None:
         path = f"companies/{corpid(number)}/members"
-        self.stack.sandbox.control("POST", path, [{"userid": userid, "status": status}])
+        self.control("POST", path, [{"userid": userid, "status": status}])
 
 
 def kill_with_children(program: Program) -> None:
@@ -276,13 +319,18 @@ def kill_with_children(program: Program) -> None:
             child.kill()
 
 
-def with_database(work: Callable[[], T]) -> T:
-    """Do it as soon as the database is there: it may be away just now."""
+def with_servers(work: Callable[[], T]) -> T:
+    """Do it as soon as database and broker are there: they may be away just now."""
+    return patiently(work, DatabaseError, psycopg.Error, redis.RedisError)
+
+
+def patiently(work: Callable[[], T], *errors: type[Exception]) -> T:
+    """Again and again while one of `errors` keeps it from being done, for BACK_SECONDS."""
     deadline = time.monotonic() + BACK_SECONDS
     while True:
         try:
             return work()
-        except (DatabaseError, psycopg.Error):
+        except errors:
             if time.monotonic() > deadline:
                 raise
             connection.close()

@@ -171,6 +171,12 @@ def test_what_a_paused_one_misses_is_no_news_and_a_failure_is(owner: User) -> No
     assert list(notice.told_runs.all()) == [failed]
 
 
+def test_what_was_taken_back_is_no_news(owner: User) -> None:
+    make_wrong(make_subscription(owner=owner), Run.Status.FAILED, recall_asked_at=NOW)
+
+    assert told() == []
+
+
 def test_a_notice_of_several_companies_is_for_those_who_see_all(owner: User, corp: Corp) -> None:
     for its_corp in (corp, make_corp()):
         make_wrong(make_subscription(owner=owner, report=make_report(corp=its_corp)))
