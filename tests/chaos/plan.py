@@ -126,6 +126,7 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _token_fault,
     _company("disable_member"),
     _server("kill", "sandbox"),
+    _fault,
     _order("recall"),
     _order("resend"),
 )
