@@ -44,12 +44,16 @@ class Finding(Enum):
     OURS = "ours"  # begun by this browser for this corp, and taken now
     USED = "used"  # the same, but taken before, with this code
     USED_WITH_ANOTHER_CODE = "used with another code"
-    FOREIGN = "foreign"  # unknown, expired, of another browser or of another corp
+    FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a state that came back turned out to be. `state` is None where it is foreign."""
+    """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp.
+
+    That of another browser says where it leads, as a link does: several tabs of a browser that comes for the first time
+    each get a cookie, and the last one stays.
+    """
 
     finding: Finding
     state: LoginState | None
@@ -64,7 +68,8 @@ redis.call('EXPIRE', KEYS[1], ARGV[5])
 # KEYS: the state. ARGV: browser, corp, code (all but the corp as digests), seconds to keep a used one.
 _TAKE = """
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
-if kept[1] ~= ARGV[1] or kept[2] ~= ARGV[2] then return false end
+if kept[2] ~= ARGV[2] then return false end
+if kept[1] ~= ARGV[1] then return {kept[3], kept[4]} end
 if not kept[5] then
     redis.call('HSET', KEYS[1], 'code', ARGV[3])
     redis.call('EXPIRE', KEYS[1], ARGV[4])
@@ -93,16 +98,17 @@ def take(*, text: str, browser: str, corp_id: int, code: str) -> Arrival:
     A state of another browser or corp stays untouched: whoever else knows it cannot spoil it.
     """
     attempt = attempt_of(text)
-    if not _FORM.fullmatch(text) or not browser:
+    if not _FORM.fullmatch(text):
         return Arrival(Finding.FOREIGN, None, attempt)
     code_digest = _digest(code)
     values: list[str | int] = [_digest(browser), corp_id, code_digest, USED_SECONDS]
     found = valkey().register_script(_TAKE)(keys=[_key(text)], args=values)
     if not found:
         return Arrival(Finding.FOREIGN, None, attempt)
-    kind, target, taken_with = (value.decode() for value in found)
+    kind, target, *taken_with = (value.decode() for value in found)
     state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
-    return Arrival(_finding(taken_with, code_digest), state, attempt)
+    is_ours = bool(browser and taken_with)
+    return Arrival(_finding(taken_with[0], code_digest) if is_ours else Finding.FOREIGN, state, attempt)
 
 
 def attempt_of(text: str) -> int:

@@ -239,6 +239,19 @@ class TestForeignState:
         assert wecom.redeemed == ["ATTACKERS"]
         assert wecom.read == []
 
+    def test_of_another_browser_leads_to_its_page_as_a_link_does(self, corp: Corp, person: User, wecom: WeCom) -> None:
+        """As where two tabs of a first visit each got a cookie and the last one stayed."""
+        one, other = visitor(), visitor()
+        wecom.gives("C", userid="lilei")
+        state = one.begin(corp, "/messages/7/")
+        other.begin(corp)
+
+        again = other.arrive(corp, code="FOREIGN", state=state)
+        landing = other.arrive(corp, code="C", state=state_in(again)).headers["Location"]
+
+        assert (landing, other.user_id) == ("/messages/7/", person.pk)
+        assert other.arrive(corp, code="FOREIGN2", state=state).headers["Location"] == "/messages/7/"
+
     def test_cannot_be_spoilt_by_another_browser(self, corp: Corp, person: User, wecom: WeCom) -> None:
         owner, stranger = visitor(), visitor()
         state = owner.begin(corp)

@@ -247,6 +247,22 @@ def two_tabs(world: World, browser: Traveller) -> Landing:
     return browser.open(first)
 
 
+def two_tabs_of_a_first_visit(world: World, browser: Traveller) -> Landing:
+    """Both leave before either has a cookie; the cookie of the second stays."""
+    first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
+    browser.ours.client.cookies.clear()
+    second = browser.leaves_before_landing(world.entry("/account/?tab=2"))
+    assert browser.open(second).place == "/account/?tab=2"
+    return browser.open(first)
+
+
+def the_other_tab_of_a_first_visit(world: World, browser: Traveller) -> Landing:
+    first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
+    browser.ours.client.cookies.clear()
+    browser.leaves_before_landing(world.entry("/account/?tab=2"))
+    return browser.open(first)
+
+
 def state_expired(world: World, browser: Traveller) -> Landing:
     back = browser.leaves_before_landing(world.entry("/account/"))
     valkey().flushdb()
