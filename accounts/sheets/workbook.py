@@ -122,11 +122,14 @@ def lines_of(sheet: Any, merged: dict[str, list[tuple[int, int, int, int]]]) -> 
     sheet.reset_dimensions()
     open_ranges: list[tuple[int, int, int, int]] = []
     following = 0
+    former: Any = None
     try:
         for number, cells in enumerate(sheet.iter_rows(max_col=COLUMNS_AT_MOST), 1):
             if number > LAST_ROW:
                 return
-            line = _line(number, cells)
+            # Up to a stray cell far below, which Excel leaves easily, openpyxl gives one empty row a million times.
+            line = Line(number, []) if cells is former else _line(number, cells)
+            former = cells
             while following < len(ranges) and ranges[following][2] <= number:
                 open_ranges.append(ranges[following])
                 following += 1
