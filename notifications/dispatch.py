@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, takewhile
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -20,6 +21,7 @@ from django.db.models import (
     F,
     IntegerField,
     OuterRef,
+    Prefetch,
     Q,
     QuerySet,
     Value,
@@ -30,7 +32,8 @@ from django.utils.translation import gettext as _
 from notifications import schedule
 from notifications.crontabs import ScheduleError
 from notifications.locking import unlocked
-from notifications.models import Run, Subscription, TickClaim
+from notifications.models import Report, Run, Subscription, TickClaim
+from notifications.run_rows import insert_runs
 from notifications.schedule import DueTime
 from notifications.timing import RENDER_LEASE
 
@@ -87,12 +90,34 @@ class Plan:
     next_run_at: datetime | None
 
 
-def plan(subscription: Subscription, *, now: datetime, former_id: int | None = None) -> Plan:
+class LookBack:
+    """What is found when one looks back from `now`; for many with the same schedule it is worked out once."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[Any, ...], _Found] = {}
+
+    def __call__(self, subscription: Subscription, first: datetime) -> _Found:
+        """Raises ScheduleError."""
+        if subscription.jitter_seconds:
+            return _look_back(subscription, first, self._now)
+        key = (first, subscription.grace_minutes, *_schedule_of(subscription))
+        if key not in self._known:
+            self._known[key] = _look_back(subscription, first, self._now)
+        return self._known[key]
+
+
+_schedule_of = attrgetter(*schedule.TIME_FIELDS)
+
+
+def plan(
+    subscription: Subscription, *, now: datetime, former_id: int | None = None, look_back: LookBack | None = None
+) -> Plan:
     """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
-    `former_id`: its run that is under way."""
+    `former_id`: its run that is under way. `look_back`: for many in a row, made with the same `now`."""
     first = subscription.next_run_at or now
     try:
-        found = _look_back(subscription, first, now)
+        found = (look_back or LookBack(now))(subscription, first)
     except ScheduleError as error:
         # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
         return _failed(subscription, now, str(error))
@@ -159,7 +184,9 @@ def _ended_early(subscription: Subscription, now: datetime) -> list[Run]:
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
     """Whether nothing is left that this round can claim, and the ids of the new runs."""
     with transaction.atomic():
-        found = list(unlocked(_claimable(now).select_related("report").order_by("next_run_at"))[:BATCH])
+        # Why no join? Thousands share a report.
+        companies = Prefetch("report", Report.objects.only("corp"))
+        found = list(unlocked(_claimable(now).prefetch_related(companies).order_by("next_run_at"))[:BATCH])
         # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
@@ -187,13 +214,13 @@ def _claimable(now: datetime) -> QuerySet[Subscription]:
 
 def _record(runs: list[Run]) -> None:
     """Write the runs that there are not yet; times that the same run held up are counted in the row of those before."""
-    fresh = []
-    for run in runs:
-        known = Run.objects.filter(key=run.key) if run.key.startswith(_OVERLAP) else Run.objects.none()
-        if not known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)):
-            fresh.append(run)
-    # Why ignore conflicts? A slot is looked at again when a schedule was saved back and forth: its run exists.
-    Run.objects.bulk_create(fresh, ignore_conflicts=True)
+    # Those that there are already: a slot is looked at again when a schedule was saved back and forth.
+    insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
+
+
+def _is_counted_on(run: Run) -> bool:
+    known = Run.objects.filter(key=run.key)
+    return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
 
 
 def _plans_in_time(
@@ -201,18 +228,18 @@ def _plans_in_time(
 ) -> list[Plan]:
     """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
     plans: list[Plan] = []
-    end_at = time.monotonic() + BATCH_SECONDS
+    end_at, look_back = time.monotonic() + BATCH_SECONDS, LookBack(now)
     for subscription in subscriptions:
-        plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk)))
+        plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk), look_back))
         if time.monotonic() >= end_at:
             break
     return plans
 
 
-def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None) -> Plan:
+def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None, look_back: LookBack) -> Plan:
     """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
     try:
-        return plan(subscription, now=now, former_id=former_id)
+        return plan(subscription, now=now, former_id=former_id, look_back=look_back)
     except Exception as error:  # the edge of the loop
         logger.exception("subscription=%d could not be planned", subscription.pk)
         sentence = _("Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again.")

@@ -23,6 +23,12 @@ from notifications.presets import preset_slots
 if TYPE_CHECKING:
     from notifications.models import Subscription
 
+# On what of a subscription its times depend; where they are spread, on its key as well.
+TIME_FIELDS = (
+    *("repeat", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
+    *("time_zone", "valid_from", "valid_to"),
+)
+
 
 @dataclass(frozen=True)
 class DueTime:

@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 # A change of one of these sets the next run anew.
-SCHEDULE_FIELDS = frozenset(
-    {
-        *("repeat", "local_time", "weekdays", "month_day", "free_days", "crontab", "jitter_seconds"),
-        *("time_zone", "valid_from", "valid_to", "is_enabled"),
-    }
-)
-# What a moment depends on.
-TIME_FIELDS = sorted(SCHEDULE_FIELDS - {"is_enabled"})
+SCHEDULE_FIELDS = frozenset({*schedule.TIME_FIELDS, "is_enabled"})
 # What each way of writing a schedule needs, with what is said where it is missing.
 _NEEDED: dict[str, dict[str, StrOrPromise]] = {
     Repeat.DAILY: {"local_time": _("Choose the time of day.")},
@@ -85,7 +78,7 @@ def tidy(cleaned: dict[str, Any]) -> None:
 
 def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
     """A subscription, not saved, with the schedule of a form's values."""
-    known = {name: cleaned[name] for name in TIME_FIELDS if cleaned.get(name) is not None}
+    known = {name: cleaned[name] for name in schedule.TIME_FIELDS if cleaned.get(name) is not None}
     return Subscription(pk=pk, **known)
 
 

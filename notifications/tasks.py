@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A rendering task carries so many runs at least; more where there would be more tasks than that.
 RUNS_PER_TASK = 20
+RENDERING_TASKS_AT_ONCE = 500
 # A sending task carries so many, or as many as it may have under way at once where that is more.
 DELIVERIES_PER_TASK = 50
 # Of settings.CELERY_TASK_QUEUES.
@@ -130,8 +132,9 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
     """Hand runs out for rendering, after the transaction if one is open. Those of urgent subscriptions overtake."""
     urgent = Run.objects.filter(pk__in=run_ids, subscription__priority=Priority.URGENT).values_list("pk", flat=True)
     overtaking = set(urgent) if run_ids else set()
-    _enqueue(render_runs, sorted(overtaking), RUNS_PER_TASK, URGENT_QUEUE)
-    _enqueue(render_runs, [pk for pk in run_ids if pk not in overtaking], RUNS_PER_TASK)
+    size = max(RUNS_PER_TASK, len(run_ids) // RENDERING_TASKS_AT_ONCE)
+    _enqueue(render_runs, sorted(overtaking), size, URGENT_QUEUE)
+    _enqueue(render_runs, [pk for pk in run_ids if pk not in overtaking], size)
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, time, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -76,11 +77,11 @@ def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.M
     left_at_start: list[int] = []
     plan = dispatch.plan
 
-    def third_crashes(subscription: Subscription, *, now: datetime, former_id: int | None) -> dispatch.Plan:
+    def third_crashes(subscription: Subscription, *, now: datetime, **more: Any) -> dispatch.Plan:
         left_at_start.append(Subscription.objects.due(NOW).count())
         if len(left_at_start) == 3:
             raise SystemExit  # the process ends here
-        return plan(subscription, now=now, former_id=former_id)
+        return plan(subscription, now=now, **more)
 
     monkeypatch.setattr(dispatch, "plan", third_crashes)
     with pytest.raises(SystemExit):

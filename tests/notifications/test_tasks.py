@@ -150,6 +150,19 @@ def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum((chunk for _queue, chunk in sent[:3]), []) == list(range(120))
 
 
+def test_very_many_runs_travel_in_larger_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker takes 500 tasks at once more easily than 2,500."""
+    chunks: list[list[int]] = []
+    monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: chunks.append(*arguments))
+    monkeypatch.setattr(tasks, "RUNS_PER_TASK", 2)
+    monkeypatch.setattr(tasks, "RENDERING_TASKS_AT_ONCE", 3)
+
+    for count in (4, 15):
+        tasks.enqueue_runs(list(range(count)))
+
+    assert [len(chunk) for chunk in chunks] == [2, 2, 5, 5, 5]
+
+
 def test_the_databases_clock_is_close_to_ours_and_goes_on() -> None:
     clock = database_clock()
 
