@@ -39,7 +39,7 @@ from notifications.timing import RENDER_LEASE
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 1000
 # A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
 BATCH_SECONDS = 1.0
 # More distinct next times than this are written by one statement.

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 # A rendering task carries so many runs at least; more where there would be more tasks than that.
 RUNS_PER_TASK = 20
-RENDERING_TASKS_AT_ONCE = 500
+RENDERING_TASKS_AT_ONCE = 200
 # A sending task carries so many, or as many as it may have under way at once where that is more.
 DELIVERIES_PER_TASK = 50
 # Of settings.CELERY_TASK_QUEUES.

@@ -151,7 +151,7 @@ def test_ids_travel_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_very_many_runs_travel_in_larger_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker takes 500 tasks at once more easily than 2,500."""
+    """A broker takes 200 tasks at once more easily than 2,500."""
     chunks: list[list[int]] = []
     monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: chunks.append(*arguments))
     monkeypatch.setattr(tasks, "RUNS_PER_TASK", 2)
