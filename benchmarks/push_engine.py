@@ -160,7 +160,7 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> dict[str, Any]:
         from notifications.models import Run, Subscription
 
         slot = Subscription.objects.order_by("next_run_at").values_list("next_run_at", flat=True)[0]
-        found: dict[str, Any] = {"due": due, "rows": due + others, "scans": _scans(slot)}
+        found: dict[str, Any] = {"due": due, "rows": due + others, "scans": _scans(slot or datetime.now(UTC))}
         for dispatchers in (1, 2):
             Run.objects.all().delete()
             Subscription.objects.filter(pk__lte=due).update(next_run_at=slot)

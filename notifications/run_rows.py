@@ -12,25 +12,22 @@ from django.db import connection
 
 from notifications.models import Run
 
-_VARIED = {
-    "key": "text",
-    "subscription_id": "bigint",
-    "corp_id": "bigint",
-    "trigger": "text",
-    "slot_at": "timestamptz",
-    "due_at": "timestamptz",
-    "slot_count": "int",
-    "status": "text",
-    "claimed_at": "timestamptz",
-    "render_after": "timestamptz",
-    "finished_at": "timestamptz",
-    "error": "text",
-}
-_INSERT = f"""
-    INSERT INTO notifications_run ({", ".join(_VARIED)}, render_count, recipient_count, skipped_count, resends_unknown)
-    SELECT *, 0, 0, 0, FALSE FROM unnest({", ".join(f"%s::{kind}[]" for kind in _VARIED.values())})
+_COLUMNS = (
+    *("key", "subscription_id", "corp_id", "trigger", "slot_at", "due_at", "slot_count", "status"),
+    *("claimed_at", "render_after", "finished_at", "error"),
+)
+_INSERT = """
+    INSERT INTO notifications_run (
+        key, subscription_id, corp_id, trigger, slot_at, due_at, slot_count, status,
+        claimed_at, render_after, finished_at, error,
+        render_count, recipient_count, skipped_count, resends_unknown
+    )
+    SELECT *, 0, 0, 0, FALSE FROM unnest(
+        %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::text[],
+        %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[]
+    )
     ON CONFLICT (key) DO NOTHING
-"""  # noqa: S608  # names of our own
+"""
 
 
 def insert_runs(runs: Sequence[Run]) -> None:
@@ -39,7 +36,7 @@ def insert_runs(runs: Sequence[Run]) -> None:
     if connection.vendor != "postgresql":
         Run.objects.bulk_create(runs, ignore_conflicts=True)
     elif runs:
-        columns = [[getattr(run, name) for run in runs] for name in _VARIED]
+        columns = [[getattr(run, name) for run in runs] for name in _COLUMNS]
         with connection.cursor() as cursor:
             cursor.execute(_INSERT, [[*map(_plain, column)] for column in columns])
 
