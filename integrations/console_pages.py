@@ -66,8 +66,7 @@ class ConsolePages(CorpPages):
             "home_page": console_values.home_page(corp),
             "plain_login": console_values.plain_login(corp),
             "link": _link(corp, "", ""),
-            "ips": trusted_ips.known(corp),
-            "ips_to_paste": trusted_ips.to_paste(corp),
+            **_known_ips(corp),
             "noted_ips": trusted_ips.SEPARATOR.join(corp.noted_ips),
             "last_writes": {kind.value: writes.get(kind.value) for kind in Kind},
         }
@@ -75,10 +74,12 @@ class ConsolePages(CorpPages):
     # --- The steps ----------------------------------------------------------------------------------------------------
 
     def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
-        """The state of each step; the corp's page asks while something is still to do."""
-        panel = self.steps_panel(self._corp(request, corp_id, to_change=False))
-        states = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
-        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": states})
+        """The state of each step and what WeCom told of our address; the corp's page asks while something is to do."""
+        corp = self._corp(request, corp_id, to_change=False)
+        panel = self.steps_panel(corp)
+        parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
+        parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
+        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": parts})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """The steps as the corp's page shows them: the list at its top, and the state at each heading."""
@@ -180,6 +181,10 @@ class ConsolePages(CorpPages):
 def _queue(write: ConsoleWrite) -> None:
     give_up = partial(console_writes.give_up_unqueued, write=write, clock=timezone.now)
     queue_on_commit(run_console_write, write.pk, otherwise=give_up)
+
+
+def _known_ips(corp: Corp) -> dict[str, Any]:
+    return {"ips": trusted_ips.known(corp), "ips_to_paste": trusted_ips.to_paste(corp)}
 
 
 def _wants_json(request: HttpRequest) -> bool:

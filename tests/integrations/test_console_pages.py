@@ -287,8 +287,20 @@ def test_the_page_s_list_of_steps_is_told_anew_while_something_is_to_do(admin_cl
     assert answer["is_unfinished"] is True
     assert "data-unfinished" in page.split("<ol class=")[0].rsplit("<nav", 1)[1]
     named = [*states(corp), "domain", "home_page"]
-    assert sorted(answer["parts"]) == sorted(f"state-of-{name}" for name in named)
+    assert sorted(answer["parts"]) == sorted([*(f"state-of-{name}" for name in named), "known-ips"])
     assert all(f'id="{part}"' in page for part in answer["parts"])
+
+
+def test_an_address_that_wecom_names_while_one_looks_is_told(admin_client: Client, corp: Corp) -> None:
+    before = admin_client.get(address(corp, "steps")).json()["parts"]["known-ips"]
+    assert "203.0.113.9" not in before
+
+    check_run(corp, "ip", "wrong", caller_ip="203.0.113.9", errcode=60020)
+
+    after = admin_client.get(address(corp, "steps")).json()["parts"]["known-ips"]
+    page = admin_client.get(address(corp, "change")).content.decode()
+    assert 'value="203.0.113.9"' in after
+    assert after.strip() in page
 
 
 def seen(client: Client, corp: Corp) -> dict[str, str]:

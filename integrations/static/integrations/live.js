@@ -6,6 +6,14 @@
   const POLL_MS = 1500;
   const FAILURES_AT_MOST = 5;
 
+  // As the browser writes it, so that only what has changed is put in: who copies or types there is not disturbed.
+  const written = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    return template.innerHTML;
+  };
+  const shown = new Map();
+
   const answerOf = async (part) => {
     const response = await fetch(part.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
     if (!response.ok || response.redirected) throw new Error(String(response.status));
@@ -16,7 +24,10 @@
     if (part.innerHTML.trim() !== answer.html.trim()) part.innerHTML = answer.html;
     for (const [id, html] of Object.entries(answer.parts ?? {})) {
       const element = document.getElementById(id);
-      if (element && element.innerHTML !== html) element.innerHTML = html;
+      if (!element) continue;
+      const anew = written(html).trim();
+      if ((shown.get(id) ?? element.innerHTML.trim()) !== anew) element.innerHTML = anew;
+      shown.set(id, anew);
     }
     if (!answer.is_unfinished) delete part.dataset.unfinished;
   };
