@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -93,10 +94,20 @@ class SyncRunAdmin(RunPages):
             "corp": corp,
             "policy": policy,
             "is_off": policy is None or policy.is_off,
+            "policy_url": self._policy_url(request, corp, policy),
             "hearing": hearing_of(corp, now=timezone.now()),
             "runs": SyncRun.objects.filter(corp=corp)[:10],
         }
         return self.page(request, "start.html", context)
+
+    def _policy_url(self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None) -> str:
+        """Where the policy is set; empty for who may not."""
+        policies = self.admin_site.get_model_admin(DirectoryPolicy)
+        if policy is not None and policies.has_change_permission(request, policy):
+            return reverse("admin:accounts_directorypolicy_change", args=[policy.pk])
+        if policy is None and policies.has_add_permission(request):
+            return f"{reverse('admin:accounts_directorypolicy_add')}?{urlencode({'corp': corp.pk})}"
+        return ""
 
     def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
         """Have the events tried once more that were given up."""
@@ -114,8 +125,7 @@ class SyncRunAdmin(RunPages):
     # --- One run ------------------------------------------------------------------------------------------------------
 
     def around(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
-        changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
-        return {"title": str(run), "changes": changes, "shown": CHANGES_SHOWN}
+        return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
 
     def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Yes or no to what a run asks."""
@@ -134,6 +144,8 @@ class SyncRunAdmin(RunPages):
 
     def state(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         people_run = PeopleRun.objects.filter(run=run).first()
+        is_unfinished = _is_unfinished(run, people_run)
+        changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
         context = {
             "run": run,
             "tone": _TONES.get(SyncRun.Status(run.status), "quiet"),
@@ -144,11 +156,27 @@ class SyncRunAdmin(RunPages):
             "explanation": copy_wording.explanation(run),
             "warnings": copy_wording.warnings(run),
             "may_answer": request.user.has_perm(SYNC),
+            "lists": _lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
+            # While a run writes, every look would list them anew.
+            "changes": [] if is_unfinished else changes,
+            "shown": CHANGES_SHOWN,
         }
         return {
             "html": render_to_string(f"{self.folder}/_state.html", context, request),
-            "is_unfinished": _is_unfinished(run, people_run),
+            "is_unfinished": is_unfinished,
         }
+
+
+def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
+    """Where to look on after a run: the address and its name."""
+    of_company = urlencode({"company": run.corp_id})
+    found = []
+    if request.user.has_perm("integrations.view_member"):
+        found.append((f"{reverse('admin:integrations_member_changelist')}?{of_company}", gettext("Members")))
+    if request.user.has_perm("accounts.view_linkconflict"):
+        name = gettext("Not linked with WeCom")
+        found.append((f"{reverse('admin:accounts_linkconflict_changelist')}?{of_company}", name))
+    return found
 
 
 def _corp(request: HttpRequest, corp_id: int) -> Corp:

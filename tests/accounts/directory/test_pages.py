@@ -53,6 +53,25 @@ def test_a_run_is_begun_from_the_companys_page_and_watched(
     state = chief.get(reverse("admin:integrations_syncrun_state", args=[run.pk])).json()
     assert state["is_unfinished"] is False
     assert state["html"].strip() in shown
+    assert f"<h1>{people.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}</h1>" in shown
+    assert "<td>Jim (jim)</td>" in state["html"]
+    assert f'{reverse("admin:accounts_linkconflict_changelist")}?company={people.corp.pk}"' in shown
+
+
+def test_the_page_where_a_run_begins_leads_to_the_policy_for_who_may_set_it(
+    people: People, chief: Client, root: Client
+) -> None:
+    start = reverse("admin:integrations_syncrun_start", args=[people.corp.pk])
+    change = reverse("admin:accounts_directorypolicy_change", args=[people.policy.pk])
+    add = f"{reverse('admin:accounts_directorypolicy_add')}?corp={people.corp.pk}"
+    assert f'href="{change}"' in root.get(start).content.decode()
+    assert change not in chief.get(start).content.decode()
+
+    people.policy.delete()
+
+    assert f'href="{add}"' in root.get(start).content.decode()
+    assert f'<option value="{people.corp.pk}" selected>' in root.get(add).content.decode()
+    assert add not in chief.get(start).content.decode()
 
 
 def test_a_second_click_leads_to_the_run_under_way(people: People, chief: Client) -> None:
