@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import roles
@@ -46,8 +47,18 @@ class GroupAdmin(NamedDeletions, GroupAdminBase):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if context.get("original") is not None:
-            context["subtitle"] = roles.label_of(context["original"].name)
+            context["subtitle"] = context["label"] = roles.label_of(context["original"].name)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        group = self.get_object(request, object_id)
+        named = {}
+        if group is not None:
+            label = roles.label_of(group.name)
+            named = {"label": label, "title": gettext("Change history: %s") % label}
+        return super().history_view(request, object_id, {**named, **(extra_context or {})})
 
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         if db_field.name == "permissions":

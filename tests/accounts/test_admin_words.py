@@ -69,6 +69,24 @@ def test_a_roles_page_is_for_reading(root: User) -> None:
     assert "Can view" not in page
 
 
+@pytest.mark.parametrize("page", ["change", "history"])
+def test_a_role_is_called_by_its_name_all_over_its_pages(root: User, page: str) -> None:
+    role = Group.objects.get(name=Role.READ_ONLY)
+
+    shown = signed_in(root).get(f"/admin/auth/group/{role.pk}/{page}/").text
+
+    breadcrumbs = shown.split('<div class="breadcrumbs">')[1].split("</div>")[0]
+    assert "只读" in breadcrumbs
+    assert Role.READ_ONLY not in shown
+
+
+def test_the_trail_has_one_name(root: User) -> None:
+    shown = signed_in(root).get("/admin/accounts/auditentry/").text
+
+    assert "<h1>审计日志</h1>" in shown
+    assert "审计记录" not in shown
+
+
 def test_a_group_is_made_with_its_permissions(root: User) -> None:
     permission = Permission.objects.get(codename="view_user")
 
