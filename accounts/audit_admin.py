@@ -33,6 +33,8 @@ TONES = {
     AuditEntry.Action.SIGN_IN_FAILED: "bad",
     AuditEntry.Action.CREATED: "good",
 }
+# Of those without a subject: what was typed is not written down.
+ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
 # Set on the entries of a page.
 _COMPANY_NAME = "company_name"
 
@@ -137,7 +139,8 @@ class AuditEntryAdmin(AuditAdminBase):
     def subject_shown(self, entry: AuditEntry) -> SafeString:
         model = _model(entry.model)
         if model is None:
-            return format_html("{}", entry.subject or gettext("an unknown username"))
+            is_of_a_username = entry.action in ABOUT_USERNAMES
+            return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
         subject = roles.label_of(entry.subject)
         return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
 

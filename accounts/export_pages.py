@@ -57,8 +57,9 @@ class ExportPages(UserModelAdmin):
 
     def csv_view(self, request: HttpRequest) -> HttpResponseBase:
         """The people of the list, with its filters and search, in the order of their keys."""
-        sheet = writing.Sheet(people=self._people(request), reader=_reader(request))
-        audit.record(action=AuditEntry.Action.DONE, note=gettext("People were downloaded as a sheet."))
+        people = self._people(request)
+        _record(people.count())
+        sheet = writing.Sheet(people=people, reader=_reader(request))
         response = StreamingHttpResponse(writing.csv_lines(sheet), content_type="text/csv; charset=utf-8")
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("csv")}"'
         return response
@@ -67,7 +68,7 @@ class ExportPages(UserModelAdmin):
         """GET: a few people at once; of many, the question whether it should be made. POST: have it made."""
         people = self._people(request)
         if request.method != "POST" and people[: AT_ONCE + 1].count() <= AT_ONCE:
-            audit.record(action=AuditEntry.Action.DONE, note=gettext("People were downloaded as a sheet."))
+            _record(people.count())
             file = writing.write_xlsx(writing.Sheet(people=people, reader=_reader(request)))
             return FileResponse(file, as_attachment=True, filename=_name("xlsx"), content_type=_XLSX)
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
@@ -131,7 +132,7 @@ class PeopleExportAdmin(RunPages):
         content = exporting.file_of(export=run, now=timezone.now())
         if content is None:
             return _to(run)
-        audit.record(action=AuditEntry.Action.DONE, note=gettext("People were downloaded as a sheet."))
+        _record(run.row_count)
         response = HttpResponse(content, content_type=_XLSX)
         response.headers["Content-Disposition"] = f'attachment; filename="{_name("xlsx")}"'
         return response
@@ -160,3 +161,8 @@ def _name(kind: str) -> str:
 
 def _to(export: PeopleExport) -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:accounts_peopleexport_change", args=[export.pk]))
+
+
+def _record(count: int) -> None:
+    note = gettext("People downloaded as a sheet: %(count)d.") % {"count": count}
+    audit.record(action=AuditEntry.Action.DONE, note=note)

@@ -182,7 +182,7 @@ class TestThePages:
 
         assert usernames(file.content) == ["lilei", "hanmei"]
         assert "attachment" in file.headers["Content-Disposition"]
-        assert AuditEntry.objects.get(note="用户已导出为表格。").actor == editor
+        assert AuditEntry.objects.get(note__startswith="用户已导出为表格：").actor == editor
 
     def test_what_is_being_made_shows_its_progress(self, editor: User, person: User) -> None:
         export = asked(editor, person)

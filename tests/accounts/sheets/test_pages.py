@@ -210,7 +210,11 @@ class TestDownloads:
         response: Any = signed_in(editor).get(f"{LIST}export.xlsx")
 
         assert b"".join(response.streaming_content)[:2] == b"PK"
-        assert AuditEntry.objects.get(action="done").note == "用户已导出为表格。"
+        entry = AuditEntry.objects.get(action="done")
+        assert entry.note == f"用户已导出为表格：{User.objects.count()} 人。"
+        trail = signed_in(with_role("reader", Role.READ_ONLY)).get("/admin/accounts/auditentry/").content.decode()
+        assert entry.note in trail
+        assert "未知用户名" not in trail
 
     def test_are_linked_with_the_filters_of_the_list(self, editor: User, corp: Corp) -> None:
         text = signed_in(editor).get(LIST, {"company": corp.pk}).content.decode()
