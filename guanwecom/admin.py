@@ -1,10 +1,13 @@
-"""The admin site: Django's own, with our name, our index, and lists that do not count whole tables."""
+"""The admin site: Django's own, with our name, our index, lists that do not count whole tables, histories in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.contrib import admin
+from django.utils.text import capfirst
+from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from accounts.views.admin_login import AdminLogin
@@ -12,8 +15,13 @@ from integrations.paging import CappedPaginator
 from notifications.overview import overview
 
 if TYPE_CHECKING:
+    from django.forms import BaseForm
     from django.http import HttpRequest, HttpResponse
     from django.template.response import TemplateResponse
+
+    ModelAdminBase = admin.ModelAdmin[Any]
+else:
+    ModelAdminBase = object
 
 # What each list has, whoever wrote it. A facet is a full count for each choice of each filter.
 LIGHT_LISTS = {
@@ -23,6 +31,39 @@ LIGHT_LISTS = {
 }
 
 
+class NamedChanges(ModelAdminBase):
+    """Histories that name the changed fields in their reader's language.
+
+    Django keeps a label, "Full name", and translates it when it is shown; but the catalogues have "full name".
+    """
+
+    def construct_change_message(
+        self, request: HttpRequest, form: BaseForm, formsets: Any, add: bool = False
+    ) -> list[dict[str, Any]]:
+        said: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)  # type: ignore[arg-type]  # the stubs name one kind of form
+        texts: dict[str, str] = {}
+        for one in [form, *(row for formset in formsets or () for row in formset.forms)]:
+            texts |= texts_of_labels(one)
+        for entry in said:
+            for part in entry.values():
+                if "fields" in part:
+                    part["fields"] = [texts.get(label, label) for label in part["fields"]]
+        return said
+
+
+def texts_of_labels(form: BaseForm) -> dict[str, str]:
+    """The text behind each label, as the catalogues have it, by the label as Django keeps it."""
+    found = {}
+    for name, field in form.fields.items():
+        with override(None):
+            kept = str(field.label or name)
+        with override(settings.LANGUAGE_CODE):
+            shown = capfirst(str(field.label or name))
+            texts = (kept, kept[:1].lower() + kept[1:])
+            found[kept] = next((text for text in texts if capfirst(gettext(text)) == shown), kept)
+    return found
+
+
 class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
@@ -30,7 +71,8 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/notifications/index.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        super().register(model_or_iterable, admin_class, **{**LIGHT_LISTS, **options})
+        named = type("NamedAdmin", (NamedChanges, admin_class or admin.ModelAdmin), {})
+        super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {"overview": overview(request), **(extra_context or {})})

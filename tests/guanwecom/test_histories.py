@@ -1,0 +1,48 @@
+"""The history of a row names what was changed in the language of who reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.test import Client, RequestFactory
+from django.utils.text import capfirst
+from django.utils.translation import gettext, override
+
+from accounts.models import User
+from guanwecom.admin import texts_of_labels
+from notifications.models import Report
+
+ADMINS = list(admin.site._registry.items())
+
+
+@pytest.mark.parametrize(("model", "model_admin"), ADMINS, ids=[model._meta.label for model, _admin in ADMINS])
+def test_each_field_of_each_form_is_named_in_chinese(
+    db: None, rf: RequestFactory, model: Any, model_admin: Any
+) -> None:
+    request = rf.get("/")
+    request.user = User(username="root", is_staff=True, is_superuser=True)
+    form = model_admin.get_form(request, None, change=True)()
+
+    texts = texts_of_labels(form)
+
+    with override("zh-hans"):
+        assert {capfirst(gettext(text)) for text in texts.values()} == {
+            capfirst(str(field.label or name)) for name, field in form.fields.items()
+        }
+
+
+def test_a_change_is_told_in_the_language_of_who_reads(admin_client: Client) -> None:
+    report = Report.objects.create(title="日报", body="…")
+
+    admin_client.post(
+        f"/admin/notifications/report/{report.pk}/change/", {"title": "周报", "body": "……", "link": "", "corp": ""}
+    )
+
+    entry = LogEntry.objects.get()
+    with override("zh-hans"):
+        assert entry.get_change_message() == "已修改标题 和 正文。"
+    with override("en"):
+        assert entry.get_change_message() == "Changed title and body."
