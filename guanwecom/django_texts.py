@@ -27,4 +27,5 @@ TEXTS = (
     gettext_noop("Add %(name)s"),
     gettext_noop("%(app)s administration"),
     gettext_noop(" By %(filter_title)s "),
+    gettext_noop("None available"),
 )

@@ -77,7 +77,13 @@ def faults_of(page: Page) -> dict[str, str]:
     for one in page.evaluate(VIOLATIONS, LEVELS):
         if one["impact"] in SERIOUS:
             found |= {f"{one['id']} {node['html'][:200]}": node["failureSummary"] for node in one["nodes"]}
-    return found | overflow_of(page)
+    return found | overflow_of(page) | english_of(page)
+
+
+def english_of(page: Page) -> dict[str, str]:
+    """Icons that speak English on a Chinese page."""
+    icons = "[...document.images].filter((one) => /^(True|False|None|Search)$/.test(one.alt)).map((one) => one.alt)"
+    return {f"an icon says {word}": "" for word in page.evaluate(icons)}
 
 
 def overflow_of(page: Page) -> dict[str, str]:

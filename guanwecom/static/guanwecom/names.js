@@ -1,7 +1,8 @@
 // Names for what Django's admin leaves without one to those who do not see its place: the cells of a table of rows,
-// the two halves of a date and time, the searching selects.
+// the two halves of a date and time, the searching selects; and for its icons, which have one in English alone.
 "use strict";
 (() => {
+  const words = document.currentScript.dataset;
   const textOf = (element) => element?.textContent.replace(/\s+/g, " ").trim().replace(/[:：]$/, "") ?? "";
   const isNamed = (control) => control.labels?.length || control.ariaLabel || control.getAttribute("aria-labelledby");
 
@@ -46,7 +47,15 @@
   };
   const chosenIn = (select) => [...select.selectedOptions].map(textOf).join(", ");
 
+  const nameIcons = (root) => {
+    const icons = { 'img[alt="True"]': words.yes, 'img[alt="False"]': words.no, 'img[alt="None"]': words.unknown };
+    for (const [icon, word] of Object.entries({ ...icons, "#changelist-search label img": words.search })) {
+      for (const image of root.querySelectorAll(icon)) image.alt = word;
+    }
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    nameIcons(document);
     nameCells(document);
     nameDates(document);
     nameSelects(document);
