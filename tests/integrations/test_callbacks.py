@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import logging
 import threading
 from typing import Any
@@ -414,6 +415,28 @@ def test_a_body_that_is_too_long_is_refused_unread(path: str, corp: Corp, size: 
 
     assert (response.status_code, response.content) == (413, b"")
     assert refused_count(corp) == 1
+
+
+class Counted(io.BytesIO):
+    """A request's stream that counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        self.taken += len(part)
+        return part
+
+
+def test_of_two_megabytes_only_the_beginning_is_taken(path: str) -> None:
+    sent = Counted(b"x" * 2 * 1024 * 1024)
+
+    response = Client().generic(
+        "POST", path, b"x", content_type="text/xml", CONTENT_LENGTH=str(len(sent.getvalue())), **{"wsgi.input": sent}
+    )
+
+    assert response.status_code == 413
+    assert sent.taken == callbacks.BODY_BYTES_AT_MOST + 1
 
 
 def test_a_body_just_within_the_limit_is_read(path: str) -> None:
