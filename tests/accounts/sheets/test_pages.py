@@ -109,6 +109,7 @@ class TestTheResult:
         text = signed_in(editor).get(page_of(run)).content.decode()
 
         assert "无法读取该 xlsx 文件" in text
+        assert '/admin/accounts/peopleimport/add/">上传另一个文件…' in text
         assert "answer" not in text
 
     def test_refused_rows_say_why_and_are_offered_to_be_skipped_only(self, editor: User, person: User) -> None:
