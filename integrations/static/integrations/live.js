@@ -21,7 +21,7 @@
   };
 
   const show = (part, answer) => {
-    if (part.innerHTML.trim() !== answer.html.trim()) part.innerHTML = answer.html;
+    if (part.innerHTML.trim() !== written(answer.html).trim()) part.innerHTML = answer.html;
     for (const [id, html] of Object.entries(answer.parts ?? {})) {
       const element = document.getElementById(id);
       if (!element) continue;
