@@ -35,10 +35,11 @@ _SEPARATORS = re.compile(r"[\s,，、;；]+")
 
 @dataclass(frozen=True, slots=True)
 class KnownIp:
-    """One address of ours, and when WeCom last named it; None where only an administrator knows it."""
+    """One address of ours: named by WeCom, at `seen_at` where that refusal is kept, or noted by an administrator."""
 
     address: str
     seen_at: datetime | None
+    is_named: bool
 
 
 def addresses_in(text: str) -> list[str]:
@@ -94,11 +95,14 @@ def note(*, corp: Corp, addresses: list[str], seen: str) -> bool:
 
 def known(corp: Corp) -> list[KnownIp]:
     """Every address of ours that is known, what WeCom named last first."""
-    named = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
-    newest = dict(named.values_list("caller_ip").annotate(Max("finished_at")))
-    seen = sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)
-    noted = [ip for ip in corp.noted_ips if ip not in newest]
-    return [*(KnownIp(ip, at) for at, ip in seen), *(KnownIp(ip, None) for ip in noted)]
+    refused = CheckRun.objects.filter(corp=corp, caller_ip__isnull=False).order_by("caller_ip")
+    newest = dict(refused.values_list("caller_ip").annotate(Max("finished_at")))
+    seen = {ip: at for at, ip in sorted(((at, ip) for ip, at in newest.items() if at), reverse=True)}
+    # A check that is tried again and passes keeps what it was refused before.
+    facts = CheckRun.objects.filter(corp=corp, check_name="ip").order_by("-pk").values_list("facts", flat=True).first()
+    named = dict.fromkeys([*seen, *(facts or {}).get("addresses", [])])
+    noted = [ip for ip in corp.noted_ips if ip not in named]
+    return [*(KnownIp(ip, seen.get(ip), True) for ip in named), *(KnownIp(ip, None, False) for ip in noted)]
 
 
 def to_paste(corp: Corp) -> str:

@@ -295,9 +295,16 @@ def test_an_address_that_wecom_names_while_one_looks_is_told(admin_client: Clien
     before = admin_client.get(address(corp, "steps")).json()["parts"]["known-ips"]
     assert "203.0.113.9" not in before
 
-    check_run(corp, "ip", "wrong", caller_ip="203.0.113.9", errcode=60020)
+    run = check_run(corp, "ip", "wrong", caller_ip="203.0.113.9", errcode=60020)
+
+    told_at = admin_client.get(address(corp, "steps")).json()["parts"]["known-ips"]
+    assert "<time" in told_at
+
+    run.caller_ip, run.status, run.facts = None, "ok", {"addresses": ["203.0.113.9"]}  # tried again, and passed
+    run.save()
 
     after = admin_client.get(address(corp, "steps")).json()["parts"]["known-ips"]
+    assert "named by WeCom when it refused a call" in after
     page = admin_client.get(address(corp, "change")).content.decode()
     assert 'value="203.0.113.9"' in after
     assert after.strip() in page
