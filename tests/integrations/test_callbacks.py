@@ -431,9 +431,9 @@ class Counted(io.BytesIO):
 def test_of_two_megabytes_only_the_beginning_is_taken(path: str) -> None:
     sent = Counted(b"x" * 2 * 1024 * 1024)
 
-    response = Client().generic(
-        "POST", path, b"x", content_type="text/xml", CONTENT_LENGTH=str(len(sent.getvalue())), **{"wsgi.input": sent}
-    )
+    environ: dict[str, Any] = {"wsgi.input": sent, "CONTENT_LENGTH": str(len(sent.getvalue()))}
+
+    response = Client().generic("POST", path, b"x", content_type="text/xml", **environ)
 
     assert response.status_code == 413
     assert sent.taken == callbacks.BODY_BYTES_AT_MOST + 1
