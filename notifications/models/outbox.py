@@ -215,7 +215,7 @@ class Delivery(models.Model):
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
     robot = models.ForeignKey(
-        Robot, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("group robot")
+        Robot, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("group robot"), db_index=False
     )
     message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
     priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
@@ -228,7 +228,7 @@ class Delivery(models.Model):
     corpid = models.CharField("CorpId", max_length=64)
     agentid = models.PositiveBigIntegerField("AgentId")
     body = models.BinaryField(_("body"))
-    mark = models.CharField(_("mark"), max_length=32, unique=True, default=new_mark)
+    mark = models.CharField(_("mark"), max_length=32, default=new_mark)
     language = models.CharField(_("language"), max_length=16)
     recipient_count = models.PositiveIntegerField(_("recipients"))
 
@@ -259,7 +259,11 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-pk"]
+        # Every index is written three times for each message: none that is not read. Why not unique=True? It makes a
+        # second index for LIKE.
+        constraints = [models.UniqueConstraint(fields=["mark"], name="one_delivery_per_mark")]
         indexes = [
+            models.Index(fields=["robot"], condition=Q(robot__isnull=False), name="delivery_by_robot"),
             # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
             models.Index(fields=["created_at"], name="delivery_created"),
             models.Index(
@@ -312,8 +316,9 @@ class Attempt(models.Model):
         NOT_SENT = "not_sent", _("not sent")
         UNCLEAR = "unclear", _("unclear")
 
+    # Found by one_attempt_per_number.
     delivery = models.ForeignKey(
-        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery")
+        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery"), db_index=False
     )
     number = models.PositiveIntegerField(_("number"))
     fencing_token = models.UUIDField()
@@ -388,12 +393,21 @@ class Receipt(models.Model):
     # What people have decided themselves: nothing there is to be put right, nor sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"))
+    # Found by one_receipt_per_address.
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"), db_index=False
+    )
     delivery = models.ForeignKey(
         Delivery, on_delete=models.CASCADE, null=True, related_name="receipts", verbose_name=_("delivery")
     )
+    # Found by receipt_of_person.
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("user")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("user"),
+        db_index=False,
     )
     channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
     # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>",
