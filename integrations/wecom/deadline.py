@@ -26,6 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 _thread = threading.local()
+_UNNOTICED_SECONDS = 0.02
 # http.client says it in words only.
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
@@ -62,6 +63,16 @@ def _remaining(ends_at: float | None) -> float | None:
     return left
 
 
+def _bound(sock: socket.socket, ends_at: float | None) -> None:
+    """Let the next step on the socket end by the deadline, or so little later that nobody notices.
+
+    Why not set it anew each time? That is a call of the system, for which all other threads are let in before.
+    """
+    left, known = _remaining(ends_at), sock.gettimeout()
+    if left is None or known is None or abs(known - left) > _UNNOTICED_SECONDS:
+        sock.settimeout(left)
+
+
 class NotConnectedError(NewConnectionError):
     """No connection came about, so nothing of the request was sent.
 
@@ -92,7 +103,7 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_remaining(self._ends_at))
+        _bound(self._sock, self._ends_at)
         return self._file.readinto(buffer)
 
     def close(self) -> None:
@@ -138,7 +149,7 @@ class _Deadlined(HTTPConnection):
             self.connect()
         view = memoryview(data)
         while view:
-            self.sock.settimeout(remaining_seconds())
+            _bound(self.sock, getattr(_thread, "ends_at", None))
             view = view[self.sock.send(view) :]
 
 
