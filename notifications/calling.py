@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cache
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,7 +25,8 @@ class Callers:
     def __init__(self, thread_count: int = THREADS_AT_MOST) -> None:
         self._thread_count = thread_count
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        # As many entries as threads that are free. Why no semaphore? It is written in Python, and taken for each call.
+        self._idle: SimpleQueue[None] = SimpleQueue()
         self._started_count = 0
         self._lock = threading.Lock()
 
@@ -33,7 +34,9 @@ class Callers:
         """Begin `call` as soon as a thread is free."""
         future: Future[T] = Future()
         self._calls.put((future, call))
-        if not self._idle.acquire(blocking=False):
+        try:
+            self._idle.get_nowait()
+        except Empty:
             self._start_thread()
         return future
 
@@ -52,7 +55,7 @@ class Callers:
             except BaseException as error:  # noqa: BLE001  # whoever waits for the future gets it
                 future.set_exception(error)
             del future, call
-            self._idle.release()
+            self._idle.put(None)
 
 
 @cache
