@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,8 +15,9 @@ from django.db.models import QuerySet
 from integrations.models import Corp
 from integrations.wecom.errcodes import TOO_MANY_PARALLEL
 from notifications import limit_history
-from notifications.channels import channel_of
+from notifications.channels import Requester, channel_of
 from notifications.channels.wecom_app import app_name, member_limits
+from notifications.claiming import pending
 from notifications.ended import Ended
 from notifications.limiter import Permit, Request, StoreLostError, gate
 from notifications.models import CorpQueue, Delivery
@@ -36,7 +37,7 @@ HOLD_SECONDS_AT_MOST = 120
 class Waiting:
     """A message that has not begun. `ask_at`, `asked_since`: monotonic seconds."""
 
-    pk: int
+    delivery: Delivery
     request: Request
     ask_at: float = 0.0
     asked_since: float | None = None
@@ -46,8 +47,7 @@ class Admission:
     """The messages of one task that have not begun."""
 
     def __init__(self, delivery_ids: Iterable[int]) -> None:
-        ids = list(delivery_ids)
-        self._waiting = {pk: Waiting(pk, request) for pk, request in _requests(ids).items()}
+        self._waiting = {each.delivery.pk: each for each in _waiting(list(delivery_ids))}
         # Given back with a time of their own, in seconds.
         self._postponed: dict[int, float] = {}
 
@@ -69,7 +69,7 @@ class Admission:
         admitted = []
         for each, answer in zip(ready, _answers([each.request for each in ready]), strict=True):
             if isinstance(answer, Permit):
-                del self._waiting[each.pk]
+                del self._waiting[each.delivery.pk]
                 admitted.append((each, answer))
             else:
                 self._wait(each, answer, now)
@@ -89,8 +89,8 @@ class Admission:
     def _wait(self, each: Waiting, seconds: float, now: float) -> None:
         each.asked_since = each.asked_since or now
         if now + seconds - each.asked_since > PATIENCE_SECONDS:
-            del self._waiting[each.pk]
-            self._postponed[each.pk] = seconds
+            del self._waiting[each.delivery.pk]
+            self._postponed[each.delivery.pk] = seconds
         else:
             each.ask_at = now + seconds
 
@@ -152,32 +152,18 @@ def _answers(requests: Sequence[Request]) -> Sequence[Permit | float]:
         return [UNREACHABLE_SECONDS] * len(requests)
 
 
-def _requests(ids: Sequence[int]) -> dict[int, Request]:
-    """What each delivery asks of the limiter, in the order of `ids`. Left out is what is not pending any more."""
-    # A message's people stand in its body, and are asked for only where what one of them may get is limited.
-    columns = (*_COLUMNS, "body") if member_limits("").is_limited else _COLUMNS
-    rows = {row.pk: row for row in _pending(ids).only(*columns)}
+def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
+    """Each delivery with what it asks of the limiter, in the order of `ids`. Left out is what waits no longer."""
+    rows = {row.pk: row for row in pending(ids)}
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
-    found = {}
-    for pk in ids:
-        row = rows.get(pk)
-        if row is not None:
+    requesters: dict[tuple[str, int], Requester] = {}
+    for row in (rows[pk] for pk in ids if pk in rows):
+        way = (row.channel, row.corp_id)
+        if way not in requesters:
             budget = budgets.get(row.corp_id, 0)
-            found[pk] = channel_of(row.channel).request(row, corps[row.corp_id], daily_budget=budget)
-    return found
-
-
-_COLUMNS = (
-    "corp_id",
-    "channel",
-    "robot_id",
-    "corpid",
-    "agentid",
-    "priority",
-    "recipient_count",
-    "attempt_count",
-)
+            requesters[way] = channel_of(row.channel).requester(corps[row.corp_id], daily_budget=budget)
+        yield Waiting(row, requesters[way](row))
 
 
 def _pending(ids: Collection[int]) -> QuerySet[Delivery]:

@@ -8,34 +8,42 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 
 from integrations.models import Corp
+from notifications.bulk_writes import begin_attempts
 from notifications.locking import unlocked
 from notifications.models import Attempt, Delivery
 
-# What a call needs: of the message, and of its company. Every other column costs time, secrets most of all.
+# What a call needs of a message: frozen, but for the count of attempts. Every other column costs time.
 _SENT = (
     *("corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
-    *("status", "fencing_token", "lease_until", "attempt_count"),
+    *("priority", "recipient_count", "attempt_count"),
 )
+# And of its company: secrets most of all cost time.
 _CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
-def claim_deliveries(delivery_ids: Collection[int], *, now: datetime) -> list[Attempt]:
-    """The attempts of those that may be tried now, each with its delivery and company.
+def pending(delivery_ids: Collection[int]) -> QuerySet[Delivery]:
+    """Those that wait still, as their calls need them, each with `due_at`, its run's time."""
+    rows = Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING)
+    return rows.annotate(due_at=Coalesce("run__due_at", "run__slot_at")).only(*_SENT)
+
+
+def claim_deliveries(deliveries: Collection[Delivery], *, now: datetime) -> list[Attempt]:
+    """The attempts of those that may be tried now, each with its delivery (of `pending`) and company.
 
     Left out are those whose time has not come, that are settled, and that another worker has or looks at. They share
     one fencing token: it is taken away from each by itself.
     """
+    known = {row.pk: row for row in deliveries}
     with transaction.atomic():
-        claimable = (
-            Delivery.objects.sendable(now)
-            .filter(pk__in=delivery_ids)
-            .annotate(due_at=Coalesce("run__due_at", "run__slot_at"))
-        )
-        rows = list(unlocked(claimable.only(*_SENT).order_by("pk")))
+        claimable = unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk"))
+        rows = []
+        for pk, attempt_count in claimable.values_list("pk", "attempt_count"):
+            known[pk].attempt_count = attempt_count
+            rows.append(known[pk])
         if not rows:
             return []
         # Why before they are taken? A company that cannot be read must leave them untouched.
@@ -44,16 +52,16 @@ def claim_deliveries(delivery_ids: Collection[int], *, now: datetime) -> list[At
             row.corp = corps[row.corp_id]
         token = uuid.uuid4()
         _take(rows, token, now)
-        attempts = [
-            Attempt(delivery=row, number=row.attempt_count, fencing_token=token, started_at=now) for row in rows
-        ]
-        Attempt.objects.bulk_create(attempts)
-    return attempts
+        ids = begin_attempts([row.pk for row in rows], token, now)
+    return [
+        Attempt(id=ids[row.pk], delivery=row, number=row.attempt_count, fencing_token=token, started_at=now)
+        for row in rows
+    ]
 
 
 def claim_delivery(delivery_id: int, *, now: datetime) -> Attempt | None:
-    """The same for one; None if it may not be tried now."""
-    return next(iter(claim_deliveries([delivery_id], now=now)), None)
+    """The same for one, by its id; None if it may not be tried now."""
+    return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
 
 
 def _take(rows: Collection[Delivery], token: uuid.UUID, now: datetime) -> None:

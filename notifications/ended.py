@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import transaction
 
 from notifications import blocking, metrics
-from notifications.accepting import settle_attempts, settle_deliveries
+from notifications.bulk_writes import settle_attempts, settle_deliveries
 from notifications.models import Attempt, Channel
 from notifications.outcomes import Outcome
 from notifications.settling import settle

@@ -15,6 +15,7 @@ from integrations import links
 from integrations.models import Corp
 from integrations.wecom.messages import MessageError
 from notifications import composing
+from notifications.bulk_writes import write_receipts
 from notifications.models import Channel, Delivery, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.recipients import Recipient
 
@@ -122,11 +123,8 @@ def _report_link(report: Report, address: SiteAddress) -> str:
 
 
 def _write_receipts(delivery: Delivery, batch: Batch) -> None:
-    known = {"run_id": delivery.run_id, "delivery": delivery, "channel": batch.channel}
     if batch.robot is not None:
-        Receipt.objects.create(address=f"robot:{batch.robot.pk}", **known)
+        address = f"robot:{batch.robot.pk}"
+        Receipt.objects.create(run_id=delivery.run_id, delivery=delivery, channel=batch.channel, address=address)
         return
-    Receipt.objects.bulk_create(
-        Receipt(user_id=person.user_id, address=person.address, reason=person.detour or "", **known)
-        for person in batch.people
-    )
+    write_receipts(delivery, [(person.user_id, person.address, person.detour or "") for person in batch.people])

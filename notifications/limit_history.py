@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from integrations.models import Corp
-from notifications.channels import channel_of
+from notifications.channels import Requester, channel_of
 from notifications.channels.wecom_app import app_name
 from notifications.clock import database_clock
 from notifications.limiter import Budget, Gate, PastCall, Request, StoreLostError, gate
@@ -52,12 +52,17 @@ def past_calls(*, now: datetime) -> Iterator[PastCall]:
 def _calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> Iterator[PastCall]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
+    requesters: dict[tuple[str, int], Requester] = {}
     for attempt in attempts.select_related("delivery").order_by("pk").iterator(chunk_size=500):
         delivery = attempt.delivery
         delivery.attempt_count = attempt.number - 1
-        request = channel_of(delivery.channel).request(delivery, corps[delivery.corp_id], daily_budget=0)
+        way = (delivery.channel, delivery.corp_id)
+        if way not in requesters:
+            requesters[way] = channel_of(delivery.channel).requester(corps[delivery.corp_id], daily_budget=0)
         ended_at = attempt.finished_at or attempt.started_at + longest
-        yield PastCall(request, (now - ended_at).total_seconds(), is_today=attempt.started_at >= midnight)
+        yield PastCall(
+            requesters[way](delivery), (now - ended_at).total_seconds(), is_today=attempt.started_at >= midnight
+        )
 
 
 def _sums(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:

@@ -23,7 +23,7 @@ from notifications.channels import Caller, channel_of
 from notifications.claiming import claim_deliveries
 from notifications.ended import Ended, settle_all
 from notifications.limiter.shared import PERMIT_SECONDS
-from notifications.models import Attempt
+from notifications.models import Attempt, Delivery
 from notifications.outcomes import NO_THREAD, Outcome, crashed, not_begun
 from notifications.timing import STOP_SECONDS, TASK_SECONDS
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What ended is settled this often, also while others are still under way.
-SETTLE_SECONDS = 0.1
+# What ended is settled this often, also while others are still under way. Why not at once? Many are settled by as many
+# statements as one, and a call counts against its limits no longer than this after its end.
+SETTLE_SECONDS = 0.2
 
 
 def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
@@ -106,12 +107,11 @@ class _Task:
         admitted = self._admission.admit(room)
         if not admitted:
             return
-        attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.pk for each, _permit in admitted])}
-        unused = [permit for each, permit in admitted if each.pk not in attempts]
-        admission.cancel(unused)
+        attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
+        admission.cancel([permit for each, permit in admitted if each.delivery.pk not in attempts])
         for each, permit in admitted:
-            if each.pk in attempts:
-                self._call(attempts[each.pk], permit)
+            if each.delivery.pk in attempts:
+                self._call(attempts[each.delivery.pk], permit)
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait a moment for calls under way, or for the limiter, and write down what ended."""
@@ -131,18 +131,18 @@ class _Task:
         """What was not tried can be handed out again: at once, or when the limiter has room for it."""
         self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
-    def _claimed(self, delivery_ids: list[int]) -> list[Attempt]:
+    def _claimed(self, deliveries: list[Delivery]) -> list[Attempt]:
         """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
         now = self._clock()
         try:
-            attempts = claim_deliveries(delivery_ids, now=now)
+            attempts = claim_deliveries(deliveries, now=now)
         except Exception:  # the edge of the loop
-            logger.exception("%d deliveries could not be claimed together", len(delivery_ids))
-            attempts = [attempt for pk in delivery_ids for attempt in _claimed_alone(pk, now)]
+            logger.exception("%d deliveries could not be claimed together", len(deliveries))
+            attempts = [attempt for delivery in deliveries for attempt in _claimed_alone(delivery, now)]
         else:
             claimed = {attempt.delivery_id for attempt in attempts}
             # A disabled company's, say: they can be handed out the moment that it is enabled again.
-            self._passed_over += [pk for pk in delivery_ids if pk not in claimed]
+            self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
     def _call(self, attempt: Attempt, permit: Permit) -> None:
@@ -159,11 +159,11 @@ class _Task:
         self._flying[future] = _Flying(attempt, permit)
 
 
-def _claimed_alone(delivery_id: int, now: datetime) -> list[Attempt]:
+def _claimed_alone(delivery: Delivery, now: datetime) -> list[Attempt]:
     try:
-        return claim_deliveries([delivery_id], now=now)
+        return claim_deliveries([delivery], now=now)
     except Exception:  # the edge of the loop
-        logger.exception("delivery=%d could not be tried", delivery_id)
+        logger.exception("delivery=%d could not be tried", delivery.pk)
         return []
 
 

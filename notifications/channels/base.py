@@ -11,6 +11,7 @@ from notifications.models import Delivery
 from notifications.outcomes import Outcome
 
 Caller = Callable[[], Outcome]
+Requester = Callable[[Delivery], Request]
 
 
 class Channel(Protocol):
@@ -19,9 +20,9 @@ class Channel(Protocol):
     # Whether the other side drops a repeat of the same bytes. If not, an unclear outcome is unknown at once.
     is_repeat_safe: ClassVar[bool]
 
-    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
-        """What the delivery asks of the limiter: reads what is frozen, and the company's addresses. `daily_budget`:
-        the company's person-messages a day, 0 for no limit."""
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        """Says what each delivery of the company asks of the limiter: reads what is frozen, and the company's
+        addresses. `daily_budget`: the company's person-messages a day, 0 for no limit."""
 
     def caller(self, delivery: Delivery) -> Caller:
         """The call, ready to be made in a thread without a database. Making it raises nothing that is foreseen."""

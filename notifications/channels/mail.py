@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from integrations.models import Corp
-from notifications.channels.base import Caller
+from notifications.channels.base import Caller, Requester
 from notifications.limiter import Request, Scope
 from notifications.models import Delivery, Priority
 from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Kind, Outcome
@@ -26,8 +26,8 @@ class Mail:
 
     is_repeat_safe: ClassVar[bool] = False
 
-    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
-        return Request(
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        return lambda delivery: Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
             scopes=self.held_scopes(delivery),
             is_urgent=delivery.priority == Priority.URGENT,

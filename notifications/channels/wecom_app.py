@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cache
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from accounts.models import fold_userid
 from integrations import clients
 from integrations.errors import IntegrationError
 from integrations.models import Corp
-from notifications.channels.base import Caller
+from notifications.channels.base import Caller, Requester
 from notifications.limiter import Budget, Member, Request, Scope
 from notifications.models import Delivery, Priority
 from notifications.outcomes import OTHER_APP, Outcome, not_begun, outcome_of_error, outcome_of_result
@@ -28,18 +29,27 @@ class WeComApp:
 
     is_repeat_safe: ClassVar[bool] = True
 
-    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
-        app = app_name(delivery.corpid, delivery.agentid)
-        member = member_limits(app)
-        return Request(
-            id=f"{delivery.pk}.{delivery.attempt_count + 1}",
-            scopes=app_scopes(corp),
-            is_urgent=delivery.priority == Priority.URGENT,
-            member=member,
-            members=_members(delivery) if member.is_limited else (),
-            budget=Budget(app, daily_budget),
-            persons=delivery.recipient_count,
-        )
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        scopes = app_scopes(corp)
+
+        @cache
+        def limits(corpid: str, agentid: int) -> tuple[Member, Budget]:
+            app = app_name(corpid, agentid)
+            return member_limits(app), Budget(app, daily_budget)
+
+        def request(delivery: Delivery) -> Request:
+            member, budget = limits(delivery.corpid, delivery.agentid)
+            return Request(
+                id=f"{delivery.pk}.{delivery.attempt_count + 1}",
+                scopes=scopes,
+                is_urgent=delivery.priority == Priority.URGENT,
+                member=member,
+                members=_members(delivery) if member.is_limited else (),
+                budget=budget,
+                persons=delivery.recipient_count,
+            )
+
+        return request
 
     def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
         return (company_scope(delivery.corpid),)

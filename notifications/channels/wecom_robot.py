@@ -10,7 +10,7 @@ from django.conf import settings
 from integrations import clients
 from integrations.errors import IntegrationError
 from integrations.models import Corp
-from notifications.channels.base import Caller
+from notifications.channels.base import Caller, Requester
 from notifications.limiter import Request, Scope
 from notifications.models import Delivery, Priority
 from notifications.outcomes import ROBOT_GONE, Outcome, outcome_of_error, outcome_of_result
@@ -23,8 +23,8 @@ class WeComRobot:
 
     is_repeat_safe: ClassVar[bool] = False
 
-    def request(self, delivery: Delivery, corp: Corp, *, daily_budget: int) -> Request:
-        return Request(
+    def requester(self, corp: Corp, *, daily_budget: int) -> Requester:
+        return lambda delivery: Request(
             id=f"{delivery.pk}.{delivery.attempt_count + 1}",
             scopes=self.held_scopes(delivery),
             is_urgent=delivery.priority == Priority.URGENT,

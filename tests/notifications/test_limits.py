@@ -14,7 +14,7 @@ from pytest_django import Settings
 from integrations.models import Corp
 from notifications import admission, limit_history
 from notifications.channels.wecom_app import address_scope, app_name, company_scope, member_limits
-from notifications.claiming import claim_deliveries
+from notifications.claiming import claim_deliveries, pending
 from notifications.clock import database_clock
 from notifications.ended import Ended, settle_all
 from notifications.limiter import Budget, Request, gate
@@ -237,7 +237,7 @@ def test_many_tasks_together_stay_within_the_companys_minute(
 
 def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: Wire, clock: FakeClock) -> None:
     ids = personal(corp, 3)
-    attempts = claim_deliveries(ids, now=NOW)
+    attempts = claim_deliveries(pending(ids), now=NOW)
     Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
     outcomes = [Outcome(Kind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
 
