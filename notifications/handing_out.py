@@ -48,6 +48,9 @@ def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
 
     At most `limit` of each company. To be repeated until nothing comes any more.
     """
+    # Most of the time nothing waits, and one short question spares the long ones.
+    if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
+        return HandedOut()
     sendable = Delivery.objects.sendable(now).unqueued(now)
     found = []
     for is_urgent in (True, False):

@@ -34,12 +34,17 @@ def sweep(*, now: datetime) -> Swept:
 
     Safe at any time, in any number: rows that another sweep holds are left to it.
     """
+    # Most of the time there is nothing under way, and one short question spares many long ones.
+    is_waiting = Delivery.objects.unsettled().exists()
+    lease_count = _settle_ended_leases(now) if is_waiting else 0
+    given_up_count = _give_up(now) if is_waiting else 0
+    is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
     swept = Swept(
         run_ids=_unrendered(now),
-        lease_count=_settle_ended_leases(now),
-        given_up_count=_give_up(now),
-        mailed_count=falling_back.fall_back(now=now),
-        finished_count=_finish_runs(now),
+        lease_count=lease_count,
+        given_up_count=given_up_count,
+        mailed_count=falling_back.fall_back(now=now) if is_sending else 0,
+        finished_count=_finish_runs(now) if is_sending else 0,
     )
     if swept.run_ids or swept.lease_count or swept.given_up_count:
         logger.warning(
