@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,11 +26,12 @@ BATCH = 5000
 
 @dataclass
 class World:
-    """Running servers; `env` for programs that use them."""
+    """Running servers; `env` for programs that use them; `servers`: process ids of PostgreSQL and Valkey."""
 
     env: dict[str, str]
     folder: Path
     exits: ExitStack
+    servers: dict[str, int]
     sandbox: SandboxHandle | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -72,7 +73,8 @@ def running_world(**environ: str) -> Iterator[World]:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits)
+        servers = {"postgresql": postgresql.process.pid, "valkey": valkey.process.pid}
+        yield World(env=dict(os.environ), folder=Path(mkdtemp()), exits=exits, servers=servers)
 
 
 def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05) -> None:
@@ -87,6 +89,26 @@ def until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.05)
 def megabytes(world: World) -> list[float]:
     """What each worker holds in memory now (RSS)."""
     return [round(psutil.Process(process.pid).memory_info().rss / 2**20, 1) for process in world.workers]
+
+
+def processor_seconds(world: World) -> dict[str, float]:
+    """The processor time so far of the workers, the servers and this process, which hands messages out."""
+    found = {name: process_seconds(pid) for name, pid in world.servers.items()}
+    found["workers"] = sum(process_seconds(worker.pid) for worker in world.workers)
+    if world.sandbox is not None:
+        found["sandbox"] = process_seconds(world.sandbox.pid)
+    return {**found, "this": time.process_time()}
+
+
+def process_seconds(pid: int) -> float:
+    """The processor time of a process, of its children and of those that ended."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    seconds = float(times.user + times.system + times.children_user + times.children_system)
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            seconds += sum(child.cpu_times()[:2])
+    return seconds
 
 
 def make_corps(world: World, count: int) -> list[Any]:
@@ -109,10 +131,10 @@ def make_corps(world: World, count: int) -> list[Any]:
 
 
 def make_people(corp: Any, count: int) -> None:
-    """Linked people U0, U1, …"""
+    """Linked people U0, U1, … until there are so many."""
     from accounts.models import User, WeComAccount
 
-    for start in range(0, count, BATCH):
+    for start in range(WeComAccount.objects.filter(corp=corp).count(), count, BATCH):
         numbers = range(start, min(count, start + BATCH))
         people = User.objects.bulk_create(User(username=f"{corp.pk}-{n}") for n in numbers)
         WeComAccount.objects.bulk_create(
