@@ -85,4 +85,4 @@ def set_password_enabled(*, is_enabled: bool) -> None:
 def note_wecom_sign_in(*, user: User, corp: Corp, now: datetime) -> None:
     """Remember that this account has signed its person in. Holds for this company and userid only."""
     accounts = WeComAccount.objects.filter(user=user, corp=corp)
-    accounts.update(proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), signed_in_at=now)
+    accounts.update(proven_corp_id=corp.pk, proven_userid=F("userid_folded"), signed_in_at=now)

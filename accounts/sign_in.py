@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+
 from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.directory import last_look_at, note_seen
 from integrations.errors import RecipientError
 from integrations.models import Corp, Member
+from integrations.prepared import Prepared
 from integrations.wecom import schemas
 from integrations.wecom.client import WeComClient
 
@@ -21,6 +24,10 @@ _OUT_OF_SCOPE_CODES = frozenset({60011, 60111})
 # For so long the last copy of the directory is believed without asking WeCom again: a night may be missed.
 FRESH = timedelta(hours=36)
 _DISABLED_STATUS = 2  # of user/get
+# In which modes the policy of an enabled company is in force.
+_IN_FORCE = (DirectoryPolicy.Mode.LINK, DirectoryPolicy.Mode.CREATE)
+# What is read of somebody in the copied directory.
+_STANDING = ("presence", "status", "waits_since")
 _GONE = frozenset({Member.Presence.DELETED, Member.Presence.MISSING})
 
 
@@ -61,14 +68,17 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     """
     require_signing_in(corp=corp)
     userid = member_for_code(client=client, corp=corp, code=code)
-    account = account_for(corp=corp, userid=userid)
-    if not account.user.is_active:
+    person = person_with(corp=corp, userid=userid)
+    if not person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
-    require_let_in(client=client, corp=corp, userid=userid, now=now)
     # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
-    if not Corp.objects.signing_in().filter(pk=corp.pk).exists():
+    if require_let_in(client=client, corp=corp, userid=userid, now=now):
+        signs_in = Corp.objects.signing_in().filter(pk=corp.pk).exists()
+    else:
+        signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
+    if not signs_in:
         raise SignInRefused(Reason.COMPANY_DISABLED)
-    return account.user
+    return person
 
 
 def require_signing_in(*, corp: Corp) -> None:
@@ -88,32 +98,42 @@ def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
     return userid
 
 
-def account_for(*, corp: Corp, userid: str) -> WeComAccount:
-    """The account with both attributes. Raises SignInRefused saying which one is missing."""
-    account = WeComAccount.objects.for_identity(corp=corp, userid=userid).select_related("user").first()
-    if account is not None:
-        return account
+def person_with(*, corp: Corp, userid: str) -> User:
+    """The user whose account has both attributes. Raises SignInRefused saying which one is missing."""
+    person = _PERSON.first(corp.pk, fold_userid(userid))
+    if person is not None:
+        return person
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
         raise SignInRefused(Reason.COMPANY_MISSING, userid=userid)
     raise SignInRefused(Reason.NOT_LINKED, userid=userid)
 
 
-def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetime) -> None:
+def _person(corp_id: int, userid_folded: str) -> QuerySet[User]:
+    """`corp_signs_in`: whether the corp does so now."""
+    theirs = User.objects.filter(wecom_accounts__corp=corp_id, wecom_accounts__userid_folded=userid_folded)
+    signs_in = Q(wecom_accounts__corp__is_enabled=True, wecom_accounts__corp__sign_in_enabled=True)
+    return theirs.annotate(corp_signs_in=ExpressionWrapper(signs_in, BooleanField()))
+
+
+_PERSON = Prepared(_person, int, str)
+
+
+def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetime) -> bool:
     """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
+    Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force.
     """
-    ruled = Member.objects.filter(corp=corp, corp__directory_policy__in=DirectoryPolicy.objects.in_force())
-    member = ruled.with_userid(userid).annotate(looked_at=last_look_at(corp=corp)).first()
+    member = _MEMBER.first(corp.pk, fold_userid(userid))
     if member is None:
         require_in_scope(client=client, userid=userid)
-        return
+        return True
     if member.waits_since is not None or member.presence in _GONE:
         raise SignInRefused(Reason.NOT_ADMITTED, userid=userid)
     is_able = member.presence == Member.Presence.HERE and member.status != Member.Status.DISABLED
     looked_at = member.looked_at  # type: ignore[attr-defined]  # annotated above
     if is_able and looked_at is not None and looked_at >= now - FRESH:
-        return
+        return False
     if not is_able and corp.department_root_ids:
         # WeCom's answer tells nothing about the department roots that are set here.
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
@@ -122,6 +142,17 @@ def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetim
         raise SignInRefused(Reason.OUT_OF_SCOPE, userid=userid)
     if not is_able:
         note_seen(member=member, now=now)
+    return True
+
+
+def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
+    """What the copied directory has of somebody, if its policy is in force. `looked_at`: see last_look_at."""
+    ruled = Member.objects.filter(corp=corp_id, corp__directory_policy__mode__in=_IN_FORCE)
+    looked_at = last_look_at(corp_id=corp_id)
+    return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(looked_at=looked_at)
+
+
+_MEMBER = Prepared(_member, int, str)
 
 
 def require_in_scope(*, client: WeComClient, userid: str) -> schemas.User:

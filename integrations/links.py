@@ -26,7 +26,8 @@ CALLBACK_ROUTE = "wecom/<int:corp_id>/callback/"
 
 def site_address_for(corp: Corp) -> SiteAddress:
     """The corp's own site address, else the default one."""
-    return corp.site_address or SiteAddress.objects.default()
+    url: str | None = getattr(corp, "site_url", None)  # of Corp.objects.to_begin_sign_in(): nothing is left to look up
+    return SiteAddress(url=url) if url else corp.site_address or SiteAddress.objects.default()
 
 
 def callback_url(corp: Corp) -> str:

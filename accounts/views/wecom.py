@@ -29,8 +29,12 @@ from integrations import links
 from integrations.bi import entry
 from integrations.errors import IntegrationError, LoginRefusedError
 from integrations.models import Corp
+from integrations.prepared import Prepared
 
 logger = logging.getLogger(__name__)
+
+_BEGINNING = Prepared(lambda pk: Corp.objects.to_begin_sign_in().filter(pk=pk), int)
+_ASKING = Prepared(lambda pk: Corp.objects.to_ask_wecom().filter(pk=pk), int)
 
 
 @require_GET
@@ -42,7 +46,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     session = sessions.of_request(request, corp_id=corp_id)
     if _is_over_limit(request, session, corp_id):
         return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
-    corp = Corp.objects.for_sign_in(asks_wecom=False).filter(pk=corp_id).first()
+    corp = _BEGINNING.first(corp_id)
     if corp is None:
         return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -60,7 +64,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
     target = entry.landing_of(inner_page(raw_query_of(request)))
-    corp = Corp.objects.for_sign_in(asks_wecom=True).filter(pk=corp_id).first()
+    corp = _ASKING.first(corp_id)
     if corp is None:
         return refusals.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -98,6 +102,7 @@ def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpRespon
     logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
     match step:
         case arrivals.Restart():
+            corp = _BEGINNING.first(corp.pk) or corp  # with what a beginning needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case arrivals.Explain():
             return refusals.away(_trouble(step.cause, corp, step.target))
@@ -144,7 +149,6 @@ def _redeemed(
 
 def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
-    corp.site_address = links.site_address_for(corp)  # never saved: looked up once for all that follows
     if not beginning.is_at_home(request, corp):
         if request.GET.get("moved"):
             return refusals.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))

@@ -35,12 +35,12 @@ def admit_member(*, member: Member, now: datetime) -> bool:
     return bool(waiting.update(waits_since=None, changed_at=now))
 
 
-def last_look_at(*, corp: Corp) -> Subquery:
+def last_look_at(*, corp_id: int) -> Subquery:
     """When the last finished run that saw what the app sees was begun: who was listed then was in scope.
 
     For a query about a member, which is one with it.
     """
-    done = SyncRun.objects.filter(corp=corp, status=SyncRun.Status.DONE).exclude(source=SyncRun.Source.CONTACTS)
+    done = SyncRun.objects.filter(corp=corp_id, status=SyncRun.Status.DONE).exclude(source=SyncRun.Source.CONTACTS)
     return Subquery(done.order_by("-pk").values("started_at")[:1])
 
 

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from integrations import visibility
@@ -89,10 +90,8 @@ class SiteAddress(models.Model):
 
 
 # What a sign-in reads of a corp. The rest, five secrets among it, would be read and decrypted for nothing.
-_TO_BEGIN = (
-    *("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "authorize_base_url", "qr_base_url"),
-    *("home_page", "home_bi_page", "site_address__url", "site_address__is_default"),
-)
+_TO_SIGN_IN = ("name", "corpid", "agentid", "is_enabled", "sign_in_enabled", "home_page", "home_bi_page")
+_TO_BEGIN = ("authorize_base_url", "qr_base_url", "site_address")
 _TO_ASK_WECOM = ("secret", "api_base_url", "proxy_url", "ca_bundle", "department_root_ids")
 
 
@@ -107,10 +106,14 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         """Corps whose people can sign in with WeCom."""
         return self.filter(is_enabled=True, sign_in_enabled=True)
 
-    def for_sign_in(self, *, asks_wecom: bool) -> Self:
-        """With its site address, and only what a sign-in needs: its beginning, or also its call to WeCom."""
-        columns = (*_TO_BEGIN, *_TO_ASK_WECOM) if asks_wecom else _TO_BEGIN
-        return self.select_related("site_address").only(*columns)
+    def to_begin_sign_in(self) -> Self:
+        """Only what the beginning of a sign-in needs, and `site_url`: the own or the default site address, if any."""
+        default = SiteAddress.objects.filter(is_default=True).values("url")[:1]
+        return self.only(*_TO_SIGN_IN, *_TO_BEGIN).annotate(site_url=Coalesce("site_address__url", Subquery(default)))
+
+    def to_ask_wecom(self) -> Self:
+        """Only what a sign-in needs for its call to WeCom and afterwards."""
+        return self.only(*_TO_SIGN_IN, *_TO_ASK_WECOM)
 
     def at(self, address: SiteAddress) -> Self:
         """Corps whose links derive from `address`."""
