@@ -9,11 +9,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+
+_KEY_CHARACTERS = 32
 
 
 class SessionStore(CachedStore):
@@ -21,6 +25,8 @@ class SessionStore(CachedStore):
 
     A session that its own browser leaves has no cookie any more: there a copy does no harm until its time is over.
     """
+
+    _is_new = False  # the key is not in the database yet
 
     def load(self) -> dict[str, Any]:
         try:
@@ -37,11 +43,24 @@ class SessionStore(CachedStore):
             return bool(DatabaseStore.exists(self, session_key))
 
     def cycle_key(self) -> None:
-        """Django deletes under the old key last."""
-        try:
-            super().cycle_key()
-        except RedisError as error:
-            _note(error)
+        """Another key for the same data, as at sign-in; the row under it is written when the session is saved.
+
+        Django asks cache and database first whether its random key is taken, and then writes twice: once to keep the
+        key, once at the end of the request. Here the one insert fails should a key ever come again.
+        """
+        old_key = self.session_key
+        self._session_cache = dict(self.items())  # read under the old key
+        self._session_key = get_random_string(_KEY_CHARACTERS, VALID_KEY_CHARS)
+        self._is_new = self.modified = True
+        if old_key:
+            try:
+                self.delete(old_key)
+            except RedisError as error:
+                _note(error)
+
+    def save(self, must_create: bool = False) -> None:
+        super().save(must_create or self._is_new)
+        self._is_new = False
 
     def flush(self) -> None:
         self.clear()

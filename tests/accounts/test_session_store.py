@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.sessions.backends.base import CreateError
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import SignedInSession, User
 from accounts.session_store import SessionStore
@@ -135,6 +138,68 @@ def test_the_key_of_a_session_changes_at_sign_in(clerk: User, valkey_goes: Calla
 
     assert planted.session_key != key
     assert not Session.objects.filter(pk=key).exists()
+
+
+class TestAnotherKey:
+    """As sign-in gives one: written once, with what the session holds."""
+
+    def test_is_written_once_with_the_data(self, clerk: User) -> None:
+        browser = visitor(DESKTOP)
+
+        with CaptureQueriesContext(connection) as asked:
+            browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        about = [query["sql"] for query in asked if "django_session" in query["sql"]]
+        assert [statement.split()[0] for statement in about] == ["INSERT"]
+        assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
+
+    def test_keeps_the_data_and_ends_the_old_one_everywhere(self, clerk: User) -> None:
+        session = SessionStore()
+        session["kept"] = "yes"
+        session.save()
+        old_key = str(session.session_key)
+
+        session.cycle_key()
+        session.save()
+
+        assert session.session_key != old_key
+        assert SessionStore(session.session_key)["kept"] == "yes"
+        assert (SessionStore(old_key).load(), SessionStore().exists(old_key)) == ({}, False)
+
+    def test_that_is_taken_belongs_to_whom_it_belongs(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It cannot happen; if it did, nobody would be in somebody else's session."""
+        somebody = SessionStore()
+        somebody["whose"] = "somebody's"
+        somebody.save()
+        monkeypatch.setattr("accounts.session_store.get_random_string", lambda *_args: somebody.session_key)
+        session = SessionStore()
+        session["whose"] = "mine"
+
+        session.cycle_key()
+        with pytest.raises(CreateError):
+            session.save()
+
+        assert SessionStore(somebody.session_key)["whose"] == "somebody's"
+
+    def test_is_nothing_where_the_request_failed(self, clerk: User) -> None:
+        session = SessionStore()
+        session["kept"] = "yes"
+
+        session.cycle_key()
+
+        assert not Session.objects.exists()
+        assert SessionStore(session.session_key).load() == {}
+
+    def test_of_a_session_that_is_emptied_afterwards_is_never_written(self, clerk: User) -> None:
+        session = SessionStore()
+        session.cycle_key()
+        session.flush()
+        session["new"] = "yes"
+        session.save()
+        session["new"] = "changed"
+        session.save()
+
+        assert [row.get_decoded() for row in Session.objects.all()] == [{"new": "changed"}]
 
 
 def test_deleting_still_says_that_the_cache_is_away(clerk: User, valkey_goes: Callable[[], None]) -> None:
