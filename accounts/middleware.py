@@ -48,7 +48,7 @@ class SessionRecordMiddleware:
         response = self.get_response(request)
         if key is not None and own_sessions.signed_in_key(request) is None:
             own_sessions.forget(session_key=key)
-        own_sessions.note_use(request, now=timezone.now())
+        own_sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
 
 

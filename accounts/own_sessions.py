@@ -48,10 +48,11 @@ class OwnSession:
     is_current: bool
 
 
-def note_use(request: HttpRequest, *, now: datetime) -> None:
+def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
     """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY.
 
-    Called before the session is saved. Django gives a session another key at sign-in and when a password changes.
+    `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
+    Django gives a session another key at sign-in and when a password changes.
     """
     session = request.session
     user_id = session.get(SESSION_KEY)
@@ -66,7 +67,9 @@ def note_use(request: HttpRequest, *, now: datetime) -> None:
     if noted is not None and noted[0] != key:
         forget(session_key=noted[0])
     session[_NOTED] = [key, int(now.timestamp())]
-    if noted is None or noted[0] != key or not _write_again(request, int(user_id), key, now):
+    if noted is not None and noted[0] == key and _write_again(request, int(user_id), key, now):
+        return
+    if not was_signed_in or User.objects.filter(pk=user_id).exists():
         _write(request, int(user_id), key, now)
 
 
@@ -140,8 +143,6 @@ def _write_again(request: HttpRequest, user_id: int, key: str, now: datetime) ->
 
 def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
     """One statement, so that two requests at once in one new browser write one row."""
-    if not User.objects.filter(pk=user_id).exists():  # deleted by this very request
-        return
     row = SignedInSession(
         session_key=key,
         user_id=user_id,

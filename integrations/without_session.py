@@ -10,6 +10,7 @@ from django.urls import Resolver404, resolve
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+_KNOWN = "_needs_no_session"
 View = TypeVar("View", bound=Callable[..., object])
 
 
@@ -21,8 +22,16 @@ def without_session(view: View) -> View:
 
 def needs_no_session(request: HttpRequest) -> bool:
     """Whether the request is for a marked view. Why by the path? Middleware asks before any view is chosen."""
+    known: bool | None = getattr(request, _KNOWN, None)  # several ask, and going through all addresses takes long
+    if known is None:
+        known = _is_marked(request.path_info)
+        setattr(request, _KNOWN, known)
+    return known
+
+
+def _is_marked(path: str) -> bool:
     try:
-        view = resolve(request.path_info).func
+        view = resolve(path).func
     except Resolver404:
         return False
     return getattr(view, "is_without_session", False)

@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.sign_in import FRESH
 from integrations.directory import admit_member
 from integrations.models import Member, SyncRun
-from tests.accounts.conftest import Visitor, make_corp, make_person, query_of
+from tests.accounts.conftest import Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People
 from tests.sandbox import AGENTID, CORPID
 
@@ -50,6 +50,21 @@ def test_somebody_whom_the_last_copy_shows_costs_one_call(people: People, phone:
 
     assert people.place.calls() == {"auth/getuserinfo": 1}
     assert phone.user_id == User.objects.get(username="LiLei").pk
+
+
+@pytest.mark.usefixtures("_addresses_kept")
+def test_it_costs_few_statements(people: People, phone: Visitor) -> None:
+    """Begun: the company. Back: company, person, member; last sign-in of person and account; session and its record."""
+    sign_in(people, phone)
+    another = visitor()
+
+    with CaptureQueriesContext(connection) as asked:
+        assert sign_in(people, another) == "/"
+
+    statements = [query["sql"] for query in asked if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+    assert [statement.split()[0] for statement in statements] == [
+        *("SELECT", "SELECT", "SELECT", "SELECT", "UPDATE", "UPDATE", "INSERT", "INSERT"),
+    ]
 
 
 @pytest.mark.parametrize("why", ["old copy", "no policy", "contacts secret only", "not in the copy"])
