@@ -4,15 +4,17 @@ Round by round, each in a process of its own against one PostgreSQL and one Valk
 
 - `ours`: our start and callback, in a company whose directory is copied: one call to WeCom.
 - `ours, not copied`: the same in a company without a copy, where WeCom is asked for the visible scope, too: two calls.
-- `bare`: Django's login view with ModelBackend and a cheap hasher, given username and password: one request.
-- `bare, with its page`: the same with the request for the form before it: two requests, as the other two have.
-- `allauth`: django-allauth's flow of its Weixin provider, which makes two calls.
+- `bare`: Django's login view with ModelBackend and a cheap hasher, under the middleware that Django begins a project
+  with and its sessions of the same kind (database and cache): the page of the form, then the form with a password.
+- `bare, form only`: the same without the request for the page. Nobody can sign in so, without the page's cookie.
+- `shell` and `shell, form only`: the same view under the product's middleware and sessions.
+- `allauth`: django-allauth's flow of its Weixin provider, under the product's middleware: two calls.
 
-All have the product's settings, sessions and middleware. WeCom is a stand-in on this machine that answers at once; its
-time is not subtracted. Printed are medians over the rounds, and processor time of the application's process.
+All have one PostgreSQL, one Valkey and the product's other settings. WeCom is a stand-in on this machine that answers
+at once; its time is not subtracted. Printed are medians over the rounds, and the processor time of the application.
 
 Goals: the median sign-in of ours takes less than 15 ms, and ours signs at least half as many people in per second and
-process as the bare login view. Results are added to benchmarks/results/sign_in.jsonl.
+process as `bare`; both take two requests. Results are added to benchmarks/results/sign_in.jsonl.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ from tools.services import start_postgresql, start_valkey
 
 GOAL_MILLISECONDS, GOAL_RATIO = 15.0, 0.5
 WARM_UP = 30
-OURS, NOT_COPIED, BARE, PAGED, ALLAUTH = "ours", "ours, not copied", "bare", "bare, with its page", "allauth"
-CONTENDERS = (BARE, PAGED, OURS, NOT_COPIED, ALLAUTH)
+OURS, NOT_COPIED, BARE, SHELL, ALLAUTH = "ours", "ours, not copied", "bare", "shell", "allauth"
+FORM_ONLY = ", form only"
+CONTENDERS = (BARE, BARE + FORM_ONLY, SHELL, SHELL + FORM_ONLY, OURS, NOT_COPIED, ALLAUTH)
 RESULTS = Path(__file__).resolve().parent / "results" / "sign_in.jsonl"
 # Counted as always, and never reached: one address signs everybody in here.
 LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000000", "SIGN_INS_PER_COMPANY": "1000000000"}
@@ -70,8 +73,8 @@ def measure(contender: str, base_url: str, count: int) -> dict[str, float]:
 
 
 def _of(contender: str, application: Any, base_url: str) -> world.SignIn:
-    if contender in {BARE, PAGED}:
-        return world.bare(application, with_page=contender == PAGED)
+    if contender.startswith((BARE, SHELL)):
+        return world.bare(application, with_page=not contender.endswith(FORM_ONLY))
     if contender == ALLAUTH:
         return world.allauth(application, base_url)
     return world.ours(application, world.COPIED if contender == OURS else world.UNCOPIED)

@@ -12,10 +12,25 @@ ROOT_URLCONF = "benchmarks.sign_in_urls"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 
-if CONTENDER == "bare":
+# As in production: nothing is looked up among the static files of the source.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False
+
+if CONTENDER in {"bare", "shell"}:
     AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     AXES_ENABLED = False
     TEMPLATES = [{**TEMPLATES[0], "DIRS": [BASE_DIR / "benchmarks" / "templates"]}]
+if CONTENDER == "bare":
+    SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # on which the product's is built
+    # What `django-admin startproject` writes.
+    MIDDLEWARE = [
+        "django.middleware.security.SecurityMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    ]
 if CONTENDER == "allauth":
     INSTALLED_APPS = [
         *INSTALLED_APPS,

@@ -9,7 +9,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 urlpatterns: list[URLPattern | URLResolver] = [path("", include("guanwecom.urls"))]
-if CONTENDER == "bare":
+if CONTENDER in {"bare", "shell"}:
     urlpatterns.insert(0, path("bare/", LoginView.as_view()))
 if CONTENDER == "allauth":
     urlpatterns.insert(0, path("allauth/", include("allauth.urls")))

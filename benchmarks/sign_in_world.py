@@ -91,8 +91,8 @@ def ours(application: Any, corpid: str) -> SignIn:
 
 
 def bare(application: Any, *, with_page: bool) -> SignIn:
-    """Django's own login view, given a username and a password; `with_page`: the form is asked for before, as it is by
-    whoever has not signed in a moment ago."""
+    """Django's own login view, given a username and a password; `with_page`: the form is asked for before, as whoever
+    signs in does. Without it a cookie is taken as known that only the form's page gives."""
 
     def sign_in(number: int) -> None:
         browser = Browser(application, BROWSER, {} if with_page else {"csrftoken": _CSRF})
