@@ -282,6 +282,53 @@ def state_of_another_browser(world: World, browser: Traveller) -> Landing:
     return browser.open(attacker.leaves_before_landing(world.entry("/account/")))
 
 
+def somebody_s_callback(world: World) -> tuple[Traveller, str]:
+    """Han Meimei's browser, and the address with which WeCom sends it back: not called yet."""
+    somebody = Traveller(world.sandbox, ua.WECOM_ANDROID)
+    somebody.carry(CORPID, "hanmeimei")
+    return somebody, somebody.leaves_before_landing(world.entry("/account/"))
+
+
+def with_the_code_of(other: str, back: str) -> str:
+    """The address `back` with the code that stands in the address `other`."""
+    return back.replace(dict(parameters(back))["code"], dict(parameters(other))["code"])
+
+
+def callback_replayed(world: World, browser: Traveller) -> Landing:
+    """From a history or a log, after its own browser has landed."""
+    somebody, theirs = somebody_s_callback(world)
+    assert somebody.open(theirs).place == "/account/"
+    landing = browser.open(theirs)
+    assert world.who(somebody) == "hanmeimei"
+    return landing
+
+
+def code_injected_after_its_use(world: World, browser: Traveller) -> Landing:
+    """Into a sign-in of one's own, with a state that is good."""
+    somebody, theirs = somebody_s_callback(world)
+    somebody.open(theirs)
+    own = browser.leaves_before_landing(world.entry("/account/?own=1"))
+    return browser.open(with_the_code_of(theirs, own))
+
+
+def code_injected_that_was_refused(world: World, browser: Traveller) -> Landing:
+    """It arrived without its browser's cookie, so nobody was signed in with it: it was spent all the same."""
+    _somebody, theirs = somebody_s_callback(world)
+    Traveller(world.sandbox, ua.CHROME).open(theirs)
+    own = browser.leaves_before_landing(world.entry("/account/?own=1"))
+    return browser.open(with_the_code_of(theirs, own))
+
+
+def code_injected_into_a_state_that_was_used(world: World, browser: Traveller) -> Landing:
+    """A fresh code of somebody else behind the address that one has landed with; it is spent, not used."""
+    own = browser.leaves_before_landing(world.entry("/account/?own=1"))
+    browser.open(own)
+    somebody, theirs = somebody_s_callback(world)
+    landing = browser.open(with_the_code_of(theirs, own))
+    assert somebody.open(theirs).via == "callback WeCom callback"  # so the code was not good any more
+    return landing
+
+
 def state_forged(world: World, browser: Traveller) -> Landing:
     back = browser.leaves_before_landing(world.entry())
     return browser.open(back.replace(dict(parameters(back))["state"], "A" * 40 + "9"))
