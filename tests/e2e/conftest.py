@@ -45,6 +45,16 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": path, "args": CHROMIUM_FLAGS}
 
 
+@pytest.fixture
+def site(live_server: LiveServer) -> Iterator[str]:
+    """This test's site without a slash, on localhost; the sandbox is on 127.0.0.1: two sites to a browser."""
+    base = live_server.url.replace("127.0.0.1", "localhost")
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
+    hosts.forget()
+    yield base
+    hosts.forget()
+
+
 @pytest.fixture(scope="module")
 def joined_sandbox() -> Iterator[SandboxHandle]:
     with start_sandbox() as handle:
@@ -52,13 +62,9 @@ def joined_sandbox() -> Iterator[SandboxHandle]:
 
 
 @pytest.fixture
-def joined(live_server: LiveServer, joined_sandbox: SandboxHandle) -> Iterator[Joined]:
-    """This test's site with a company of the sandbox."""
-    base = live_server.url.replace("127.0.0.1", "localhost")
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
-    hosts.forget()
-    yield join(base, joined_sandbox)
-    hosts.forget()
+def joined(site: str, joined_sandbox: SandboxHandle) -> Joined:
+    """The site with a company of the sandbox."""
+    return join(site, joined_sandbox)
 
 
 @pytest.fixture

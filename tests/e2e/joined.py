@@ -14,7 +14,7 @@ NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 
 @dataclass(frozen=True)
 class Joined:
-    """`base`: our site, on localhost, without a slash; the sandbox is on 127.0.0.1: two sites, as for cookies."""
+    """`base`: our site without a slash."""
 
     base: str
     corp: Corp

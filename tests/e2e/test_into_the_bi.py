@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User, WeComAccount
-from integrations import hosts, links
+from accounts.models import User
+from integrations import links
 from integrations.bi import keeping
-from integrations.models import BiConnection, Corp, SiteAddress
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from integrations.models import BiConnection, Corp
+from tests.e2e.joined import Joined
+from tests.sandbox import AGENTID, CORPID, SandboxHandle
 from tests.user_agents import WECOM_IOS, WECOM_WINDOWS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PHONE_PAGE = "/m/page/p1?pageRenderType=phoneView"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox(seed={"companies": [company()]}) as handle:
-        yield handle
+@pytest.fixture
+def sandbox(joined: Joined) -> SandboxHandle:
+    return joined.sandbox
 
 
 @pytest.fixture
-def site(live_server: LiveServer) -> Iterator[str]:
-    """On localhost, while the sandbox is on 127.0.0.1: two sites to a browser."""
-    base = live_server.url.replace("127.0.0.1", "localhost")
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
-    hosts.forget()
-    yield base
-    hosts.forget()
-
-
-@pytest.fixture
-def corp(site: str, sandbox: SandboxHandle) -> Corp:
-    """A company and a BI, each connected as their own administrators would have done it."""
-    doors = dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), sandbox.base_url)
-    corp = Corp.objects.create(
-        name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True, home_page="bi",
-        home_bi_page="page/p1?tab=2", **doors,
-    )  # fmt: skip
-    WeComAccount.objects.create(user=User.objects.create(username="lilei", name="李雷"), corp=corp, userid="lilei")
+def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
+    """The company, and beside it a BI, connected as its administrators would have done it."""
+    corp = joined.corp
+    corp.home_page, corp.home_bi_page = "bi", "page/p1?tab=2"
+    corp.save(update_fields=["home_page", "home_bi_page"])
     keeping.generate_key(now=timezone.now())
     connection = BiConnection.objects.get()
     connection.base_url, connection.is_enabled = f"{sandbox.base_url}/guandata", True
@@ -54,27 +39,22 @@ def corp(site: str, sandbox: SandboxHandle) -> Corp:
     assert public is not None
     card = {"card_id": "c1", "name": "每日销售额", "columns": ["日"], "rows": [{"日": 1}]}
     page = {"page_id": "p1", "name": "销售总览", "cards": [card]}
-    users = [{"login_id": "lilei", "name": "李雷"}]
+    users = [{"login_id": "LiLei", "name": "李雷"}]
     sandbox.control("PUT", "bi", {"public_key": public[0], "users": users, "pages": [page]})
-    app = {
-        **company()["apps"][0],
-        "trusted_domain": links.trusted_domain(corp),
-        "home_url": links.home_page_link(corp),
-    }
-    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {k: v for k, v in app.items() if k != "agentid"})
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"home_url": links.home_page_link(corp)})
     return corp
 
 
 def phone(browser: Browser, sandbox: SandboxHandle, user_agent: str) -> BrowserContext:
     context = browser.new_context(user_agent=user_agent, locale="zh-CN")
     page = context.new_page()
-    page.goto(f"{sandbox.base_url}/phone?corpid={CORPID}&userid=lilei")
+    page.goto(f"{sandbox.base_url}/phone?corpid={CORPID}&userid=LiLei")
     page.close()
     return context
 
 
 def assert_in_the_bi(page: Page, path: str, form: str) -> None:
-    expect(page.locator("#who-id")).to_have_text("lilei")
+    expect(page.locator("#who-id")).to_have_text("LiLei")
     expect(page.locator("#who-page")).to_have_text(path)
     expect(page.locator("#who-form")).to_have_text(form)
     assert "ssoToken" not in page.url
@@ -125,7 +105,7 @@ def test_somebody_unknown_to_the_bi_reads_its_refusal_and_somebody_without_the_v
 ) -> None:
     context = phone(browser, sandbox, WECOM_IOS)
     page = context.new_page()
-    User.objects.update(username="another")
+    User.objects.filter(username="LiLei").update(username="another")
 
     page.goto(links.home_page_link(corp))
     expect(page.get_by_role("heading", name="单点登录失败")).to_be_visible()

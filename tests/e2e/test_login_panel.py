@@ -7,52 +7,33 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect
-from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User, WeComAccount
-from integrations import hosts
-from integrations.models import Corp, SiteAddress
+from integrations.models import Corp
 from tests.browsing import close, lead
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.e2e.joined import Joined
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 PANEL_HOST = "https://login.work.weixin.qq.com"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
+@pytest.fixture
+def base(joined: Joined) -> str:
+    return joined.base
 
 
 @pytest.fixture
-def base(live_server: LiveServer, sandbox: SandboxHandle) -> Iterator[str]:
-    """Our site, trusted by the sandbox's app."""
-    url = live_server.url.replace("127.0.0.1", "localhost")
-    domain = url.removeprefix("http://")
-    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
-    sandbox.load({"companies": [company(apps=[app])]})
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    hosts.forget()
-    yield url
-    hosts.forget()
+def corp(joined: Joined) -> Corp:
+    """With WeCom's own QR page, which alone the component frames."""
+    joined.corp.qr_base_url = PANEL_HOST
+    joined.corp.save(update_fields=["qr_base_url"])
+    return joined.corp
 
 
 @pytest.fixture
-def corp(base: str, sandbox: SandboxHandle) -> Corp:
-    address = sandbox.base_url
-    fields = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "api_base_url": address}
-    corp = Corp.objects.create(name="北山制造", is_enabled=True, authorize_base_url=address, **fields)
-    WeComAccount.objects.create(user=User.objects.create(username="lilei", name="李雷"), corp=corp, userid="LiLei")
-    return corp
-
-
-@pytest.fixture
-def context(browser: Browser, sandbox: SandboxHandle) -> Iterator[BrowserContext]:
+def context(browser: Browser, joined: Joined) -> Iterator[BrowserContext]:
     """A browser for which the sandbox is WeCom's host, and which reports what a page was refused."""
     context = browser.new_context(locale="zh-CN")
-
-    lead(context, PANEL_HOST, sandbox.base_url)
+    lead(context, PANEL_HOST, joined.sandbox.base_url)
     yield context
     close(context)
 
@@ -169,9 +150,9 @@ def test_without_scripts_the_plain_link_is_the_button(browser: Browser, base: st
 
 
 def test_a_company_with_a_qr_page_of_its_own_is_framed_plainly(
-    page: Page, base: str, corp: Corp, sandbox: SandboxHandle
+    page: Page, base: str, corp: Corp, joined: Joined
 ) -> None:
-    Corp.objects.update(qr_base_url=sandbox.base_url)
+    Corp.objects.update(qr_base_url=joined.sandbox.base_url)
 
     page.goto(f"{base}/login/")
     scan(page)

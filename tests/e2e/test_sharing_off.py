@@ -14,13 +14,11 @@ import requests
 from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Browser, Page
-from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import User, WeComAccount
+from accounts.models import User
 from accounts.sessions import CORP_KEY
-from integrations import hosts
-from integrations.models import Corp, SiteAddress
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.e2e.joined import Joined
+from tests.sandbox import CORPID, SECRET, SandboxHandle
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 IPHONE = (
@@ -37,35 +35,26 @@ window.WeixinJSBridge = {
 
 
 @pytest.fixture
-def sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox(seed={"companies": [company()]}) as handle:
-        yield handle
+def base(joined: Joined) -> str:
+    return joined.base
 
 
 @pytest.fixture
-def base(live_server: LiveServer) -> Iterator[str]:
-    url = live_server.url.replace("127.0.0.1", "localhost")
-    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    hosts.forget()
-    yield url
-    hosts.forget()
+def sandbox(joined: Joined) -> SandboxHandle:
+    return joined.sandbox
 
 
 @pytest.fixture
-def page(browser: Browser, base: str, sandbox: SandboxHandle) -> Iterator[Page]:
+def page(browser: Browser, joined: Joined) -> Iterator[Page]:
     """WeCom's browser, with the session that a sign-in through the sandbox's company leaves."""
-    fields = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "api_base_url": sandbox.base_url}
-    corp = Corp.objects.create(name="北山制造", is_enabled=True, **fields)
-    person = User.objects.create(username="lilei", name="李雷")
-    WeComAccount.objects.create(user=person, corp=corp, userid="LiLei")
     client = Client()
-    client.force_login(person, backend="accounts.backends.WeComBackend")
+    client.force_login(User.objects.get(username="LiLei"), backend="accounts.backends.WeComBackend")
     session = client.session
-    session[CORP_KEY] = corp.pk
+    session[CORP_KEY] = joined.corp.pk
     session.save()
     context = browser.new_context(user_agent=IPHONE, locale="zh-CN")
     name = settings.SESSION_COOKIE_NAME
-    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": base}])
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": joined.base}])
     context.add_init_script(BRIDGE)
     yield context.new_page()
     context.close()
