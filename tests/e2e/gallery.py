@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 FOLDER = Path(os.environ.get("GALLERY", "gallery"))
 ONLY = os.environ.get("GALLERY_ONLY", "")
 PANEL_HOST = "https://login.work.weixin.qq.com"
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 FIGURE = (
     '<figure style="margin:4px;width:{width}px;display:inline-block;vertical-align:top;font:12px sans-serif">'
     '<figcaption>{name}</figcaption><img src="{name}" width="{width}"></figure>'
