@@ -72,13 +72,14 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     if not person.is_active:
         raise SignInRefused(Reason.USER_DISABLED, userid=userid)
     # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
-    if require_let_in(client=client, corp=corp, userid=userid, now=now):
-        signs_in = Corp.objects.signing_in().filter(pk=corp.pk).exists()
-    else:
-        signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
-    if not signs_in:
+    asked_wecom = require_let_in(client=client, corp=corp, userid=userid, now=now)
+    signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
+    if not (_SIGNING_IN.first(corp.pk) if asked_wecom else signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return person
+
+
+_SIGNING_IN = Prepared(lambda corp_id: Corp.objects.signing_in().filter(pk=corp_id).only("pk"), int)
 
 
 def require_signing_in(*, corp: Corp) -> None:
