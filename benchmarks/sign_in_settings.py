@@ -12,8 +12,9 @@ ROOT_URLCONF = "benchmarks.sign_in_urls"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CONTENDER = os.environ["SIGN_IN_CONTENDER"]
 
-# As in production: nothing is looked up among the static files of the source.
+# As in production: static files are known from the start, not looked for among those of the source.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = False
+STATIC_ROOT = BASE_DIR / "guanwecom" / "static"
 
 if CONTENDER in {"bare", "shell"}:
     AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
