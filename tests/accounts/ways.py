@@ -272,7 +272,7 @@ def state_expired(world: World, browser: Traveller) -> Landing:
 def state_changed(world: World, browser: Traveller) -> Landing:
     back = browser.leaves_before_landing(world.entry("/account/"))
     state = dict(parameters(back))["state"]
-    return browser.open(back.replace(state, state[::-1]))
+    return browser.open(back.replace(state, state[-2::-1] + state[-1]))
 
 
 def state_of_another_browser(world: World, browser: Traveller) -> Landing:
