@@ -74,8 +74,8 @@ class RunAdmin(ReadOnlyAdmin):
     )
     change_form_template = "admin/notifications/log_page.html"
     list_display = (
-        *("subject", "trigger", "slot", "state", "why"),
-        *("recipient_count", "accepted", "exceptions", "skipped_count"),
+        *("subject", "trigger", "slot", "state"),
+        *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
     )
     list_filter = ("status", "trigger", ClaimedDayFilter)
     list_select_related = ("subscription", "requested_by")
