@@ -32,7 +32,8 @@ def is_at_home(request: HttpRequest, corp: Corp) -> bool:
 
 def begin(request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int) -> Begun:
     """Keep a new state for one authorisation in this browser. Raises redis.RedisError."""
-    browser_id = browser.browser_id(request) or browser.new_browser_id()
+    known = browser.browser_ids(request)
+    browser_id = known[0] if known else browser.new_browser_id()
     state = login_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
     return Begun(state, browser_id)
 

@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -51,8 +52,7 @@ class Finding(Enum):
 class Arrival:
     """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp.
 
-    That of another browser says where it leads, as a link does: several tabs of a browser that comes for the first time
-    each get a cookie, and the last one stays.
+    That of another browser says where it leads, as a link does.
     """
 
     finding: Finding
@@ -65,14 +65,16 @@ _BEGIN = """
 redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 """
-# KEYS: the state. ARGV: browser, corp, code (all but the corp as digests), seconds to keep a used one.
+# KEYS: the state. ARGV: corp, code, seconds to keep a used one, the browser's ids (all but the corp as digests).
 _TAKE = """
 local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
-if kept[2] ~= ARGV[2] then return false end
-if kept[1] ~= ARGV[1] then return {kept[3], kept[4]} end
+if kept[2] ~= ARGV[1] then return false end
+local ours = false
+for i = 4, #ARGV do ours = ours or kept[1] == ARGV[i] end
+if not ours then return {kept[3], kept[4]} end
 if not kept[5] then
-    redis.call('HSET', KEYS[1], 'code', ARGV[3])
-    redis.call('EXPIRE', KEYS[1], ARGV[4])
+    redis.call('HSET', KEYS[1], 'code', ARGV[2])
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
 end
 return {kept[3], kept[4], kept[5] or ''}
 """
@@ -92,8 +94,10 @@ def begin(*, state: LoginState, browser: str) -> str:
     return text
 
 
-def take(*, text: str, browser: str, corp_id: int, code: str) -> Arrival:
+def take(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arrival:
     """Take the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
+
+    `browsers`: the ids of the browser that brings it.
 
     A state of another browser or corp stays untouched: whoever else knows it cannot spoil it.
     """
@@ -101,14 +105,13 @@ def take(*, text: str, browser: str, corp_id: int, code: str) -> Arrival:
     if not _FORM.fullmatch(text):
         return Arrival(Finding.FOREIGN, None, attempt)
     code_digest = _digest(code)
-    values: list[str | int] = [_digest(browser), corp_id, code_digest, USED_SECONDS]
+    values: list[str | int] = [corp_id, code_digest, USED_SECONDS, *map(_digest, browsers)]
     found = valkey().register_script(_TAKE)(keys=[_key(text)], args=values)
     if not found:
         return Arrival(Finding.FOREIGN, None, attempt)
     kind, target, *taken_with = (value.decode() for value in found)
     state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
-    is_ours = bool(browser and taken_with)
-    return Arrival(_finding(taken_with[0], code_digest) if is_ours else Finding.FOREIGN, state, attempt)
+    return Arrival(_finding(taken_with[0], code_digest) if taken_with else Finding.FOREIGN, state, attempt)
 
 
 def attempt_of(text: str) -> int:

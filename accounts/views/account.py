@@ -67,7 +67,7 @@ def end_all_sessions(request: HttpRequest) -> HttpResponse:
     logger.info("all sessions ended by their person user=%s", person.pk)
     logout(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': 'everywhere'})}")
-    browser.forget_browser_id(response, request)
+    browser.forget_browser_ids(response, request)
     return response
 
 

@@ -136,7 +136,7 @@ def logout(request: HttpRequest) -> HttpResponseBase:
     """Sign out and stay so: inside WeCom the login page would sign in again at once."""
     end_session(request)
     response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
-    browser.forget_browser_id(response, request)
+    browser.forget_browser_ids(response, request)
     return response
 
 

@@ -74,13 +74,13 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     if _is_over_limit(request, session, corp.pk):
         _burn(corp, code)
         return refusals.away(_trouble(Cause.TOO_MANY, corp, target))
-    browser_id = browser.browser_id(request)
+    browser_ids = browser.browser_ids(request)
     step: arrivals.Step | HttpResponse = arrivals.next_step(
-        arrival=login_state.take(text=state_text, browser=browser_id, corp_id=corp.pk, code=code),
+        arrival=login_state.take(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
         inner_page=target,
         has_code=bool(code),
         has_state=bool(state_text),
-        has_cookie=bool(browser_id),
+        has_cookie=bool(browser_ids),
         session=session,
     )
     if isinstance(step, arrivals.Redeem):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http.cookies import Morsel, SimpleCookie
 
 import pytest
 
@@ -32,6 +33,11 @@ def shown_title(visitor: Visitor, location: str) -> str:
     found = re.search(r"<h1 class=\"centred\">(.*?)</h1>", visitor.get(location).content.decode())
     assert found is not None
     return found[1]
+
+
+def browser_cookie(cookies: SimpleCookie, *, prefix: str = "__Host-") -> Morsel[str]:
+    (found,) = (morsel for name, morsel in cookies.items() if name.startswith(f"{prefix}guanwecom-browser-"))
+    return found
 
 
 class TestStart:
@@ -63,7 +69,7 @@ class TestStart:
         assert query_of(response.headers["Location"])["lang"] == "en"
 
     def test_ties_the_state_to_a_cookie_that_scripts_cannot_read(self, corp: Corp, phone: Visitor) -> None:
-        cookie = phone.get(f"/wecom/{corp.pk}/start/").cookies["__Host-guanwecom-browser"]
+        cookie = browser_cookie(phone.get(f"/wecom/{corp.pk}/start/").cookies)
 
         assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (True, "Lax", True, "/")
         assert (cookie["domain"], cookie["max-age"], cookie["expires"]) == ("", "", "")
@@ -77,11 +83,11 @@ class TestStart:
 
         cookies = visitor(host="localhost:3001").get(f"/wecom/{corp.pk}/start/").cookies
 
-        assert cookies["guanwecom-browser"]["secure"] == ""
+        assert browser_cookie(cookies, prefix="")["secure"] == ""
 
     def test_neither_state_nor_cookie_can_be_read_in_the_store(self, corp: Corp, phone: Visitor) -> None:
         state = phone.begin(corp)
-        cookie = phone.client.cookies["__Host-guanwecom-browser"].value
+        cookie = browser_cookie(phone.client.cookies).value
 
         kept = str([(key, valkey().hgetall(key)) for key in state_keys()])
 
@@ -240,7 +246,6 @@ class TestForeignState:
         assert wecom.read == []
 
     def test_of_another_browser_leads_to_its_page_as_a_link_does(self, corp: Corp, person: User, wecom: WeCom) -> None:
-        """As where two tabs of a first visit each got a cookie and the last one stayed."""
         one, other = visitor(), visitor()
         wecom.gives("C", userid="lilei")
         state = one.begin(corp, "/messages/7/")
@@ -359,7 +364,7 @@ class TestUsedState:
         text = login_state.begin(state=state, browser="B")
 
         findings = [
-            login_state.take(text=text, browser="B", corp_id=corp.pk, code=code).finding for code in ("C", "D", "C")
+            login_state.take(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding for code in ("C", "D", "C")
         ]
 
         assert findings == [
@@ -368,11 +373,20 @@ class TestUsedState:
             login_state.Finding.USED,
         ]
 
+    def test_is_taken_by_a_browser_that_has_several_cookies(self, corp: Corp) -> None:
+        state = login_state.LoginState(corp.pk, login_state.Kind.SILENT, "/", 1)
+        text = login_state.begin(state=state, browser="B")
+
+        foreign = login_state.take(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
+        ours = login_state.take(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
+
+        assert (foreign, ours) == (login_state.Finding.FOREIGN, login_state.Finding.OURS)
+
     def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
         state = login_state.LoginState(corp.pk, login_state.Kind.SILENT, "/", 1)
-        text = login_state.begin(state=state, browser="")
+        text = login_state.begin(state=state, browser="B")
 
-        finding = login_state.take(text=text, browser="", corp_id=corp.pk, code="C").finding
+        finding = login_state.take(text=text, browsers=[], corp_id=corp.pk, code="C").finding
 
         assert finding is login_state.Finding.FOREIGN
 
@@ -389,7 +403,7 @@ class TestUsedState:
         state = login_state.LoginState(corp.pk, login_state.Kind.SILENT, "/", 1)
         text = login_state.begin(state=state, browser="B")
 
-        arrivals = at_once(8, lambda: login_state.take(text=text, browser="B", corp_id=corp.pk, code="C").finding)
+        arrivals = at_once(8, lambda: login_state.take(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding)
 
         assert arrivals.count(login_state.Finding.OURS) == 1
         assert arrivals.count(login_state.Finding.USED) == 7
@@ -470,12 +484,13 @@ class TestTabs:
     def test_signing_out_gives_the_browser_another_cookie(self, corp: Corp, person: User, wecom: WeCom) -> None:
         shared = visitor(DESKTOP)
         shared.begin(corp)
-        noted = shared.client.cookies["__Host-guanwecom-browser"].value
+        noted = browser_cookie(shared.client.cookies)
 
         shared.client.post("/logout/")
         shared.begin(corp)
 
-        assert shared.client.cookies["__Host-guanwecom-browser"].value not in {"", noted}
+        assert shared.client.cookies.pop(noted.key).value == ""
+        assert browser_cookie(shared.client.cookies).value != noted.value
 
 
 def test_without_the_store_sign_in_says_so(corp: Corp, phone: Visitor, settings: object) -> None:

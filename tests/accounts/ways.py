@@ -248,19 +248,25 @@ def two_tabs(world: World, browser: Traveller) -> Landing:
 
 
 def two_tabs_of_a_first_visit(world: World, browser: Traveller) -> Landing:
-    """Both leave before either has a cookie; the cookie of the second stays."""
-    first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
-    browser.ours.client.cookies.clear()
-    second = browser.leaves_before_landing(world.entry("/account/?tab=2"))
+    first, second = _left_together(world, browser)
     assert browser.open(second).place == "/account/?tab=2"
     return browser.open(first)
 
 
-def the_other_tab_of_a_first_visit(world: World, browser: Traveller) -> Landing:
-    first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
-    browser.ours.client.cookies.clear()
-    browser.leaves_before_landing(world.entry("/account/?tab=2"))
+def the_first_tab_of_a_first_visit(world: World, browser: Traveller) -> Landing:
+    first, _second = _left_together(world, browser)
     return browser.open(first)
+
+
+def _left_together(world: World, browser: Traveller) -> tuple[str, str]:
+    """Two tabs that ask before either has a cookie, and wait at WeCom."""
+    cookies = browser.ours.client.cookies
+    first = browser.leaves_before_landing(world.entry("/account/?tab=1"))
+    of_the_first = cookies.copy()
+    cookies.clear()
+    second = browser.leaves_before_landing(world.entry("/account/?tab=2"))
+    cookies.update(of_the_first)
+    return first, second
 
 
 def state_expired(world: World, browser: Traveller) -> Landing:
