@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 import redis
 from django.db import transaction
+from django.test import TestCase
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as rules
 from hypothesis import strategies as st
@@ -225,7 +226,9 @@ class Machine(RuleBasedStateMachine):
         app.secret = administration.new_secret()
         if is_told:
             corp.secret = app.secret
-            services.save_corp(corp=corp, changed_fields={"secret"})
+            # Why executed? The rows of an example are never committed, and a wrong Secret is not tried for a minute.
+            with TestCase.captureOnCommitCallbacks(execute=True):
+                services.save_corp(corp=corp, changed_fields={"secret"})
 
     # --- Administrators ------------------------------------------------------------------------------------------
 
