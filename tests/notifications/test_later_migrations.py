@@ -1,7 +1,8 @@
-"""The migrations that brought the HTTP API and attribute rules, from the state before with rows in it."""
+"""The migrations that brought the HTTP API, attribute rules, and one run at a time, from the state before with rows."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -56,3 +57,44 @@ def test_orders_of_before_have_no_attribute_rules_and_keep_their_recipients() ->
     )
     with pytest.raises(ProtectedError):
         after.get_model("accounts", "Attribute").objects.get(key="region").delete()
+
+
+def test_of_what_went_wrong_before_no_owner_is_told_and_the_log_keeps_its_rows() -> None:
+    apps = migrated([("notifications", "0011_attribute_rules")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
+    person = apps.get_model("accounts", "User").objects.create(username="lilei")
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    order = apps.get_model("notifications", "Subscription").objects.create(
+        name="每日九点", report=report, crontab="0 9 * * *", owner=person
+    )
+    runs = [
+        apps.get_model("notifications", "Run").objects.create(
+            key=f"test:{status}", subscription=order, trigger="schedule", slot_at=NOW, claimed_at=NOW,
+            render_after=NOW, status=status,
+        )
+        for status in ("missed", "failed", "finished", "waiting")
+    ]  # fmt: skip
+    delivery = apps.get_model("notifications", "Delivery").objects.create(
+        run=runs[2], corp=corp, channel="wecom", message_form="text", created_at=NOW, title="日报", text="x",
+        corpid="ww1", agentid=1, body=b"{}", mark="m" * 32, language="zh-hans", recipient_count=1, status="accepted",
+        attempt_count=1, next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+    receipts = apps.get_model("notifications", "Receipt").objects
+    receipts.create(run=runs[2], delivery=delivery, channel="wecom", user=person, address="1:lilei")
+    apps.get_model("notifications", "Attempt").objects.create(
+        delivery=delivery, number=1, fencing_token=uuid.uuid4(), started_at=NOW, outcome="accepted"
+    )
+
+    after = migrated([("notifications", "0013_fewer_indexes")])
+
+    told = after.get_model("notifications", "Run").objects.order_by("pk").values_list("status", "owner_told_at")
+    assert list(told) == [("missed", NOW), ("failed", NOW), ("finished", None), ("waiting", None)]
+    kept = after.get_model("notifications", "Receipt").objects.get()
+    assert (kept.run_id, kept.user_id, kept.delivery.mark) == (runs[2].pk, person.pk, "m" * 32)
+    assert after.get_model("notifications", "Attempt").objects.get().delivery_id == delivery.pk
+    with pytest.raises(IntegrityError), transaction.atomic():
+        after.get_model("notifications", "Attempt").objects.create(
+            delivery_id=delivery.pk, number=1, fencing_token=uuid.uuid4(), started_at=NOW, outcome="started"
+        )
+    added = {"run_under_way", "run_untold", "delivery_by_robot"}
+    assert added <= index_names("notifications_run", "notifications_delivery")
