@@ -20,7 +20,7 @@ from notifications.models import Delivery, Receipt
 from notifications.rendering import render_run
 from tests.accounts.conftest import Visitor, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People, links, make
-from tests.integrations.directory.telling import Telling
+from tests.integrations.directory.telling import Post, Telling
 from tests.notifications.factories import make_run, make_subscription
 from tests.sandbox import AGENTID, CORPID
 
@@ -412,14 +412,22 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     leave(people)
     with monkeypatch.context() as patch:
         patch.setattr(lanes, "settle", _die)
-        with pytest.raises(SystemExit):
-            telling.tell(*telling.heard())
+        assert "died" in [_told(telling, post) for post in telling.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 
     telling.tell(*telling.heard())
     telling.work_off()
 
     assert Delivery.objects.get().status == Delivery.Status.CANCELED
+
+
+def _told(telling: Telling, post: Post) -> str:
+    """What became of the worker that the event woke. Each event wakes one: of two addresses either may be first."""
+    try:
+        telling.tell(post)
+    except SystemExit:
+        return "died"
+    return "lived"
 
 
 def _die(*_args: object, **_more: object) -> None:
