@@ -1,0 +1,34 @@
+"""A content is kept and given back as it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.reports.content import CardContent, Content, Figure, frozen, thawed
+
+AT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+TABLE = Table(
+    (Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER, "元")),
+    ((date(2026, 11, 23), "华东", Decimal("12.30")), (None, None, None)),
+    AT,
+)
+
+
+def test_comes_back_equal() -> None:
+    content = Content(
+        "日报", "正文 **1**", (CardContent("sales", "销售", TABLE),), (Figure("销售额", "12.3 元"),), AT, "数据已过期"
+    )
+
+    assert thawed(frozen(content)) == content
+
+
+def test_comes_back_equal_without_data() -> None:
+    assert thawed(frozen(Content("日报", "正文"))) == Content("日报", "正文")
+
+
+def test_names_its_tables_in_the_order_of_the_report() -> None:
+    cards = (CardContent("b", "B", TABLE), CardContent("a", "A", TABLE.with_rows([])))
+
+    assert list(Content("t", "x", cards).tables) == ["b", "a"]
