@@ -51,5 +51,6 @@ nightly: setup-dev ## look further than a change can wait for: 10,000 examples, 
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
 		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py \
 		tests/integrations/directory/test_events_property.py tests/notifications/test_engine_states.py \
-		tests/accounts/test_landings_property.py
+		tests/accounts/test_landings_property.py tests/notifications/reports/test_own_rows.py \
+		tests/notifications/reports/test_template_injection.py
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py

@@ -1,0 +1,259 @@
+"""A card's table as templates see it: cells, rows, aggregates, and the change against days before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+
+from integrations.sources.table import Kind, Table
+from notifications.reports import moments
+from notifications.reports.errors import ExpressionError
+from notifications.reports.moments import Period
+from notifications.reports.numbers import ARITHMETIC, LARGEST, Change
+from notifications.reports.values import NOTHING, Exposed, Function, Nothing, exposed_of, from_cell, to_day, to_number
+
+# Asked of whatever goes through rows: how much a rendering may do is limited.
+Charge = Callable[[int], None]
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+}
+_EARLIER: dict[str, Callable[[date], date]] = {
+    "day": lambda day: moments.moved(day, -1),
+    "week": lambda day: moments.moved(day, -7),
+    "month": moments.same_day_of_last_month,
+    "year": moments.same_day_of_last_year,
+}
+
+
+class RowView(Exposed):
+    """One row: `row["column"]`, or `row.column` where the column's name is a word."""
+
+    __slots__ = ("_positions", "_row")
+
+    def __init__(self, row: tuple[Any, ...], positions: dict[str, int]) -> None:
+        self._row, self._positions = row, positions
+
+    def item(self, key: object) -> Any:
+        if not isinstance(key, str):
+            raise ExpressionError(_("A column is named by a text."))
+        return from_cell(self._row[_position(self._positions, key)])
+
+    def exposed(self, name: str) -> Any:
+        return self.item(name)
+
+
+class TableView(Exposed):
+    """A table, or some rows of one."""
+
+    __slots__ = ("_charge", "_positions", "_table", "_zone")
+
+    def __init__(self, table: Table, zone: ZoneInfo, charge: Charge) -> None:
+        self._table, self._zone, self._charge = table, zone, charge
+        self._positions = {name: position for position, name in enumerate(table.names)}
+
+    def exposed(self, name: str) -> Any:
+        """Functions where arguments are needed, values where not."""
+        found: dict[str, Any] = {
+            "count": len(self._table.rows),
+            "is_empty": not self._table.rows,
+            "is_cut": self._table.is_cut,
+            "as_of": self._table.as_of.astimezone(self._zone),
+            "columns": self._table.names,
+            **{label: Function(function) for label, function in self._functions().items()},
+        }
+        if name == "rows":
+            return self._rows()
+        return exposed_of({**found, "rows": ()}, name)
+
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "sum": self._sum,
+            "avg": self._avg,
+            "min": self._min,
+            "max": self._max,
+            "filled": self._filled,
+            "distinct": self._distinct,
+            "value": self._value,
+            "first": lambda column: self._value(column, 0),
+            "last": lambda column: self._value(column, -1),
+            "unit": self._unit,
+            "where": self._where,
+            "on": self._on,
+            "within": self._within,
+            "top": lambda count, column: self._sorted(column, True, count),
+            "bottom": lambda count, column: self._sorted(column, False, count),
+            "head": lambda count: self._with(self._table.rows[: _count(count)]),
+            "latest": self._latest,
+            "change": self._change,
+        }
+
+    # --- Cells and rows -----------------------------------------------------------------------------------------------
+
+    def _rows(self) -> tuple[RowView, ...]:
+        self._charge(len(self._table.rows))
+        return tuple(RowView(row, self._positions) for row in self._table.rows)
+
+    def _values(self, column: Any) -> list[Any]:
+        self._charge(len(self._table.rows))
+        position = self._of(column)
+        return [from_cell(row[position]) for row in self._table.rows]
+
+    def _value(self, column: Any, row: Any = 0) -> Any:
+        position = self._of(column)
+        if isinstance(row, bool) or not isinstance(row, int):
+            raise ExpressionError(_("A row is named by its number; the first is 0."))
+        rows = self._table.rows
+        return from_cell(rows[row][position]) if -len(rows) <= row < len(rows) else NOTHING
+
+    def _unit(self, column: Any) -> str:
+        return self._table.columns[self._of(column)].unit
+
+    def _of(self, column: Any) -> int:
+        if not isinstance(column, str):
+            raise ExpressionError(_("A column is named by a text."))
+        return _position(self._positions, column)
+
+    # --- Aggregates ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, column: Any) -> list[Decimal]:
+        numbers = [to_number(value) for value in self._values(column)]
+        found = [number for number in numbers if number is not None]
+        if any(abs(number) >= LARGEST for number in found):
+            raise ExpressionError(_("This number is too large."))
+        return found
+
+    def _sum(self, column: Any) -> Any:
+        total = Decimal(0)
+        for number in self._numbers(column):
+            total = ARITHMETIC.add(total, number)
+        return total
+
+    def _avg(self, column: Any) -> Any:
+        numbers = self._numbers(column)
+        return ARITHMETIC.divide(self._sum(column), Decimal(len(numbers))) if numbers else NOTHING
+
+    def _min(self, column: Any) -> Any:
+        return min(self._comparable(column), default=NOTHING)
+
+    def _max(self, column: Any) -> Any:
+        return max(self._comparable(column), default=NOTHING)
+
+    def _comparable(self, column: Any) -> list[Any]:
+        """Numbers of a column of numbers, else the values themselves where all are of one kind."""
+        if self._table.columns[self._of(column)].kind in {Kind.NUMBER, Kind.BOOLEAN}:
+            return list(self._numbers(column))
+        return [value for value in self._values(column) if not isinstance(value, Nothing)]
+
+    def _filled(self, column: Any) -> int:
+        return sum(not isinstance(value, Nothing) and value != "" for value in self._values(column))
+
+    def _distinct(self, column: Any) -> int:
+        return len({value for value in self._values(column) if not isinstance(value, Nothing)})
+
+    # --- Some of the rows ---------------------------------------------------------------------------------------------
+
+    def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
+        return TableView(self._table.with_rows(rows), self._zone, self._charge)
+
+    def _where(self, column: Any, *condition: Any) -> TableView:
+        """`where("区域", "华东")`, `where("销售额", ">", 100)`."""
+        if len(condition) not in {1, 2}:
+            raise ExpressionError(_("Write where(column, value) or where(column, comparison, value)."))
+        operator, wanted = ("=", condition[0]) if len(condition) == 1 else condition
+        if not isinstance(operator, str) or operator not in _COMPARISONS:
+            known = " ".join(_COMPARISONS)
+            raise ExpressionError(_("A comparison is one of %(known)s.") % {"known": known})
+        compared = _COMPARISONS[operator]
+        fits = [_is_comparable(value, wanted) and compared(value, wanted) for value in self._values(column)]
+        return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
+
+    def _on(self, day: Any, column: Any = None) -> TableView:
+        days = self._days(column)
+        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its == day])
+
+    def _within(self, period: Any, column: Any = None) -> TableView:
+        if not isinstance(period, Period):
+            raise ExpressionError(_("This is not a period, such as last_week."))
+        days = self._days(column)
+        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
+
+    def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
+        position, is_number = self._of(column), self._table.columns[self._of(column)].kind == Kind.NUMBER
+        self._charge(len(self._table.rows))
+        of = to_number if is_number else from_cell
+        filled = [row for row in self._table.rows if not isinstance(of(row[position]), Nothing | None)]
+        filled.sort(key=lambda row: of(row[position]), reverse=descending)  # type: ignore[arg-type,return-value]
+        return self._with(filled[: _count(count)])
+
+    # --- Days ---------------------------------------------------------------------------------------------------------
+
+    def _days(self, column: Any) -> list[date | None]:
+        return [to_day(value, self._zone) for value in self._values(self._day_column(column))]
+
+    def _day_column(self, column: Any) -> str:
+        """As named, else the only column of days."""
+        if column is not None:
+            return self._table.names[self._of(column)]
+        days = [one.name for one in self._table.columns if one.kind in {Kind.DATE, Kind.DATETIME}]
+        if len(days) != 1:
+            raise ExpressionError(_("Say in which column the day stands: there is not exactly one column of days."))
+        return days[0]
+
+    def _latest(self, column: Any = None) -> Any:
+        """The last day that the table knows."""
+        return max((day for day in self._days(column) if day is not None), default=NOTHING)
+
+    def _change(self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum") -> Change:
+        """The aggregate of a day against that of the day before, or the same day a week, month or year before.
+
+        `on`: the day, the table's latest where none is named; `by`: the column of days.
+        """
+        if against not in _EARLIER:
+            raise ExpressionError(_("A change is against “day”, “week”, “month” or “year”."))
+        if of not in {"sum", "avg", "min", "max"}:
+            raise ExpressionError(_("A change is of “sum”, “avg”, “min” or “max”."))
+        day = self._latest(by) if on is None else on
+        if not isinstance(day, date):
+            return Change(None, None)
+        return Change(self._on_day(day, column, by, of), self._on_day(_EARLIER[against](day), column, by, of))
+
+    def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
+        rows = self._on(day, by)
+        if not rows._table.rows:
+            self._of(column)
+            return None
+        return rows._functions()[of](column)
+
+
+def _position(positions: dict[str, int], column: str) -> int:
+    if column in positions:
+        return positions[column]
+    known = ", ".join(positions)
+    raise ExpressionError(
+        _("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
+    )
+
+
+def _count(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ExpressionError(_("A number of rows is 0 or more."))
+    return count
+
+
+def _is_comparable(value: Any, wanted: Any) -> bool:
+    """Whether Python can tell which is the larger: numbers with numbers, else equals among themselves."""
+    numbers = (int, Decimal, float)
+    if isinstance(value, numbers) and isinstance(wanted, numbers):
+        return True
+    return type(value) is type(wanted)

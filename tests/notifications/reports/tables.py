@@ -1,0 +1,35 @@
+"""Invented tables for tests of reports."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.reports.templates import Given
+
+ZONE = ZoneInfo("Asia/Shanghai")
+# 09:00 in Shanghai.
+SLOT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+REGIONS = ("华东", "华南")
+
+
+def sales(*, days: int = 4, as_of: datetime = SLOT) -> Table:
+    """Two regions on each day up to yesterday: 1000 on the first in 华东, 10 more in 华南, 1000 more each day."""
+    first = date(2026, 11, 24) - timedelta(days=days)
+    columns = (Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"))
+    rows = tuple(
+        (first + timedelta(days=day), region, Decimal(1000 * (day + 1) + 10 * place))
+        for day in range(days)
+        for place, region in enumerate(REGIONS)
+    )
+    return Table(columns, rows, as_of)
+
+
+def given(table: Table | None = None, *, slot_at: datetime = SLOT, zone: ZoneInfo = ZONE) -> Given:
+    return Given(slot_at, zone, {"sales": sales() if table is None else table})
+
+
+def one_cell(value: str) -> Table:
+    return Table((Column("名称", Kind.TEXT),), ((value,),), SLOT)

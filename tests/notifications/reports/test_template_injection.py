@@ -1,0 +1,171 @@
+"""Templates reach nothing but what they are given, and no template keeps the machine busy."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
+
+from notifications.reports import templates
+from notifications.reports.errors import TemplateError
+from tests.notifications.reports.tables import given, one_cell, sales
+
+# As PayloadsAllTheThings and HackTricks collect them (Jinja2, and what engines beside it take), and our own.
+ESCAPES = [
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ ''['__class__'] }}",
+    "{{ ''|attr('__class__') }}",
+    "{{ ''|attr('\\x5f\\x5fclass\\x5f\\x5f') }}",
+    "{{ ().__class__.__base__ }}",
+    "{{ [].append(1) }}",
+    "{{ {}.__class__ }}",
+    "{{ sales.__class__ }}",
+    "{{ sales['__class__'] }}",
+    "{{ sales._table }}",
+    "{{ sales.sum.__globals__ }}",
+    "{{ sales.sum._call }}",
+    "{{ sales.rows[0].__init__ }}",
+    "{{ sales.rows[0]._row }}",
+    "{{ sales.rows[0]['__class__'] }}",
+    "{{ sales.as_of.__class__ }}",
+    "{{ sales.as_of.tzinfo }}",
+    "{{ sales.as_of.replace(year=1) }}",
+    "{{ today.__reduce__() }}",
+    "{{ today.strftime('%Y') }}",
+    "{{ last_week.__dict__ }}",
+    "{{ change.__call__ }}",
+    "{{ change(1, 2).__class__ }}",
+    "{{ self.__init__.__globals__.__builtins__.__import__('os').popen('id').read() }}",
+    "{{ self._TemplateReference__context }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ joiner.__init__.__globals__ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ config.items() }}",
+    "{{ request.application.__globals__ }}",
+    "{{ url_for.__globals__ }}",
+    "{{ get_flashed_messages.__globals__ }}",
+    "{{ settings.SECRET_KEY }}",
+    "{{ _rendering }}",
+    "{{ _rendering.form }}",
+    "{{ environment }}",
+    "{{ context }}",
+    "{{ loop }}",
+    "{{ range(10) }}",
+    "{{ dict(a=1) }}",
+    "{{ caller() }}",
+    "{{ varargs }}",
+    "{% for x in sales.rows %}{{ loop.__class__ }}{% endfor %}",
+    "{% for x in sales.rows %}{{ loop._iterable }}{% endfor %}",
+    "{% for x in sales.rows %}{{ loop.previtem }}{% endfor %}",
+    "{% for x in sales.rows recursive %}{{ loop(sales.rows) }}{% endfor %}",
+    "{% for x in sales.rows %}{{ loop.cycle(1, 2) }}{% endfor %}",
+    "{% for x in ''.__class__.__mro__ %}{% endfor %}",
+    "{% for x in 'abc' %}{% endfor %}",
+    "{% for a, b in sales.rows %}{% endfor %}",
+    "{% import 'os' as os %}",
+    "{% from 'os' import popen %}",
+    "{% include '/etc/passwd' %}",
+    "{% extends 'base.html' %}",
+    "{% macro m() %}{% endmacro %}",
+    "{% call m() %}{% endcall %}",
+    "{% block b %}{% endblock %}",
+    "{% filter upper %}x{% endfilter %}",
+    "{% set x %}y{% endset %}",
+    "{% set a, b = 1, 2 %}",
+    "{% set ns.x = 1 %}",
+    "{% set _x = 1 %}",
+    "{% autoescape false %}x{% endautoescape %}",
+    "{% raw %}{% endraw %}{% do sales %}",
+    "{% with x = 1 %}{% endwith %}",
+    "{% debug %}",
+    "{% trans %}x{% endtrans %}",
+    "{{ '%s' % sales }}",
+    "{{ '{0.__class__}'.format(sales) }}",
+    "{{ 'a'|format }}",
+    "{{ 'a'|map('upper') }}",
+    "{{ sales.rows|map(attribute='__class__')|list }}",
+    "{{ sales.rows|selectattr('__class__') }}",
+    "{{ sales.rows|groupby('__class__') }}",
+    "{{ 'x'|safe }}",
+    "{{ 'x'|tojson }}",
+    "{{ 'x'|xmlattr }}",
+    "{{ 'x'|pprint }}",
+    "{{ sales is callable }}",
+    "{{ sales is sameas sales }}",
+    "{{ sales.sum(*['销售额']) }}",
+    "{{ sales.sum(**{'column': '销售额'}) }}",
+    "{{ {'a': 1} }}",
+    "{{ [sales] }}",
+    "{{ sales.rows[0:2] }}",
+    "{{ 'abc'[0] }}",
+    "{{ '\\N{LATIN SMALL LETTER A}'.upper() }}",
+    "{{ 1.real }}",
+    "{{ true.__class__ }}",
+    "{{ none.__class__ }}",
+]
+# As exhaust time or memory where nothing bounds them.
+BOMBS = [
+    "{{ 'a' * 10000000000 }}",
+    "{{ ['a'] * 10000000000 }}",
+    "{{ 10 ** 10 ** 10 }}",
+    "{{ 9 // 0 }}",
+    "{{ '%0999999999d' % 1 }}",
+    "{{ 'a'|center(10000000000) }}",
+    "{{ range(10000000000)|list }}",
+    "{% for i in range(10000000000) %}x{% endfor %}",
+    "{% set a = 'aaaaaaaaaa' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
+    "{% set a = 10 %}" + "{% set a = a * a %}" * 60 + "{{ a }}",
+    "{% set a = 10 %}" + "{% set a = a + a %}" * 200 + "{{ a }}",
+    "{{ " + "9" * 5000 + " }}",
+    "{{ " + "9" * 100 + " + 1 }}",
+    "{{ " + "(" * 2000 + "1" + ")" * 2000 + " + foo }}",
+    "{{ " + "not " * 2000 + "1 }}",
+    "{{ 1" + " + 1" * 2000 + " }}",
+    "{{ sales" + ".head(5)" * 1000 + ".count }}",
+    "{% if 1 %}" * 300 + "{% endif %}" * 300,
+    "x" * 10_001,
+    "".join(f"{{% for r{n} in sales.rows %}}" for n in range(7)) + "x" + "{% endfor %}" * 7,
+    "".join(f"{{% for r{n} in sales.rows %}}" for n in range(12)) + "{% endfor %}" * 12,
+    "{% for a in sales.rows %}{% for b in sales.rows %}{% set x = sales.sum('销售额') %}{% endfor %}{% endfor %}" * 90,
+    "{{ 1|round(1000000000) }}",
+    "{{ 1|thousands(1000000000) }}",
+    "{{ today|days(99999999999) }}",
+    "{{ today + 99999999999 }}",
+    "{{ today|date('" + "Y" * 5000 + "') }}",
+    "{% for r in sales.rows %}{{ '" + "x" * 9000 + "' }}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_no_template_reaches_beyond_what_it_is_given(source: str) -> None:
+    with pytest.raises(TemplateError):
+        templates.rendered(source, given(), "markdown")
+
+
+@pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
+def test_no_template_keeps_the_machine_busy(source: str) -> None:
+    started = time.process_time()
+
+    with pytest.raises(TemplateError):
+        templates.rendered(source, given(sales(days=1000)), "text")
+
+    # Far from what any of them would take, and far from what a slow machine needs.
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize("source", [*ESCAPES, "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
+def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
+    shown = templates.rendered("{{ sales.value('名称') }}", given(one_cell(source)), "")
+
+    assert shown == source
+
+
+@examples(st.text(st.sampled_from(list("{}%#|()[]'\"._ -+*/~=<>0a\n")) | st.characters(), max_size=60))
+def test_any_text_is_rendered_or_refused(text: str) -> None:
+    for source in (text, f"{{{{ {text} }}}}", f"{{% {text} %}}"):
+        with contextlib.suppress(TemplateError):
+            templates.rendered(source, given(), "text")

@@ -1,0 +1,194 @@
+"""What templates of reports can say: times, cells, aggregates, changes, formats; and where the line of an error is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import translation
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.reports import templates
+from notifications.reports.errors import TemplateError
+from tests.notifications.reports.tables import SLOT, given, one_cell, sales
+
+
+def said(source: str, form: str = "text", **of: object) -> str:
+    return templates.rendered(source, given(**of), form)  # type: ignore[arg-type]  # of given()
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ today }}", "2026-11-24"),
+        ("{{ 昨天|日期('M月D日') }}", "11月23日"),
+        ("{{ day_before_yesterday }}", "2026-11-22"),
+        ("{{ last_week }}", "2026-11-16 至 2026-11-22"),
+        ("{{ this_week.end }}", "2026-11-29"),
+        ("{{ month_to_date.start }} {{ month_to_date.days }}", "2026-11-01 24"),
+        ("{{ last_month|date('YYYY年M月D日') }}", "2026年10月1日 至 2026年10月31日"),
+        ("{{ last_quarter.start }} {{ last_quarter.end }}", "2026-07-01 2026-09-30"),
+        ("{{ last_year.end }} {{ year_to_date.days }}", "2025-12-31 328"),
+        ("{{ last_7_days.start }} {{ last_7_days.end }}", "2026-11-17 2026-11-23"),
+        ("{{ same_day_last_year }} {{ same_day_last_month }}", "2025-11-24 2026-10-24"),
+        ("{{ slot }} {{ slot|date('HH:mm ddd W Q') }}", "2026-11-24 09:00 09:00 周二 48 4"),
+        ("{{ today - 3 }} {{ today|days(10) }}", "2026-11-21 2026-12-04"),
+    ],
+)
+def test_knows_times_of_the_slot(source: str, text: str) -> None:
+    with translation.override("zh-hans"):
+        assert said(source) == text
+
+
+def test_counts_days_in_the_time_zone_of_the_subscription() -> None:
+    late = datetime(2026, 11, 24, 17, 0, tzinfo=UTC)
+
+    assert said("{{ today }}", slot_at=late) == "2026-11-25"
+    assert said("{{ today }}", slot_at=late, zone=ZoneInfo("America/New_York")) == "2026-11-24"
+
+
+def test_a_leap_day_has_the_28th_a_year_before() -> None:
+    assert said("{{ same_day_last_year }}", slot_at=datetime(2028, 2, 29, 4, tzinfo=UTC)) == "2027-02-28"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ sales.sum('销售额') }}", "20040"),
+        ("{{ sales.avg('销售额') }} {{ sales.min('销售额') }} {{ sales.max('销售额') }}", "2505 1000 4010"),
+        ("{{ sales.count }} {{ sales.distinct('区域') }} {{ sales.filled('区域') }}", "8 2 8"),
+        ("{{ sales.value('区域') }} {{ sales.value('区域', 1) }} {{ sales.last('销售额') }}", "华东 华南 4010"),
+        ("{{ sales.value('区域', 99) }}", "—"),
+        ("{{ sales.max('日期') }} {{ sales.latest() }}", "2026-11-23 2026-11-23"),
+        ("{{ sales.where('区域', '华南').sum('销售额') }}", "10040"),
+        ("{{ sales.where('销售额', '>=', 4000).count }}", "2"),
+        ("{{ sales.on(yesterday).sum('销售额') }}", "8010"),
+        ("{{ sales.within(this_week).sum('销售额') }}", "8010"),
+        ("{{ sales.sum('销售额') }}{{ sales.unit('销售额') }}", "20040元"),
+        ("{{ sales.as_of }}", "2026-11-24 09:00"),
+        ("{% for row in sales.top(2, '销售额').rows %}{{ loop.index }}{{ row.区域 }}{{ row['销售额'] }};{% endfor %}", "1华南4010;2华东4000;"),  # noqa: E501  # one line, as it is written
+        ("{% for row in sales.rows if row.销售额 > 4000 %}{{ row.区域 }}{% endfor %}", "华南"),
+        ("{% if sales.avg('销售额') > 2000 %}好{% else %}差{% endif %}", "好"),
+        ("{% set n = sales.count * 2 %}{{ n + 1 }}", "17"),
+        ("{{ sales.columns|join('/') }}", "日期/区域/销售额"),
+    ],
+)  # fmt: skip
+def test_knows_cells_and_aggregates(source: str, text: str) -> None:
+    assert said(source) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ sales.change('销售额') }}", "↑33.3%"),
+        ("{{ sales.change('销售额', on=today - 2) }}", "↑49.9%"),
+        ("{{ sales.change('销售额', 'week') }}", "—"),
+        ("{{ sales.change('销售额').arrow }} {{ sales.change('销售额').difference }}", "↑ 2000"),
+        ("{{ sales.change('销售额', of='max').percent|percent(2) }}", "33.22%"),
+        ("{{ change(90, 100) }} {{ change(100, 100) }} {{ change(1, 0) }} {{ change(0, 0) }}", "↓10.0% →0.0% — →0.0%"),
+        ("{{ change(-5, -10) }}", "↑50.0%"),
+    ],
+)
+def test_shows_changes_with_arrows(source: str, text: str) -> None:
+    assert said(source) == text
+
+
+def test_compares_with_the_same_day_of_the_week_and_year_before() -> None:
+    table = sales(days=400)
+
+    assert said("{{ sales.change('销售额', 'week').before }}", table=table) == "786010"
+    assert said("{{ sales.change('销售额', 'year').before }}", table=table) == "70010"
+    assert said("{{ sales.change('销售额', 'month').before }}", table=table) == "738010"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ 1234567.891|千分位 }} {{ 1234567.891|千分位(1) }}", "1,234,567.89 1,234,567.9"),
+        ("{{ (-1234)|thousands }}", "-1,234"),
+        ("{{ 1234567|万 }} {{ 1234567890|亿 }} {{ 1234567890|short }} {{ 12345|short }} {{ 999|short }}", "123.5万 12.35亿 12.3亿 1.2万 999"),  # noqa: E501
+        ("{{ 0.1234|百分比 }} {{ 0.1234|percent(0) }}", "12.3% 12%"),
+        ("{{ 2.5|round }} {{ -0.001|round(2) }} {{ 3|signed }} {{ -3|abs }}", "3 0.00 +3.0 3"),
+        ("{{ 1/3 }} {{ 1/0 }} {{ 7 % 4 }} {{ 0.1 + 0.2 }}", "0.33 — 3 0.3"),
+        ("{{ '一二三四五'|clip(3) }} {{ sales.value('x' if false else '区域', 50)|default('无') }}", "一二… 无"),
+    ],
+)  # fmt: skip
+def test_formats_numbers(source: str, text: str) -> None:
+    assert said(source) == text
+
+
+def test_computes_with_empty_cells_without_failing() -> None:
+    empty = sales().with_rows([])
+    source = (
+        "{{ sales.sum('销售额') }} {{ sales.avg('销售额') }} {{ sales.avg('销售额') + 1 }} {{ sales.first('区域') }}"
+        "{% if sales.max('销售额') > 3 %}x{% endif %} {{ sales.change('销售额') }} {{ sales.avg('销售额')|wan }}"
+    )
+
+    assert said(source, table=empty) == "0 — — — — —"
+
+
+def test_reads_numbers_and_days_that_a_source_knows_as_text() -> None:
+    columns = (Column("日", Kind.TEXT), Column("值", Kind.TEXT))
+    table = Table(columns, (("2026/11/23", "1,200.5"), ("20261122", "600.25"), ("谁知道", "很多")), SLOT)
+
+    assert said("{{ sales.sum('值') }} {{ sales.on(yesterday, '日').sum('值') }}", table=table) == "1800.75 1200.5"
+    assert said("{{ sales.change('值', by='日') }}", table=table) == "↑100.0%"
+
+
+@pytest.mark.parametrize(
+    ("form", "cell", "text"),
+    [
+        ("markdown", "**a** [b](http://x) `c` <font color='warning'>d</font>", "＊＊a＊＊ ［b］(http://x) ˋcˋ ＜font color='warning'＞d＜/font＞"),  # noqa: E501, RUF001
+        ("markdown", "a\n# b\n> c", "a ＃ b ＞ c"),  # noqa: RUF001
+        ("text", "<a href='http://x'>b</a> 1<2", "＜a href='http://x'>b＜/a> 1<2"),  # noqa: RUF001
+        ("textcard", "a\n<br>\u202eb\x00", "a ＜br> b "),  # noqa: RUF001
+        ("", "a\nb", "a b"),
+    ],
+)  # fmt: skip
+def test_values_of_cells_are_no_markup(form: str, cell: str, text: str) -> None:
+    assert said("{{ sales.value('名称') }}", form, table=one_cell(cell)) == text
+    assert said("{{ '' ~ sales.value('名称') }}", form, table=one_cell(cell)) == text
+    assert said("{% set x = sales.value('名称') %}{{ x|default('') }}", form, table=one_cell(cell)) == text
+
+
+def test_marks_of_the_author_stay() -> None:
+    assert said("**{{ sales.count }}** [看](http://x)", "markdown") == "**8** [看](http://x)"
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "reason"),
+    [
+        ("一\n二 {{ foo }}", 2, "这里没有叫做“foo”的内容。"),
+        ("{{ sales.sum('没有') }}", 1, "没有“没有”这一列。现有：日期, 区域, 销售额。"),
+        ("\n\n{{ sales.nope }}", 3, "这里没有叫做“nope”的内容。"),
+        ("{% if 1 %}", 1, "无法作为模板读取"),
+        ("a\n{{ 1|center }}", 2, "没有格式“center”。"),
+        ("{{ sales.value() }}", 1, "这些值不能这样一起使用，或者缺少参数。"),
+        ("{{ sales }}", 1, "这不是可以显示的值"),
+        ("{% set today = 1 %}", 1, "“today”已有含义，请换一个名称。"),
+        ("{{ 1|round(99) }}", 1, "小数位数为 0 到 10。"),
+        ("{{ 'a' + 'b' }}", 1, "只有数字可以计算"),
+    ],
+)
+def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
+    with translation.override("zh-hans"), pytest.raises(TemplateError) as refused:
+        said(source)
+
+    assert refused.value.line == line
+    assert refused.value.reason.startswith(reason)
+    with translation.override("zh-hans"):
+        assert str(refused.value).startswith(f"第 {line} 行：{reason}")
+
+
+def test_checks_names_without_data() -> None:
+    templates.check("{{ sales.sum('x') }}", ["sales"])
+    with pytest.raises(TemplateError):
+        templates.check("{{ sales.sum('x') }}")
+
+
+def test_decimals_stay_exact() -> None:
+    table = Table((Column("值", Kind.NUMBER),), ((Decimal("0.1"),), (0.2,)), SLOT)
+
+    assert said("{{ sales.sum('值')|round(10) }}", table=table) == "0.3000000000"
