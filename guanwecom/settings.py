@@ -106,9 +106,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
 }
 # Alerts and the clock do not stand behind reports: a worker takes from the first queue that has something. Production
 # adds a worker for "urgent" alone (README), so that one is free when all others are at work.
-CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery")]
+# What fetches data waits for other people's systems: "data", for which production has workers of its own, too.
+CELERY_TASK_QUEUES = [Queue("urgent"), Queue("celery"), Queue("data")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_ROUTES = {"notifications.tick": {"queue": "urgent"}}
+CELERY_TASK_ROUTES = {
+    "notifications.tick": {"queue": "urgent"},
+    "integrations.fetch_card_data": {"queue": "data"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -224,6 +228,14 @@ SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
 # --- Directory -------------------------------------------------------------------------------------------------------
 # How many people of a hundred a synchronisation may disable without asking an administrator first.
 DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
+
+# --- Data of reports and alerts (docs/data-sources.md) ---------------------------------------------------------------
+# How long fetched data is kept, in days.
+CARD_DATA_RETENTION_DAYS = e.read(e.positive_int, "CARD_DATA_RETENTION_DAYS", "7")
+# Folders whose SQLite files a data source may open, separated by commas; unset: none.
+DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
+# Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
+DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds.

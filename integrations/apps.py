@@ -19,7 +19,7 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations import checks  # noqa: F401  # see above
-        from integrations.beat import ensure_retry_entry, ensure_sweep_entry
+        from integrations.beat import ensure_data_sweep_entry, ensure_retry_entry, ensure_sweep_entry
         from integrations.directory.events import DIRECTORY_CONSUMER
         from integrations.events.registry import register_consumer
         from integrations.index_card import connection_attentions, connection_lines
@@ -31,3 +31,4 @@ class IntegrationsConfig(AppConfig):
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
         post_migrate.connect(ensure_retry_entry, sender=self, dispatch_uid="integrations.retry_entry")
         post_migrate.connect(ensure_sweep_entry, sender=self, dispatch_uid="integrations.sweep_entry")
+        post_migrate.connect(ensure_data_sweep_entry, sender=self, dispatch_uid="integrations.data_sweep_entry")

@@ -12,6 +12,9 @@ RETRY_SECONDS = 10
 SWEEP = "integrations.sweep_events"
 # How often it is looked for events whose work was lost, or is to be tried again, in seconds.
 SWEEP_SECONDS = 10
+DATA_SWEEP = "integrations.sweep_card_data"
+# The same for the data of cards.
+DATA_SWEEP_SECONDS = 10
 
 
 def ensure_retry_entry(**_signal: Any) -> None:
@@ -22,6 +25,11 @@ def ensure_retry_entry(**_signal: Any) -> None:
 def ensure_sweep_entry(**_signal: Any) -> None:
     """Create the entry of the events, or fit it. Called after migrations."""
     _ensure_entry(SWEEP, SWEEP_SECONDS)
+
+
+def ensure_data_sweep_entry(**_signal: Any) -> None:
+    """Create the entry of the data of cards, or fit it. Called after migrations."""
+    _ensure_entry(DATA_SWEEP, DATA_SWEEP_SECONDS)
 
 
 def _ensure_entry(task: str, seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""Handing work to the background where a person waits for it and must read why it does not begin."""
+"""Handing work to the background: where a person waits for it and must read why it does not begin, and by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from celery import current_app
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
@@ -33,3 +34,18 @@ def _queue_all(task: Any, row_ids: Sequence[int], otherwise: Callable[[Sequence[
             logger.error("the queue cannot be reached task=%s row=%s error=%s", task.name, row_id, type(error).__name__)
             otherwise(row_ids[number:])
             return
+
+
+def queue_by_name_on_commit(name: str, row_ids: Sequence[int], *, expires_seconds: int) -> None:
+    """Queue the task of this name for each row after the commit: for services, which know no task. Without a broker
+    the rows wait for the sweep that their task must have."""
+    if row_ids:
+        transaction.on_commit(partial(_queue_by_name, name, row_ids, expires_seconds))
+
+
+def _queue_by_name(name: str, row_ids: Sequence[int], expires_seconds: int) -> None:
+    try:
+        for row_id in row_ids:
+            current_app.send_task(name, args=(row_id,), expires=expires_seconds, ignore_result=True)
+    except OperationalError as error:
+        logger.error("the queue cannot be reached task=%s error=%s", name, type(error).__name__)

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from integrations import console_writes, verification
+from integrations import card_data, console_writes, verification
 from integrations.bi import checking
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
@@ -75,3 +75,16 @@ def queue_events(corp_id: int, consumer: str) -> None:
 def check_bi(_connection_id: int) -> None:
     """Test the connection to the BI; a repeat of a finished test does nothing."""
     checking.carry_out(clock=timezone.now)
+
+
+@shared_task(name=card_data.TASK, ignore_result=True, expires=card_data.TASK_SECONDS)
+def fetch_card_data(row_id: int) -> None:
+    """Fetch the data of one card for one slot; a repeat finds nothing to do."""
+    card_data.carry_out(row_id=row_id, clock=timezone.now)
+
+
+@shared_task(name="integrations.sweep_card_data", ignore_result=True, expires=9, time_limit=60)
+def sweep_card_data() -> None:
+    """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
+    card_data.sweep(clock=timezone.now)
+    card_data.purge(now=timezone.now())

@@ -134,16 +134,22 @@ class GuandataClient:
         )
 
     def card_data(
-        self, card_id: str, *, view: Literal["GRID", "GRAPH"] = "GRID", filters: Sequence[Filter] = ()
+        self,
+        card_id: str,
+        *,
+        view: Literal["GRID", "GRAPH"] = "GRID",
+        filters: Sequence[Filter] = (),
+        parameters: Sequence[Any] = (),
     ) -> Iterator[schemas.CardPart]:
-        """The data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data.
+        """The data of a card, 200 rows at a time. POST /public-api/card/{cdId}/data. `parameters`: dynamicParams.
 
         Raises UnexpectedResponseError past ROWS_AT_MOST: a part would pass for the whole.
         """
         path, offset = f"/public-api/card/{quote(card_id, safe='')}/data", 0
         chosen = [{"name": one.name, "filterType": one.kind, "filterValue": list(one.values)} for one in filters]
         while offset < ROWS_AT_MOST:
-            body = {"view": view, "offset": offset, "limit": ROWS_AT_ONCE, "filters": chosen, "dynamicParams": []}
+            body = {"view": view, "offset": offset, "limit": ROWS_AT_ONCE, "filters": chosen}
+            body["dynamicParams"] = list(parameters)
             part = self._with_token(schemas.card_part_from, _Call("card_data", path, body))
             yield part
             if not part.has_more:

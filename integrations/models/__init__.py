@@ -7,22 +7,29 @@ from integrations.models.diagnosis import CheckRun
 from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
 from integrations.models.event_work import EventLane, EventWork
 from integrations.models.public import CallbackEvent, VerificationFile
+from integrations.models.sources import Card, CardData, CardView, DataSource, HttpMethod, SourceKind
 from integrations.models.sync_runs import SyncChange, SyncRun
 
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
     "BiConnection",
     "CallbackEvent",
+    "Card",
+    "CardData",
+    "CardView",
     "CheckRun",
     "ConsoleWrite",
     "Corp",
+    "DataSource",
     "Department",
     "EventLane",
     "EventWork",
+    "HttpMethod",
     "Member",
     "MemberRename",
     "Membership",
     "SiteAddress",
+    "SourceKind",
     "SyncChange",
     "SyncRun",
     "VerificationFile",

@@ -1,0 +1,221 @@
+"""The data of cards: fetched once for each slot, kept for a while, shared by all that goes out in that slot.
+
+    card_data.request(card_ids, slot_at=slot, now=now)    # one row each, queued
+    card_data.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
+    card_data.register_follower(follower)                 # told as soon as one of them is ready or failed
+
+A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
+tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from integrations import asking, queueing
+from integrations.models import Card, CardData, DataSource
+from integrations.models.sources import SECONDS_AT_MOST, packed
+from integrations.sources.failing import Problem, SourceError
+from integrations.sources.table import Table
+
+logger = logging.getLogger(__name__)
+
+# The task that calls carry_out, and how long it may wait in its queue: the sweep brings it again.
+TASK = "integrations.fetch_card_data"
+TASK_SECONDS = 600
+
+Clock = Callable[[], datetime]
+Follower = Callable[[int, datetime], None]
+
+# Longer than the longest attempt may take, with what a look-up of names and a slow database add.
+LEASE = timedelta(seconds=SECONDS_AT_MOST + 60)
+WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
+# How soon it is looked again whether a source has a place free.
+TURN_WAIT = timedelta(seconds=5)
+# A row that was finished so long ago was finished by a worker that died before it told anybody.
+TOLD_WITHIN = timedelta(seconds=30)
+SWEPT_AT_ONCE = 200
+PURGED_AT_ONCE = 200
+
+_followers: list[Follower] = []
+
+
+def register_follower(follower: Follower) -> None:
+    """`follower(card_id, slot_at)` is called in a worker after the commit that made the data ready or failed; perhaps
+    twice. Called from AppConfig.ready()."""
+    if follower not in _followers:
+        _followers.append(follower)
+
+
+def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
+    """One row for each card and slot, and one fetch of it, whoever asks how often.
+
+    Why queue also what somebody else asked for? A second task finds nothing to do; a lost one would cost a sweep.
+    """
+    wanted = [
+        CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)
+        for card_id in dict.fromkeys(card_ids)
+    ]
+    CardData.objects.bulk_create(wanted, ignore_conflicts=True)
+    rows = CardData.objects.due(now).filter(card__in=card_ids, slot_at=slot_at)
+    _queue(list(rows.order_by("pk").values_list("pk", flat=True)))
+
+
+def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
+    """By card. One that nobody asked for, or that was purged, is missing. The table is read when it is looked at."""
+    rows = CardData.objects.filter(card__in=card_ids, slot_at=slot_at).defer("content")
+    return {row.card_id: row for row in rows}
+
+
+def fetch_now(card: Card, *, now: datetime, rows_at_most: int) -> Table:
+    """The data as it is now, kept nowhere: for a preview while somebody waits. Raises SourceError, whose sentence
+    integrations.source_wording has."""
+    return asking.ask(card, rows_at_most=min(rows_at_most, card.source.row_limit), now=now)
+
+
+# --- Fetching ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A row that is ours for the time being."""
+
+    row_id: int
+    card: Card
+    slot_at: datetime
+    token: str
+    tries: int
+
+
+def carry_out(*, row_id: int, clock: Clock) -> None:
+    """Fetch the data of one row, keep what came of it, tell who follows, and queue what waited for its place at the
+    source. Nothing where the row is in other hands, done, or not due.
+    """
+    held = _claim(row_id, clock())
+    if held is None:
+        return
+    try:
+        is_over = _fetch(held, clock)
+    finally:
+        _release(held)
+    if is_over:
+        _tell(held.row_id, held.card.pk, held.slot_at, clock)
+    _queue(_waiting_for(held.card.source, now=clock()))
+
+
+@transaction.atomic
+def _claim(row_id: int, now: datetime) -> Held | None:
+    """The row, unless the source answers as many questions already as it may at once: then a little later."""
+    row = CardData.objects.due(now).filter(pk=row_id).select_related("card__source").first()
+    if row is None:
+        return None
+    # Locks the source's other claims out, so that two of them do not count past each other.
+    source = DataSource.objects.select_for_update(of=("self",)).get(pk=row.card.source_id)
+    if _in_hand(source, now) >= source.parallel_limit:
+        CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
+        return None
+    token = uuid.uuid4().hex
+    taken = CardData.objects.due(now).filter(pk=row_id)
+    if not taken.update(lease_token=token, lease_until=now + LEASE, try_count=F("try_count") + 1):
+        return None
+    row.card.source = source
+    return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
+
+
+def _in_hand(source: DataSource, now: datetime) -> int:
+    return CardData.objects.waiting().filter(card__source=source, lease_until__gt=now).count()
+
+
+def _fetch(held: Held, clock: Clock) -> bool:
+    """Whether it is over for this row: ready, or failed for good."""
+    began_at = clock()
+    try:
+        table = asking.ask(held.card, rows_at_most=held.card.source.row_limit, now=began_at)
+        found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
+        found |= {"problem_code": "", "problem_facts": {}}
+    except SourceError as error:
+        found = _failed(held, error, clock())
+    except Exception as error:  # the edge of the task: whoever waits for the data must learn that none comes
+        logger.exception("data card=%s try=%s", held.card.pk, held.tries)
+        found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(error).__name__), clock())
+    ended_at = clock()
+    took = round((ended_at - began_at).total_seconds() * 1000)
+    is_over = "status" in found
+    if is_over:
+        found |= {"finished_at": ended_at}
+    rows = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
+    if not rows.update(**found, took_milliseconds=took):
+        logger.warning("data card=%s was taken over by another worker", held.card.pk)
+        return False
+    outcome = found.get("status") or "again later"
+    logger.info(
+        "data card=%s try=%s %s rows=%s ms=%s", held.card.pk, held.tries, outcome, found.get("row_count", 0), took
+    )
+    return is_over
+
+
+def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
+    """The columns of a failure: the end, or the time of the next try."""
+    logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
+    found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
+    if error.may_pass and held.tries <= len(WAITS):
+        return {**found, "next_try_at": now + WAITS[held.tries - 1]}
+    return {**found, "status": CardData.Status.FAILED}
+
+
+def _release(held: Held) -> None:
+    CardData.objects.filter(pk=held.row_id, lease_token=held.token).update(lease_token="", lease_until=None)
+
+
+def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
+    """The next row that waits for a place at `source`: this one's is free now."""
+    waiting = CardData.objects.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+    soon = waiting.filter(card__source=source, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
+    row_id = soon.values_list("pk", flat=True).first()
+    if row_id is None:
+        return []
+    CardData.objects.filter(pk=row_id, status=CardData.Status.WAITING).update(next_try_at=now)
+    return [row_id]
+
+
+# --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
+
+
+def _tell(row_id: int, card_id: int, slot_at: datetime, clock: Clock) -> None:
+    for follower in _followers:
+        try:
+            follower(card_id, slot_at)
+        except Exception:  # the edge of the loop: one follower's mistake must not keep it from the others
+            logger.exception("data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower))
+    CardData.objects.filter(pk=row_id).update(told_at=clock())
+
+
+def sweep(*, clock: Clock) -> None:
+    """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
+    now = clock()
+    late = CardData.objects.finished().filter(told_at__isnull=True, finished_at__lte=now - TOLD_WITHIN)
+    untold: Iterable[tuple[int, int, datetime]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
+    for row_id, card_id, slot_at in untold:
+        _tell(row_id, card_id, slot_at, clock)
+    _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
+
+
+def purge(*, now: datetime) -> int:
+    """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS. Returns how many."""
+    end = now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS)
+    old = CardData.objects.filter(requested_at__lt=end).order_by("requested_at")
+    ids = list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    chunk = CardData.objects.filter(pk__in=ids)
+    return int(chunk._raw_delete(chunk.db)) if ids else 0
+
+
+def _queue(row_ids: list[int]) -> None:
+    queueing.queue_by_name_on_commit(TASK, row_ids, expires_seconds=TASK_SECONDS)

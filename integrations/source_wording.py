@@ -1,0 +1,87 @@
+"""Why a card has no data, as its owner reads it: what happened, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from integrations.sources.failing import Problem
+
+
+def sentence(code: str, facts: Mapping[str, Any]) -> str:
+    """In the language in force. A code of another version gets the sentence of what nobody expected."""
+    known = _sentences()
+    words = known.get(code) or known[Problem.UNEXPECTED]
+    spoken = _words(facts)
+    try:
+        return words % {name: spoken.get(str(value), value) for name, value in facts.items()}
+    except (KeyError, TypeError, ValueError):  # facts of another version
+        return known[Problem.UNEXPECTED] % {"error": code}
+
+
+def _words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What `what` and `missing` are in a sentence. Anything else in a sentence is a number, a code or a name."""
+    column = {"column": facts.get("column", "")}
+    return {
+        "bi": _("the BI's address or API user"),
+        "answer": _("no answer of the BI"),
+        "header": _("a header that fits no column"),
+        "rows": _("rows that are none"),
+        "uneven": _("its rows differ in length"),
+        "columns": _("it has too many columns"),
+        "no-columns": _("it has no columns"),
+        "not-number": _("the column “%(column)s” holds something that is no number") % column,
+        "not-boolean": _("the column “%(column)s” holds something that is neither yes nor no") % column,
+        "not-date": _("the column “%(column)s” holds something that is no date") % column,
+        "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
+    }
+
+
+def _sentences() -> dict[str, str]:
+    return {
+        Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this card."),
+        Problem.NOT_SET_UP: _("The data source is not set up completely: %(missing)s is missing."),
+        Problem.KEY_MISSING: _(
+            "The credentials of the data source cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore "
+            "the key, or enter the credentials again."
+        ),
+        Problem.UNREACHABLE: _(
+            "The data source could not be reached (%(reason)s). Check that it runs, its address, and the firewall."
+        ),
+        Problem.TOO_SLOW: _(
+            "The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."
+        ),
+        Problem.TOO_BIG: _("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
+        Problem.NOT_ADMITTED: _(
+            "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
+        ),
+        Problem.NOT_FOUND: _(
+            "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
+        ),
+        Problem.REFUSED: _("The data source refuses the question (code %(code)s). Check the card's settings."),
+        Problem.BROKEN: _("The data source answers with an error of its own (HTTP %(status)s). Try again later."),
+        Problem.BUSY: _("The data source is busy: something that the question needs is locked, or there are too many."),
+        Problem.NOT_UNDERSTOOD: _(
+            "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."
+        ),
+        Problem.NO_TABLE: _("The answer is no table: %(what)s."),
+        Problem.CERTIFICATE: _(
+            "The certificate of the data source is not trusted. Renew it there, or paste its authority as CA bundle."
+        ),
+        Problem.ADDRESS_FORBIDDEN: _(
+            "The address leads into an internal network, which this source may not enter. A superuser can allow it."
+        ),
+        Problem.REDIRECTED: _(
+            "The service sends the question on to another address, which is not followed. Enter the final address."
+        ),
+        Problem.QUERY_REFUSED: _("The database refuses the query (%(code)s). Try it there, then correct the card."),
+        Problem.NOT_A_QUERY: _("Only one query that reads can be asked: one SELECT, without a semicolon inside."),
+        Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it in the card."),
+        Problem.DRIVER_MISSING: _(
+            "No driver for this kind of database is installed or admitted (%(driver)s). See docs/data-sources.md."
+        ),
+        Problem.EXPRESSION: _("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
+        Problem.UNEXPECTED: _("The data could not be read because of an error in this program (%(error)s)."),
+    }
