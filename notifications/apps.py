@@ -13,6 +13,7 @@ class NotificationsConfig(AppConfig):
         from accounts.attribute_uses import register_value_uses
         from accounts.directory.leaving import register_leaver_follower
         from accounts.moving import register_move_effect
+        from integrations.card_data import register_follower
         from integrations.directory.followers import register_rename_follower
         from integrations.panels import (
             register_attention,
@@ -26,9 +27,11 @@ class NotificationsConfig(AppConfig):
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
         from notifications.rights import grant_to_roles, track_orders
+        from notifications.tasks import enqueue_waiting_runs
         from notifications.withdrawing import readdress, withdraw
 
         register_value_uses(rules_naming)
+        register_follower(enqueue_waiting_runs)
         register_leaver_follower(withdraw)
         register_rename_follower(readdress)
         register_disable_effect(disabling_holds_back)

@@ -52,7 +52,7 @@ def _repair_runs(now: datetime) -> int:
         # Why first? A dispatcher locks a subscription before its runs, too.
         _reschedule({pk for pk in found.values() if pk is not None}, now)
         runs = Run.objects.filter(pk__in=found)
-        unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED]
+        unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
         runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
             status=Run.Status.MISSED,
             # The old key is that of a slot to come.

@@ -16,6 +16,7 @@ from notifications.freezing import RenderingError, mail_batches, write_delivery
 from notifications.locking import BATCH, unlocked
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.recipients import Recipient, mail_address
+from notifications.reports.content import Content
 
 logger = logging.getLogger(__name__)
 
@@ -57,16 +58,24 @@ def _mailed(run: Run, now: datetime) -> int:
     subscription = run.subscription
     if subscription is None:
         return 0
-    people = [_recipient(*row) for row in _unreached().filter(run=run).order_by("pk").values_list(*_COLUMNS)]
+    rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
+    people = {_recipient(*row): delivery_id for delivery_id, *row in rows}
+    told = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
+
+    def content_of(person: Recipient) -> tuple[Content, int | None]:
+        """What WeCom was handed for the person: of own rows these, as they were."""
+        delivery = told[people[person]]
+        return Content(delivery.title, delivery.text, link=delivery.link), delivery.content_id
+
     with translation.override(settings.LANGUAGE_CODE):
         try:
-            batches = list(mail_batches(people, subscription))
+            batches = list(mail_batches(list(people), subscription, content_of))
             for batch in batches:
                 write_delivery(run, subscription, batch, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
             return 0
-    _count(run, people)
+    _count(run, list(people))
     return len(batches)
 
 

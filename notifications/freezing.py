@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,12 +16,13 @@ from integrations.models import Corp
 from integrations.wecom.messages import MessageError
 from notifications import composing
 from notifications.bulk_writes import write_receipts
-from notifications.models import Channel, Delivery, MessageForm, Receipt, Robot, Run, new_mark
+from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.recipients import Recipient
+from notifications.reports.content import Content, frozen
 
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
-    from notifications.models import Report, Subscription
+    from notifications.models import Subscription
 
 
 class RenderingError(Exception):
@@ -35,10 +36,13 @@ class RenderingError(Exception):
 @dataclass(frozen=True)
 class Batch:
     """Those who get one call. `wait_seconds`: the app wrote to them so often that it must pause. `corp`: of their app,
-    of the robot, and of a mail the company whose administrators see it."""
+    of the robot, and of a mail the company whose administrators see it. `content_id`: of what was frozen of the content
+    already."""
 
     corp: Corp
     people: list[Recipient]
+    content: Content
+    content_id: int | None = None
     wait_seconds: float = 0
     channel: str = Channel.WECOM
     robot: Robot | None = None
@@ -49,17 +53,18 @@ def message_path(mark: str) -> str:
     return f"/m/{mark}/"
 
 
-def words_of(report: Report, address: SiteAddress, mark: str) -> composing.Words:
-    """What a message of this report says, with its page at `address`."""
-    return composing.Words(
-        title=composing.tidy_title(report.title),
-        text=composing.tidy_text(report.body),
-        url=address.absolute(message_path(mark)),
-    )
+def words_of(content: Content, address: SiteAddress, mark: str) -> composing.Words:
+    """What a message of this content says, with its page at `address`."""
+    return composing.Words(title=content.title, text=content.text, url=address.absolute(message_path(mark)))
 
 
-def mail_batches(people: list[Recipient], subscription: Subscription) -> Iterator[Batch]:
-    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected."""
+def mail_batches(
+    people: list[Recipient], subscription: Subscription, content_of: Callable[[Recipient], tuple[Content, int | None]]
+) -> Iterator[Batch]:
+    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected.
+
+    `content_of`: what the person gets, and what is frozen of it already.
+    """
     if not people:
         return
     enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
@@ -67,16 +72,25 @@ def mail_batches(people: list[Recipient], subscription: Subscription) -> Iterato
         raise RenderingError(_("No company is enabled."))
     usual = enabled.get(subscription.report.corp_id or 0) or next(iter(enabled.values()))
     for person in people:
-        yield Batch(enabled.get(person.corp_id or 0, usual), [person], channel=Channel.EMAIL)
+        content, content_id = content_of(person)
+        yield Batch(enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL)
+
+
+def freeze_content(run: Run, content: Content) -> int | None:
+    """Keep what the page of the deliveries shows. None where that is no more than their text."""
+    if not content.cards:
+        return None
+    return FrozenContent.objects.create(run=run, document=frozen(content)).pk
 
 
 def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: datetime) -> Delivery:
     corp, people = batch.corp, batch.people
     form, mark = MessageForm(subscription.message_form), new_mark()
     address = links.site_address_for(corp)
-    words = words_of(subscription.report, address, mark)
+    words = words_of(batch.content, address, mark)
+    link = batch.content.link or subscription.report.link
     try:
-        body = _body(batch, form, words, subscription.report, address)
+        body = _body(batch, form, words, link, address)
     except MessageError as error:
         raise RenderingError.of(error) from error
     delivery = Delivery.objects.create(
@@ -89,7 +103,8 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
         priority=subscription.priority,
         title=words.title,
         text=words.text,
-        link=subscription.report.link,
+        link=link,
+        content_id=batch.content_id,
         corpid=corp.corpid,
         agentid=corp.agentid,
         body=body,
@@ -103,11 +118,11 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
     return delivery
 
 
-def _body(batch: Batch, form: MessageForm, words: composing.Words, report: Report, address: SiteAddress) -> bytes:
+def _body(batch: Batch, form: MessageForm, words: composing.Words, link: str, address: SiteAddress) -> bytes:
     """The exact bytes of the batch's call. Raises messages.MessageError."""
     match batch.channel:
         case Channel.ROBOT:
-            return composing.robot_body(form, replace(words, url=_report_link(report, address)))
+            return composing.robot_body(form, replace(words, url=_report_link(link, address)))
         case Channel.EMAIL:
             message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
             sender, to = settings.DEFAULT_FROM_EMAIL, batch.people[0].email
@@ -117,9 +132,9 @@ def _body(batch: Batch, form: MessageForm, words: composing.Words, report: Repor
             return composing.body(form, words, agentid=batch.corp.agentid, userids=userids)
 
 
-def _report_link(report: Report, address: SiteAddress) -> str:
+def _report_link(link: str, address: SiteAddress) -> str:
     """The report's own link for a group, whose members have no page of the message; empty where there is none."""
-    return address.absolute(report.link) if report.link.startswith("/") else report.link
+    return address.absolute(link) if link.startswith("/") else link
 
 
 def _write_receipts(delivery: Delivery, batch: Batch) -> None:

@@ -15,6 +15,7 @@ from integrations.wecom.messages import MessageError
 from notifications import composing, markup
 from notifications.freezing import RenderingError, words_of
 from notifications.models import MessageForm, Report
+from notifications.reports.content import Content
 
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 
@@ -32,8 +33,14 @@ class Preview:
 
 
 def preview(report: Report, form: MessageForm) -> Preview:
-    """The message of `report`. Raises RenderingError, with a sentence, for what cannot be one."""
-    words = words_of(report, _address(report.corp), "0" * 32)
+    """The message of a `report` without data. Raises RenderingError, with a sentence, for what cannot be one."""
+    content = Content(composing.tidy_title(report.title), composing.tidy_text(report.body))
+    return preview_of(content, form, report.corp)
+
+
+def preview_of(content: Content, form: MessageForm, corp: Corp | None) -> Preview:
+    """The message of a content. `corp`: whose people get it; None: people of every company. Raises RenderingError."""
+    words = words_of(content, _address(corp), "0" * 32)
     try:
         body = composing.body(form, words, agentid=1, userids=["preview"])
     except MessageError as error:

@@ -9,18 +9,19 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from notifications.models import Attempt, Delivery, Receipt, Run
+from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 2000
-_DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED)
+_DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
 
 def purge(*, now: datetime) -> int:
     """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Returns how many.
 
-    Its receipts go first, then attempts and deliveries, then the run: broken off anywhere, the next call goes on.
+    Its receipts go first, then attempts, deliveries and their contents, then the run: broken off anywhere, the next
+    call goes on.
     """
     end = now - timedelta(days=settings.LOG_RETENTION_DAYS)
     run = Run.objects.filter(claimed_at__lt=end, status__in=_DONE).order_by("claimed_at").first()
@@ -31,6 +32,7 @@ def purge(*, now: datetime) -> int:
         Receipt.objects.filter(run=run),
         Attempt.objects.filter(delivery__in=deliveries.values("pk")),
         deliveries,
+        FrozenContent.objects.filter(run=run),
     ):
         count = _deleted(rows)
         if count:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -19,9 +19,13 @@ from accounts.models import fold_userid
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
 from notifications import admission, owner_notices
-from notifications.freezing import Batch, RenderingError, mail_batches, write_delivery
-from notifications.models import Channel, Receipt, Robot, Run
+from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
+from notifications.models import Channel, Receipt, ReportCard, Robot, Run
 from notifications.recipients import Audience, Recipient, audience_of, resolve
+from notifications.reports import data, skipping
+from notifications.reports.content import Content
+from notifications.reports.data import DataPending, Loaded
+from notifications.reports.writing import Contents, order_of, reason_to_skip
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
@@ -36,24 +40,34 @@ RENDERINGS_AT_MOST = 5
 RECEIPT_BATCH = 2000
 
 
+class NotWorthSending(Exception):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent; the text is a sentence that says why."""
+
+
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
     """Write the run's deliveries and receipts, once. Returns the ids of the deliveries to send.
 
     Safe to run twice and side by side: the second gets an empty list. `language`: of the words that we add, the
-    deployment's where it is not given. A run that cannot be rendered becomes failed, with the reason.
+    deployment's where it is not given. A run that cannot be rendered becomes failed, with the reason; one that is not
+    worth sending is skipped; one whose data is still being fetched waits on.
     """
     started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
     if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
         return []
     try:
         with translation.override(language or settings.LANGUAGE_CODE):
-            plan = _planned(Run.objects.select_related("subscription__report").get(pk=run_id))
+            plan = _planned(_read(run_id), now)
             with transaction.atomic():
                 run = _locked(run_id)
                 return [] if run is None else _render(run, plan, now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=str(error), finished_at=now)
-        return []
+    except NotWorthSending as skipped:
+        started.update(status=Run.Status.SKIPPED, error=str(skipped), finished_at=now)
+    except DataPending:
+        # Nothing failed, so this rendering does not count as one that did.
+        started.update(render_count=F("render_count") - 1, render_after=now + data.LOOK_AGAIN)
+    return []
 
 
 def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:
@@ -74,6 +88,12 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     return delivery_ids
 
 
+def _read(run_id: int) -> Run:
+    """With whether its report has cards: of most it has none, and need not be asked for them."""
+    has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
+    return Run.objects.select_related("subscription__report").annotate(has_cards=has_cards).get(pk=run_id)
+
+
 def _locked(run_id: int) -> Run | None:
     return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
 
@@ -83,19 +103,46 @@ class _Plan:
     subscription: Subscription
     batches: list[Batch]
     skipped: list[Recipient]
+    fingerprint: str = ""
 
 
-def _planned(run: Run) -> _Plan:
-    """Who gets it, in which calls. Writes nothing. Raises RenderingError."""
+def _planned(run: Run, now: datetime) -> _Plan:
+    """Who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(_("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
     subscription, audience = _order(run)
+    loaded = _loaded(run, subscription, now)
+    if reason := reason_to_skip(run, subscription, loaded):
+        raise NotWorthSending(reason)
+    contents = Contents(subscription.report, loaded, order_of(subscription, run.slot_at))
+    fingerprint = skipping.fingerprint(loaded.tables) if loaded.cards else ""
     if audience.robot_id is not None:
-        return _Plan(subscription, [_robot_batch(audience.robot_id)], [])
-    by_corp, mailed, skipped = _sorted(resolve(audience))
+        return _Plan(subscription, [_robot_batch(audience.robot_id, contents.of(None))], [], fingerprint)
+    by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
-    batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk])]
-    return _Plan(subscription, [*batches, *mail_batches(mailed, subscription)], skipped)
+    batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
+    mails = mail_batches(mailed, subscription, lambda person: (contents.of(person.user_id), None))
+    return _Plan(subscription, [*batches, *mails], skipped, fingerprint)
+
+
+def _loaded(run: Run, subscription: Subscription, now: datetime) -> Loaded:
+    """The data of the run; none where its report has no cards."""
+    has_cards: bool = run.has_cards  # type: ignore[attr-defined]  # annotated in _read
+    return data.load(run, subscription.report, now=now) if has_cards else Loaded([], {})
+
+
+def _with_rows(people: Iterable[Recipient], contents: Contents) -> Iterable[Recipient]:
+    """Where each person has rows of their own: whoever sees none gets a reason, if the report is not for them."""
+    if not contents.is_split:
+        return people
+    known = list(people)
+    contents.learn([person.user_id for person in known])
+    return [
+        replace(person, reason=Receipt.Reason.NO_ROWS, address=f"user:{person.user_id}")
+        if person.reason is None and contents.leaves_out(person.user_id)
+        else person
+        for person in known
+    ]
 
 
 def _order(run: Run) -> tuple[Subscription, Audience]:
@@ -106,34 +153,60 @@ def _order(run: Run) -> tuple[Subscription, Audience]:
     return run.subscription, audience_of(run, run.subscription)
 
 
-def _robot_batch(robot_id: int) -> Batch:
+def _robot_batch(robot_id: int, content: Content) -> Batch:
     robot = Robot.objects.select_related("corp__site_address").get(pk=robot_id)
-    return Batch(robot.corp, [], channel=Channel.ROBOT, robot=robot)
+    return Batch(robot.corp, [], content, channel=Channel.ROBOT, robot=robot)
 
 
-def _batches_of(corp: Corp, people: list[Recipient]) -> Iterator[Batch]:
-    """Those who had too many messages of the app just now are split off before anything is frozen, and wait."""
+def _batches_of(corp: Corp, people: list[Recipient], contents: Contents) -> Iterator[Batch]:
+    """Equal contents share a call. Those who had too many messages of the app just now are split off before anything
+    is frozen, and wait."""
     waits = admission.member_waits(corp, [fold_userid(person.userid) for person in people])
     free = [person for person, wait in zip(people, waits, strict=True) if not wait]
     held = sorted(
         ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]
     )
-    for batch in _batches(free, USERS_AT_MOST):
-        yield Batch(corp, batch)
-    for waiting in _batches(held, USERS_AT_MOST):
-        yield Batch(corp, [person for _wait, person in waiting], max(wait for wait, _person in waiting))
+    for batch, content in _by_content(free, contents):
+        yield Batch(corp, batch, content)
+    seconds = {person.user_id: wait for wait, person in held}
+    for batch, content in _by_content([person for _wait, person in held], contents):
+        yield Batch(corp, batch, content, wait_seconds=max(seconds[person.user_id] for person in batch))
+
+
+def _by_content(people: list[Recipient], contents: Contents) -> Iterator[tuple[list[Recipient], Content]]:
+    """Those who get the same, up to 1000 together, in the order in which the first of each comes."""
+    slices: dict[Hashable, list[Recipient]] = defaultdict(list)
+    if contents.is_split:
+        for person in people:
+            slices[contents.key_of(person.user_id)].append(person)
+    elif people:
+        slices[None] = people
+    for alike in slices.values():
+        content = contents.of(alike[0].user_id)
+        for batch in _batches(alike, USERS_AT_MOST):
+            yield batch, content
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    delivery_ids = [write_delivery(run, plan.subscription, batch, now).pk for batch in plan.batches]
+    delivery_ids = [write_delivery(run, plan.subscription, batch, now).pk for batch in _frozen(run, plan.batches)]
     _write_skipped(run, plan.skipped)
     run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
-    run.save(update_fields=["rendered_at", "status", "finished_at", "recipient_count", "skipped_count"])
+    run.fingerprint = plan.fingerprint
+    run.save(update_fields=["rendered_at", "status", "finished_at", "recipient_count", "skipped_count", "fingerprint"])
     return delivery_ids
+
+
+def _frozen(run: Run, batches: list[Batch]) -> Iterator[Batch]:
+    """The batches with what is kept of their contents: once for all that share one."""
+    kept: dict[int, int | None] = {}
+    for batch in batches:
+        if id(batch.content) not in kept:
+            kept[id(batch.content)] = freeze_content(run, batch.content)
+        yield replace(batch, content_id=kept[id(batch.content)])
 
 
 def _sorted(

@@ -24,14 +24,15 @@ def can_be_resent(run: Run) -> bool:
 def unreached(run: Run, *, with_unknown: bool = False) -> QuerySet[Receipt]:
     """Receipts of people who did not get it: skipped, invalid, without licence, failed, canceled as worthless.
 
-    Not of those who had paused or declined it, also where they have resumed since: they got what they had asked for.
+    Not of those who had paused or declined it, also where they have resumed since: they got what they had asked for;
+    nor of those for whom the report had no rows.
     """
     lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
     if with_unknown:
         lost.append(Delivery.Status.UNKNOWN)
     own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
     found = Receipt.objects.filter(own | Q(status="", delivery__status__in=lost), run=run)
-    return found.exclude(reason__in=Receipt.BY_CHOICE)
+    return found.exclude(reason__in=Receipt.NOT_SENT_AGAIN)
 
 
 def unknown(run: Run) -> QuerySet[Receipt]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from accounts import roles, tracking
 from accounts.roles import Role
-from notifications.models import ApiToken, AttributeRule, CorpQueue, Report, Robot, Subscription
+from notifications.models import (
+    ApiToken,
+    AttributeRule,
+    CorpQueue,
+    OwnRowsRule,
+    Report,
+    ReportCard,
+    Robot,
+    Subscription,
+)
 
 _READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
 
@@ -22,6 +31,8 @@ def grant_to_roles() -> None:
 
 def track_orders() -> None:
     tracking.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    tracking.track(ReportCard, corps=lambda card: [card.report.corp_id])
+    tracking.track(OwnRowsRule, corps=lambda rule: [rule.report.corp_id])
     tracking.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
     tracking.track(
         CorpQueue,

@@ -20,9 +20,9 @@ _INSERT = """
     INSERT INTO notifications_run (
         key, subscription_id, corp_id, trigger, slot_at, due_at, slot_count, status,
         claimed_at, render_after, finished_at, error,
-        render_count, recipient_count, skipped_count, resends_unknown
+        render_count, recipient_count, skipped_count, resends_unknown, fingerprint
     )
-    SELECT *, 0, 0, 0, FALSE FROM unnest(
+    SELECT *, 0, 0, 0, FALSE, '' FROM unnest(
         %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::text[],
         %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[]
     )

@@ -31,6 +31,7 @@ from notifications import (
 )
 from notifications.clock import database_clock
 from notifications.models import Priority, Run
+from notifications.reports import data
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -135,6 +136,11 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
     size = max(RUNS_PER_TASK, len(run_ids) // RENDERING_TASKS_AT_ONCE)
     _enqueue(render_runs, sorted(overtaking), size, URGENT_QUEUE)
     _enqueue(render_runs, [pk for pk in run_ids if pk not in overtaking], size)
+
+
+def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
+    """Hand out the runs that waited for this card's data. A follower of integrations.card_data."""
+    enqueue_runs(data.waiting_runs(card_id, slot_at))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:

@@ -48,7 +48,8 @@ class RunCounts(Schema):
 
 
 class RunState(Schema):
-    """One execution of a subscription. `state`: waiting, sending, finished, missed or failed."""
+    """One execution of a subscription. `state`: waiting, sending, finished, missed, failed, or skipped (its data
+    was not worth sending)."""
 
     id: int
     subscription_id: int | None

@@ -1,10 +1,12 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
 from notifications.models.api import AcceptedRequest, ApiToken
+from notifications.models.cards import OwnRowsRule, ReportCard
 from notifications.models.choices import SubscriptionChoice
 from notifications.models.orders import (
     Channel,
     FreeDays,
+    IfStale,
     MessageForm,
     MonthDay,
     Priority,
@@ -13,7 +15,16 @@ from notifications.models.orders import (
     RulesMatch,
     Subscription,
 )
-from notifications.models.outbox import REPEAT_SECONDS, Attempt, Delivery, Receipt, Run, TickClaim, new_mark
+from notifications.models.outbox import (
+    REPEAT_SECONDS,
+    Attempt,
+    Delivery,
+    FrozenContent,
+    Receipt,
+    Run,
+    TickClaim,
+    new_mark,
+)
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
 from notifications.models.rules import AttributeRule, Operator
@@ -28,13 +39,17 @@ __all__ = [
     "CorpQueue",
     "Delivery",
     "FreeDays",
+    "FrozenContent",
+    "IfStale",
     "MessageForm",
     "MonthDay",
     "Operator",
+    "OwnRowsRule",
     "Priority",
     "Receipt",
     "Repeat",
     "Report",
+    "ReportCard",
     "Robot",
     "RulesMatch",
     "Run",

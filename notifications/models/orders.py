@@ -26,6 +26,8 @@ MAX_GRACE_MINUTES = 24 * 60
 MAX_LIFETIME_HOURS = 7 * 24
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
+# A year.
+MAX_STALE_MINUTES = 366 * 24 * 60
 
 
 class Channel(models.TextChoices):
@@ -93,6 +95,25 @@ class Report(models.Model):
 
     title = models.CharField(_("title"), max_length=128)
     body = models.TextField(_("body"))
+    # Off for all that were written before there were templates: their braces are braces.
+    is_template = models.BooleanField(
+        _("title and body are templates"),
+        default=False,
+        help_text=_("What stands in {{ }} is worked out when it is sent: numbers of the cards, dates and the like."),
+    )
+    figures = models.TextField(
+        _("key figures"),
+        blank=True,
+        help_text=_(
+            "A template, too: each line a name, a colon and a number. Cards show the first one large, up to six others "
+            "below it."
+        ),
+    )
+    skips_people_without_rows = models.BooleanField(
+        _("leave out who sees no rows"),
+        default=True,
+        help_text=_("With own rows: whoever would see none gets no message; the log says why."),
+    )
     link = models.CharField(
         _("link"),
         max_length=1024,
@@ -117,6 +138,13 @@ class Report(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class IfStale(models.TextChoices):
+    """What becomes of a run whose data is older than asked."""
+
+    NOTE = "note", _("send with a note that the data is stale")
+    SKIP = "skip", _("do not send")
 
 
 class SubscriptionQuerySet(models.QuerySet["Subscription"]):
@@ -226,6 +254,18 @@ class Subscription(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
         help_text=_("A message that could not be sent within this time is canceled."),
     )
+    # When a run is not worth sending: notifications.reports.skipping. They hold for what the clock and other systems
+    # ask for; who asks by hand gets it.
+    skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
+    skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
+    stale_after_minutes = models.PositiveIntegerField(
+        _("data counts as stale after (minutes)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_STALE_MINUTES)],
+        help_text=_("As old as that when it is due, by what the source says. Empty: data is never stale."),
+    )
+    if_stale = models.CharField(_("with stale data"), max_length=8, choices=IfStale.choices, default=IfStale.NOTE)
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_paused = models.BooleanField(
         _("paused"),

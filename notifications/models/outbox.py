@@ -73,6 +73,8 @@ class Run(models.Model):
         FINISHED = "finished", _("finished")
         MISSED = "missed", _("missed")
         FAILED = "failed", _("failed")
+        # Not worth sending, by what the subscription asks of its data; no failure.
+        SKIPPED = "skipped", _("not sent")
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
     # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
@@ -108,6 +110,8 @@ class Run(models.Model):
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
     error = models.TextField(_("error"), blank=True)
+    # Of its data (notifications.reports.skipping); empty where its report has none.
+    fingerprint = models.CharField(max_length=64, blank=True)
     # What this run sends again, to those whom it did not reach; also to those of whom nobody knows.
     resends = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
@@ -155,6 +159,25 @@ class Run(models.Model):
 def new_mark() -> str:
     """A mark unique to one delivery: unguessable, and letters and digits only."""
     return secrets.token_hex(16)
+
+
+class FrozenContent(models.Model):
+    """What the deliveries of one slice of a run say whole, with the tables: their page shows it, to their recipients.
+
+    Written with the deliveries, never changed, purged with the run.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="contents", verbose_name=_("run"))
+    # notifications.reports.content: frozen() and thawed().
+    document = models.BinaryField()
+
+    class Meta:
+        verbose_name = _("content of messages")
+        verbose_name_plural = _("contents of messages")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.pk}"
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -224,6 +247,10 @@ class Delivery(models.Model):
     title = models.CharField(_("title"), max_length=128)
     text = models.TextField(_("text"))
     link = models.CharField(_("link"), max_length=1024, blank=True)
+    # With its tables; empty where its report has no cards.
+    content = models.ForeignKey(
+        FrozenContent, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
     # Frozen: the exact bytes of every attempt, and what they were made with.
     corpid = models.CharField("CorpId", max_length=64)
     agentid = models.PositiveBigIntegerField("AgentId")
@@ -264,6 +291,8 @@ class Delivery(models.Model):
         constraints = [models.UniqueConstraint(fields=["mark"], name="one_delivery_per_mark")]
         indexes = [
             models.Index(fields=["robot"], condition=Q(robot__isnull=False), name="delivery_by_robot"),
+            # What the database asks before it lets a content go.
+            models.Index(fields=["content"], condition=Q(content__isnull=False), name="delivery_by_content"),
             # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
             models.Index(fields=["created_at"], name="delivery_created"),
             models.Index(
@@ -389,9 +418,12 @@ class Receipt(models.Model):
         BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
         PAUSED = "paused", _("the person has paused this subscription")
         DECLINED = "declined", _("the person does not want this subscription")
+        NO_ROWS = "no_rows", _("the report has no rows for the person")
 
     # What people have decided themselves: nothing there is to be put right, nor sent again.
     BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
+    # Beside them, what was meant not to be sent: sending it again would change nothing.
+    NOT_SENT_AGAIN = BY_CHOICE | {Reason.NO_ROWS}
 
     # Found by one_receipt_per_address.
     run = models.ForeignKey(

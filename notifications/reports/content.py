@@ -35,7 +35,8 @@ class Content:
 
     `title` is one line of plain text. `text` is for the message form for which it was rendered: what came out of
     cells is escaped for that form already. `cards` are in the report's order; a report without cards has none.
-    `as_of`: of the oldest table; `note`: that the data is stale, in words, or empty.
+    `as_of`: of the oldest table; `note`: that the data is stale, in words, or empty; it begins `text` already. `link`:
+    where the message leads, a page of the BI where the report names no other; empty: nowhere.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Content:
     figures: tuple[Figure, ...] = ()
     as_of: datetime | None = None
     note: str = ""
+    link: str = ""
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -60,6 +62,7 @@ def frozen(content: Content) -> bytes:
         "figures": [[figure.caption, figure.words] for figure in content.figures],
         "as_of": None if content.as_of is None else content.as_of.isoformat(),
         "note": content.note,
+        "link": content.link,
     }
     return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -74,4 +77,5 @@ def thawed(kept: bytes) -> Content:
         figures=tuple(Figure(caption, words) for caption, words in document["figures"]),
         as_of=None if document["as_of"] is None else datetime.fromisoformat(document["as_of"]),
         note=document["note"],
+        link=document["link"],
     )

@@ -8,18 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import models
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from integrations.sources.table import Table, to_document
-
-
-class IfStale(models.TextChoices):
-    """What becomes of a run whose data is older than asked."""
-
-    NOTE = "note", gettext_lazy("send with a note that the data is stale")
-    SKIP = "skip", gettext_lazy("do not send")
+from notifications.models import IfStale
 
 
 @dataclass(frozen=True, slots=True)

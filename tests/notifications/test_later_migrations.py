@@ -98,3 +98,36 @@ def test_of_what_went_wrong_before_no_owner_is_told_and_the_log_keeps_its_rows()
         )
     added = {"run_under_way", "run_untold", "delivery_by_robot"}
     assert added <= index_names("notifications_run", "notifications_delivery")
+
+
+def test_reports_of_before_are_plain_and_their_runs_and_messages_stay() -> None:
+    apps = migrated([("integrations", "0009_given_up_events"), ("notifications", "0013_fewer_indexes")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="C", corpid="ww1", agentid=1)
+    report = apps.get_model("notifications", "Report").objects.create(title="{{ 日报 }}", body="{% if %} {{ x }}")
+    order = apps.get_model("notifications", "Subscription").objects.create(
+        name="每日", report=report, crontab="0 9 * * *"
+    )
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", subscription=order, trigger="schedule", slot_at=NOW, claimed_at=NOW, render_after=NOW
+    )
+    apps.get_model("notifications", "Delivery").objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="{{ 日报 }}", text="x",
+        corpid="ww1", agentid=1, body=b"{}", mark="m" * 32, language="zh-hans", recipient_count=1,
+        next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+
+    after = migrated([("notifications", "0014_reports_with_data")])
+
+    report = after.get_model("notifications", "Report").objects.get()
+    assert (report.is_template, report.figures, report.title, report.body) == (
+        *(False, ""),
+        *("{{ 日报 }}", "{% if %} {{ x }}"),
+    )
+    order = after.get_model("notifications", "Subscription").objects.get()
+    assert (order.skips_empty, order.skips_unchanged, order.stale_after_minutes, order.if_stale) == (
+        *(False, False, None),
+        "note",
+    )
+    assert after.get_model("notifications", "Run").objects.get().fingerprint == ""
+    assert after.get_model("notifications", "Delivery").objects.get().content is None
+    assert "delivery_by_content" in index_names("notifications_delivery")

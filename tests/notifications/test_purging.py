@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from notifications import purging
 from notifications.claiming import claim_delivery
-from notifications.models import Attempt, Delivery, Receipt, Run
+from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
 from notifications.rendering import render_run
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 
@@ -45,6 +45,18 @@ def test_a_chunk_at_a_time_until_nothing_of_the_run_is_left(run: Run, monkeypatc
     again.refresh_from_db()
     assert list(Run.objects.all()) == [again]
     assert again.resends is None
+
+
+def test_what_was_frozen_of_reports_goes_with_them() -> None:
+    run = make_run(make_subscription())
+    content = FrozenContent.objects.create(run=run, document=b"x")
+    Run.objects.update(status="skipped")
+
+    while purging.purge(now=LATER):
+        pass
+
+    assert not FrozenContent.objects.filter(pk=content.pk).exists()
+    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from notifications.reports.skipping import IfStale, Rules, fingerprint, is_stale, reason_to_skip
+from notifications.models import IfStale
+from notifications.reports.skipping import Rules, fingerprint, is_stale, reason_to_skip
 from tests.notifications.reports.tables import SLOT, sales
 
 

@@ -1,0 +1,238 @@
+"""The contents of a run: from a report and its data to what each slice's people read."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+
+from accounts.models import AttributeValue, fold_value
+from integrations.bi.entry import is_open, own_address
+from integrations.sources.table import Table
+from notifications import composing
+from notifications.freezing import RenderingError
+from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, Run, Subscription
+from notifications.reports import skipping, templates
+from notifications.reports.content import CardContent, Content, Figure
+from notifications.reports.data import Loaded
+from notifications.reports.errors import TemplateError
+from notifications.reports.own_rows import ColumnMissingError, Condition, OwnRows
+from notifications.reports.templates import Given
+from notifications.schedule_words import moment_line
+
+# Whose attributes are read by name; of more people all values of the attributes are read.
+PEOPLE_NAMED = 500
+FIGURES_AT_MOST = 7
+FIGURE_CHARACTERS = 64
+TITLE_CHARACTERS = 128
+_COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a report is written for. `form`: for which the text is escaped."""
+
+    form: str
+    slot_at: datetime
+    time_zone: str
+    rules: skipping.Rules = skipping.Rules()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+def order_of(subscription: Subscription, slot_at: datetime) -> Order:
+    form = subscription.message_form
+    if subscription.channel == Channel.ROBOT and form != MessageForm.TEXT:
+        form = MessageForm.MARKDOWN  # as composing.robot_body makes it
+    return Order(form, slot_at, subscription.time_zone, rules_of(subscription))
+
+
+def rules_of(subscription: Subscription) -> skipping.Rules:
+    minutes = subscription.stale_after_minutes
+    return skipping.Rules(
+        if_empty=subscription.skips_empty,
+        if_unchanged=subscription.skips_unchanged,
+        stale_after=None if minutes is None else timedelta(minutes=minutes),
+        if_stale=subscription.if_stale,
+    )
+
+
+class Contents:
+    """One content for each distinct slice, written when it is first asked for.
+
+    `is_split`: whether what people get depends on who they are; then `learn` comes first.
+    """
+
+    def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
+        """Raises RenderingError where a rule of own rows does not fit the data: nobody sees anything then."""
+        self._report, self._loaded, self._order = report, loaded, order
+        self._own_rows = _own_rows(report, loaded) if loaded.cards else None
+        self._link = link_of(report, loaded.cards)
+        self._values: dict[int, dict[int, frozenset[str]]] = {}
+        self._written: dict[Hashable, Content] = {}
+
+    @property
+    def is_split(self) -> bool:
+        return self._own_rows is not None
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Read the attributes that decide, of all these people at once."""
+        if self._own_rows is not None:
+            self._values = attribute_values(user_ids, self._own_rows.attribute_ids)
+
+    def leaves_out(self, user_id: int) -> bool:
+        """Whether the person sees no rows and the report is not for such people."""
+        if self._own_rows is None or not self._report.skips_people_without_rows:
+            return False
+        return self._own_rows.is_empty(self._own_rows.key(self._values.get(user_id, {})))
+
+    def key_of(self, user_id: int) -> Hashable:
+        """Equal for people who get the same."""
+        return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
+
+    def of(self, user_id: int | None) -> Content:
+        """What the person gets; None: a group, which is nobody. Raises RenderingError."""
+        if self._own_rows is None:
+            key, tables = None, self._loaded.tables
+        elif user_id is None:
+            raise RenderingError(_("Everybody in the group would read the same: own rows cannot go to a robot."))
+        else:
+            key = self._own_rows.key(self._values.get(user_id, {}))
+            tables = self._own_rows.tables(key)
+        if key not in self._written:
+            self._written[key] = written(self._report, self._loaded.cards, tables, self._order, self._link)
+        return self._written[key]
+
+
+def written(
+    report: Report, cards: Sequence[ReportCard], tables: dict[str, Table], order: Order, link: str = ""
+) -> Content:
+    """The content over these tables. Raises RenderingError for a template that fails."""
+    shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in cards)
+    note = _stale_note(tables, order)
+    title, text, figures = report.title, report.body, ""
+    if report.is_template:
+        given = Given(order.slot_at, order.zone, tables)
+        title = _rendered(_("title"), title, given, "")
+        text = _rendered(_("body"), text, given, order.form)
+        figures = _rendered(_("key figures"), report.figures, given, "")
+    text = composing.tidy_text(text)
+    return Content(
+        title=_clipped(composing.tidy_title(title)) if report.is_template else composing.tidy_title(title),
+        text=f"{note}\n{text}" if note else text,
+        cards=shown,
+        figures=_figures(figures),
+        as_of=skipping.as_of(tables),
+        note=note,
+        link=link,
+    )
+
+
+def link_of(report: Report, cards: Sequence[ReportCard]) -> str:
+    """Where its messages lead: as the report says, else to the page in the BI of the first card that has one, by our
+    address of it, at which people are signed in."""
+    pages = [one.card.bi_page_id for one in cards if one.card.bi_page_id]
+    return report.link or (own_address(f"page/{pages[0]}") if pages and is_open() else "")
+
+
+def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> str:
+    """Why the run is not worth sending, in a sentence; empty where it is, and for what somebody asks for by hand."""
+    if not loaded.cards or run.trigger not in _SKIPPED:
+        return ""
+    rules = rules_of(subscription)
+    oldest = skipping.as_of(loaded.tables)
+    return skipping.reason_to_skip(
+        loaded.tables,
+        rules,
+        slot_at=run.slot_at,
+        print_of_last=_last_fingerprint(run) if rules.if_unchanged else "",
+        moment="" if oldest is None else moment_line(oldest, subscription.time_zone),
+    )
+
+
+def attribute_values(user_ids: Collection[int], attribute_ids: Collection[int]) -> dict[int, dict[int, frozenset[str]]]:
+    """By user and attribute the folded values, in one query."""
+    rows = AttributeValue.objects.filter(attribute__in=attribute_ids)
+    if len(user_ids) <= PEOPLE_NAMED:
+        rows = rows.filter(user__in=user_ids)
+    found: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for user_id, attribute_id, folded in rows.values_list("user_id", "attribute_id", "folded").iterator():
+        found[user_id][attribute_id].add(folded)
+    return {
+        user_id: {attribute_id: frozenset(values) for attribute_id, values in theirs.items()}
+        for user_id, theirs in found.items()
+    }
+
+
+_SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
+
+
+def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
+    rules = list(OwnRowsRule.objects.filter(report=report.pk)) if report.pk else []
+    if not rules:
+        return None
+    conditions = [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+    try:
+        return checked_own_rows(loaded.tables, conditions)
+    except ColumnMissingError as error:
+        sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
+        raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
+
+
+def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
+    """Raises ColumnMissingError also where the card itself is not there: a rule that is left over hides something."""
+    for condition in conditions:
+        if condition.alias not in tables:
+            raise ColumnMissingError(condition.alias, condition.column)
+    return OwnRows(tables, conditions, fold_value)
+
+
+def _rendered(part: str, source: str, given: Given, form: str) -> str:
+    try:
+        return templates.rendered(source, given, form)
+    except TemplateError as error:
+        raise RenderingError(in_part(part, error)) from error
+
+
+def in_part(part: str, error: TemplateError) -> str:
+    """Which template it is, with line and reason."""
+    return _("Template of the %(part)s: %(error)s") % {"part": part, "error": error}
+
+
+def _figures(text: str) -> tuple[Figure, ...]:
+    found = []
+    for line in text.splitlines():
+        parts = _COLON.split(line, maxsplit=1)
+        if len(parts) == 2 and parts[1].strip():
+            found.append(
+                Figure(_clipped(parts[0].strip(), FIGURE_CHARACTERS), _clipped(parts[1].strip(), FIGURE_CHARACTERS))
+            )
+    return tuple(found[:FIGURES_AT_MOST])
+
+
+def _clipped(text: str, most: int = TITLE_CHARACTERS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _stale_note(tables: dict[str, Table], order: Order) -> str:
+    if not skipping.is_stale(tables, order.rules, order.slot_at):
+        return ""
+    oldest = skipping.as_of(tables)
+    return "" if oldest is None else skipping.stale_note(moment_line(oldest, order.time_zone))
+
+
+def _last_fingerprint(run: Run) -> str:
+    """Of the data of the message before: of the last whole run that reached, or may have reached, somebody."""
+    before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
+    arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT).distinct()
+    return arrived.order_by("-pk").values_list("fingerprint", flat=True).first() or ""
+
+
+_SENT = ("pending", "sending", "accepted", "unknown")

@@ -1,0 +1,420 @@
+"""A run of a report with cards waits for its data, and says what the data says."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from integrations.models import BiConnection, CardData, Corp
+from integrations.models.bi import THE_ONE
+from notifications import owner_notices, tasks
+from notifications.models import (
+    Channel,
+    Delivery,
+    FrozenContent,
+    IfStale,
+    MessageForm,
+    Receipt,
+    Report,
+    Robot,
+    Run,
+    Subscription,
+)
+from notifications.rendering import render_run
+from notifications.reports import data
+from notifications.reports.content import thawed
+from notifications.sweeping import sweep
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_people,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+)
+from tests.notifications.reports.places import answer, card_of, make_card, make_data_report, make_region, place, split
+from tests.notifications.reports.tables import one_cell, sales
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+def ordered(report: Report, *people: User, **fields: Any) -> Run:
+    return make_run(make_subscription(*people, report=report, **fields))
+
+
+def status_of(run: Run) -> str:
+    run.refresh_from_db()
+    return str(run.status)
+
+
+def texts() -> list[str]:
+    return list(Delivery.objects.order_by("pk").values_list("text", flat=True))
+
+
+class TestWaiting:
+    def test_asks_for_data_and_waits_without_fetching(self, corp: Corp) -> None:
+        report = make_data_report()
+        run = ordered(report, make_person(corp, "li"))
+
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        assert status_of(run) == Run.Status.WAITING
+        assert (run.render_count, run.render_after) == (0, NOW + data.LOOK_AGAIN)
+        row = CardData.objects.get()
+        assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
+        assert not Delivery.objects.exists()
+
+    def test_waiting_long_is_no_failed_rendering(self, corp: Corp) -> None:
+        run = ordered(make_data_report(), make_person(corp, "li"))
+
+        for minute in range(30):
+            render_run(run_id=run.pk, now=NOW + timedelta(minutes=minute))
+
+        assert (status_of(run), run.render_count) == (Run.Status.WAITING, 0)
+
+    def test_is_rendered_once_all_data_is_there(self, corp: Corp) -> None:
+        report = make_data_report(body="{{ sales.count }} {{ more.count }}")
+        report.report_cards.create(card=make_card(), alias="more", position=1)
+        run = ordered(report, make_person(corp, "li"))
+        answer(report)
+        CardData.objects.filter(card=report.report_cards.get(alias="more").card).delete()
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        answer(report)
+        [pk] = render_run(run_id=run.pk, now=NOW)
+
+        delivery = Delivery.objects.get(pk=pk)
+        assert (delivery.title, delivery.text) == ("11月23日销售", "8 8")
+        assert json.loads(bytes(delivery.body))["textcard"]["description"] == "8 8"
+        assert status_of(run) == Run.Status.SENDING
+        assert len(run.fingerprint) == 64
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+    def test_whoever_fetched_hands_the_runs_out(self, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+        handed: list[int] = []
+        monkeypatch.setattr(tasks.render_runs, "apply_async", lambda arguments, **_queue: handed.extend(*arguments))
+        report, person = make_data_report(), make_person(corp, "li")
+        mine, other_slot = ordered(report, person), ordered(report, person)
+        Run.objects.filter(pk=other_slot.pk).update(slot_at=NOW - timedelta(hours=1))
+        ordered(make_data_report(), person)
+        done = ordered(report, person)
+        Run.objects.filter(pk=done.pk).update(status=Run.Status.FINISHED)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("django.db.transaction.on_commit", lambda function, **_robust: function())
+            tasks.enqueue_waiting_runs(card_of(report).pk, NOW)
+
+        assert handed == [mine.pk]
+
+    def test_the_sweep_finds_a_run_whose_news_was_lost(self, corp: Corp) -> None:
+        report = make_data_report()
+        run = ordered(report, make_person(corp, "li"))
+        render_run(run_id=run.pk, now=NOW)
+        answer(report)
+
+        assert sweep(now=NOW + data.LOOK_AGAIN - timedelta(seconds=1)).run_ids == []
+        assert sweep(now=NOW + data.LOOK_AGAIN).run_ids == [run.pk]
+
+    def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
+        report, owner = make_data_report(), make_person(corp, "owner")
+        run = ordered(report, make_person(corp, "li"), owner=owner)
+        render_run(run_id=run.pk, now=NOW)
+        CardData.objects.update(status=CardData.Status.FAILED, finished_at=NOW, problem_code="source_off")
+
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        assert status_of(run) == Run.Status.FAILED
+        assert run.error == f"卡片“{card_of(report)}”没有数据：{CardData.objects.get().problem}"
+        [notice] = owner_notices.request_notices(now=NOW)
+        [pk] = render_run(run_id=notice, now=NOW)
+        assert run.error in Delivery.objects.get(pk=pk).text
+
+    def test_data_that_never_comes_ends_the_run(self, corp: Corp) -> None:
+        run = ordered(make_data_report(), make_person(corp, "li"))
+        render_run(run_id=run.pk, now=NOW)
+
+        render_run(run_id=run.pk, now=NOW + data.WAIT_AT_MOST + timedelta(seconds=1))
+
+        assert status_of(run) == Run.Status.FAILED
+
+    def test_a_template_that_fails_on_the_data_fails_the_run_with_line_and_reason(self, corp: Corp) -> None:
+        report = make_data_report(body="好\n{{ sales.sum('没有') }}")
+        run = ordered(report, make_person(corp, "li"))
+        answer(report)
+
+        render_run(run_id=run.pk, now=NOW)
+
+        assert status_of(run) == Run.Status.FAILED
+        assert run.error == "正文模板：第 2 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
+
+    def test_a_slow_card_holds_up_its_own_report_alone(self, corp: Corp) -> None:
+        slow, quick = make_data_report(), make_data_report()
+        runs = [ordered(slow, make_person(corp, "li")), ordered(quick, make_person(corp, "han"))]
+        answer(quick)
+
+        assert [len(render_run(run_id=run.pk, now=NOW)) for run in runs] == [0, 1]
+
+
+class TestWithoutCards:
+    def test_braces_of_a_plain_report_stay(self, corp: Corp) -> None:
+        report = make_report(title="{{ 日报 }}", body="{% if %} {{ nope }} {# #}")
+
+        [pk] = render_run(run_id=ordered(report, make_person(corp, "li")).pk, now=NOW)
+
+        delivery = Delivery.objects.get(pk=pk)
+        assert (delivery.title, delivery.text, delivery.content) == ("{{ 日报 }}", "{% if %} {{ nope }} {# #}", None)
+
+    def test_a_template_without_cards_knows_the_time(self, corp: Corp) -> None:
+        report = make_report(title="{{ today }}", body="{{ 昨天|日期('M月D日') }}", is_template=True)
+
+        [pk] = render_run(run_id=ordered(report, make_person(corp, "li")).pk, now=NOW)
+
+        delivery = Delivery.objects.get(pk=pk)
+        assert (delivery.title, delivery.text) == ("2026-11-24", "11月23日")
+
+    def test_costs_no_more_queries_for_more_people(self, corp: Corp) -> None:
+        counts = []
+        for number in (1, 1, 3):  # the first finds an empty store of the limiter
+            run = make_run(make_subscription(*make_people(make_corp(), number), report=make_report()))
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                render_run(run_id=run.pk, now=NOW)
+            counts.append(len(queries))
+        assert counts[1] == counts[2]
+
+
+class TestOwnRows:
+    def test_each_gets_their_rows_and_equal_slices_share_a_call(self, corp: Corp) -> None:
+        report, region = make_data_report(), make_region()
+        split(report, region)
+        people = [make_person(corp, name) for name in ("a", "b", "c")]
+        for person, value in zip(people, ["华东", "华南", " 华东 "], strict=True):
+            place(person, region, value)
+        answer(report)
+
+        ids = render_run(run_id=ordered(report, *people).pk, now=NOW)
+
+        assert len(ids) == 2
+        assert texts() == ["合计 10,000 元，4 行", "合计 10,040 元，4 行"]  # noqa: RUF001
+        assert [
+            list(delivery.receipts.order_by("pk").values_list("user", flat=True))
+            for delivery in Delivery.objects.order_by("pk")
+        ] == [[people[0].pk, people[2].pk], [people[1].pk]]
+        assert [
+            set(thawed(bytes(content.document)).tables["sales"].values("区域"))
+            for content in FrozenContent.objects.order_by("pk")
+        ] == [{"华东"}, {"华南"}]
+
+    def test_whoever_sees_no_rows_is_skipped_with_the_reason(self, corp: Corp) -> None:
+        report, region = make_data_report(), make_region()
+        split(report, region)
+        without, foreign, seeing = (make_person(corp, name) for name in ("a", "b", "c"))
+        place(foreign, region, "西北")
+        place(seeing, region, "华南")
+        answer(report)
+        run = ordered(report, without, foreign, seeing)
+
+        render_run(run_id=run.pk, now=NOW)
+
+        skipped = Receipt.objects.filter(status=Receipt.Status.SKIPPED).order_by("user")
+        assert [(one.user, one.reason, one.delivery) for one in skipped] == [
+            (without, "no_rows", None),
+            (foreign, "no_rows", None),
+        ]
+        run.refresh_from_db()
+        assert (run.recipient_count, run.skipped_count) == (1, 2)
+
+    def test_where_it_is_so_chosen_they_get_the_empty_report(self, corp: Corp) -> None:
+        report = make_data_report(skips_people_without_rows=False)
+        split(report, make_region())
+        answer(report)
+
+        render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+
+        assert texts() == ["合计 0 元，0 行"]  # noqa: RUF001
+
+    def test_of_several_values_each_counts(self, corp: Corp) -> None:
+        report, region = make_data_report(), make_region(is_many_valued=True)
+        split(report, region)
+        person = make_person(corp, "a")
+        place(person, region, "华东", "华南")
+        answer(report)
+
+        render_run(run_id=ordered(report, person).pk, now=NOW)
+
+        assert texts() == ["合计 20,040 元，8 行"]  # noqa: RUF001
+
+    def test_a_column_that_is_gone_fails_the_run_and_shows_nobody_anything(self, corp: Corp) -> None:
+        report = make_data_report()
+        split(report, make_region(), column="大区")
+        answer(report)
+        run = ordered(report, make_person(corp, "a"))
+
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        assert status_of(run) == Run.Status.FAILED
+        assert run.error == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
+
+    def test_a_rule_whose_card_was_taken_away_fails_the_run(self, corp: Corp) -> None:
+        report = make_data_report(body="x")
+        split(report, make_region())
+        report.report_cards.update(alias="other")
+        answer(report)
+        run = ordered(report, make_person(corp, "a"))
+
+        render_run(run_id=run.pk, now=NOW)
+
+        assert status_of(run) == Run.Status.FAILED
+
+    def test_up_to_a_thousand_of_a_slice_share_a_call_in_a_constant_number_of_queries(self, corp: Corp) -> None:
+        report, region = make_data_report(), make_region()
+        split(report, region)
+        people = make_people(corp, 1500)
+        for person in people:
+            place(person, region, "华东")
+        answer(report)
+        run = ordered(report, *people)
+
+        with CaptureQueriesContext(connection) as queries:
+            render_run(run_id=run.pk, now=NOW)
+
+        assert sorted(Delivery.objects.values_list("recipient_count", flat=True)) == [500, 1000]
+        assert FrozenContent.objects.count() == 1
+        assert len(queries) < 40
+
+    def test_a_robot_gets_no_own_rows(self, corp: Corp) -> None:
+        report = make_data_report()
+        split(report, make_region())
+        answer(report)
+        robot = Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
+        run = make_run(make_subscription(report=report, channel=Channel.ROBOT, robot=robot))
+
+        render_run(run_id=run.pk, now=NOW)
+
+        assert status_of(run) == Run.Status.FAILED
+
+    def test_a_mail_in_place_of_a_refused_message_has_the_same_rows(self, corp: Corp) -> None:
+        report, region = make_data_report(), make_region()
+        split(report, region)
+        people = [make_person(corp, name, email=f"{name}@example.test") for name in ("a", "b")]
+        for person, value in zip(people, ["华东", "华南"], strict=True):
+            place(person, region, value)
+        answer(report)
+        run = ordered(report, *people, fallback_channel=Channel.EMAIL)
+        render_run(run_id=run.pk, now=NOW)
+        Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
+        Receipt.objects.filter(user=people[1]).update(status=Receipt.Status.INVALID)
+
+        sweep(now=NOW)
+
+        mail = Delivery.objects.get(channel=Channel.EMAIL)
+        assert mail.text == "合计 10,040 元，4 行"  # noqa: RUF001
+        assert mail.content == FrozenContent.objects.order_by("pk").last()
+        assert mail.receipts.get().user == people[1]
+
+
+class TestSkipping:
+    def again(self, subscription: Subscription, trigger: str = Run.Trigger.SCHEDULE, **table: Any) -> Run:
+        """The next run of the subscription, an hour later, over this data."""
+        slot_at = NOW + timedelta(hours=Run.objects.count())
+        run = make_run(subscription, slot_at=slot_at, trigger=trigger)
+        answer(subscription.report, sales(**{"as_of": slot_at, **table}), slot_at=slot_at)
+        render_run(run_id=run.pk, now=slot_at)
+        run.refresh_from_db()
+        return run
+
+    def subscribed(self, corp: Corp, **fields: Any) -> Subscription:
+        return make_subscription(make_person(corp, "a"), report=make_data_report(), **fields)
+
+    def test_empty_data_is_not_sent_and_is_no_failure(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, skips_empty=True, owner=make_person(corp, "o"))
+
+        run = self.again(subscription, days=0)
+
+        assert (run.status, run.error) == (Run.Status.SKIPPED, "未发送：数据为空。")  # noqa: RUF001
+        assert run.finished_at is not None
+        assert not Delivery.objects.exists()
+        assert owner_notices.request_notices(now=NOW) == []
+        assert not Run.objects.under_way().exists()
+
+    def test_unchanged_data_is_not_sent_again(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, skips_unchanged=True)
+
+        statuses = [self.again(subscription, days=days).status for days in (2, 2, 2, 3, 2)]
+
+        sent, skipped = Run.Status.SENDING, Run.Status.SKIPPED
+        assert statuses == [sent, skipped, skipped, sent, sent]
+
+    def test_a_message_that_reached_nobody_is_not_the_one_before(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, skips_unchanged=True)
+        self.again(subscription)
+        Delivery.objects.update(status=Delivery.Status.FAILED)
+
+        assert self.again(subscription).status == Run.Status.SENDING
+
+    def test_who_asks_by_hand_gets_it(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, skips_empty=True, skips_unchanged=True)
+
+        for trigger in (Run.Trigger.MANUAL, Run.Trigger.MANUAL):
+            assert self.again(subscription, trigger, days=0).status == Run.Status.SENDING
+
+    def test_stale_data_is_not_sent(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, stale_after_minutes=60, if_stale=IfStale.SKIP)
+
+        run = self.again(subscription, as_of=NOW - timedelta(minutes=90))
+
+        assert (run.status, run.error) == (
+            Run.Status.SKIPPED,
+            "未发送：数据截至 2026-11-24 07:30:30，早于所要求的时间。",  # noqa: RUF001
+        )
+
+    def test_or_stale_data_is_sent_with_a_note(self, corp: Corp) -> None:
+        subscription = self.subscribed(corp, stale_after_minutes=60)
+
+        self.again(subscription, as_of=NOW - timedelta(minutes=90))
+
+        assert texts()[0].splitlines()[0] == "数据已过期：截至 2026-11-24 07:30:30。"  # noqa: RUF001
+
+
+def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other(corp: Corp) -> None:
+    BiConnection.objects.create(pk=THE_ONE, is_enabled=True, base_url="https://bi.example.test")
+    linked, own = (
+        make_data_report(card=make_card(bi_page_id="weather", name=name), link=link)
+        for name, link in (("A", ""), ("B", "/elsewhere"))
+    )
+    for report in (linked, own):
+        answer(report)
+        render_run(run_id=ordered(report, make_person(corp, f"p{report.pk}")).pk, now=NOW)
+
+    assert list(Delivery.objects.order_by("pk").values_list("link", flat=True)) == ["/bi/page/weather", "/elsewhere"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "form", "shown"),
+    [
+        (Channel.WECOM, MessageForm.MARKDOWN, "＊x＊"),  # noqa: RUF001
+        (Channel.WECOM, MessageForm.TEXT, "*x*"),
+        (Channel.EMAIL, MessageForm.TEXTCARD, "*x*"),
+    ],
+)
+def test_cells_are_no_markup_in_the_form_that_is_sent(corp: Corp, channel: str, form: str, shown: str) -> None:
+    report = make_data_report(body="{{ sales.value('名称') }}")
+    answer(report, one_cell("*x*"))
+    person = make_person(corp, "a", email="a@example.test")
+
+    render_run(run_id=ordered(report, person, channel=channel, message_form=form).pk, now=NOW)
+
+    assert texts() == [shown]
