@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from integrations.models import Corp
 from integrations.wecom.errcodes import TOO_MANY_PARALLEL
 from notifications import limit_history
-from notifications.channels import Requester, channel_of
+from notifications.channels import Requester, Sendable, channel_of
 from notifications.channels.wecom_app import app_name, member_limits
 from notifications.claiming import pending
 from notifications.ended import Ended
@@ -37,7 +37,7 @@ HOLD_SECONDS_AT_MOST = 120
 class Waiting:
     """A message that has not begun. `ask_at`, `asked_since`: monotonic seconds."""
 
-    delivery: Delivery
+    delivery: Sendable
     request: Request
     ask_at: float = 0.0
     asked_since: float | None = None

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from integrations.models import Corp
 from notifications.bulk_writes import begin_attempts
+from notifications.channels.base import SENT, Sendable
 from notifications.locking import unlocked
-from notifications.models import Attempt, Delivery
+from notifications.models import Delivery
 
-# What a call needs of a message: frozen, but for the count of attempts. Every other column costs time.
-_SENT = (
-    *("corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
-    *("priority", "recipient_count", "attempt_count"),
-)
-# And of its company: secrets most of all cost time.
+# What a call needs of its company: secrets most of all cost time.
 _CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
 
 
-def pending(delivery_ids: Collection[int]) -> QuerySet[Delivery]:
-    """Those that wait still, as their calls need them, each with `due_at`, its run's time."""
+@dataclass(frozen=True, slots=True)
+class StartedAttempt:
+    """An attempt whose row is committed, and whose call may be made."""
+
+    pk: int
+    delivery: Sendable
+    number: int
+    fencing_token: uuid.UUID
+    started_at: datetime
+
+    @property
+    def delivery_id(self) -> int:
+        return self.delivery.pk
+
+
+def pending(delivery_ids: Collection[int]) -> list[Sendable]:
+    """Those that wait still, as their calls need them."""
     rows = Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING)
-    return rows.annotate(due_at=Coalesce("run__due_at", "run__slot_at")).only(*_SENT)
+    return [Sendable(*row) for row in rows.values_list(*SENT, Coalesce("run__due_at", "run__slot_at"))]
 
 
-def claim_deliveries(deliveries: Collection[Delivery], *, now: datetime) -> list[Attempt]:
+def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list[StartedAttempt]:
     """The attempts of those that may be tried now, each with its delivery (of `pending`) and company.
 
     Left out are those whose time has not come, that are settled, and that another worker has or looks at. They share
@@ -53,18 +65,15 @@ def claim_deliveries(deliveries: Collection[Delivery], *, now: datetime) -> list
         token = uuid.uuid4()
         _take(rows, token, now)
         ids = begin_attempts([row.pk for row in rows], token, now)
-    return [
-        Attempt(id=ids[row.pk], delivery=row, number=row.attempt_count, fencing_token=token, started_at=now)
-        for row in rows
-    ]
+    return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
 
 
-def claim_delivery(delivery_id: int, *, now: datetime) -> Attempt | None:
+def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
     """The same for one, by its id; None if it may not be tried now."""
     return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
 
 
-def _take(rows: Collection[Delivery], token: uuid.UUID, now: datetime) -> None:
+def _take(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -> None:
     lease_until = now + timedelta(seconds=settings.DELIVERY_LEASE_SECONDS)
     taken = Delivery.objects.filter(pk__in=[row.pk for row in rows], status=Delivery.Status.PENDING)
     taken.update(
@@ -74,5 +83,4 @@ def _take(rows: Collection[Delivery], token: uuid.UUID, now: datetime) -> None:
         attempt_count=F("attempt_count") + 1,
     )
     for row in rows:
-        row.status, row.fencing_token, row.lease_until = Delivery.Status.SENDING, token, lease_until
         row.attempt_count += 1

@@ -11,18 +11,21 @@ from django.db import transaction
 
 from notifications import blocking, metrics
 from notifications.bulk_writes import settle_attempts, settle_deliveries
-from notifications.models import Attempt, Channel
+from notifications.claiming import StartedAttempt
+from notifications.models import Channel
 from notifications.outcomes import Outcome
 from notifications.settling import settle
 
 logger = logging.getLogger(__name__)
+
+_LOST = " (its lease was lost)"
 
 
 @dataclass(frozen=True)
 class Ended:
     """A call that ended."""
 
-    attempt: Attempt
+    attempt: StartedAttempt
     outcome: Outcome
     duration_ms: int | None
     ended_at: datetime
@@ -60,16 +63,11 @@ def _settle_alone(each: Ended) -> None:
     except Exception:  # the edge of the loop: its lease will end
         logger.exception("delivery=%d could not be settled", delivery.pk)
         return
-    _log(each, is_held=is_held)
-
-
-def _log(each: Ended, *, is_held: bool) -> None:
-    delivery = each.attempt.delivery
     logger.info(
         "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
         *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
         each.duration_ms,
-        "" if is_held else " (its lease was lost)",
+        "" if is_held else _LOST,
     )
 
 
@@ -83,5 +81,8 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
             ]
         )
         settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
+    # Why no line for each? Its row says it all, and lines cost more than writing the rows.
+    logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held, default=0), max(held, default=0))
     for each in ended:
-        _log(each, is_held=each.attempt.delivery_id in held)
+        if each.attempt.delivery_id not in held:
+            logger.info("delivery=%d accepted%s", each.attempt.delivery_id, _LOST)

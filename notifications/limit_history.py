@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from integrations.models import Corp
-from notifications.channels import Requester, channel_of
+from notifications.channels import SENT, Requester, Sendable, channel_of
 from notifications.channels.wecom_app import app_name
 from notifications.clock import database_clock
 from notifications.limiter import Budget, Gate, PastCall, Request, StoreLostError, gate
@@ -53,16 +53,16 @@ def _calls(attempts: QuerySet[Attempt], midnight: datetime, now: datetime) -> It
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk()
     longest = timedelta(seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS + PERMIT_SECONDS)
     requesters: dict[tuple[str, int], Requester] = {}
-    for attempt in attempts.select_related("delivery").order_by("pk").iterator(chunk_size=500):
-        delivery = attempt.delivery
-        delivery.attempt_count = attempt.number - 1
+    columns = ("number", "started_at", "finished_at", *(f"delivery__{name}" for name in SENT))
+    rows = attempts.order_by("pk").values_list(*columns).iterator(chunk_size=500)
+    for number, started_at, finished_at, *sent in rows:
+        delivery = Sendable(*sent)
+        delivery.attempt_count = number - 1
         way = (delivery.channel, delivery.corp_id)
         if way not in requesters:
             requesters[way] = channel_of(delivery.channel).requester(corps[delivery.corp_id], daily_budget=0)
-        ended_at = attempt.finished_at or attempt.started_at + longest
-        yield PastCall(
-            requesters[way](delivery), (now - ended_at).total_seconds(), is_today=attempt.started_at >= midnight
-        )
+        ended_at = finished_at or started_at + longest
+        yield PastCall(requesters[way](delivery), (now - ended_at).total_seconds(), is_today=started_at >= midnight)
 
 
 def _sums(attempts: QuerySet[Attempt]) -> Iterator[PastCall]:

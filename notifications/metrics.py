@@ -28,7 +28,7 @@ from notifications.outcomes import Kind
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from notifications.models import Attempt
+    from notifications.claiming import StartedAttempt
     from notifications.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
@@ -38,16 +38,15 @@ _ATTEMPTS, _LAG = "push:metrics:attempts", "push:metrics:lag"
 _SUM = "milliseconds"
 
 
-def observe(ended: Sequence[tuple[Attempt, Outcome, datetime]]) -> None:
+def observe(ended: Sequence[tuple[StartedAttempt, Outcome, datetime]]) -> None:
     """Count calls that ended: by channel and errcode, and how long after its time each accepted one was accepted."""
     counts: Counter[tuple[str, str]] = Counter()
     for attempt, outcome, ended_at in ended:
         delivery = attempt.delivery
         code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
         counts[_ATTEMPTS, f"{delivery.channel}:{code}"] += 1
-        due_at = getattr(delivery, "due_at", None)  # annotated by notifications.claiming
-        if outcome.kind == Kind.ACCEPTED and due_at is not None:
-            seconds = max(0.0, (ended_at - due_at).total_seconds())
+        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+            seconds = max(0.0, (ended_at - delivery.due_at).total_seconds())
             counts[_LAG, str(bisect.bisect_left(LAG_SECONDS, seconds))] += 1
             counts[_LAG, _SUM] += round(seconds * 1000)
     pipeline = valkey().pipeline(transaction=False)

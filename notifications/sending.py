@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,12 +17,11 @@ from django.conf import settings
 
 from notifications import admission
 from notifications.admission import Admission
-from notifications.calling import callers
-from notifications.channels import Caller, channel_of
-from notifications.claiming import claim_deliveries
+from notifications.calling import Flights, callers
+from notifications.channels import Caller, Sendable, channel_of
+from notifications.claiming import StartedAttempt, claim_deliveries
 from notifications.ended import Ended, settle_all
 from notifications.limiter.shared import PERMIT_SECONDS
-from notifications.models import Attempt, Delivery
 from notifications.outcomes import NO_THREAD, Outcome, crashed, not_begun
 from notifications.timing import STOP_SECONDS, TASK_SECONDS
 
@@ -76,7 +74,7 @@ class _Answered:
 class _Flying:
     """A call under way."""
 
-    attempt: Attempt
+    attempt: StartedAttempt
     permit: Permit
 
 
@@ -86,13 +84,13 @@ class _Task:
     def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
         self._clock = clock
         self._admission = Admission(delivery_ids)
-        self._flying: dict[Future[_Answered], _Flying] = {}
+        self._flights: Flights[_Flying, _Answered] = Flights(callers())
         self._passed_over: list[int] = []
         self.tried_count = 0
 
     @property
     def has_flying(self) -> bool:
-        return bool(self._flying)
+        return bool(self._flights)
 
     @property
     def has_more(self) -> bool:
@@ -100,9 +98,9 @@ class _Task:
 
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
-        room = settings.SEND_PARALLEL_PER_TASK - len(self._flying)
+        room = settings.SEND_PARALLEL_PER_TASK - len(self._flights)
         # Why half? Rows are claimed many at a time, which costs the database as much as one.
-        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flying:
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flights:
             return
         admitted = self._admission.admit(room)
         if not admitted:
@@ -115,15 +113,15 @@ class _Task:
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait a moment for calls under way, or for the limiter, and write down what ended."""
-        if not self._flying:
+        if not self._flights:
             if waits_for_room:
                 time.sleep(self._admission.seconds_to_next())
             return
-        wait(list(self._flying), timeout=SETTLE_SECONDS)
-        ended = [future for future in self._flying if future.done()]
-        flights = [(self._flying.pop(future), future) for future in ended]
-        admission.release([flight.permit for flight, _future in flights])
-        settled = [_ended(flight, future) for flight, future in flights]
+        ended = self._flights.wait(len(self._flights), seconds=SETTLE_SECONDS)
+        if not ended:
+            return
+        admission.release([flying.permit for flying, _answered in ended])
+        settled = [_ended(flying.attempt, answered) for flying, answered in ended]
         admission.slow_down(settled)
         settle_all(settled)
 
@@ -131,7 +129,7 @@ class _Task:
         """What was not tried can be handed out again: at once, or when the limiter has room for it."""
         self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
-    def _claimed(self, deliveries: list[Delivery]) -> list[Attempt]:
+    def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
         now = self._clock()
         try:
@@ -145,7 +143,7 @@ class _Task:
             self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
-    def _call(self, attempt: Attempt, permit: Permit) -> None:
+    def _call(self, attempt: StartedAttempt, permit: Permit) -> None:
         self.tried_count += 1
         delivery = attempt.delivery
         try:
@@ -155,11 +153,10 @@ class _Task:
             unprepared = not_begun(error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
         clock = self._clock
-        future = callers().submit(lambda: _answer(caller, permit, clock))
-        self._flying[future] = _Flying(attempt, permit)
+        self._flights.begin(_Flying(attempt, permit), lambda: _answer(caller, permit, clock))
 
 
-def _claimed_alone(delivery: Delivery, now: datetime) -> list[Attempt]:
+def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
     try:
         return claim_deliveries([delivery], now=now)
     except Exception:  # the edge of the loop
@@ -174,11 +171,9 @@ def _answer(caller: Caller, permit: Permit, clock: Clock) -> _Answered:
     return _Answered(outcome, round((time.monotonic() - started) * 1000), clock())
 
 
-def _ended(flight: _Flying, future: Future[_Answered]) -> Ended:
+def _ended(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:
     """What became of a call. One that failed as nobody foresaw has sent something, or not."""
-    error = future.exception()
-    if error is None:
-        answered = future.result()
-        return Ended(flight.attempt, answered.outcome, answered.duration_ms, answered.ended_at)
-    logger.error("delivery=%d: its call failed", flight.attempt.delivery_id, exc_info=error)
-    return Ended(flight.attempt, crashed(error), None, flight.attempt.started_at)
+    if isinstance(answered, BaseException):
+        logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
+        return Ended(attempt, crashed(answered), None, attempt.started_at)
+    return Ended(attempt, answered.outcome, answered.duration_ms, answered.ended_at)

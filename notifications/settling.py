@@ -14,6 +14,7 @@ from accounts.models import fold_userid
 from integrations.wecom.errcodes import BUSY
 from notifications import blocking
 from notifications.channels import channel_of
+from notifications.claiming import StartedAttempt
 from notifications.locking import update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
@@ -35,7 +36,7 @@ _ATTEMPT_OUTCOMES = {
 }
 
 
-def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
+def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
     """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
     with transaction.atomic():
         # Why the delivery first? The sweep locks in this order, too: the other way round they would wait in a circle.
@@ -60,7 +61,7 @@ def settle(attempt: Attempt, outcome: Outcome, *, duration_ms: int | None, now: 
     return True
 
 
-def _write(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> None:
+def _write(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime) -> None:
     fields = decide(delivery, attempt, outcome, now=now)
     if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
         fields |= _write_exceptions(delivery, outcome)
@@ -68,7 +69,7 @@ def _write(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime
     Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
 
 
-def decide(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
+def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
     """The delivery's new fields. Writes nothing; reads the attempts where WeCom was busy."""
     said = {"errcode": outcome.errcode, "error": outcome.message}
     match outcome.kind:
@@ -88,7 +89,9 @@ def decide(delivery: Delivery, attempt: Attempt, outcome: Outcome, *, now: datet
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
 
 
-def _after_unclear(delivery: Delivery, attempt: Attempt, outcome: Outcome, now: datetime) -> dict[str, Any]:
+def _after_unclear(
+    delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime
+) -> dict[str, Any]:
     """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
     unclear_since = delivery.unclear_since or attempt.started_at
     wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else _backoff(delivery.attempt_count)

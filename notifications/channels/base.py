@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import ClassVar, Protocol
 
 from integrations.models import Corp
 from notifications.limiter import Request, Scope
-from notifications.models import Delivery
 from notifications.outcomes import Outcome
 
+
+@dataclass(slots=True)
+class Sendable:
+    """What a call needs of a delivery: frozen, but for the count of attempts. `due_at`: its run's time; `corp`: known
+    once it is claimed.
+
+    Why no model? Making one takes as long as a fifth of a call, for columns that no call reads.
+    """
+
+    pk: int
+    corp_id: int
+    channel: str
+    robot_id: int | None
+    corpid: str
+    agentid: int
+    body: bytes
+    created_at: datetime
+    priority: int
+    recipient_count: int
+    attempt_count: int
+    due_at: datetime | None = None
+    corp: Corp = field(init=False, repr=False)
+
+
+# The columns of Delivery, in this order.
+SENT = (
+    *("pk", "corp_id", "channel", "robot_id", "corpid", "agentid", "body", "created_at"),
+    *("priority", "recipient_count", "attempt_count"),
+)
+
+
 Caller = Callable[[], Outcome]
-Requester = Callable[[Delivery], Request]
+Requester = Callable[[Sendable], Request]
 
 
 class Channel(Protocol):
@@ -24,8 +56,8 @@ class Channel(Protocol):
         """Says what each delivery of the company asks of the limiter: reads what is frozen, and the company's
         addresses. `daily_budget`: the company's person-messages a day, 0 for no limit."""
 
-    def caller(self, delivery: Delivery) -> Caller:
+    def caller(self, delivery: Sendable) -> Caller:
         """The call, ready to be made in a thread without a database. Making it raises nothing that is foreseen."""
 
-    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         """What is slowed down when the other side says that it has had too much."""

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from integrations.models import Corp
-from notifications.channels.base import Caller, Requester
+from notifications.channels.base import Caller, Requester, Sendable
 from notifications.limiter import Request, Scope
-from notifications.models import Delivery, Priority
+from notifications.models import Priority
 from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Kind, Outcome
 
 # Answers of a mail server from here on are final (RFC 5321, 4.2.1); those below may be different later.
@@ -33,10 +33,10 @@ class Mail:
             is_urgent=delivery.priority == Priority.URGENT,
         )
 
-    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope("mail", per_minute=settings.LIMIT_MAIL_PER_MINUTE),)
 
-    def caller(self, delivery: Delivery) -> Caller:
+    def caller(self, delivery: Sendable) -> Caller:
         mail = json.loads(bytes(delivery.body))
         headers = {"Message-ID": mail["message_id"], "Date": format_datetime(delivery.created_at)}
         message = EmailMessage(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)

@@ -14,9 +14,9 @@ from accounts.models import fold_userid
 from integrations import clients
 from integrations.errors import IntegrationError
 from integrations.models import Corp
-from notifications.channels.base import Caller, Requester
+from notifications.channels.base import Caller, Requester, Sendable
 from notifications.limiter import Budget, Member, Request, Scope
-from notifications.models import Delivery, Priority
+from notifications.models import Priority
 from notifications.outcomes import OTHER_APP, Outcome, not_begun, outcome_of_error, outcome_of_result
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class WeComApp:
             app = app_name(corpid, agentid)
             return member_limits(app), Budget(app, daily_budget)
 
-        def request(delivery: Delivery) -> Request:
+        def request(delivery: Sendable) -> Request:
             member, budget = limits(delivery.corpid, delivery.agentid)
             return Request(
                 id=f"{delivery.pk}.{delivery.attempt_count + 1}",
@@ -51,10 +51,10 @@ class WeComApp:
 
         return request
 
-    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (company_scope(delivery.corpid),)
 
-    def caller(self, delivery: Delivery) -> Caller:
+    def caller(self, delivery: Sendable) -> Caller:
         corp, body = delivery.corp, bytes(delivery.body)
         if (delivery.corpid, delivery.agentid) != (corp.corpid, corp.agentid):
             return lambda: OTHER_APP
@@ -114,5 +114,5 @@ def address_scope(corp: Corp) -> Scope:
     )
 
 
-def _members(delivery: Delivery) -> tuple[str, ...]:
+def _members(delivery: Sendable) -> tuple[str, ...]:
     return tuple(fold_userid(userid) for userid in json.loads(bytes(delivery.body))["touser"].split("|"))

@@ -10,9 +10,9 @@ from django.conf import settings
 from integrations import clients
 from integrations.errors import IntegrationError
 from integrations.models import Corp
-from notifications.channels.base import Caller, Requester
+from notifications.channels.base import Caller, Requester, Sendable
 from notifications.limiter import Request, Scope
-from notifications.models import Delivery, Priority
+from notifications.models import Priority, Robot
 from notifications.outcomes import ROBOT_GONE, Outcome, outcome_of_error, outcome_of_result
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ class WeComRobot:
             is_urgent=delivery.priority == Priority.URGENT,
         )
 
-    def held_scopes(self, delivery: Delivery) -> tuple[Scope, ...]:
+    def held_scopes(self, delivery: Sendable) -> tuple[Scope, ...]:
         return (Scope(f"robot:{delivery.robot_id}", per_minute=settings.LIMIT_ROBOT_PER_MINUTE),)
 
-    def caller(self, delivery: Delivery) -> Caller:
-        robot, body = delivery.robot, bytes(delivery.body)
+    def caller(self, delivery: Sendable) -> Caller:
+        robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)
         if robot is None:
             return lambda: ROBOT_GONE
         client = clients.robot_client(delivery.corp, robot.key)
