@@ -13,9 +13,10 @@ from urllib.parse import quote
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from pytest_django import DjangoDbBlocker
 
+from tests.databases import Stages, drop, make_migrated, use
 from tests.services import SERVICES_KEY
 
 
@@ -100,28 +101,40 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
-) -> None:
-    """A database for each of pytest's workers. SQLite's is a file: in memory it has no WAL and no second process."""
-    if connection.vendor == "sqlite":
-        folder = request.config.stash[SERVICES_KEY].folder
-        connections.databases["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
+def django_db_setup(
+    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """In pytest-django's place: a database for each of pytest's workers, which the first of them migrates for all.
+
+    SQLite's is a file: in memory it has no WAL and no second process.
+    """
+    services = request.config.stash[SERVICES_KEY]
+    name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", "alone"))
+    with django_db_blocker.unblock():
+        make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+        drop(name)
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """pytest-django's own; at the end PostgreSQL's other connections are closed, so that the database can be dropped.
+def _stages(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Stages]:
+    name = str(connection.settings_dict["NAME"])
+    stages = Stages(prefix=name, latest=request.config.stash[SERVICES_KEY].migrated_database)
+    yield stages
+    with django_db_blocker.unblock():
+        stages.drop()
 
-    While Playwright runs, Django keeps connections of its own that nobody reaches any more when it has ended.
-    """
-    yield
-    if connection.vendor == "postgresql":
-        with django_db_blocker.unblock(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+
+@pytest.fixture
+def stages(_stages: Stages, transactional_db: None) -> Iterator[Stages]:
+    """For tests of migrations: databases at a stage, in place of the one with everything, until the test has ended."""
+    name = str(connection.settings_dict["NAME"])
+    yield _stages
+    use(name)
 
 
 @pytest.fixture

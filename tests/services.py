@@ -12,7 +12,9 @@ import shutil
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from tools import messages
@@ -20,6 +22,8 @@ from tools.services import Service, start_postgresql, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASES = ("sqlite", "postgresql")
+# pytest-xdist's workers inherit the variable from the process that starts them.
+RUN_FOLDER = "TEST_RUN_FOLDER"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ENVIRON = {
     "ENVIRONMENT": "test",
@@ -42,28 +46,57 @@ class TestServices:
 
     def __init__(self) -> None:
         self.services: list[Service] = []
+        self.uses_anothers_postgresql = False
 
     @property
     def folder(self) -> Path:
         """For the tests' files: Valkey's folder, which goes away even when pytest is killed."""
         return self.services[0].folder
 
+    def database_name(self, suffix: str) -> str:
+        """A test database of this process; of a PostgreSQL, which workers share, `suffix` tells them apart."""
+        if self.database == "sqlite":
+            return str(self.folder / f"{suffix}.sqlite3")
+        return f"test_{urlsplit(os.environ['TEST_DATABASE_URL']).path.lstrip('/')}_{suffix}"
+
+    @property
+    def migrated_database(self) -> str:
+        """The one of which all processes of a run take copies."""
+        if self.database == "sqlite":
+            return str(self.run_folder / "migrated.sqlite3")
+        return self.database_name("migrated")
+
+    @property
+    def migrated_database_lock(self) -> Path:
+        return self.run_folder / f"migrated.{self.database}.lock"
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the process that started pytest-xdist's workers."""
+        return Path(os.environ[RUN_FOLDER])
+
     def start(self, database: str) -> None:
+        self.database = database
         valkey = start_valkey()
         self.services.append(valkey)
+        os.environ.setdefault(RUN_FOLDER, str(self.folder))
         os.environ.update(ENVIRON, VALKEY_URL=valkey.url, DATABASE_URL=self._database_url(database))
 
     def _database_url(self, database: str) -> str:
         if database == "sqlite":
             return f"sqlite:///{self.folder}/unused.sqlite3"
         # pytest-xdist's workers inherit the variable from the process that starts them: one server for all of them.
-        if "TEST_DATABASE_URL" not in os.environ:
+        self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
+        if not self.uses_anothers_postgresql:
             postgresql = start_postgresql()
             self.services.append(postgresql)
             os.environ["TEST_DATABASE_URL"] = postgresql.url
         return os.environ["TEST_DATABASE_URL"]
 
     def stop(self) -> None:
+        if self.uses_anothers_postgresql and self.run_folder == self.folder:
+            with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE IF EXISTS "{self.migrated_database}"')
         for service in reversed(self.services):
             service.stop()
 

@@ -13,9 +13,13 @@ import redis
 import requests
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
+from accounts.roles import Role
 from tests.conftest import is_loopback
+from tests.databases import Stages
 from tests.services import ENVIRON
 
 Failed = pytest.fail.Exception
@@ -53,6 +57,24 @@ def test_settings_come_from_the_suite_and_not_from_the_developer(valkey_url: str
     assert settings.ENVIRONMENT == "test"
     assert valkey_url == settings.VALKEY_URL
     assert {name: os.environ[name] for name in ENVIRON} == ENVIRON
+
+
+@pytest.mark.django_db
+def test_the_copied_database_is_migrated_to_the_end() -> None:
+    executor = MigrationExecutor(connection)
+
+    assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
+    assert Group.objects.filter(name__in=list(Role)).count() == len(Role)
+
+
+def test_a_stage_of_the_migrations_is_another_database_each_time(stages: Stages) -> None:
+    target = [("accounts", "0001_initial")]
+    stages.enter(target).get_model("accounts", "User").objects.create(username="left-behind")
+
+    apps = stages.enter(target)
+
+    assert not apps.get_model("accounts", "User").objects.exists()
+    assert "accounts_auditentry" not in connection.introspection.table_names()
 
 
 def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], project_root: Path) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
-from django.db.migrations.executor import MigrationExecutor
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.attribute_values import set_values
-from accounts.models import Attribute, AttributeValue, AuditEntry, PeopleImport, User
+from accounts.models import Attribute, AttributeValue, AuditEntry, User
 from accounts.roles import Role, permissions_of
+from tests.databases import Stages, migrated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [
@@ -25,22 +21,8 @@ BEFORE = [
 AFTER = [("accounts", "0002_roles_and_audit")]
 
 
-@pytest.fixture(autouse=True)
-def _all_again() -> Iterator[None]:
-    yield
-    call_command("migrate", verbosity=0)
-
-
-def migrated(target: list[tuple[str, str]]) -> Any:
-    """The models as they are at `target`."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(target)
-    return executor.loader.project_state(target).apps
-
-
-def test_people_accounts_and_groups_are_kept() -> None:
-    Group.objects.all().delete()
-    apps = migrated(BEFORE)
+def test_people_accounts_and_groups_are_kept(stages: Stages) -> None:
+    apps = stages.enter(BEFORE)
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -60,8 +42,8 @@ def test_people_accounts_and_groups_are_kept() -> None:
     assert not apps.get_model("accounts", "SignInPolicy").objects.exists()
 
 
-def test_the_directory_comes_without_a_policy_and_without_touching_people() -> None:
-    apps = migrated(BEFORE)
+def test_the_directory_comes_without_a_policy_and_without_touching_people(stages: Stages) -> None:
+    apps = stages.enter(BEFORE)
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -78,8 +60,8 @@ def test_the_directory_comes_without_a_policy_and_without_touching_people() -> N
     assert not apps.get_model("accounts", "DirectoryPolicy").objects.exists()
 
 
-def test_user_attributes_come_with_the_login_id_alone_and_without_touching_people() -> None:
-    apps = migrated([("accounts", "0003_directory_policy")])
+def test_user_attributes_come_with_the_login_id_alone_and_without_touching_people(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0003_directory_policy")])
     apps.get_model("accounts", "User").objects.create(username="lilei", name="李雷", mobile="13800138000")
 
     call_command("migrate", verbosity=0)
@@ -90,20 +72,23 @@ def test_user_attributes_come_with_the_login_id_alone_and_without_touching_peopl
     assert not AttributeValue.objects.exists()
 
 
-def test_going_back_takes_the_attributes_away() -> None:
-    person = User.objects.create(username="lilei")
-    set_values(attribute=Attribute.objects.get(), values={person.pk: ["lilei"]})
+def test_going_back_takes_the_attributes_away(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0004_attributes")])
+    person = apps.get_model("accounts", "User").objects.create(username="lilei")
+    login_id = apps.get_model("accounts", "Attribute").objects.create(key="bi_login_id", is_bi_login_id=True)
+    row = {"user": person, "attribute": login_id, "value": "lilei", "folded": "lilei"}
+    apps.get_model("accounts", "AttributeValue").objects.create(**row)
 
     migrated([("accounts", "0003_directory_policy")])
     call_command("migrate", verbosity=0)
 
-    assert User.objects.get() == person
+    assert User.objects.get().pk == person.pk
     assert Attribute.objects.count() == 1
     assert not AttributeValue.objects.exists()
 
 
-def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
-    apps = migrated([("accounts", "0004_attributes"), ("integrations", "0005_directory")])
+def test_moves_come_empty_and_go_again_without_touching_accounts(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0004_attributes"), ("integrations", "0005_directory")])
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -120,8 +105,8 @@ def test_moves_come_empty_and_go_again_without_touching_accounts() -> None:
     assert (account.userid, account.corp_id, account.user_id) == ("LiLei", corp.pk, user.pk)
 
 
-def test_sessions_and_requests_come_without_touching_people_or_signing_anybody_out() -> None:
-    apps = migrated([("accounts", "0007_employee_number")])
+def test_sessions_and_requests_come_without_touching_people_or_signing_anybody_out(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0007_employee_number")])
     users = apps.get_model("accounts", "User").objects
     users.create(username="lilei", password="hash", name="李雷")
 
@@ -134,21 +119,22 @@ def test_sessions_and_requests_come_without_touching_people_or_signing_anybody_o
     assert not apps.get_model("accounts", "LinkRequest").objects.exists()
 
 
-def test_imports_come_beside_attributes_with_values() -> None:
-    apps = migrated([("accounts", "0004_attributes")])
+def test_imports_come_beside_attributes_with_values(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0004_attributes")])
     person = apps.get_model("accounts", "User").objects.create(username="lilei")
     region = apps.get_model("accounts", "Attribute").objects.create(key="region", name="区域")
     row = {"user": person, "attribute": region, "value": "华东", "folded": "华东"}
     apps.get_model("accounts", "AttributeValue").objects.create(**row)
 
-    call_command("migrate", verbosity=0)
-
-    assert list(AttributeValue.objects.values_list("user__username", "value")) == [("lilei", "华东")]
-    assert not PeopleImport.objects.exists()
-
-
-def test_accounts_come_without_a_mark_of_leavers_and_go_back_with_one() -> None:
     apps = migrated([("accounts", "0009_people_imports")])
+
+    values = apps.get_model("accounts", "AttributeValue").objects
+    assert list(values.values_list("user__username", "value")) == [("lilei", "华东")]
+    assert not apps.get_model("accounts", "PeopleImport").objects.exists()
+
+
+def test_accounts_come_without_a_mark_of_leavers_and_go_back_with_one(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0009_people_imports")])
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -169,8 +155,8 @@ def test_accounts_come_without_a_mark_of_leavers_and_go_back_with_one() -> None:
     assert sorted(before.values_list("user__username", "userid")) == [("jim", ""), ("lilei", "LiLei")]
 
 
-def test_imports_under_way_keep_the_rights_of_who_uploaded_them() -> None:
-    apps = migrated([("accounts", "0010_leavers")])
+def test_imports_under_way_keep_the_rights_of_who_uploaded_them(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0010_leavers")])
     user = apps.get_model("accounts", "User").objects.create(username="lilei")
     for status in ("asking", "confirmed", "applying", "done"):
         row = {"file_name": status, "status": status, "requested_by": user, "requested_by_name": "李雷"}
@@ -187,8 +173,8 @@ def test_imports_under_way_keep_the_rights_of_who_uploaded_them() -> None:
     ]
 
 
-def test_sheets_come_empty_and_go_again_without_touching_people() -> None:
-    apps = migrated([("accounts", "0011_confirmers")])
+def test_sheets_come_empty_and_go_again_without_touching_people(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0011_confirmers")])
     apps.get_model("accounts", "User").objects.create(username="lilei")
     apps = migrated([("accounts", "0012_people_exports")])
     user = apps.get_model("accounts", "User").objects.get(username="lilei")
@@ -200,9 +186,8 @@ def test_sheets_come_empty_and_go_again_without_touching_people() -> None:
     assert list(apps.get_model("accounts", "User").objects.values_list("username", flat=True)) == ["lilei"]
 
 
-def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
-    Group.objects.all().delete()
-    migrated(BEFORE)
+def test_after_the_whole_migrate_the_roles_hold_what_they_should(stages: Stages) -> None:
+    stages.enter(BEFORE)
 
     call_command("migrate", verbosity=0)
 
@@ -211,7 +196,8 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should() -> None:
     assert min(held.values()) > 10
 
 
-def test_migrating_back_and_forth_works_with_rows() -> None:
+def test_migrating_back_and_forth_works_with_rows(stages: Stages) -> None:
+    stages.enter_the_latest()
     AuditEntry.objects.create(action="done", subject="x")
 
     migrated(BEFORE)
@@ -221,8 +207,8 @@ def test_migrating_back_and_forth_works_with_rows() -> None:
     assert Group.objects.filter(name__in=list(Role)).count() == 4
 
 
-def test_rules_of_departments_come_without_touching_groups_and_memberships() -> None:
-    apps = migrated([("accounts", "0005_people_moves"), ("integrations", "0005_directory")])
+def test_rules_of_departments_come_without_touching_groups_and_memberships(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0005_people_moves"), ("integrations", "0005_directory")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")
     apps.get_model("integrations", "Department").objects.create(corp=corp, wecom_department_id=1, name="总部")
     user = apps.get_model("accounts", "User").objects.create(username="lilei")
@@ -235,8 +221,8 @@ def test_rules_of_departments_come_without_touching_groups_and_memberships() -> 
     assert not apps.get_model("accounts", "GivenGroup").objects.exists()
 
 
-def test_policies_come_out_without_an_employee_number_and_as_they_were() -> None:
-    apps = migrated([("accounts", "0006_department_groups"), ("integrations", "0005_directory")])
+def test_policies_come_out_without_an_employee_number_and_as_they_were(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0006_department_groups"), ("integrations", "0005_directory")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")
     apps.get_model("accounts", "DirectoryPolicy").objects.create(corp=corp, mode="create", match_email=True)
 

@@ -9,15 +9,16 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
+from tests.databases import Stages, migrated
 from tests.notifications.factories import NOW
-from tests.notifications.test_migrations import _all_again, index_names, migrated  # noqa: F401  # a fixture
+from tests.notifications.test_migrations import index_names
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_all_again")]
+pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [("accounts", "0009_people_imports"), ("notifications", "0009_schedules")]
 
 
-def test_runs_of_before_were_asked_for_by_no_token() -> None:
-    apps = migrated(BEFORE)
+def test_runs_of_before_were_asked_for_by_no_token(stages: Stages) -> None:
+    apps = stages.enter(BEFORE)
     person = apps.get_model("accounts", "User").objects.create(username="lilei")
     apps.get_model("notifications", "Run").objects.create(
         key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="finished"
@@ -38,8 +39,8 @@ def test_runs_of_before_were_asked_for_by_no_token() -> None:
     assert "request_accepted" in index_names("notifications_acceptedrequest")
 
 
-def test_orders_of_before_have_no_attribute_rules_and_keep_their_recipients() -> None:
-    apps = migrated([("accounts", "0009_people_imports"), ("notifications", "0010_api_tokens")])
+def test_orders_of_before_have_no_attribute_rules_and_keep_their_recipients(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0009_people_imports"), ("notifications", "0010_api_tokens")])
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     person = apps.get_model("accounts", "User").objects.create(username="lilei")
     order = apps.get_model("notifications", "Subscription").objects.create(
@@ -59,8 +60,8 @@ def test_orders_of_before_have_no_attribute_rules_and_keep_their_recipients() ->
         after.get_model("accounts", "Attribute").objects.get(key="region").delete()
 
 
-def test_of_what_went_wrong_before_no_owner_is_told_and_the_log_keeps_its_rows() -> None:
-    apps = migrated([("notifications", "0011_attribute_rules")])
+def test_of_what_went_wrong_before_no_owner_is_told_and_the_log_keeps_its_rows(stages: Stages) -> None:
+    apps = stages.enter([("notifications", "0011_attribute_rules")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
     person = apps.get_model("accounts", "User").objects.create(username="lilei")
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
-from django.db.migrations.executor import MigrationExecutor
 
+from tests.databases import Stages, migrated
 from tests.notifications.factories import NOW
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,29 +19,14 @@ BEFORE = [
 ]
 
 
-@pytest.fixture
-def _all_again() -> Iterator[None]:
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
-
-
-def migrated(target: list[tuple[str, str]]) -> Any:
-    """The models as they are at `target`."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(target)
-    return executor.loader.project_state(target).apps
-
-
 def index_names(*tables: str) -> set[str]:
     with connection.cursor() as cursor:
         found = [connection.introspection.get_constraints(cursor, table) for table in tables]
     return {name for constraints in found for name, constraint in constraints.items() if constraint["index"]}
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_the_indexes_of_the_log_are_added_to_tables_with_rows() -> None:
-    apps = migrated(BEFORE)
+def test_the_indexes_of_the_log_are_added_to_tables_with_rows(stages: Stages) -> None:
+    apps = stages.enter(BEFORE)
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
     run = apps.get_model("notifications", "Run").objects.create(
         key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="finished"
@@ -73,9 +56,8 @@ def test_the_indexes_of_the_log_are_added_to_tables_with_rows() -> None:
     assert added.isdisjoint(index_names(*tables))
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_pauses_and_priorities_are_added_to_orders_and_messages_that_wait() -> None:
-    apps = migrated([("integrations", "0005_directory"), ("notifications", "0003_barred_reason")])
+def test_pauses_and_priorities_are_added_to_orders_and_messages_that_wait(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0005_directory"), ("notifications", "0003_barred_reason")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     apps.get_model("notifications", "Subscription").objects.create(name="每日", report=report, crontab="0 9 * * *")
@@ -103,9 +85,8 @@ def test_pauses_and_priorities_are_added_to_orders_and_messages_that_wait() -> N
     )
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_subscriptions_come_out_with_no_departments_and_their_people() -> None:
-    apps = migrated([("accounts", "0003_directory_policy"), ("notifications", "0004_limits_and_pauses")])
+def test_subscriptions_come_out_with_no_departments_and_their_people(stages: Stages) -> None:
+    apps = stages.enter([("accounts", "0003_directory_policy"), ("notifications", "0004_limits_and_pauses")])
     person = apps.get_model("accounts", "User").objects.create(username="lilei")
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     subscription = apps.get_model("notifications", "Subscription").objects.create(
@@ -120,9 +101,8 @@ def test_subscriptions_come_out_with_no_departments_and_their_people() -> None:
     assert [one.username for one in kept.users.all()] == ["lilei"]
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_orders_and_messages_of_before_go_by_the_app_as_they_did() -> None:
-    apps = migrated([("integrations", "0005_directory"), ("notifications", "0005_departments")])
+def test_orders_and_messages_of_before_go_by_the_app_as_they_did(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0005_directory"), ("notifications", "0005_departments")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="北山", corpid="ww1", agentid=1, secret="s")
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     apps.get_model("notifications", "Subscription").objects.create(name="每日", report=report, crontab="0 9 * * *")
@@ -147,9 +127,8 @@ def test_orders_and_messages_of_before_go_by_the_app_as_they_did() -> None:
         robot.objects.create(name="群", corp_id=corp.pk, key="k")
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_nobody_has_paused_anything_after_the_step_that_lets_people_pause() -> None:
-    apps = migrated(
+def test_nobody_has_paused_anything_after_the_step_that_lets_people_pause(stages: Stages) -> None:
+    apps = stages.enter(
         [
             ("accounts", "0003_directory_policy"),
             ("integrations", "0007_bi_connection"),
@@ -173,9 +152,8 @@ def test_nobody_has_paused_anything_after_the_step_that_lets_people_pause() -> N
         choices.create(subscription_id=subscription.pk, user_id=person.pk, kind="declined", chosen_at=NOW)
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_runs_of_before_are_neither_taken_back_nor_sent_again() -> None:
-    apps = migrated([("notifications", "0007_recipients_choices")])
+def test_runs_of_before_are_neither_taken_back_nor_sent_again(stages: Stages) -> None:
+    apps = stages.enter([("notifications", "0007_recipients_choices")])
     apps.get_model("notifications", "Run").objects.create(
         key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="finished"
     )
@@ -187,9 +165,8 @@ def test_runs_of_before_are_neither_taken_back_nor_sent_again() -> None:
     assert "run_recalled" in index_names("notifications_run")
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_crontabs_of_before_stay_crontabs_and_are_not_spread() -> None:
-    apps = migrated([("notifications", "0008_resend_and_recall")])
+def test_crontabs_of_before_stay_crontabs_and_are_not_spread(stages: Stages) -> None:
+    apps = stages.enter([("notifications", "0008_resend_and_recall")])
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     before = apps.get_model("notifications", "Subscription").objects.create(
         name="每日九点", report=report, crontab="0 9 * * 1-5", time_zone="Europe/Berlin", next_run_at=NOW

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+
+from tests.databases import Stages, migrated
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE, AFTER = [("integrations", "0002_verification_and_callbacks")], [("integrations", "0003_diagnosis")]
 ASKED = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
 
-@pytest.fixture
-def _all_again() -> Iterator[None]:
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
-
-
-def migrated(target: list[tuple[str, str]]) -> Any:
-    """The models as they are at `target`."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(target)
-    return executor.loader.project_state(target).apps
-
-
-@pytest.mark.usefixtures("_all_again")
-def test_connection_tests_are_carried_over() -> None:
-    apps = migrated(BEFORE)
+def test_connection_tests_are_carried_over(stages: Stages) -> None:
+    apps = stages.enter(BEFORE)
     corp = apps.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret", connection_version=3
     )

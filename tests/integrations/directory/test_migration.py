@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+
+from tests.databases import Stages, migrated
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RELEASED, BEFORE = ("integrations", "0002_verification_and_callbacks"), ("integrations", "0004_console_writes")
-AFTER = ("integrations", "0005_directory")
-NUMBERED = ("integrations", "0008_employee_number")
+RELEASED, BEFORE = [("integrations", "0002_verification_and_callbacks")], [("integrations", "0004_console_writes")]
+AFTER = [("integrations", "0005_directory")]
+NUMBERED = [("integrations", "0008_employee_number")]
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)
 TABLES = {"department", "member", "membership", "syncrun", "syncchange"}
-
-
-@pytest.fixture
-def _all_again() -> Iterator[None]:
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
-
-
-def migrated(target: tuple[str, str]) -> Any:
-    """The models as they are at `target`."""
-    executor = MigrationExecutor(connection)
-    executor.migrate([target])
-    return executor.loader.project_state([target]).apps
 
 
 def tables() -> set[str]:
@@ -37,9 +22,8 @@ def tables() -> set[str]:
     return names & set(connection.introspection.table_names())
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_companies_of_the_release_before_get_an_empty_directory() -> None:
-    old = migrated(RELEASED)
+def test_companies_of_the_release_before_get_an_empty_directory(stages: Stages) -> None:
+    old = stages.enter(RELEASED)
     values = {"corpid": "ww0123456789abcdef", "agentid": 1000002, "secret": "the-secret", "department_root_ids": [2]}
     key = old.get_model("integrations", "Corp").objects.create(name="北山制造", **values).pk
     assert tables() == set()
@@ -54,9 +38,8 @@ def test_companies_of_the_release_before_get_an_empty_directory() -> None:
     assert tables() == set()
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_members_come_out_without_a_number_and_as_they_were() -> None:
-    old = migrated(AFTER)
+def test_members_come_out_without_a_number_and_as_they_were(stages: Stages) -> None:
+    old = stages.enter(AFTER)
     corp = old.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from integrations.models import EventWork
+from tests.databases import Stages, migrated
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BEFORE, AFTER = ("integrations", "0005_directory"), ("integrations", "0006_event_work")
+BEFORE, AFTER = [("integrations", "0005_directory")], [("integrations", "0006_event_work")]
 NOW = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def _all_again() -> Iterator[None]:
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
-
-
-def migrated(target: tuple[str, str]) -> Any:
-    """The models as they are at `target`."""
-    executor = MigrationExecutor(connection)
-    executor.migrate([target])
-    return executor.loader.project_state([target]).apps
-
-
-@pytest.mark.usefixtures("_all_again")
-def test_what_was_stored_before_stays_and_is_not_worked_off() -> None:
-    old = migrated(BEFORE)
+def test_what_was_stored_before_stays_and_is_not_worked_off(stages: Stages) -> None:
+    old = stages.enter(BEFORE)
     corp = old.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -53,9 +36,8 @@ def test_what_was_stored_before_stays_and_is_not_worked_off() -> None:
     assert "integrations_eventwork" not in connection.introspection.table_names()
 
 
-@pytest.mark.usefixtures("_all_again")
-def test_work_that_was_given_up_before_is_found_afterwards() -> None:
-    old = migrated(("integrations", "0008_employee_number"))
+def test_work_that_was_given_up_before_is_found_afterwards(stages: Stages) -> None:
+    old = stages.enter([("integrations", "0008_employee_number")])
     corp = old.get_model("integrations", "Corp").objects.create(
         name="北山制造", corpid="ww0123456789abcdef", agentid=1000002, secret="the-secret"
     )
@@ -73,6 +55,6 @@ def test_work_that_was_given_up_before_is_found_afterwards() -> None:
         row = {"event": event, "corp": corp, "consumer": status, "status": status}
         old.get_model("integrations", "EventWork").objects.create(**row)
 
-    migrated(("integrations", "0009_given_up_events"))
+    migrated([("integrations", "0009_given_up_events")])
 
     assert list(EventWork.objects.given_up().values_list("consumer", "corp")) == [("failed", corp.pk)]
