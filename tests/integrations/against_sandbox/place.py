@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from integrations.wecom.client import RobotClient, Timeouts, WeComClient, open_session
-from integrations.wecom.tokens import InMemoryTokenStore
+from integrations.wecom.tokens import InMemoryTokenStore, TokenStore
 from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.
@@ -58,15 +58,16 @@ class Place:
         agentid: int | None = AGENTID,
         secret: str = SECRET,
         timeouts: Timeouts = PATIENT,
+        token_store: TokenStore | None = None,
     ) -> WeComClient:
-        """A client with a token store of its own."""
+        """A client with a token store of its own, if it is given none."""
         return WeComClient(
             corpid=corpid,
             agentid=agentid,
             secret=secret,
             base_url=self.sandbox.base_url,
             session=open_session(),
-            token_store=InMemoryTokenStore(),
+            token_store=token_store or InMemoryTokenStore(),
             timeouts=timeouts,
         )
 

@@ -97,7 +97,7 @@ def test_a_drip_ends_at_the_deadline(serve: Callable[[socket.socket], None]) -> 
         with pytest.raises(TransientError):
             SiteClient(total_seconds=0.4).fetch(f"{url}/")
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # it drips for 20
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -16,6 +17,13 @@ def hangs(connection: socket.socket) -> None:
     """Says nothing, until the client has gone."""
     connection.settimeout(20)
     connection.recv(1)
+
+
+def takes_nothing(connection: socket.socket) -> None:
+    """Reads nothing, until the client has gone."""
+    events = select.poll()
+    events.register(connection, select.POLLRDHUP)
+    events.poll(20_000)
 
 
 def closes(connection: socket.socket) -> None:

@@ -34,6 +34,7 @@ class WireServer:
     valid_token: str = ""
     new_token: str = ""  # empty: numbered ones
     connection_count: int = 0
+    tokens_asked: int = 0  # counted before they wait
     open_connections: list[socket.socket] = field(default_factory=list)
 
     def close_connections(self) -> None:
@@ -100,6 +101,7 @@ def wire_server() -> Iterator[WireServer]:
                 self.close_connection = True
                 return
             if parts.path == "/cgi-bin/gettoken":
+                state.tokens_asked += 1
                 time.sleep(state.gettoken_seconds)
             answer = json.dumps(state.answer(parts.path, parse_qs(parts.query))).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
@@ -127,6 +129,7 @@ def listening(serve: Callable[[socket.socket], None], context: ssl.SSLContext | 
     """A port whose connections go to `serve`, one after the other, behind TLS where a context is given."""
     listener = socket.create_server(("127.0.0.1", 0))
     scheme = "http" if context is None else "https"
+    served: list[socket.socket] = []
 
     def run() -> None:
         with suppress(OSError):  # the end: closing the listener wakes accept
@@ -134,9 +137,11 @@ def listening(serve: Callable[[socket.socket], None], context: ssl.SSLContext | 
                 connection, _address = listener.accept()
                 with suppress(OSError), connection:
                     if context is None:
+                        served.append(connection)
                         serve(connection)
                     else:
                         with context.wrap_socket(connection, server_side=True) as protected:
+                            served.append(protected)
                             serve(protected)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -146,6 +151,9 @@ def listening(serve: Callable[[socket.socket], None], context: ssl.SSLContext | 
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        for connection in served:
+            with suppress(OSError):  # closed already; one that is still served ends
+                connection.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 

@@ -19,7 +19,7 @@ from tests.integrations.wecom.server import WireServer, at_once
 from tests.wecom import ENDPOINTS, ROBOT_KEY, SECRET, WeComAnswers, fixture, refusal, wecom_answers
 
 TOKEN = "sim/token+with=signs 0123456789"
-SHORT = Timeouts(connect_seconds=1, total_seconds=0.15, transfer_seconds=0.15)
+SHORT = Timeouts(connect_seconds=10, total_seconds=0.3, transfer_seconds=0.3)
 
 
 # What a request carried, as a gateway in between might repeat it: in an address, and bare.

@@ -214,7 +214,7 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable
 
     def fetch_with_old_secret() -> FetchedToken:
         old_fetch_runs.set()
-        go_on.wait(5)
+        go_on.wait(60)
         raise wrong_secret()
 
     results: list[object] = []
@@ -227,7 +227,7 @@ def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable
 
     thread = threading.Thread(target=call)
     thread.start()
-    old_fetch_runs.wait(5)
+    old_fetch_runs.wait(60)
     store.forget(CORPID, AGENTID)
     go_on.set()
     thread.join()
@@ -254,13 +254,13 @@ def test_one_renews_ahead_of_the_end_while_the_others_go_on() -> None:
 
     def slow_fetch() -> FetchedToken:
         renewal_runs.set()
-        go_on.wait(5)
+        go_on.wait(60)
         return FetchedToken("renewed", 7200)
 
     results: list[str] = []
     thread = threading.Thread(target=lambda: results.append(store.get(CORPID, AGENTID, slow_fetch)))
     thread.start()
-    renewal_runs.wait(5)
+    renewal_runs.wait(60)
 
     others = at_once(20, lambda: store.get(CORPID, AGENTID, slow_fetch))
     go_on.set()
@@ -332,7 +332,7 @@ def test_a_waiter_gives_up_at_its_deadline(new_store: Callable[..., TokenStore])
     go_on = threading.Event()
 
     def hangs() -> FetchedToken:
-        go_on.wait(5)
+        go_on.wait(60)
         return FetchedToken("late", 7200)
 
     thread = threading.Thread(target=store.get, args=(CORPID, AGENTID, hangs))
@@ -382,7 +382,7 @@ def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(share
 
     def slow_unseal(sealed: bytes) -> bytes:
         is_reading.set()
-        go_on.wait(5)
+        go_on.wait(60)
         return cipher.decrypt(sealed)
 
     store = ValkeyTokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
@@ -397,7 +397,7 @@ def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(share
     reader = threading.Thread(target=store.get, args=(CORPID, AGENTID, fetch))
     dropper = threading.Thread(target=drop_and_get)
     reader.start()
-    is_reading.wait(5)
+    is_reading.wait(60)
     dropper.start()
     time.sleep(0.1)
     go_on.set()
