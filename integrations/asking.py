@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from integrations.bi import entry
-from integrations.clients import guandata_client
+from integrations.clients import certificate_path, guandata_client
 from integrations.models import BiConnection, Card, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.guandata_card import GuandataQuestion, read_card
+from integrations.sources.http_json import JsonQuestion, read_json
 from integrations.sources.shaping import Wishes
+from integrations.sources.sql import SqlQuestion, read_query
+from integrations.sources.sql_address import AddressRefused, Admitted, admitted_url
 from integrations.sources.table import Table
+from integrations.sources.web_address import headers_from, joined
 
 
 def ask(card: Card, *, rows_at_most: int, now: datetime) -> Table:
@@ -42,8 +47,49 @@ def _ask_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
     return read_card(client, question, rows_at_most=rows_at_most, seconds=card.source.timeout_seconds, now=now)
 
 
+def _ask_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
+    source, failure = card.source, None
+    try:
+        url = admitted_url(source.sql_url, admitted_databases())
+    except AddressRefused as refusal:
+        failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
+    if failure is not None:
+        raise failure
+    question = SqlQuestion(
+        url=url,
+        statement=card.sql,
+        parameters=card.sql_parameters,
+        ca_bundle=certificate_path(source.ca_bundle) or "",
+        wishes=_wishes(card),
+    )
+    return read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+
+
+def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
+    source = card.source
+    if not source.http_url:
+        raise SourceError(Problem.NOT_SET_UP, missing="address")
+    question = JsonQuestion(
+        url=joined(source.http_url, card.http_path),
+        method="POST" if card.http_method == "POST" else "GET",
+        body=card.http_body,
+        headers=headers_from(source.http_headers),
+        expression=card.expression,
+        allows_private=source.allows_private_addresses,
+        ca_bundle=certificate_path(source.ca_bundle) or "",
+        wishes=_wishes(card),
+    )
+    return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+
+
+def admitted_databases() -> Admitted:
+    """What the settings allow, and our own files, which no source may open."""
+    own = [str(one["NAME"]) for one in settings.DATABASES.values() if "sqlite" in str(one["ENGINE"])]
+    return Admitted(settings.DATA_SQLITE_FOLDERS, own, settings.DATA_SQL_DRIVERS)
+
+
 def _wishes(card: Card) -> Wishes:
     return Wishes(kinds=card.kinds, units=card.units)
 
 
-_ASKED = {SourceKind.GUANDATA: _ask_guandata}
+_ASKED = {SourceKind.GUANDATA: _ask_guandata, SourceKind.SQL: _ask_sql, SourceKind.JSON: _ask_json}

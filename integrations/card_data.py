@@ -22,7 +22,7 @@ from django.db.models import F, Q
 
 from integrations import asking, queueing
 from integrations.models import Card, CardData, DataSource
-from integrations.models.sources import SECONDS_AT_MOST, packed
+from integrations.models.sources import SECONDS_AT_MOST, SECRETS, packed
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.table import Table
 
@@ -114,11 +114,12 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
 @transaction.atomic
 def _claim(row_id: int, now: datetime) -> Held | None:
     """The row, unless the source answers as many questions already as it may at once: then a little later."""
-    row = CardData.objects.due(now).filter(pk=row_id).select_related("card__source").first()
+    row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
     if row is None:
         return None
     # Locks the source's other claims out, so that two of them do not count past each other.
-    source = DataSource.objects.select_for_update(of=("self",)).get(pk=row.card.source_id)
+    # Its secrets are read where they are used: one that no key opens is a failure of this row, not of the worker.
+    source = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS).get(pk=row.card.source_id)
     if _in_hand(source, now) >= source.parallel_limit:
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None

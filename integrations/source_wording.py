@@ -26,6 +26,16 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
     column = {"column": facts.get("column", "")}
     return {
         "bi": _("the BI's address or API user"),
+        "address": _("the address of the service"),
+        "encoding": _("its letters or its packing are broken"),
+        "empty": _("it is empty"),
+        "not-json": _("it is no JSON"),
+        "deep": _("it is nested too deeply"),
+        "web-page": _("a web page, perhaps one to sign in"),
+        "expression": _("it does not fit what is there"),
+        "nothing": _("it finds nothing"),
+        "memory": _("it needs too much memory"),
+        **address_flaws(str(facts.get("detail", ""))),
         "answer": _("no answer of the BI"),
         "header": _("a header that fits no column"),
         "rows": _("rows that are none"),
@@ -36,6 +46,20 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
         "not-boolean": _("the column “%(column)s” holds something that is neither yes nor no") % column,
         "not-date": _("the column “%(column)s” holds something that is no date") % column,
         "not-datetime": _("the column “%(column)s” holds something that is no time") % column,
+    }
+
+
+def address_flaws(detail: str) -> dict[str, str]:
+    """Why an address of a database is refused, in whole sentences, by integrations.sources.sql_address.Flaw."""
+    known = {"detail": detail}
+    return {
+        "no-address": _("This is no address of a database. Write kind://user:password@host:port/database."),
+        "no-driver": _("This kind of database is not admitted (%(detail)s): see docs/data-sources.md.") % known,
+        "no-host": _("The host is missing, or is not a single one."),
+        "no-database": _("The name of the database is missing behind the last slash."),
+        "option": _("The option %(detail)s is not admitted: leave it out.") % known,
+        "file-place": _("A file of SQLite must lie in a folder that DATA_SQLITE_FOLDERS names."),
+        "own-file": _("This is the database of this site itself."),
     }
 
 
@@ -69,6 +93,9 @@ def _sentences() -> dict[str, str]:
         Problem.NO_TABLE: _("The answer is no table: %(what)s."),
         Problem.CERTIFICATE: _(
             "The certificate of the data source is not trusted. Renew it there, or paste its authority as CA bundle."
+        ),
+        Problem.ADDRESS_REFUSED: _(
+            "The address of the database is refused: %(what)s Enter another in the data source."
         ),
         Problem.ADDRESS_FORBIDDEN: _(
             "The address leads into an internal network, which this source may not enter. A superuser can allow it."

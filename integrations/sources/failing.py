@@ -22,6 +22,7 @@ class Problem(StrEnum):
     NOT_UNDERSTOOD = "not-understood"
     NO_TABLE = "no-table"
     CERTIFICATE = "certificate"
+    ADDRESS_REFUSED = "address-refused"
     ADDRESS_FORBIDDEN = "address-forbidden"
     REDIRECTED = "redirected"
     QUERY_REFUSED = "query-refused"

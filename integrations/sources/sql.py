@@ -1,0 +1,265 @@
+"""A query to a database as a Table, through SQLAlchemy. Only reads, within a time, no more rows than asked for.
+
+What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
+of which we take so many, and a watch that breaks the connection off when the time is over all the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import bindparam, create_engine, event, text
+from sqlalchemy.engine import URL, Connection, CursorResult, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from integrations.sources import sql_failures
+from integrations.sources.failing import Problem, SourceError
+from integrations.sources.shaping import CHARACTERS_AT_MOST, Wishes, table_of
+from integrations.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
+from integrations.sources.table import Table
+
+ROWS_AT_ONCE = 1000
+CONNECT_SECONDS = 10
+# Of one value in SQLite, and the longest pattern for LIKE, which it matches in one step that nothing interrupts.
+_SQLITE_BYTES, _SQLITE_PATTERN = 16 * 2**20, 1000
+_SQLITE_STEPS = 20_000
+_SQLITE_READING = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
+# The watch leaves the database's own limit a moment to say so itself.
+_WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SqlQuestion:
+    """`url`: from sql_address.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+
+    url: URL = field(repr=False)
+    statement: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ca_bundle: str = ""
+    wishes: Wishes = field(default_factory=Wishes)
+
+
+def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
+    """The first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
+
+    A database does not say of when its rows are, so `as_of` is `now`.
+    """
+    has_backslashes = question.url.get_backend_name() == "mysql"
+    statement = checked(question.statement, has_backslashes=has_backslashes)
+    names = parameters_of(statement, has_backslashes=has_backslashes)
+    values = bound(names, question.parameters)
+    clause = text(with_plain_colons(statement, has_backslashes=has_backslashes)).bindparams(
+        *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
+    )
+    limit = _Limit(seconds)
+    failure: SourceError | None = None
+    columns: Sequence[str] = ()
+    rows: list[Sequence[Any]] = []
+    try:
+        with _connected(question, limit) as connection:
+            result = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE).execute(clause)
+            columns = list(result.keys())
+            rows = _rows(connection, result, rows_at_most + 1, limit)
+    except SQLAlchemyError as error:
+        failure = sql_failures.of(error, seconds=seconds, is_late=limit.is_over())
+    except (OSError, sqlite3.Error, ImportError) as error:
+        failure = sql_failures.of_driver(error, question.url.drivername, seconds=seconds)
+    if failure is not None:
+        # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
+        raise failure
+    is_cut = len(rows) > rows_at_most
+    return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
+
+
+class _Limit:
+    """The time of one question, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends_at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        return max(0.0, self._ends_at - time.monotonic())
+
+    def is_over(self) -> bool:
+        return self.left() <= 0
+
+
+def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
+    found: list[Sequence[Any]] = []
+    characters = 0
+    with result:
+        while len(found) < wanted:
+            some = result.fetchmany(min(ROWS_AT_ONCE, wanted - len(found)))
+            found += some
+            characters += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
+            if characters > CHARACTERS_AT_MOST:
+                _leave_unread(connection)
+                raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
+            if limit.is_over():  # before the end is believed: a connection that was broken off may look like one
+                _leave_unread(connection)
+                raise SourceError(Problem.TOO_SLOW, seconds=round(limit.seconds))
+            if not some:
+                return found
+        _leave_unread(connection)
+    return found
+
+
+# --- Connecting -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
+    """A connection in a read-only transaction, which is undone, and broken off when the time is over."""
+    engine = _engine(question, limit)
+    watches: list[threading.Timer] = []
+
+    def watch(raw: Any, _record: Any) -> None:
+        watches.append(threading.Timer(limit.left() + _WATCH_SECONDS, _break_off, (raw, engine.dialect.name)))
+        watches[-1].daemon = True
+        watches[-1].start()
+
+    # First of all listeners: SQLAlchemy's own asks the database for its version, which may never answer.
+    event.listen(engine, "connect", watch, insert=True)
+    try:
+        connection = engine.connect()
+        try:
+            _PREPARED.get(question.url.get_backend_name(), _prepare_other)(connection, limit)
+            yield connection
+        finally:
+            with suppress(SQLAlchemyError, OSError, sqlite3.Error):  # broken off already, or by the other side
+                connection.rollback()
+            with suppress(SQLAlchemyError, OSError, sqlite3.Error):
+                connection.close()
+    finally:
+        for one in watches:
+            one.cancel()
+        engine.dispose()
+
+
+def _engine(question: SqlQuestion, limit: _Limit) -> Engine:
+    """Without a pool: a source is asked now and then, and its connections are not ours to keep."""
+    backend, connect_seconds = question.url.get_backend_name(), max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
+    known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
+    if backend == "sqlite":
+        path = question.url.database or ""
+        address = f"file:{quote(path)}?mode=ro"
+        wait = min(5.0, limit.seconds / 2)
+        return create_engine(
+            "sqlite+pysqlite://",
+            creator=lambda: sqlite3.connect(address, uri=True, timeout=wait, check_same_thread=False),
+            **known,
+        )
+    arguments: dict[str, Any] = {}
+    if backend == "postgresql":
+        arguments = {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
+        if question.ca_bundle:
+            arguments |= {"sslrootcert": question.ca_bundle, "sslmode": "verify-full"}
+    if backend == "mysql":
+        whole = max(1, math.ceil(limit.seconds))
+        arguments = {"connect_timeout": connect_seconds, "read_timeout": whole, "write_timeout": whole}
+        arguments |= {"local_infile": False}
+        if question.ca_bundle:
+            arguments |= {"ssl": {"ca": question.ca_bundle, "check_hostname": True}}
+    return create_engine(question.url, connect_args=arguments, **known)
+
+
+def _break_off(raw: Any, dialect: str) -> None:
+    """End whatever the driver's connection is at, from any thread. What it says then is an error of the driver."""
+    with suppress(Exception):  # it may be closed at the same moment: then there is nothing to end
+        _BROKEN_OFF.get(dialect, _cancel)(raw)
+
+
+def _leave_unread(connection: Connection) -> None:
+    """Be done with an answer of which more is to come. Only MySQL's has to be stopped; others send what is fetched."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        _break_off(connection.connection.driver_connection, connection.dialect.name)
+
+
+def _shut_postgresql(raw: Any) -> None:
+    with socket.socket(fileno=os.dup(raw.pgconn.socket)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _shut_mysql(raw: Any) -> None:
+    """Why the flag? PyMySQL reads an answer to its end when its cursor is closed, ten million rows if need be."""
+    raw._sock.shutdown(socket.SHUT_RDWR)
+    if raw._result is not None:
+        raw._result.unbuffered_active = False
+
+
+def _cancel(raw: Any) -> None:
+    raw.cancel()
+
+
+_BROKEN_OFF: dict[str, Callable[[Any], None]] = {
+    "postgresql": _shut_postgresql,
+    "mysql": _shut_mysql,
+    "mariadb": _shut_mysql,
+    "sqlite": lambda raw: raw.interrupt(),
+}
+
+
+# --- Only reading, and for how long -----------------------------------------------------------------------------------
+
+
+def _prepare_postgresql(connection: Connection, limit: _Limit) -> None:
+    milliseconds = max(1, round(limit.left() * 1000))
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, milliseconds // 2)}")
+
+
+def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
+    """Autocommit, because only a transaction that we begin ourselves can be a read-only one."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    seconds = max(0.001, limit.left())
+    for statement in (
+        f"SET SESSION max_statement_time = {seconds:.3f}"
+        if getattr(connection.dialect, "is_mariadb", False)
+        else f"SET SESSION max_execution_time = {round(seconds * 1000)}",
+        f"SET SESSION lock_wait_timeout = {max(1, int(seconds / 2))}",
+        f"SET SESSION innodb_lock_wait_timeout = {max(1, int(seconds / 2))}",
+        "START TRANSACTION READ ONLY",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _prepare_sqlite(connection: Connection, limit: _Limit) -> None:
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA query_only = ON")
+    raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _SQLITE_BYTES)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _SQLITE_PATTERN)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    raw.set_authorizer(_only_reading)
+    raw.set_progress_handler(limit.is_over, _SQLITE_STEPS)
+
+
+def _only_reading(action: int, _first: str | None, second: str | None, *_where: str | None) -> int:
+    is_allowed = action in _SQLITE_READING and (second or "").lower() not in ("load_extension", "fts3_tokenizer")
+    return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
+
+
+def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
+    """Nothing that every database understands: the account must only read (docs/data-sources.md)."""
+
+
+_PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
+    "postgresql": _prepare_postgresql,
+    "mysql": _prepare_mysql,
+    "sqlite": _prepare_sqlite,
+}

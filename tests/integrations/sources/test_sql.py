@@ -1,0 +1,401 @@
+"""Queries: what is one that only reads, which addresses are admitted, and SQLite, MariaDB and PostgreSQL for real."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymysql
+import pytest
+from django.utils import translation
+
+from integrations import source_wording
+from integrations.sources.failing import Problem, SourceError
+from integrations.sources.shaping import Wishes
+from integrations.sources.sql import SqlQuestion, read_query
+from integrations.sources.sql_address import AddressRefused, Admitted, Flaw, admitted_url, shown
+from integrations.sources.sql_statement import checked, parameters_of
+from integrations.sources.table import Kind, Table
+from tests.integrations.sources.place import NOW
+from tools.services import find_mariadb, start_mariadb, start_postgresql
+
+SECRET = "sim-sql-password"
+
+
+class Database:
+    """A database with the table facts(n, city, amount) of 100 rows; `url`: of an account that may only read it."""
+
+    def __init__(self, url: str, allowed: Admitted | None = None) -> None:
+        self.url = url
+        self.allowed = allowed or Admitted()
+
+    def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 5, **parameters: Any) -> Table:
+        question = SqlQuestion(admitted_url(self.url, self.allowed), statement, parameters)
+        return read_query(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
+
+    def problem(self, statement: str, **known: Any) -> Problem:
+        with pytest.raises(SourceError) as found:
+            self.ask(statement, **known)
+        with translation.override("en"):
+            sentence = source_wording.sentence(found.value.problem, found.value.facts)
+        said = f"{sentence} {found.value.facts} {found.value.__cause__!r} {found.value.__context__!r}"
+        assert SECRET not in said
+        assert "127.0.0.1" not in said
+        return found.value.problem
+
+
+FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for number in range(100)]
+
+
+@pytest.fixture(scope="module")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("admitted") / "facts 100%.sqlite3"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE facts (n INTEGER, city TEXT, amount NUMERIC)")
+        connection.executemany(
+            "INSERT INTO facts VALUES (?, ?, ?)", [(n, city, float(sum_)) for n, city, sum_ in FACTS]
+        )
+        connection.commit()
+    return file
+
+
+@pytest.fixture(scope="module")
+def sqlite_database(sqlite_file: Path) -> Database:
+    return Database(f"sqlite:///{sqlite_file}".replace("%", "%25"), Admitted(folders=[str(sqlite_file.parent)]))
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[Database]:
+    service = start_postgresql()
+    try:
+        with psycopg.connect(service.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE facts (n integer, city text, amount numeric)")
+            connection.cursor().executemany("INSERT INTO facts VALUES (%s, %s, %s)", FACTS)
+            connection.execute(f"CREATE ROLE reader LOGIN PASSWORD '{SECRET}'")
+            connection.execute("CREATE TABLE hidden (n integer)")
+            connection.execute("GRANT SELECT, INSERT, DELETE ON facts TO reader")
+        place = service.url.partition("@")[2]
+        yield Database(f"postgresql://reader:{SECRET}@{place}")
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[Database]:
+    if find_mariadb() is None:
+        assert not os.environ.get("CI"), "MariaDB must be installed where the suite must be whole"
+        pytest.skip("no MariaDB is installed (Debian: mariadb-server)")
+    service = start_mariadb()
+    try:
+        port = int(service.url.rpartition(":")[2].partition("/")[0])
+        root = pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True)
+        with closing(root), root.cursor() as cursor:
+            cursor.execute("CREATE DATABASE sales CHARACTER SET utf8mb4")
+            cursor.execute("CREATE TABLE sales.facts (n integer, city text, amount decimal(10,2))")
+            cursor.executemany("INSERT INTO sales.facts VALUES (%s, %s, %s)", FACTS)
+            cursor.execute("CREATE TABLE sales.hidden (n integer)")
+            cursor.execute(f"CREATE USER reader IDENTIFIED BY '{SECRET}'")
+            cursor.execute("GRANT SELECT, INSERT, DELETE ON sales.facts TO reader")
+        yield Database(f"mysql://reader:{SECRET}@127.0.0.1:{port}/sales")
+    finally:
+        service.stop()
+
+
+@pytest.fixture(params=["sqlite_database", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+class TestEveryDatabase:
+    def test_rows_come_with_their_kinds(self, database: Database) -> None:
+        table = database.ask("SELECT n, city, amount AS 金额 FROM facts ORDER BY n")
+
+        assert [(one.name, one.kind) for one in table.columns] == [
+            ("n", Kind.NUMBER),
+            ("city", Kind.TEXT),
+            ("金额", Kind.NUMBER),
+        ]
+        assert [(row[0], row[1], Decimal(str(row[2]))) for row in table.rows] == FACTS
+        assert (table.as_of, table.is_cut) == (NOW, False)
+
+    def test_parameters_are_bound_whatever_they_hold(self, database: Database) -> None:
+        evil = "x' OR '1'='1'; DROP TABLE facts; --"
+
+        table = database.ask(
+            "SELECT count(*) AS hits, '12:30 100% :no' AS t FROM facts WHERE city = :city OR n IN :chosen",
+            city=evil,
+            chosen=[1, 2],
+        )
+
+        assert table.rows == ((2, "12:30 100% :no"),)
+        assert database.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    def test_rows_beyond_the_limit_are_cut(self, database: Database) -> None:
+        table = database.ask("SELECT n FROM facts ORDER BY n", rows_at_most=7)
+
+        assert (len(table.rows), table.is_cut) == (7, True)
+        assert database.ask("SELECT n FROM facts", rows_at_most=100).is_cut is False
+
+    def test_an_empty_answer_keeps_its_columns(self, database: Database) -> None:
+        table = database.ask("SELECT n, city FROM facts WHERE n < 0")
+
+        assert (table.names, table.rows) == (("n", "city"), ())
+
+    def test_equal_names_of_columns_are_told_apart(self, database: Database) -> None:
+        assert database.ask("SELECT n, n FROM facts WHERE n = 3").names == ("n", "n (2)")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            *(
+                "INSERT INTO facts VALUES (1, 'x', 1)",
+                "DELETE FROM facts",
+                "DROP TABLE facts",
+                "UPDATE facts SET n = 1",
+            ),
+            *("SELECT 1; DELETE FROM facts", "SELECT 1;; SELECT 2", "CALL x()", "SET x = 1", "", "  ;", "-- SELECT 1"),
+            *("WITH x AS (SELECT 1) DELETE FROM facts", "/* SELECT */ DELETE FROM facts", "EXPLAIN DELETE FROM facts"),
+            "SELECT 1\0",
+        ],
+    )
+    def test_what_writes_is_refused_and_writes_nothing(self, database: Database, statement: str) -> None:
+        assert database.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED)
+
+        assert database.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    def test_an_unknown_column_is_named(self, database: Database) -> None:
+        with pytest.raises(SourceError) as found:
+            database.ask("SELECT nothing_of_it FROM facts")
+
+        assert found.value.problem is Problem.QUERY_REFUSED
+        assert "nothing_of_it" in str(found.value.facts["code"])
+
+    def test_a_parameter_without_a_value_is_named(self, database: Database) -> None:
+        with pytest.raises(SourceError) as found:
+            database.ask("SELECT n FROM facts WHERE n = :missing")
+
+        assert (found.value.problem, found.value.facts) == (Problem.PARAMETER_MISSING, {"name": "missing"})
+
+    def test_a_query_without_end_ends(self, database: Database) -> None:
+        tables = ", ".join(f"facts AS t{number}" for number in range(12))
+        endless = f"SELECT count(*) FROM {tables}"  # noqa: S608  # ours
+        began = time.monotonic()
+
+        assert database.problem(endless, seconds=0.6) is Problem.TOO_SLOW
+        assert time.monotonic() - began < 15
+
+
+ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT {} FROM t"
+
+
+@pytest.mark.parametrize("kind", ["sqlite_database", "postgresql"])
+def test_an_infinite_recursion_ends_or_is_cut(kind: str, request: pytest.FixtureRequest) -> None:
+    """MariaDB itself stops after 1,000 rounds."""
+    database: Database = request.getfixturevalue(kind)
+
+    assert database.problem(ENDLESS.format("count(*)"), seconds=0.5) is Problem.TOO_SLOW
+    assert database.ask(ENDLESS.format("n"), rows_at_most=5000).is_cut is True
+
+
+class TestSqlite:
+    @pytest.mark.parametrize(
+        ("statement", "problem"),
+        [
+            ("SELECT zeroblob(100000000)", Problem.TOO_BIG),
+            ("SELECT load_extension('x')", Problem.NOT_A_QUERY),
+            ("SELECT * FROM pragma_database_list", Problem.NOT_A_QUERY),
+            ("SELECT n FROM facts WHERE city LIKE printf('%.2000c', 'x')", Problem.QUERY_REFUSED),
+        ],
+    )
+    def test_what_reaches_beyond_rows_is_refused(
+        self, sqlite_database: Database, statement: str, problem: Problem
+    ) -> None:
+        assert sqlite_database.problem(statement) in (problem, Problem.TOO_BIG)
+
+    def test_a_locked_file_is_busy(self, sqlite_file: Path, sqlite_database: Database) -> None:
+        with closing(sqlite3.connect(sqlite_file)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            assert sqlite_database.problem("SELECT n FROM facts", seconds=0.4) is Problem.BUSY
+
+    def test_a_file_that_is_none_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "x.db").write_bytes(b"no database at all, but long enough to look at" * 100)
+
+        assert Database(f"sqlite:///{tmp_path}/x.db", Admitted(folders=[str(tmp_path)])).problem("SELECT 1 FROM a") is (
+            Problem.NOT_UNDERSTOOD
+        )
+
+    def test_only_files_of_admitted_folders_and_never_our_own(self, tmp_path: Path, sqlite_file: Path) -> None:
+        own, link = tmp_path / "own.sqlite3", tmp_path / "link.sqlite3"
+        own.write_bytes(b"")
+        link.symlink_to(sqlite_file)
+        allowed = Admitted(folders=[str(tmp_path)], own_files=[str(own)])
+        refused = {
+            f"sqlite:///{own}": Flaw.OWN_FILE,
+            f"sqlite:///{sqlite_file}".replace("%", "%25"): Flaw.FILE_PLACE,
+            f"sqlite:///{link}": Flaw.FILE_PLACE,
+            f"sqlite:///{tmp_path}/../{sqlite_file.parent.name}/x": Flaw.FILE_PLACE,
+            "sqlite:///relative.db": Flaw.FILE_PLACE,
+            "sqlite://": Flaw.FILE_PLACE,
+            "sqlite:////etc/passwd": Flaw.FILE_PLACE,
+            f"sqlite:///{tmp_path}": Flaw.FILE_PLACE,
+            f"sqlite:///{own}?mode=rwc": Flaw.OPTION,
+        }
+
+        for url, flaw in refused.items():
+            with pytest.raises(AddressRefused) as found:
+                admitted_url(url, allowed)
+            assert (url, found.value.flaw) == (url, flaw)
+
+
+class TestServers:
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_wrong_password_a_missing_database_and_no_server_are_told_apart(
+        self, kind: str, request: pytest.FixtureRequest
+    ) -> None:
+        good: Database = request.getfixturevalue(kind)
+        port = good.url.rpartition(":")[2].partition("/")[0]
+
+        assert Database(good.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.NOT_ADMITTED
+        assert good.problem("SELECT n FROM hidden") is Problem.NOT_ADMITTED
+        nothing = Database(good.url.rpartition("/")[0] + "/nothing").problem("SELECT 1")
+        assert nothing in (Problem.NOT_FOUND, Problem.NOT_ADMITTED)  # MariaDB does not tell who may not see it
+        assert Database(good.url.replace(port, "1")).problem("SELECT 1") is Problem.UNREACHABLE
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_query_that_sleeps_is_ended(self, kind: str, request: pytest.FixtureRequest) -> None:
+        database: Database = request.getfixturevalue(kind)
+        sleeping = "SELECT pg_sleep(60)" if kind == "postgresql" else "SELECT sleep(60)"
+
+        assert database.problem(sleeping, seconds=0.5) is Problem.TOO_SLOW
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_hundred_million_rows_are_not_read_to_their_end(self, kind: str, request: pytest.FixtureRequest) -> None:
+        database: Database = request.getfixturevalue(kind)
+
+        table = database.ask("SELECT a.n FROM facts a, facts b, facts c, facts d", rows_at_most=2500, seconds=30)
+
+        assert (len(table.rows), table.is_cut) == (2500, True)
+
+    def test_a_locked_table_is_busy(self, postgresql: Database) -> None:
+        with psycopg.connect(postgresql.url) as connection:
+            connection.execute("LOCK TABLE facts IN ROW EXCLUSIVE MODE")
+            assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
+        # The reader may not lock all of it, so a function that waits stands for it.
+        with psycopg.connect(postgresql.url) as connection:
+            connection.execute("SELECT pg_advisory_lock(7)")
+            assert postgresql.problem("SELECT pg_advisory_lock(7)", seconds=0.6) is Problem.BUSY
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT set_config('transaction_read_only', 'off', false)",
+            "SELECT nextval('x')",
+            "SELECT n FROM facts FOR UPDATE",
+            "WITH d AS (DELETE FROM facts RETURNING n) SELECT * FROM d",
+            "SELECT * INTO stolen FROM facts",
+        ],
+    )
+    def test_nothing_ends_the_read_only_transaction(self, postgresql: Database, statement: str) -> None:
+        assert postgresql.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED, Problem.NOT_ADMITTED)
+
+        assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    @pytest.mark.parametrize("statement", ["SELECT 1 /*! INTO OUTFILE '/tmp/x' */", "SELECT 1 INTO OUTFILE '/tmp/x'"])
+    def test_no_file_is_written(self, mariadb: Database, statement: str) -> None:
+        assert mariadb.problem(statement) is Problem.NOT_A_QUERY
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+    def test_a_server_that_is_silent_is_left(self, kind: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            lines: list[socket.socket] = []
+            threading.Thread(target=lambda: lines.append(listener.accept()[0]), daemon=True).start()
+            url = f"{kind}://reader:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/sales"
+
+            found = Database(url).problem("SELECT 1", seconds=1)
+
+            assert found in (Problem.TOO_SLOW, Problem.UNREACHABLE)
+            for line in lines:
+                line.close()
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("url", "flaw"),
+        [
+            ("nonsense", Flaw.NO_ADDRESS),
+            ("postgresql://h:port/db", Flaw.NO_ADDRESS),
+            ("oracle://h/db", Flaw.NO_DRIVER),
+            ("postgresql+asyncpg://h/db", Flaw.NO_DRIVER),
+            ("postgresql:///db", Flaw.NO_HOST),
+            ("postgresql://%2Fvar%2Frun/db", Flaw.NO_HOST),
+            ("postgresql://a,b/db", Flaw.NO_HOST),
+            ("postgresql://h", Flaw.NO_DATABASE),
+            ("postgresql://h/db?host=/var/run", Flaw.OPTION),
+            ("postgresql://h/db?options=-cstatement_timeout%3D0", Flaw.OPTION),
+            ("postgresql://h/db?sslkey=/etc/key", Flaw.OPTION),
+            ("postgresql://h/db?service=x", Flaw.OPTION),
+            ("mysql://h/db?unix_socket=/x", Flaw.OPTION),
+            ("mysql://h/db?local_infile=1", Flaw.OPTION),
+            ("mysql://h/db?read_default_file=/etc/my.cnf", Flaw.OPTION),
+            ("mysql://h/db?init_command=DROP", Flaw.OPTION),
+            ("mysql://h/db?client_flag=65536", Flaw.OPTION),
+        ],
+    )
+    def test_what_could_lead_elsewhere_is_refused(self, url: str, flaw: Flaw) -> None:
+        with pytest.raises(AddressRefused) as found:
+            admitted_url(url, Admitted())
+
+        assert found.value.flaw is flaw
+
+    def test_usual_ones_get_their_driver(self) -> None:
+        for url, driver in (
+            ("postgres://u:p@h/db?sslmode=require", "postgresql+psycopg"),
+            ("mariadb://u:p@h:3307/db?charset=utf8mb4", "mysql+pymysql"),
+        ):
+            assert admitted_url(url, Admitted()).drivername == driver
+        oracle = admitted_url("oracle+oracledb://u:p@h/db?service_name=x", Admitted(drivers=["oracle+oracledb"]))
+        assert oracle.drivername == "oracle+oracledb"
+
+    def test_a_page_shows_neither_password_nor_options(self) -> None:
+        assert shown(f"postgresql://u:{SECRET}@h/db?sslmode=require&x={SECRET}") == "postgresql://u:***@h/db"
+        assert shown("nonsense") == ""
+
+    def test_a_driver_that_is_not_installed_is_named(self) -> None:
+        database = Database("oracle+oracledb://u:p@h/db", Admitted(drivers=["oracle+oracledb"]))
+
+        assert database.problem("SELECT 1") is Problem.DRIVER_MISSING
+
+
+class TestStatements:
+    def test_a_semicolon_at_the_end_or_inside_a_text_is_none(self) -> None:
+        assert checked("SELECT ';' AS a ; ") == "SELECT ';' AS a"
+        assert checked('SELECT 1 AS ";" -- ; end') == 'SELECT 1 AS ";" -- ; end'
+        assert checked("(SELECT 1) UNION (SELECT 2)") == "(SELECT 1) UNION (SELECT 2)"
+
+    def test_colons_in_texts_casts_and_comments_are_no_parameters(self) -> None:
+        statement = "SELECT ':a', \":b\", x::date, :c, $$:d$$ -- :e\n/* :f */ WHERE y = :c AND z = :g"
+
+        assert parameters_of(statement) == ["c", "g"]
+        assert parameters_of(r"SELECT 'it\'s :a', :b", has_backslashes=True) == ["b"]
+
+    def test_a_very_long_one_is_refused(self) -> None:
+        with pytest.raises(SourceError):
+            checked("SELECT " + "1," * 20_000 + "1")
+
+
+def test_nothing_of_a_question_is_in_its_representation() -> None:
+    url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db", Admitted())
+    question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, wishes=Wishes())
+
+    assert SECRET not in repr(question)
+    assert "sim-" not in repr(question)
