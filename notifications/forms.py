@@ -17,25 +17,17 @@ from django.utils.translation import ngettext
 from accounts.department_choice import DepartmentsField
 from accounts.models import User
 from accounts.visibility import people_visible_to
-from integrations.models import Corp
 from notifications import schedule_form
 from notifications.attribute_rules import rules_of
-from notifications.freezing import RenderingError
-from notifications.inbox import link_target
-from notifications.models import Channel, MessageForm, Repeat, Report, Robot, RulesMatch, Subscription
-from notifications.previews import preview
-from notifications.recipients import Audience, Reachability, audience_of_subscription, reachability
+from notifications.models import Channel, OwnRowsRule, Repeat, Report, Robot, RulesMatch, Subscription
+from notifications.recipients import Audience, Reachability, reachability
 from notifications.rules_field import RulesField
-from notifications.visibility import sees_all_corps
 
 if TYPE_CHECKING:
-    ReportModelForm = forms.ModelForm[Report]
     SubscriptionModelForm = forms.ModelForm[Subscription]
 else:
-    ReportModelForm = SubscriptionModelForm = forms.ModelForm
+    SubscriptionModelForm = forms.ModelForm
 
-# So many subscriptions of a report are asked whom they would reach.
-SUBSCRIPTIONS_CHECKED = 50
 USUAL_ZONES = (
     "Asia/Shanghai",
     "Asia/Hong_Kong",
@@ -45,56 +37,6 @@ USUAL_ZONES = (
     "America/New_York",
     "UTC",
 )
-
-
-class ReportForm(ReportModelForm):
-    """`person`: the administrator at work, set by the admin."""
-
-    person: User
-
-    class Meta:
-        model = Report
-        fields = ("title", "body", "link", "corp")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "corp" in self.fields:
-            corp: Any = self.fields["corp"]
-            corp.queryset = Corp.objects.visible_to(self.person)
-            # Only those who manage every company write for people of every company.
-            corp.required = not sees_all_corps(self.person)
-
-    def clean_link(self) -> str:
-        link: str = self.cleaned_data["link"].strip()
-        if link and not link_target(link):
-            raise ValidationError(
-                _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
-            )
-        return link
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if not self.errors and "corp" in self.changed_data:
-            self._check_subscriptions(cleaned.get("corp"))
-        if not self.errors:
-            report = Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp"))
-            for form in MessageForm:
-                try:
-                    preview(report, form)
-                except RenderingError as error:
-                    raise ValidationError(str(error)) from error
-        return cleaned
-
-    def _check_subscriptions(self, corp: Corp | None) -> None:
-        """Another company means other people: the subscriptions that would reach nobody are named."""
-        if self.instance._state.adding:
-            return
-        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
-        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
-            audience = replace(audience_of_subscription(subscription), corp_id=corp.pk if corp else None)
-            if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
-                message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
-                self.add_error("corp", message % {"name": subscription})
 
 
 class SubscriptionForm(SubscriptionModelForm):
@@ -125,6 +67,7 @@ class SubscriptionForm(SubscriptionModelForm):
             *("name", "report", "message_form", "priority", "channel", "robot", "fallback_channel"),
             *("to_everyone", "users", "groups", "departments", "with_subdepartments", "rules_match"),
             *("repeat", "local_time", "weekdays", "month_day", "crontab", "free_days", "time_zone", "jitter_seconds"),
+            *("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale"),
             *("valid_from", "valid_to", "grace_minutes", "lifetime_hours", "is_enabled", "is_paused"),
         )
         field_classes = {"departments": DepartmentsField}
@@ -142,7 +85,8 @@ class SubscriptionForm(SubscriptionModelForm):
         fields["robot"].queryset = Robot.objects.visible_to(self.person)
         for name in ("valid_from", "valid_to"):
             fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
-        fields["rules_match"].required = False  # left out, it stays as it is
+        for name in ("rules_match", "if_stale"):
+            fields[name].required = False  # left out, it stays as it is
         if self.instance.pk:
             self.initial["rules"] = list(rules_of(self.instance))
         # Whoever is chosen already may stay, also where this administrator does not see the person.
@@ -171,6 +115,8 @@ class SubscriptionForm(SubscriptionModelForm):
                 self.add_error("robot", _("Choose the robot of the group."))
         elif report is not None and report.corp_id not in {None, robot.corp_id}:
             self.add_error("robot", _("This robot's group is of another company than the report."))
+        elif report is not None and OwnRowsRule.objects.filter(report=report).exists():
+            self.add_error("robot", _("Everybody in the group would read the same: own rows cannot go to a robot."))
         if cleaned.get("channel") != Channel.WECOM:
             cleaned["fallback_channel"] = ""
 

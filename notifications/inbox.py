@@ -47,7 +47,9 @@ def receipt_for(person: User, *, mark: str) -> Receipt | None:
 
     Also while it is still being sent: the phone shows a message before we have read WeCom's answer.
     """
-    return Receipt.objects.select_related("delivery").filter(user=person, delivery__mark=tidy_mark(mark)).first()
+    return (
+        Receipt.objects.select_related("delivery__content").filter(user=person, delivery__mark=tidy_mark(mark)).first()
+    )
 
 
 def tidy_words(words: str) -> str:

@@ -7,13 +7,19 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from django.utils.translation import gettext as _
+
 from integrations.visibility import Person
 from notifications import schedule, schedule_form, schedule_words
 from notifications.crontabs import ScheduleError
 from notifications.freezing import RenderingError
-from notifications.models import MessageForm, Subscription
-from notifications.previews import Preview, preview
+from notifications.models import MessageForm, OwnRowsRule, Subscription
+from notifications.previews import Preview, preview, preview_of
 from notifications.recipients import Reachability, audience_of_subscription, reachability, resolve, trial_audience
+from notifications.report_form import latest_tables
+from notifications.reports.content import Content
+from notifications.reports.data import cards_of
+from notifications.reports.writing import link_of, order_of, written
 from notifications.schedule_form import SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ class Outlook:
 
 
 def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> Outlook:
-    look, preview_error = _look(subscription)
+    look, preview_error = _look(subscription, now)
     return Outlook(
         time_zone=subscription.time_zone,
         **_times(subscription, now),
@@ -61,7 +67,7 @@ def of_form(form: SubscriptionForm, *, now: datetime) -> Outlook:
     look, preview_error = None, ""
     if report := cleaned.get("report"):
         subscription.report = report
-        look, preview_error = _look(subscription)
+        look, preview_error = _look(subscription, now)
     return Outlook(
         time_zone=subscription.time_zone,
         **_times_of_form(form, subscription, now),
@@ -112,8 +118,26 @@ def _times(subscription: Subscription, now: datetime) -> _Times:
     }
 
 
-def _look(subscription: Subscription) -> tuple[Preview | None, str]:
+def _look(subscription: Subscription, now: datetime) -> tuple[Preview | None, str]:
+    form = MessageForm(subscription.message_form)
     try:
-        return preview(subscription.report, MessageForm(subscription.message_form)), ""
-    except RenderingError as error:
+        if not subscription.report.is_template and not cards_of(subscription.report):
+            return preview(subscription.report, form), ""
+        return preview_of(_content(subscription, now), form, subscription.report.corp), ""
+    except (RenderingError, ScheduleError) as error:
         return None, str(error)
+
+
+def _content(subscription: Subscription, now: datetime) -> Content:
+    """Over the data that was fetched last: nothing is fetched for this page. Raises RenderingError.
+
+    Own rows are not shown: whoever may look at a subscription need not see everybody's.
+    """
+    report, cards = subscription.report, cards_of(subscription.report)
+    if OwnRowsRule.objects.filter(report=report).exists():
+        raise RenderingError(_("Each person gets rows of their own. The report's page shows it as any person."))
+    tables = latest_tables({card.alias: card.card_id for card in cards})
+    if tables is None:
+        raise RenderingError(_("No data was fetched yet. The report's page shows it over real data."))
+    schedule.zone(subscription.time_zone)
+    return written(report, cards, tables, order_of(subscription, now), link_of(report, cards))

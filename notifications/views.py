@@ -21,12 +21,15 @@ from integrations.models import Corp
 from notifications import inbox, markup, own_subscriptions
 from notifications.freezing import message_path
 from notifications.models import Delivery, SubscriptionChoice
+from notifications.reports.content import thawed
+from notifications.reports.shown import page_count, shown_tables
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 
 Kind = SubscriptionChoice.Kind
+ROWS_PER_PAGE = 100
 _SAID = {
     "": _("You receive this again."),
     Kind.PAUSED: _("Paused: you receive nothing of it until you resume it."),
@@ -79,8 +82,27 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "delivery": delivery,
         "content": markup.shown(delivery.text, delivery.message_form),
         "link": inbox.link_target(delivery.link),
+        **_whole(delivery, request.GET.get("page", "")),
     }
     return render(request, "notifications/message.html", context)
+
+
+def _whole(delivery: Delivery, page: str) -> dict[str, object]:
+    """What the message's report says beside its text: the tables of the recipients' own slice, a page of rows."""
+    if delivery.content is None:
+        return {}
+    content = thawed(bytes(delivery.content.document))
+    pages = page_count(content, ROWS_PER_PAGE)
+    number = min(int(page), pages) if page.isascii() and page.isdigit() and len(page) < 6 else 1
+    number = max(number, 1)
+    return {
+        "report": content,
+        "tables": shown_tables(content, ROWS_PER_PAGE, number),
+        "page": number,
+        "pages": pages,
+        "earlier": number - 1,
+        "later": number + 1 if number < pages else 0,
+    }
 
 
 @require_safe

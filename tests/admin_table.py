@@ -401,6 +401,7 @@ ORDERS = [
         args=("subscription",),
         data={"name": ""},
     ),
+    Row("notifications_report_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     Row("notifications_subscription_outlook", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     *(
         Row(

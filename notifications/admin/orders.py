@@ -1,4 +1,4 @@
-"""Reports and subscriptions. The pages show and trigger; services decide."""
+"""Subscriptions. The pages show and trigger; services decide."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -27,49 +26,22 @@ from django.views.decorators.http import require_POST
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
 from notifications import forms, outlook, schedule, triggering
-from notifications.admin.lists import administrator, moment, pill
+from notifications.admin.lists import administrator, for_person, moment, pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
-from notifications.models import Report, Run, Subscription
+from notifications.models import Run, Subscription
 from notifications.recipients import audience_of_subscription, reachability, trial_audience
 from notifications.schedule_form import SCHEDULE_FIELDS
 from notifications.schedule_words import calendar_notes, described, moment_line
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
-    ReportAdminBase = admin.ModelAdmin[Report]
     SubscriptionAdminBase = admin.ModelAdmin[Subscription]
 else:
-    ReportAdminBase = SubscriptionAdminBase = admin.ModelAdmin
+    SubscriptionAdminBase = admin.ModelAdmin
 
 RUNS_SHOWN = 10
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
-
-
-@admin.register(Report)
-class ReportAdmin(NamedDeletions, ReportAdminBase):
-    empty_list = _(
-        "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
-        "subscription that sends it."
-    )
-    form = forms.ReportForm
-    list_display = ("title", "corp", "subscription_count", "created_at")
-    list_select_related = ("corp",)
-    search_fields = ("title",)
-    actions = None
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
-        """Ordered here: the searching select of a subscription's page goes through it as it comes."""
-        orders = Subscription.objects.filter(report=OuterRef("pk")).order_by().values("report")
-        count = Subquery(orders.annotate(total=Count("pk")).values("total"))
-        return Report.objects.visible_to(request.user).annotate(subscription_total=Coalesce(count, 0)).order_by("-pk")
-
-    def get_form(self, request: HttpRequest, obj: Report | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, ["corp"])
-
-    @admin.display(description=_("subscriptions"))
-    def subscription_count(self, report: Report) -> int:
-        return int(report.subscription_total)  # type: ignore[attr-defined]  # annotated in get_queryset
 
 
 @admin.register(Subscription)
@@ -103,6 +75,10 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
                     *("free_days", "time_zone", "jitter_seconds"),
                 )
             },
+        ),
+        (
+            _("If the data is not worth it"),
+            {"classes": ("collapse",), "fields": ("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale")},
         ),
         (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
         (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
@@ -158,7 +134,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         names = ["report", "robot", "users", "groups", "departments"]
-        return _for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "departments":
@@ -326,14 +302,3 @@ def _drawn(found: outlook.Outlook) -> SafeString:
         context["unreachable_lines"] = forms.unreachable_lines(found.found)
         context["department_lines"] = forms.about_departments(found.found)
     return render_to_string("admin/notifications/subscription/_outlook.html", context)
-
-
-def _for_person(form_class: Any, request: HttpRequest, names: list[str]) -> Any:
-    """The form of this administrator, without the pencils and crosses that lead away from it."""
-    form_class.person = administrator(request)
-    for name in names:
-        if name in form_class.base_fields:
-            widget: Any = form_class.base_fields[name].widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
-    return form_class

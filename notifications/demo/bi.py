@@ -9,11 +9,28 @@ from typing import Any
 from accounts.models import User
 from integrations.bi import keeping
 from integrations.models import BiConnection, Corp
-from notifications.demo.figures import POWER_SOURCE, POWER_SOURCES, WEATHER_SOURCE, power_rows, weather_rows
+from notifications.demo.figures import (
+    HARVEST,
+    HARVEST_SOURCE,
+    POWER,
+    POWER_SOURCE,
+    WEATHER,
+    WEATHER_SOURCE,
+    DemoReport,
+    harvest_rows,
+    power_rows,
+    weather_rows,
+)
 
 # Where the sandbox has its stand-in BI.
 PATH = "/guandata"
-WEATHER_PAGE, POWER_PAGE = "weather", "power"
+WEATHER_PAGE, POWER_PAGE, HARVEST_PAGE = "weather", "power", "harvest"
+# Of each report's card in the stand-in: its page and its own id.
+PLACES = {
+    WEATHER.alias: (WEATHER_PAGE, "weather-daily"),
+    POWER.alias: (POWER_PAGE, "power-yearly"),
+    HARVEST.alias: (HARVEST_PAGE, "harvest-regions"),
+}
 API_USER = "api"
 
 
@@ -35,7 +52,7 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
 
 
 def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
-    """The stand-in as its administrator would have set it up: the public key, an account for each person, two pages."""
+    """The stand-in as its administrator would have set it up: the public key, an account for each person, pages."""
     people = User.objects.filter(wecom_accounts__corp__in=corps).order_by("username").distinct()
     public = keeping.public_key(connection)
     return {
@@ -46,35 +63,20 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
             {"login_id": API_USER, "name": "API", "password": connection.api_password},
             *({"login_id": person.username, "name": person.name, "email": person.email} for person in people),
         ],
-        "pages": [_weather_page(), _power_page()],
+        "pages": _pages(),
     }
 
 
-def _weather_page() -> dict[str, Any]:
-    columns = {
-        "date": "日期",
-        "precipitation": "降水（毫米）",
-        "temp_max": "最高气温",
-        "temp_min": "最低气温",
-        "wind": "风速",
-    }
-    rows = [{name: row[key] for key, name in columns.items()} for row in weather_rows()]
-    card = {"card_id": "weather-daily", "name": "西雅图逐日气象", "source": WEATHER_SOURCE}
-    return {
-        "page_id": WEATHER_PAGE,
-        "name": "天气总览",
-        "cards": [{**card, "columns": list(columns.values()), "rows": rows}],
-    }
-
-
-def _power_page() -> dict[str, Any]:
-    rows = [
-        {"年份": row["year"][:4], "来源": POWER_SOURCES[row["source"]], "净发电量": int(row["net_generation"])}
-        for row in power_rows()
+def _pages() -> list[dict[str, Any]]:
+    """One page each, with one card."""
+    return [
+        _page("天气总览", WEATHER, WEATHER_SOURCE, weather_rows()),
+        _page("发电结构", POWER, POWER_SOURCE, power_rows()),
+        _page("区域产量", HARVEST, HARVEST_SOURCE, harvest_rows()),
     ]
-    card = {"card_id": "power-yearly", "name": "艾奥瓦州年度净发电量", "source": POWER_SOURCE}
-    return {
-        "page_id": POWER_PAGE,
-        "name": "发电结构",
-        "cards": [{**card, "columns": ["年份", "来源", "净发电量"], "rows": rows}],
-    }
+
+
+def _page(name: str, report: DemoReport, source: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    page_id, card_id = PLACES[report.alias]
+    card = {"card_id": card_id, "name": report.card, "source": source, "columns": [*rows[0]], "rows": rows}
+    return {"page_id": page_id, "name": name, "cards": [card]}

@@ -1,10 +1,12 @@
-"""Texts of the demo's reports, computed from public data sets that the package vega_datasets brings along."""
+"""The demo's reports over public data sets that the package vega_datasets brings along."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
 WEATHER_SOURCE = (
     "美国国家海洋和大气管理局（NOAA），西雅图逐日气象记录；公有领域数据，取自 vega_datasets 的 seattle-weather。"
@@ -12,90 +14,120 @@ WEATHER_SOURCE = (
 POWER_SOURCE = (
     "美国能源信息署（EIA），艾奥瓦州年度净发电量，单位千兆瓦时；公有领域数据，取自 vega_datasets 的 iowa-electricity。"
 )
+HARVEST_SOURCE = "明尼苏达州六个区域 1931 与 1932 年的大麦产量（Immer 等，1934 年）；取自 vega_datasets 的 barley。"
 POWER_SOURCES = {"Fossil Fuels": "化石燃料", "Nuclear Energy": "核能", "Renewables": "可再生能源"}
+REGIONS = {
+    **{"University Farm": "大学农场", "Waseca": "沃西卡", "Morris": "莫里斯"},
+    **{"Crookston": "克鲁克斯顿", "Grand Rapids": "大急流城", "Duluth": "德卢斯"},
+}
 
 
 @dataclass(frozen=True)
-class DemoText:
+class DemoReport:
+    """A report of one card. `own_column`: whose values are the regions of people."""
+
+    card: str
+    alias: str
+    heading: str
     title: str
     body: str
+    figures: str = ""
+    own_column: str = ""
+    units: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
-def weather_report() -> DemoText:
-    """The last month of the series against the month before and the same month a year before."""
-    days_by_month: dict[str, list[dict[str, str]]] = {}
-    for row in weather_rows():
-        days_by_month.setdefault(row["date"][:7], []).append(row)
-    months = sorted(days_by_month)
-    last, before, year_ago = (_month(days_by_month[months[position]]) for position in (-1, -2, -13))
-    year, month = months[-1].split("/")
-    lines = [
-        f"降水 {last.rain_mm:.1f} 毫米，环比 {_percent(last.rain_mm / before.rain_mm - 1)}"
-        f"，同比 {_percent(last.rain_mm / year_ago.rain_mm - 1)}",
-        f"雨天 {last.wet_days} 天（上月 {before.wet_days} 天，去年同月 {year_ago.wet_days} 天）",
-        f"平均最高气温 {last.high_celsius:.1f} ℃，比上月 {last.high_celsius - before.high_celsius:+.1f} ℃"
-        f"，比去年同月 {last.high_celsius - year_ago.high_celsius:+.1f} ℃",
-        f"平均最低气温 {last.low_celsius:.1f} ℃，比上月 {last.low_celsius - before.low_celsius:+.1f} ℃"
-        f"，比去年同月 {last.low_celsius - year_ago.low_celsius:+.1f} ℃",
-        f"最大日均风速 {last.wind:.1f} 米/秒",
-        "",
-        f"数据来源：{WEATHER_SOURCE}",
+WEATHER = DemoReport(
+    card="西雅图逐日气象",
+    alias="weather",
+    heading="逐日记录",
+    title="西雅图天气简报（{{ weather.latest()|date('YYYY 年 M 月') }}）",
+    body=f"""{{% set month = month_of(weather.latest()) %}}
+{{% set now = weather.within(month) %}}
+{{% set before = weather.within(month_of(month.start - 1)) %}}
+{{% set year_ago = weather.within(month_of(month.start - 365)) %}}
+降水 {{{{ now.sum('降水')|round(1) }}}} 毫米，环比 {{{{ change(now.sum('降水'), before.sum('降水')) }}}}，同比 {{{{ change(now.sum('降水'), year_ago.sum('降水')) }}}}
+雨天 {{{{ now.where('降水', '>', 0).count }}}} 天（上月 {{{{ before.where('降水', '>', 0).count }}}} 天，去年同月 {{{{ year_ago.where('降水', '>', 0).count }}}} 天）
+平均最高气温 {{{{ now.avg('最高气温')|round(1) }}}} ℃，比上月 {{{{ (now.avg('最高气温') - before.avg('最高气温'))|signed }}}} ℃
+平均最低气温 {{{{ now.avg('最低气温')|round(1) }}}} ℃，比上月 {{{{ (now.avg('最低气温') - before.avg('最低气温'))|signed }}}} ℃
+最大日均风速 {{{{ now.max('风速')|round(1) }}}} 米/秒
+
+数据来源：{WEATHER_SOURCE}""",  # noqa: E501  # a template's lines are those of the message
+    figures="""{% set month = month_of(weather.latest()) %}
+降水: {{ weather.within(month).sum('降水')|round(1) }} 毫米
+平均最高气温: {{ weather.within(month).avg('最高气温')|round(1) }} ℃""",
+    units={"降水": "毫米", "最高气温": "℃", "最低气温": "℃", "风速": "米/秒"},
+    kinds={"日期": "date"},
+)
+POWER = DemoReport(
+    card="艾奥瓦州年度净发电量",
+    alias="power",
+    heading="各类来源的年度净发电量",
+    title="艾奥瓦州发电结构（{{ power.max('年份') }} 年）",
+    body=f"""{{% set year = power.max('年份') %}}
+{{% set last = power.where('年份', year) %}}
+{{% set before = power.where('年份', power.where('年份', '!=', year).max('年份')) %}}
+{{% set total = last.sum('净发电量') %}}
+**总发电量** {{{{ total|千分位 }}}}，比上年 {{{{ change(total, before.sum('净发电量')) }}}}
+{{% for row in last.rows %}}
+> {{{{ row.来源 }}}} {{{{ row.净发电量|千分位 }}}}，占 {{{{ (row.净发电量 / total)|百分比 }}}}（{{{{ change(row.净发电量, before.where('来源', row.来源).sum('净发电量')) }}}}）
+{{% endfor %}}
+
+数据来源：{POWER_SOURCE}""",  # noqa: E501  # see above
+    units={"净发电量": "千兆瓦时"},
+    kinds={"年份": "text"},
+)
+HARVEST = DemoReport(
+    card="各区域大麦产量",
+    alias="harvest",
+    heading="您所负责区域的产量",
+    title="区域产量（{{ harvest.distinct('区域') }} 个区域）",
+    body=f"""平均产量 {{{{ harvest.avg('产量')|round(1) }}}} 蒲式耳/英亩，共 {{{{ harvest.count }}}} 条记录。
+{{% for row in harvest.top(3, '产量').rows %}}
+{{{{ loop.index }}}}. {{{{ row.区域 }}}} · {{{{ row.品种 }}}}（{{{{ row.年份 }}}} 年）{{{{ row.产量|round(1) }}}}
+{{% endfor %}}
+
+每个人只看到自己所负责区域的数据。数据来源：{HARVEST_SOURCE}""",
+    figures="平均产量: {{ harvest.avg('产量')|round(1) }}",
+    own_column="区域",
+    units={"产量": "蒲式耳/英亩"},
+    kinds={"年份": "text"},
+)
+REPORTS = (WEATHER, POWER, HARVEST)
+
+
+def weather_rows() -> list[dict[str, Any]]:
+    """Each day with 日期, 降水, 最高气温, 最低气温 and 风速."""
+    names = {"precipitation": "降水", "temp_max": "最高气温", "temp_min": "最低气温", "wind": "风速"}
+    return [
+        {"日期": row["date"].replace("/", "-"), **{name: float(row[key]) for key, name in names.items()}}
+        for row in _csv_rows("seattle-weather.csv")
     ]
-    return DemoText(f"西雅图天气简报（{year} 年 {int(month)} 月）", "\n".join(lines))
 
 
-@dataclass(frozen=True)
-class _Month:
-    rain_mm: float
-    wet_days: int
-    high_celsius: float
-    low_celsius: float
-    wind: float
+def power_rows() -> list[dict[str, Any]]:
+    """Each year and source with 净发电量."""
+    return [
+        {"年份": row["year"][:4], "来源": POWER_SOURCES[row["source"]], "净发电量": int(row["net_generation"])}
+        for row in _csv_rows("iowa-electricity.csv")
+    ]
 
 
-def _month(days: list[dict[str, str]]) -> _Month:
-    rain = [float(day["precipitation"]) for day in days]
-    return _Month(
-        rain_mm=sum(rain),
-        wet_days=sum(1 for amount in rain if amount > 0),
-        high_celsius=sum(float(day["temp_max"]) for day in days) / len(days),
-        low_celsius=sum(float(day["temp_min"]) for day in days) / len(days),
-        wind=max(float(day["wind"]) for day in days),
-    )
+def harvest_rows() -> list[dict[str, Any]]:
+    """Each region, variety and year with 产量."""
+    with _opened("barley.json") as file:
+        rows = json.load(file)
+    return [
+        {"区域": REGIONS[row["site"]], "品种": row["variety"], "年份": str(row["year"]), "产量": row["yield"]}
+        for row in rows
+    ]
 
 
-def power_report() -> DemoText:
-    """The mix of the last year against the year before."""
-    generation: dict[str, dict[str, float]] = {}
-    for row in power_rows():
-        generation.setdefault(row["year"][:4], {})[row["source"]] = float(row["net_generation"])
-    (year_before, before), (year, last) = sorted(generation.items())[-2:]
-    total, total_before = sum(last.values()), sum(before.values())
-    lines = [f"**总发电量** {total:,.0f}，比 {year_before} 年 {_percent(total / total_before - 1)}", ""]
-    for source, name in POWER_SOURCES.items():
-        share, share_before = last[source] / total, before[source] / total_before
-        points = (share - share_before) * 100
-        lines.append(f"> {name} {last[source]:,.0f}，占 {share:.1%}（{points:+.1f} 个百分点）")
-    lines += ["", f"数据来源：{POWER_SOURCE}"]
-    return DemoText(f"艾奥瓦州发电结构（{year} 年）", "\n".join(lines))
-
-
-def weather_rows() -> list[dict[str, str]]:
-    """Each day with its date, precipitation, temp_max, temp_min, wind and weather."""
-    return _rows("seattle-weather.csv")
-
-
-def power_rows() -> list[dict[str, str]]:
-    """Each year and source with its net_generation."""
-    return _rows("iowa-electricity.csv")
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    # Why not import vega_datasets? It would load pandas, for two files that csv reads.
-    path = resources.files("vega_datasets") / "_data" / name
-    with path.open(encoding="utf-8") as file:
+def _csv_rows(name: str) -> list[dict[str, str]]:
+    with _opened(name) as file:
         return list(csv.DictReader(file))
 
 
-def _percent(share: float) -> str:
-    return f"{share:+.1%}"
+def _opened(name: str) -> Any:
+    # Why not import vega_datasets? It would load pandas, for files that csv and json read.
+    return (resources.files("vega_datasets") / "_data" / name).open(encoding="utf-8")

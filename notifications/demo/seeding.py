@@ -11,24 +11,26 @@ from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
-from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, fold_userid, fold_value
 from integrations import callbacks, links
 from integrations.bi import keeping
 from integrations.clients import callback_crypto
 from integrations.directory import request_run
-from integrations.models import BiConnection, CallbackEvent, Corp, SiteAddress, SyncRun
+from integrations.models import BiConnection, CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
 from integrations.models.companies import HomePage
+from integrations.models.sources import SourceKind
 from integrations.services import save_site_address
 from notifications import schedule
 from notifications.demo import bi
-from notifications.demo.figures import DemoText, power_report, weather_report
+from notifications.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
 from notifications.demo.people import DemoCompany, demo_companies
-from notifications.models import Delivery, MessageForm, Report, Run, Subscription
+from notifications.models import Delivery, MessageForm, OwnRowsRule, Report, ReportCard, Run, Subscription
 
 ADMIN = "admin"
 # Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
 PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
-OFTEN, WEEKLY = "每日天气简报", "每周发电结构"
+OFTEN, WEEKLY, OWN = "每日天气简报", "每周发电结构", "区域产量"
+SOURCE, REGION = "观远（演示）", "demo-region"
 TIME_ZONE = "Asia/Shanghai"
 # The two crontabs of "every other minute": the seeding picks the one that is due next minute.
 EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
@@ -60,8 +62,10 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
     admin, employee = _with_passwords(users)
     bi.connect(sandbox_address=sandbox_address, now=now)
-    _subscription(OFTEN, weather_report(), MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, now)
-    _subscription(WEEKLY, power_report(), MessageForm.MARKDOWN, "0 9 * * 1", admin, now)
+    region = _regions(users)
+    _subscription(OFTEN, WEATHER, MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, region, now)
+    _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
+    _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
@@ -69,7 +73,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
 def reset() -> None:
     """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
     corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
-    subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY])
+    subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
     Run.objects.filter(deliveries__corp__in=corps).delete()
     Run.objects.filter(subscription__in=subscriptions).delete()
     Run.objects.filter(corp__in=corps).delete()
@@ -77,7 +81,10 @@ def reset() -> None:
     Subscription.objects.filter(report__corp__in=corps).delete()
     subscriptions.delete()
     Report.objects.filter(corp__in=corps).delete()
-    Report.objects.filter(title__in=[weather_report().title, power_report().title], subscriptions=None).delete()
+    Report.objects.filter(title__in=[one.title for one in REPORTS], subscriptions=None).delete()
+    Card.objects.filter(source__name=SOURCE, report_cards=None).delete()
+    DataSource.objects.filter(name=SOURCE, cards=None).delete()
+    Attribute.objects.filter(key=REGION, own_rows_rules=None, subscription_rules=None).delete()
     User.objects.filter(wecom_accounts__corp__in=corps).delete()
     BiConnection.objects.filter(base_url__endswith=bi.PATH).delete()
     corps.delete()
@@ -171,16 +178,44 @@ def _crontab_due_next_minute(now: datetime) -> str:
     return EVERY_OTHER_MINUTE[local.minute % 2]
 
 
+def _regions(users: list[User]) -> Attribute:
+    """An attribute with a region of each, of every tenth person two; every seventh has none, and so sees no rows."""
+    region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
+    if is_new:
+        names = [*REGIONS.values(), ""]
+        values = [
+            (user, {names[number % 7]} | ({names[(number + 2) % 6]} if number % 10 == 0 else set()))
+            for number, user in enumerate(users)
+        ]
+        AttributeValue.objects.bulk_create(
+            AttributeValue(user=user, attribute=region, value=value, folded=fold_value(value), position=position)
+            for user, theirs in values
+            for position, value in enumerate(sorted(filter(None, theirs)))
+        )
+    return region
+
+
+def _report(demo: DemoReport, region: Attribute) -> Report:
+    source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
+    page, card_id = bi.PLACES[demo.alias]
+    question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": demo.kinds}
+    card, _is_new = Card.objects.get_or_create(source=source, name=demo.card, defaults=question)
+    report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)
+    ReportCard.objects.create(report=report, card=card, alias=demo.alias, title=demo.heading)
+    if demo.own_column:
+        OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
+    return report
+
+
 def _subscription(
-    name: str, text: DemoText, form: MessageForm, crontab: str, owner: User, now: datetime
+    name: str, demo: DemoReport, form: MessageForm, crontab: str, owner: User, region: Attribute, now: datetime
 ) -> Subscription:
     """The subscription of this name, its frequent schedule fitted to `now` so that a restarted demo fires soon, too."""
     existing = Subscription.objects.filter(name=name).first()
     if existing is None:
-        report = Report.objects.create(title=text.title, body=text.body)
         subscription = Subscription(
             name=name,
-            report=report,
+            report=_report(demo, region),
             owner=owner,
             message_form=form,
             crontab=crontab,

@@ -14,7 +14,7 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 
 from notifications.reports.errors import ExpressionError
-from notifications.reports.values import DASH, Exposed, exposed_of
+from notifications.reports.values import DASH, NOTHING, Exposed, Nothing, exposed_of
 
 USUAL_FORMAT = "YYYY-MM-DD"
 MOMENT_FORMAT = "YYYY-MM-DD HH:mm"
@@ -155,6 +155,28 @@ MACROS = (
 )
 # The moment itself, in the subscription's time zone.
 SLOT, SLOT_CHINESE = "slot", "计划时间"
+
+
+# The periods around any day, such as the latest of a table.
+AROUND: dict[str, Callable[[date], Period]] = {
+    "week_of": lambda day: Period(_monday(day), _monday(day) + timedelta(days=6)),
+    "month_of": _month,
+    "quarter_of": _quarter,
+    "year_of": lambda day: Period(date(day.year, 1, 1), date(day.year, 12, 31)),
+}
+
+
+def of_day(period: Callable[[date], Period]) -> Callable[[Any], Any]:
+    """For templates: nothing around no day. Raises ExpressionError for what is no day."""
+
+    def around(day: Any) -> Any:
+        if isinstance(day, Nothing):
+            return NOTHING
+        if not isinstance(day, date):
+            raise ExpressionError(_("This is neither a day nor a time."))
+        return period(day)
+
+    return around
 
 
 def named_times(slot_at: datetime, zone: ZoneInfo) -> dict[str, Any]:

@@ -183,6 +183,8 @@ class TableView(Exposed):
         return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its == day])
 
     def _within(self, period: Any, column: Any = None) -> TableView:
+        if isinstance(period, Nothing):
+            return self._with(())
         if not isinstance(period, Period):
             raise ExpressionError(_("This is not a period, such as last_week."))
         days = self._days(column)

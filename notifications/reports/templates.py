@@ -41,7 +41,12 @@ _LANGUAGE = (
     *(nodes.Mod, nodes.Neg, nodes.Pos, nodes.Concat, nodes.List, nodes.Tuple),
 )
 _RENDERING = "_rendering"
+_KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
 _OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
+_FUNCTIONS = {
+    "change": Function(Change),
+    **{name: Function(moments.of_day(period)) for name, period in moments.AROUND.items()},
+}
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": ARITHMETIC.add,
     "-": ARITHMETIC.subtract,
@@ -62,8 +67,7 @@ class Given:
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
     """Raises TemplateError for what is not a template, or names what a report with these cards has not."""
-    known = {*aliases, *_time_names(), "change"}
-    _compiled(source, frozenset(known))
+    _compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
 
 
 def rendered(source: str, given: Given, form: str) -> str:
@@ -71,12 +75,17 @@ def rendered(source: str, given: Given, form: str) -> str:
 
     Raises TemplateError with the line and a sentence.
     """
-    template = _compiled(source, frozenset({*given.tables, *_time_names(), "change"}))
+    template = _compiled(source, frozenset({*given.tables, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form)
     names = moments.named_times(given.slot_at, given.zone)
     names |= {alias: TableView(table, given.zone, work.charge) for alias, table in given.tables.items()}
-    names |= {"change": Function(Change), _RENDERING: work}
+    names |= {**_FUNCTIONS, _RENDERING: work}
     return work.text_of(template, names)
+
+
+def reserved_names() -> frozenset[str]:
+    """What no card can be called: it has a meaning already."""
+    return _time_names() | {*_FUNCTIONS, "loop", "true", "false", "none", "True", "False", "None"} | _KEYWORDS
 
 
 @lru_cache(maxsize=1)
@@ -116,7 +125,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         if not isinstance(__obj, Function):
             raise ExpressionError(_("This cannot be called."))
         __context[_RENDERING].charge(1)
-        return __obj(*args, **kwargs)
+        # Within loops Jinja2 hands its own variables on; functions of templates have no use for them.
+        given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
+        return __obj(*args, **given)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         context[_RENDERING].charge(1)

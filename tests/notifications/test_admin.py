@@ -212,8 +212,14 @@ def test_a_manager_sees_the_deliveries_of_his_company_in_everybodys_run(world: W
 # --- Reports ---------------------------------------------------------------------------------------------------------
 
 
+# A report's page without cards and without rules of own rows.
+NO_PARTS = {
+    f"{part}-{name}": "0" for part in ("report_cards", "own_rows_rules") for name in ("TOTAL_FORMS", "INITIAL_FORMS")
+}
+
+
 def report_values(**changes: object) -> dict[str, object]:
-    return {"title": "日报", "body": "正文", "link": "", "corp": "", **changes}
+    return {"title": "日报", "body": "正文", "link": "", "corp": "", **NO_PARTS, **changes}
 
 
 def errors_of(response: Any) -> str:

@@ -7,21 +7,25 @@ import json
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from accounts.models import User, WeComAccount
+from accounts.models import AttributeValue, User, WeComAccount
 from integrations.bi import keeping
-from integrations.models import BiConnection, Corp, SiteAddress
+from integrations.models import BiConnection, Card, Corp, SiteAddress
 from integrations.sandbox.bi import state
+from integrations.sources.table import Column, Kind, Table, from_document
 from notifications import rendering
 from notifications.demo import figures, seeding
-from notifications.models import Delivery, Report, Run, Subscription
+from notifications.models import Delivery, Receipt, Report, ReportCard, Run, Subscription
 from notifications.recipients import Audience, reachability
+from notifications.reports.content import thawed
 from tests.bi import BI, make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.reports.places import answer
 from tests.sandbox import start_sandbox
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +43,7 @@ def counts() -> dict[str, int]:
 def test_two_companies_with_two_hundred_reachable_people() -> None:
     seed()
 
-    assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 2, "Subscription": 2}
+    assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 3, "Subscription": 3}
     assert reachability(Audience(to_everyone=True), seen_by=User.objects.get(username="admin")).reachable_count == 200
     assert {corp.api_base_url for corp in Corp.objects.enabled()} == {"http://127.0.0.1:3002"}
 
@@ -128,14 +132,45 @@ def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(tmp
         assert "/connect/oauth2/authorize?appid=" + company["corpid"] in app["home_url"]
 
 
-def test_figures_come_from_the_data_sets() -> None:
-    weather, power = figures.weather_report(), figures.power_report()
+def test_reports_say_what_the_data_sets_say() -> None:
+    seed()
+    rows_of = {"weather": figures.weather_rows(), "power": figures.power_rows(), "harvest": figures.harvest_rows()}
+    for one in ReportCard.objects.select_related("card"):
+        answer(one.report, _shaped(one.card, rows_of[one.alias]))
+    runs = [make_run(subscription) for subscription in Subscription.objects.order_by("pk")]
+    for run in runs:
+        rendering.render_run(run_id=run.pk, now=NOW)
 
+    weather, power = (Delivery.objects.filter(run=run)[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报（2015 年 12 月）"
-    assert weather.body.splitlines()[0].startswith("降水 284.5 毫米，环比 +33.8%，同比 +133.6%")
-    assert "seattle-weather" in weather.body
+    assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"
+    assert "seattle-weather" in weather.text
+    assert weather.link == "/bi/page/weather"
     assert power.title == "艾奥瓦州发电结构（2017 年）"
-    assert "可再生能源 21,933，占 38.8%" in power.body
+    assert "> 可再生能源 21,933，占 38.8%" in power.text
+    # Own rows: nobody is told of a region of somebody else, and who has none is left out.
+    harvest = Delivery.objects.filter(run=runs[2])
+    assert 6 < harvest.count() < 60
+    assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_ROWS).count() > 10
+    for delivery in harvest.select_related("content"):
+        [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
+        regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
+        assert set(thawed(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+
+
+def _shaped(card: Card, rows: list[dict[str, Any]]) -> Table:
+    columns = tuple(
+        Column(name, Kind(card.kinds.get(name, "number" if isinstance(value, int | float) else "text")))
+        for name, value in rows[0].items()
+    )
+    return from_document(
+        {
+            "columns": [[one.name, one.kind, one.unit] for one in columns],
+            "rows": [[*row.values()] for row in rows],
+            "as_of": NOW.isoformat(),
+            "is_cut": False,
+        }
+    )
 
 
 def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
@@ -149,6 +184,7 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     assert [(page["page_id"], len(page["cards"][0]["rows"])) for page in stand_in["pages"]] == [
         ("weather", 1461),
         ("power", 51),
+        ("harvest", 120),
     ]
     homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
     assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}

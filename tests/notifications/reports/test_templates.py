@@ -35,6 +35,7 @@ def said(source: str, form: str = "text", **of: object) -> str:
         ("{{ same_day_last_year }} {{ same_day_last_month }}", "2025-11-24 2026-10-24"),
         ("{{ slot }} {{ slot|date('HH:mm ddd W Q') }}", "2026-11-24 09:00 09:00 周二 48 4"),
         ("{{ today - 3 }} {{ today|days(10) }}", "2026-11-21 2026-12-04"),
+        ("{{ month_of(today - 30).start }} {{ week_of(sales.latest()).end }}", "2026-10-01 2026-11-29"),
     ],
 )
 def test_knows_times_of_the_slot(source: str, text: str) -> None:
@@ -69,6 +70,7 @@ def test_a_leap_day_has_the_28th_a_year_before() -> None:
         ("{{ sales.sum('销售额') }}{{ sales.unit('销售额') }}", "20040元"),
         ("{{ sales.as_of }}", "2026-11-24 09:00"),
         ("{% for row in sales.top(2, '销售额').rows %}{{ loop.index }}{{ row.区域 }}{{ row['销售额'] }};{% endfor %}", "1华南4010;2华东4000;"),  # noqa: E501  # one line, as it is written
+        ("{% for row in sales.on(yesterday).rows %}{{ sales.where('区域', row.区域).sum('销售额') }} {% endfor %}", "10000 10040 "),  # noqa: E501  # as it is written
         ("{% for row in sales.rows if row.销售额 > 4000 %}{{ row.区域 }}{% endfor %}", "华南"),
         ("{% if sales.avg('销售额') > 2000 %}好{% else %}差{% endif %}", "好"),
         ("{% set n = sales.count * 2 %}{{ n + 1 }}", "17"),

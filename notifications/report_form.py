@@ -1,0 +1,177 @@
+"""The form of a report: a template that fails is refused at saving, with line and reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.forms.models import BaseInlineFormSet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from integrations.models import Card, CardData, Corp
+from integrations.sources.table import Table
+from notifications.freezing import RenderingError
+from notifications.inbox import link_target
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
+from notifications.previews import preview
+from notifications.recipients import audience_of_subscription, reachability
+from notifications.reports import templates
+from notifications.reports.errors import TemplateError
+from notifications.reports.templates import Given
+from notifications.visibility import sees_all_corps
+
+if TYPE_CHECKING:
+    ReportModelForm = forms.ModelForm[Report]
+    CardFormSetBase = BaseInlineFormSet[ReportCard, Report, forms.ModelForm[ReportCard]]
+    RuleFormSetBase = BaseInlineFormSet[OwnRowsRule, Report, forms.ModelForm[OwnRowsRule]]
+else:
+    ReportModelForm = forms.ModelForm
+    CardFormSetBase = RuleFormSetBase = BaseInlineFormSet
+
+# So many subscriptions of a report are asked whom they would reach.
+SUBSCRIPTIONS_CHECKED = 50
+CARDS_AT_MOST = 10
+RULES_AT_MOST = 20
+USUAL_ZONE = "Asia/Shanghai"
+_KEY = re.compile(r"[0-9]{1,18}")
+
+
+class ReportForm(ReportModelForm):
+    """`person`: the administrator at work, set by the admin."""
+
+    person: User
+
+    class Meta:
+        model = Report
+        fields = ("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person)
+            # Only those who manage every company write for people of every company.
+            corp.required = not sees_all_corps(self.person)
+        if self.instance._state.adding:
+            self.initial.setdefault("is_template", True)
+
+    def clean_link(self) -> str:
+        link: str = self.cleaned_data["link"].strip()
+        if link and not link_target(link):
+            raise ValidationError(
+                _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
+            )
+        return link
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and "corp" in self.changed_data:
+            self._check_subscriptions(cleaned.get("corp"))
+        if not self.errors:
+            if cleaned.get("is_template"):
+                self._check_templates(cleaned)
+            else:
+                self._check_plain(Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp")))
+        return cleaned
+
+    def _check_plain(self, report: Report) -> None:
+        for form in MessageForm:
+            try:
+                preview(report, form)
+            except RenderingError as error:
+                raise ValidationError(str(error)) from error
+
+    def _check_templates(self, cleaned: dict[str, Any]) -> None:
+        """Each for itself, with the cards that the page names; over the data that was fetched last, where there is any.
+
+        Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
+        """
+        cards = cards_in(self.data)
+        tables = latest_tables(cards)
+        for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
+            try:
+                check_template(cleaned.get(name) or "", list(cards), tables, form)
+            except TemplateError as error:
+                self.add_error(name, str(error))
+
+    def _check_subscriptions(self, corp: Corp | None) -> None:
+        """Another company means other people: the subscriptions that would reach nobody are named."""
+        if self.instance._state.adding:
+            return
+        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
+            audience = replace(audience_of_subscription(subscription), corp_id=corp.pk if corp else None)
+            if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
+                message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
+                self.add_error("corp", message % {"name": subscription})
+
+
+class CardFormSet(CardFormSetBase):
+    """The cards of a report, in its page."""
+
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            alias = form.cleaned_data.get("alias", "")
+            if alias in templates.reserved_names():
+                form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
+
+
+class RuleFormSet(RuleFormSetBase):
+    """Own rows, in the page of a report. A rule names a card that the page has: else it would hide everything."""
+
+    def clean(self) -> None:
+        super().clean()
+        known = cards_in(self.data)
+        for form in self.forms:
+            values = form.cleaned_data
+            if not values or values.get("DELETE"):
+                continue
+            if "alias" in values and values["alias"] not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            if bool(values.get("attribute")) == bool((values.get("value") or "").strip()):
+                form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
+
+
+def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
+    """The cards that a report's page as it was sent names: the key of each by its alias."""
+    found = {}
+    for number in range(CARDS_AT_MOST * 2):
+        prefix = f"report_cards-{number}"
+        key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
+        if alias and _KEY.fullmatch(key) and not values.get(f"{prefix}-DELETE"):
+            found[alias] = int(key)
+    return found
+
+
+def latest_tables(cards: Mapping[str, int]) -> dict[str, Table] | None:
+    """What was fetched last of each card; None where there is a card of which nothing was."""
+    tables = {}
+    for alias, card_id in cards.items():
+        newest = CardData.objects.filter(card=card_id, status=CardData.Status.READY).order_by("-slot_at").first()
+        if newest is None:
+            return None
+        tables[alias] = newest.table
+    return tables
+
+
+def check_template(source: str, aliases: list[str], tables: Mapping[str, Table] | None, form: str) -> None:
+    """Raises TemplateError. Without tables only what can be told without data is looked at."""
+    if tables is None:
+        templates.check(source, aliases)
+    else:
+        templates.rendered(source, Given(timezone.now(), ZoneInfo(USUAL_ZONE), tables), form)
+
+
+def cards_to_choose(person: User, report: Report | None) -> Any:
+    """Those whose source the administrator sees, and what is chosen already."""
+    chosen = ReportCard.objects.filter(report=report).values("card")
+    return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))

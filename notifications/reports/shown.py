@@ -1,0 +1,71 @@
+"""A content's tables as a page shows them: cells in words, numbers to the right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from django.utils import timezone
+
+from integrations.sources.table import Column, Kind, Table, Value
+from notifications.reports import moments, numbers
+from notifications.reports.content import Content
+from notifications.reports.values import DASH, from_cell
+
+
+@dataclass(frozen=True)
+class ShownColumn:
+    """`unit`: below the name; `is_number`: to the right."""
+
+    name: str
+    unit: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """Some rows of a table, each cell with whether it is a number. `is_cut`: the source had more than it gave."""
+
+    title: str
+    columns: list[ShownColumn]
+    rows: list[list[tuple[str, bool]]]
+    row_count: int
+    is_cut: bool
+
+    @property
+    def left_out_count(self) -> int:
+        return self.row_count - len(self.rows)
+
+
+def shown_tables(content: Content, rows_at_most: int, page: int = 1) -> list[ShownTable]:
+    """Of each card the rows of one page, counted from 1."""
+    return [shown_table(card.title, card.table, rows_at_most, page) for card in content.cards]
+
+
+def page_count(content: Content, rows_at_most: int) -> int:
+    """How many pages the longest table has; 1 at least."""
+    longest = max((len(card.table.rows) for card in content.cards), default=0)
+    return max(1, -(-longest // rows_at_most))
+
+
+def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
+    columns = [ShownColumn(one.name, one.unit, one.kind == Kind.NUMBER) for one in table.columns]
+    rows = [
+        [(cell(value, column), column.kind == Kind.NUMBER) for value, column in zip(row, table.columns, strict=True)]
+        for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
+    ]
+    return ShownTable(title, columns, rows, len(table.rows), table.is_cut)
+
+
+def cell(value: Value, column: Column) -> str:
+    """Numbers with commas, as in messages; times in the zone of the page."""
+    if value is None:
+        return DASH
+    if column.kind == Kind.NUMBER and isinstance(value, int | float | Decimal):
+        return numbers.thousands(from_cell(value))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return moments.written(timezone.localtime(value))
+    if isinstance(value, date):
+        return moments.written(value)
+    return str(value)

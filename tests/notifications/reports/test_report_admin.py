@@ -1,0 +1,247 @@
+"""The page of a report: its cards, its templates, own rows, and the look at real data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import responses
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Attribute, AuditEntry, User
+from integrations.models import Card, DataSource
+from notifications.models import OwnRowsRule, Report
+from notifications.reports import help_texts, templates
+from tests.guandata import GuandataAnswers
+from tests.integrations.sources.place import make_card as place_card
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription, make_superuser
+from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, place, split
+
+pytestmark = pytest.mark.django_db
+ADD = reverse("admin:notifications_report_add")
+LOOK = reverse("admin:notifications_report_preview")
+
+
+@pytest.fixture
+def root(client: Client) -> Client:
+    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def values(*cards: Card, rules: Any = (), **changes: object) -> dict[str, object]:
+    parts = [{"card": card.pk, "alias": f"c{n}", "title": "", "position": n} for n, card in enumerate(cards)]
+    found: dict[str, object] = {"title": "日报", "body": "正文", "is_template": "on", "link": "", "corp": "", **changes}
+    for part, rows in (("report_cards", parts), ("own_rows_rules", rules)):
+        found |= {f"{part}-TOTAL_FORMS": len(rows), f"{part}-INITIAL_FORMS": 0}
+        found |= {f"{part}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
+    return {name: "" if value is None else value for name, value in found.items()}
+
+
+def errors_of(response: Any) -> str:
+    forms = [
+        response.context["adminform"].form,
+        *(f for s in response.context["inline_admin_formsets"] for f in s.formset),
+    ]
+    return " ".join(str(error) for form in forms for errors in form.errors.values() for error in errors)
+
+
+def rule(
+    column: str = "区域", attribute: Attribute | None = None, value: str = "", alias: str = "c0"
+) -> dict[str, object]:
+    return {"alias": alias, "column": column, "attribute": attribute.pk if attribute else "", "value": value}
+
+
+def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Client) -> None:
+    region = make_region()
+
+    response = root.post(ADD, values(make_card(), make_card(), rules=(rule(attribute=region),), body="{{ c1.count }}"))
+
+    assert response.status_code == 302
+    report = Report.objects.get()
+    assert report.is_template
+    assert list(report.report_cards.values_list("alias", "position")) == [("c0", 0), ("c1", 1)]
+    assert [(one.alias, one.column, one.attribute) for one in report.own_rows_rules.all()] == [("c0", "区域", region)]
+    assert set(AuditEntry.objects.values_list("model", flat=True)) >= {
+        "notifications.reportcard",
+        "notifications.ownrowsrule",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"body": "好\n{{ nope }}"}, "第 2 行：这里没有叫做“nope”的内容。"),
+        ({"title": "{{ c0.sum( }}"}, "第 1 行：无法作为模板读取"),
+        ({"figures": "合计: {{ c1.count }}"}, "第 1 行：这里没有叫做“c1”的内容。"),
+        ({"body": "{{ ''.__class__ }}"}, "第 1 行：名称不能以“_”开头。"),
+    ],
+)
+def test_a_failing_template_is_refused_with_line_and_reason(root: Client, changes: dict[str, str], said: str) -> None:
+    response = root.post(ADD, values(make_card(), **changes))
+
+    assert said in errors_of(response)
+    assert not Report.objects.exists()
+
+
+def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Client) -> None:
+    known = make_data_report()
+    answer(known, slot_at=NOW - timedelta(hours=1))
+    card = known.report_cards.get().card
+
+    response = root.post(ADD, values(card, body="{{ c0.sum('没有') }}"))
+
+    assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
+    assert root.post(ADD, values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
+
+
+def test_plain_text_may_hold_braces(root: Client) -> None:
+    sent = values(body="{% if %} {{ nope }}")
+    del sent["is_template"]
+
+    assert root.post(ADD, sent).status_code == 302
+    assert not Report.objects.get().is_template
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"alias": "other", "value": "x"}, "报告中没有这个名称的卡片。"),
+        ({"value": ""}, "请选择属性或填写固定值，二者选一。"),
+    ],
+)
+def test_a_rule_that_would_hide_everything_is_refused(root: Client, row: dict[str, Any], said: str) -> None:
+    response = root.post(ADD, values(make_card(), rules=(rule(**row),)))
+
+    assert said in errors_of(response)
+    assert not OwnRowsRule.objects.exists()
+
+
+def test_a_card_cannot_be_called_as_something_known(root: Client) -> None:
+    sent = values(make_card()) | {"report_cards-0-alias": "today"}
+
+    assert "“today”已有含义，请换一个名称。" in errors_of(root.post(ADD, sent))
+
+
+def test_cards_of_other_companies_are_not_offered(client: Client) -> None:
+    mine, other = make_corp(), make_corp()
+    client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
+    cards = [
+        Card.objects.create(source=DataSource.objects.create(name=corp.name, kind="sql", corp=corp), name="卡片")
+        for corp in (mine, other)
+    ]
+
+    assert client.post(ADD, values(cards[1], corp=mine.pk)).status_code == 200
+    assert client.post(ADD, values(cards[0], corp=mine.pk)).status_code == 302
+    assert "您无权查看" in look(client, cards[1])
+
+
+def look(client: Client, *cards: Card, **changes: object) -> str:
+    return str(json.loads(client.post(LOOK, values(*cards, **changes)).content)["html"])
+
+
+@pytest.fixture
+def wire() -> Iterator[GuandataAnswers]:
+    """A BI whose card knows two rows: 华东 128.5 and 华南 96."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        answers = GuandataAnswers(mock)
+        answers.gives("sign_in")
+        yield answers
+
+
+@pytest.fixture
+def card(wire: GuandataAnswers) -> Card:
+    wire.gives("card_data")
+    return place_card()
+
+
+class TestLook:
+    def test_shows_the_message_over_data_at_a_chosen_time(self, root: Client, card: Card) -> None:
+        html = look(root, card, body="{{ today }} {{ c0.sum('销售额')|千分位 }}", _at="2026-11-30T09:00")
+
+        assert "2026-11-30 224.5" in html
+        assert "<td>华东</td>" in html
+
+    def test_as_any_person_shows_their_rows(self, root: Client, card: Card) -> None:
+        region = make_region()
+        person = make_person(make_corp(), "li", name="李雷")
+        place(person, region, "华南")
+        rules = (rule(attribute=region),)
+
+        assert "请选择以谁的身份查看" in look(root, card, rules=rules)
+        html = look(root, card, rules=rules, _as="李雷", body="{{ c0.count }}")
+        assert "可以看到 2 行中的 1 行。" in html
+        assert "华东" not in html
+
+    def test_as_nobody_whom_one_does_not_see(self, client: Client) -> None:
+        mine = make_corp()
+        make_person(make_corp(), "stranger", username="stranger")
+        client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
+
+        assert "您可见的人中没有“stranger”。" in look(client, _as="stranger")
+
+    def test_says_line_and_reason(self, root: Client, card: Card) -> None:
+        assert "正文模板：第 1 行：没有“x”这一列。" in look(root, card, body="{{ c0.sum('x') }}")
+
+    def test_shows_each_form(self, root: Client, card: Card) -> None:
+        assert "<strong>2</strong>" in look(root, card, body="**{{ c0.count }}**", _form="markdown")
+
+    def test_is_for_those_who_write_reports(self, client: Client) -> None:
+        client.force_login(
+            User.objects.create(username="x", is_staff=True), backend="django.contrib.auth.backends.ModelBackend"
+        )
+
+        assert client.post(LOOK, values()).status_code == 403
+
+
+def test_a_source_that_fails_says_why(root: Client, wire: GuandataAnswers) -> None:
+    wire.gives("card_data", b"<html>")
+
+    html = look(root, place_card())
+
+    assert "没有数据：" in html
+    assert 'class="problem"' in html
+
+
+def test_the_page_helps_with_templates(root: Client) -> None:
+    page = root.get(ADD).content.decode()
+
+    assert "{{ last_week }}" in page
+    assert "上周" in page
+    assert "1,234,567.8" in page
+
+
+def test_names_of_the_help_are_those_of_the_templates() -> None:
+    for entry in [*help_texts.times(NOW, ZoneInfo("UTC")), *help_texts.formats()]:
+        templates.check(f"{{{{ {entry.source} }}}}")
+    for entry in help_texts.of_cards():
+        templates.check(entry.source if entry.source.startswith("{") else f"{{{{ {entry.source} }}}}", ["sales"])
+
+
+class TestOfSubscription:
+    def page_of(self, root: Client, report: Report) -> str:
+        subscription = make_subscription(make_person(make_corp(), "li"), report=report)
+        return root.get(reverse("admin:notifications_subscription_change", args=[subscription.pk])).content.decode()
+
+    def test_shows_the_message_over_the_data_fetched_last(self, root: Client) -> None:
+        report = make_data_report()
+        answer(report)
+
+        assert "合计 20,040 元" in self.page_of(root, report)
+
+    def test_says_that_there_is_no_data_yet(self, root: Client) -> None:
+        assert "尚未读取过数据" in self.page_of(root, make_data_report())
+
+    def test_shows_no_own_rows(self, root: Client) -> None:
+        report = make_data_report()
+        split(report, make_region())
+        answer(report)
+
+        page = self.page_of(root, report)
+
+        assert "每个人收到的行不同" in page
+        assert "20,040" not in page

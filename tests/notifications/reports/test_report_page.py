@@ -1,0 +1,83 @@
+"""The page of a report's message: whole, with the recipient's own rows, and for nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from notifications.models import Delivery, Report
+from notifications.rendering import render_run
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
+from tests.notifications.reports.tables import one_cell, sales
+
+pytestmark = pytest.mark.django_db
+
+
+def sent(report: Report, *people: User) -> None:
+    render_run(run_id=make_run(make_subscription(*people, report=report)).pk, now=NOW)
+    Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
+
+
+def page_of(person: User, delivery: Delivery, query: str = "") -> tuple[int, str]:
+    client = Client()
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    response = client.get(f"/m/{delivery.mark}/{query}", headers={"host": "localhost:3001"})
+    return response.status_code, response.content.decode()
+
+
+def test_shows_text_figures_and_tables_as_they_were_when_it_was_sent() -> None:
+    report = make_data_report(figures="合计: {{ c }}".replace("c", "sales.sum('销售额')|千分位"), link="/bi/page/x")
+    person = make_person(make_corp(), "a")
+    answer(report)
+    sent(report, person)
+    answer(report, sales(days=0))
+
+    status, page = page_of(person, Delivery.objects.get())
+
+    assert status == 200
+    for piece in (
+        *("11月23日销售", "合计 20,040 元", "<dd>20,040</dd>", "各区域销售", ">4,010</td>", "数据截至"),
+        *('<span class="unit">元</span>', 'href="/bi/page/x"', "查看详情"),
+    ):
+        assert piece in page
+
+
+def test_each_reads_their_own_rows_and_nobody_elses() -> None:
+    report, region, corp = make_data_report(), make_region(), make_corp()
+    split(report, region)
+    people = [make_person(corp, name) for name in ("a", "b")]
+    for person, value in zip(people, ["华东", "华南"], strict=True):
+        place(person, region, value)
+    answer(report)
+    sent(report, *people)
+    first, second = Delivery.objects.order_by("pk")
+
+    assert "华南" not in page_of(people[0], first)[1]
+    assert "华南" in page_of(people[1], second)[1]
+    assert page_of(people[0], second)[0] == 404
+
+
+def test_many_rows_come_in_pages() -> None:
+    report, person = make_data_report(), make_person(make_corp(), "a")
+    answer(report, sales(days=125))
+    sent(report, person)
+    delivery = Delivery.objects.get()
+
+    pages = [page_of(person, delivery, f"?page={number}")[1] for number in ("1", "3", "99", "x", "-1")]
+
+    assert [page.count("<tr>") - 1 for page in pages] == [100, 50, 50, 100, 100]
+    assert "第 3 页，共 3 页" in pages[1]
+    assert 'rel="next"' not in pages[1]
+
+
+def test_cells_are_text() -> None:
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    answer(report, one_cell("<script>alert(1)</script>"))
+    sent(report, person)
+
+    page = page_of(person, Delivery.objects.get())[1]
+
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
