@@ -150,8 +150,3 @@ def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[Wor
     app.conf.task_always_eager = False
     with dying_workers(process_environ, project_root) as started:
         yield started
-
-
-@pytest.fixture(autouse=True)
-def _cheap_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
