@@ -17,7 +17,8 @@ from tests.sandbox import SandboxHandle, start_sandbox
 from tools.services import free_port
 
 BIN = Path(sys.executable).parent
-READY_SECONDS = 30
+# A busy machine starts Python slowly; nothing waits that long where it comes.
+READY_SECONDS = 120
 STOP_SECONDS = 20
 
 
@@ -40,6 +41,10 @@ class Program:
         """End it without warning, as the kernel would when memory runs out."""
         self.process.kill()
         self.process.wait()
+
+    def ask_to_stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ask it to end (SIGTERM), as a service manager does, and kill it where that takes longer than `seconds`."""
@@ -70,7 +75,7 @@ def wait_for_http(url: str, program: Program) -> None:
         if program.process.poll() is not None:
             raise ProcessFailed(f"{program.name} ended:\n{program.tail()}")
         try:
-            requests.get(url, timeout=2)
+            requests.get(url, timeout=60)
         except requests.RequestException:
             time.sleep(0.1)
         else:
@@ -110,14 +115,26 @@ class Stack:
         self.programs[name] = program
         return program
 
-    def start_web(self, exits: ExitStack) -> Program:
+    def begin_web(self, exits: ExitStack) -> Program:
+        """Without waiting until it is ready, as all that is called begin."""
         bind = f"127.0.0.1:{self.web_port}"
         options = ["--bind", bind, "--threads", "8", "--worker-tmp-dir", str(self.folder)]
-        web = self.start("web", [str(BIN / "gunicorn"), "guanwecom.wsgi", *options], exits)
-        wait_for_http(f"http://{bind}/healthz", web)
+        return self.start("web", [str(BIN / "gunicorn"), "guanwecom.wsgi", *options], exits)
+
+    def wait_for_web(self) -> None:
+        wait_for_http(f"http://127.0.0.1:{self.web_port}/healthz", self.programs["web"])
+
+    def start_web(self, exits: ExitStack) -> Program:
+        web = self.begin_web(exits)
+        self.wait_for_web()
         return web
 
     def start_worker(self, exits: ExitStack, name: str = "worker") -> Program:
+        program = self.begin_worker(exits, name)
+        wait_for_log("ready.", program)
+        return program
+
+    def begin_worker(self, exits: ExitStack, name: str = "worker") -> Program:
         celery = [str(BIN / "celery"), "-A", "guanwecom"]
         worker = [
             *celery,
@@ -131,24 +148,28 @@ class Stack:
             "-n",
             f"{name}@%h",
         ]
-        program = self.start(name, worker, exits)
-        wait_for_log("ready.", program)
-        return program
+        return self.start(name, worker, exits)
 
     def start_beat(self, exits: ExitStack, name: str = "beat") -> Program:
-        pid_file = str(self.folder / f"{name}.pid")
-        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", pid_file]
-        program = self.start(name, command, exits)
+        program = self.begin_beat(exits, name)
         wait_for_log("is starting", program)
         return program
+
+    def begin_beat(self, exits: ExitStack, name: str = "beat") -> Program:
+        pid_file = str(self.folder / f"{name}.pid")
+        command = [str(BIN / "celery"), "-A", "guanwecom", "beat", "--loglevel", "INFO", "--pidfile", pid_file]
+        return self.start(name, command, exits)
 
 
 @contextmanager
 def running_stack(*, env: dict[str, str], root: Path, folder: Path) -> Iterator[Stack]:
-    """Start all of it; on the way out everything is stopped in reverse order."""
+    """Start all of it at once; on the way out all are asked to stop, and ended in reverse order."""
     with ExitStack() as exits:
         stack = Stack(env=env, root=root, folder=folder, sandbox=exits.enter_context(start_sandbox()))
-        stack.start_web(exits)
-        stack.start_worker(exits)
-        stack.start_beat(exits)
+        web, worker, beat = stack.begin_web(exits), stack.begin_worker(exits), stack.begin_beat(exits)
+        stack.wait_for_web()
+        wait_for_log("ready.", worker)
+        wait_for_log("is starting", beat)
         yield stack
+        for program in (beat, worker, web):
+            program.ask_to_stop()
