@@ -28,7 +28,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPID, AGENTID, SECRET = "ww0000000000000001", 1000002, "sandbox-secret-of-app-1000002"
-_START_SECONDS, _STOP_SECONDS = 30, 10
+_START_SECONDS, _STOP_SECONDS = 120, 10
 
 
 @dataclass(frozen=True)

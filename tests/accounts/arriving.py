@@ -60,7 +60,7 @@ class Traveller:
 
     def carry(self, corpid: str, userid: str) -> None:
         """Whose phone or computer it is."""
-        self.wecom.get(f"{self.sandbox.base_url}/phone", params={"corpid": corpid, "userid": userid}, timeout=10)
+        self.wecom.get(f"{self.sandbox.base_url}/phone", params={"corpid": corpid, "userid": userid}, timeout=60)
 
     def open(self, address: str, posted: dict[str, str] | None = None) -> Landing:
         """Follow every redirect from `address` to a page that stays."""
@@ -80,7 +80,7 @@ class Traveller:
     def scan(self, qr_page: Landing, userid: str, answer: str = "approve") -> Landing:
         """Scan the code on WeCom's page that `qr_page` is, as `userid`, and go where WeCom sends this browser."""
         assert qr_page.place == "WeCom /wwlogin/sso/login", qr_page
-        answered = self.wecom.post(qr_page.address, json={"userid": userid, "answer": answer}, timeout=10)
+        answered = self.wecom.post(qr_page.address, json={"userid": userid, "answer": answer}, timeout=60)
         return self.open(str(answered.json()["url"]))
 
     def leaves_before_landing(self, address: str) -> str:
@@ -96,7 +96,7 @@ class Traveller:
         """Scan the panel of the login page, which asks for its state by script."""
         answer: Any = self.ours.client.post(f"/wecom/{corp_id}/panel/", {"next": asked_for})
         page = answer.json()["page"]
-        found = self.wecom.post(page, json={"userid": userid, "answer": "approve"}, timeout=10)
+        found = self.wecom.post(page, json={"userid": userid, "answer": "approve"}, timeout=60)
         return self.open(str(found.json()["url"]))
 
     def _ask_us(self, address: str, posted: dict[str, str] | None) -> tuple[int, str, str]:
@@ -110,7 +110,7 @@ class Traveller:
 
     def _ask_wecom(self, address: str) -> tuple[int, str, str]:
         assert address.startswith(self.sandbox.base_url), address
-        response = self.wecom.get(address.split("#")[0], allow_redirects=False, timeout=10)
+        response = self.wecom.get(address.split("#")[0], allow_redirects=False, timeout=60)
         # The address as the browser would have it: requests would read the header as Latin-1, as HTTP says.
         location = response.headers.get("Location", "").encode("latin-1").decode()
         return response.status_code, location, response.text

@@ -28,7 +28,7 @@ from tools.services import free_port
 
 # What hangs on the process itself.
 FLEETING = {"wake_courier", "outbox", "_listeners"}
-START_SECONDS = 30
+START_SECONDS = 180
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tests.e2e.stack import Stack
 from tests.sandbox import AGENTID, SECRET, company
 from tools.services import free_port
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 OUR_ADDRESS = "203.0.113.9"
 OTHER_APP = {"agentid": 1000003, "name": "报销", "secret": "sandbox-secret-of-app-1000003", "scope": {"partyids": [1]}}
 IN_WECOM, IN_THIS_SITE, IN_THE_NETWORK = "企业微信的管理员。", "本系统的管理员。", "本服务器网络的管理员。"

@@ -24,7 +24,7 @@ CHROMIUM_FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 # A machine that runs several browsers draws slowly. Nothing waits that long where what is expected comes.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 def chromium_path() -> str | None:

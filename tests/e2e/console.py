@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.stack import Stack
 
 PASSWORD = "an invented password, long enough"
-TEST_PATIENCE_MS = 30_000
+TEST_PATIENCE_MS = 60_000
 
 
 class Console:

@@ -20,7 +20,7 @@ from tests.sandbox import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 APP = f"companies/{CORPID}/apps/{AGENTID}"
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture

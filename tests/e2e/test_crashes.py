@@ -116,7 +116,7 @@ def test_a_worker_killed_between_call_and_settling_sends_nothing_twice(crowd: St
         doomed.kill()
         crowd.start_worker(exits, "second")
 
-        eventually(Delivery.objects.filter(status="accepted").exists, crowd.programs.values(), seconds=120)
+        eventually(Delivery.objects.filter(status="accepted").exists, crowd.programs.values(), seconds=240)
 
     assert arrived_by_person(crowd) == {f"p{number:03}": 1 for number in range(40)}
     assert list(Attempt.objects.order_by("number").values_list("outcome", flat=True)) == ["unclear", "accepted"]
@@ -151,7 +151,7 @@ def test_a_worker_asked_to_stop_loses_nothing(crowd: Stack) -> None:
         eventually(Attempt.objects.exists, crowd.programs.values())
         pause(subscription)
 
-        worker.stop(seconds=10)
+        worker.stop(seconds=60)
 
     assert worker.process.returncode == 0
     assert Delivery.objects.get().status == Delivery.Status.ACCEPTED

@@ -118,7 +118,7 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     # A subscription that is due this minute arrives once, and opens in one tap.
     console.add_report(title="销售日报", body="今日销售额 128 万元。")
     console.add_subscription(name="每分钟", report="销售日报", crontab="* * * * *")
-    messages = eventually(lambda: stack.sandbox.messages(CORPID, "lilei"), stack.programs.values(), seconds=90)
+    messages = eventually(lambda: stack.sandbox.messages(CORPID, "lilei"), stack.programs.values(), seconds=240)
     assert messages[0]["textcard"]["title"] == "销售日报"
     phone.pages[0].goto(messages[0]["textcard"]["url"])
     expect(phone.pages[0].locator("body")).to_contain_text("今日销售额 128 万元。")
@@ -139,6 +139,6 @@ def test_a_company_is_connected_an_employee_signs_in_and_a_report_arrives(
     console.open_run_now("每分钟")
     expect(console.page.locator("#content-main")).to_contain_text("公司已停用")
     skipping = Run.objects.filter(status=Run.Status.FINISHED, skipped_count=1)
-    run = eventually(skipping.first, stack.programs.values(), seconds=90)
+    run = eventually(skipping.first, stack.programs.values(), seconds=240)
     assert list(run.receipts.values_list("status", "reason")) == [("skipped", "corp_disabled")]
     assert len(stack.sandbox.messages(CORPID, "lilei")) == arrived

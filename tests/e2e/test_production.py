@@ -107,8 +107,8 @@ def test_production_commands_serve_pages_and_push_reports(
     assert messages[0]["msgtype"] == "textcard"
 
     base = f"http://127.0.0.1:{web_port}"
-    login_page = requests.get(f"{base}/login/", headers={"Host": "bi.example.com"}, timeout=10)
+    login_page = requests.get(f"{base}/login/", headers={"Host": "bi.example.com"}, timeout=60)
     assert login_page.status_code == 200
     (stylesheet,) = re.findall(r'href="(/static/accounts/[^"]+\.css)"', login_page.text)[:1]
-    assert requests.get(base + stylesheet, headers={"Host": "bi.example.com"}, timeout=10).status_code == 200
-    assert requests.get(f"{base}/login/", headers={"Host": "evil.example.com"}, timeout=10).status_code == 400
+    assert requests.get(base + stylesheet, headers={"Host": "bi.example.com"}, timeout=60).status_code == 200
+    assert requests.get(f"{base}/login/", headers={"Host": "evil.example.com"}, timeout=60).status_code == 400

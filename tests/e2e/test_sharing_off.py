@@ -63,8 +63,8 @@ def page(browser: Browser, joined: Joined) -> Iterator[Page]:
 def ticket(sandbox: SandboxHandle) -> str:
     """The company's ticket as WeCom has it, which the site must have signed with."""
     api = f"{sandbox.base_url}/cgi-bin"
-    token = requests.get(f"{api}/gettoken", {"corpid": CORPID, "corpsecret": SECRET}, timeout=5).json()["access_token"]
-    return str(requests.get(f"{api}/get_jsapi_ticket", {"access_token": token}, timeout=5).json()["ticket"])
+    token = requests.get(f"{api}/gettoken", {"corpid": CORPID, "corpsecret": SECRET}, timeout=60).json()["access_token"]
+    return str(requests.get(f"{api}/get_jsapi_ticket", {"access_token": token}, timeout=60).json()["ticket"])
 
 
 def asked_of_wecom(page: Page, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from tests.e2e.stack import ProcessFailed, Program
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 def eventually(

@@ -289,18 +289,18 @@ def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
         with transaction.atomic():
             Corp.objects.select_for_update().get(pk=held.pk)
             is_held.set()
-            may_go.wait(10)
+            may_go.wait(60)
             Corp.objects.filter(pk=held.pk).update(secret="saved meanwhile")
         connection.close()
 
     def let_go(_seconds: float) -> None:
         may_go.set()
-        saver.join(10)
+        saver.join(60)
 
     saver = threading.Thread(target=save_slowly)
     monkeypatch.setattr(time, "sleep", let_go)
     saver.start()
-    assert is_held.wait(10)
+    assert is_held.wait(60)
 
     reencrypt()
 
@@ -320,16 +320,16 @@ def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.
         with transaction.atomic():
             Corp.objects.select_for_update().get(pk=held.pk)
             is_held.set()
-            may_go.wait(10)
+            may_go.wait(60)
         connection.close()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert is_held.wait(10)
+    assert is_held.wait(60)
     try:
         with pytest.raises(CommandError, match=r"^integrations\.Corp: rows are still being written"):
             reencrypt()
     finally:
         may_go.set()
-        holder.join(10)
+        holder.join(60)
     assert opened_by(OLD) == 1

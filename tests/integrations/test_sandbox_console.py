@@ -51,7 +51,7 @@ def contacts_callback(corp: Corp) -> dict[str, str]:
     return {"url": url, "token": corp.contacts_callback_token, "aes_key": corp.contacts_callback_aes_key}
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -234,7 +234,7 @@ def test_a_saving_waits_for_the_one_that_is_under_way_and_then_sees_it() -> None
             second = pool.submit(save_in_another_connection)
             # Long enough for a comparison that does not wait to be over, with the values of before.
             assert wait([second], timeout=1.5).not_done
-        status = second.result(timeout=20)
+        status = second.result(timeout=60)
 
     assert status == 200
     corp.refresh_from_db()

@@ -61,7 +61,7 @@ def sandbox_in_thread(world: World) -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port.result(timeout=10)}"
+        yield f"http://127.0.0.1:{port.result(timeout=60)}"
     finally:
         loop, ending = stop[0]
         loop.call_soon_threadsafe(ending.set)

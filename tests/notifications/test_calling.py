@@ -26,7 +26,7 @@ def test_calls_run_side_by_side_and_threads_are_used_again() -> None:
     names: set[int] = set()
 
     def call() -> int:
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=60)
         names.add(threading.get_ident())
         return 7
 

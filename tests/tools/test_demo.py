@@ -24,7 +24,7 @@ from tools.demo import MARK, DemoRefused, Place
 from tools.services import free_port
 from tools.supervisor import end_marked
 
-START_SECONDS = 60
+START_SECONDS = 180
 PROGRAMS = {"valkey", "sandbox", "web", "worker", "beat"}
 LAST_LINE = "`make demo-reset` throws"
 
@@ -208,10 +208,10 @@ def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, projec
     with started(place, project_root) as running:
         hosts = {host for _, host in demo._loopback()}
         web = {
-            host: requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=5)
+            host: requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
             for host in hosts
         }
-        phone = requests.get(f"{place.sandbox_url}/phone", timeout=5)
+        phone = requests.get(f"{place.sandbox_url}/phone", timeout=60)
         second = run(place, project_root)
         running.process.send_signal(signal.SIGTERM)
         status = running.wait()

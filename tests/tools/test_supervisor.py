@@ -20,7 +20,7 @@ SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep
 MARK = "GUANWECOM_TEST_MARK"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -157,7 +157,7 @@ def media_upload(at: Place) -> None:
 
 @case("media/uploadimg")
 def media_uploadimg(at: Place) -> None:
-    picture = requests.get(at.app.media_uploadimg(PNG, file_name="图.png"), timeout=10)
+    picture = requests.get(at.app.media_uploadimg(PNG, file_name="图.png"), timeout=60)
     assert (picture.status_code, picture.content) == (200, PNG)
 
 

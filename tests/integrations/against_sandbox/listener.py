@@ -35,7 +35,7 @@ class Listener:
         """As WeCom's console takes them."""
         return {"url": self.url, "token": TOKEN, "aes_key": AES_KEY}
 
-    def wait(self, count: int, seconds: float = 10) -> list[Callback]:
+    def wait(self, count: int, seconds: float = 60) -> list[Callback]:
         """The callbacks, as soon as there are so many."""
         deadline = time.monotonic() + seconds
         while len(self.heard) < count:

@@ -43,7 +43,7 @@ def directory_listener(place: Place) -> Iterator[Listener]:
 
 def outcomes(place: Place, count: int) -> list[tuple[str, int, str]]:
     """Event, try and outcome of every delivery, as soon as there are so many."""
-    for _ in range(1000):
+    for _ in range(6000):
         records = place.sandbox.control("GET", "callbacks")["callbacks"]
         if len(records) >= count:
             return [(one["event"], one["attempt"], one["outcome"]) for one in records]

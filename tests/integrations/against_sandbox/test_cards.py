@@ -195,7 +195,7 @@ def test_a_card_in_the_place_of_another_keeps_its_text_on_the_button(place: Plac
     assert place.phone()[0]["card"]["replace_text"] == "已同意"
     click = f"companies/{CORPID}/members/lilei/click"
     values = {"msgid": place.phone()[0]["msgid"], "key": "approve"}
-    answer = place.sandbox.session.post(f"{place.sandbox.base_url}/sandbox/api/{click}", json=values, timeout=10)
+    answer = place.sandbox.session.post(f"{place.sandbox.base_url}/sandbox/api/{click}", json=values, timeout=60)
     assert answer.status_code == 400
 
 

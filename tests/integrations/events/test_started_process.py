@@ -37,7 +37,7 @@ def test_the_first_request_stores_and_queues_and_asks_nobody(
     with ExitStack() as exits:
         web = exits.enter_context(running("web", gunicorn, env=process_environ, folder=tmp_path, cwd=project_root))
         wait_for_http(f"http://127.0.0.1:{port}/static/nothing", web)
-        answer = requests.post(f"http://127.0.0.1:{port}{sender.path}", params=query, data=body, timeout=30)
+        answer = requests.post(f"http://127.0.0.1:{port}{sender.path}", params=query, data=body, timeout=60)
 
     assert (answer.status_code, answer.content) == (200, b"")
     event = CallbackEvent.objects.get()

@@ -37,7 +37,7 @@ class Api:
 
     def raw(self, method: str, path: str, **kwargs: Any) -> requests.Response:
         """`path` without /cgi-bin/; nothing is added."""
-        return self.sandbox.session.request(method, f"{self.sandbox.base_url}/cgi-bin/{path}", timeout=30, **kwargs)
+        return self.sandbox.session.request(method, f"{self.sandbox.base_url}/cgi-bin/{path}", timeout=60, **kwargs)
 
     def token(self) -> str:
         answer = self.raw("GET", "gettoken", params={"corpid": self.corpid, "corpsecret": self.secret}).json()
@@ -90,7 +90,7 @@ def directory_receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
 
 
 def take(sandbox: SandboxHandle, userid: str) -> None:
-    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=10)
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Receiver:
     def crypto(self) -> WeChatCrypto:
         return WeChatCrypto(TOKEN, AES_KEY, self.corpid)
 
-    def wait(self, count: int, seconds: float = 10) -> list[dict[str, object]]:
+    def wait(self, count: int, seconds: float = 60) -> list[dict[str, object]]:
         """The events, as soon as there are so many. Fails when they do not come."""
         deadline = time.monotonic() + seconds
         while len(self.events) < count:

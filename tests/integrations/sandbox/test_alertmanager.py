@@ -64,14 +64,14 @@ def address(request: pytest.FixtureRequest, sandbox: SandboxHandle, tmp_path: Pa
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def wait_until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         assert process.poll() is None, "Alertmanager ended"
         try:
-            if requests.get(f"{address}/-/ready", timeout=2).ok:
+            if requests.get(f"{address}/-/ready", timeout=60).ok:
                 return
         except requests.ConnectionError:
             time.sleep(0.05)
@@ -86,12 +86,12 @@ def post_alert(address: str, *, resolved: bool) -> None:
         "startsAt": (now - timedelta(minutes=1)).isoformat(),
         "endsAt": (now - timedelta(seconds=1) if resolved else now + timedelta(minutes=5)).isoformat(),
     }
-    requests.post(f"{address}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
+    requests.post(f"{address}/api/v2/alerts", json=[alert], timeout=60).raise_for_status()
 
 
 def wait_for(sandbox: SandboxHandle, count: int) -> list[str]:
     """The texts on 李雷's phone, as soon as there are so many."""
-    for _ in range(200):
+    for _ in range(1200):
         messages = sandbox.messages(CORPID, "lilei")
         if len(messages) >= count:
             return [message[message["msgtype"]]["content"].strip() for message in messages]

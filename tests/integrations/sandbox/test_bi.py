@@ -54,7 +54,7 @@ def enter(bi: SandboxHandle, token: str, page: str = "/page/p1", provider: str =
     address = entrance(base_url=f"{bi.base_url}/guandata", page=page, provider=provider, token=token)
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(address, timeout=10)
+        return session.get(address, timeout=60)
 
 
 def token(bi: SandboxHandle, key: Any = KEY, **changes: Any) -> str:
@@ -140,7 +140,7 @@ def test_a_public_key_may_be_pem(bi: SandboxHandle) -> None:
 
 
 def test_without_token_and_session_there_is_the_sign_in_page(bi: SandboxHandle) -> None:
-    response = requests.get(f"{bi.base_url}/guandata/page/p1", timeout=10)
+    response = requests.get(f"{bi.base_url}/guandata/page/p1", timeout=60)
 
     assert response.url == f"{bi.base_url}/guandata/login"
     assert "登录模拟 BI" in response.text
@@ -206,10 +206,10 @@ def test_our_client_understands_its_refusals(
 @pytest.mark.parametrize("body", [b"[", b"[]", b'{"limit": -1}', b'{"offset": "x"}', b'{"limit": true}'])
 def test_its_api_refuses_what_it_cannot_read(bi: SandboxHandle, body: bytes) -> None:
     login = {"domain": "guanbi", "loginId": "lilei", "password": "cGFzcyB3b3JkIOWvhg=="}
-    signed = requests.post(f"{bi.base_url}/guandata/public-api/sign-in", json=login, timeout=10).json()
+    signed = requests.post(f"{bi.base_url}/guandata/public-api/sign-in", json=login, timeout=60).json()
     headers = {"X-Auth-Token": signed["response"]["token"]}
 
-    answer = requests.post(f"{bi.base_url}/guandata/public-api/card/c1/data", data=body, headers=headers, timeout=10)
+    answer = requests.post(f"{bi.base_url}/guandata/public-api/card/c1/data", data=body, headers=headers, timeout=60)
 
     assert (answer.status_code, answer.json()["result"], answer.json()["error"]["status"]) == (200, "fail", 400)
 

@@ -54,7 +54,7 @@ def test_choosing_who_holds_the_phone(page: Page) -> None:
 def test_a_message_arrives_while_one_looks(phone: Page, api: Api) -> None:
     phone.goto(f"/phone/chat/{AGENTID}")
     expect(phone.get_by_text("暂无消息")).to_be_visible()
-    with phone.expect_response(re.compile("/phone/events"), timeout=5000):
+    with phone.expect_response(re.compile("/phone/events"), timeout=60_000):
         phone.reload()
     api.send(text={"content": "销售日报已生成"})
 

@@ -26,7 +26,7 @@ def run(*arguments: str, environment: str = "test") -> subprocess.CompletedProce
         env={**os.environ, "ENVIRONMENT": environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -133,7 +133,7 @@ def test_a_seed_with_unchecked_addresses_is_told(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("WeCom sandbox on http://127.0.0.1:")
     process.terminate()
-    _, complaints = process.communicate(timeout=10)
+    _, complaints = process.communicate(timeout=60)
 
     assert complaints == (
         f"{CORPID}: no trusted_ips for app 1, 3, so callers' addresses are not checked; "
@@ -162,7 +162,7 @@ def test_it_ends_quietly(number: signal.Signals) -> None:
     assert process.stdout.readline().startswith("WeCom sandbox on http://127.0.0.1:")
 
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=10)
+    _, complaints = process.communicate(timeout=60)
 
     assert (process.returncode, complaints) == (0, "")
 

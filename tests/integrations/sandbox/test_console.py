@@ -21,7 +21,7 @@ APP = f"companies/{CORPID}/apps/{AGENTID}"
 
 
 def save(sandbox: SandboxHandle, **values: object) -> requests.Response:
-    return sandbox.session.patch(f"{sandbox.base_url}/sandbox/api/{APP}/console", json=values, timeout=10)
+    return sandbox.session.patch(f"{sandbox.base_url}/sandbox/api/{APP}/console", json=values, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_new_address_takes_a_minute(sandbox: SandboxHandle, api: Api) -> None:
 
 def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) -> None:
     def told() -> bool:
-        return '<p class="error">当前不检查该应用的调用 IP' in sandbox.session.get(page, timeout=10).text
+        return '<p class="error">当前不检查该应用的调用 IP' in sandbox.session.get(page, timeout=60).text
 
     page = f"{sandbox.base_url}/console/{CORPID}/apps/{AGENTID}"
     assert told()
@@ -104,7 +104,7 @@ def test_a_reset_secret_is_told_and_the_old_one_is_dead(sandbox: SandboxHandle, 
 
 
 def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
-    response = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=10)
+    response = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
 
     name = response.headers["Content-Disposition"].split('"')[1]
     assert name == f"WW_verify_{response.text}.txt"
@@ -112,7 +112,7 @@ def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
 
 
 def test_the_page_of_faults_offers_every_fault_and_every_call(sandbox: SandboxHandle) -> None:
-    text = sandbox.session.get(f"{sandbox.base_url}/console/faults", timeout=10).text
+    text = sandbox.session.get(f"{sandbox.base_url}/console/faults", timeout=60).text
 
     assert set(re.findall(r'<option value="([a-z0-9_]+)">', text)) == set(KINDS)
     assert set(re.findall(r"<option>(.*?)</option>", text)) == {*ENDPOINTS, *OPEN_ENDPOINTS, "callback"}
@@ -122,7 +122,7 @@ def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHan
     rows = [{"id": number, "name": f"组{number}", "parentid": 3} for number in range(10, 260)]
     sandbox.control("POST", f"companies/{CORPID}/departments", rows)
 
-    text = sandbox.session.get(f"{sandbox.base_url}/console/{CORPID}", timeout=10).text
+    text = sandbox.session.get(f"{sandbox.base_url}/console/{CORPID}", timeout=60).text
 
     names = re.findall(r"<td>(\u3000*[^<>]+)</td><td>\d", text)
     assert names[:3] == ["\u3000销售部", "\u3000\u3000华东区", "\u3000\u3000\u3000组10"]
@@ -132,4 +132,4 @@ def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHan
 
 @pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
 def test_what_is_not_there(sandbox: SandboxHandle, path: str) -> None:
-    assert sandbox.session.get(sandbox.base_url + path, timeout=10).status_code == 404
+    assert sandbox.session.get(sandbox.base_url + path, timeout=60).status_code == 404

@@ -171,7 +171,7 @@ def test_a_slip_in_a_seed_is_told_and_nothing_changes(
     sandbox: SandboxHandle, change: dict[str, object], complaint: str
 ) -> None:
     response = sandbox.session.put(
-        f"{sandbox.base_url}/sandbox/api/state", json={"companies": [company(**change)]}, timeout=30
+        f"{sandbox.base_url}/sandbox/api/state", json={"companies": [company(**change)]}, timeout=60
     )
 
     assert response.status_code == 400

@@ -111,7 +111,7 @@ def call(sandbox: SandboxHandle, method: str, path: str, body: object) -> reques
         f"{sandbox.base_url}/sandbox/api/{path}",
         data=json.dumps(body),
         headers={"Content-Type": "application/json"},
-        timeout=10,
+        timeout=60,
     )
 
 
@@ -130,9 +130,9 @@ def assert_usable(sandbox: SandboxHandle) -> None:
     assert state.status_code == 200, state.text[:500]
     assert call(sandbox, "PUT", "state", state.json()).status_code == 200, state.text
     asked = {"corpid": CORPID, "corpsecret": SEED["companies"][0]["apps"][0]["secret"]}
-    assert sandbox.session.get(f"{sandbox.base_url}/cgi-bin/gettoken", params=asked, timeout=10).status_code == 200
+    assert sandbox.session.get(f"{sandbox.base_url}/cgi-bin/gettoken", params=asked, timeout=60).status_code == 200
     for page in ("console/log", f"console/{CORPID}", f"console/{CORPID}/apps/{AGENTID}"):
-        assert sandbox.session.get(f"{sandbox.base_url}/{page}", timeout=10).status_code in (200, 404), page
+        assert sandbox.session.get(f"{sandbox.base_url}/{page}", timeout=60).status_code in (200, 404), page
 
 
 @EXAMPLES
@@ -183,7 +183,7 @@ def test_any_body_is_answered(running_sandbox: SandboxHandle, body: bytes) -> No
         f"{running_sandbox.base_url}/sandbox/api/state",
         data=body,
         headers={"Content-Type": "application/json"},
-        timeout=10,
+        timeout=60,
     )
 
     # {} is a seed without companies.

@@ -193,7 +193,7 @@ def test_a_reply_that_comes_after_a_reset_changes_nothing(sandbox: SandboxHandle
 
     def answer(event: dict[str, object]) -> str:
         asked.set()
-        assert was_reset.wait(10)
+        assert was_reset.wait(60)
         return "<xml><MsgType>text</MsgType><Content>late</Content></xml>"
 
     with listening(CORPID) as receiver:
@@ -201,7 +201,7 @@ def test_a_reply_that_comes_after_a_reset_changes_nothing(sandbox: SandboxHandle
         set_callback(sandbox, receiver.url)
         sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 60})
         write(sandbox)
-        assert asked.wait(10)
+        assert asked.wait(60)
         sandbox.control("POST", "reset", {})
         was_reset.set()
         receiver.answer = lambda event: None

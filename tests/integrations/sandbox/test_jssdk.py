@@ -66,7 +66,7 @@ def scan(panel: FrameLocator, button: str) -> None:
 
 
 def told(page: Page, count: int) -> list[Any]:
-    page.wait_for_function("count => window.told.length >= count", arg=count, timeout=5000)
+    page.wait_for_function("count => window.told.length >= count", arg=count, timeout=60_000)
     return list(page.evaluate("window.told"))
 
 

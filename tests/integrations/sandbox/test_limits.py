@@ -53,7 +53,7 @@ class Slow:
 
     def __init__(self, base_url: str, token: str) -> None:
         parts = urlsplit(base_url)
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=10)
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=60)
         head = (
             f"POST /cgi-bin/message/send?access_token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
@@ -72,7 +72,7 @@ class Slow:
         return b"".join(iter(lambda: self._socket.recv(65_536), b""))
 
 
-def code_within(api: Api, token: str, wanted: int, seconds: float = 5) -> int:
+def code_within(api: Api, token: str, wanted: int, seconds: float = 60) -> int:
     """The errcode of message/send, as soon as it is `wanted` or the time is over."""
     deadline = time.monotonic() + seconds
     while True:

@@ -24,11 +24,11 @@ VISIT = {
 
 def authorize(sandbox: SandboxHandle, headers: Mapping[str, str] = WECOM, **changes: str) -> requests.Response:
     url = f"{sandbox.base_url}/connect/oauth2/authorize"
-    return sandbox.session.get(url, params=VISIT | changes, headers=headers, allow_redirects=False, timeout=30)
+    return sandbox.session.get(url, params=VISIT | changes, headers=headers, allow_redirects=False, timeout=60)
 
 
 def take_phone(sandbox: SandboxHandle, userid: str) -> None:
-    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=30)
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
 
 
 def code_of(response: requests.Response) -> str:
@@ -112,7 +112,7 @@ def test_a_browser_with_a_phone_counts_as_wecom(sandbox: SandboxHandle) -> None:
 
 def test_wecom_without_a_person_asks_who_it_is_and_goes_on(sandbox: SandboxHandle) -> None:
     response = authorize(sandbox)
-    chooser = sandbox.session.get(sandbox.base_url + response.headers["Location"], headers=WECOM, timeout=30)
+    chooser = sandbox.session.get(sandbox.base_url + response.headers["Location"], headers=WECOM, timeout=60)
 
     assert (
         "/phone?corpid=ww0000000000000001&amp;userid=LiLei&amp;next=/connect/oauth2/authorize%3F"
@@ -158,7 +158,7 @@ def test_personal_details_need_consent_and_scope(sandbox: SandboxHandle, api: Ap
     asked = authorize(sandbox, scope="snsapi_privateinfo")
     url = f"{sandbox.base_url}/connect/oauth2/authorize"
     query = VISIT | {"scope": "snsapi_privateinfo"}
-    given = sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=30)
+    given = sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=60)
     info = api.get("auth/getuserinfo", code=code_of(given))
     detail = api.post("auth/getuserdetail", {"user_ticket": info["user_ticket"]})
 
@@ -176,7 +176,7 @@ def test_personal_details_need_consent_and_scope(sandbox: SandboxHandle, api: Ap
 def scan(sandbox: SandboxHandle, document: object, **changes: str) -> requests.Response:
     url = f"{sandbox.base_url}/wwlogin/sso/login"
     query = {"login_type": "CorpApp", **VISIT, **changes}
-    return sandbox.session.post(url, params=query, json=document, timeout=30)
+    return sandbox.session.post(url, params=query, json=document, timeout=60)
 
 
 def test_scanning_the_qr_code(sandbox: SandboxHandle, api: Api) -> None:
@@ -211,7 +211,7 @@ def test_a_scan_needs_json_s_content_type(sandbox: SandboxHandle, content_type: 
         params={"login_type": "CorpApp", **VISIT},
         data=b'{"userid": "lilei", "answer": "approve"}',
         headers={"Content-Type": content_type},
-        timeout=30,
+        timeout=60,
     )
 
     assert (response.status_code, response.json()) == (415, {"error": "Content-Type must be application/json"})
@@ -229,7 +229,7 @@ def test_a_scan_needs_json_s_content_type(sandbox: SandboxHandle, content_type: 
     ],
 )
 def test_the_qr_page(sandbox: SandboxHandle, path: str, changes: dict[str, str], words: str) -> None:
-    response = sandbox.session.get(sandbox.base_url + path, params=VISIT | changes, timeout=30)
+    response = sandbox.session.get(sandbox.base_url + path, params=VISIT | changes, timeout=60)
 
     assert response.status_code == 200
     assert words in response.text
@@ -249,8 +249,8 @@ def test_a_tap_on_the_phone_passes_the_qr_page_once(sandbox: SandboxHandle, api:
     sandbox.session.cookies.set("sandbox_tapped", "1", domain="127.0.0.1", path="/")
     url = f"{sandbox.base_url}/wwlogin/sso/login"
 
-    first = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=30)
-    second = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=30)
+    first = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=60)
+    second = sandbox.session.get(url, params=VISIT, allow_redirects=False, timeout=60)
 
     assert api.get("auth/getuserinfo", code=code_of(first))["userid"] == "LiLei"
     assert second.status_code == 200

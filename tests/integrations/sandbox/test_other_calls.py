@@ -123,7 +123,7 @@ def test_pictures_that_stay(api: Api, sandbox: SandboxHandle) -> None:
     url = upload(api, "", PNG, path="media/uploadimg")["url"]
 
     assert url.startswith(f"{sandbox.base_url}/sandbox/media/")
-    assert sandbox.session.get(url, timeout=10).content == PNG
+    assert sandbox.session.get(url, timeout=60).content == PNG
     assert upload(api, "", b"no picture", path="media/uploadimg")["errcode"] == 40123
 
 

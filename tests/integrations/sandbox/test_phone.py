@@ -17,7 +17,7 @@ CHAT = f"/phone/chat/{AGENTID}"
 
 
 def get(sandbox: SandboxHandle, path: str, **kwargs: Any) -> requests.Response:
-    return sandbox.session.get(sandbox.base_url + path, timeout=10, **kwargs)
+    return sandbox.session.get(sandbox.base_url + path, timeout=60, **kwargs)
 
 
 def line(sandbox: SandboxHandle) -> str:
@@ -27,7 +27,7 @@ def line(sandbox: SandboxHandle) -> str:
 
 
 def act(sandbox: SandboxHandle, what: str, document: object) -> requests.Response:
-    return sandbox.session.post(f"{sandbox.base_url}{CHAT}/{what}", json=document, timeout=10)
+    return sandbox.session.post(f"{sandbox.base_url}{CHAT}/{what}", json=document, timeout=60)
 
 
 def test_nobody_holds_the_phone_at_first(sandbox: SandboxHandle) -> None:
@@ -132,7 +132,7 @@ def test_choices_of_a_wrong_type_are_refused(phone: SandboxHandle, api: Api, sel
 
 def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
     url = f"{phone.base_url}{CHAT}/write"
-    assert phone.session.post(url, data='{"text": "x"}', timeout=10).status_code == 415
+    assert phone.session.post(url, data='{"text": "x"}', timeout=60).status_code == 415
     take(phone, "~guest")
     response = act(phone, "write", {"text": "x"})
     assert (response.status_code, response.json()) == (403, {"error": "访客只能查看消息，请改由企业成员使用这部手机。"})
@@ -161,7 +161,7 @@ def test_what_cannot_be_done_is_said_in_the_reader_s_language(
 
 
 def test_an_app_that_was_deleted_is_said(phone: SandboxHandle) -> None:
-    response = phone.session.post(f"{phone.base_url}/phone/chat/7/write?lang=en", json={"text": "x"}, timeout=10)
+    response = phone.session.post(f"{phone.base_url}/phone/chat/7/write?lang=en", json={"text": "x"}, timeout=60)
 
     assert (response.status_code, response.json()) == (404, {"error": "This app does not exist any more."})
 
@@ -237,7 +237,7 @@ def test_groups_and_robots(phone: SandboxHandle, api: Api) -> None:
 
 
 def test_the_phone_is_told_at_once(phone: SandboxHandle, api: Api) -> None:
-    with phone.session.get(f"{phone.base_url}/phone/events", stream=True, timeout=10) as stream:
+    with phone.session.get(f"{phone.base_url}/phone/events", stream=True, timeout=60) as stream:
         lines = stream.iter_lines()
         assert next(lines) == b": hello"
         api.send("hanmeimei")

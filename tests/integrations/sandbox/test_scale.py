@@ -54,14 +54,14 @@ def told(world: World) -> list[tuple[str, str]]:
 
 def test_one_member_changes_among_a_hundred_thousand(world: World) -> None:
     one = world.companies[CORPID]
-    started = time.monotonic()
+    started = time.process_time()
 
     for number in range(100):
         administration.put_members(world, one, [{"userid": f"u{number}", "status": 2}])
         administration.put_members(world, one, [{"userid": f"u{number}", "status": 1}])
 
     # Looking at all members twice for each change took more than a minute.
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     each_app = [(event, f"u{number}") for number in range(100) for event in ("unsubscribe", "subscribe")]
     assert told(world) == each_app * 2
 
@@ -88,11 +88,11 @@ def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
     tag = {"tagid": 1, "tagname": "大", "userids": [f"U{number}" for number in range(20, 30_000)]}
     administration.put_tags(world, world.companies[CORPID], [tag])
     body = {"agentid": 2, "tagids": [1], "response_code": code, "button": {"replace_name": "好"}}
-    started = time.monotonic()
+    started = time.process_time()
 
     answer = call(world, "message/update_template_card", body)
 
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert answer == {"errcode": 0, "errmsg": "ok", "invaliduser": []}
     assert len(card.views) == 30_000 - 20
 
@@ -122,14 +122,14 @@ def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(inbox, "KEPT_MESSAGES", 20_000)
     mail = Mailroom(Settings())
     message = Message("m", CORPID, 2, "template_card", {}, 0.0)
-    started = time.monotonic()
+    started = time.process_time()
 
     for number in range(40_000):
         mail.remember(CORPID, AGENTID, b"%d" % number, seconds=1800, now=0.0)
         mail.new_response_code(message, now=0.0)
 
     # Looking through all that was kept, for each one above the limit, took more than a minute.
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
     assert len(mail.response_codes) == 20_000
 
 

@@ -24,7 +24,7 @@ class Client(WeChatClient):  # type: ignore[misc]  # wechatpy has no types
 
 
 def connect(sandbox: SandboxHandle, secret: str = SECRET) -> Any:
-    client = Client(CORPID, secret, timeout=10)
+    client = Client(CORPID, secret, timeout=60)
     client.API_BASE_URL = f"{sandbox.base_url}/cgi-bin/"
     return client
 

@@ -49,7 +49,7 @@ class Node:
         return dict(json.loads(self.process.stdout.readline()))
 
     def end(self) -> None:
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 class Handler(BaseHTTPRequestHandler):
