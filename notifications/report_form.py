@@ -52,6 +52,10 @@ class ReportForm(ReportModelForm):
     class Meta:
         model = Report
         fields = ("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows")
+        widgets = {
+            "title": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            "figures": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

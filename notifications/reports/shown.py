@@ -13,6 +13,9 @@ from notifications.reports import moments, numbers
 from notifications.reports.content import Content
 from notifications.reports.values import DASH, from_cell
 
+# A text up to this length stays on one line.
+SHORT_CHARACTERS = 12
+
 
 @dataclass(frozen=True)
 class ShownColumn:
@@ -25,11 +28,14 @@ class ShownColumn:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """Some rows of a table, each cell with whether it is a number. `is_cut`: the source had more than it gave."""
+    """Some rows of a table, each cell with its class: a number, something short that is not broken, or neither.
+
+    `is_cut`: the source had more rows than it gave.
+    """
 
     title: str
     columns: list[ShownColumn]
-    rows: list[list[tuple[str, bool]]]
+    rows: list[list[tuple[str, str]]]
     row_count: int
     is_cut: bool
 
@@ -52,10 +58,16 @@ def page_count(content: Content, rows_at_most: int) -> int:
 def shown_table(title: str, table: Table, rows_at_most: int, page: int = 1) -> ShownTable:
     columns = [ShownColumn(one.name, one.unit, one.kind == Kind.NUMBER) for one in table.columns]
     rows = [
-        [(cell(value, column), column.kind == Kind.NUMBER) for value, column in zip(row, table.columns, strict=True)]
+        [_classed(cell(value, column), column) for value, column in zip(row, table.columns, strict=True)]
         for row in table.rows[(page - 1) * rows_at_most : page * rows_at_most]
     ]
     return ShownTable(title, columns, rows, len(table.rows), table.is_cut)
+
+
+def _classed(text: str, column: Column) -> tuple[str, str]:
+    if column.kind == Kind.NUMBER:
+        return text, "number"
+    return text, "short" if column.kind != Kind.TEXT or len(text) <= SHORT_CHARACTERS else ""
 
 
 def cell(value: Value, column: Column) -> str:
