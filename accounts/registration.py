@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.apps import apps as installed_apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -73,8 +74,9 @@ def _show_on_pages() -> None:
 
 
 def _after_migrating(app: AppConfig) -> None:
-    # Why for every app? Each one's permissions exist after its own signal only.
-    post_migrate.connect(ensure_roles, dispatch_uid="accounts.roles")
+    # Why after the last app? Each one's permissions exist after its own signal only.
+    last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
+    post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
     post_migrate.connect(ensure_purge_entry, sender=app, dispatch_uid="accounts.purge_entry")
     post_migrate.connect(ensure_tick_entries, sender=app, dispatch_uid="accounts.tick_entries")
