@@ -67,12 +67,13 @@ _granted: dict[Role, set[str]] = {
         *(HAND_OUT_ROLES, "accounts.view_auditentry", "accounts.view_lockout", "accounts.delete_lockout"),
         *("accounts.view_signinpolicy", "accounts.change_signinpolicy", "auth.view_group"),
         *("integrations.view_biconnection", "integrations.change_biconnection"),
+        *_all_of("integrations.datasource", "integrations.card"),
         *_DIRECTORY_READERS,
         *("accounts.view_linkrequest", "accounts.change_linkrequest", "accounts.delete_linkrequest"),
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
-        *_all_of("integrations.corp", "integrations.siteaddress"),
+        *_all_of("integrations.corp", "integrations.siteaddress", "integrations.datasource", "integrations.card"),
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"),
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
         "accounts.view_linkrequest",
@@ -80,12 +81,12 @@ _granted: dict[Role, set[str]] = {
     # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
-        "integrations.view_department",
+        *("integrations.view_department", "integrations.view_datasource", *_all_of("integrations.card")),
     },
     Role.READ_ONLY: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "accounts.view_auditentry"),
         *("integrations.view_corp", "integrations.view_siteaddress", "integrations.view_biconnection"),
-        *_DIRECTORY_READERS,
+        *(*_DIRECTORY_READERS, "integrations.view_datasource", "integrations.view_card"),
     },
 }
 

@@ -21,7 +21,7 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from integrations.models import BiConnection, Corp, SiteAddress, VerificationFile
+from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, VerificationFile
 
 
 def track_people_and_companies() -> None:
@@ -44,6 +44,8 @@ def track_people_and_companies() -> None:
     tracking.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
     tracking.track(Attribute, corps=lambda attribute: [])
     tracking.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
+    tracking.track(DataSource, corps=lambda source: [source.corp_id], left_out=("created_at", "changed_at"))
+    tracking.track(Card, corps=lambda card: [card.source.corp_id], left_out=("created_at", "changed_at"))
     tracking.track(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
     tracking.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
     tracking.track(Group, corps=lambda group: [], m2m=("permissions",))

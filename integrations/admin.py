@@ -27,11 +27,12 @@ from integrations.forms import CorpForm
 from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
 from integrations.site_address_admin import SiteAddressAdmin
+from integrations.source_admin import CardAdmin, DataSourceAdmin
 from integrations.verification_pages import VerificationPages
 from integrations.visibility import corp_condition
 
 # Why named here? Django finds the admin pages of an app in its module `admin`.
-__all__ = ["BiConnectionAdmin", "CorpAdmin", "SiteAddressAdmin"]
+__all__ = ["BiConnectionAdmin", "CardAdmin", "CorpAdmin", "DataSourceAdmin", "SiteAddressAdmin"]
 
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
 # among them. Therefore superusers alone set these, and the address to which WeCom's codes go once it is in use.

@@ -257,6 +257,45 @@ BI = [
     Row("integrations_biconnection_enter", expect("U SA", 302), method="post"),
 ]
 
+SOURCE_READERS, SOURCE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
+CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
+SOURCES = [
+    lists("integrations_datasource", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
+    *adds("integrations_datasource", f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"),
+    reads("integrations_datasource", "source", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
+    Row(
+        "integrations_datasource_change",
+        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
+        method="post",
+        args=("source",),
+        form={"name": "New name"},
+        changed_by=INTEGRATION,
+    ),
+    history("integrations_datasource", "source", SOURCE_READERS, BLIND),
+    *deletes("integrations_datasource", "source", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+    lists("integrations_card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
+    *adds("integrations_card", f"{CARD_KEEPERS} {CARD_KEEPERS_ELSEWHERE}"),
+    reads("integrations_card", "card", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
+    Row(
+        "integrations_card_change",
+        expect(CARD_KEEPERS, 302, unseen=(CARD_KEEPERS_ELSEWHERE, 302)),
+        method="post",
+        args=("card",),
+        form={"name": "New name"},
+        changed_by=CARD_KEEPERS,
+    ),
+    history("integrations_card", "card", SOURCE_READERS, BLIND),
+    *deletes("integrations_card", "card", CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE),
+    Row(
+        "integrations_card_test",
+        expect(CARD_KEEPERS, 302, unseen=(CARD_KEEPERS_ELSEWHERE, 404)),
+        method="post",
+        args=("card",),
+        changed_by=CARD_KEEPERS,
+    ),
+    Row("integrations_card_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), args=("card",)),
+]
+
 ACCOUNTS = [
     lists("accounts_user", PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE),
     *adds("accounts_user", "U SA S1 S2"),
@@ -598,4 +637,4 @@ ACTIONS = [
     action("auth_group", "delete_selected", "group", expect("U", 302), "U", post="yes"),
 ]
 
-TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]
+TABLE = [*SITE, *LOOK_UPS, *CORPS, *BI, *SOURCES, *ACCOUNTS, *ORDERS, *DIRECTORY, *ACTIONS]

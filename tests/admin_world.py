@@ -34,8 +34,11 @@ from integrations.callbacks import generate_callback_keys
 from integrations.models import (
     BiConnection,
     CallbackEvent,
+    Card,
+    CardData,
     ConsoleWrite,
     Corp,
+    DataSource,
     Department,
     Member,
     SiteAddress,
@@ -201,6 +204,8 @@ def _orders(world: World, first: Corp) -> None:
         "delivery": delivery,
         "receipt": receipt,
         "robot": Robot.objects.create(name="Alpha group", corp=first, key="robot-key"),
+        "source": (source := DataSource.objects.create(name="Alpha data", kind="guandata", corp=first)),
+        "card": Card.objects.create(name="Alpha card", source=source, bi_card_id="c1"),
         "queue": CorpQueue.objects.create(corp=first),
         "token": _token(world.people["P1"], first),
     }
@@ -257,7 +262,7 @@ def _directory(world: World, first: Corp) -> None:
 def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
-        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection),
+        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),

@@ -8,13 +8,13 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import DepartmentGroup, DirectoryPolicy, LinkConflict, Lockout, PeopleExport, User
-from integrations.models import Corp, Member, SyncRun
+from integrations.models import Card, Corp, DataSource, Member, SyncRun
 from notifications.models import Delivery, Receipt, Report, Run, Subscription
 
 pytestmark = pytest.mark.django_db
 LISTS = (
     *(Corp, SyncRun, Member, LinkConflict, DirectoryPolicy, DepartmentGroup, Lockout, PeopleExport),
-    *(Report, Subscription, Run, Delivery, Receipt),
+    *(DataSource, Card, Report, Subscription, Run, Delivery, Receipt),
 )
 
 

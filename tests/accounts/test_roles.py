@@ -25,6 +25,8 @@ OF_EDITORS = {
 }
 ROBOTS = {f"notifications.{verb}_robot" for verb in ALL_FOUR}
 OF_INTEGRATION = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("corp", "siteaddress")}
+OF_SOURCES = {f"integrations.{verb}_{model}" for verb in ALL_FOUR for model in ("datasource", "card")}
+CARDS = {"integrations.view_datasource", *(f"integrations.{verb}_card" for verb in ALL_FOUR)}
 PEOPLE_SEEN = {"accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute"}
 DIRECTORY_SEEN = {
     *(f"integrations.view_{model}" for model in ("department", "member", "syncrun")),
@@ -35,7 +37,7 @@ EXPECTED = {
         *DIRECTORY_SEEN,
         *("accounts.view_peopleimport", "accounts.add_peopleimport"),
         *("integrations.sync_directory", "accounts.add_directorypolicy", "accounts.change_directorypolicy"),
-        *OF_EDITORS,
+        *(*OF_EDITORS, *OF_SOURCES),
         *OF_INTEGRATION,
         *(f"accounts.{verb}_{model}" for verb in ALL_FOUR for model in ("user", "wecomaccount", "attribute")),
         *(f"accounts.{verb}_departmentgroup" for verb in ALL_FOUR),
@@ -46,16 +48,16 @@ EXPECTED = {
         *(f"accounts.{verb}_linkrequest" for verb in ("view", "change", "delete")),
     },
     Role.INTEGRATION_ADMINISTRATOR: {
-        *(*OF_INTEGRATION, *PEOPLE_SEEN, *DIRECTORY_SEEN),
+        *(*OF_INTEGRATION, *OF_SOURCES, *PEOPLE_SEEN, *DIRECTORY_SEEN),
         *("integrations.sync_directory", "integrations.view_biconnection", "accounts.view_linkrequest"),
         *(*ROBOTS, "notifications.view_corpqueue", "notifications.change_corpqueue"),
     },
-    Role.PUSH_EDITOR: OF_EDITORS | PEOPLE_SEEN | {"auth.view_group", "integrations.view_department"},
+    Role.PUSH_EDITOR: OF_EDITORS | CARDS | PEOPLE_SEEN | {"auth.view_group", "integrations.view_department"},
     Role.READ_ONLY: {
         *PEOPLE_SEEN,
         *DIRECTORY_SEEN,
         *("accounts.view_auditentry", "integrations.view_corp", "integrations.view_siteaddress"),
-        "integrations.view_biconnection",
+        *("integrations.view_biconnection", "integrations.view_datasource", "integrations.view_card"),
         *(
             f"notifications.view_{model}"
             for model in ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")

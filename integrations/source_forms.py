@@ -1,0 +1,269 @@
+"""Forms of data sources and cards in the admin. What is stored of a secret is never read for them, but to be shown
+without its password."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations import validators
+from integrations.asking import admitted_databases
+from integrations.forms import TidyField, WriteOnlyInput
+from integrations.models import Card, Corp, DataSource, SourceKind
+from integrations.source_wording import address_flaws, sentence
+from integrations.sources.failing import SourceError
+from integrations.sources.http_json import ExpressionRefused, check_expression
+from integrations.sources.shaping import COLUMNS_AT_MOST
+from integrations.sources.sql_address import AddressRefused, admitted_url, shown
+from integrations.sources.sql_statement import checked, parameters_of
+from integrations.sources.table import Kind
+from integrations.sources.web_address import WrittenWrong, headers_from, is_base, is_below
+from integrations.visibility import Person, corp_condition
+
+if TYPE_CHECKING:
+    SourceFormBase = forms.ModelForm[DataSource]
+    CardFormBase = forms.ModelForm[Card]
+else:
+    SourceFormBase = CardFormBase = forms.ModelForm
+
+# The write-only fields and the columns that they replace.
+SECRETS = {"new_sql_url": "sql_url", "new_http_headers": "http_headers"}
+_FILTER = {"name", "filterType", "filterValue"}
+
+
+class DataSourceForm(SourceFormBase):
+    """`person`: who edits, set by the admin."""
+
+    person: Person
+
+    new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
+    new_http_headers = forms.CharField(
+        label=capfirst(_("headers")),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+    )
+    remove_http_headers = forms.BooleanField(label=capfirst(_("remove the saved headers")), required=False)
+
+    class Meta:
+        model = DataSource
+        fields = (
+            *("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit"),
+            *("http_url", "allows_private_addresses", "ca_bundle"),
+        )
+        field_classes = {"name": TidyField, "http_url": TidyField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person).only("name")
+            corp.required = bool(corp_condition(self.person))
+        if "kind" in self.fields and self.instance.pk:
+            self.fields["kind"].disabled = True  # its cards are questions of this kind
+        if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
+            self.fields["allows_private_addresses"].disabled = True
+        if "new_sql_url" in self.fields:
+            self._describe_secrets()
+
+    def _describe_secrets(self) -> None:
+        usual = _("kind://user:password@host:port/database. Let the user be one that may only read.")
+        found = self._saved("sql_url")
+        saved = _("Saved: %(address)s. Leave this empty to keep it.") % {"address": shown(found) or "***"}
+        self.fields["new_sql_url"].help_text = saved if found else usual
+        lines = _("One a line: Authorization: Bearer … They are stored encrypted and never shown.")
+        kept = _("Headers are saved. Leave this empty to keep them, or write all of them anew.")
+        self.fields["new_http_headers"].help_text = kept if self._saved("http_headers") else lines
+        if not self._saved("http_headers"):
+            self.fields["remove_http_headers"].widget = forms.HiddenInput()
+            self.fields["remove_http_headers"].label = ""
+
+    def _saved(self, column: str) -> str:
+        """What is saved of a secret; one that no key opens counts as saved."""
+        try:
+            return str(getattr(self.instance, column) or "")
+        except ImproperlyConfigured:
+            return "?"
+
+    def clean_new_sql_url(self) -> str:
+        typed: str = self.cleaned_data["new_sql_url"].strip()
+        if typed:
+            try:
+                admitted_url(typed, admitted_databases())
+            except AddressRefused as refusal:
+                raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
+        return typed
+
+    def clean_http_url(self) -> str:
+        url: str = self.cleaned_data["http_url"]
+        if url and not is_base(url):
+            raise ValidationError(_("Write https://host/path, without a user, a question mark and a #."), code="url")
+        return url
+
+    def clean_new_http_headers(self) -> str:
+        typed: str = self.cleaned_data["new_http_headers"]
+        try:
+            headers_from(typed)
+        except WrittenWrong as refusal:
+            message = gettext("Line %(line)s is no header that may be sent. Write Name: value.")
+            raise ValidationError(message % {"line": refusal.line}, code="header") from None
+        return typed
+
+    def clean_ca_bundle(self) -> str:
+        pem: str = self.cleaned_data["ca_bundle"]
+        if pem:
+            validators.validate_certificates(pem)
+        return pem
+
+    def clean(self) -> None:
+        super().clean()
+        kind = self.cleaned_data.get("kind")
+        has_database = bool(self.cleaned_data.get("new_sql_url") or self._saved("sql_url"))
+        if kind == SourceKind.SQL and not has_database and "new_sql_url" not in self.errors:
+            self.add_error("new_sql_url", _("Enter the address of the database."))
+        if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
+            self.add_error("http_url", _("Enter the address of the service."))
+        self._check_moving()
+        for name, column in SECRETS.items():
+            if self.cleaned_data.get(name):
+                setattr(self.instance, column, self.cleaned_data[name])
+        if self.cleaned_data.get("remove_http_headers") and not self.cleaned_data.get("new_http_headers"):
+            self.instance.http_headers = ""
+
+    def _check_moving(self) -> None:
+        """Why? Who may change a source must learn no secret by it, nor reach where only a superuser may let it."""
+        is_moved = bool(self.instance.pk) and bool({"http_url", "ca_bundle"} & set(self.changed_data))
+        if not is_moved:
+            return
+        typed = self.cleaned_data.get("new_http_headers") or self.cleaned_data.get("remove_http_headers")
+        if self._saved("http_headers") and not typed:
+            self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
+        if self.cleaned_data.get("allows_private_addresses") and not getattr(self.person, "is_superuser", False):
+            message = _("Only a superuser may change the address of a source that may lie in the internal network.")
+            self.add_error("http_url", message)
+
+
+class CardForm(CardFormBase):
+    """`person`: who edits, set by the admin."""
+
+    person: Person
+
+    class Meta:
+        model = Card
+        fields = (
+            *("name", "source", "bi_page_id", "bi_card_id", "bi_view", "bi_filters", "bi_parameters"),
+            *("sql", "sql_parameters", "http_method", "http_path", "http_body", "expression", "kinds", "units"),
+        )
+        field_classes = {"name": TidyField, "bi_card_id": TidyField, "bi_page_id": TidyField, "http_path": TidyField}
+        widgets = {
+            name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
+            for name, rows in {
+                **dict.fromkeys(("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), 2),
+                **{"sql": 8, "expression": 2},
+            }.items()
+        }
+        help_texts = {
+            "bi_card_id": _("What stands behind /card/ in its address in the BI."),
+            "bi_page_id": _("The page on which it is, for people who look at this card later. Optional."),
+            "bi_filters": _('A list: [{"name": "城市", "filterType": "IN", "filterValue": ["北京"]}].'),
+            "bi_parameters": _("A list, as the BI takes it: dynamicParams."),
+            "sql": _("One SELECT. Values stand in it as :name and below, never inside the text."),
+            "sql_parameters": _('{"name": value}; a list for IN :name.'),
+            "http_path": _("What follows the address of the service: orders?days=7."),
+            "http_body": _("JSON, sent with POST."),
+            "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
+            "kinds": _('{"column": "number"}: text, number, boolean, date or datetime, where it is not seen rightly.'),
+            "units": _('{"column": "元"}, as it stands behind a number.'),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "source" in self.fields:
+            source: Any = self.fields["source"]
+            source.queryset = DataSource.objects.visible_to(self.person).only("name", "kind")
+
+    def clean_bi_filters(self) -> list[Any]:
+        value = self._list("bi_filters")
+        if not all(isinstance(one, dict) and {"name", "filterType"} <= set(one) <= _FILTER for one in value):
+            raise ValidationError(_("Each filter has name, filterType and filterValue, and nothing else."), code="form")
+        return value
+
+    def clean_bi_parameters(self) -> list[Any]:
+        return self._list("bi_parameters")
+
+    def clean_sql_parameters(self) -> dict[str, Any]:
+        value = self._object("sql_parameters")
+        plain = (str, int, float, bool, type(None))
+        for one in value.values():
+            if not isinstance(one, plain) and not (isinstance(one, list) and all(isinstance(x, plain) for x in one)):
+                raise ValidationError(
+                    _("A value is a text, a number, true, false, null, or a list of such."), code="form"
+                )
+        return value
+
+    def clean_kinds(self) -> dict[str, Any]:
+        value = self._object("kinds")
+        if not set(map(str, value.values())) <= set(Kind):
+            raise ValidationError(_("A kind is text, number, boolean, date or datetime."), code="kind")
+        return value
+
+    def clean_units(self) -> dict[str, Any]:
+        value = self._object("units")
+        if not all(isinstance(one, str) and len(one) <= 20 for one in value.values()):
+            raise ValidationError(_("A unit is a text of at most 20 characters."), code="unit")
+        return value
+
+    def clean_http_path(self) -> str:
+        path: str = self.cleaned_data["http_path"]
+        if not is_below(path):
+            raise ValidationError(_("Write what follows the address, without a host, .. and #."), code="path")
+        return path
+
+    def clean_expression(self) -> str:
+        text: str = self.cleaned_data["expression"].strip()
+        try:
+            check_expression(text) if text else None
+        except ExpressionRefused as refusal:
+            where = {"place": refusal.position + 1, "rest": text[max(0, refusal.position) :][:20]}
+            message = gettext("This is no JMESPath: it is not understood from character %(place)s on (%(rest)s).")
+            raise ValidationError(message % where, code="expression") from None
+        return text
+
+    def clean(self) -> None:
+        super().clean()
+        source = self.cleaned_data.get("source")
+        if source is None:
+            return
+        if source.kind == SourceKind.GUANDATA and not self.cleaned_data.get("bi_card_id"):
+            self.add_error("bi_card_id", _("Enter the card in the BI."))
+        if source.kind == SourceKind.SQL and "sql" in self.cleaned_data and "sql_parameters" in self.cleaned_data:
+            self._check_query()
+
+    def _check_query(self) -> None:
+        statement: str = self.cleaned_data["sql"]
+        try:
+            checked(statement)
+        except SourceError as error:
+            self.add_error("sql", sentence(error.problem, error.facts))
+            return
+        missing = [name for name in parameters_of(statement) if name not in self.cleaned_data["sql_parameters"]]
+        if missing:
+            self.add_error(
+                "sql_parameters", gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
+            )
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.cleaned_data[name] or []
+        if not isinstance(value, list):
+            raise ValidationError(_("Write a list: […]."), code="form")
+        return value
+
+    def _object(self, name: str) -> dict[str, Any]:
+        value = self.cleaned_data[name] or {}
+        if not isinstance(value, dict) or len(value) > COLUMNS_AT_MOST:
+            raise ValidationError(_('Write an object: {"name": …}.'), code="form")
+        return value

@@ -1,0 +1,200 @@
+"""Data sources and cards in the admin: what is refused, that no secret comes back, and the test of a card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEntry
+from integrations import card_data
+from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models.sources import packed
+from integrations.sources.table import Column, Kind, Table
+from tests.integrations.conftest import staff
+from tests.integrations.sources.place import NOW, make_source
+
+pytestmark = pytest.mark.django_db
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+SECRET = "sim-source-secret"
+ALL = tuple(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("datasource", "card"))
+SOURCE = {
+    "name": "销售库",
+    "kind": "sql",
+    "is_enabled": "on",
+    "timeout_seconds": 30,
+    "row_limit": 100,
+    "parallel_limit": 2,
+}
+CARD = {
+    "name": "每日销售", "bi_view": "GRID", "http_method": "GET", "bi_filters": "[]", "bi_parameters": "[]",
+    "sql_parameters": "{}", "kinds": "{}", "units": "{}",
+}  # fmt: skip
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: Any) -> Client:
+    client.force_login(
+        django_user_model.objects.create_superuser("root"), backend="django.contrib.auth.backends.ModelBackend"
+    )
+    return client
+
+
+def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
+    args = [row.pk] if row else []
+    return client.post(reverse(f"admin:integrations_{page}", args=args), values, headers={"accept-language": "en"})
+
+
+def test_a_database_is_saved_and_its_password_never_comes_back(root: Client) -> None:
+    send(root, "datasource_add", **SOURCE, new_sql_url=f"postgresql://reader:{SECRET}@db.example.com/sales")
+    source = DataSource.objects.get()
+
+    pages = [
+        root.get(reverse("admin:integrations_datasource_change", args=[source.pk])).text,
+        root.get(reverse("admin:integrations_datasource_changelist")).text,
+        root.get(reverse("admin:integrations_datasource_history", args=[source.pk])).text,
+        str(list(AuditEntry.objects.values())),
+    ]
+
+    assert SECRET in source.sql_url
+    assert all(SECRET not in page for page in pages)
+    assert "postgresql://reader:***@db.example.com/sales" in pages[0]
+    send(root, "datasource_change", source, **{**SOURCE, "row_limit": 7})
+    source.refresh_from_db()
+    assert (source.row_limit, SECRET in source.sql_url) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "Enter the address of the database."),
+        ({"new_sql_url": f"oracle://u:{SECRET}@h/db"}, "not admitted (oracle)"),
+        ({"new_sql_url": f"postgresql://u:{SECRET}@h/db?host=/x"}, "The option host is not admitted"),
+        ({"new_sql_url": "sqlite:////etc/passwd"}, "DATA_SQLITE_FOLDERS"),
+        ({"kind": "json"}, "Enter the address of the service."),
+        ({"kind": "json", "http_url": "ftp://x"}, "Write https://host/path"),
+        ({"kind": "json", "http_url": "https://h", "new_http_headers": f"A: b\n{SECRET}"}, "Line 2 is no header"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_fix(root: Client, values: dict[str, str], sentence: str) -> None:
+    page = send(root, "datasource_add", **{**SOURCE, **values}).text
+
+    assert sentence in page
+    assert not DataSource.objects.exists()
+
+
+def test_headers_are_written_again_when_the_address_changes(root: Client) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com", http_headers=f"X-Key: {SECRET}")
+    moved = {**SOURCE, "kind": "json", "http_url": "https://evil.example.com"}
+
+    page = send(root, "datasource_change", source, **moved).text
+
+    assert "Write them again" in page
+    source.refresh_from_db()
+    assert source.http_url == "https://api.example.com"
+    send(root, "datasource_change", source, **moved, remove_http_headers="on")
+    source.refresh_from_db()
+    assert (source.http_url, source.http_headers) == ("https://evil.example.com", "")
+
+
+def test_only_a_superuser_lets_a_source_into_the_internal_network(client: Client, corp: Corp) -> None:
+    client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    values = {
+        **SOURCE,
+        "kind": "json",
+        "corp": corp.pk,
+        "http_url": "http://10.0.0.1",
+        "allows_private_addresses": "on",
+    }
+
+    send(client, "datasource_add", **values)
+
+    source = DataSource.objects.get()
+    assert source.allows_private_addresses is False
+    DataSource.objects.update(allows_private_addresses=True)
+    page = send(client, "datasource_change", source, **{**values, "http_url": "http://10.0.0.2"}).text
+    assert "Only a superuser may change the address" in page
+    source.refresh_from_db()
+    assert source.http_url == "http://10.0.0.1"
+
+
+def test_whoever_manages_one_company_makes_no_source_for_all(client: Client, corp: Corp, other_corp: Corp) -> None:
+    client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    make_source(name="hidden one", corp=other_corp)
+    make_source(name="of nobody")
+
+    for chosen in ("", other_corp.pk):
+        send(client, "datasource_add", **{**SOURCE, "kind": "guandata", "corp": chosen})
+    page = client.get(reverse("admin:integrations_datasource_changelist")).text
+    choices = client.get(reverse("admin:integrations_card_add")).text
+
+    assert DataSource.objects.count() == 2
+    for hidden in ("hidden one", "of nobody"):
+        assert hidden not in page
+        assert hidden not in choices
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        ("sql", {"sql": "DELETE FROM facts"}, "Only one query that reads"),
+        ("sql", {"sql": "SELECT 1 WHERE a = :city"}, "Values are missing for: city."),
+        ("sql", {"sql": "SELECT 1", "sql_parameters": '{"a": {"b": 1}}'}, "A value is a text, a number"),
+        ("json", {"expression": "rows["}, "not understood from character 6"),
+        ("json", {"http_path": "../admin"}, "without a host, .. and #"),
+        ("guandata", {}, "Enter the card in the BI."),
+        ("guandata", {"bi_card_id": "c1", "bi_filters": '[{"x": 1}]'}, "Each filter has name"),
+        ("guandata", {"bi_card_id": "c1", "kinds": '{"a": "money"}'}, "A kind is text, number"),
+        ("guandata", {"bi_card_id": "c1", "units": "[1]"}, "Write an object"),
+    ],
+)
+def test_a_card_that_cannot_work_is_refused(root: Client, kind: str, values: dict[str, str], sentence: str) -> None:
+    source = make_source(kind=kind)
+
+    page = send(root, "card_add", **{**CARD, **values}, source=source.pk).text
+
+    assert sentence in page
+    assert not Card.objects.exists()
+
+
+def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> None:
+    send(root, "card_add", **{**CARD, "bi_card_id": "c1"}, source=make_source().pk)
+    card = Card.objects.get()
+    address = reverse("admin:integrations_card_change", args=[card.pk])
+
+    assert send(root, "card_test", card).url == f"{address}#test"
+    row = CardData.objects.get()
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk])).json()
+    assert (row.status, state["is_unfinished"]) == ("waiting", True)
+
+    columns = (Column("城市", Kind.TEXT), Column("金额", Kind.NUMBER, "元"))
+    table = Table(columns, tuple((f"<b>city {number}", number) for number in range(30)), NOW, is_cut=True)
+    CardData.objects.update(status="ready", content=packed(table), row_count=30, took_milliseconds=12, finished_at=NOW)
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
+
+    assert state["is_unfinished"] is False
+    assert "30 rows, as of 2026-11-24 09:00, fetched in 12 ms" in state["html"]
+    assert "金额 (元)" in state["html"]
+    assert "&lt;b&gt;city 19" in state["html"]
+    assert "city 20" not in state["html"]
+    assert state["html"].strip() in root.get(address, headers={"accept-language": "en"}).text
+
+
+def test_a_failed_test_shows_its_sentence(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    card_data.request([card.pk], slot_at=NOW, now=NOW)
+    CardData.objects.update(status="failed", problem_code="not-found", finished_at=NOW)
+
+    page = root.get(reverse("admin:integrations_card_change", args=[card.pk]), headers={"accept-language": "en"}).text
+
+    assert "it was deleted or renamed" in page
+
+
+def test_a_source_with_cards_stays(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+
+    send(root, "datasource_delete", card.source, post="yes")
+
+    assert DataSource.objects.count() == 1
