@@ -51,7 +51,7 @@ def test_titles_one_by_one(bi: GuandataAnswers) -> None:
     assert table.rows[1][1] is None
 
 
-LEVELS = [
+LEVELS: list[list[dict[str, Any]]] = [
     [{"title": "华东", "colSpan": 2}, {"title": "华南", "colSpan": 2}],
     [{"title": "销售额"}, {"title": "订单"}, {"title": "销售额"}, {"title": "订单"}],
 ]
@@ -67,7 +67,7 @@ def test_levels_of_a_pivot_behind_the_dimensions_of_its_rows(bi: GuandataAnswers
 
 
 def test_levels_that_count_the_corner_as_well(bi: GuandataAnswers) -> None:
-    values = [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]]
+    values: list[list[Any]] = [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]]
     bi.gives("card_data", chart([cells("一月", 1, 2, 3, 4)], values, ["月份"]))
 
     assert read().names == ("月份", "华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
@@ -90,7 +90,12 @@ def test_dimensions_that_come_apart_from_the_data(bi: GuandataAnswers) -> None:
 
 
 def test_merged_cells_have_the_value_of_the_cell_that_they_point_at(bi: GuandataAnswers) -> None:
-    data = [cells("华东", 1), [{"t_idx": "0:0"}, {"v": 2}], [{"t_idx": "1:0"}, {"v": 3}], [{"t_idx": "3:0"}, {"v": 4}]]
+    data: list[list[Any]] = [
+        cells("华东", 1),
+        [{"t_idx": "0:0"}, {"v": 2}],
+        [{"t_idx": "1:0"}, {"v": 3}],
+        [{"t_idx": "3:0"}, {"v": 4}],
+    ]
     bi.gives("card_data", chart(data, titles("区域", "额")))
 
     assert [row[0] for row in read().rows] == ["华东", "华东", "华东", None]
