@@ -252,6 +252,12 @@ LOG_RETENTION_DAYS = e.read(e.positive_int, "LOG_RETENTION_DAYS", "365")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.
 SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "50")
 
+# How long the address of a pushed picture is good, in days: phones ask for it each time that they show the message.
+PICTURE_LINK_DAYS = e.read(e.positive_int, "PICTURE_LINK_DAYS", "30")
+# How many pictures one address (of IPv6: its /64) may fetch by such links within a minute; generous, since the phones
+# of a whole company may stand behind one.
+PICTURES_PER_ADDRESS = e.read(e.positive_int, "PICTURES_PER_ADDRESS", "3000")
+
 # --- Mail: to the administrators when a company's pushes are held up --------------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
 _mail = e.read(e.email, "EMAIL_URL", "")

@@ -19,8 +19,9 @@ from notifications.channels import Requester, Sendable, channel_of
 from notifications.channels.wecom_app import app_name, member_limits
 from notifications.claiming import pending
 from notifications.ended import Ended
-from notifications.limiter import Permit, Request, StoreLostError, gate
+from notifications.limiter import Permit, Request, Scope, StoreLostError, gate
 from notifications.models import CorpQueue, Delivery
+from notifications.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -132,13 +133,28 @@ def slow_down(ended: Iterable[Ended]) -> None:
         if not each.outcome.is_rate_limited:
             continue
         delivery = each.attempt.delivery
-        for scope in channel_of(delivery.channel).held_scopes(delivery):
-            try:
-                gate().hold(scope, seconds=min(each.outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
-                if each.outcome.errcode == TOO_MANY_PARALLEL:
-                    gate().lower_parallel(scope)
-            except redis.RedisError as error:
-                logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+        hold(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
+
+
+def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
+    """Nothing begins there for as long as the other side asked."""
+    for scope in scopes:
+        try:
+            gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
+            if outcome.errcode == TOO_MANY_PARALLEL:
+                gate().lower_parallel(scope)
+        except redis.RedisError as error:
+            logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+
+
+def permit(request: Request) -> Permit | float:
+    """For one call, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth asking again."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        [answer] = _answers([request])
+        if isinstance(answer, Permit) or time.monotonic() + answer > until:
+            return answer
+        time.sleep(answer)
 
 
 def _answers(requests: Sequence[Request]) -> Sequence[Permit | float]:

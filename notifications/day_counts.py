@@ -67,7 +67,7 @@ def last_days(deliveries: QuerySet[Delivery], *, today: date, days: int, zone: Z
 def of_corps(deliveries: QuerySet[Delivery], *, today: date, zone: ZoneInfo) -> dict[int, Counts]:
     """By corp: what was settled of today's messages, and all that still wait, whenever they were made. Two queries."""
     todays = deliveries.filter(created_at__gte=_midnight(today, zone), created_at__lt=_midnight(today, zone, plus=1))
-    settled = todays.exclude(status__in=[Status.PENDING, Status.SENDING])
+    settled = todays.exclude(status__in=Delivery.UNSETTLED)
     unsettled = deliveries.unsettled()  # type: ignore[attr-defined]  # of DeliveryQuerySet
     found: dict[int, Counts] = {}
     for rows in (settled, unsettled):
@@ -100,7 +100,7 @@ def _counts(status: str, recipients: int, exceptions: int) -> Counts:
             return Counts(accepted=recipients - exceptions, refused=exceptions)
         case Status.UNKNOWN:
             return Counts(unknown=recipients)
-        case Status.PENDING | Status.SENDING:
+        case Status.PREPARING | Status.PENDING | Status.SENDING:
             return Counts(waiting=recipients)
         case _:
             return Counts(refused=recipients)

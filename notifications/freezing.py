@@ -16,6 +16,7 @@ from integrations.models import Corp
 from integrations.wecom.messages import MessageError
 from notifications import composing
 from notifications.bulk_writes import write_receipts
+from notifications.media import attaching
 from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.recipients import Recipient
 from notifications.reports.content import Content, frozen
@@ -37,12 +38,13 @@ class RenderingError(Exception):
 class Batch:
     """Those who get one call. `wait_seconds`: the app wrote to them so often that it must pause. `corp`: of their app,
     of the robot, and of a mail the company whose administrators see it. `content_id`: of what was frozen of the content
-    already."""
+    already. `media`: its pictures and files."""
 
     corp: Corp
     people: list[Recipient]
     content: Content
     content_id: int | None = None
+    media: attaching.Plan = attaching.NOTHING
     wait_seconds: float = 0
     channel: str = Channel.WECOM
     robot: Robot | None = None
@@ -55,7 +57,8 @@ def message_path(mark: str) -> str:
 
 def words_of(content: Content, address: SiteAddress, mark: str) -> composing.Words:
     """What a message of this content says, with its page at `address`."""
-    return composing.Words(title=content.title, text=content.text, url=address.absolute(message_path(mark)))
+    url = address.absolute(message_path(mark))
+    return composing.Words(title=content.title, text=content.text, url=url, figures=content.figures)
 
 
 def mail_batches(
@@ -89,11 +92,7 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
     address = links.site_address_for(corp)
     words = words_of(batch.content, address, mark)
     link = batch.content.link or subscription.report.link
-    try:
-        body = _body(batch, form, words, link, address)
-    except MessageError as error:
-        raise RenderingError.of(error) from error
-    delivery = Delivery.objects.create(
+    delivery = Delivery(
         run=run,
         corp=corp,
         channel=batch.channel,
@@ -107,13 +106,20 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
         content_id=batch.content_id,
         corpid=corp.corpid,
         agentid=corp.agentid,
-        body=body,
         mark=mark,
         language=translation.get_language() or settings.LANGUAGE_CODE,
         recipient_count=len(people) or 1,
         next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
         expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
     )
+
+    def body(form: MessageForm, words: composing.Words) -> bytes:
+        return _body(batch, form, words, link, address)
+
+    try:
+        attaching.written(delivery, batch.media, body, words, address.absolute, now=now)
+    except MessageError as error:
+        raise RenderingError.of(error) from error
     _write_receipts(delivery, batch)
     return delivery
 

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from accounts.targets import safe_path
-from notifications.models import Receipt
+from notifications.models import Attachment, Delivery, Receipt
 
 PAGE_SIZE = 20
 UNREAD_COUNTED = 99
@@ -50,6 +50,12 @@ def receipt_for(person: User, *, mark: str) -> Receipt | None:
     return (
         Receipt.objects.select_related("delivery__content").filter(user=person, delivery__mark=tidy_mark(mark)).first()
     )
+
+
+def attachments_of(delivery: Delivery) -> list[Attachment]:
+    """Pictures and files on the page of a message, without their bytes."""
+    rows = Attachment.objects.filter(delivery=delivery).select_related("medium").order_by("position")
+    return list(rows.defer("medium__content", "medium__svg", "medium__recipe"))
 
 
 def tidy_words(words: str) -> str:

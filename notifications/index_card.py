@@ -17,6 +17,7 @@ from integrations.models import Corp
 from integrations.panels import Attention, Line
 from notifications import day_counts, pace, workdays
 from notifications.blocking import CORP_SECRETS
+from notifications.media import making
 from notifications.models import CorpQueue, Delivery, Run, Subscription
 from notifications.schedule_words import calendar_ends
 
@@ -54,14 +55,14 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
-    Four queries, one more while the calendar ends.
+    Five queries, one more while the calendar ends.
     """
     now, found = timezone.now(), []
     if request.user.has_perm("notifications.view_subscription"):
         found += _about_calendar(Subscription.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
-        found += _about_deliveries(deliveries, now)
+        found += _about_deliveries(deliveries, now) + _about_media(now)
     if request.user.has_perm("notifications.view_run"):
         found += _about_runs(Run.objects.visible_to(request.user), now)
     if request.user.has_perm("notifications.view_corpqueue"):
@@ -146,6 +147,19 @@ def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Att
         )
         found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))
     return found
+
+
+def _about_media(now: datetime) -> list[Attention]:
+    """Pictures and files that no worker makes: messages wait for them."""
+    count = making.overdue_count(now=now, at_most=COUNTED)
+    if not count:
+        return []
+    sentence = ngettext(
+        "%(count)s picture or file waits and none is being made: does a worker take from the queue “charts”?",
+        "%(count)s pictures or files wait and none is being made: does a worker take from the queue “charts”?",
+        count,
+    )
+    return [Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="preparing"))]
 
 
 def _about_calendar(subscriptions: SubscriptionQuerySet, now: datetime) -> list[Attention]:

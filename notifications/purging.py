@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
+from notifications.models import Attachment, Attempt, Delivery, FrozenContent, Medium, Receipt, Run
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.S
 def purge(*, now: datetime) -> int:
     """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Returns how many.
 
-    Its receipts go first, then attempts, deliveries and their contents, then the run: broken off anywhere, the next
+    Its receipts go first, then attempts, deliveries, what they show, then the run: broken off anywhere, the next
     call goes on.
     """
     end = now - timedelta(days=settings.LOG_RETENTION_DAYS)
@@ -31,8 +31,10 @@ def purge(*, now: datetime) -> int:
     for rows in (
         Receipt.objects.filter(run=run),
         Attempt.objects.filter(delivery__in=deliveries.values("pk")),
+        Attachment.objects.filter(delivery__in=deliveries.values("pk")),
         deliveries,
         FrozenContent.objects.filter(run=run),
+        Medium.objects.filter(run=run),
     ):
         count = _deleted(rows)
         if count:

@@ -50,11 +50,15 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
 
 def cancel_recalled(*, now: datetime) -> int:
     """Pending messages of recalled runs do not go out. One that may have arrived is unknown instead."""
-    pending = Delivery.objects.filter(status=Delivery.Status.PENDING, run__recall_asked_at__isnull=False)
+    recalled = Delivery.objects.filter(run__recall_asked_at__isnull=False)
+    pending = recalled.filter(status=Delivery.Status.PENDING)
     unclear = pending.filter(unclear_since__isnull=False)
     certain = pending.filter(unclear_since__isnull=True)
-    return update_unlocked(unclear, status=Delivery.Status.UNKNOWN, settled_at=now) + update_unlocked(
-        certain, status=Delivery.Status.CANCELED, settled_at=now
+    canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
+    return (
+        update_unlocked(recalled.filter(status=Delivery.Status.PREPARING), **canceled)
+        + update_unlocked(unclear, status=Delivery.Status.UNKNOWN, settled_at=now)
+        + update_unlocked(certain, **canceled)
     )
 
 

@@ -20,7 +20,8 @@ from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
 from notifications import admission, owner_notices
 from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
-from notifications.models import Channel, Receipt, ReportCard, Robot, Run
+from notifications.media import attaching
+from notifications.models import Channel, MessageForm, Receipt, ReportCard, ReportChart, Robot, Run
 from notifications.recipients import Audience, Recipient, audience_of, resolve
 from notifications.reports import data, skipping
 from notifications.reports.content import Content
@@ -116,13 +117,37 @@ def _planned(run: Run, now: datetime) -> _Plan:
         raise NotWorthSending(reason)
     contents = Contents(subscription.report, loaded, order_of(subscription, run.slot_at))
     fingerprint = skipping.fingerprint(loaded.tables) if loaded.cards else ""
+    media = _Media(subscription) if loaded.cards else None
     if audience.robot_id is not None:
-        return _Plan(subscription, [_robot_batch(audience.robot_id, contents.of(None))], [], fingerprint)
+        robot = _robot_batch(audience.robot_id, contents.of(None))
+        return _Plan(subscription, _with_media([robot], media), [], fingerprint)
     by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, subscription, lambda person: (contents.of(person.user_id), None))
-    return _Plan(subscription, [*batches, *mails], skipped, fingerprint)
+    return _Plan(subscription, _with_media([*batches, *mails], media), skipped, fingerprint)
+
+
+class _Media:
+    """The pictures and files of each content, planned once for all who get it on one channel."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._form = MessageForm(subscription.message_form)
+        self._charts = [(row.alias, row.chart) for row in ReportChart.objects.filter(report=subscription.report_id)]
+        self._language = translation.get_language() or settings.LANGUAGE_CODE
+        self._known: dict[tuple[int, str], attaching.Plan] = {}
+
+    def of(self, batch: Batch) -> attaching.Plan:
+        key = (id(batch.content), batch.channel)
+        if key not in self._known:
+            self._known[key] = attaching.plan(
+                self._form, batch.channel, batch.content, self._charts, language=self._language
+            )
+        return self._known[key]
+
+
+def _with_media(batches: list[Batch], media: _Media | None) -> list[Batch]:
+    return batches if media is None else [replace(batch, media=media.of(batch)) for batch in batches]
 
 
 def _loaded(run: Run, subscription: Subscription, now: datetime) -> Loaded:

@@ -25,6 +25,9 @@ BACKOFF_SECONDS = 5
 BACKOFF_SECONDS_AT_MOST = 15 * 60
 # WeCom asks for at most three retries of "system busy": spread so that they outlast half an hour of it.
 BUSY_WAITS_SECONDS = (30, 300, 1800)
+# errcode of a media_id that is unknown, or too old; and how often one message is uploaded because of it.
+MEDIA_GONE = 40007
+UPLOADS_AT_MOST = 3
 
 _ATTEMPT_OUTCOMES = {
     Kind.ACCEPTED: Attempt.Outcome.ACCEPTED,
@@ -76,17 +79,26 @@ def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outco
         case Kind.ACCEPTED:
             answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
             return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
+        case Kind.REFUSED if _is_to_be_uploaded_anew(delivery, outcome):
+            again = _pending(now, backoff(delivery.attempt_count))
+            return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
         case Kind.REFUSED | Kind.RECIPIENTS:
             # Certain for this attempt, but an earlier one may have been delivered.
             is_certain = delivery.unclear_since is None
             status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
             return {"status": status, "settled_at": now, **said}
         case Kind.NOT_SENT:
-            return {**_pending(now, _backoff(delivery.attempt_count)), **said}
+            return {**_pending(now, backoff(delivery.attempt_count)), **said}
         case Kind.POSTPONED:
             return {**_pending(now, outcome.wait_seconds), **said}
         case Kind.UNCLEAR:
             return {**_after_unclear(delivery, attempt, outcome, now), **said}
+
+
+def _is_to_be_uploaded_anew(delivery: Delivery, outcome: Outcome) -> bool:
+    """WeCom does not know the picture or file any more: a certain refusal, after which other bytes harm nobody."""
+    is_gone = outcome.errcode == MEDIA_GONE and delivery.media_until is not None
+    return is_gone and delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST
 
 
 def _after_unclear(
@@ -94,7 +106,7 @@ def _after_unclear(
 ) -> dict[str, Any]:
     """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
     unclear_since = delivery.unclear_since or attempt.started_at
-    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else _backoff(delivery.attempt_count)
+    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else backoff(delivery.attempt_count)
     unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
     if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
         return unknown
@@ -108,7 +120,8 @@ def _pending(now: datetime, wait_seconds: float) -> dict[str, Any]:
     return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
 
 
-def _backoff(attempt_count: int) -> float:
+def backoff(attempt_count: int) -> float:
+    """Seconds until the next try, the first time 5, each time twice as many, 15 minutes at most; spread by a fifth."""
     doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
     return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
 

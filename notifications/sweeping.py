@@ -103,6 +103,7 @@ def _give_up(now: datetime) -> int:
     canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
     return (
         recalling.cancel_recalled(now=now)
+        + update_unlocked(Delivery.objects.filter(status=Delivery.Status.PREPARING, expires_at__lte=now), **canceled)
         + update_unlocked(pending.filter(unclear_since__lte=repeat_end), **unknown)
         + update_unlocked(worthless.filter(unclear_since__isnull=False), **unknown)
         + update_unlocked(worthless.filter(unclear_since__isnull=True), **canceled)

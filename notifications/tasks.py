@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import billiard
 from celery import shared_task
 from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
@@ -30,6 +31,7 @@ from notifications import (
     sweeping,
 )
 from notifications.clock import database_clock
+from notifications.media import making, preparing
 from notifications.models import Priority, Run
 from notifications.reports import data
 
@@ -47,6 +49,10 @@ RENDERING_TASKS_AT_ONCE = 200
 DELIVERIES_PER_TASK = 50
 # Of settings.CELERY_TASK_QUEUES.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
+# Not among them: only workers with `-Q charts` take from it (docs/charts.md).
+CHARTS_QUEUE = "charts"
+# Uploads of one task go one after the other.
+UPLOADS_PER_TASK = 10
 
 # Set when this worker was asked to end. Threads see it; that is why workers run with --pool threads.
 _stopping = threading.Event()
@@ -70,7 +76,10 @@ def tick() -> None:
         clock_repair.repair(now=now)
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    for step in (_claim_due, _sweep, _tell_owners, _hand_out, _recall, _tell_administrators, _purge):
+    for step in (
+        *(_claim_due, _sweep, _tell_owners, _hand_out, _make_media, _prepare, _recall),
+        *(_tell_administrators, _purge),
+    ):
         try:
             step(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
@@ -94,6 +103,18 @@ def _hand_out(now: datetime) -> None:
     while found := handing_out.hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(found.ordinary)
+
+
+def _make_media(now: datetime) -> None:
+    making.sweep(now=now)
+    _enqueue(make_medium, making.hand_out(now=now), 1, CHARTS_QUEUE)
+
+
+def _prepare(now: datetime) -> None:
+    preparing.renew(now=now)
+    found = preparing.hand_out(now=now)
+    _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
+    _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
 def _recall(now: datetime) -> None:
@@ -123,6 +144,33 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     sending.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
+# Why acknowledged early? A picture that ends its worker must not come back at once, and again and again: its row knows
+# how often it was tried.
+@shared_task(
+    name="notifications.make_medium",
+    ignore_result=True,
+    acks_late=False,
+    reject_on_worker_lost=False,
+    time_limit=making.SECONDS_AT_MOST,
+)
+def make_medium(medium_ids: list[int]) -> None:
+    """Make these pictures and files; of a task there is one, so that its time limit ends nothing else."""
+    if billiard.current_process().name == "MainProcess" and not make_medium.request.is_eager:
+        # Threads know no time limits, and the renderer would hold up all others in this process.
+        logger.error("pictures and files are made in a worker of their own: -Q charts --pool prefork")
+        return
+    for medium_id in medium_ids:
+        making.make(medium_id, clock=database_clock())
+
+
+@shared_task(name="notifications.prepare_deliveries", ignore_result=True)
+def prepare_deliveries(delivery_ids: list[int]) -> None:
+    """Upload what these messages carry, freeze them, and hand them out to be sent."""
+    clock = database_clock()
+    if preparing.prepare_deliveries(delivery_ids, clock=clock, is_stopping=_stopping.is_set):
+        _hand_out(clock())
+
+
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)
 def recall_deliveries(delivery_ids: list[int]) -> None:
     """Take these messages back from people's WeCom."""
@@ -147,6 +195,11 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
     """Hand deliveries out to be sent, after the transaction if one is open."""
     size = max(DELIVERIES_PER_TASK, settings.SEND_PARALLEL_PER_TASK)
     _enqueue(send_deliveries, delivery_ids, size, queue)
+
+
+def enqueue_media() -> None:
+    """Hand out what is to be made, after the transaction if one is open, without waiting for the next tick."""
+    _enqueue(make_medium, making.hand_out(now=database_clock()()), 1, CHARTS_QUEUE)
 
 
 def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE) -> None:

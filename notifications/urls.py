@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from notifications import views
+from notifications import media_views, views
 from notifications.api.site import api
 from notifications.metrics_view import metrics
 
@@ -13,4 +13,6 @@ urlpatterns = [
     path("api/v1/", api.urls),
     path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", views.message, name="message"),
+    path("m/<str:mark>/<int:position>.<str:extension>", media_views.attachment, name="attachment"),
+    path("p/<str:signed>.png", media_views.picture, name="picture"),
 ]

@@ -83,6 +83,7 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
         "content": markup.shown(delivery.text, delivery.message_form),
         "link": inbox.link_target(delivery.link),
         **_whole(delivery, request.GET.get("page", "")),
+        "attachments": inbox.attachments_of(delivery),
     }
     return render(request, "notifications/message.html", context)
 

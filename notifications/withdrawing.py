@@ -50,7 +50,7 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
     if not is_left:
         delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
     delivery.recipient_count = max(0, delivery.recipient_count - count)
-    delivery.save(update_fields=["body", "status", "settled_at", "recipient_count"])
+    delivery.save(update_fields=["body", "plain_body", "status", "settled_at", "recipient_count"])
     Run.objects.filter(pk=delivery.run_id).update(
         recipient_count=F("recipient_count") - count, skipped_count=F("skipped_count") + count
     )
@@ -68,7 +68,7 @@ def readdress(corp: Corp, old: str, new: str) -> None:
             continue  # meant for whoever had the new userid before: WeCom refuses the former one
         Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
         _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
-        delivery.save(update_fields=["body"])
+        delivery.save(update_fields=["body", "plain_body"])
 
 
 def _untried(corp: Corp, userids: frozenset[str]) -> list[Delivery]:
@@ -90,7 +90,8 @@ def _meant_by(corp: Corp, condition: Q, **more: Any) -> list[Delivery]:
 
 
 def _waiting(corp: Corp) -> QuerySet[Delivery]:
-    return Delivery.objects.filter(corp=corp, status=Delivery.Status.PENDING, attempt_count=0)
+    untried = [Delivery.Status.PREPARING, Delivery.Status.PENDING]
+    return Delivery.objects.filter(corp=corp, status__in=untried, attempt_count=0)
 
 
 def _addresses(corp: Corp, userids: frozenset[str]) -> list[str]:
@@ -102,6 +103,8 @@ def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -
     payload = json.loads(bytes(delivery.body))
     users = [user for user in map(change, payload["touser"].split("|")) if user]
     if users:
-        payload["touser"] = "|".join(users)
-        delivery.body = body_bytes(payload)
+        delivery.body = body_bytes(payload | {"touser": "|".join(users)})
+        if delivery.plain_body:
+            plain = json.loads(bytes(delivery.plain_body))
+            delivery.plain_body = body_bytes(plain | {"touser": "|".join(users)})
     return bool(users)

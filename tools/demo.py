@@ -214,6 +214,10 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start("web", web_command(place))
     worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
+    # Draws charts and makes files, in processes of its own: they end without anything else ending.
+    charts = ["worker", "--queues", "charts", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO"]
+    charts += ["--hostname", "charts@%h", "--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
+    supervisor.start("charts", [*celery, *charts, "--without-gossip", "--without-mingle"])
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
     verify_callbacks(place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -21,8 +22,10 @@ from notifications import searching
 from notifications.admin import run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
-from notifications.models import Delivery, MessageForm, Receipt, Run
-from notifications.previews import shown
+from notifications.media.sheets import file_name
+from notifications.media_views import picture_answer
+from notifications.models import Delivery, Medium, MessageForm, Receipt, Run
+from notifications.previews import Preview, shown
 from notifications.recipients import SET_ON_PERSON
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ class RunAdmin(ReadOnlyAdmin):
         deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
         fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
         accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
-        unsettled = deliveries.filter(status__in=["pending", "sending"]).annotate(total=Sum("recipient_count"))
+        unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
         return Run.objects.visible_to(request.user).annotate(
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
@@ -223,7 +226,18 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
-        return seen.defer("body", "text", *CORP_SECRETS)
+        return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.picture_view)
+        return [path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"), *super().get_urls()]
+
+    def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The picture that a message carries."""
+        delivery = self.get_object(request, str(pk))
+        if delivery is None or not self.has_view_permission(request, delivery):
+            raise PermissionDenied
+        return picture_answer(delivery.medium)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -271,10 +285,20 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 "delivery": delivery,
                 "facts": _delivery_facts(delivery),
                 "attempts": delivery.attempts.order_by("number"),
-                "preview": shown(MessageForm(delivery.message_form), bytes(delivery.body), text=delivery.text),
+                "preview": _look(delivery),
                 "receipts_url": _receipts_url(delivery__id__exact=delivery.pk),
             }
         return super().change_view(request, object_id, form_url, extra)
+
+
+def _look(delivery: Delivery) -> Preview:
+    """As it was, or will be, sent."""
+    medium = delivery.medium
+    is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
+    picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
+    extension = delivery.message_form if delivery.message_form in {MessageForm.XLSX, MessageForm.CSV} else "png"
+    name = file_name(delivery.title, delivery.created_at, extension)
+    return shown(bytes(delivery.body), text=delivery.text, picture=picture, file_name=name)
 
 
 def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
@@ -299,7 +323,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         (_("settled"), moment(delivery.settled_at)),
         (_("worthless after"), moment(delivery.expires_at)),
     ]
-    if delivery.status == Delivery.Status.PENDING:
+    if delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}:
         facts.append((_("next attempt"), moment(delivery.next_attempt_at)))
     if delivery.unclear_since is not None:
         facts.append((_("unclear since"), moment(delivery.unclear_since)))

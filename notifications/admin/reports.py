@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from integrations.deletion import NamedDeletions
 from notifications import report_form, report_preview
+from notifications.admin.charts import ReportChartInline
 from notifications.admin.lists import administrator, for_person
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
 from notifications.reports import help_texts
@@ -87,7 +88,7 @@ class ReportAdmin(NamedDeletions, ReportAdminBase):
     list_select_related = ("corp",)
     search_fields = ("title",)
     actions = None
-    inlines = (ReportCardInline, OwnRowsInline)
+    inlines = (ReportCardInline, ReportChartInline, OwnRowsInline)
     change_form_template = "admin/notifications/report/change_form.html"
     fieldsets = (
         (None, {"fields": ("title", "body", "is_template", "figures", "link", "corp")}),

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import json
 import smtplib
+from email.mime.image import MIMEImage
 from email.utils import format_datetime
 from typing import ClassVar
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
+from django.utils.html import escape, urlize
 
 from integrations.models import Corp
 from notifications.channels.base import Caller, Requester, Sendable
 from notifications.limiter import Request, Scope
-from notifications.models import Priority
+from notifications.models import Medium, Priority
 from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Kind, Outcome
 
 # Answers of a mail server from here on are final (RFC 5321, 4.2.1); those below may be different later.
@@ -39,12 +41,37 @@ class Mail:
     def caller(self, delivery: Sendable) -> Caller:
         mail = json.loads(bytes(delivery.body))
         headers = {"Message-ID": mail["message_id"], "Date": format_datetime(delivery.created_at)}
-        message = EmailMessage(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
+        message = EmailMultiAlternatives(mail["subject"], mail["text"], mail["from"], [mail["to"]], headers=headers)
+        if medium := mail.get("medium"):
+            _carry(message, Medium.objects.only("kind", "content").get(pk=medium["id"]), medium["name"])
 
         def call() -> Outcome:
             return _sent(message)
 
         return call
+
+
+def _carry(message: EmailMultiAlternatives, medium: Medium, name: str) -> None:
+    """A picture stands in the mail below its words; a file hangs on it."""
+    content = bytes(medium.content)
+    if medium.kind != Medium.Kind.PICTURE:
+        message.attach(name, content, _TYPES[Medium.Kind(medium.kind)])
+        return
+    picture = MIMEImage(content, "png")
+    picture.add_header("Content-ID", "<chart>")
+    picture.add_header("Content-Disposition", "inline", filename=name)
+    text = urlize(message.body, nofollow=True, autoescape=True).replace("\n", "<br>\n")
+    message.attach_alternative(
+        f'<p style="font-family:sans-serif">{text}</p><p><img src="cid:chart" width="390" alt="{escape(name)}"></p>',
+        "text/html",
+    )
+    message.attach(picture)
+
+
+_TYPES = {
+    Medium.Kind.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    Medium.Kind.CSV: "text/csv",
+}
 
 
 def _sent(message: EmailMessage) -> Outcome:

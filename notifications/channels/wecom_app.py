@@ -91,10 +91,10 @@ def app_scopes(corp: Corp) -> tuple[Scope, ...]:
     return (address_scope(corp), company_scope(corp.corpid))
 
 
-def company_scope(corpid: str) -> Scope:
-    """Rows that share a CorpId share its limit."""
+def company_scope(corpid: str, api: str = _API) -> Scope:
+    """Rows that share a CorpId share its limit, which each API has for itself."""
     return Scope(
-        f"company:{corpid}:{_API}",
+        f"company:{corpid}:{api}",
         per_minute=settings.LIMIT_COMPANY_PER_MINUTE,
         per_hour=settings.LIMIT_COMPANY_PER_HOUR,
         parallel=settings.LIMIT_COMPANY_PARALLEL,
@@ -102,12 +102,12 @@ def company_scope(corpid: str) -> Scope:
     )
 
 
-def address_scope(corp: Corp) -> Scope:
+def address_scope(corp: Corp, api: str = _API) -> Scope:
     """The public address that WeCom sees: the proxy's where there is one, else that of this process."""
     proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
     return Scope(
-        f"address:{name}:{_API}",
+        f"address:{name}:{api}",
         per_minute=settings.LIMIT_ADDRESS_PER_MINUTE,
         per_hour=settings.LIMIT_ADDRESS_PER_HOUR,
         reserved_percent=settings.LIMIT_RESERVED_PERCENT,

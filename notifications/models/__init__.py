@@ -2,7 +2,9 @@
 
 from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.cards import OwnRowsRule, ReportCard
+from notifications.models.charts import ReportChart
 from notifications.models.choices import SubscriptionChoice
+from notifications.models.media import Attachment, Medium
 from notifications.models.orders import (
     Channel,
     FreeDays,
@@ -33,6 +35,7 @@ __all__ = [
     "REPEAT_SECONDS",
     "AcceptedRequest",
     "ApiToken",
+    "Attachment",
     "Attempt",
     "AttributeRule",
     "Channel",
@@ -41,6 +44,7 @@ __all__ = [
     "FreeDays",
     "FrozenContent",
     "IfStale",
+    "Medium",
     "MessageForm",
     "MonthDay",
     "Operator",
@@ -50,6 +54,7 @@ __all__ = [
     "Repeat",
     "Report",
     "ReportCard",
+    "ReportChart",
     "Robot",
     "RulesMatch",
     "Run",

@@ -40,6 +40,12 @@ class MessageForm(models.TextChoices):
     TEXT = "text", _("text")
     MARKDOWN = "markdown", _("Markdown")
     TEXTCARD = "textcard", _("text card")
+    NEWS = "news", _("picture with text (news)")
+    IMAGE = "image", _("picture alone")
+    TEXT_NOTICE = "text_notice", _("card with a large number")
+    NEWS_NOTICE = "news_notice", _("card with a picture")
+    XLSX = "xlsx", _("Excel file")
+    CSV = "csv", _("CSV file")
 
 
 class RulesMatch(models.TextChoices):

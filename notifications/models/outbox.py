@@ -187,9 +187,24 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         Why no join? PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
         those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
         """
-        return self.filter(
+        return self._let_out(now).filter(
             Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
+            # What was uploaded is gone after three days: it goes back to be uploaded anew.
+            Q(media_until__isnull=True) | Q(media_until__gt=now) | Q(unclear_since__isnull=False),
             status=Delivery.Status.PENDING,
+        )
+
+    def preparable(self, now: datetime) -> Self:
+        """Deliveries whose picture or file is made, or will never be, and that nobody prepares just now."""
+        return self._let_out(now).filter(
+            Q(medium__isnull=True) | ~Q(medium__status="waiting"),
+            Q(lease_until__isnull=True) | Q(lease_until__lt=now),
+            status=Delivery.Status.PREPARING,
+        )
+
+    def _let_out(self, now: datetime) -> Self:
+        """Those whose time has come, and whose company, run and subscription do not wait."""
+        return self.filter(
             next_attempt_at__lte=now,
             expires_at__gt=now,
             corp__in=Corp.objects.enabled(),
@@ -217,7 +232,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
 
     def unsettled(self) -> Self:
-        return self.filter(status__in=[Delivery.Status.PENDING, Delivery.Status.SENDING])
+        return self.filter(status__in=Delivery.UNSETTLED)
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(corp__in=Corp.objects.visible_to(person))
@@ -227,12 +242,15 @@ class Delivery(models.Model):
     """One call to WeCom: one content, one corp, at most 1000 people. Frozen before its first attempt."""
 
     class Status(models.TextChoices):
+        PREPARING = "preparing", _("being prepared")
         PENDING = "pending", _("waiting")
         SENDING = "sending", _("sending")
         ACCEPTED = "accepted", _("accepted")
         FAILED = "failed", _("failed")
         UNKNOWN = "unknown", _("outcome unknown")
         CANCELED = "canceled", _("canceled")
+
+    UNSETTLED = (Status.PREPARING, Status.PENDING, Status.SENDING)
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("run"))
     corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
@@ -255,6 +273,19 @@ class Delivery(models.Model):
     corpid = models.CharField("CorpId", max_length=64)
     agentid = models.PositiveBigIntegerField("AgentId")
     body = models.BinaryField(_("body"))
+    # Of a message with a picture or a file. While it is being prepared its body lacks what the upload gives, and
+    # `plain_body` goes out instead where that cannot be made; then the body is frozen, and `plain_body` is empty.
+    medium = models.ForeignKey(
+        "notifications.Medium",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("picture or file"),
+        db_index=False,
+    )
+    plain_body = models.BinaryField(default=bytes)
+    media_until = models.DateTimeField(_("uploaded until"), null=True)
+    prepare_count = models.PositiveIntegerField(default=0)
     mark = models.CharField(_("mark"), max_length=32, default=new_mark)
     language = models.CharField(_("language"), max_length=16)
     recipient_count = models.PositiveIntegerField(_("recipients"))
@@ -293,6 +324,7 @@ class Delivery(models.Model):
             models.Index(fields=["robot"], condition=Q(robot__isnull=False), name="delivery_by_robot"),
             # What the database asks before it lets a content go.
             models.Index(fields=["content"], condition=Q(content__isnull=False), name="delivery_by_content"),
+            models.Index(fields=["medium"], condition=Q(medium__isnull=False), name="delivery_by_medium"),
             # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
             models.Index(fields=["created_at"], name="delivery_created"),
             models.Index(
@@ -317,7 +349,17 @@ class Delivery(models.Model):
             # The sweep's query: DeliveryQuerySet.lease_expired().
             models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
             # Is a run finished? DeliveryQuerySet.unsettled() of one run.
-            models.Index(fields=["run"], condition=Q(status__in=["pending", "sending"]), name="delivery_unsettled"),
+            models.Index(
+                fields=["run"], condition=Q(status__in=["preparing", "pending", "sending"]), name="delivery_unsettled"
+            ),
+            # DeliveryQuerySet.preparable(), and what of it comes too late.
+            models.Index(fields=["next_attempt_at"], condition=Q(status="preparing"), name="delivery_preparing"),
+            # What was uploaded too long ago: notifications.media.preparing.
+            models.Index(
+                fields=["media_until"],
+                condition=Q(status="pending", media_until__isnull=False),
+                name="delivery_uploaded",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -33,6 +33,9 @@ TITLE_CHARACTERS = 128
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
 
 
+_PLAIN_AT_ROBOTS = {MessageForm.TEXT, MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE}
+
+
 @dataclass(frozen=True)
 class Order:
     """What a report is written for. `form`: for which the text is escaped."""
@@ -49,7 +52,7 @@ class Order:
 
 def order_of(subscription: Subscription, slot_at: datetime) -> Order:
     form = subscription.message_form
-    if subscription.channel == Channel.ROBOT and form != MessageForm.TEXT:
+    if subscription.channel == Channel.ROBOT and form not in _PLAIN_AT_ROBOTS:
         form = MessageForm.MARKDOWN  # as composing.robot_body makes it
     return Order(form, slot_at, subscription.time_zone, rules_of(subscription))
 
@@ -235,4 +238,4 @@ def _last_fingerprint(run: Run) -> str:
     return arrived.order_by("-pk").values_list("fingerprint", flat=True).first() or ""
 
 
-_SENT = ("pending", "sending", "accepted", "unknown")
+_SENT = ("preparing", "pending", "sending", "accepted", "unknown")

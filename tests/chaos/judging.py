@@ -14,7 +14,7 @@ from notifications.models import Delivery, Receipt, Run
 # Company, folded userid, mark of the delivery: how often it arrived there.
 Arrived = Counter[tuple[str, str, str]]
 _MARK = re.compile(r"/m/([0-9a-f]{32})/")
-_GOES_ON = (Delivery.Status.PENDING, Delivery.Status.SENDING)
+_GOES_ON = Delivery.UNSETTLED
 _MAY_HAVE_ARRIVED = {*_GOES_ON, Delivery.Status.UNKNOWN}
 
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.postgresql]
 
 
 def production_commands(root: Path, readme: str) -> list[list[str]]:
-    """The three commands of web, worker and beat in a README."""
+    """The commands of web, workers and beat in a README."""
     text = (root / readme).read_text(encoding="utf-8")
     (block,) = (found for found in re.findall(r"```sh\n(.*?)```", text, re.S) if "gunicorn" in found)
     return [shlex.split(line) for line in block.strip().splitlines()]
@@ -37,7 +37,7 @@ def production_commands(root: Path, readme: str) -> list[list[str]]:
 def test_both_readmes_give_the_same_commands(project_root: Path) -> None:
     commands = production_commands(project_root, "README.md")
 
-    assert [Path(command[0]).name for command in commands] == ["gunicorn", "celery", "celery"]
+    assert [Path(command[0]).name for command in commands] == ["gunicorn", "celery", "celery", "celery"]
     assert production_commands(project_root, "README.zh-CN.md") == commands
 
 
@@ -72,7 +72,7 @@ def programs(
     started: dict[str, Program] = {}
     with ExitStack() as exits:
         for name, command in zip(
-            ["web", "worker", "beat"], production_commands(project_root, "README.md"), strict=True
+            ["web", "worker", "charts", "beat"], production_commands(project_root, "README.md"), strict=True
         ):
             words = [str(BIN / Path(command[0]).name), *command[1:]]
             words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{web_port}") for word in words]

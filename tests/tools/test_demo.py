@@ -25,7 +25,7 @@ from tools.services import free_port
 from tools.supervisor import end_marked
 
 START_SECONDS = 180
-PROGRAMS = {"valkey", "sandbox", "web", "worker", "beat"}
+PROGRAMS = {"valkey", "sandbox", "web", "worker", "charts", "beat"}
 LAST_LINE = "`make demo-reset` throws"
 
 

@@ -1,0 +1,45 @@
+"""The charts of a report, on its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.forms import Textarea
+
+from notifications.models import Report, ReportChart
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    ChartInlineBase = admin.StackedInline[ReportChart, Report]
+else:
+    ChartInlineBase = admin.StackedInline
+
+
+class ReportChartInline(ChartInlineBase):
+    """Whoever may change the report may change them."""
+
+    model = ReportChart
+    extra = 0
+    fields = (
+        *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
+        *("top", "sort", "aggregate"),
+    )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "y":
+            kwargs["widget"] = Textarea(attrs={"rows": 3})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.view_report") or self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")

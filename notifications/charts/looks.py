@@ -1,0 +1,87 @@
+"""Sizes and colours of charts: one look, dark on white, which stands as a sheet of paper on light and dark pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+FONT = "Noto Sans CJK SC, PingFang SC, Microsoft YaHei, sans-serif"
+PAPER = "#ffffff"
+INK = "#1f2329"
+FAINT = "#5f6670"
+RULE = "#dfe2e6"
+BAND = "#f4f6f8"
+# Okabe and Ito's colours, told apart by colour-blind people; those that stand out on white come first.
+# Source: jfly.uni-koeln.de/color (Color Universal Design, 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+REST = "#8f959e"
+# What tells lines apart also without colours.
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
+
+WIDTH = 390
+MARGIN = 12
+# Device pixels for each of the drawing's: 1072 wide, as WeCom wants a news picture (1068 x 455).
+SCALE = 2.75
+
+
+class Shape(StrEnum):
+    """FREE: as high as it must be. CARD: the picture of a card, at WeCom's narrowest ratio 1.3. NEWS: 1068 by 455."""
+
+    FREE = "free"
+    CARD = "card"
+    NEWS = "news"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """In pixels of a phone's page. `is_fixed`: else it is the usual height, and many bars need more. `row_count`: how
+    many bars or rows have room. `has_notes`: whether there is room for a line below the title."""
+
+    height: int
+    is_fixed: bool
+    row_count: int
+    has_notes: bool = True
+
+
+SIZES = {
+    Shape.FREE: Size(300, is_fixed=False, row_count=20),
+    Shape.CARD: Size(300, is_fixed=True, row_count=8),
+    Shape.NEWS: Size(166, is_fixed=True, row_count=4, has_notes=False),
+}
+CARD_RATIO = WIDTH / SIZES[Shape.CARD].height
+
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": FAINT,
+        "labelFontSize": 12,
+        "labelOverlap": "greedy",
+        "tickColor": RULE,
+        "domainColor": RULE,
+        "gridColor": RULE,
+        "title": None,
+    },
+    "legend": {
+        "orient": "top",
+        "direction": "horizontal",
+        "title": None,
+        "labelColor": INK,
+        "labelFontSize": 12,
+        "labelLimit": 110,
+        "columns": 3,
+        "symbolSize": 90,
+        "offset": 4,
+    },
+    "title": {
+        "anchor": "start",
+        "color": INK,
+        "fontSize": 15,
+        "subtitleColor": FAINT,
+        "subtitleFontSize": 12,
+        "limit": WIDTH - 2 * MARGIN,
+        "offset": 8,
+    },
+    "range": {"category": list(COLOURS)},
+}

@@ -1,0 +1,251 @@
+"""From a table and a chart to a Vega-Lite spec. Pure.
+
+What comes from the data stands in `data.values` under names of our own (x, y, s) and in plain strings: no name of a
+column is ever a field's name, which Vega would take apart at dots and brackets, and nothing of it is an expression, an
+address or a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from integrations.sources.table import Table
+from notifications.charts import chart as charts
+from notifications.charts import looks
+from notifications.charts.chart import Chart, ChartError, ChartKind
+from notifications.charts.figures import one_line, scales, short, within
+from notifications.charts.placed import number_spec, table_spec
+from notifications.charts.shaping import Shaped, Unit, shape
+
+Spec = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+_ROW = 22
+# Lines stand for lines in a legend; points filled with a dashed edge would be blots.
+_STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
+_TIME_FORMATS = {
+    Unit.MOMENT: "%m-%d %H:%M",
+    Unit.HOUR: "%m-%d %H:%M",
+    Unit.DAY: "%m-%d",
+    Unit.WEEK: "%m-%d",
+    Unit.MONTH: "%Y-%m",
+    Unit.YEAR: "%Y",
+}
+
+
+def spec(chart: Chart, table: Table, *, language: str, shape_of: looks.Shape = looks.Shape.FREE) -> Spec:
+    """The drawing of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError, with a sentence."""
+    charts.check(chart, table)
+    size = looks.SIZES[shape_of]
+    match chart.kind:
+        case ChartKind.TABLE:
+            return _whole(table_spec(chart, table, size, language=language))
+        case ChartKind.NUMBER:
+            return _whole(number_spec(chart, table, size, language=language))
+    shaped = shape(chart, table, top_at_most=size.row_count)
+    body = _round(chart, shaped, language) if chart.kind in _ROUND else _straight(chart, shaped, size, language, table)
+    height = size.height
+    if not size.is_fixed and _lies(chart, shaped):
+        height = max(height, 110 + _ROW * len(shaped.places or ()))
+    return _whole(
+        {
+            "width": looks.WIDTH,
+            "height": height,
+            "padding": looks.MARGIN,
+            "autosize": {"type": "fit", "contains": "padding"},
+            "title": _title(chart, table, shaped.notes, size),
+            **body,
+        }
+    )
+
+
+def unit_of(chart: Chart, table: Table) -> str:
+    """What stands behind the chart's numbers."""
+    if chart.unit or not chart.y:
+        return chart.unit
+    units = {column.unit for column in table.columns if column.name in chart.y}
+    return units.pop() if len(units) == 1 else ""
+
+
+_ROUND = frozenset({ChartKind.PIE, ChartKind.DONUT})
+
+
+def _whole(body: Spec) -> Spec:
+    return {"$schema": SCHEMA, "background": looks.PAPER, "config": looks.CONFIG, **body}
+
+
+def _title(chart: Chart, table: Table, notes: Sequence[str], size: looks.Size) -> Spec:
+    unit = unit_of(chart, table)
+    text = one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": one_line(unit)} if unit else "")
+    as_of = _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
+    room = looks.WIDTH - 2 * looks.MARGIN
+    lines = [within(" · ".join([as_of, *notes]), room, 12)]
+    return {"text": within(text, room, 16), **({"subtitle": lines} if size.has_notes else {})}
+
+
+def _lies(chart: Chart, shaped: Shaped) -> bool:
+    """Whether its bars lie: names are read from left to right, times go there."""
+    return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
+
+
+def _data(shaped: Shaped) -> Spec:
+    rows = [{"x": point.place, "y": point.value, "s": point.series} for point in shaped.points]
+    return {"data": {"values": rows}}
+
+
+def _colour(shaped: Shaped) -> Spec:
+    """The rest is grey, whatever its place."""
+    if len(shaped.series) <= 1:
+        return {"value": looks.COLOURS[0]}
+    colours = [looks.REST if series == shaped.rest else looks.COLOURS[i % 6] for i, series in enumerate(shaped.series)]
+    return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
+
+
+def _place(shaped: Shaped) -> Spec:
+    if shaped.unit is not None:
+        axis = {"format": _TIME_FORMATS[shaped.unit], "grid": False, "tickCount": 5, "labelFlush": True}
+        return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
+    axis = {"grid": False, "labelLimit": 120, "labelAngle": 0}
+    return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+
+
+def _values(language: str, **axis: Any) -> Spec:
+    return {
+        "field": "y",
+        "type": "quantitative",
+        "axis": {"labelExpr": label_expression(language), "tickCount": 4, **axis},
+    }
+
+
+def label_expression(language: str) -> str:
+    """How an axis writes its numbers. Ours alone: nothing of the data is in it."""
+    text = "format(datum.value, ',~g')"
+    for scale, word in reversed(scales(language)):
+        text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
+    return text
+
+
+def _straight(chart: Chart, shaped: Shaped, size: looks.Size, language: str, table: Table) -> Spec:
+    if _lies(chart, shaped):
+        return _lying(chart, shaped, language, unit_of(chart, table))
+    place, values = _place(shaped), _values(language, domain=False, ticks=False)
+    colour = _colour(shaped)
+    several = len(shaped.series) > 1
+    match chart.kind:
+        case ChartKind.LINE:
+            values["scale"] = {"zero": False, "nice": True}
+            dashes: Spec = {"domain": shaped.series, "range": list(looks.DASHES[: len(shaped.series)])}
+            dash = {"field": "s", "type": "nominal", "scale": dashes, "sort": None, "legend": _STROKES}
+            if several:
+                colour["legend"] = _STROKES
+            mark: Spec = {"type": "line", "strokeWidth": 2.5, "strokeJoin": "round"}
+            if len({point.place for point in shaped.points}) <= 31:
+                mark["point"] = {"size": 36, "filled": True}
+            encoding = {"x": place, "y": values, "color": colour} | ({"strokeDash": dash} if several else {})
+            return {**_data(shaped), "mark": mark, "encoding": encoding}
+        case ChartKind.AREA:
+            mark = {"type": "area", "opacity": 0.85, "line": not several}
+            return {**_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+        case _:
+            return _standing(chart, shaped, place, values, colour)
+
+
+def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: Spec) -> Spec:
+    """Bars over a time axis: as wide as their unit. Side by side, or on one another."""
+    count = max(1, len({point.place for point in shaped.points}))
+    several = len(shaped.series) > 1
+    step = (looks.WIDTH - 80) / count
+    is_grouped = chart.kind == ChartKind.BAR and several
+    if is_grouped:
+        place = {**place, "type": "ordinal", "scale": {}, "axis": {**place["axis"], "formatType": "utc"}}
+        place["axis"].pop("tickCount", None)
+        encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
+        return {**_data(shaped), "mark": {"type": "bar"}, "encoding": encoding}
+    mark = {"type": "bar", "width": max(2, min(28, round(step * 0.7)))}
+    return {**_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+
+
+def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
+    several = len(shaped.series) > 1
+    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": 110, "labelColor": looks.INK}
+    axis["labelOverlap"] = False
+    names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+    bars: Spec = {"y": names, "x": _values(language, domain=False, ticks=False)}
+    if several:
+        bars["color"] = _colour(shaped)
+        if chart.kind == ChartKind.BAR:
+            bars["yOffset"] = {"field": "s", "sort": shaped.series}
+        return {**_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+    rows = [
+        {
+            "x": point.place,
+            "y": point.value,
+            "t": "" if point.value is None else short(point.value, one_line(unit), language=language),
+            "c": looks.REST if point.place == shaped.rest else looks.COLOURS[0],
+        }
+        for point in shaped.points
+    ]
+    # Room for the figure at the end of the longest bar.
+    values = [point.value for point in shaped.points if point.value is not None]
+    span = [min(0.0, *values), max(0.0, *values)] if values else [0.0, 1.0]
+    if span[0] < 0:
+        span[0] *= 1.25
+    span[1] = span[1] * 1.25 or 1.0
+    bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
+    figures = {"text": {"field": "t"}, "color": {"value": looks.INK}}
+    return {
+        "data": {"values": rows},
+        "encoding": bars,
+        "layer": [
+            {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}},
+            {"mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12}, "encoding": figures},
+        ],
+    }
+
+
+def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
+    """Parts of a whole, each with its share in the legend. What is below nothing has no part."""
+    totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
+    whole = sum(totals.values())
+    if not whole:
+        raise ChartError(_("There is nothing to draw: no value is above zero."))
+    names = [place for place in shaped.places or () if place in totals]
+    named = {place: f"{_short_name(place)} {100 * totals[place] / whole:.1f}%" for place in names}
+    rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]
+    wheel = [*looks.COLOURS, "#000000", "#B3A100", "#6A3D9A", "#7F5539"]
+    colours = [looks.REST if place == shaped.rest else wheel[i % len(wheel)] for i, place in enumerate(names)]
+    colour = {
+        "field": "x",
+        "type": "nominal",
+        "scale": {"domain": [named[place] for place in names], "range": colours},
+        "sort": None,
+        "legend": {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"},
+    }
+    hole = 0.55 if chart.kind == ChartKind.DONUT else 0
+    arc: Spec = {"type": "arc", "stroke": looks.PAPER, "strokeWidth": 1.5}
+    if hole:
+        arc["innerRadius"] = {"expr": f"min(width, height) / 2 * {hole}"}
+    layers: list[Spec] = [
+        {
+            "mark": arc,
+            "encoding": {
+                "theta": {"field": "y", "type": "quantitative", "stack": True},
+                "order": {"field": "n", "type": "quantitative"},
+                "color": colour,
+            },
+        }
+    ]
+    if hole:
+        total = [{"t": short(whole, language=language)}]
+        text = {"type": "text", "fontSize": 18, "fontWeight": "bold", "color": looks.INK}
+        layers.append({"data": {"values": total}, "mark": text, "encoding": {"text": {"field": "t"}}})
+    return {"data": {"values": rows}, "layer": layers}
+
+
+def _short_name(place: str | int) -> str:
+    text = str(place)
+    return text if len(text) <= 10 else text[:9] + "…"

@@ -1,0 +1,114 @@
+"""Makes pictures and files in workers of their own: handed out a few at a time, given up where they end their worker.
+
+A row is written once, by whoever is first: two workers that make the same by mistake make equal things.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from notifications.locking import unlocked, update_unlocked
+from notifications.media import recipes
+from notifications.models import Medium
+
+if TYPE_CHECKING:
+    from notifications.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+# A worker that takes longer is killed with all that it has in hand, which is this one thing.
+SECONDS_AT_MOST = 30
+# From the beginning until another one may begin.
+LEASE = timedelta(seconds=SECONDS_AT_MOST + 15)
+# From handing it to a task until it is handed to another: the queue is kept short enough for that.
+QUEUED = timedelta(seconds=120)
+QUEUED_AT_MOST = 100
+TRIES_AT_MOST = 3
+# Messages wait for their pictures no longer than this, then they go without.
+PATIENCE = timedelta(minutes=30)
+# How long a preview is kept.
+PREVIEW_KEPT = timedelta(hours=1)
+# A picture that waits so long: no worker takes from the queue.
+OVERDUE = timedelta(minutes=2)
+
+
+def hand_out(*, now: datetime) -> list[int]:
+    """Ids of what is to be made now; nobody else gets them for QUEUED."""
+    if not Medium.objects.due(now).exists():
+        return []
+    room = QUEUED_AT_MOST - Medium.objects.filter(status=Medium.Status.WAITING, make_after__gt=now).count()
+    if room <= 0:
+        return []
+    with transaction.atomic():
+        due = Medium.objects.due(now).order_by("make_count", "pk").only("pk")
+        ids = [medium.pk for medium in unlocked(due)[:room]]
+        Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
+    return ids
+
+
+def make(medium_id: int, *, clock: Clock) -> bool:
+    """Make it, unless that was done or given up. Returns whether it is ready by this."""
+    waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
+    begun = waiting.filter(make_count__lt=TRIES_AT_MOST)
+    # Committed before the work: a recipe that ends its worker leaves a trace.
+    if not begun.update(make_count=F("make_count") + 1, make_after=clock() + LEASE):
+        return False
+    medium = waiting.only("kind", "recipe").first()
+    if medium is None:
+        return False
+    try:
+        made = recipes.make(medium.kind, bytes(medium.recipe))
+    except recipes.MediumError as error:
+        _fail(medium_id, str(error), clock())
+        return False
+    is_mine = waiting.update(
+        status=Medium.Status.READY,
+        content=made.content,
+        svg=zlib.compress(made.svg.encode()) if made.svg else b"",
+        width=made.width,
+        height=made.height,
+        recipe=b"",
+        made_at=clock(),
+    )
+    return is_mine == 1
+
+
+def _fail(medium_id: int, sentence: str, now: datetime) -> None:
+    waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
+    if waiting.update(status=Medium.Status.FAILED, error=sentence, recipe=b"", made_at=now):
+        logger.info("medium=%d cannot be made", medium_id)
+
+
+def sweep(*, now: datetime) -> int:
+    """Give up what ended its workers, and what no worker took for too long; forget old previews. Returns how many."""
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING)
+    fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
+    crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
+    count = update_unlocked(crashed, error=_("Making it took too long, or ended the program each time."), **fields)
+    if count:
+        logger.error("%d pictures or files given up: each try ended its worker", count)
+    late = waiting.filter(created_at__lte=now - PATIENCE)
+    late_count = update_unlocked(
+        late, error=_("No worker made it within 30 minutes: does one take from the queue “charts”?"), **fields
+    )
+    if late_count:
+        logger.error("%d pictures or files given up: no worker took them", late_count)
+    previews = Medium.objects.filter(run__isnull=True, created_at__lte=now - PREVIEW_KEPT)
+    previews._raw_delete(previews.db)  # why raw? nothing hangs on a preview
+    return count + late_count
+
+
+def overdue_count(*, now: datetime, at_most: int) -> int:
+    """How many wait although nobody has made anything for a while: there is no worker, or none that keeps up."""
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING, created_at__lte=now - OVERDUE)
+    count = waiting[:at_most].count()
+    if not count or Medium.objects.filter(made_at__gt=now - OVERDUE).exists():
+        return 0
+    return count

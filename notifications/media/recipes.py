@@ -1,0 +1,84 @@
+"""What a picture or a file is made of, as bytes: equal ones give equal things. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import translation
+
+from integrations.sources.table import Table, from_document, to_document
+from notifications.charts import chart as charts
+from notifications.charts import drawing, looks
+from notifications.charts.chart import Chart, ChartError
+from notifications.charts.spec import spec
+from notifications.media import sheets
+
+# Moved on where the same recipe gives another picture than before.
+VERSION = 1
+
+
+class MediumError(Exception):
+    """It cannot be made, however often it is tried; the text is a sentence for the report's owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """`svg`, `width` and `height` belong to pictures alone."""
+
+    content: bytes
+    svg: str = ""
+    width: int = 0
+    height: int = 0
+
+
+def picture(chart: Chart, table: Table, *, shape: looks.Shape, language: str) -> bytes:
+    """The recipe of a chart of `table`."""
+    return _packed(
+        {
+            "version": VERSION,
+            "chart": charts.to_document(chart),
+            "table": to_document(table),
+            "shape": shape.value,
+            "language": language,
+        }
+    )
+
+
+def file(tables: Sequence[tuple[str, Table]], *, language: str) -> bytes:
+    """The recipe of a file that holds these tables by their titles: of a csv the first of them."""
+    documents = [[title, to_document(table)] for title, table in tables]
+    return _packed({"version": VERSION, "tables": documents, "language": language})
+
+
+def digest(kind: str, recipe: bytes) -> str:
+    """What is equal has the same."""
+    return hashlib.sha256(kind.encode() + b"\0" + recipe).hexdigest()
+
+
+def make(kind: str, recipe: bytes) -> Made:
+    """Raises MediumError. Pictures are drawn in a worker of their own only (notifications.charts.drawing)."""
+    document = json.loads(zlib.decompress(recipe))
+    with translation.override(document["language"]):
+        if kind == "picture":
+            return _drawn(document)
+        tables = [(title, from_document(table)) for title, table in document["tables"]]
+        return Made(sheets.xlsx(tables) if kind == "xlsx" else sheets.csv_text(tables[0][1]))
+
+
+def _drawn(document: dict[str, Any]) -> Made:
+    chart, table = charts.from_document(document["chart"]), from_document(document["table"])
+    try:
+        found = spec(chart, table, language=document["language"], shape_of=looks.Shape(document["shape"]))
+        drawn = drawing.draw(found, scale=looks.SCALE)
+    except (ChartError, drawing.DrawingError) as error:
+        raise MediumError(str(error)) from error
+    return Made(drawn.png, drawn.svg, drawn.width, drawn.height)
+
+
+def _packed(document: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))

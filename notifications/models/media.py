@@ -1,0 +1,101 @@
+"""Pictures and files of a run: what they are made of, then what was made, and which deliveries have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from notifications.models.outbox import Delivery, Run
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+
+class MediumQuerySet(models.QuerySet["Medium"]):
+    def due(self, now: datetime) -> Self:
+        """Those to be made that nobody makes, and no task will make soon."""
+        return self.filter(status=Medium.Status.WAITING, make_after__lte=now)
+
+
+class Medium(models.Model):
+    """A picture or a file, made once for all deliveries of its run that have the same.
+
+    Why without a run? A preview in the administration, forgotten after an hour.
+    """
+
+    class Kind(models.TextChoices):
+        PICTURE = "picture", _("picture")
+        XLSX = "xlsx", _("Excel file")
+        CSV = "csv", _("CSV file")
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        READY = "ready", _("ready")
+        FAILED = "failed", _("failed")
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, null=True, related_name="media", db_index=False)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    # Of the recipe: what is equal is made once (notifications.media.recipes).
+    digest = models.CharField(max_length=64)
+    # Empty once it was made.
+    recipe = models.BinaryField()
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
+    created_at = models.DateTimeField()
+    # Nobody else makes it before this time; moved on by whoever makes it, or hands it to a task.
+    make_after = models.DateTimeField()
+    # How often somebody began: a recipe that ends its worker each time is given up.
+    make_count = models.PositiveSmallIntegerField(default=0)
+    made_at = models.DateTimeField(null=True)
+    # A sentence for the report's owner.
+    error = models.TextField(blank=True)
+    # PNG, xlsx or csv; of a picture also the SVG, compressed, and its size on a page.
+    content = models.BinaryField()
+    svg = models.BinaryField()
+    width = models.PositiveIntegerField(default=0)
+    height = models.PositiveIntegerField(default=0)
+
+    objects = MediumQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("picture or file")
+        verbose_name_plural = _("pictures and files")
+        # Seen with the message that has it.
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["run", "digest"], name="one_medium_per_run_and_digest"),
+        ]
+        indexes = [
+            # MediumQuerySet.due(), and what waits for a worker: notifications.media.making.
+            models.Index(fields=["make_after"], condition=Q(status="waiting"), name="medium_waiting"),
+            # Previews that are to be forgotten.
+            models.Index(fields=["created_at"], condition=Q(run__isnull=True), name="medium_preview"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.digest[:12]}"
+
+
+class Attachment(models.Model):
+    """A medium on the page of a message, in its order. `alias`: the report's card of which it is."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attachments", db_index=False)
+    medium = models.ForeignKey(Medium, on_delete=models.CASCADE, related_name="+")
+    position = models.PositiveSmallIntegerField()
+    title = models.CharField(max_length=200)
+    alias = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("picture or file of a message")
+        verbose_name_plural = _("pictures and files of messages")
+        default_permissions = ()
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "position"], name="one_attachment_per_position"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

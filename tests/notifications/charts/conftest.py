@@ -1,0 +1,32 @@
+"""Charts are drawn in a process of its own, as in production: what draws must not be forked, and some tests fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from notifications.charts import drawing
+
+Draw = Callable[[dict[str, Any]], drawing.Drawing]
+
+
+@pytest.fixture(scope="session")
+def _painter() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as painter:
+        yield painter
+
+
+@pytest.fixture(scope="session")
+def draw(_painter: ProcessPoolExecutor) -> Draw:
+    return lambda spec: _painter.submit(drawing.draw, spec, scale=1).result(timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def _in_chinese() -> Iterator[None]:
+    with translation.override("zh-hans"):
+        yield

@@ -1,0 +1,329 @@
+"""What a spec says, whatever the data is called and holds."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.charts import chart as charts
+from notifications.charts import looks, shaping
+from notifications.charts.chart import Aggregate, Chart, ChartError, ChartKind, Sort
+from notifications.charts.spec import spec
+from tests.notifications.charts.conftest import Draw
+from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
+
+HOSTILE = (
+    *("a\x07b", "\x00", "\ufffe", "\ud800"),
+    *("a.b", "a[0]", "a['b']", 'x"y', "datum.y", "<script>alert(1)</script>", "=1+1", "\\", "{{x}}", "${x}"),
+    *("__proto__", "constructor", "toString", "x\ny", "https://example.com/a.png", "javascript:alert(1)", "😀" * 20),
+    *("' || 1==1 || '", "]]>", "%s%d", "\u202eabc", "a" * 500, "‮", "<img src=x onerror=alert(1)>"),
+)
+names = st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=30)
+numbers = (
+    st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.decimals()
+    | st.sampled_from([0, -0.0, 1e308, -1e308, 5e-324, Decimal("NaN"), Decimal("1e5000")])
+)
+VALUES: dict[Kind, st.SearchStrategy[Any]] = {
+    Kind.TEXT: st.sampled_from(HOSTILE) | st.text(max_size=30),
+    Kind.NUMBER: numbers,
+    Kind.BOOLEAN: st.booleans(),
+    Kind.DATE: st.dates(),
+    Kind.DATETIME: st.datetimes(timezones=st.just(UTC), allow_imaginary=False),
+}
+
+
+@st.composite
+def drawings(draw: st.DrawFn) -> tuple[Chart, Table]:
+    """A table with at least one column of numbers, and a chart that may or may not fit it."""
+    chosen = draw(st.lists(names, unique=True, min_size=3, max_size=5))
+    kinds = [draw(st.sampled_from(Kind)), Kind.NUMBER, *(draw(st.sampled_from(Kind)) for _ in chosen[2:])]
+    columns = tuple(
+        Column(name, kind, draw(st.sampled_from(["", "元", "%", *HOSTILE])))
+        for name, kind in zip(chosen, kinds, strict=True)
+    )
+    cells = [st.none() | VALUES[column.kind] for column in columns]
+    table = Table(columns, tuple(draw(st.lists(st.tuples(*cells), max_size=12))), AS_OF, draw(st.booleans()))
+    chart = Chart(
+        kind=draw(st.sampled_from(ChartKind)),
+        x=chosen[0],
+        y=(chosen[1],),
+        series=draw(st.sampled_from(["", chosen[2]])),
+        unit=draw(st.sampled_from(["", *HOSTILE])),
+        top=draw(st.integers(1, 20)),
+        sort=draw(st.sampled_from(Sort)),
+        aggregate=draw(st.sampled_from(Aggregate)),
+        title=draw(st.sampled_from(["", *HOSTILE])),
+    )
+    return chart, table
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a spec, rows of data aside."""
+    if isinstance(value, dict):
+        yield value
+        for name, inner in value.items():
+            if name != "values":
+                yield from objects(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from objects(inner)
+
+
+def rows(value: Any) -> Iterator[dict[str, Any]]:
+    for found in objects(value):
+        yield from found.get("data", {}).get("values", [])
+
+
+EXPRESSIONS = {"min(width, height) / 2 * 0.55"}
+FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
+
+
+def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: str) -> None:
+    from notifications.charts.spec import label_expression  # noqa: PLC0415  # beside what is compared with it
+
+    json.dumps(found, allow_nan=False)
+    for each in objects(found):
+        assert not {"url", "href", "signal", "transform", "params", "datasets", "tooltip"} & each.keys()
+        assert each.get("expr", "min(width, height) / 2 * 0.55") in EXPRESSIONS
+        assert each.get("labelExpr", label_expression(language)) == label_expression(language)
+        assert each.get("field", "x") in FIELDS
+        mark = each.get("mark")
+        assert (mark if isinstance(mark, str | None) else mark["type"]) in {None, *_MARKS}
+    for row in rows(found):
+        assert row.keys() <= FIELDS | {"w", "l"}
+        assert all(isinstance(value, str | int | float | None) for value in row.values())
+
+
+_MARKS = ("line", "area", "bar", "arc", "text", "rect")
+
+
+@settings(max_examples=120)
+@given(drawings(), st.sampled_from(looks.Shape), st.sampled_from(["zh-hans", "en"]))
+def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
+    drawing: tuple[Chart, Table], shape: looks.Shape, language: str
+) -> None:
+    try:
+        found = spec(*drawing, language=language, shape_of=shape)
+    except ChartError:
+        return
+
+    assert_holds_nothing_of_the_data_but_words(found, language)
+    assert found == spec(*drawing, language=language, shape_of=shape)
+    assert len(list(rows(found))) <= 1000
+
+
+@settings(max_examples=25, deadline=None)
+@given(drawing=drawings())
+def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Chart, Table]) -> None:
+    try:
+        found = spec(*drawing, language="zh-hans")
+    except ChartError:
+        return
+
+    drawn = draw(found)
+
+    tags = {element.tag.removeprefix(SVG) for element in parsed(drawn.svg).iter()}
+    assert tags <= {"svg", "g", "path", "text", "tspan", "rect", "line", "defs", "clipPath", "title"}
+    assert not [name for element in parsed(drawn.svg).iter() for name in element.keys() if "href" in name]  # noqa: SIM118
+    assert drawn.png.startswith(b"\x89PNG")
+    assert drawn.width == looks.WIDTH
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_column_may_be_called_anything(draw: Draw, name: str) -> None:
+    table = Table((Column(name, Kind.TEXT), Column(f"{name}.y", Kind.NUMBER)), (("a", 3), ("b", 5)), AS_OF)
+
+    found = spec(Chart(ChartKind.BAR, name, (f"{name}.y",)), table, language="zh-hans")
+
+    assert marks(draw(found).svg)["rect"] == 2
+
+
+def test_a_hundred_thousand_rows_become_few_marks_and_the_picture_says_so() -> None:
+    many = Table(
+        (Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), tuple((f"r{i}", 1) for i in range(100_000)), AS_OF, True
+    )
+
+    found = spec(Chart(ChartKind.BAR, "n", ("v",), top=5), many, language="zh-hans")
+
+    shown = list(rows(found))
+    assert [(row["x"], row["y"]) for row in shown] == [*((f"r{i}", 1.0) for i in range(5)), ("其他", 99_995.0)]
+    assert found["title"]["subtitle"] == ["截至 2026-11-24 09:00 · n 中 99995 项合为「其他」 · 数据超过取数上限"]
+
+
+def test_times_that_have_no_room_are_counted_together() -> None:
+    moments = tuple((datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=30 * i), 1) for i in range(10_000))
+    table = Table((Column("t", Kind.DATETIME), Column("v", Kind.NUMBER)), moments, AS_OF)
+
+    shaped = shaping.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
+
+    assert shaped.unit == shaping.Unit.WEEK
+    assert sum(point.value or 0 for point in shaped.points) == 10_000
+    assert shaped.notes == ["按周汇总"]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "rest"),
+    [("sum", 7.0), ("average", 3.5), ("maximum", 4.0), ("minimum", 3.0), ("count", 2.0)],
+)
+def test_the_rest_is_counted_as_the_others_are(aggregate: str, rest: float) -> None:
+    table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
+    chart = Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=Aggregate(aggregate))
+
+    shaped = shaping.shape(chart, table)
+
+    assert shaped.places == ["a", "其他"]
+    assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
+
+
+def test_more_series_than_can_be_told_apart_become_one() -> None:
+    table = Table(
+        (Column("d", Kind.DATE), Column("s", Kind.TEXT), Column("v", Kind.NUMBER)),
+        tuple((date(2026, 1, day), f"s{i}", i) for day in (1, 2) for i in range(10)),
+        AS_OF,
+    )
+
+    shaped = shaping.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
+
+    assert shaped.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
+    assert {point.value for point in shaped.points if point.series == "其他"} == {10.0}
+
+
+def test_the_rest_has_another_name_where_the_data_has_that_one() -> None:
+    table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("其他", 9), ("b", 3), ("c", 4)), AS_OF)
+
+    assert shaping.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
+
+
+def test_what_is_no_number_is_left_out_and_counted() -> None:
+    table = Table(
+        (Column("n", Kind.TEXT), Column("v", Kind.NUMBER)),
+        (("a", float("nan")), ("b", Decimal("Infinity")), ("c", 10**400), ("d", 5), ("e", None)),
+        AS_OF,
+    )
+
+    shaped = shaping.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
+
+    assert [(point.place, point.value) for point in shaped.points if point.value is not None] == [("d", 5.0)]
+    assert shaped.notes == ["3 个值不是数字"]
+
+
+@pytest.mark.parametrize(
+    ("chart", "sentence"),
+    [
+        (Chart(ChartKind.BAR, "城市"), "图表没有数值列。"),
+        (Chart(ChartKind.BAR, "", ("销售额",)), "图表没有横轴列。"),
+        (Chart(ChartKind.BAR, "城市", ("没有",)), "数据中没有列「没有」。"),
+        (Chart(ChartKind.BAR, "城市", ("产品线",)), "列「产品线」不是数字。"),
+        (Chart(ChartKind.PIE, "城市", ("销售额", "销售额")), "这种图表只能显示一个数值列。"),
+    ],
+)
+def test_a_chart_that_does_not_fit_says_why(chart: Chart, sentence: str) -> None:
+    with pytest.raises(ChartError, match=sentence):
+        spec(chart, SALES, language="zh-hans")
+
+
+@pytest.mark.parametrize("kind", list(ChartKind))
+def test_nothing_to_draw_is_said(kind: ChartKind) -> None:
+    empty = SALES.with_rows([])
+
+    with pytest.raises(ChartError, match="没有可画的内容"):
+        spec(Chart(kind, "城市", ("销售额",)), empty, language="zh-hans")
+
+
+def test_parts_below_zero_are_no_parts() -> None:
+    table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", -5), ("b", 3), ("c", 1)), AS_OF)
+
+    found = spec(Chart(ChartKind.PIE, "n", ("v",)), table, language="zh-hans")
+
+    assert [row["x"] for row in rows(found)] == ["b 75.0%", "c 25.0%"]
+
+
+def test_a_chart_comes_back_from_its_document() -> None:
+    for chart, _table in CHARTS.values():
+        assert charts.from_document(json.loads(json.dumps(charts.to_document(chart)))) == chart
+
+
+# --- Golden pictures: compared by what they are made of --------------------------------------------------------------
+
+GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
+    "line": (
+        {"line": 2, "symbol": 48},
+        ["11-01", "100万", "150万", "200万", "销售额", "成本", "每日销售额与成本（元）"],
+    ),
+    "area": ({"area": 3}, ["0", "20万", "家电", "服装", "食品", "各产品线（元）"]),
+    "bar": ({"rect": 6, "text": 6}, ["天津", "其他", "3,630万元", "8,610万元", "各城市（元）"]),
+    "bar of days": ({"rect": 24}, ["11-01", "0", "50万", "200万", "每日（元）"]),
+    "bar side by side": ({"rect": 15}, ["天津", "其他", "家电", "服装", "食品"]),
+    "stacked": ({"rect": 18}, ["天津", "其他", "家电", "2,000万", "8,000万"]),
+    "stacked by days": ({"rect": 30}, ["11-01", "家电", "20万", "每日（元）"]),
+    "pie": ({"arc": 3}, ["家电 32.8%", "服装 33.3%", "食品 33.8%"]),
+    "donut": ({"arc": 6, "text": 1}, ["2.38亿", "天津 15.3%", "其他 36.2%"]),
+    "table": ({"rect": 6, "text": 35}, ["城市", "产品线", "销售额 (元)", "天津", "12,200,000", "明细"]),
+    "number": ({"text": 4, "line": 1}, ["今日销售额", "212万元", "较上一个值 ↑ 1.9%", "截至 2026-11-24 09:00"]),
+}
+
+
+@pytest.mark.parametrize("shape", list(looks.Shape))
+@pytest.mark.parametrize("name", list(CHARTS))
+def test_each_kind_has_its_size_in_each_shape(draw: Draw, name: str, shape: looks.Shape) -> None:
+    drawn = draw(spec(*CHARTS[name], language="zh-hans", shape_of=shape))
+
+    size = looks.SIZES[shape]
+    assert drawn.width == looks.WIDTH
+    assert drawn.height == size.height if size.is_fixed else 200 <= drawn.height <= 400
+
+
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None:
+    drawn = draw(spec(*CHARTS[name], language="zh-hans"))
+
+    found, words = GOLDEN[name]
+    assert marks(drawn.svg) == found
+    assert set(words) <= set(texts(drawn.svg))
+    assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == looks.PAPER  # type: ignore[union-attr]  # else it fails
+
+
+def test_letters_are_large_enough_at_390_pixels(draw: Draw) -> None:
+    for chart, table in CHARTS.values():
+        for text in parsed(draw(spec(chart, table, language="zh-hans")).svg).iter(f"{SVG}text"):
+            assert float(text.get("font-size", "0px").removesuffix("px")) >= 12
+
+
+def test_chinese_letters_are_drawn(draw: Draw) -> None:
+    """Without a font each would be the same box, and one picture like the other."""
+    one, other = (
+        draw(spec(Chart(ChartKind.NUMBER, "", ("v",), title=word), _number(7), language="zh-hans")).png
+        for word in ("销售", "成本")
+    )
+
+    assert one != other
+
+
+def _number(value: int) -> Table:
+    return Table((Column("v", Kind.NUMBER),), ((value,),), AS_OF)
+
+
+def test_colours_are_okabe_and_itos_and_the_rest_is_grey() -> None:
+    found = spec(CHARTS["bar"][0], SALES, language="zh-hans")
+
+    assert {row["c"] for row in rows(found)} == {"#0072B2", looks.REST}
+    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in looks.COLOURS)
+
+
+def test_english_counts_in_thousands_and_millions() -> None:
+    found = spec(Chart(ChartKind.BAR, "城市", ("销售额",)), SALES, language="en")
+
+    assert list(rows(found))[0]["t"] == "9.3M元"
+    assert "亿" not in json.dumps(spec(CHARTS["line"][0], DAYS, language="en")["encoding"], ensure_ascii=False)
+    assert len(CITIES) == 12
