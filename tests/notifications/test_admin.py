@@ -214,7 +214,9 @@ def test_a_manager_sees_the_deliveries_of_his_company_in_everybodys_run(world: W
 
 # A report's page without cards and without rules of own rows.
 NO_PARTS = {
-    f"{part}-{name}": "0" for part in ("report_cards", "own_rows_rules") for name in ("TOTAL_FORMS", "INITIAL_FORMS")
+    f"{part}-{name}": "0"
+    for part in ("report_cards", "charts", "own_rows_rules")
+    for name in ("TOTAL_FORMS", "INITIAL_FORMS")
 }
 
 

@@ -36,7 +36,7 @@ def root(client: Client) -> Client:
 def values(*cards: Card, rules: Any = (), **changes: object) -> dict[str, object]:
     parts = [{"card": card.pk, "alias": f"c{n}", "title": "", "position": n} for n, card in enumerate(cards)]
     found: dict[str, object] = {"title": "日报", "body": "正文", "is_template": "on", "link": "", "corp": "", **changes}
-    for part, rows in (("report_cards", parts), ("own_rows_rules", rules)):
+    for part, rows in (("report_cards", parts), ("charts", ()), ("own_rows_rules", rules)):
         found |= {f"{part}-TOTAL_FORMS": len(rows), f"{part}-INITIAL_FORMS": 0}
         found |= {f"{part}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
     return {name: "" if value is None else value for name, value in found.items()}
