@@ -61,7 +61,8 @@ def preview(report: Report, form: MessageForm) -> Preview:
 
 def preview_of(content: Content, form: MessageForm, corp: Corp | None) -> Preview:
     """The message of a content. `corp`: whose people get it; None: people of every company. Raises RenderingError."""
-    words = words_of(content, _address(corp), "0" * 32)
+    address, mark = _address(corp), "0" * 32
+    words = replace(words_of(content, address, mark), picture_url=address.absolute(f"/p/{mark}.png"), task_id=mark)
     try:
         body = composing.body(form, words, agentid=1, userids=["preview"])
     except MessageError as error:

@@ -510,7 +510,7 @@ ORDERS = [
         changed_by=EDITORS,
     ),
     # It carries no picture: 404 for whoever may see it as well.
-    Row("notifications_delivery_picture", expect("", unseen=(" ".join(STAFF), 404)), args=("delivery",)),
+    Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
     *(
         row
         for model in ("run", "delivery", "receipt")
