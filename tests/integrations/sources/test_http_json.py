@@ -24,13 +24,14 @@ from integrations.sources.web_address import WrittenWrong, headers_from, is_base
 from tests.integrations.sources.place import NOW
 from tests.integrations.sources.web import Answer, says, web_service
 
-SECONDS = 1.5
+# What is slow for ever ends after little; what ends by itself has time on a busy machine, too.
+LITTLE, SECONDS = 1.5, 30
 
 
-def asked(answer: Answer, *, rows_at_most: int = 100, **values: Any) -> Table:
+def asked(answer: Answer, *, rows_at_most: int = 100, seconds: float = SECONDS, **values: Any) -> Table:
     with web_service(answer) as service:
         question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "allows_private": True, **values})
-        return read_json(question, rows_at_most=rows_at_most, seconds=SECONDS, now=NOW)
+        return read_json(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
 
 def says_json(value: Any, **known: Any) -> Answer:
@@ -125,7 +126,7 @@ def never_ends(line: socket.socket, _request: bytes) -> None:
 
 
 def is_silent(line: socket.socket, _request: bytes) -> None:
-    time.sleep(5)
+    time.sleep(60)
 
 
 def resets(line: socket.socket, _request: bytes) -> None:
@@ -192,13 +193,12 @@ CASES: dict[str, tuple[Answer, str, Problem]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_misbehaving_service_ends_in_time_with_a_sentence(case: str) -> None:
     answer, expression, problem = CASES[case]
-    began = time.monotonic()
+    seconds = LITTLE if problem is Problem.TOO_SLOW else SECONDS
 
     with pytest.raises(SourceError) as found:
-        asked(answer, expression=expression, headers={"Authorization": "Bearer sim-secret-token"})
+        asked(answer, seconds=seconds, expression=expression, headers={"Authorization": "Bearer sim-secret-token"})
 
     assert found.value.problem is problem
-    assert time.monotonic() - began < 20  # its limits are 1.5 s; the machine may be busy
     with translation.override("en"):
         sentence = source_wording.sentence(found.value.problem, found.value.facts)
     assert "%" not in sentence.replace("%%", "")
