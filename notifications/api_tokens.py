@@ -28,12 +28,14 @@ class Action(StrEnum):
 
     RUN = "run"
     READ = "read"
+    ALERT = "alert"
 
 
 # What the owner must hold in the administration for it.
 _NEEDED = {
     Action.RUN: ("notifications.change_subscription",),
     Action.READ: ("notifications.view_subscription", "notifications.view_run"),
+    Action.ALERT: ("notifications.change_alertroute",),
 }
 
 
@@ -75,8 +77,8 @@ def revoke(token: ApiToken, *, now: datetime) -> bool:
 
 def may(token: ApiToken, action: Action) -> bool:
     """Whether token and owner may do such a thing at all."""
-    is_meant = token.may_run if action == Action.RUN else token.may_read
-    return is_meant and token.owner.has_perms(_NEEDED[action])
+    is_meant = {Action.RUN: token.may_run, Action.READ: token.may_read, Action.ALERT: token.may_alert}
+    return is_meant[action] and token.owner.has_perms(_NEEDED[action])
 
 
 def subscriptions_of(token: ApiToken) -> QuerySet[Subscription]:

@@ -15,6 +15,7 @@ class NotificationsConfig(AppConfig):
         from accounts.moving import register_move_effect
         from integrations.card_data import register_follower
         from integrations.directory.followers import register_rename_follower
+        from integrations.events.registry import register_consumer
         from integrations.panels import (
             register_attention,
             register_disable_effect,
@@ -22,6 +23,8 @@ class NotificationsConfig(AppConfig):
             register_landing_page,
         )
         from notifications import checks  # noqa: F401  # see above
+        from notifications.alerts.checking import follow
+        from notifications.alerts.clicks import CLICKS_CONSUMER
         from notifications.attribute_rules import rules_naming
         from notifications.beat import ensure_tick_entry
         from notifications.effects import disabling_holds_back, moving_leaves_behind
@@ -30,6 +33,8 @@ class NotificationsConfig(AppConfig):
         from notifications.tasks import enqueue_waiting_runs
         from notifications.withdrawing import readdress, withdraw
 
+        register_consumer(CLICKS_CONSUMER)
+        register_follower(follow)
         register_value_uses(rules_naming)
         register_follower(enqueue_waiting_runs)
         register_leaver_follower(withdraw)
@@ -41,6 +46,7 @@ class NotificationsConfig(AppConfig):
         # Why one? Sign-in leads to the messages anyway: a second entry for them would open the same page.
         register_landing_page(path="", label=_("Home"), in_menu=True)
         navigation.register_tab(url_name="home", label=_("Messages"), place=10)
+        navigation.register_tab(url_name="alerts", label=_("Alerts"), place=15)
         navigation.register_tab(url_name="my-subscriptions", label=_("Subscriptions"), place=20)
         grant_to_roles()
         track_orders()

@@ -15,6 +15,7 @@ from integrations import links
 from integrations.models import Corp
 from integrations.wecom.messages import MessageError
 from notifications import composing
+from notifications.alerts import orders as alert_orders
 from notifications.bulk_writes import write_receipts
 from notifications.media import attaching
 from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
@@ -114,6 +115,9 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
     )
 
     def body(form: MessageForm, words: composing.Words) -> bytes:
+        if run.trigger == Run.Trigger.ALERT and batch.channel == Channel.WECOM:
+            userids = [person.userid for person in people]
+            return alert_orders.card_body(run, corp, userids, address=address, mark=mark, now=now)
         return _body(batch, form, words, link, address)
 
     try:

@@ -16,14 +16,18 @@ from django.utils.translation import ngettext
 from integrations.models import Corp
 from integrations.panels import Attention, Line
 from notifications import day_counts, pace, workdays
+from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
-from notifications.models import CorpQueue, Delivery, Run, Subscription
+from notifications.models import CorpQueue, Delivery, Incident, Run, Subscription
 from notifications.schedule_words import calendar_ends
+from notifications.visibility import sees_all_corps
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+    from integrations.visibility import Person
+    from notifications.models.alerts import IncidentQuerySet
     from notifications.models.orders import SubscriptionQuerySet
 
 # Counted no further: what needs attention is more than enough by then.
@@ -65,8 +69,30 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_deliveries(deliveries, now) + _about_media(now)
     if request.user.has_perm("notifications.view_run"):
         found += _about_runs(Run.objects.visible_to(request.user), now)
+    if request.user.has_perm("notifications.view_incident"):
+        found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
     if request.user.has_perm("notifications.view_corpqueue"):
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
+    return found
+
+
+def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attention]:
+    """What is open and nobody has taken; and alerts that reach nobody, which belong to no company."""
+    found = []
+    if count := _counted(incidents.open().filter(taken_at__isnull=True)):
+        sentence = ngettext(
+            "%(count)s incident is open and nobody has taken it.",
+            "%(count)s incidents are open and nobody has taken them.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("status__exact", "open")])))
+    if sees_all_corps(person) and (count := counters.recently_unrouted()):
+        sentence = ngettext(
+            "No route took %(count)s alert that another system handed in: nobody was told.",
+            "No route took %(count)s alerts that other systems handed in: nobody was told.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _list("alertroute", []), "warn"))
     return found
 
 

@@ -21,8 +21,9 @@ from prometheus_client.registry import Collector
 from integrations import callbacks
 from integrations.store import valkey
 from notifications import pace
+from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
-from notifications.models import CorpQueue, Delivery, Priority
+from notifications.models import CorpQueue, Delivery, Incident, Priority
 from notifications.outcomes import Kind
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class PushCollector(Collector):
         yield _attempts()
         yield _lag()
         yield _waiting()
+        yield from _alerts()
         yield from _queues()
         yield _refused_callbacks()
 
@@ -98,6 +100,21 @@ def _waiting() -> Metric:
     for priority, status, count in rows:
         family.add_metric([Priority(priority).name.lower(), status], count)
     return family
+
+
+def _alerts() -> Iterable[Metric]:
+    family = GaugeMetricFamily(
+        "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
+    )
+    rows = Incident.objects.open().order_by().values_list("severity", "kind", "taken_at__isnull")
+    for severity, kind, is_free, count in rows.annotate(count=Count("pk")):
+        family.add_metric([severity, kind, "free" if is_free else "taken"], count)
+    received = CounterMetricFamily(
+        "guanwecom_alerts_received", "Alerts handed in, by whether a route took them", labels=["routed"]
+    )
+    for name, count in counters.received().items():
+        received.add_metric([name], count)
+    return family, received
 
 
 def _queues() -> Iterable[Metric]:

@@ -16,7 +16,7 @@ from notifications import workdays
 from notifications.models import FreeDays, MonthDay, Repeat
 
 if TYPE_CHECKING:
-    from notifications.models import Subscription
+    from notifications.schedule import Scheduled
 
 ONE_DAY = timedelta(days=1)
 # How far ahead days are looked for before a schedule counts as one without any further.
@@ -25,7 +25,7 @@ DAYS_LOOKED_AHEAD = 20 * 366
 MOVED_AT_MOST = timedelta(days=31)
 
 
-def preset_slots(subscription: Subscription, zone: tzinfo, after: datetime) -> Iterator[datetime]:
+def preset_slots(subscription: Scheduled, zone: tzinfo, after: datetime) -> Iterator[datetime]:
     """Every time of the preset later than `after`, in UTC, ascending."""
     local_time = subscription.local_time or time()
     last = after
@@ -37,7 +37,7 @@ def preset_slots(subscription: Subscription, zone: tzinfo, after: datetime) -> I
             yield moment
 
 
-def days(subscription: Subscription, start: date) -> Iterator[date]:
+def days(subscription: Scheduled, start: date) -> Iterator[date]:
     """The preset's days from `start` on, ascending, each once, free days treated as the subscription says."""
     match subscription.free_days:
         case FreeDays.SKIP:
@@ -71,7 +71,7 @@ def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
     )
 
 
-def _named_days(subscription: Subscription, start: date) -> Iterator[date]:
+def _named_days(subscription: Scheduled, start: date) -> Iterator[date]:
     if subscription.repeat == Repeat.MONTHLY:
         yield from _days_of_months(subscription.month_day, start)
         return

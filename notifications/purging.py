@@ -9,7 +9,18 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from notifications.models import Attachment, Attempt, Delivery, FrozenContent, Medium, Receipt, Run
+from notifications.models import (
+    AlertCard,
+    Attachment,
+    Attempt,
+    CardCode,
+    Delivery,
+    FrozenContent,
+    Incident,
+    Medium,
+    Receipt,
+    Run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +43,8 @@ def purge(*, now: datetime) -> int:
         Receipt.objects.filter(run=run),
         Attempt.objects.filter(delivery__in=deliveries.values("pk")),
         Attachment.objects.filter(delivery__in=deliveries.values("pk")),
+        AlertCard.objects.filter(delivery__in=deliveries.values("pk")),
+        CardCode.objects.filter(delivery__in=deliveries.values("pk")),
         deliveries,
         FrozenContent.objects.filter(run=run),
         Medium.objects.filter(run=run),
@@ -43,6 +56,17 @@ def purge(*, now: datetime) -> int:
     run.delete()
     logger.info("run=%d forgotten", run_id)
     return 1
+
+
+def purge_incidents(*, now: datetime) -> int:
+    """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them."""
+    old = Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS)).order_by("resolved_at")
+    ids = list(old.values_list("pk", flat=True)[:CHUNK])
+    if not ids:
+        return 0
+    Incident.objects.filter(pk__in=ids).delete()
+    logger.info("incidents=%d forgotten", len(ids))
+    return len(ids)
 
 
 def _deleted(rows: QuerySet[Any]) -> int:

@@ -153,18 +153,21 @@ def audience_of_subscription(subscription: Subscription) -> Audience:
     )
 
 
-def resolve(audience: Audience) -> Iterator[Recipient]:
+def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipient]:
     """Each person once, ordered by company, then by id: the same rows always give the same order.
 
     "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
     one; a person named directly, by a group or by attribute rules is a recipient in any case, with the reason where he
     cannot be reached.
     A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
+    `only`: this person alone, if chosen.
     """
     if audience.channel == Channel.ROBOT:
         return
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
-    people = User.objects.filter(_chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
+    people = User.objects.filter(chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
+    if only is not None:
+        people = people.filter(pk=only)
     left = Q(account__left_at__isnull=False)
     barred = barred_by_wecom("account__corp_id", "account__userid_folded")
     people = people.annotate(is_barred=Case(When(left, then=Value(True)), default=barred))
@@ -212,22 +215,23 @@ def _choice(subscription_id: int | None) -> Subquery | Value:
     return Subquery(chosen.values("kind")[:1])
 
 
-def _chosen(audience: Audience) -> Q:
-    chosen = Q(pk__in=audience.user_ids)
+def chosen(audience: Audience) -> Q:
+    """The condition on User for the people whom an audience names, reachable or not."""
+    named = Q(pk__in=audience.user_ids)
     if audience.group_ids:
         membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
-        chosen |= Q(Exists(membership))
+        named |= Q(Exists(membership))
     if audience.to_everyone:
         linked = WeComAccount.objects.complete().filter(~barred_by_wecom(), is_primary=True, user_id=OuterRef("pk"))
         if audience.corp_id is not None:
             linked = linked.filter(corp_id=audience.corp_id)
-        chosen |= Q(Exists(linked), is_active=True)
+        named |= Q(Exists(linked), is_active=True)
     if audience.department_ids:
         standing = WeComAccount.objects.in_departments(_reached(audience))
-        chosen |= Q(pk__in=standing.order_by().values("user_id"))
+        named |= Q(pk__in=standing.order_by().values("user_id"))
     if audience.rules:
-        chosen |= matching(audience.rules, audience.rules_match)
-    return chosen
+        named |= matching(audience.rules, audience.rules_match)
+    return named
 
 
 def _reached(audience: Audience) -> set[int]:

@@ -19,6 +19,7 @@ from accounts.models import fold_userid
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
 from notifications import admission, owner_notices
+from notifications.alerts import orders as alert_orders
 from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
 from notifications.media import attaching
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, ReportChart, Robot, Run
@@ -173,6 +174,8 @@ def _with_rows(people: Iterable[Recipient], contents: Contents) -> Iterable[Reci
 def _order(run: Run) -> tuple[Subscription, Audience]:
     if run.trigger == Run.Trigger.NOTICE:
         return owner_notices.order_of(run)
+    if run.trigger == Run.Trigger.ALERT:
+        return alert_orders.order_of(run)
     if run.subscription is None:
         raise RenderingError(_("The subscription was deleted before its messages were made."))
     return run.subscription, audience_of(run, run.subscription)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from accounts import roles, tracking
 from accounts.roles import Role
 from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    AlertRule,
     ApiToken,
     AttributeRule,
     CorpQueue,
@@ -15,12 +18,15 @@ from notifications.models import (
     Subscription,
 )
 
-_READ = ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
+# What editors write, then what they only read.
+_WRITTEN = ("report", "subscription", "robot", "alertreceiver", "alertroute", "alertrule")
+_READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident")
 
 
 def grant_to_roles() -> None:
     views = [f"notifications.view_{model}" for model in _READ]
-    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _READ[:3]]
+    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
+    changes.append("notifications.change_incident")
     tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
     roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens)
     roles.grant(Role.READ_ONLY, *views)
@@ -44,6 +50,23 @@ def track_orders() -> None:
         corps=lambda subscription: [subscription.report.corp_id],
         left_out=("next_run_at", "created_at"),
         m2m=("users", "groups", "departments"),
+    )
+    tracking.track(
+        AlertReceiver,
+        corps=lambda receiver: [receiver.corp_id],
+        left_out=("created_at",),
+        m2m=("users", "groups", "departments"),
+    )
+    tracking.track(
+        AlertRoute, corps=lambda route: [route.receiver.corp_id], left_out=("gather_until",), m2m=("senders",)
+    )
+    tracking.track(
+        AlertRule,
+        corps=lambda rule: [rule.receiver.corp_id],
+        left_out=(
+            *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
+            *("failure_count", "problem", "created_at"),
+        ),
     )
     tracking.track(AttributeRule, corps=lambda rule: [rule.subscription.report.corp_id])
     tracking.track(

@@ -21,7 +21,9 @@ from notifications.models import FreeDays, Repeat
 from notifications.presets import preset_slots
 
 if TYPE_CHECKING:
-    from notifications.models import Subscription
+    from notifications.models import AlertRule, Subscription
+
+    Scheduled = Subscription | AlertRule
 
 # On what of a subscription its times depend; where they are spread, on its key as well.
 TIME_FIELDS = (
@@ -47,7 +49,7 @@ def zone(time_zone: str) -> ZoneInfo:
         raise ScheduleError(_("“%(name)s” is not a time zone.") % {"name": time_zone}) from error
 
 
-def slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
+def slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:
     """Every slot later than `after`, in UTC, ascending, whatever the validity. Raises ScheduleError, also for a
     schedule that never fires."""
     where = zone(subscription.time_zone)
@@ -58,7 +60,7 @@ def slots(subscription: Subscription, after: datetime) -> Iterator[datetime]:
     return crontab_slots_on(subscription.crontab, where, after, workdays.is_workday)
 
 
-def due_times(subscription: Subscription, after: datetime) -> Iterator[DueTime]:
+def due_times(subscription: Scheduled, after: datetime) -> Iterator[DueTime]:
     """Every time due later than `after` whose slot s is valid: valid_from ≤ s < valid_to. Raises ScheduleError."""
     start = after - timedelta(seconds=subscription.jitter_seconds)
     if subscription.valid_from is not None and subscription.valid_from > start:
@@ -70,12 +72,12 @@ def due_times(subscription: Subscription, after: datetime) -> Iterator[DueTime]:
             yield found
 
 
-def next_due(subscription: Subscription, after: datetime) -> DueTime | None:
+def next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
     """The next time within the subscription's validity, or None. Raises ScheduleError."""
     return next(due_times(subscription, after), None)
 
 
-def reschedule(subscription: Subscription, *, now: datetime) -> None:
+def reschedule(subscription: Scheduled, *, now: datetime) -> None:
     """Set `next_run_at` (not saved) after a change of the schedule. Times before `now` are not made up for.
 
     Raises ScheduleError.
@@ -84,7 +86,7 @@ def reschedule(subscription: Subscription, *, now: datetime) -> None:
     subscription.next_run_at = None if found is None else found.due_at
 
 
-def _spread(subscription: Subscription, found: Iterator[datetime]) -> Iterator[DueTime]:
+def _spread(subscription: Scheduled, found: Iterator[datetime]) -> Iterator[DueTime]:
     most = subscription.jitter_seconds
     if not most:
         yield from (DueTime(slot, slot) for slot in found)

@@ -82,7 +82,7 @@ def candidate(cleaned: dict[str, Any], pk: int | None) -> Subscription:
     return Subscription(pk=pk, **known)
 
 
-def check(form: forms.ModelForm[Subscription], cleaned: dict[str, Any], *, now: datetime) -> None:
+def check(form: forms.ModelForm[Any], cleaned: dict[str, Any], *, now: datetime) -> None:
     """Write errors to the form for a schedule that cannot be, or that has no time to come. `cleaned` is tidied."""
     tidy(cleaned)
     for name, sentence in _NEEDED.get(cleaned.get("repeat", ""), {}).items():
@@ -97,7 +97,7 @@ def check(form: forms.ModelForm[Subscription], cleaned: dict[str, Any], *, now: 
         _check_times(form, candidate(cleaned, form.instance.pk), now)
 
 
-def _check_times(form: forms.ModelForm[Subscription], found: Subscription, now: datetime) -> None:
+def _check_times(form: forms.ModelForm[Any], found: Subscription, now: datetime) -> None:
     try:
         first = next(schedule.slots(found, now), None)
     except ScheduleError as error:

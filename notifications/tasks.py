@@ -15,6 +15,7 @@ from celery import shared_task
 from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from notifications import (
     beat,
@@ -30,6 +31,7 @@ from notifications import (
     sending,
     sweeping,
 )
+from notifications.alerts import card_updates, checking, notifying
 from notifications.clock import database_clock
 from notifications.media import making, preparing
 from notifications.models import Priority, Run
@@ -76,10 +78,7 @@ def tick() -> None:
         clock_repair.repair(now=now)
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
-    for step in (
-        *(_claim_due, _sweep, _tell_owners, _hand_out, _make_media, _prepare, _recall),
-        *(_tell_administrators, _purge),
-    ):
+    for step in _STEPS:
         try:
             step(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
@@ -88,6 +87,15 @@ def tick() -> None:
 
 def _claim_due(now: datetime) -> None:
     enqueue_runs(dispatch.claim_due(now=now))
+
+
+def _check_rules(now: datetime) -> None:
+    checking.claim_due(now=now)
+    checking.sweep(now=now)
+
+
+def _tell_incidents(now: datetime) -> None:
+    enqueue_runs(notifying.request_notices(now=now))
 
 
 def _sweep(now: datetime) -> None:
@@ -121,13 +129,26 @@ def _recall(now: datetime) -> None:
     _enqueue(recall_deliveries, recalling.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
+def _update_cards(now: datetime) -> None:
+    enqueue_card_updates(card_updates.due(now=now))
+
+
 def _purge(now: datetime) -> None:
     purging.purge(now=now)
+    purging.purge_incidents(now=now)
+    checking.purge(now=now)
     idempotency.purge(now=now)
 
 
 def _tell_administrators(now: datetime) -> None:
     blocking.tell_administrators(now=now)
+
+
+_STEPS = (
+    *(_claim_due, _check_rules, _tell_incidents, _sweep, _tell_owners, _hand_out, _make_media, _prepare),
+    *(_update_cards, _recall),
+    *(_tell_administrators, _purge),
+)
 
 
 @shared_task(name="notifications.render_runs", ignore_result=True)
@@ -177,9 +198,21 @@ def recall_deliveries(delivery_ids: list[int]) -> None:
     recalling.recall_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
+@shared_task(name="notifications.update_alert_cards", ignore_result=True)
+def update_alert_cards(card_ids: list[int]) -> None:
+    """Change these cards to how their incidents stand."""
+    card_updates.update_cards(card_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+
+
+def enqueue_card_updates(card_ids: Sequence[int]) -> None:
+    """Hand cards out to be changed, after the transaction if one is open: people look at them after a click."""
+    _enqueue(update_alert_cards, card_ids, DELIVERIES_PER_TASK, URGENT_QUEUE)
+
+
 def enqueue_runs(run_ids: Sequence[int]) -> None:
-    """Hand runs out for rendering, after the transaction if one is open. Those of urgent subscriptions overtake."""
-    urgent = Run.objects.filter(pk__in=run_ids, subscription__priority=Priority.URGENT).values_list("pk", flat=True)
+    """Hand runs out for rendering, after the transaction if one is open. Alerts and urgent subscriptions overtake."""
+    is_urgent = Q(subscription__priority=Priority.URGENT) | Q(trigger=Run.Trigger.ALERT)
+    urgent = Run.objects.filter(is_urgent, pk__in=run_ids).values_list("pk", flat=True)
     overtaking = set(urgent) if run_ids else set()
     size = max(RUNS_PER_TASK, len(run_ids) // RENDERING_TASKS_AT_ONCE)
     _enqueue(render_runs, sorted(overtaking), size, URGENT_QUEUE)

@@ -41,7 +41,7 @@ class ApiTokenForm(TokenModelForm):
 
     class Meta:
         model = ApiToken
-        fields = ("name", "may_run", "may_read", "reach", "corps", "subscriptions")
+        fields = ("name", "may_run", "may_read", "may_alert", "reach", "corps", "subscriptions")
         widgets = {"reach": forms.RadioSelect, "corps": forms.CheckboxSelectMultiple}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,9 +63,11 @@ class ApiTokenForm(TokenModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not cleaned.get("may_run") and not cleaned.get("may_read"):
+        if not any(cleaned.get(name) for name in ("may_run", "may_read", "may_alert")):
             raise ValidationError(_("Choose at least one thing that the token may do."))
         reach = cleaned.get("reach")
+        if cleaned.get("may_alert") and reach == Reach.SUBSCRIPTIONS:
+            self.add_error("reach", _("Alerts go to receivers: let the token reach companies, or everything."))
         if reach == Reach.CORPS and not cleaned.get("corps"):
             self.add_error("corps", _("Choose at least one company."))
         if reach == Reach.SUBSCRIPTIONS and not cleaned.get("subscriptions"):

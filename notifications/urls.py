@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from notifications import media_views, views
+from notifications import alert_views, media_views, views
 from notifications.api.site import api
 from notifications.metrics_view import metrics
 
@@ -10,6 +10,9 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("subscriptions/", views.my_subscriptions, name="my-subscriptions"),
     path("subscriptions/<int:pk>/choice/", views.choose, name="choose-subscription"),
+    path("alerts/", alert_views.alerts, name="alerts"),
+    path("alerts/<int:pk>/", alert_views.alert, name="alert"),
+    path("alerts/<int:pk>/act/", alert_views.act, name="act-on-alert"),
     path("api/v1/", api.urls),
     path("metrics", metrics, name="metrics"),
     path("m/<str:mark>/", views.message, name="message"),

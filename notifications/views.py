@@ -48,7 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def _my_messages(request: HttpRequest) -> HttpResponse:
     """Newest first; `older` (a receipt's id) asks for those before it."""
-    person = _person(request.user)
+    person = signed_in(request.user)
     older = request.GET.get("older", "")
     is_id = older.isascii() and older.isdigit() and len(older) < 19
     words = inbox.tidy_words(request.GET.get("q", ""))
@@ -72,8 +72,8 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
 def message(request: HttpRequest, mark: str) -> HttpResponse:
     """One message, for the people it was sent to. Somebody not signed in goes through its company first."""
     if not request.user.is_authenticated:
-        return redirect(_sign_in_url(mark))
-    receipt = inbox.receipt_for(_person(request.user), mark=mark)
+        return redirect(sign_in_url(mark, message_path(mark)))
+    receipt = inbox.receipt_for(signed_in(request.user), mark=mark)
     if receipt is None or receipt.delivery is None:
         return render(request, "notifications/not_yours.html", status=404)
     inbox.mark_read(receipt, now=timezone.now())
@@ -111,7 +111,7 @@ def _whole(delivery: Delivery, page: str) -> dict[str, object]:
 @login_required
 def my_subscriptions(request: HttpRequest) -> HttpResponse:
     """What is sent to me, what I have paused, and what I do not want."""
-    found = own_subscriptions.of_person(_person(request.user))
+    found = own_subscriptions.of_person(signed_in(request.user))
     context = {
         "wanted": [one for one in found if one.choice != Kind.DECLINED],
         "declined": [one for one in found if one.choice == Kind.DECLINED],
@@ -127,23 +127,24 @@ def choose(request: HttpRequest, pk: int) -> HttpResponse:
     kind = request.POST.get("choice", "")
     if kind not in {"", *Kind}:
         return HttpResponseBadRequest()
-    is_mine = own_subscriptions.choose(_person(request.user), subscription_id=pk, kind=kind, now=timezone.now())
+    is_mine = own_subscriptions.choose(signed_in(request.user), subscription_id=pk, kind=kind, now=timezone.now())
     if not is_mine:
         raise Http404
     messages.success(request, _SAID[kind])
     return redirect("my-subscriptions")
 
 
-def _sign_in_url(mark: str) -> str:
-    """The start of sign-in for the message's company; the login page where it has none that signs people in."""
-    query = urlencode({"next": message_path(mark)})
+def sign_in_url(mark: str, page: str) -> str:
+    """The start of sign-in for the company of the message with this mark, which leads to `page`; the login page where
+    it has none that signs people in."""
+    query = urlencode({"next": page})
     corps = Corp.objects.signing_in().filter(pk__in=Delivery.objects.filter(mark=inbox.tidy_mark(mark)).values("corp"))
     corp_id = corps.values_list("pk", flat=True).first()
     start = resolve_url("login") if corp_id is None else resolve_url("wecom-start", corp_id=corp_id)
     return f"{start}?{query}"
 
 
-def _person(user: User | AnonymousUser) -> User:
+def signed_in(user: User | AnonymousUser) -> User:
     """The signed-in person, for the type checker: views here let nobody else this far."""
     if not isinstance(user, User):
         raise TypeError("nobody is signed in")

@@ -480,6 +480,49 @@ ORDERS = [
         )
         for method, status in (("get", 200), ("post", 302))
     ),
+    *(
+        row
+        for model, thing, is_gone in (
+            ("alertreceiver", "receiver", False),
+            ("alertroute", "route", True),
+            ("alertrule", "alert_rule", True),
+        )
+        for row in (
+            lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            *adds(f"notifications_{model}", f"{EDITORS} {EDITORS_ELSEWHERE}"),
+            reads(f"notifications_{model}", thing, ORDER_READERS, ORDER_READERS_ELSEWHERE),
+            Row(
+                f"notifications_{model}_change",
+                expect(EDITORS, 302, unseen=(EDITORS_ELSEWHERE, 302)),
+                method="post",
+                args=(thing,),
+                form={"name": "New name", "weekdays": []},
+                changed_by=EDITORS,
+            ),
+            history(f"notifications_{model}", thing, ORDER_READERS, BLIND),
+            *deletes(f"notifications_{model}", thing, EDITORS, EDITORS_ELSEWHERE, is_gone=is_gone),
+        )
+    ),
+    Row("notifications_alertrule_try", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row(
+        "notifications_alertroute_try",
+        expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"),
+        query="?labels=team%3Dweb",
+    ),
+    lists("notifications_incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    reads("notifications_incident", "incident", ORDER_READERS, ORDER_READERS_ELSEWHERE),
+    history("notifications_incident", "incident", ORDER_READERS, BLIND),
+    never("notifications_incident_add"),
+    never("notifications_incident_change", "incident", method="post"),
+    never("notifications_incident_delete", "incident", method="post"),
+    Row(
+        "notifications_incident_act",
+        expect(EDITORS, 302, unseen=(BLIND, 404)),
+        method="post",
+        args=("incident",),
+        data={"deed": "take"},
+        changed_by=EDITORS,
+    ),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     reads("notifications_corpqueue", "queue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),
     Row(

@@ -47,10 +47,15 @@ from integrations.models import (
 )
 from notifications import api_tokens
 from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    AlertRule,
     ApiToken,
     AttributeRule,
     CorpQueue,
     Delivery,
+    Incident,
+    IncidentEvent,
     Receipt,
     Report,
     Robot,
@@ -92,6 +97,7 @@ def build() -> World:
     _companies(world, first)
     _people(world, first, second)
     _orders(world, first)
+    _alerts(world, first)
     _security(world, first)
     _directory(world, first)
     world.things["bi"] = make_bi(is_enabled=False)
@@ -211,6 +217,35 @@ def _orders(world: World, first: Corp) -> None:
     }
 
 
+def _alerts(world: World, first: Corp) -> None:
+    now = timezone.now()
+    receiver = AlertReceiver.objects.create(name="Alpha on duty", corp=first)
+    receiver.users.add(world.things["worker"])
+    route = AlertRoute.objects.create(name="Alpha route", receiver=receiver, matchers=[["team", "=", "Alpha"]])
+    source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)
+    card = Card.objects.create(name="Alpha sales", source=source, sql="SELECT 1")
+    world.things |= {
+        "receiver": receiver,
+        "route": route,
+        "alert_rule": AlertRule.objects.create(
+            name="Alpha rule",
+            receiver=receiver,
+            card=card,
+            conditions=[
+                {"aggregate": "count", "column": "", "comparison": "gt", "values": ["1"], "filters": {}},
+            ],
+            crontab="0 9 * * *",
+        ),
+        "incident": Incident.objects.create(
+            key="alpha",
+            title="Alpha alert",
+            route=route,
+            corp=first,
+            **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now),
+        ),
+    }
+
+
 def _token(owner: User, first: Corp) -> ApiToken:
     now = timezone.now()
     token = ApiToken(name="Alpha token", owner=owner, form_key="0" * 32, reach="corps", expires_at=now)
@@ -267,6 +302,7 @@ def state() -> dict[str, Any]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
+        *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),
     )
     rows: dict[str, Any] = {model.__name__: list(model._base_manager.order_by("pk").values()) for model in models}
     for user in rows["User"]:
@@ -274,6 +310,7 @@ def state() -> dict[str, Any]:
     through = (
         *(User.groups, User.user_permissions, User.managed_corps, Group.permissions),
         *(Subscription.users, Subscription.departments, ApiToken.corps, ApiToken.subscriptions),
+        *(AlertReceiver.users, AlertReceiver.groups, AlertReceiver.departments, AlertRoute.senders),
     )
     rows |= {str(m2m.through): list(m2m.through.objects.order_by("pk").values()) for m2m in through}
     return rows

@@ -48,7 +48,7 @@ class ApiTokenAdmin(TokenAdminBase):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "page_key")}),
-        (_("For what"), {"fields": ("may_run", "may_read")}),
+        (_("For what"), {"fields": ("may_run", "may_read", "may_alert")}),
         (_("How far"), {"fields": ("reach", "corps", "subscriptions")}),
         (_("How long"), {"fields": ("days",)}),
     )
@@ -68,7 +68,11 @@ class ApiTokenAdmin(TokenAdminBase):
 
     @admin.display(description=_("may"))
     def purposes(self, token: ApiToken) -> str:
-        words = {pgettext("API token", "run"): token.may_run, pgettext("API token", "read"): token.may_read}
+        words = {
+            pgettext("API token", "run"): token.may_run,
+            pgettext("API token", "read"): token.may_read,
+            pgettext("API token", "hand in alerts"): token.may_alert,
+        }
         return gettext(", ").join(word for word, is_given in words.items() if is_given)
 
     @admin.display(description=_("status"))

@@ -11,6 +11,8 @@ from notifications.api.problems import ProblemError, instead_of, response
 
 ROOT = "/api/"
 BODY_BYTES_AT_MOST = 256 * 1024
+# Of a path that takes more: a thousand alerts are large, and a sender does not try again what was too large.
+MORE_BYTES_AT_MOST = {"/api/v1/alerts": 2 * 1024 * 1024}
 
 
 class ApiMiddleware:
@@ -26,7 +28,7 @@ class ApiMiddleware:
             return self.get_response(request)
         request.META.pop("HTTP_COOKIE", None)
         with translation.override(translation.get_language_from_request(request)):
-            if _length_of(request) > BODY_BYTES_AT_MOST:
+            if _length_of(request) > MORE_BYTES_AT_MOST.get(request.path_info, BODY_BYTES_AT_MOST):
                 answer = response(ProblemError("body_too_large"))
             else:
                 answer = instead_of(self.get_response(request))

@@ -24,6 +24,7 @@ TITLES: dict[str, tuple[int, _StrPromise]] = {
     "not_found": (404, _("There is no such thing, or the token does not reach it.")),
     "method_not_allowed": (405, _("This address does not take this method.")),
     "subscription_disabled": (409, _("The subscription is disabled.")),
+    "rule_disabled": (409, _("The alert rule is disabled.")),
     "outside_validity": (409, _("The subscription is not valid at this time.")),
     "run_under_way": (409, _("A run of this subscription is under way.")),
     "body_too_large": (413, _("The body is too large.")),

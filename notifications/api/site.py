@@ -11,7 +11,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
-from notifications.api import runs, subscriptions
+from notifications.api import alert_rules, alerts, runs, subscriptions
 from notifications.api.problems import CONTENT_TYPE, ProblemError, response
 from notifications.api.security import TokenAuth
 
@@ -47,7 +47,9 @@ class Api(NinjaAPI):
 api = Api(
     title="guanwecom",
     version="1",
-    description="Running subscriptions, and seeing what became of it. Tokens are made in the administration.",
+    description=(
+        "Running subscriptions, seeing what became of it, and handing in alerts. Tokens are made in the administration."
+    ),
     auth=TokenAuth(),
     parser=JsonParser(),
     # Why no page that draws it? Swagger UI writes styles into its page, which the content security policy forbids.
@@ -55,6 +57,8 @@ api = Api(
 )
 api.add_router("/subscriptions", subscriptions.router)
 api.add_router("/runs", runs.router)
+api.add_router("/alerts", alerts.router)
+api.add_router("/alert-rules", alert_rules.router)
 
 
 @api.exception_handler(ProblemError)

@@ -21,7 +21,7 @@ from integrations.models.companies import HomePage
 from integrations.models.sources import SourceKind
 from integrations.services import save_site_address
 from notifications import schedule
-from notifications.demo import bi
+from notifications.demo import alerting, bi
 from notifications.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
 from notifications.demo.people import DemoCompany, demo_companies
 from notifications.models import Delivery, MessageForm, OwnRowsRule, Report, ReportCard, Run, Subscription
@@ -66,6 +66,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     _subscription(OFTEN, WEATHER, MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, region, now)
     _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
     _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
+    alerting.seed(corps[0], users[:4], now=now)
     return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
 
 
@@ -73,6 +74,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
 def reset() -> None:
     """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
     corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
+    alerting.reset()
     subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
     Run.objects.filter(deliveries__corp__in=corps).delete()
     Run.objects.filter(subscription__in=subscriptions).delete()

@@ -1,5 +1,17 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
+from notifications.models.alert_rules import AlertCheck, AlertRule
+from notifications.models.alerts import (
+    AlertCard,
+    AlertReceiver,
+    AlertRoute,
+    AlertSource,
+    CardCode,
+    Incident,
+    IncidentEvent,
+    IncidentNotice,
+    Severity,
+)
 from notifications.models.api import AcceptedRequest, ApiToken
 from notifications.models.cards import OwnRowsRule, ReportCard
 from notifications.models.charts import ReportChart
@@ -34,16 +46,26 @@ from notifications.models.rules import AttributeRule, Operator
 __all__ = [
     "REPEAT_SECONDS",
     "AcceptedRequest",
+    "AlertCard",
+    "AlertCheck",
+    "AlertReceiver",
+    "AlertRoute",
+    "AlertRule",
+    "AlertSource",
     "ApiToken",
     "Attachment",
     "Attempt",
     "AttributeRule",
+    "CardCode",
     "Channel",
     "CorpQueue",
     "Delivery",
     "FreeDays",
     "FrozenContent",
     "IfStale",
+    "Incident",
+    "IncidentEvent",
+    "IncidentNotice",
     "Medium",
     "MessageForm",
     "MonthDay",
@@ -58,6 +80,7 @@ __all__ = [
     "Robot",
     "RulesMatch",
     "Run",
+    "Severity",
     "Subscription",
     "SubscriptionChoice",
     "TickClaim",

@@ -57,6 +57,11 @@ class ApiToken(models.Model):
     form_key = models.CharField(max_length=32, unique=True, editable=False)
     may_run = models.BooleanField(_("may run subscriptions"), default=True)
     may_read = models.BooleanField(_("may read subscriptions and runs"), default=True)
+    may_alert = models.BooleanField(
+        _("may hand in alerts"),
+        default=False,
+        help_text=_("For Alertmanager, Grafana and whatever speaks as they do: one token for each sender."),
+    )
     reach = models.CharField(_("reaches"), max_length=16, choices=Reach.choices, default=Reach.SUBSCRIPTIONS)
     corps = models.ManyToManyField(Corp, blank=True, related_name="+", verbose_name=_("companies"))
     subscriptions = models.ManyToManyField(Subscription, blank=True, related_name="+", verbose_name=_("subscriptions"))

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.visibility import people_visible_to
@@ -43,7 +44,7 @@ class RunQuerySet(models.QuerySet["Run"]):
     def untold(self) -> Self:
         """Runs that were missed or failed, of which the owner of the subscription has not been told."""
         wrong = self.filter(status__in=[Run.Status.MISSED, Run.Status.FAILED], owner_told_at__isnull=True)
-        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
+        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.ALERT])
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(scope_condition(person))
@@ -52,7 +53,8 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(models.Model):
     """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
 
-    A notice tells a subscription's owner of its runs that were missed or failed, and has no subscription itself.
+    A notice tells a subscription's owner of its runs that were missed or failed, an alert tells of incidents; neither
+    has a subscription.
     """
 
     class Trigger(models.TextChoices):
@@ -63,9 +65,10 @@ class Run(models.Model):
         URL = "url", _("by URL")
         DATA_UPDATE = "data_update", _("after a data update")
         NOTICE = "notice", _("notice to the owner")
+        ALERT = "alert", pgettext_lazy("trigger", "alert")
 
     # To one person, or to those whom a run did not reach: beside them the whole may run.
-    PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE)
+    PARTIAL = (Trigger.TRIAL, Trigger.RESEND, Trigger.NOTICE, Trigger.ALERT)
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -78,7 +81,8 @@ class Run(models.Model):
 
     # What this execution is, so that it exists once: sub:7:<UTC slot>, manual:<form token>, trial:<form token>,
     # resend:<run>:<number>, api:<subscription>:<random> (a request is kept from running twice by AcceptedRequest),
-    # overlap:<run> (the times missed while that run was under way), notice:<first run told of>.
+    # overlap:<run> (the times missed while that run was under way), notice:<first run told of>,
+    # incident:<first incident told of>:<fire|repeat-n|recover>.
     key = models.CharField(_("key"), max_length=128, unique=True)
     subscription = models.ForeignKey(
         Subscription, on_delete=models.SET_NULL, null=True, related_name="runs", verbose_name=_("subscription")

@@ -20,6 +20,8 @@ from tests.accounts.people import LIST, sent_form, signed_in, with_role
 ALL_FOUR = ("view", "add", "change", "delete")
 OF_EDITORS = {
     *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("report", "subscription", "robot")),
+    *(f"notifications.{verb}_{model}" for verb in ALL_FOUR for model in ("alertreceiver", "alertroute", "alertrule")),
+    *("notifications.view_incident", "notifications.change_incident"),
     *(f"notifications.view_{model}" for model in ("run", "delivery", "receipt", "corpqueue")),
     *(f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")),
 }
@@ -62,6 +64,7 @@ EXPECTED = {
             f"notifications.view_{model}"
             for model in ("report", "subscription", "robot", "run", "delivery", "receipt", "corpqueue")
         ),
+        *(f"notifications.view_{model}" for model in ("alertreceiver", "alertroute", "alertrule", "incident")),
     },
 }
 

@@ -1,0 +1,365 @@
+"""Alerts in the administration: receivers, routes with a box to try them, and incidents with their timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+    JsonResponse,
+)
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from accounts.department_choice import DepartmentsSelect
+from integrations.deletion import NamedDeletions
+from notifications import schedule
+from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment
+from notifications.admin.log import CorpFilter
+from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
+from notifications.alert_rule_form import AlertRuleForm
+from notifications.alerts import acting, matching, pages, receiving, trying
+from notifications.alerts.acting import Deed
+from notifications.forms import unreachable_lines
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from notifications.schedule_form import SCHEDULE_FIELDS
+
+if TYPE_CHECKING:
+    ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
+    RouteAdminBase = admin.ModelAdmin[AlertRoute]
+    RuleAdminBase = admin.ModelAdmin[AlertRule]
+else:
+    ReceiverAdminBase = RouteAdminBase = RuleAdminBase = admin.ModelAdmin
+
+CHECKS_SHOWN = 10
+
+
+def without_shortcuts(form: Any, names: tuple[str, ...]) -> None:
+    """Pages of their own make and change what these fields choose from."""
+    for name in names:
+        if name in form.base_fields:
+            widget: Any = form.base_fields[name].widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+
+
+def severity_pill(severity: str, words: str) -> SafeString:
+    tone = {"critical": "bad", "warning": "warn"}.get(severity, "quiet")
+    return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+
+
+@admin.register(AlertReceiver)
+class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
+    empty_list = _("A receiver names the people who are told of alerts. Add one, then a route that leads to it.")
+    form = AlertReceiverForm
+    list_display = ("name", "corp", "channel", "created_at")
+    list_select_related = ("corp",)
+    search_fields = ("name",)
+    autocomplete_fields = ("users", "groups")
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "corp")}),
+        (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
+        (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
+        return AlertReceiver.objects.visible_to(request.user).order_by("name", "pk")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.person = administrator(request)
+        without_shortcuts(form, ("corp", "robot", "users", "groups", "departments"))
+        return form
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "departments":
+            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        found = form.found
+        if found is not None and not form.cleaned_data.get("robot"):
+            count = found.reachable_count
+            sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count)
+            messages.info(request, sentence % {"count": count})
+            if found.unreachable_count:
+                lines = "; ".join(unreachable_lines(found))
+                messages.warning(request, gettext("Cannot be reached: %(lines)s") % {"lines": lines})
+
+
+@admin.register(AlertRoute)
+class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
+    empty_list = _(
+        "A route sends alerts of other systems to a receiver, by their labels. Add one; then make an API token that "
+        "may hand in alerts, and give both to Alertmanager or Grafana."
+    )
+    form = AlertRouteForm
+    change_list_template = "admin/notifications/alertroute/change_list.html"
+    list_display = ("position", "name", "takes", "receiver", "on_duty", "goes_on", "is_enabled")
+    list_display_links = ("name",)
+    list_select_related = ("receiver",)
+    search_fields = ("name",)
+    actions = None
+    ordering = ("position", "pk")
+    fieldsets = (
+        (None, {"fields": ("name", "is_enabled", "position")}),
+        (_("Which alerts"), {"fields": ("matchers", "goes_on", "senders")}),
+        (_("To whom"), {"fields": ("receiver",)}),
+        (
+            _("Severity"),
+            {"fields": ("severity_label", "critical_values", "warning_values", "default_severity")},
+        ),
+        (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
+        is_open = Q(incidents__status=Incident.Status.OPEN)
+        return AlertRoute.objects.visible_to(request.user).annotate(open_total=Count("incidents", filter=is_open))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.person = administrator(request)
+        without_shortcuts(form, ("receiver", "senders"))
+        return form
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.try_view)
+        return [path("try/", view, name="notifications_alertroute_try"), *super().get_urls()]
+
+    @admin.display(description=_("takes"))
+    def takes(self, route: AlertRoute) -> SafeString:
+        lines = [(str(one),) for one in matching.from_rows(route.matchers)]
+        return format_html_join("", "<div><code>{}</code></div>", lines) or format_html("{}", gettext("every alert"))
+
+    @admin.display(description=_("open"))
+    def on_duty(self, route: AlertRoute) -> int:
+        return int(route.open_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    def try_view(self, request: HttpRequest) -> HttpResponse:
+        """Which route takes these labels? Nothing is written."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = LabelsForm(request.GET if "labels" in request.GET else None)
+        routes = AlertRoute.objects.visible_to(request.user).filter(is_enabled=True).select_related("receiver")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Which route takes these labels?"),
+            "opts": self.opts,
+            "form": form,
+            "is_tried": form.is_bound and form.is_valid(),
+            "found": receiving.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/notifications/alertroute/try.html", context)
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
+    empty_list = _(
+        "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
+        "there are a card and a receiver."
+    )
+    form = AlertRuleForm
+    change_form_template = "admin/notifications/alertrule/change_form.html"
+    list_display = ("name", "card", "receiver", "level", "open_count", "last_check", "next_check", "is_enabled")
+    list_filter = ("is_enabled", "severity")
+    list_select_related = ("card", "receiver")
+    search_fields = ("name",)
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "is_enabled", "severity")}),
+        (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
+        (_("For each value by itself"), {"fields": ("split_column", "split_attribute")}),
+        (_("To whom"), {"fields": ("receiver",)}),
+        (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
+        (_("At which hours people are told"), {"fields": ("tells_from", "tells_to", "tells_on_workdays_only")}),
+        (
+            _("When it is checked"),
+            {
+                "fields": (
+                    *("repeat", "weekdays", "month_day", "crontab", "local_time"),
+                    *("free_days", "time_zone", "jitter_seconds", "valid_from", "valid_to"),
+                )
+            },
+        ),
+    )
+
+    class Media:
+        js = ("notifications/schedule.js", "notifications/alert_rule.js")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
+        is_open = Q(incidents__status=Incident.Status.OPEN)
+        seen = AlertRule.objects.visible_to(request.user).order_by("-pk")
+        return seen.annotate(open_total=Count("incidents", filter=is_open))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.person = administrator(request)
+        without_shortcuts(form, ("card", "receiver", "split_attribute"))
+        return form
+
+    def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
+        """Of a known one only what was changed: checks write the rest meanwhile."""
+        changed = set(form.changed_data)
+        if not change:
+            obj.owner = administrator(request)
+            obj.save()
+        if not change or changed & SCHEDULE_FIELDS:
+            schedule.reschedule(obj, now=timezone.now())
+            changed |= {"next_run_at", *SCHEDULE_FIELDS}
+        if changed & {"card", "conditions", "split_column"}:
+            obj.holding, obj.memory = {}, {}
+            changed |= {"holding", "memory"}
+        obj.save(update_fields=changed)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_POST(self.try_view))
+        return [path("try/", view, name="notifications_alertrule_try"), *super().get_urls()]
+
+    def try_view(self, request: HttpRequest) -> JsonResponse:
+        """The form as it stands, tried on the data as it is now. Nothing is saved, nobody is told."""
+        known = request.POST.get("_id", "")
+        rule = self.get_object(request, known) if known.isascii() and known.isdigit() and len(known) < 19 else None
+        if rule is None and known:
+            raise Http404
+        may = self.has_add_permission(request) if rule is None else self.has_change_permission(request, rule)
+        if not may:
+            raise PermissionDenied
+        form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
+        form.is_valid()
+        needed = {"card", "conditions", "split_column"}
+        trial = None if needed & set(form.errors) else trying.tried(form.instance, now=timezone.now())
+        context = {"trial": trial, "errors": {name: form.errors[name] for name in needed & set(form.errors)}}
+        return JsonResponse({"html": render_to_string("admin/notifications/alertrule/_trial.html", context, request)})
+
+    @admin.display(description=_("severity"), ordering="severity")
+    def level(self, rule: AlertRule) -> SafeString:
+        return severity_pill(rule.severity, rule.get_severity_display())
+
+    @admin.display(description=_("open"))
+    def open_count(self, rule: AlertRule) -> int:
+        return int(rule.open_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    @admin.display(description=_("last check"), ordering="checked_slot_at")
+    def last_check(self, rule: AlertRule) -> str:
+        if rule.problem:
+            return format_html(
+                '<span class="pill pill-bad">{}</span> {}', gettext("no data"), moment(rule.checked_slot_at)
+            )
+        return moment(rule.checked_slot_at)
+
+    @admin.display(description=_("next check"), ordering="next_run_at")
+    def next_check(self, rule: AlertRule) -> str:
+        return moment(rule.next_run_at) if rule.is_enabled else "—"
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        rule = self.get_object(request, unquote(object_id)) if object_id else None
+        if rule is not None and self.has_view_permission(request, rule):
+            extra |= {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
+        return super().changeform_view(request, object_id, form_url, extra)
+
+
+class OpenedDayFilter(DayFilter):
+    column = "opened_at"
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnlyAdmin):
+    empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
+    change_form_template = "admin/notifications/incident.html"
+    list_display = ("title", "level", "state", "source_name", "starts", "ends", "taker")
+    list_filter = ("status", "severity", "kind", OpenedDayFilter, CorpFilter)
+    list_select_related = ("route", "rule", "taken_by", "silenced_by")
+    search_fields = ("title",)
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
+        return Incident.objects.visible_to(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_POST(self.act_view))
+        return [path("<int:pk>/act/", view, name="notifications_incident_act"), *super().get_urls()]
+
+    @admin.display(description=_("severity"), ordering="severity")
+    def level(self, incident: Incident) -> SafeString:
+        return severity_pill(incident.severity, incident.get_severity_display())
+
+    @admin.display(description=_("status"), ordering="status")
+    def state(self, incident: Incident) -> SafeString:
+        now = timezone.now()
+        tone = pages.tone_of(incident, now) or "quiet"
+        words = incident.get_status_display()
+        if incident.is_open and incident.is_silenced(now):
+            words = gettext("silent")
+        elif incident.is_open and incident.taken_at is not None:
+            words = gettext("taken")
+        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+
+    @admin.display(description=_("from"))
+    def source_name(self, incident: Incident) -> str:
+        return str(incident.source or "—")
+
+    @admin.display(description=_("began"), ordering="starts_at")
+    def starts(self, incident: Incident) -> str:
+        return moment(incident.starts_at)
+
+    @admin.display(description=_("ended"), ordering="ends_at")
+    def ends(self, incident: Incident) -> str:
+        return moment(incident.ends_at)
+
+    @admin.display(description=_("taken by"))
+    def taker(self, incident: Incident) -> str:
+        return str(incident.taken_by or "—")
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        incident = self.get_object(request, unquote(object_id)) if object_id else None
+        if incident is not None and self.has_view_permission(request, incident):
+            person = administrator(request)
+            extra |= {
+                "title": incident.title,
+                "incident": incident,
+                "shown": pages.shown(incident, person=person, now=timezone.now()),
+                "labels": list(incident.labels.items()),
+                "timeline": pages.timeline(incident),
+                "told_runs": [one.run for one in incident.notices.select_related("run").order_by("pk")],
+                "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
+            }
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take, take over, silence or close it by hand."""
+        if not self.get_queryset(request).filter(pk=pk).exists():
+            raise Http404
+        if not request.user.has_perm("notifications.change_incident"):
+            raise PermissionDenied
+        if request.POST.get("deed") not in set(Deed):
+            return HttpResponseBadRequest()
+        done = acting.act(Deed(request.POST["deed"]), [pk], person=administrator(request), now=timezone.now())
+        if done.changed:
+            messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
+        else:
+            messages.info(request, gettext("Nothing to do: somebody was faster, or it is over."))
+        return HttpResponseRedirect(reverse("admin:notifications_incident_change", args=[pk]))

@@ -1,0 +1,76 @@
+"""The pages of alerts for employees: a list, one alert with its timeline, and what one may do about it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from notifications.alerts import acting, pages
+from notifications.alerts.acting import Deed
+from notifications.views import sign_in_url, signed_in
+
+_SAID = {
+    Deed.TAKE: _("You have taken it. Everybody who was told sees that."),
+    Deed.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
+    Deed.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
+    Deed.CLOSE: _("Closed."),
+}
+_NOTHING = _("Nothing to do: somebody was faster, or it is over.")
+
+
+@require_safe
+@never_cache
+def alerts(request: HttpRequest) -> HttpResponse:
+    """What is open and concerns me, and what was lately."""
+    if not request.user.is_authenticated:
+        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
+    found = pages.incidents_of(signed_in(request.user), now=timezone.now())
+    context = {
+        "open_ones": [one for one in found if one.incident.is_open],
+        "over": [one for one in found if not one.incident.is_open],
+    }
+    return render(request, "notifications/alerts.html", context)
+
+
+@require_safe
+@never_cache
+def alert(request: HttpRequest, pk: int) -> HttpResponse:
+    """One alert: for those who are told of it, and administrators of its company."""
+    if not request.user.is_authenticated:
+        return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
+    person = signed_in(request.user)
+    incident = pages.incident_for(person, pk)
+    if incident is None:
+        return render(request, "notifications/not_yours.html", status=404)
+    context = {
+        "shown": pages.shown(incident, person=person, now=timezone.now()),
+        "incident": incident,
+        "labels": list(incident.labels.items()),
+        "timeline": pages.timeline(incident),
+    }
+    return render(request, "notifications/alert.html", context)
+
+
+@require_POST
+@never_cache
+@login_required
+def act(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take, take over, silence or close it."""
+    if request.POST.get("deed") not in set(Deed):
+        return HttpResponseBadRequest()
+    deed = Deed(request.POST["deed"])
+    done = acting.act(deed, [pk], person=signed_in(request.user), now=timezone.now())
+    if done.changed:
+        messages.success(request, _SAID[deed])
+    elif done.unchanged:
+        messages.info(request, _NOTHING)
+    else:
+        raise Http404
+    return redirect("alert", pk)

@@ -1,0 +1,243 @@
+"""What a message of incidents says: a card with buttons, a card that leads to the page, or plain words.
+
+A card shows how things stand when it is made or changed; `digest_of` tells whether that is still so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext
+
+from integrations.wecom import messages, template_cards
+from integrations.wecom.card_parts import Button, CardAction, HorizontalItem, Source
+from notifications import composing
+from notifications.models import Incident, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from accounts.models import User
+    from integrations.wecom.contents import Content
+
+TAKE, SILENCE = "alert-take", "alert-silence-1h"
+NAMED_AT_MOST = 10
+# Suggested by WeCom: it shortens what is longer.
+TITLE_CHARACTERS, DESCRIPTION_CHARACTERS, TEXT_CHARACTERS, VALUE_CHARACTERS = 36, 44, 160, 30
+GREY, RED, GREEN = 0, 2, 3
+Notice = Incident.Notice
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What one message tells: of which incidents, why now, and as things stand at `now`."""
+
+    incidents: Sequence[Incident]
+    kind: str
+    now: datetime
+
+    @property
+    def is_over(self) -> bool:
+        return all(not one.is_open for one in self.incidents)
+
+    @property
+    def lead(self) -> Incident:
+        return self.incidents[0]
+
+
+def title_of(telling: Telling) -> str:
+    """One incident by its title, several by their number; what it is about before it."""
+    lead, count = telling.lead, len(telling.incidents)
+    words = lead.title
+    if count > 1:
+        name = str(lead.source) if lead.source is not None else lead.title
+        words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
+        words = words % {"name": name, "count": count}
+    return composing.tidy_title(f"{_badge(telling)} {words}")[: messages.TEXTCARD_TITLE_BYTES]
+
+
+def text_of(telling: Telling) -> str:
+    """The whole in plain words: for mail, a group's robot, and the page of the message."""
+    blocks = ["\n".join(_facts(one, telling.now)) for one in telling.incidents[:NAMED_AT_MOST]]
+    return composing.tidy_text("\n\n".join([*blocks, *_further(telling)]))
+
+
+def body(telling: Telling, *, agentid: int, userids: Sequence[str], url: str, mark: str, has_buttons: bool) -> bytes:
+    """The exact bytes of a card to these people. `mark`: unique to the delivery, by which a click names it."""
+    card = content(telling, url=url, mark=mark, has_buttons=has_buttons)
+    to = messages.Recipients(userids=userids)
+    return messages.body_bytes(messages.app_message(agentid=agentid, to=to, content=card, options=composing.OPTIONS))
+
+
+def content(telling: Telling, *, url: str, mark: str, has_buttons: bool) -> Content:
+    """The card as things stand: the buttons that still make sense, or none."""
+    head = template_cards.Head(
+        title=_short(title_of(telling), TITLE_CHARACTERS),
+        description=_short(_description(telling), DESCRIPTION_CHARACTERS),
+        source=Source(text=_short(_origin(telling.lead), 20), colour=_colour(telling)),
+        task_id=mark,
+        action=CardAction(url=url),
+    )
+    details = template_cards.Details(horizontal_items=[*_rows(telling)])
+    text = _short("\n".join([*_state_lines(telling), *_list(telling)]), TEXT_CHARACTERS)
+    buttons = _buttons(telling) if has_buttons else []
+    if buttons:
+        return template_cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
+    return template_cards.text_notice(head, sub_title=text, details=details)
+
+
+def digest_of(telling: Telling) -> str:
+    """The same as long as the card need not be changed."""
+    state = [
+        [one.pk, one.status, one.taken_by_id, one.is_silenced(telling.now) and str(one.silenced_until)]
+        for one in telling.incidents
+    ]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
+def page_path(incidents: Sequence[Incident], mark: str) -> str:
+    """The page of one incident, or the list where a message tells of several. `mark` says through which company
+    somebody who is not signed in comes."""
+    query = urlencode({"m": mark})
+    if len(incidents) == 1:
+        return f"{reverse('alert', args=[incidents[0].pk])}?{query}"
+    return f"{reverse('alerts')}?{query}"
+
+
+def state_line(incident: Incident, now: datetime) -> str:
+    """How it stands, in a few words: who has taken it, until when it is silent, since when it is over."""
+    if not incident.is_open:
+        return _("Over since %(time)s") % {"time": clock(incident.resolved_at or now, now)}
+    lines = []
+    if incident.taken_at is not None:
+        words = {"name": _name(incident.taken_by), "time": clock(incident.taken_at, now)}
+        lines.append(_("%(time)s taken by %(name)s") % words)
+    if incident.silenced_until is not None and incident.is_silenced(now):
+        words = {"name": _name(incident.silenced_by), "time": clock(incident.silenced_until, now)}
+        lines.append(_("silent until %(time)s (%(name)s)") % words)
+    return " · ".join(lines) or _("Nobody has taken it yet")
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """The time of day here; with its date where that is another one."""
+    local, today = timezone.localtime(moment), timezone.localtime(now)
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
+
+
+def _badge(telling: Telling) -> str:
+    if telling.kind == Notice.RECOVER or telling.is_over:
+        return pgettext("before an alert's title", "[Over]")
+    words = {
+        Severity.CRITICAL: pgettext("before an alert's title", "[Critical]"),
+        Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
+        Severity.INFO: pgettext("before an alert's title", "[Notice]"),
+    }
+    badge = words[_worst(telling.incidents)]
+    return pgettext("before an alert's title", "[Still]") + badge if telling.kind == Notice.REPEAT else badge
+
+
+def _worst(incidents: Sequence[Incident]) -> Severity:
+    found = {one.severity for one in incidents}
+    return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
+
+
+def _colour(telling: Telling) -> int:
+    if telling.is_over or telling.kind == Notice.RECOVER:
+        return GREEN
+    return RED if _worst(telling.incidents) == Severity.CRITICAL else GREY
+
+
+def _origin(incident: Incident) -> str:
+    return str(incident.source) if incident.source is not None else _("Alerts")
+
+
+def _description(telling: Telling) -> str:
+    if len(telling.incidents) > 1:
+        return ""
+    return " ".join(telling.lead.summary.split())
+
+
+def _rows(telling: Telling) -> Iterator[HorizontalItem]:
+    first = min(one.starts_at for one in telling.incidents)
+    yield HorizontalItem(_("Since"), clock(first, telling.now))
+    if telling.is_over and telling.lead.ends_at is not None:
+        yield HorizontalItem(_("Until"), clock(telling.lead.ends_at, telling.now))
+    if len(telling.incidents) == 1:
+        for name, value in list(_telling_labels(telling.lead))[:3]:
+            yield HorizontalItem(_short(name, 12), _short(value, VALUE_CHARACTERS) or "—")
+
+
+def _telling_labels(incident: Incident) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
+
+
+def _state_lines(telling: Telling) -> list[str]:
+    lines = {state_line(one, telling.now) for one in telling.incidents}
+    return [lines.pop()] if len(lines) == 1 else [_counts(telling)]
+
+
+def _counts(telling: Telling) -> str:
+    open_ones = [one for one in telling.incidents if one.is_open]
+    words = {
+        "open": len(open_ones),
+        "taken": sum(one.taken_at is not None for one in open_ones),
+        "over": len(telling.incidents) - len(open_ones),
+    }
+    return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
+
+
+def _list(telling: Telling) -> list[str]:
+    if len(telling.incidents) == 1:
+        return _further(telling)
+    titles = [f"· {one.title}" for one in telling.incidents[:NAMED_AT_MOST]]
+    return [*titles, *_further(telling)]
+
+
+def _further(telling: Telling) -> list[str]:
+    lines = []
+    more = len(telling.incidents) - NAMED_AT_MOST
+    if more > 0:
+        lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
+    if left_out := sum(one.truncated_count for one in telling.incidents):
+        sentence = ngettext(
+            "The sender left out %(count)d more alert.", "The sender left out %(count)d more alerts.", left_out
+        )
+        lines.append(sentence % {"count": left_out})
+    return lines
+
+
+def _facts(incident: Incident, now: datetime) -> Iterator[str]:
+    yield incident.title
+    if incident.summary:
+        yield incident.summary
+    yield _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
+    yield state_line(incident, now)
+    if labels := ", ".join(f"{name}={value}" for name, value in _telling_labels(incident)):
+        yield labels
+
+
+def _buttons(telling: Telling) -> list[Button]:
+    open_ones = [one for one in telling.incidents if one.is_open]
+    buttons = []
+    if any(one.taken_at is None for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Take"), key=TAKE, style=1))
+    if any(not one.is_silenced(telling.now) for one in open_ones):
+        buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
+    return buttons
+
+
+def _name(person: User | None) -> str:
+    return _("somebody") if person is None else person.get_full_name()
+
+
+def _short(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"

@@ -1,0 +1,222 @@
+"""Checks of alert rules: claimed when due, waiting for the card's data, decided once for each slot.
+
+A check without data is no answer: it ends nothing, and after so many in a row it has an incident of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from integrations import card_data
+from notifications import schedule
+from notifications.alerts import card_updates, condition_words, conditions, incidents
+from notifications.alerts.conditions import ConditionError, Join, Memory, Verdict
+from notifications.clock import database_clock
+from notifications.crontabs import ScheduleError
+from notifications.locking import BATCH, unlocked
+from notifications.models import AlertCheck, AlertRule, Incident
+from notifications.models.alerts import TITLE_CHARACTERS
+
+if TYPE_CHECKING:
+    from integrations.models import CardData
+    from integrations.sources.table import Table
+
+logger = logging.getLogger(__name__)
+
+Outcome, Kind = AlertCheck.Outcome, Incident.Kind
+# A fetch is tried for some minutes; what is not there then counts as missing.
+PATIENCE = timedelta(minutes=15)
+KEPT = timedelta(days=30)
+PURGED_AT_ONCE = 2000
+PARTS_AT_MOST = 1000
+PROBLEM_CHARACTERS = 255
+
+
+def claim_due(*, now: datetime) -> int:
+    """Begin the checks of all due rules and move those on to their next time. Returns how many. Times that were missed
+    are not made up for: only how things are now counts."""
+    with transaction.atomic():
+        rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
+        for rule in rules:
+            slot_at = rule.next_run_at or now
+            AlertRule.objects.filter(pk=rule.pk).update(next_run_at=_next(rule, now))
+            _ask(rule, slot_at=slot_at, now=now)
+    return len(rules)
+
+
+def check_now(rule: AlertRule, *, now: datetime) -> AlertCheck:
+    """Begin a check that somebody asks for, as after a data update. Twice within a second it is one."""
+    return _ask(rule, slot_at=now.replace(microsecond=0), now=now)
+
+
+def follow(card_id: int, slot_at: datetime) -> None:
+    """Decide the checks that wait for this card and slot, whose data is ready or failed. Called by card_data."""
+    now = database_clock()()
+    waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
+    states = card_data.states([card_id], slot_at=slot_at)
+    for check in list(waiting.order_by("pk")):
+        decide(check.pk, states.get(card_id), now=now)
+
+
+def sweep(*, now: datetime) -> int:
+    """Decide checks whose data is there though nobody told, and those that have waited too long."""
+    waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("asked_at")[:BATCH]
+    count = 0
+    for check in waiting:
+        state = card_data.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
+        is_over = state is not None and state.status != state.Status.WAITING
+        if is_over or check.asked_at < now - PATIENCE:
+            decide(check.pk, state if is_over else None, now=now)
+            count += 1
+    return count
+
+
+def purge(*, now: datetime) -> int:
+    old = AlertCheck.objects.filter(asked_at__lt=now - KEPT).order_by("asked_at")
+    ids = list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
+    """What the data says, written down once. None where it was decided already. `state` None: there is no data."""
+    with transaction.atomic():
+        check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
+        if check is None:
+            return None
+        rule = AlertRule.objects.select_for_update(of=("self",)).select_related("receiver").get(pk=check.rule_id)
+        outcome = _decided(rule, check, state, now)
+        AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
+    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
+    return outcome
+
+
+def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:
+    """What the rule's conditions say of each part of the table. Raises ConditionError."""
+    found = conditions.from_rows(rule.conditions)
+    return {
+        part: conditions.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
+        for part, its_table in parts_of(rule, table).items()
+    }
+
+
+def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
+    """The parts that are watched by themselves. Raises ConditionError."""
+    parts = conditions.split(table, rule.split_column)
+    if len(parts) > PARTS_AT_MOST:
+        raise ConditionError("too_many_parts", rule.split_column)
+    return parts
+
+
+def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime) -> AlertCheck.Outcome:
+    if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
+        return Outcome.LATE
+    try:
+        if state is None or state.status != state.Status.READY:
+            problem = "" if state is None else state.problem
+            raise _NoDataError(problem or _("There was no answer in time."))
+        found = verdicts(rule, state.table)
+    except ConditionError as error:
+        return _without_data(rule, check, condition_words.sentence(error), now)
+    except _NoDataError as error:
+        return _without_data(rule, check, str(error), now)
+    return _with_data(rule, check, found, now)
+
+
+class _NoDataError(Exception):
+    """The text is a sentence for the owner."""
+
+
+def _with_data(rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime) -> AlertCheck.Outcome:
+    """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one that is not in
+    the data at all stays as it is, unless nothing is split."""
+    holding, reports = {}, [_report(rule, Kind.NO_DATA, "", check.slot_at, ends_at=check.slot_at)]
+    for part, verdict in found.items():
+        if not verdict.holds:
+            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, ends_at=check.slot_at, verdict=verdict))
+            continue
+        holding[part] = rule.holding.get(part, 0) + 1
+        if holding[part] >= rule.hold_checks:
+            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, verdict=verdict))
+    rule.holding, rule.memory = holding, {part: asdict(verdict.memory) for part, verdict in found.items()}
+    rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
+    rule.save(update_fields=["holding", "memory", "failure_count", "problem", "checked_slot_at"])
+    _apply(reports, rule, now)
+    return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE
+
+
+def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetime) -> AlertCheck.Outcome:
+    rule.failure_count += 1
+    rule.problem, rule.checked_slot_at = problem[:PROBLEM_CHARACTERS], check.slot_at
+    rule.save(update_fields=["failure_count", "problem", "checked_slot_at"])
+    if rule.failure_count >= rule.no_data_checks:
+        _apply([_report(rule, Kind.NO_DATA, "", check.slot_at, problem=problem)], rule, now)
+    return Outcome.NO_DATA
+
+
+def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> None:
+    """Ends of what never began are nothing: of every check there would be one."""
+    keys = {report.key for report in reports if report.ends_at is not None}
+    is_open = set(Incident.objects.open().filter(key__in=keys).values_list("key", flat=True))
+    meant = [report for report in reports if report.ends_at is None or report.key in is_open]
+    outcome = incidents.apply(meant, source=rule, now=now)
+    card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
+
+
+def _report(
+    rule: AlertRule,
+    kind: Incident.Kind,
+    part: str,
+    slot_at: datetime,
+    *,
+    ends_at: datetime | None = None,
+    verdict: Verdict | None = None,
+    problem: str = "",
+) -> incidents.Report:
+    title = f"{rule.name} · {part}" if part else rule.name
+    if kind == Kind.NO_DATA:
+        title = _("No data: %(name)s") % {"name": rule.name}
+    labels: dict[str, Any] = {rule.split_column: part} if part else {}
+    return incidents.Report(
+        key=incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}"),
+        starts_at=slot_at,
+        ends_at=ends_at,
+        columns={
+            "rule": rule,
+            "kind": kind,
+            "part": part[:255],
+            "corp_id": rule.receiver.corp_id,
+            "title": title[:TITLE_CHARACTERS],
+            "summary": problem or (condition_words.findings(rule, verdict) if verdict is not None else ""),
+            "severity": rule.severity,
+            "labels": labels,
+        },
+    )
+
+
+def _ask(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:
+    check, is_new = AlertCheck.objects.get_or_create(
+        rule=rule, slot_at=slot_at, defaults={"card_id": rule.card_id, "asked_at": now}
+    )
+    if is_new:
+        card_data.request([rule.card_id], slot_at=slot_at, now=now)
+    return check
+
+
+def _next(rule: AlertRule, now: datetime) -> datetime | None:
+    try:
+        found = schedule.next_due(rule, now)
+    except ScheduleError:
+        logger.exception("rule=%d has no times", rule.pk)
+        return None
+    return None if found is None else found.due_at
+
+
+def _memory(row: dict[str, Any] | None) -> Memory:
+    return Memory() if row is None else Memory(row.get("numbers", {}), row.get("texts", {}))

@@ -1,0 +1,96 @@
+"""Clicks on the buttons of alert cards, as WeCom's callback tells of them.
+
+What is believed of an event: who clicked what on which card. The card is named by a mark that only those who got it
+know; that the person may act is looked up here. Its code is used, and WeCom itself refuses one that it did not give.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from accounts.models import User, WeComAccount, fold_userid
+from integrations.events.registry import Batch, Consumer, Outcome
+from integrations.wecom import callbacks as wire
+from integrations.wecom.crypto import CallbackError
+from notifications import inbox
+from notifications.alerts import acting, card_updates, cards, incidents
+from notifications.alerts.acting import Deed
+from notifications.models import Channel, Delivery, IncidentEvent, IncidentNotice, Receipt
+
+if TYPE_CHECKING:
+    from integrations.models import CallbackEvent, Corp
+
+logger = logging.getLogger(__name__)
+
+NAME = "notifications.alert-clicks"
+_DEEDS = {cards.TAKE: Deed.TAKE, cards.SILENCE: Deed.SILENCE}
+
+
+def wants(event: str, _change: str) -> bool:
+    return event == "template_card_event"
+
+
+def consume(batch: Batch) -> Outcome:
+    """Act on each click, once; the cards are changed afterwards by notifications.alerts.card_updates."""
+    for event in batch.events:
+        with transaction.atomic():
+            batch.hold()
+            _take_up(batch.corp, event, batch.clock())
+    return Outcome()
+
+
+CLICKS_CONSUMER = Consumer(name=NAME, wants=wants, consume=consume)
+
+
+def _take_up(corp: Corp, event: CallbackEvent, now: datetime) -> None:
+    try:
+        callback = wire.parse(event.body.encode())
+    except CallbackError:
+        logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
+        return
+    fields = callback.fields
+    deed = _DEEDS.get(_text(fields, "EventKey"))
+    delivery = _delivery(corp, _text(fields, "TaskId"))
+    if deed is None or delivery is None:  # of another card than ours
+        return
+    person = _person(corp, delivery, callback.userid)
+    if person is None:
+        logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
+        return
+    if not card_updates.keep_code(delivery, _text(fields, "ResponseCode"), now=event.received_at):
+        logger.warning("click corp=%d delivery=%d has a code that was used before", corp.pk, delivery.pk)
+        return
+    _act(deed, delivery, person, now)
+
+
+def _act(deed: Deed, delivery: Delivery, person: User, now: datetime) -> None:
+    ids = IncidentNotice.objects.filter(run=delivery.run_id).values_list("incident", flat=True)
+    done = acting.act(deed, list(ids), person=person, now=now)
+    for incident in done.refused:
+        incidents.note(incident, IncidentEvent.Kind.REFUSED, at=now, user=person, text=deed.value)
+    # Too late, or refused: the card may show something that is not so any more.
+    card_updates.mark_stale([*done.unchanged, *done.refused], now=now)
+
+
+def _delivery(corp: Corp, mark: str) -> Delivery | None:
+    found = Delivery.objects.filter(mark=inbox.tidy_mark(mark)[:32], corp=corp, channel=Channel.WECOM)
+    return found.filter(run__incident_notices__isnull=False).distinct().first()
+
+
+def _person(corp: Corp, delivery: Delivery, userid: str) -> User | None:
+    """The active person with this account, if the message went to it."""
+    folded = fold_userid(userid)
+    if not Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}"[:128]).exists():
+        return None
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=folded, left_at__isnull=True)
+    account = accounts.filter(user__is_active=True).select_related("user").first()
+    return None if account is None else account.user
+
+
+def _text(fields: object, name: str) -> str:
+    value = fields.get(name) if isinstance(fields, dict) else None
+    return value.strip() if isinstance(value, str) else ""

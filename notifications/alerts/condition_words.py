@@ -1,0 +1,122 @@
+"""Conditions as people write and read them: one a line, `sum 销售额 < 1000 where 城市=上海|北京`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from notifications.alerts import conditions
+from notifications.alerts.conditions import Aggregate, Comparison, Condition, ConditionError, plain
+
+if TYPE_CHECKING:
+    from notifications.alerts.conditions import Verdict
+    from notifications.models import AlertRule
+
+SIGNS = {
+    Comparison.GREATER: ">",
+    Comparison.AT_LEAST: ">=",
+    Comparison.LESS: "<",
+    Comparison.AT_MOST: "<=",
+    Comparison.EQUAL: "=",
+    Comparison.UNEQUAL: "!=",
+    Comparison.BETWEEN: "between",
+    Comparison.OUTSIDE: "outside",
+    Comparison.IS_NULL: "is null",
+    Comparison.CHANGED: "changed",
+}
+_BY_SIGN = {sign: comparison for comparison, sign in SIGNS.items()} | {
+    "≥": Comparison.AT_LEAST,
+    "≤": Comparison.AT_MOST,
+    "≠": Comparison.UNEQUAL,
+    "==": Comparison.EQUAL,
+}
+_SIGN = "|".join(sorted(map(re.escape, _BY_SIGN), key=len, reverse=True))
+_LINE = re.compile(
+    rf"(?P<aggregate>any|all|sum|avg|min|max|count|change)\b\s*(?P<column>\"[^\"]*\"|\S*?)\s*"
+    rf"(?P<sign>{_SIGN})\s*(?P<values>.*)"
+)
+_SENTENCES = {
+    "malformed": gettext_lazy("This is no condition: %(about)s. Write for example: sum 销售额 < 1000 where 城市=上海"),
+    "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
+    "no_number": gettext_lazy("“%(about)s” is no number."),
+    "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
+    "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
+    "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
+    "no_column": gettext_lazy("A condition needs a column; only count can do without."),
+    "no_condition": gettext_lazy("There is no condition."),
+    "changed_of_rows": gettext_lazy("“%(about)s”: “changed” compares a sum, a count or the like, not rows."),
+    "too_many": gettext_lazy("There are too many conditions or values."),
+    "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
+}
+
+
+def parse(text: str) -> list[Condition]:
+    """A condition a line. Raises ConditionError."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ConditionError("no_condition")
+    if len(lines) > conditions.CONDITIONS_AT_MOST:
+        raise ConditionError("too_many")
+    return [_parsed(line) for line in lines]
+
+
+def line_of(condition: Condition) -> str:
+    """As `parse` takes it."""
+    parts = [condition.aggregate.value, _quoted(condition.column), SIGNS[condition.comparison]]
+    parts.append(" and ".join(condition.values))
+    if condition.filters:
+        parts.append("where " + "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters))
+    return " ".join(part for part in parts if part)
+
+
+def sentence(error: ConditionError) -> str:
+    """What is wrong, for whoever wrote the rule."""
+    return str(_SENTENCES[error.reason]) % {"about": error.about}
+
+
+def findings(rule: AlertRule, verdict: Verdict) -> str:
+    """Each condition with what was found: for a card and the page."""
+    found = zip(conditions.from_rows(rule.conditions), verdict.found, strict=True)
+    lines = []
+    for condition, one in found:
+        if one.value is not None:
+            value = plain(round(one.value, 4))
+            lines.append(_("%(condition)s: now %(value)s") % {"condition": line_of(condition), "value": value})
+        else:
+            count = {"condition": line_of(condition), "count": len(one.rows)}
+            lines.append(_("%(condition)s: %(count)d rows") % count)
+    return "\n".join(lines)
+
+
+def _parsed(line: str) -> Condition:
+    head, where, tail = line.partition(" where ")
+    found = _LINE.fullmatch(head.strip())
+    if found is None:
+        raise ConditionError("malformed", line[:80])
+    comparison = _BY_SIGN[found["sign"]]
+    entered = found["values"].strip()
+    values = re.split(r"\s+and\s+", entered) if comparison in conditions.WITH_TWO else [entered]
+    filters = tuple(_filter(part) for part in tail.split(";") if part.strip()) if where else ()
+    condition = Condition(
+        Aggregate(found["aggregate"]),
+        found["column"].strip('"'),
+        comparison,
+        tuple(value for value in values if value),
+        filters,
+    )
+    conditions.check(condition)
+    return condition
+
+
+def _filter(text: str) -> tuple[str, tuple[str, ...]]:
+    name, sign, values = text.partition("=")
+    if not sign or not name.strip() or not values.strip():
+        raise ConditionError("malformed", text[:80])
+    return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
+
+
+def _quoted(column: str) -> str:
+    return f'"{column}"' if " " in column or any(sign in column for sign in "<>=!≥≤≠") else column

@@ -1,0 +1,364 @@
+"""Conditions over a Table: whether they hold, for which part of the data, and by which rows. Pure.
+
+A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
+is needed and there is text, nothing is there to aggregate), that is no answer at all: ConditionError, or None for a
+part without a value. Never "all is well".
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+from integrations.sources.table import Kind, Table, Value
+
+CONDITIONS_AT_MOST = 10
+FILTERS_AT_MOST = 10
+VALUES_AT_MOST = 100
+ROWS_MARKED = 200
+Row = tuple[Value, ...]
+Number = Decimal
+
+
+class Aggregate(StrEnum):
+    """What of a column is compared: each row's value, or one number of all of them."""
+
+    ANY = "any"
+    ALL = "all"
+    SUM = "sum"
+    AVERAGE = "avg"
+    LEAST = "min"
+    MOST = "max"
+    COUNT = "count"
+    CHANGE = "change"  # of the sum against the check before, in percent
+
+
+class Comparison(StrEnum):
+    GREATER = "gt"
+    AT_LEAST = "ge"
+    LESS = "lt"
+    AT_MOST = "le"
+    EQUAL = "eq"
+    UNEQUAL = "ne"
+    BETWEEN = "between"
+    OUTSIDE = "outside"
+    IS_NULL = "null"
+    CHANGED = "changed"
+
+
+class Join(StrEnum):
+    ALL = "all"
+    ANY = "any"
+
+
+BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
+WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
+WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
+ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
+
+
+class ConditionError(ValueError):
+    """A condition that cannot be, or that the data cannot answer. `reason`: a code; `about`: the column, or a value."""
+
+    def __init__(self, reason: str, about: str = "") -> None:
+        super().__init__(f"{reason}: {about}" if about else reason)
+        self.reason, self.about = reason, about
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
+    count; a row must fit all of them."""
+
+    aggregate: Aggregate
+    column: str
+    comparison: Comparison
+    values: tuple[str, ...] = ()
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a condition, or all of them, say of one part of the data. `value`: that was compared, None where each row
+    was. `rows`: positions in the part's table that made it hold, the first ROWS_MARKED."""
+
+    holds: bool
+    value: Number | None = None
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the check before saw, by condition: its number, or what its column's values were (as a text)."""
+
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one part: whether it holds, each condition's answer, and what the next check needs to know."""
+
+    holds: bool
+    found: tuple[Found, ...]
+    memory: Memory
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows that any holding condition marks, in order."""
+        return tuple(sorted({row for one in self.found if one.holds for row in one.rows}))
+
+
+def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: Memory) -> Verdict:
+    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer."""
+    if not conditions:
+        raise ConditionError("no_condition")
+    found, numbers, texts = [], {}, {}
+    for index, condition in enumerate(conditions):
+        one, number, text = _answer(condition, table, memory, str(index))
+        found.append(one)
+        if number is not None:
+            numbers[str(index)] = str(number)
+        if text is not None:
+            texts[str(index)] = text
+    holds = all(one.holds for one in found) if join == Join.ALL else any(one.holds for one in found)
+    return Verdict(holds, tuple(found), Memory(numbers, texts))
+
+
+def split(table: Table, column: str) -> dict[str, Table]:
+    """The table cut by the values of a column, in the order of their first rows; one part where none is named."""
+    if not column:
+        return {"": table}
+    position = _position(table, column)
+    parts: dict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        parts[text_of(row[position])].append(row)
+    return {key: table.with_rows(rows) for key, rows in parts.items()}
+
+
+def text_of(value: Value) -> str:
+    """A value as a filter, a split key and a message write it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, int | float | Decimal):
+        number = _number(value)
+        return str(value) if number is None else plain(number)
+    return str(value)
+
+
+def plain(number: Number) -> str:
+    """A number without an exponent and without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def check(condition: Condition, table: Table | None = None) -> None:
+    """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
+    Raises ConditionError."""
+    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
+    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
+        raise ConditionError("values", condition.column)
+    if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
+        raise ConditionError("changed_of_rows", condition.column)
+    if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
+        raise ConditionError("too_many", condition.column)
+    if condition.aggregate not in BY_ROW or condition.comparison in WITH_TWO:
+        for value in condition.values:
+            if condition.aggregate not in BY_ROW and _entered_number(value) is None:
+                raise ConditionError("no_number", value)
+    if not condition.column and condition.aggregate != Aggregate.COUNT:
+        raise ConditionError("no_column")
+    if table is not None:
+        _check_columns(condition, table)
+
+
+def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """As AlertRule.conditions keeps them."""
+    return [
+        {
+            "aggregate": one.aggregate.value,
+            "column": one.column,
+            "comparison": one.comparison.value,
+            "values": list(one.values),
+            "filters": {column: list(values) for column, values in one.filters},
+        }
+        for one in conditions
+    ]
+
+
+def from_rows(rows: Any) -> list[Condition]:
+    """Raises ConditionError for what `to_rows` cannot have written."""
+    if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
+        raise ConditionError("too_many")
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: Any) -> Condition:
+    try:
+        filters = row.get("filters") or {}
+        condition = Condition(
+            Aggregate(row["aggregate"]),
+            _text(row.get("column", "")),
+            Comparison(row["comparison"]),
+            tuple(_text(value) for value in row.get("values", [])),
+            tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConditionError("malformed") from error
+    check(condition)
+    return condition
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 1000:
+        raise ConditionError("malformed")
+    return value
+
+
+def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
+    check(condition, table)
+    chosen = _chosen(condition, table)
+    if condition.aggregate in BY_ROW:
+        return _by_row(condition, table, chosen), None, None
+    number = _aggregated(condition, table, chosen)
+    if condition.aggregate == Aggregate.CHANGE:
+        former = _entered_number(memory.numbers.get(index, ""))
+        change = None if former is None or number is None or former == 0 else (number - former) / abs(former) * 100
+        return _compared(condition, change, chosen), number, None
+    if condition.comparison == Comparison.CHANGED:
+        text = "" if number is None else plain(number)
+        holds = index in memory.texts and memory.texts[index] != text
+        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, text
+    return _compared(condition, number, chosen), None, None
+
+
+def _chosen(condition: Condition, table: Table) -> list[int]:
+    """Positions of the rows that fit all filters."""
+    wanted = [(_position(table, name), set(values)) for name, values in condition.filters]
+    return [
+        index for index, row in enumerate(table.rows) if all(text_of(row[place]) in values for place, values in wanted)
+    ]
+
+
+def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
+    """ALL of no rows holds nothing: what nobody sees must not fire."""
+    place = _position(table, condition.column)
+    kind = table.columns[place].kind
+    fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
+    holds = bool(fitting) if condition.aggregate == Aggregate.ANY else bool(chosen) and len(fitting) == len(chosen)
+    return Found(holds, None, tuple(fitting[:ROWS_MARKED]))
+
+
+def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
+    if condition.aggregate == Aggregate.COUNT:
+        if not condition.column:
+            return Number(len(chosen))
+        place = _position(table, condition.column)
+        return Number(sum(table.rows[index][place] is not None for index in chosen))
+    place = _position(table, condition.column)
+    if table.columns[place].kind != Kind.NUMBER:
+        raise ConditionError("no_number_column", condition.column)
+    numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
+    if not numbers:
+        return None
+    match condition.aggregate:
+        case Aggregate.LEAST:
+            return min(numbers)
+        case Aggregate.MOST:
+            return max(numbers)
+        case Aggregate.AVERAGE:
+            return sum(numbers, Number(0)) / len(numbers)
+        case _:
+            return sum(numbers, Number(0))
+
+
+def _compared(condition: Condition, number: Number | None, chosen: list[int]) -> Found:
+    if condition.comparison == Comparison.IS_NULL:
+        holds = number is None
+    else:
+        holds = number is not None and _holds(condition.comparison, number, _entered(condition))
+    return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
+
+
+def _entered(condition: Condition) -> list[Number]:
+    found = [_entered_number(value) for value in condition.values]
+    numbers = [one for one in found if one is not None]
+    if len(numbers) != len(condition.values):
+        raise ConditionError("no_number", condition.column)
+    return numbers
+
+
+def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
+    """One row's value. Of an empty one only "is empty" holds."""
+    if condition.comparison == Comparison.IS_NULL:
+        return value is None
+    if value is None:
+        return False
+    if kind == Kind.NUMBER:
+        number = _number(value)
+        return number is not None and _holds(condition.comparison, number, _entered(condition))
+    text, wanted = text_of(value), [one.strip() for one in condition.values]
+    if condition.comparison in ORDERED and kind not in {Kind.DATE, Kind.DATETIME}:
+        raise ConditionError("no_order", condition.column)
+    return _holds(condition.comparison, text, wanted)
+
+
+def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
+    first = wanted[0]
+    match comparison:
+        case Comparison.GREATER:
+            return bool(value > first)
+        case Comparison.AT_LEAST:
+            return bool(value >= first)
+        case Comparison.LESS:
+            return bool(value < first)
+        case Comparison.AT_MOST:
+            return bool(value <= first)
+        case Comparison.EQUAL:
+            return bool(value == first)
+        case Comparison.UNEQUAL:
+            return bool(value != first)
+    low, high = sorted(wanted[:2])
+    is_between = bool(low <= value <= high)
+    return is_between if comparison == Comparison.BETWEEN else not is_between
+
+
+def _check_columns(condition: Condition, table: Table) -> None:
+    for name in [condition.column, *(column for column, _values in condition.filters)]:
+        if name:
+            _position(table, name)
+
+
+def _position(table: Table, name: str) -> int:
+    try:
+        return table.position(name)
+    except KeyError:
+        raise ConditionError("no_such_column", name) from None
+
+
+def _number(value: Value) -> Number | None:
+    """None for what is no number: NaN and infinity included."""
+    if value is None or isinstance(value, str | date | bool):
+        return None
+    if isinstance(value, float):
+        return Number(repr(value)) if math.isfinite(value) else None
+    number = Number(value)
+    return number if number.is_finite() else None
+
+
+def _entered_number(text: str) -> Number | None:
+    try:
+        number = Number(text.strip().replace(",", ""))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < 100 else None

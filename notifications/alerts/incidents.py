@@ -1,0 +1,209 @@
+"""When an incident opens, begins again and is over. What is to be told of it is only noted here (notifying tells)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Max
+
+from notifications.models import Incident, IncidentEvent
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from notifications.models import AlertSource
+
+Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
+# What ends and begins again within this time is one incident, and one message in this time tells of it.
+DAMPING = timedelta(minutes=10)
+NOTE_CHARACTERS = 255
+
+
+class Step(Enum):
+    """What a report of a state means for what we know."""
+
+    OPEN = "open"
+    REOPEN = "reopen"
+    SEEN = "seen"
+    RESOLVE = "resolve"
+    RECORD = "record"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a source says of one thing: that it is wrong since `starts_at`, or was until `ends_at`."""
+
+    key: str
+    starts_at: datetime
+    ends_at: datetime | None
+    # Of a new incident: title, summary, severity, labels, link, kind, sender, route or rule.
+    columns: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+def key_of(source: str, kind: str, part: str) -> str:
+    """What an incident is of: `source` as `route:7`, `part` a fingerprint, or a split key of any length."""
+    digest = part if len(part) == 40 and part.isascii() else hashlib.sha256(part.encode()).hexdigest()[:40]
+    return f"{source}:{kind}:{digest}"
+
+
+def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
+    """By the times that the source names, so that reports may come late, twice and in any order. Pure.
+
+    A firing that began before the end that we know belongs to the stretch that is over. An end before the beginning
+    that we know belongs to an earlier stretch. An end of which we knew no beginning is recorded, so that its firing,
+    should it still come, opens nothing.
+    """
+    if known is None:
+        return Step.OPEN if report.ends_at is None else Step.RECORD
+    if known.is_open:
+        if report.ends_at is None:
+            return Step.SEEN
+        return Step.RESOLVE if report.ends_at >= known.stretch_at else Step.IGNORE
+    is_later = known.ends_at is None or report.starts_at >= known.ends_at
+    if not is_later or report.starts_at == known.stretch_at:
+        return Step.IGNORE
+    if report.ends_at is not None:
+        return Step.RECORD
+    is_fresh = known.resolved_at is not None and now - known.resolved_at <= DAMPING
+    return Step.REOPEN if is_fresh else Step.OPEN
+
+
+def newest(keys: Iterable[str]) -> dict[str, Incident]:
+    """The newest incident of each key, locked, in the order of their ids. Inside the caller's transaction, which holds
+    the lock on the route or rule."""
+    found = Incident.objects.filter(key__in=set(keys)).order_by().values("key").annotate(newest=Max("pk"))
+    ids = [row["newest"] for row in found]
+    return {one.key: one for one in Incident.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
+
+
+@dataclass
+class Outcome:
+    """How many reports did what."""
+
+    opened: list[Incident] = field(default_factory=list)
+    reopened: list[Incident] = field(default_factory=list)
+    resolved: list[Incident] = field(default_factory=list)
+    seen_count: int = 0
+    ignored_count: int = 0
+
+
+def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> Outcome:
+    """Bring the incidents of one route or rule up to its reports, whose order does not matter.
+
+    In the caller's transaction, which holds the lock on `source`. Safe to repeat.
+    """
+    reports = list(reports)
+    known, outcome = newest(report.key for report in reports), Outcome()
+    for report in reports:
+        former = known.get(report.key)
+        match decide(former, report, now=now):
+            case Step.OPEN:
+                known[report.key] = _opened(report, source, now)
+                outcome.opened.append(known[report.key])
+            case Step.RECORD:
+                known[report.key] = _recorded(report, now)
+                outcome.ignored_count += 1
+            case Step.REOPEN if former is not None:
+                _reopen(former, report, source, now)
+                outcome.reopened.append(former)
+            case Step.RESOLVE if former is not None:
+                resolve(former, ends_at=report.ends_at or now, source=source, now=now)
+                outcome.resolved.append(former)
+            case Step.SEEN if former is not None:
+                former.seen_at, former.stretch_at = now, max(former.stretch_at, report.starts_at)
+                former.save(update_fields=["seen_at", "stretch_at"])
+                outcome.seen_count += 1
+            case _:
+                outcome.ignored_count += 1
+    return outcome
+
+
+def note(
+    incident: Incident, kind: IncidentEvent.Kind, *, at: datetime, user: User | None = None, text: str = ""
+) -> None:
+    """A line of the timeline."""
+    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text[:NOTE_CHARACTERS])
+
+
+def _opened(report: Report, source: AlertSource, now: datetime) -> Incident:
+    incident = Incident.objects.create(
+        key=report.key,
+        starts_at=report.starts_at,
+        stretch_at=report.starts_at,
+        opened_at=now,
+        seen_at=now,
+        notice_kind=Notice.FIRE,
+        notice_due_at=_gathered(source, now),
+        **report.columns,
+    )
+    note(incident, IncidentEvent.Kind.OPENED, at=now)
+    return incident
+
+
+def _gathered(source: AlertSource, now: datetime) -> datetime:
+    """At once, unless people were just told of something: then with what comes meanwhile."""
+    return now if source.gather_until is None else max(now, source.gather_until)
+
+
+def _recorded(report: Report, now: datetime) -> Incident:
+    """Over before anybody told us of it: nothing to be told."""
+    incident = Incident.objects.create(
+        key=report.key,
+        status=Status.RESOLVED,
+        starts_at=report.starts_at,
+        stretch_at=report.starts_at,
+        ends_at=report.ends_at,
+        resolved_at=now,
+        opened_at=now,
+        seen_at=now,
+        **report.columns,
+    )
+    note(incident, IncidentEvent.Kind.RESOLVED, at=now)
+    return incident
+
+
+def _reopen(incident: Incident, report: Report, source: AlertSource, now: datetime) -> None:
+    """The same incident goes on. If people were told that it is over, they are told again, but not at once."""
+    was_told = incident.notified_at is not None
+    was_told_over = incident.notice_kind != Notice.RECOVER and source.tells_recovery
+    incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
+    incident.stretch_at, incident.seen_at = report.starts_at, now
+    incident.reopened_count += 1
+    if not was_told:
+        incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
+    elif was_told_over:
+        incident.notice_kind = Notice.REPEAT
+        incident.notice_due_at = max(now, (incident.notified_at or now) + DAMPING)
+    else:
+        schedule_reminder(incident, source, since=incident.notified_at or now)
+    incident.save()
+    note(incident, IncidentEvent.Kind.REOPENED, at=now)
+
+
+def resolve(
+    incident: Incident, *, ends_at: datetime, source: AlertSource | None, now: datetime, by: User | None = None
+) -> None:
+    """It is over. Of one of which nobody was told, nobody is told that either. One that came and went before waits
+    until it is quiet."""
+    incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
+    is_told = incident.notified_at is not None and source is not None and source.tells_recovery
+    incident.notice_kind = Notice.RECOVER if is_told else ""
+    incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_told else None
+    incident.save(update_fields=["status", "ends_at", "resolved_at", "notice_kind", "notice_due_at"])
+    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by)
+
+
+def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:
+    """Note (not saved) when people are reminded: while it is open, and nobody has taken it; after a silence at its
+    end, even where reminders are off, since whoever asked for an hour of quiet asked for an hour."""
+    minutes = source.repeat_minutes if source is not None else 0
+    due_at = since + timedelta(minutes=minutes) if minutes and incident.taken_at is None else None
+    if incident.silenced_until is not None and incident.silenced_until > since and incident.taken_at is None:
+        due_at = max(due_at, incident.silenced_until) if due_at else incident.silenced_until
+    incident.notice_kind = Notice.REPEAT if due_at else ""
+    incident.notice_due_at = due_at

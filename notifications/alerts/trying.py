@@ -1,0 +1,72 @@
+"""A rule tried on the data as it is now, while somebody edits it. Nothing is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from integrations import card_data, source_wording
+from integrations.sources.failing import SourceError
+from notifications.alerts import checking, condition_words
+from notifications.alerts.conditions import ConditionError, text_of
+
+if TYPE_CHECKING:
+    from integrations.sources.table import Table
+    from notifications.models import AlertRule
+
+ROWS_FETCHED, ROWS_SHOWN, PARTS_SHOWN = 2000, 20, 20
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    cells: list[str]
+    is_marked: bool
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """One part of the data: what the conditions say of it, and its rows, those that make it hold first."""
+
+    name: str
+    holds: bool
+    findings: list[str]
+    rows: list[ShownRow]
+    further_count: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`problem`: a sentence, where there is no answer."""
+
+    problem: str = ""
+    names: list[str] = field(default_factory=list)
+    parts: list[ShownPart] = field(default_factory=list)
+    part_count: int = 0
+    holding_count: int = 0
+    as_of: datetime | None = None
+
+
+def tried(rule: AlertRule, *, now: datetime) -> Trial:
+    """What a check would find now, but for changes against the check before."""
+    try:
+        table = card_data.fetch_now(rule.card, now=now, rows_at_most=ROWS_FETCHED)
+        found = checking.verdicts(rule, table)
+    except SourceError as error:
+        return Trial(problem=source_wording.sentence(error.problem.value, error.facts))
+    except ConditionError as error:
+        return Trial(problem=condition_words.sentence(error))
+    tables = checking.parts_of(rule, table)
+    parts = [
+        _shown(part, verdict.holds, condition_words.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
+        for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
+    ]
+    holding_count = sum(verdict.holds for verdict in found.values())
+    return Trial("", list(table.names), parts, len(found), holding_count, table.as_of)
+
+
+def _shown(name: str, holds: bool, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
+    chosen = set(marked) if holds else set()
+    order = sorted(range(len(table.rows)), key=lambda index: (index not in chosen, index))
+    rows = [ShownRow([text_of(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]
+    return ShownPart(name, holds, findings, rows, max(0, len(table.rows) - ROWS_SHOWN))

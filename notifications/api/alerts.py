@@ -1,0 +1,45 @@
+"""`/alerts`: what Alertmanager and whatever speaks as it does hand in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja import Router, Status
+
+from notifications.alerts import notifying, receiving
+from notifications.alerts.received import Alert, moment, safe_link
+from notifications.api.alert_schemas import AlertIn, AlertsAnswer, AlertsIn
+from notifications.api.responses import problems
+from notifications.api.security import token_for
+from notifications.api_tokens import Action
+from notifications.tasks import enqueue_runs
+
+router = Router(tags=["alerts"])
+
+
+@router.post(
+    "", response={202: AlertsAnswer, **problems(400, 415)}, summary="Hand in alerts, as Alertmanager posts them"
+)
+def receive_alerts(request: HttpRequest, payload: AlertsIn) -> Status[AlertsAnswer]:
+    """Alertmanager's webhook payload (version 4) as it is. Each alert goes to the routes that take its labels;
+    repeated, late and out of order it comes to the same. Answers as soon as the incidents are written down."""
+    token, now = token_for(request, Action.ALERT), timezone.now()
+    alerts = [_alert(one, now) for one in payload.alerts]
+    found = receiving.receive(alerts, truncated_count=payload.truncatedAlerts, token=token, now=now)
+    if found.opened or found.reopened or found.resolved:
+        enqueue_runs(notifying.request_notices(now=now))
+    return Status(202, AlertsAnswer(**asdict(found)))
+
+
+def _alert(one: AlertIn, now: datetime) -> Alert:
+    starts_at = moment(one.startsAt) or now
+    return Alert(
+        labels=one.labels,
+        annotations=one.annotations,
+        starts_at=starts_at,
+        ends_at=(moment(one.endsAt) or now) if one.status == "resolved" else None,
+        link=safe_link(one.generatorURL),
+    )

@@ -1,0 +1,158 @@
+"""Alert rules: conditions watched on the data of a card, when they are checked, and each check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models import Attribute, User
+from integrations.models import Card
+from notifications.models.alerts import AlertReceiver, AlertSource, Severity
+from notifications.models.orders import MAX_JITTER_SECONDS, WORKDAYS_OF_MONTH, FreeDays, Repeat
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+CHECKS_AT_MOST = 100
+
+
+class AlertRuleQuerySet(models.QuerySet["AlertRule"]):
+    def visible_to(self, person: Person) -> Self:
+        """Whoever sees both its receiver and its card: the one names people, the other shows data."""
+        return self.filter(
+            receiver__in=AlertReceiver.objects.visible_to(person), card__in=Card.objects.visible_to(person)
+        )
+
+    def due(self, now: datetime) -> Self:
+        return self.filter(is_enabled=True, next_run_at__lte=now)
+
+
+class AlertRule(AlertSource):
+    """A condition watched on a card. Its schedule has the columns of a subscription's (notifications.schedule)."""
+
+    class Join(models.TextChoices):
+        ALL = "all", pgettext_lazy("conditions", "all of them hold")
+        ANY = "any", pgettext_lazy("conditions", "any of them holds")
+
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="+", verbose_name=_("card"))
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+    )
+    severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
+    # As notifications.alerts.conditions writes them.
+    conditions = models.JSONField(_("conditions"), default=list)
+    join = models.CharField(_("it fires when"), max_length=3, choices=Join.choices, default=Join.ALL)
+    hold_checks = models.PositiveSmallIntegerField(
+        _("for so many checks in a row"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(CHECKS_AT_MOST)],
+    )
+    no_data_checks = models.PositiveSmallIntegerField(
+        _("tell of missing data after (checks)"),
+        default=3,
+        validators=[MinValueValidator(1), MaxValueValidator(CHECKS_AT_MOST)],
+        help_text=_("A check without data is never “all is well”: nothing ends by it."),
+    )
+    split_column = models.CharField(
+        _("split by the column"),
+        max_length=128,
+        blank=True,
+        help_text=_("Each value of it is watched by itself and has incidents of its own. Empty: all rows together."),
+    )
+    split_attribute = models.ForeignKey(
+        Attribute,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("only people with that value in"),
+        help_text=_("Of the receiver's people, those alone are told whose attribute has the value of the column."),
+    )
+    # When people may be told; an incident that opens at another time is told then, if it still lasts.
+    tells_from = models.TimeField(_("tell from"), null=True, blank=True)
+    tells_to = models.TimeField(_("tell until"), null=True, blank=True)
+    tells_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
+
+    repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
+    local_time = models.TimeField(_("at"), null=True, blank=True)
+    weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
+    month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
+    free_days = models.CharField(
+        _("on holidays and free weekends"), max_length=8, choices=FreeDays.choices, default=FreeDays.SEND
+    )
+    crontab = models.CharField(_("crontab"), max_length=128, blank=True)
+    jitter_seconds = models.PositiveIntegerField(
+        _("spread (seconds)"), default=0, validators=[MaxValueValidator(MAX_JITTER_SECONDS)]
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
+    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
+    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
+    # Set by notifications.alerts.checking alone.
+    next_run_at = models.DateTimeField(_("next check"), null=True, blank=True, editable=False)
+    checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
+    # By part: how many checks in a row it held, before it fires; and what the next check compares with.
+    holding = models.JSONField(default=dict, editable=False)
+    memory = models.JSONField(default=dict, editable=False)
+    failure_count = models.PositiveIntegerField(default=0, editable=False)
+    problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = AlertRuleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("alert rule")
+        verbose_name_plural = _("alert rules")
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="alert_rule_due")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_by_workdays(self) -> bool:
+        """Whether the calendar of working days has a say in its times."""
+        return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
+
+    @property
+    def weekday_numbers(self) -> set[int]:
+        return {int(number) for number in self.weekdays.split(",") if number}
+
+
+class AlertCheck(models.Model):
+    """One check of a rule, once for a slot: it waits for the card's data, then is decided."""
+
+    class Outcome(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        FIRING = "firing", pgettext_lazy("check", "holds")
+        FINE = "fine", pgettext_lazy("check", "does not hold")
+        NO_DATA = "no_data", _("no data")
+        LATE = "late", pgettext_lazy("check", "came after a later one")
+
+    rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="checks", verbose_name=_("alert rule"))
+    card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="+")
+    slot_at = models.DateTimeField(_("for"))
+    asked_at = models.DateTimeField()
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.WAITING)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("check of an alert rule")
+        verbose_name_plural = _("checks of alert rules")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["rule", "slot_at"], name="one_check_per_rule_and_slot")]
+        indexes = [
+            # Who waits for the data of a card; and what waits too long.
+            models.Index(fields=["card", "slot_at"], condition=Q(outcome="waiting"), name="alert_check_waiting"),
+            models.Index(fields=["asked_at"], name="alert_check_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} {self.slot_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,399 @@
+"""Alerts: who is told (receivers), which alerts from outside go to whom (routes), and each stretch of trouble."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import Group
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models import User
+from integrations.models import Corp, Department
+from notifications.models.api import ApiToken
+from notifications.models.orders import Channel
+from notifications.models.outbox import Delivery, Run
+from notifications.models.robots import Robot
+from notifications.visibility import scope_condition
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.visibility import Person
+
+TITLE_CHARACTERS = 128
+KEY_CHARACTERS = 80
+CODE_CHARACTERS = 255
+WEEK_MINUTES = 7 * 24 * 60
+GATHER_SECONDS_AT_MOST = 60 * 60
+# WeCom's: a response_code works once, and for so long.
+CODE_LIFETIME = timedelta(hours=72)
+
+
+class Severity(models.TextChoices):
+    CRITICAL = "critical", pgettext_lazy("severity", "critical")
+    WARNING = "warning", pgettext_lazy("severity", "warning")
+    INFO = "info", pgettext_lazy("severity", "information")
+
+
+class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
+    def visible_to(self, person: Person) -> Self:
+        """Of one corp: for those who may see the corp; of all corps: for those who may see all."""
+        return self.filter(scope_condition(person))
+
+
+class AlertReceiver(models.Model):
+    """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules."""
+
+    name = models.CharField(_("name"), max_length=128)
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
+    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
+    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
+    departments = models.ManyToManyField(
+        Department,
+        blank=True,
+        related_name="+",
+        verbose_name=_("departments of WeCom"),
+        help_text=_("Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."),
+    )
+    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
+    robot = models.ForeignKey(
+        Robot,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group robot"),
+        help_text=_("Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."),
+    )
+    fallback_channel = models.CharField(
+        _("second channel"),
+        max_length=16,
+        blank=True,
+        choices=[(Channel.EMAIL.value, Channel.EMAIL.label)],
+        help_text=_("For people whom WeCom cannot reach."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = AlertReceiverQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("alert receiver")
+        verbose_name_plural = _("alert receivers")
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AlertSource(models.Model):
+    """What routes and rules share: who is told, and how often."""
+
+    name = models.CharField(_("name"), max_length=TITLE_CHARACTERS)
+    receiver = models.ForeignKey(
+        AlertReceiver, on_delete=models.PROTECT, related_name="+", verbose_name=_("alert receiver")
+    )
+    repeat_minutes = models.PositiveIntegerField(
+        _("remind every (minutes)"),
+        default=0,
+        validators=[MaxValueValidator(WEEK_MINUTES)],
+        help_text=_("While it lasts and nobody has taken it. 0: no reminder."),
+    )
+    tells_recovery = models.BooleanField(_("tell when it is over"), default=True)
+    gather_seconds = models.PositiveIntegerField(
+        _("gather for (seconds)"),
+        default=60,
+        validators=[MaxValueValidator(GATHER_SECONDS_AT_MOST)],
+        help_text=_("After a message, what comes within this time goes out as one message with a count and a list."),
+    )
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    # What comes before this time waits for it, and goes out together.
+    gather_until = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class AlertRouteQuerySet(models.QuerySet["AlertRoute"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(receiver__in=AlertReceiver.objects.visible_to(person))
+
+    def in_order(self) -> Self:
+        return self.order_by("position", "pk")
+
+
+class AlertRoute(AlertSource):
+    """Which alerts from outside go to which receiver. The first that matches takes an alert, unless it goes on."""
+
+    position = models.PositiveIntegerField(
+        _("order"), default=100, help_text=_("Smaller first. The first route that matches takes an alert.")
+    )
+    # [[label, operator, value], …]: notifications.alerts.matching.
+    matchers = models.JSONField(_("label matchers"), default=list, blank=True)
+    goes_on = models.BooleanField(
+        _("later routes may take it, too"), default=False, help_text=_("What Alertmanager calls “continue”.")
+    )
+    senders = models.ManyToManyField(
+        ApiToken,
+        blank=True,
+        related_name="+",
+        verbose_name=_("only from these senders"),
+        help_text=_("Empty: from every token that may hand in alerts and reaches this company."),
+    )
+    severity_label = models.CharField(_("label of the severity"), max_length=128, default="severity", blank=True)
+    critical_values = models.CharField(
+        _("its values for “critical”"), max_length=255, default="critical, page, error, p1", blank=True
+    )
+    warning_values = models.CharField(
+        _("its values for “warning”"), max_length=255, default="warning, warn, p2", blank=True
+    )
+    default_severity = models.CharField(
+        _("otherwise"), max_length=16, choices=Severity.choices, default=Severity.WARNING
+    )
+
+    objects = AlertRouteQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("alert route")
+        verbose_name_plural = _("alert routes")
+        ordering = ["position", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(scope_condition(person))
+
+    def open(self) -> Self:
+        return self.filter(status=Incident.Status.OPEN)
+
+    def notice_due(self, now: datetime) -> Self:
+        """Those of which something is to be told, and of which nothing told before is still on its way."""
+        on_the_way = IncidentNotice.objects.filter(
+            incident=OuterRef("pk"), run__status__in=[Run.Status.WAITING, Run.Status.SENDING]
+        )
+        return self.filter(~Exists(on_the_way), notice_due_at__lte=now)
+
+    def over_before(self, moment: datetime) -> Self:
+        return self.filter(status=Incident.Status.RESOLVED, resolved_at__lt=moment)
+
+
+class Incident(models.Model):
+    """One stretch of time in which something was wrong; of one rule or route and split key one is open at a time."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", pgettext_lazy("incident", "open")
+        RESOLVED = "resolved", pgettext_lazy("incident", "over")
+
+    class Kind(models.TextChoices):
+        FIRING = "firing", _("condition")
+        NO_DATA = "no_data", _("no data")
+
+    class Notice(models.TextChoices):
+        FIRE = "fire", _("alert")
+        REPEAT = "repeat", _("reminder")
+        RECOVER = "recover", _("recovery")
+
+    # Rule or route, kind, and what it is split by: notifications.alerts.incidents.key_of.
+    key = models.CharField(max_length=KEY_CHARACTERS)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.FIRING)
+    route = models.ForeignKey(
+        AlertRoute, on_delete=models.SET_NULL, null=True, related_name="incidents", verbose_name=_("alert route")
+    )
+    rule = models.ForeignKey(
+        "notifications.AlertRule",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="incidents",
+        verbose_name=_("alert rule"),
+    )
+    # Of a rule that is split: the value of its column.
+    part = models.CharField(_("part"), max_length=255, blank=True)
+    # Of the receiver when it opened (empty: every company). It decides who sees the incident in the administration.
+    corp = models.ForeignKey(
+        Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
+    )
+    sender = models.ForeignKey(
+        ApiToken, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("handed in with")
+    )
+    title = models.CharField(_("title"), max_length=TITLE_CHARACTERS)
+    summary = models.TextField(_("summary"), blank=True)
+    severity = models.CharField(_("severity"), max_length=16, choices=Severity.choices, default=Severity.WARNING)
+    labels = models.JSONField(_("labels"), default=dict)
+    link = models.CharField(_("link"), max_length=2048, blank=True)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.OPEN)
+    # What its source says: since when, until when; and when we heard of it first, last, and of its end.
+    starts_at = models.DateTimeField(_("began"))
+    ends_at = models.DateTimeField(_("ended"), null=True)
+    # The latest beginning that it named: what ends before it belongs to a former stretch.
+    stretch_at = models.DateTimeField()
+    opened_at = models.DateTimeField(_("opened"))
+    seen_at = models.DateTimeField(_("last reported"))
+    resolved_at = models.DateTimeField(_("over since"), null=True)
+    taken_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken by")
+    )
+    taken_at = models.DateTimeField(_("taken"), null=True)
+    silenced_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("silenced by")
+    )
+    silenced_until = models.DateTimeField(_("silent until"), null=True)
+    reopened_count = models.PositiveIntegerField(_("began again"), default=0)
+    # Alerts that the sender left out of its message.
+    truncated_count = models.PositiveIntegerField(_("left out by the sender"), default=0)
+    # What is to be told next, and when; what was told last. Set by notifications.alerts.incidents and notifying alone.
+    notice_kind = models.CharField(max_length=16, choices=Notice.choices, blank=True)
+    notice_due_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(_("last told"), null=True)
+    repeat_count = models.PositiveIntegerField(_("reminders"), default=0)
+    recovery_count = models.PositiveIntegerField(default=0)
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("incident")
+        verbose_name_plural = _("incidents")
+        ordering = ["-pk"]
+        default_permissions = ("view", "change")
+        constraints = [
+            models.UniqueConstraint(fields=["key"], condition=Q(status="open"), name="one_open_incident_per_key")
+        ]
+        indexes = [
+            # The newest of a key: notifications.alerts.incidents.newest.
+            models.Index(F("key"), F("id").desc(), name="incident_of_key"),
+            models.Index(
+                fields=["notice_due_at"], condition=Q(notice_due_at__isnull=False), name="incident_notice_due"
+            ),
+            models.Index(fields=["-id"], condition=Q(status="open"), name="incident_open"),
+            # The list, by day, and what is forgotten: IncidentQuerySet.over_before().
+            models.Index(fields=["opened_at"], name="incident_opened"),
+            models.Index(fields=["resolved_at"], condition=Q(status="resolved"), name="incident_over"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == self.Status.OPEN
+
+    @property
+    def source(self) -> AlertSource | None:
+        """What it came from; None where that was deleted."""
+        return self.route if self.rule is None else self.rule
+
+    def is_silenced(self, now: datetime) -> bool:
+        return self.silenced_until is not None and self.silenced_until > now
+
+
+class IncidentEvent(models.Model):
+    """A line of an incident's timeline: when, what, and who where somebody did it."""
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", pgettext_lazy("incident event", "opened")
+        REOPENED = "reopened", pgettext_lazy("incident event", "began again")
+        NOTIFIED = "notified", pgettext_lazy("incident event", "told")
+        TAKEN = "taken", pgettext_lazy("incident event", "taken")
+        SILENCED = "silenced", pgettext_lazy("incident event", "silenced")
+        RESOLVED = "resolved", pgettext_lazy("incident event", "over")
+        CLOSED = "closed", pgettext_lazy("incident event", "closed by hand")
+        REFUSED = "refused", pgettext_lazy("incident event", "click refused")
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="events", verbose_name=_("incident"))
+    kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)
+    at = models.DateTimeField(_("when"))
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("who"))
+    note = models.CharField(_("note"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("incident event")
+        verbose_name_plural = _("incident events")
+        ordering = ["at", "pk"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.incident_id} {self.kind}"
+
+
+class IncidentNotice(models.Model):
+    """That a run tells of an incident. Several incidents may share a run: a storm is one message."""
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notices")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="incident_notices")
+    kind = models.CharField(_("kind"), max_length=16, choices=Incident.Notice.choices)
+    # Counts reminders, and recoveries, of one incident.
+    number = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        verbose_name = _("notice of an incident")
+        verbose_name_plural = _("notices of incidents")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["incident", "kind", "number"], name="one_notice_of_an_incident")]
+
+    def __str__(self) -> str:
+        return f"{self.incident_id} {self.kind} {self.number}"
+
+
+class AlertCard(models.Model):
+    """A card with buttons on people's phones that no longer shows how things stand."""
+
+    delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, related_name="+")
+    # The state that it showed last, as notifications.alerts.cards digests it.
+    shown = models.CharField(max_length=64, blank=True)
+    is_stale = models.BooleanField(default=True)
+    next_try_at = models.DateTimeField()
+    try_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("alert card")
+        verbose_name_plural = _("alert cards")
+        default_permissions = ()
+        indexes = [models.Index(fields=["next_try_at"], condition=Q(is_stale=True), name="alert_card_stale")]
+
+    def __str__(self) -> str:
+        return str(self.delivery_id)
+
+
+class CardCodeQuerySet(models.QuerySet["CardCode"]):
+    def usable(self, now: datetime) -> Self:
+        return self.filter(used_at__isnull=True, received_at__gt=now - CODE_LIFETIME)
+
+
+class CardCode(models.Model):
+    """A response_code: lets a card be changed once. One comes with the message, another with each click."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    code = models.CharField(max_length=CODE_CHARACTERS, unique=True)
+    received_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    objects = CardCodeQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("card code")
+        verbose_name_plural = _("card codes")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.delivery_id)
+
+
+def labels_line(labels: dict[str, Any], *, at_most: int = 12) -> str:
+    """Labels as `name=value`, for lists and search."""
+    return ", ".join(f"{name}={value}" for name, value in list(labels.items())[:at_most])

@@ -1,0 +1,145 @@
+"""An alert as people live it: Alertmanager fires, somebody takes it on the phone, everybody sees that, it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.contrib.auth.models import Group
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+
+from accounts.models import User, WeComAccount
+from accounts.roles import Role
+from integrations.models import Corp, SiteAddress
+from notifications import api_tokens
+from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident
+from tests.e2e.stack import Stack
+from tests.e2e.waiting import eventually
+from tests.integrations.directory.telling import AES_KEY, TOKEN
+from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.user_agents import WECOM_ANDROID
+from tools.services import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.processes]
+ALERTMANAGER = shutil.which("prometheus-alertmanager")
+NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
+
+
+@contextmanager
+def alertmanager(folder: Path, url: str, secret: str) -> Iterator[str]:
+    """Alertmanager with our API as its only receiver. Gives its address."""
+    webhook = {
+        "url": f"{url}/api/v1/alerts",
+        "send_resolved": True,
+        "http_config": {"authorization": {"type": "Bearer", "credentials": secret}},
+    }
+    waits = {"group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h"}
+    # JSON is YAML, too.
+    config = {
+        "route": {"receiver": "guanwecom", **waits},
+        "receivers": [{"name": "guanwecom", "webhook_configs": [webhook]}],
+    }
+    path = folder / "alertmanager.yml"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    address = f"http://127.0.0.1:{free_port()}"
+    command = [
+        *(str(ALERTMANAGER), f"--config.file={path}", f"--storage.path={folder}/alertmanager"),
+        *("--cluster.listen-address=", f"--web.listen-address={address.removeprefix('http://')}"),
+    ]
+    with (folder / "alertmanager.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603  # our own arguments
+    try:
+        eventually(lambda: _is_ready(address))
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/-/ready", timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+def fire(address: str, *, ends_at: datetime | None = None) -> None:
+    alert: dict[str, Any] = {
+        "labels": {"alertname": "DiskFull", "instance": "db-1", "severity": "critical"},
+        "annotations": {"summary": "数据库磁盘快满了", "description": "db-1 只剩 3%"},
+        "startsAt": (datetime.now(UTC) - timedelta(minutes=1)).isoformat(),
+    }
+    if ends_at is not None:
+        alert["endsAt"] = ends_at.isoformat()
+    requests.post(f"{address}/api/v2/alerts", json=[alert], timeout=10).raise_for_status()
+
+
+def on_duty(stack: Stack) -> str:
+    """A company of the sandbox with callbacks, two people on duty, a route, and a sender's token."""
+    domain = f"localhost:{stack.web_port}"
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"http://{domain}/"})
+    corp = Corp.objects.create(
+        name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET, is_enabled=True,
+        callback_token=TOKEN, callback_aes_key=AES_KEY, callback_verified_at=timezone.now(),
+        **dict.fromkeys(("api_base_url", "authorize_base_url", "qr_base_url"), stack.sandbox.base_url),
+    )  # fmt: skip
+    callback = {"url": f"{stack.web_url}/wecom/{corp.pk}/events/", "token": TOKEN, "aes_key": AES_KEY}
+    app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain, "callback": callback}
+    stack.sandbox.load({"companies": [company(apps=[app])]})
+    receiver = AlertReceiver.objects.create(name="值班", corp=corp)
+    for userid, name in NAMES.items():
+        person = User.objects.create(username=userid, name=name)
+        WeComAccount.objects.create(user=person, corp=corp, userid=userid)
+        receiver.users.add(person)
+    AlertRoute.objects.create(name="数据库", receiver=receiver, matchers=[["severity", "=", "critical"]])
+    editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
+    editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
+    now, secret = timezone.now(), api_tokens.new_secret()
+    token = ApiToken(name="Alertmanager", owner=editor, may_alert=True, reach="everything", form_key=secret[-32:])
+    token.expires_at = now + timedelta(days=1)
+    api_tokens.seal(token, secret=secret, now=now)
+    token.save()
+    return secret
+
+
+def chat_of(browser: Browser, stack: Stack, userid: str) -> Page:
+    """Somebody's phone, at the app's conversation."""
+    context = browser.new_context(user_agent=WECOM_ANDROID, viewport={"width": 390, "height": 844}, locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{stack.sandbox.base_url}/phone?corpid={CORPID}&userid={userid}")
+    page.get_by_role("link", name="观远BI").first.click()
+    return page
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(ALERTMANAGER is None, reason="prometheus-alertmanager is not installed")
+def test_an_alert_is_taken_on_one_phone_and_its_card_changes_on_another(
+    stack: Stack, browser: Browser, tmp_path: Path
+) -> None:
+    secret = on_duty(stack)
+    with alertmanager(tmp_path, stack.web_url, secret) as address:
+        fire(address)
+        eventually(lambda: len(stack.sandbox.messages(CORPID, "hanmeimei")) == 1)
+        first, second = chat_of(browser, stack, "LiLei"), chat_of(browser, stack, "hanmeimei")
+        for page in (first, second):
+            expect(page.locator("[data-card]")).to_contain_text("数据库磁盘快满了")
+
+        first.get_by_role("button", name="认领").click()
+
+        expect(second.locator("[data-card]")).to_contain_text("李雷已认领")
+        expect(second.get_by_role("button", name="认领")).to_have_count(0)
+        expect(second.get_by_role("button", name="静默 1 小时")).to_be_visible()
+        assert Incident.objects.get().taken_by == User.objects.get(username="LiLei")
+
+        fire(address, ends_at=datetime.now(UTC))
+        eventually(lambda: Incident.objects.get().status == "resolved")
+        expect(second.locator("[data-card]").last).to_contain_text("已恢复")

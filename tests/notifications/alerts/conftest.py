@@ -1,0 +1,208 @@
+"""People on duty in a company of the sandbox, whose phones show alerts and whose clicks reach us."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+import requests
+from django.test import Client
+
+from accounts.models import User
+from integrations.events import lanes
+from integrations.events.consuming import work_through
+from integrations.models import Corp
+from integrations.sandbox import administration
+from integrations.sandbox.messages import clicks
+from integrations.sandbox.messages.inbox import Message
+from integrations.sandbox.world import World
+from notifications import limit_history
+from notifications.alerts import card_updates, notifying, receiving
+from notifications.alerts.received import Alert
+from notifications.limiter import shared
+from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
+from tests.integrations.directory.telling import AES_KEY, APP, TOKEN, Recorder, recording
+from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.conftest import FakeClock
+from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
+from tests.notifications.factories import NOW, make_corp, make_person
+from tests.sandbox import CORPID, company
+
+PEOPLE = {"LiLei": "李雷", "hanmeimei": "韩梅梅", "jim": "Jim"}
+
+
+def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
+    receiver = AlertReceiver.objects.create(**{"name": "值班", **fields})
+    receiver.users.set(people)
+    return receiver
+
+
+def make_route(receiver: AlertReceiver, **fields: Any) -> AlertRoute:
+    senders = fields.pop("senders", ())
+    route = AlertRoute.objects.create(**{"name": "数据平台", "receiver": receiver, **fields})
+    route.senders.set(senders)
+    return route
+
+
+def alert(name: str = "DiskFull", *, starts: datetime = NOW, ends: datetime | None = None, **labels: str) -> Alert:
+    """Firing, unless it has an end."""
+    annotations = {"summary": f"{name} 磁盘快满了", "description": "剩余 3%"}
+    return Alert({"alertname": name, "severity": "critical", **labels}, annotations, starts, ends)
+
+
+@dataclass
+class Duty:
+    """The company, its people, and everything between an alert and their phones, done step by step."""
+
+    engine: Engine
+    corp: Corp
+    people: dict[str, User]
+    recorder: Recorder
+    url: str
+    token: ApiToken
+    receiver: AlertReceiver
+    route: AlertRoute
+
+    @property
+    def clock(self) -> FakeClock:
+        return self.engine.clock
+
+    @property
+    def world(self) -> World:
+        return self.engine.world
+
+    def hand_in(self, *alerts: Alert, truncated: int = 0) -> receiving.Received:
+        return receiving.receive(alerts, truncated_count=truncated, token=self.token, now=self.clock.now)
+
+    def work_off(self) -> None:
+        """What the tick and its workers do, until nothing is left to do at this moment."""
+        for _ in range(5):
+            self.engine._publish("render", notifying.request_notices(now=self.clock.now))
+            self.engine.work_off()
+            self.engine.tick()
+            ids = card_updates.due(now=self.clock.now)
+            card_updates.update_cards(ids, clock=self.clock, is_stopping=lambda: False)
+
+    def tell(self, *alerts: Alert, truncated: int = 0) -> None:
+        self.hand_in(*alerts, truncated=truncated)
+        self.work_off()
+
+    def phone(self, userid: str = "LiLei") -> list[Message]:
+        """The messages on somebody's phone, oldest first."""
+        found = [one for one in self.world.mail.messages.values() if userid.lower() in one.receivers]
+        return sorted(found, key=lambda one: one.sent_at)
+
+    def card(self, userid: str = "LiLei", position: int = -1) -> dict[str, Any]:
+        """A card as somebody sees it now."""
+        return clicks.shown_card(self.phone(userid)[position], userid.lower())
+
+    def press(self, userid: str, key: str, position: int = -1) -> None:
+        """Somebody presses a button; WeCom tells us, and we work it off."""
+        self.click(userid, key, position)
+        self.hear()
+
+    def click(self, userid: str, key: str, position: int = -1) -> None:
+        home = self.world.companies[CORPID]
+        member = home.directory.members[userid.lower()]
+        clicks.click(self.world, home, member, self.phone(userid)[position], key, {})
+
+    def hear(self, times: int = 1) -> None:
+        for post in self.heard():
+            for _ in range(times):
+                answer = Client().post(
+                    f"/wecom/{self.corp.pk}/{APP}/?{post.query}", data=post.body, content_type="text/xml"
+                )
+                assert (answer.status_code, answer.content) == (200, b"")
+        self.work_off_events()
+        self.work_off()
+
+    def heard(self) -> list[Any]:
+        for _ in range(400):
+            requests.get(self.url, timeout=5)  # its loop sleeps: what another thread did is seen at the next call
+            if self.recorder.posts and not self.world.outbox.queues and not self.world.outbox.running:
+                posts, self.recorder.posts = self.recorder.posts, []
+                return posts
+            time.sleep(0.005)
+        raise AssertionError("the sandbox has not told of the click")
+
+    def work_off_events(self) -> None:
+        for corp_id, consumer in lanes.due_lanes(now=self.clock.now):
+            work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
+
+    def timeline(self, incident: Incident | None = None) -> list[tuple[str, str]]:
+        events = IncidentEvent.objects.filter(incident=incident or Incident.objects.get()).select_related("user")
+        return [(event.kind, event.user.name if event.user else "") for event in events]
+
+
+@pytest.fixture
+def duty(
+    db: None, clock: FakeClock, valkey_client: redis.Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Duty]:
+    """All clocks are one: the database's, Valkey's, WeCom's."""
+    settings.LIMIT_MEMBER_PER_MINUTE = settings.LIMIT_MEMBER_PER_HOUR = 0
+    valkey_client.flushdb()
+    world = World()
+    world.clock = FollowingClock(clock)
+    engine = Engine(clock, world, valkey_client)
+    monkeypatch.setattr(shared, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    monkeypatch.setattr(limit_history, "database_clock", lambda: clock)
+    with recording() as recorder, sandbox_in_thread(world) as url:
+        yield on_duty(engine, recorder, url)
+
+
+def on_duty(engine: Engine, recorder: Recorder, url: str) -> Duty:
+    members = [{"userid": userid, "name": name, "department": [2]} for userid, name in PEOPLE.items()]
+    administration.put_company(engine.world, company(members=members, tags=[]))
+    [app] = engine.world.companies[CORPID].apps.values()
+    app.callback.url, app.callback.token, app.callback.aes_key = f"{recorder.url}{APP}/", TOKEN, AES_KEY
+    corp = make_corp(
+        name="北山制造",
+        corpid=CORPID,
+        agentid=app.agentid,
+        secret=app.secret,
+        api_base_url=url,
+        callback_token=TOKEN,
+        callback_aes_key=AES_KEY,
+        callback_verified_at=NOW - timedelta(days=1),
+    )
+    people = {userid: make_person(corp, userid, username=userid, name=name) for userid, name in PEOPLE.items()}
+    token = make_token(make_editor(corp), may_alert=True)[0]
+    receiver = make_receiver(people["LiLei"], people["hanmeimei"], corp=corp)
+    return Duty(engine, corp, people, recorder, url, token, receiver, make_route(receiver))
+
+
+def payload(*alerts: Alert, **more: Any) -> str:
+    """As Alertmanager posts it."""
+    rows = [
+        {
+            "status": "firing" if one.is_firing else "resolved",
+            "labels": dict(one.labels),
+            "annotations": dict(one.annotations),
+            "startsAt": one.starts_at.isoformat(),
+            "endsAt": one.ends_at.isoformat() if one.ends_at else "0001-01-01T00:00:00Z",
+            "generatorURL": one.link,
+            "fingerprint": one.fingerprint[:16],
+        }
+        for one in alerts
+    ]
+    return json.dumps(
+        {
+            "version": "4",
+            "groupKey": "{}:{}",
+            "truncatedAlerts": 0,
+            "status": "firing" if any(one.is_firing for one in alerts) else "resolved",
+            "receiver": "guanwecom",
+            "groupLabels": {},
+            "commonLabels": {},
+            "commonAnnotations": {},
+            "externalURL": "http://alertmanager.example.com",
+            "alerts": rows,
+            **more,
+        }
+    )

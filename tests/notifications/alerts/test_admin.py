@@ -1,0 +1,160 @@
+"""Alerts in the administration: what is saved, refused and tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import responses
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Card, Corp, DataSource
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from tests.accounts.people import sent_form
+from tests.bi import make_bi
+from tests.guandata import HOST as HOST_OF_BI
+from tests.guandata import PASSWORD, GuandataAnswers
+from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import make_corp, make_person, make_superuser
+
+pytestmark = pytest.mark.django_db
+HOST = {"host": "localhost:3001"}
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def receiver(corp: Corp) -> AlertReceiver:
+    return make_receiver(make_person(corp, "zhang"), corp=corp)
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    """Of the BI: 128.5 in 华东, 96 in 华南."""
+    make_bi(base_url=HOST_OF_BI, api_login="robot", api_password=PASSWORD)
+    source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
+    return Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        answers.gives("card_data")
+        yield answers
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client(headers=HOST)
+    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def save(client: Client, path: str, **changes: Any) -> Any:
+    return client.post(path, {**sent_form(client, path), "weekdays": [], **changes})
+
+
+def errors_of(answer: Any) -> dict[str, Any]:
+    return dict(answer.context["adminform"].form.errors)
+
+
+class TestRule:
+    def test_is_saved_with_its_next_check_and_forgets_what_it_held(
+        self, root: Client, card: Card, receiver: AlertReceiver
+    ) -> None:
+        rule = make_rule(card, receiver, holding={"": 2}, next_run_at=None)
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+
+        answer = save(root, path, conditions="any 销售额 < 0", crontab="*/5 * * * *")
+
+        assert answer.status_code == 302, errors_of(answer)
+        rule.refresh_from_db()
+        assert (rule.conditions[0]["aggregate"], rule.holding) == ("any", {})
+        assert rule.next_run_at is not None
+
+    @pytest.mark.parametrize("text", ["sum", "sum 销售额 < viel", "x" * 300, ""])
+    def test_with_no_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver, text: str) -> None:
+        path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
+
+        assert "conditions" in errors_of(save(root, path, conditions=text))
+
+    def test_is_tried_on_the_data_as_it_is_now(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+    ) -> None:
+        rule = make_rule(card, receiver)
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+        values = {**sent_form(root, path), "conditions": "any 销售额 < 100"}
+
+        answer = root.post("/admin/notifications/alertrule/try/", {**values, "_id": rule.pk})
+
+        html = answer.json()["html"]
+        assert "会触发" in html
+        assert html.count("trial-marked") == 1
+        assert html.index("华南") < html.index("华东")
+        assert not Incident.objects.exists()
+        rule.refresh_from_db()
+        assert rule.conditions[0]["aggregate"] == "sum"
+
+    def test_that_the_data_cannot_answer_says_why(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+    ) -> None:
+        rule = make_rule(card, receiver)
+        values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
+
+        answer = root.post("/admin/notifications/alertrule/try/", {**values, "conditions": "sum 利润 < 0"})
+
+        assert "数据中没有列「利润」" in answer.json()["html"]
+
+
+class TestRoute:
+    def test_takes_matchers_as_lines(self, root: Client, receiver: AlertReceiver) -> None:
+        path = f"/admin/notifications/alertroute/{make_route(receiver).pk}/change/"
+
+        assert save(root, path, matchers='team="db"\ninstance=~db-*').status_code == 302
+        assert AlertRoute.objects.get().matchers == [["team", "=", "db"], ["instance", "=~", "db-*"]]
+        assert "matchers" in errors_of(save(root, path, matchers="instance=~db-.*"))
+
+    def test_says_which_one_takes_some_labels(self, root: Client, receiver: AlertReceiver) -> None:
+        make_route(receiver, name="第一条", matchers=[["team", "=", "db"]])
+        make_route(receiver, name="其余的", position=200)
+
+        page = root.get("/admin/notifications/alertroute/try/", {"labels": "team=web"}).content.decode()
+
+        assert "其余的" in page
+        assert "第一条" not in page
+
+
+class TestReceiver:
+    def test_of_nobody_is_refused(self, root: Client, receiver: AlertReceiver) -> None:
+        path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
+
+        assert "__all__" in errors_of(save(root, path, users=[]))
+
+    def test_with_a_robot_of_another_company_is_refused(self, root: Client, receiver: AlertReceiver) -> None:
+        path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
+
+        assert "robot" in errors_of(save(root, path, channel="robot"))
+
+
+def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) -> None:
+    route = make_route(receiver)
+    now = User.objects.latest("pk").date_joined
+    incident = Incident.objects.create(
+        key="k", title="x", route=route, corp=receiver.corp, starts_at=now, stretch_at=now, opened_at=now, seen_at=now
+    )
+
+    root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"deed": "close"})
+
+    incident.refresh_from_db()
+    assert incident.status == "resolved"
+    assert [event.kind for event in incident.events.all()] == ["closed"]
+    assert "手动关闭" in root.get(f"/admin/notifications/incident/{incident.pk}/change/").content.decode()
+    assert AlertRule.objects.count() == 0

@@ -1,0 +1,254 @@
+"""Buttons of an alert's card: the first click counts, everybody sees it, and nobody acts who may not."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from integrations.events import lanes
+from integrations.models import CallbackEvent
+from integrations.sandbox.faults import Fault
+from notifications.models import AlertCard, CardCode, Delivery, Incident, Run
+from tests.notifications.alerts.conftest import Duty, alert
+from tests.notifications.factories import NOW
+
+pytestmark = pytest.mark.django_db
+TAKE, SILENCE = "alert-take", "alert-silence-1h"
+
+
+@pytest.fixture(autouse=True)
+def _told(duty: Duty) -> None:
+    duty.tell(alert())
+
+
+def incident() -> Incident:
+    return Incident.objects.get()
+
+
+def test_taking_shows_on_every_phone_who_has_it_and_since_when(duty: Duty) -> None:
+    duty.clock.advance(minutes=32)
+    duty.press("LiLei", TAKE)
+
+    for userid in ("LiLei", "hanmeimei"):
+        card = duty.card(userid)
+        assert "09:32 李雷已认领" in card["sub_title_text"]
+        assert [button["text"] for button in card["button_list"]] == ["静默 1 小时"]
+    assert incident().taken_by == duty.people["LiLei"]
+    assert ("taken", "李雷") in duty.timeline()
+    assert AuditEntry.objects.filter(note__contains="take").count() == 1
+
+
+def test_of_two_clicks_at_once_one_counts(duty: Duty) -> None:
+    duty.click("LiLei", TAKE)
+    duty.click("hanmeimei", TAKE)
+    duty.hear()
+
+    # Both within one second, told at once: which of them comes first is WeCom's to decide.
+    [who] = [who for kind, who in duty.timeline() if kind == "taken"]
+    assert incident().taken_by in {duty.people["LiLei"], duty.people["hanmeimei"]}
+    for userid in ("LiLei", "hanmeimei"):
+        assert f"{who}已认领" in duty.card(userid)["sub_title_text"]
+
+
+def test_a_double_click_takes_once_and_keeps_a_code_for_the_end(duty: Duty) -> None:
+    duty.click("LiLei", TAKE)
+    duty.click("LiLei", TAKE)
+    duty.hear()
+    assert [kind for kind, _who in duty.timeline()].count("taken") == 1
+
+    duty.clock.advance(minutes=5)
+    duty.tell(alert(ends=duty.clock.now))
+
+    assert duty.card(position=0)["main_title"]["title"].startswith("[已恢复]")
+
+
+def test_an_event_that_is_delivered_three_times_counts_once(duty: Duty) -> None:
+    duty.click("LiLei", TAKE)
+    duty.hear(times=3)
+
+    assert [kind for kind, _who in duty.timeline()].count("taken") == 1
+    assert CallbackEvent.objects.count() == 1
+
+
+def test_silence_keeps_the_card_quiet_for_an_hour(duty: Duty) -> None:
+    duty.press("hanmeimei", SILENCE)
+
+    assert incident().silenced_until == duty.clock.now + timedelta(hours=1)
+    card = duty.card("LiLei")
+    assert "静默至 10:00（韩梅梅）" in card["sub_title_text"]
+    assert [button["text"] for button in card["button_list"]] == ["认领"]
+
+
+def test_taken_and_silent_leaves_no_button(duty: Duty) -> None:
+    duty.press("hanmeimei", SILENCE)
+    duty.press("LiLei", TAKE)
+
+    assert duty.card("LiLei")["card_type"] == "text_notice"
+
+
+def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
+    message = duty.phone("LiLei")[0]
+    duty.hand_in(alert(ends=NOW))  # its card is not changed yet
+    duty.press("LiLei", TAKE)
+
+    assert incident().taken_by is None
+    assert duty.card("LiLei", position=0)["main_title"]["title"].startswith("[已恢复]")
+    assert message.receivers == ("lilei", "hanmeimei")
+
+
+@pytest.mark.parametrize("why", ["left", "disabled", "off duty", "receiver gone"])
+def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
+    person = duty.people["LiLei"]
+    match why:
+        case "left":
+            person.wecom_accounts.update(left_at=NOW, userid="", userid_folded="")
+        case "disabled":
+            User.objects.filter(pk=person.pk).update(is_active=False)
+        case "off duty":
+            duty.receiver.users.remove(person)
+        case "receiver gone":
+            duty.route.delete()
+
+    duty.press("LiLei", TAKE)
+
+    assert incident().taken_by is None
+    assert "taken" not in [kind for kind, _who in duty.timeline()]
+
+
+def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:
+    """An event by somebody who holds the callback's keys."""
+    body = (
+        f"<xml><ToUserName>{duty.corp.corpid}</ToUserName><FromUserName>{userid}</FromUserName><CreateTime>"
+        f"{int(NOW.timestamp())}</CreateTime><MsgType>event</MsgType><Event>template_card_event</Event>"
+        f"<EventKey>{TAKE}</EventKey><TaskId>{mark}</TaskId><ResponseCode>{code}</ResponseCode></xml>"
+    )
+    key = f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
+    event = CallbackEvent.objects.create(
+        corp=duty.corp, kind="app", key=key, event="template_card_event", is_event=True,
+        userid=userid, happened_at=NOW, received_at=NOW, body=body,
+    )  # fmt: skip
+    lanes.add_work(event)
+    duty.work_off_events()
+
+
+def test_a_forged_event_without_the_cards_mark_does_nothing(duty: Duty) -> None:
+    for mark in ("", "0" * 32, "'; --"):
+        forged(duty, "LiLei", mark=mark)
+
+    assert incident().taken_by is None
+
+
+def test_a_forged_event_of_somebody_who_did_not_get_it_does_nothing(duty: Duty) -> None:
+    duty.receiver.users.add(duty.people["jim"])  # on duty now, but the card went to others
+
+    forged(duty, "jim", mark=Delivery.objects.get().mark)
+    forged(duty, "nobody", mark=Delivery.objects.get().mark)
+
+    assert incident().taken_by is None
+
+
+def test_a_code_that_was_used_before_does_nothing(duty: Duty) -> None:
+    duty.press("LiLei", SILENCE)
+    code = CardCode.objects.exclude(used_at=None).get().code
+
+    forged(duty, "LiLei", mark=Delivery.objects.get().mark, code=code)
+
+    assert incident().taken_by is None
+
+
+def test_a_code_that_wecom_did_not_give_is_refused_there_and_another_used(duty: Duty) -> None:
+    forged(duty, "LiLei", mark=Delivery.objects.get().mark)
+    duty.work_off()
+    duty.clock.advance(seconds=30)
+    duty.work_off()
+
+    assert AlertCard.objects.get().is_stale is False
+    assert "李雷已认领" in duty.card("hanmeimei")["sub_title_text"]
+
+
+@pytest.mark.parametrize("kind", ["close_before", "http_500", "busy"])
+def test_a_change_that_fails_is_tried_again(duty: Duty, kind: str) -> None:
+    duty.world.faults.add(Fault.from_json({"kind": kind, "endpoint": "message/update_template_card", "count": 1}))
+    duty.press("LiLei", TAKE)
+    for _ in range(3):
+        duty.clock.advance(seconds=30)
+        duty.work_off()
+
+    assert "李雷已认领" in duty.card("hanmeimei")["sub_title_text"]
+    assert AlertCard.objects.get().is_stale is False
+
+
+def test_a_storms_card_takes_all_of_it(duty: Duty) -> None:
+    duty.clock.advance(minutes=5)
+    duty.tell(*(alert(instance=f"db-{n}") for n in range(5)))
+    duty.press("LiLei", TAKE)
+
+    assert Incident.objects.filter(taken_by=duty.people["LiLei"]).count() == 5
+
+
+class TestPage:
+    @pytest.fixture(autouse=True)
+    def _told_now(self, duty: Duty, _told: None) -> None:
+        """Pages look at the real clock."""
+        Incident.objects.all().delete()
+        Run.objects.all().delete()
+        duty.clock.now = timezone.now()
+        duty.tell(alert(starts=duty.clock.now))
+
+    def page(self, person: User) -> Client:
+        client = Client(headers={"host": "localhost:3001"})
+        client.force_login(person)
+        return client
+
+    def test_shows_the_alert_to_those_on_duty_and_takes_it(self, duty: Duty) -> None:
+        path, client = f"/alerts/{incident().pk}/", self.page(duty.people["LiLei"])
+        shown = client.get(path)
+        assert shown.status_code == 200
+        assert "DiskFull 磁盘快满了" in shown.content.decode()
+
+        answer = client.post(f"{path}act/", {"deed": "take"}, follow=True)
+
+        assert "李雷已认领" in answer.content.decode()
+        duty.clock.now = timezone.now()
+        duty.work_off()
+        assert "李雷已认领" in duty.card("hanmeimei")["sub_title_text"]
+
+    def test_is_nothing_for_anybody_else(self, duty: Duty) -> None:
+        path, client = f"/alerts/{incident().pk}/", self.page(duty.people["jim"])
+
+        assert client.get(path).status_code == 404
+        assert client.post(f"{path}act/", {"deed": "take"}).status_code == 404
+        assert "DiskFull" not in client.get("/alerts/").content.decode()
+        assert incident().taken_by is None
+
+    def test_sends_who_is_not_signed_in_to_the_company_of_the_card(self, duty: Duty) -> None:
+        mark = Delivery.objects.get().mark
+
+        answer = Client(headers={"host": "localhost:3001"}).get(f"/alerts/{incident().pk}/?m={mark}")
+
+        assert answer.headers["Location"] == f"/wecom/{duty.corp.pk}/start/?next=%2Falerts%2F{incident().pk}%2F"
+
+    def test_takes_nothing_without_the_pages_token(self, duty: Duty) -> None:
+        client = Client(headers={"host": "localhost:3001"}, enforce_csrf_checks=True)
+        client.force_login(duty.people["LiLei"])
+
+        assert client.post(f"/alerts/{incident().pk}/act/", {"deed": "take"}).status_code == 403
+        assert incident().taken_by is None
+
+    @pytest.mark.parametrize("deed", ["", "resolve", "take;"])
+    def test_knows_no_other_deed(self, duty: Duty, deed: str) -> None:
+        client = self.page(duty.people["LiLei"])
+
+        assert client.post(f"/alerts/{incident().pk}/act/", {"deed": deed}).status_code == 400
+
+    def test_lets_somebody_take_it_over(self, duty: Duty) -> None:
+        self.page(duty.people["LiLei"]).post(f"/alerts/{incident().pk}/act/", {"deed": "take"})
+
+        self.page(duty.people["hanmeimei"]).post(f"/alerts/{incident().pk}/act/", {"deed": "take-over"})
+
+        assert incident().taken_by == duty.people["hanmeimei"]

@@ -1,0 +1,225 @@
+"""Conditions over tables: the examples that people would write, and what must hold for every table."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.alerts import conditions
+from notifications.alerts.conditions import (
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    Join,
+    Memory,
+    evaluate,
+    from_rows,
+    to_rows,
+)
+
+AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
+COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("日期", Kind.DATE))
+SALES = Table(
+    COLUMNS,
+    (
+        ("上海", 100, date(2026, 11, 22)),
+        ("上海", Decimal("20.5"), date(2026, 11, 23)),
+        ("北京", None, date(2026, 11, 23)),
+        ("北京", -5.0, date(2026, 11, 24)),
+    ),
+    AS_OF,
+)
+EMPTY = Table(COLUMNS, (), AS_OF)
+
+
+def of(aggregate: str, comparison: str, *values: str, column: str = "销售额", **filters: str) -> Condition:
+    chosen = tuple((name, (value,)) for name, value in filters.items())
+    return Condition(Aggregate(aggregate), column, Comparison(comparison), values, chosen)
+
+
+def holds(condition: Condition, table: Table = SALES, memory: Memory = Memory()) -> bool:  # noqa: B008  # frozen
+    return evaluate([condition], Join.ALL, table, memory).holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (of("any", "lt", "0"), True),
+        (of("all", "lt", "0"), False),
+        (of("all", "ge", "-5", 城市="上海"), True),
+        (of("sum", "gt", "115"), True),
+        (of("sum", "eq", "115.5"), True),
+        (of("sum", "eq", "120.5", 城市="上海"), True),
+        (of("avg", "between", "38", "39"), True),
+        (of("avg", "between", "39", "38"), True),
+        (of("avg", "outside", "38", "39"), False),
+        (of("min", "le", "-5"), True),
+        (of("max", "ne", "100"), False),
+        (of("count", "eq", "3"), True),
+        (of("count", "eq", "4", column=""), True),
+        (of("count", "eq", "0", 城市="广州"), True),
+        (of("any", "null"), True),
+        (of("all", "null"), False),
+        (of("sum", "null", 城市="广州"), True),
+        (of("sum", "lt", "1", 城市="广州"), False),
+        (of("any", "eq", "北京", column="城市"), True),
+        (of("any", "ne", "北京", column="城市"), True),
+        (of("any", "gt", "2026-11-23", column="日期"), True),
+        (of("any", "gt", "1,000"), False),
+    ],
+)
+def test_says_what_a_person_would(condition: Condition, expected: bool) -> None:
+    assert holds(condition) is expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "reason"),
+    [
+        (of("sum", "gt", "1", column="利润"), "no_such_column"),
+        (of("sum", "gt", "1", 省="x"), "no_such_column"),
+        (of("sum", "gt", "1", column="城市"), "no_number_column"),
+        (of("any", "gt", "1", column="城市"), "no_order"),
+        (of("sum", "gt", "many"), "no_number"),
+        (of("any", "gt", "NaN"), "no_number"),
+        (of("sum", "gt", "1e999999999"), "no_number"),
+        (of("sum", "gt"), "values"),
+        (of("sum", "between", "1"), "values"),
+        (of("sum", "null", "1"), "values"),
+        (of("any", "changed"), "changed_of_rows"),
+        (of("sum", "gt", "1", column=""), "no_column"),
+    ],
+)
+def test_what_cannot_be_answered_is_no_answer(condition: Condition, reason: str) -> None:
+    with pytest.raises(ConditionError) as caught:
+        holds(condition)
+
+    assert caught.value.reason == reason
+
+
+def test_nothing_fires_on_an_empty_table_but_what_asks_for_it() -> None:
+    assert not holds(of("all", "gt", "0"), EMPTY)
+    assert not holds(of("sum", "lt", "10"), EMPTY)
+    assert holds(of("count", "eq", "0", column=""), EMPTY)
+    assert holds(of("sum", "null"), EMPTY)
+
+
+def test_conditions_are_joined_and_mark_their_rows() -> None:
+    both = [of("any", "lt", "0"), of("sum", "gt", "1000")]
+
+    assert not evaluate(both, Join.ALL, SALES, Memory()).holds
+    verdict = evaluate(both, Join.ANY, SALES, Memory())
+    assert (verdict.holds, verdict.rows) == (True, (3,))
+
+
+def test_a_change_is_against_the_check_before() -> None:
+    condition = of("change", "le", "-50", 城市="上海")
+    first = evaluate([condition], Join.ALL, SALES, Memory())
+    assert not first.holds
+
+    halved = SALES.with_rows([("上海", 60, None)])
+
+    second = evaluate([condition], Join.ALL, halved, first.memory)
+    assert second.holds
+    assert second.found[0].value is not None
+    assert round(second.found[0].value, 1) == Decimal("-50.2")
+    assert not evaluate([condition], Join.ALL, halved, second.memory).holds
+
+
+def test_changed_compares_with_the_check_before() -> None:
+    condition = of("sum", "changed")
+    first = evaluate([condition], Join.ALL, SALES, Memory())
+
+    assert not first.holds
+    assert not holds(condition, SALES, first.memory)
+    assert holds(condition, EMPTY, first.memory)
+
+
+def test_a_split_gives_each_value_its_own_rows() -> None:
+    parts = conditions.split(SALES, "城市")
+
+    assert {key: len(part.rows) for key, part in parts.items()} == {"上海": 2, "北京": 2}
+    assert conditions.split(SALES, "") == {"": SALES}
+    with pytest.raises(ConditionError):
+        conditions.split(SALES, "省")
+
+
+values = st.one_of(
+    st.none(),
+    st.integers(-(10**12), 10**12),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9),
+)
+tables = st.lists(st.tuples(st.sampled_from(["上海", "北京", ""]), values), max_size=25).map(
+    lambda rows: Table(COLUMNS[:2], tuple(rows), AS_OF)
+)
+numbers = st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**6), max_value=10**6).map(str)
+quick = rules(max_examples=150, deadline=None, derandomize=True)
+
+
+@given(table=tables, low=numbers, high=numbers, aggregate=st.sampled_from(["sum", "avg", "min", "max", "count"]))
+@quick
+def test_between_and_outside_are_opposites_wherever_there_is_a_value(
+    table: Table, low: str, high: str, aggregate: str
+) -> None:
+    inside = evaluate([of(aggregate, "between", low, high)], Join.ALL, table, Memory())
+    outside = evaluate([of(aggregate, "outside", low, high)], Join.ALL, table, Memory())
+
+    assert inside.found[0].value == outside.found[0].value
+    if inside.found[0].value is None:
+        assert (inside.holds, outside.holds) == (False, False)
+    else:
+        assert inside.holds is not outside.holds
+
+
+@given(table=tables, value=numbers, comparison=st.sampled_from(["gt", "ge", "lt", "le", "eq", "ne"]))
+@quick
+def test_all_implies_any_and_marked_rows_are_rows(table: Table, value: str, comparison: str) -> None:
+    every = evaluate([of("all", comparison, value)], Join.ALL, table, Memory())
+    some = evaluate([of("any", comparison, value)], Join.ALL, table, Memory())
+
+    assert some.holds or not every.holds
+    assert some.holds is bool(some.rows)
+    assert all(0 <= row < len(table.rows) for row in some.rows)
+
+
+@given(table=tables, value=numbers)
+@quick
+def test_parts_of_a_split_add_up(table: Table, value: str) -> None:
+    parts = conditions.split(table, "城市")
+
+    assert sum(len(part.rows) for part in parts.values()) == len(table.rows)
+    by_part = [evaluate([of("any", "gt", value)], Join.ALL, part, Memory()).holds for part in parts.values()]
+    assert any(by_part) is evaluate([of("any", "gt", value)], Join.ALL, table, Memory()).holds
+    for key, part in parts.items():
+        filtered = of("sum", "gt", value, 城市=key)
+        assert holds(filtered, table) is holds(of("sum", "gt", value), part)
+
+
+@given(
+    document=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+        max_leaves=10,
+    )
+)
+@quick
+def test_rows_that_nobody_wrote_are_refused_not_crashed_on(document: Any) -> None:
+    try:
+        found = from_rows(document)
+    except ConditionError:
+        return
+    assert from_rows(to_rows(found)) == found
+
+
+def test_rows_come_back_as_they_were() -> None:
+    known = [of("any", "lt", "0", 城市="上海"), of("avg", "between", "1", "2"), of("count", "eq", "0", column="")]
+
+    assert from_rows(to_rows(known)) == known

@@ -1,0 +1,278 @@
+"""Alert rules: checked when due or asked for, decided once, quiet where there is no answer."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import datetime, time, timedelta
+from typing import Any
+
+import pytest
+
+from accounts.models import Attribute, AttributeValue, User
+from integrations import card_data
+from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models.sources import packed
+from integrations.sources.table import Column, Kind, Table
+from notifications.alerts import checking, condition_words, conditions, hours, notifying
+from notifications.alerts.audiences import audience_of
+from notifications.alerts.conditions import ConditionError
+from notifications.models import AlertCheck, AlertRule, Incident, Run
+from notifications.recipients import resolve
+from notifications.rendering import render_run
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.factories import NOW, make_corp, make_person
+
+pytestmark = pytest.mark.django_db
+STEP = timedelta(minutes=10)
+COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"))
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def people(corp: Corp) -> list[User]:
+    return [make_person(corp, "zhang", name="张三"), make_person(corp, "li", name="李四")]
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
+    return Card.objects.create(name="各城市销售额", source=source, sql="SELECT 1")
+
+
+@pytest.fixture
+def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
+    return make_rule(card, make_receiver(*people, corp=corp))
+
+
+def make_rule(card: Card, receiver: Any, text: str = "sum 销售额 < 100", **fields: Any) -> AlertRule:
+    rows = conditions.to_rows(condition_words.parse(text))
+    defaults = {"name": "销售额过低", "crontab": "*/10 * * * *", "next_run_at": NOW}
+    return AlertRule.objects.create(card=card, receiver=receiver, conditions=rows, **{**defaults, **fields})
+
+
+def table(**sales: float | None) -> Table:
+    return Table(COLUMNS, tuple(sales.items()), NOW)
+
+
+def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.Outcome | None:
+    """One check whose data came, or failed."""
+    row = AlertCheck.objects.create(rule=rule, card=rule.card, slot_at=slot_at, asked_at=slot_at)
+    state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
+    if data is not None:
+        state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
+    return checking.decide(row.pk, state, now=slot_at)
+
+
+class TestChecks:
+    def test_fire_tell_and_end(self, rule: AlertRule) -> None:
+        assert check(rule, NOW, table(上海=20, 北京=30)) == AlertCheck.Outcome.FIRING
+        incident = Incident.objects.get()
+        assert (incident.title, incident.summary) == ("销售额过低", "sum 销售额 < 100：当前 50")
+        [run_id] = notifying.request_notices(now=NOW)
+        assert len(render_run(run_id=run_id, now=NOW)) == 1
+
+        assert check(rule, NOW + STEP, table(上海=200)) == AlertCheck.Outcome.FINE
+
+        assert Incident.objects.get().ends_at == NOW + STEP
+
+    def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(hold_checks=3)
+        for number, value in enumerate((1, 1, 500, 1, 1)):
+            check(rule, NOW + number * STEP, table(上海=value))
+        assert not Incident.objects.exists()
+
+        check(rule, NOW + 5 * STEP, table(上海=1))
+
+        assert Incident.objects.get().starts_at == NOW + 5 * STEP
+
+    def test_a_late_one_changes_nothing(self, rule: AlertRule) -> None:
+        check(rule, NOW + STEP, table(上海=1))
+
+        assert check(rule, NOW, table(上海=500)) == AlertCheck.Outcome.LATE
+        assert Incident.objects.open().count() == 1
+
+    def test_are_decided_once(self, rule: AlertRule) -> None:
+        check(rule, NOW, table(上海=1))
+        row = AlertCheck.objects.get()
+
+        assert checking.decide(row.pk, None, now=NOW) is None
+        assert Incident.objects.count() == 1
+
+    def test_are_claimed_when_due_and_ask_for_data_once(self, rule: AlertRule, card: Card) -> None:
+        other = make_rule(card, rule.receiver, name="另一条")
+
+        assert checking.claim_due(now=NOW) == 2
+        assert checking.claim_due(now=NOW) == 0
+
+        assert CardData.objects.get().slot_at == NOW
+        assert AlertCheck.objects.count() == 2
+        other.refresh_from_db()
+        assert other.next_run_at is not None
+        assert other.next_run_at > NOW
+
+    def test_follow_the_data(self, rule: AlertRule, card: Card) -> None:
+        checking.claim_due(now=NOW)
+        CardData.objects.update(status="ready", content=packed(table(上海=1)), finished_at=NOW)
+
+        checking.follow(card.pk, NOW)
+
+        assert AlertCheck.objects.get().outcome == AlertCheck.Outcome.FIRING
+
+    def test_that_wait_too_long_have_no_data(self, rule: AlertRule) -> None:
+        checking.claim_due(now=NOW)
+
+        assert checking.sweep(now=NOW + timedelta(minutes=1)) == 0
+        assert checking.sweep(now=NOW + timedelta(minutes=16)) == 1
+        assert AlertCheck.objects.get().outcome == AlertCheck.Outcome.NO_DATA
+
+
+class TestNoData:
+    @pytest.mark.parametrize("answer", [None, Table((Column("别的", Kind.TEXT),), (), NOW)])
+    def test_never_ends_what_is_open_and_is_told_by_itself(self, rule: AlertRule, answer: Table | None) -> None:
+        check(rule, NOW, table(上海=1))
+        for number in range(1, 4):
+            assert check(rule, NOW + number * STEP, answer) == AlertCheck.Outcome.NO_DATA
+
+        firing, missing = Incident.objects.order_by("pk")
+        assert (firing.kind, firing.status) == ("firing", "open")
+        assert (missing.kind, missing.status, missing.title) == ("no_data", "open", "无数据：销售额过低")
+        assert missing.summary
+        assert len(notifying.request_notices(now=NOW + 4 * STEP)) == 2
+
+    def test_is_not_told_before_its_time_and_ends_with_data(self, rule: AlertRule) -> None:
+        check(rule, NOW, None)
+        check(rule, NOW + STEP, None)
+        assert not Incident.objects.exists()
+        check(rule, NOW + 2 * STEP, None)
+
+        check(rule, NOW + 3 * STEP, table(上海=500))
+
+        assert Incident.objects.get().status == "resolved"
+
+    def test_does_not_count_as_holding(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(hold_checks=2)
+        check(rule, NOW, table(上海=1))
+        check(rule, NOW + STEP, None)
+        assert not Incident.objects.exists()
+
+
+class TestSplit:
+    @pytest.fixture
+    def city(self, people: list[User]) -> Attribute:
+        city = Attribute.objects.create(key="city", name="城市", is_many_valued=True)
+        for person, name in zip(people, ("上海", "北京"), strict=True):
+            AttributeValue.objects.create(user=person, attribute=city, value=name, folded=name)
+        return city
+
+    def test_each_value_has_its_own_incident(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(split_column="城市")
+        check(rule, NOW, table(上海=1, 北京=500, 广州=2))
+        assert sorted(Incident.objects.values_list("part", flat=True)) == ["上海", "广州"]
+
+        check(rule, NOW + STEP, table(上海=500, 北京=1))
+
+        status = dict(Incident.objects.values_list("part", "status"))
+        # 广州 is not in the data any more: nobody knows.
+        assert status == {"上海": "resolved", "北京": "open", "广州": "open"}
+
+    def test_a_storm_of_one_rule_is_one_message(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(split_column="城市")
+        check(rule, NOW, Table(COLUMNS, tuple((f"城市{n}", 1) for n in range(50)), NOW))
+
+        assert len(notifying.request_notices(now=NOW)) == 1
+
+    def test_people_are_told_of_their_own_values_only(
+        self, rule: AlertRule, city: Attribute, people: list[User]
+    ) -> None:
+        AlertRule.objects.update(split_column="城市", split_attribute=city)
+        check(rule, NOW, table(上海=1, 北京=2))
+
+        assert len(notifying.request_notices(now=NOW)) == 2
+        for incident in Incident.objects.all():
+            told = [one.user_id for one in resolve(audience_of(incident))]
+            assert told == [people[0].pk if incident.part == "上海" else people[1].pk]
+
+
+class TestHours:
+    def at(self, text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+    @pytest.mark.parametrize(
+        ("fields", "now", "expected"),
+        [
+            ({}, "2026-11-28 03:00", "2026-11-28 03:00"),
+            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 10:00", "2026-11-24 10:00"),
+            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 03:00", "2026-11-24 09:00"),
+            ({"tells_from": time(9), "tells_to": time(18)}, "2026-11-24 18:00", "2026-11-25 09:00"),
+            ({"tells_from": time(22), "tells_to": time(6)}, "2026-11-24 03:00", "2026-11-24 03:00"),
+            ({"tells_from": time(22), "tells_to": time(6)}, "2026-11-24 12:00", "2026-11-24 22:00"),
+            ({"tells_on_workdays_only": True}, "2026-11-28 12:00", "2026-11-30 00:00"),
+            ({"tells_on_workdays_only": True, "tells_from": time(9)}, "2026-10-03 12:00", "2026-10-08 09:00"),
+        ],
+    )
+    def test_say_when_people_may_be_told(
+        self, rule: AlertRule, fields: dict[str, Any], now: str, expected: str
+    ) -> None:
+        for name, value in fields.items():
+            setattr(rule, name, value)
+
+        assert hours.telling_from(rule, self.at(now)) == self.at(expected)
+
+    def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(tells_from=time(10), tells_to=time(18))  # NOW is 09:00:30
+        check(rule, NOW, table(上海=1))
+
+        assert notifying.request_notices(now=NOW) == []
+        assert len(notifying.request_notices(now=NOW + timedelta(hours=1))) == 1
+        assert Run.objects.count() == 1
+
+
+class TestApi:
+    def test_checks_a_rule_after_a_data_update(self, corp: Corp, rule: AlertRule) -> None:
+        client = make_token(make_editor(corp), may_alert=True)[1]
+
+        answer = client.post(f"/api/v1/alert-rules/{rule.pk}/check")
+
+        assert (answer.status_code, answer.json()["rule_id"]) == (202, rule.pk)
+        assert card_data.states([rule.card_id], slot_at=AlertCheck.objects.get().slot_at)
+
+    def test_knows_no_rule_of_another_company_and_no_disabled_one(self, corp: Corp, rule: AlertRule) -> None:
+        stranger = make_token(make_editor(make_corp()), may_alert=True)[1]
+        assert stranger.post(f"/api/v1/alert-rules/{rule.pk}/check").status_code == 404
+        AlertRule.objects.update(is_enabled=False)
+        client = make_token(make_editor(corp), may_alert=True)[1]
+
+        assert client.post(f"/api/v1/alert-rules/{rule.pk}/check").json()["code"] == "rule_disabled"
+        assert not AlertCheck.objects.exists()
+
+
+class TestLines:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "sum 销售额 < 1000 where 城市=上海|北京",
+            "any 销售额 between 1 and 2",
+            "count >= 1",
+            'avg "单 价" outside -1.5 and 2',
+            "max 销售额 is null",
+            "sum 销售额 changed",
+            "change 销售额 <= -20",
+            "any 城市 != 上海",
+        ],
+    )
+    def test_come_back_as_they_were_written(self, line: str) -> None:
+        assert condition_words.line_of(condition_words.parse(line)[0]) == line
+
+    @pytest.mark.parametrize(
+        "text", ["", "销售额 < 1", "sum 销售额", "sum 销售额 < x", "sum 销售额 < 1 where 城市", "x" * 5000]
+    )
+    def test_that_say_nothing_are_refused_with_a_sentence(self, text: str) -> None:
+        with pytest.raises(ConditionError) as caught:
+            condition_words.parse(text)
+
+        assert condition_words.sentence(caught.value)

@@ -1,0 +1,231 @@
+"""From an alert to people's phones: once, in order, together where many come, and quiet where it comes and goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from notifications.alerts.incidents import DAMPING
+from notifications.models import AlertRoute, Channel, Incident, IncidentNotice, Run
+from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
+from tests.notifications.factories import NOW
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+def titles(duty: Duty, userid: str = "LiLei") -> list[str]:
+    return [str(one.content["main_title"]["title"]) for one in duty.phone(userid)]  # type: ignore[index]  # a card
+
+
+def test_an_alert_is_a_card_with_buttons_for_everybody_on_duty(duty: Duty) -> None:
+    duty.tell(alert(instance="db-1"))
+
+    card = duty.card("hanmeimei")
+    assert card["card_type"] == "button_interaction"
+    assert card["main_title"] == {"title": "[严重] DiskFull 磁盘快满了", "desc": "剩余 3%"}
+    assert [button["text"] for button in card["button_list"]] == ["认领", "静默 1 小时"]
+    assert "还没有人认领" in card["sub_title_text"]
+    assert [len(duty.phone(userid)) for userid in ("LiLei", "hanmeimei", "jim")] == [1, 1, 0]
+    assert list(Run.objects.values_list("key", "trigger")) == [(f"incident:{Incident.objects.get().pk}:fire", "alert")]
+
+
+def test_the_same_alert_again_is_told_once(duty: Duty) -> None:
+    for _ in range(3):
+        duty.tell(alert())
+        duty.clock.advance(hours=4)
+
+    assert len(duty.phone()) == 1
+    assert Incident.objects.get().status == "open"
+
+
+def test_its_end_is_told_and_the_first_card_changes(duty: Duty) -> None:
+    duty.tell(alert())
+    duty.clock.advance(minutes=5)
+
+    duty.tell(alert(ends=NOW + 5 * MINUTE))
+
+    assert titles(duty) == ["[严重] DiskFull 磁盘快满了", "[已恢复] DiskFull 磁盘快满了"]
+    first = duty.card(position=0)
+    assert (first["card_type"], first["main_title"]["title"]) == ("text_notice", "[已恢复] DiskFull 磁盘快满了")
+    assert [kind for kind, _who in duty.timeline()] == ["opened", "notified", "resolved", "notified"]
+    assert set(Run.objects.values_list("status", flat=True)) == {"finished"}
+
+
+def test_a_recovery_waits_for_the_alert_before_it(duty: Duty) -> None:
+    duty.engine.wecom_will("close_before", count=1)
+    duty.hand_in(alert())
+    duty.work_off()
+    assert duty.phone() == []
+
+    duty.hand_in(alert(ends=NOW + MINUTE))
+    duty.work_off()
+    assert Run.objects.count() == 1
+
+    duty.clock.advance(seconds=30)
+    duty.work_off()
+    duty.work_off()
+    assert len(duty.phone()) == 2
+
+
+def test_without_callbacks_the_card_leads_to_the_page(duty: Duty) -> None:
+    duty.corp.callback_verified_at = None
+    duty.corp.save()
+
+    duty.tell(alert())
+
+    card = duty.card()
+    assert (card["card_type"], card.get("button_list")) == ("text_notice", None)
+    assert card["card_action"]["url"].startswith(f"http://localhost:3001/alerts/{Incident.objects.get().pk}/?m=")
+
+
+def test_an_end_before_its_notice_tells_nobody(duty: Duty) -> None:
+    duty.hand_in(alert())
+    duty.hand_in(alert(ends=NOW))
+    duty.clock.advance(minutes=1)
+
+    duty.work_off()
+
+    assert duty.phone() == []
+    assert not Run.objects.exists()
+
+
+class TestStorm:
+    def test_alerts_of_one_payload_are_one_message_with_count_and_list(self, duty: Duty) -> None:
+        duty.tell(*(alert(instance=f"db-{n}") for n in range(30)), truncated=7)
+
+        [message] = duty.phone()
+        assert message.content["main_title"]["title"] == "[严重] 数据平台：30 条告警"  # type: ignore[index]  # a card
+        assert IncidentNotice.objects.filter(kind="fire").count() == 30
+
+    def test_what_follows_within_the_gathering_time_is_one_more_message(self, duty: Duty) -> None:
+        for n in range(6):
+            duty.tell(alert(instance=f"db-{n}"))
+            duty.clock.advance(seconds=1)
+        assert len(duty.phone()) == 1
+
+        duty.clock.advance(seconds=60)
+        duty.work_off()
+
+        assert len(duty.phone()) == 2
+        assert titles(duty)[1] == "[严重] 数据平台：5 条告警"
+
+    def test_a_thousand_alerts_fit_into_two_messages(self, duty: Duty) -> None:
+        duty.tell(*(alert(instance=f"db-{n}") for n in range(1000)))
+
+        assert len(duty.phone()) == 2
+        assert IncidentNotice.objects.count() == 1000
+
+
+class TestFlapping:
+    def test_what_comes_and_goes_is_told_at_most_once_in_the_damping_time(self, duty: Duty) -> None:
+        for n in range(12):
+            starts = NOW + timedelta(seconds=60 * n)
+            duty.tell(alert(starts=starts))
+            duty.clock.advance(seconds=30)
+            duty.tell(alert(starts=starts, ends=starts + timedelta(seconds=30)))
+            duty.clock.advance(seconds=30)
+
+        incident = Incident.objects.get()
+        assert incident.reopened_count == 11
+        assert len(duty.phone()) <= 2 + 12 / (DAMPING.total_seconds() / 60)
+
+    def test_its_end_is_told_once_it_is_quiet(self, duty: Duty) -> None:
+        duty.tell(alert())
+        for minute in (1, 3):
+            duty.clock.now = NOW + minute * MINUTE
+            duty.tell(alert(starts=NOW + (minute - 1) * MINUTE, ends=duty.clock.now))
+            duty.clock.advance(seconds=60)
+            duty.tell(alert(starts=duty.clock.now))
+        duty.clock.advance(seconds=60)
+        duty.tell(alert(starts=NOW + 4 * MINUTE, ends=duty.clock.now))
+        told = len(duty.phone())
+        duty.clock.advance(minutes=9)
+        duty.work_off()
+        assert len(duty.phone()) == told
+
+        duty.clock.advance(minutes=2)
+        duty.work_off()
+
+        assert len(duty.phone()) == told + 1
+        assert titles(duty)[-1].startswith("[已恢复]")
+
+    def test_after_a_quiet_time_it_is_a_new_incident(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.tell(alert(ends=NOW + MINUTE))
+        duty.clock.advance(minutes=11)
+
+        duty.tell(alert(starts=duty.clock.now))
+
+        assert Incident.objects.count() == 2
+        assert len(duty.phone()) == 3
+
+
+class TestReminders:
+    @pytest.fixture(autouse=True)
+    def _hourly(self, duty: Duty) -> None:
+        AlertRoute.objects.update(repeat_minutes=60)
+
+    def test_come_as_long_as_nobody_has_taken_it(self, duty: Duty) -> None:
+        duty.tell(alert())
+        for _ in range(3):
+            duty.clock.advance(minutes=61)
+            duty.work_off()
+
+        pk = Incident.objects.get().pk
+        keys = [f"incident:{pk}:{name}" for name in ("fire", "repeat-1", "repeat-2", "repeat-3")]
+        assert sorted(Run.objects.values_list("key", flat=True)) == keys
+        assert titles(duty)[-1] == "[仍未恢复][严重] DiskFull 磁盘快满了"
+
+    def test_end_when_somebody_takes_it(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.press("LiLei", "alert-take")
+
+        duty.clock.advance(hours=5)
+        duty.work_off()
+
+        assert len(duty.phone()) == 1
+
+    def test_pause_while_it_is_silent(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.clock.advance(minutes=30)
+        duty.press("LiLei", "alert-silence-1h")
+        duty.clock.advance(minutes=45)
+        duty.work_off()
+        assert len(duty.phone()) == 1
+
+        duty.clock.advance(minutes=50)
+        duty.work_off()
+
+        assert len(duty.phone()) == 2
+
+
+def test_silence_ends_with_a_reminder_also_where_there_are_none(duty: Duty) -> None:
+    duty.tell(alert())
+    duty.press("LiLei", "alert-silence-1h")
+
+    duty.clock.advance(minutes=61)
+    duty.work_off()
+
+    assert len(duty.phone()) == 2
+
+
+def test_a_group_robot_gets_words_and_nobody_there_may_act(duty: Duty) -> None:
+    mailed = make_receiver(duty.people["jim"], corp=duty.corp, channel=Channel.EMAIL, name="邮件")
+    User = type(duty.people["jim"])
+    User.objects.filter(pk=duty.people["jim"].pk).update(email="jim@example.com")
+    make_route(mailed, position=1, goes_on=True)
+
+    duty.tell(alert())
+
+    assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email", "wecom"}
+
+
+def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
+    duty.people["LiLei"].wecom_accounts.update(userid="", userid_folded="")
+
+    duty.tell(alert())
+
+    [run] = Run.objects.all()
+    assert (run.recipient_count, run.skipped_count) == (1, 1)
