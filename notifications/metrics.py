@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import redis
-from django.db.models import Count
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -106,9 +106,10 @@ def _alerts() -> Iterable[Metric]:
     family = GaugeMetricFamily(
         "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
     )
-    rows = Incident.objects.open().order_by().values_list("severity", "kind", "taken_at__isnull")
-    for severity, kind, is_free, count in rows.annotate(count=Count("pk")):
-        family.add_metric([severity, kind, "free" if is_free else "taken"], count)
+    is_free = ExpressionWrapper(Q(taken_at__isnull=True), output_field=BooleanField())
+    rows = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
+    for severity, kind, is_nobodys, count in rows.annotate(count=Count("pk")):
+        family.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
     received = CounterMetricFamily(
         "guanwecom_alerts_received", "Alerts handed in, by whether a route took them", labels=["routed"]
     )
