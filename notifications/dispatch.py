@@ -33,7 +33,7 @@ from notifications import schedule
 from notifications.crontabs import ScheduleError
 from notifications.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
-from notifications.run_rows import insert_runs
+from notifications.run_rows import PlannedRun, insert_runs
 from notifications.schedule import DueTime
 from notifications.timing import RENDER_LEASE
 
@@ -86,7 +86,7 @@ def claim_due(*, now: datetime) -> list[int]:
 class Plan:
     """What a due subscription asks for: at most one run, at most one record of missed times, and its next time."""
 
-    runs: list[Run]
+    runs: list[PlannedRun]
     next_run_at: datetime | None
 
 
@@ -158,7 +158,7 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
     return _Found(missed, due, None)
 
 
-def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> Run:
+def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
     """One row for the stretch; for all that one run held up, whenever it is found, one row, too."""
     if former_id is None:
         reason = _("It did not begin within its grace period of %(minutes)d minutes.")
@@ -171,7 +171,7 @@ def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime
     return run
 
 
-def _ended_early(subscription: Subscription, now: datetime) -> list[Run]:
+def _ended_early(subscription: Subscription, now: datetime) -> list[PlannedRun]:
     """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
     if subscription.valid_to is not None:
         return []
@@ -193,12 +193,10 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         plans = _plans_in_time(found, now, former_ids)
         subscriptions = found[: len(plans)]
         is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
-        _record([run for planned in plans for run in planned.runs])
+        run_ids = _record([run for planned in plans for run in planned.runs])
         _move_on(zip(subscriptions, plans, strict=True))
-        keys = [run.key for planned in plans for run in planned.runs if run.status == Run.Status.WAITING]
-        waiting = Run.objects.filter(key__in=keys, status=Run.Status.WAITING)
         is_last = len(subscriptions) == len(found) < BATCH
-        return is_last or not is_moving, list(waiting.values_list("pk", flat=True))
+        return is_last or not is_moving, run_ids
 
 
 def _claimable(now: datetime) -> QuerySet[Subscription]:
@@ -212,13 +210,14 @@ def _claimable(now: datetime) -> QuerySet[Subscription]:
     return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
 
 
-def _record(runs: list[Run]) -> None:
-    """Write the runs that there are not yet; times that the same run held up are counted in the row of those before."""
+def _record(runs: list[PlannedRun]) -> list[int]:
+    """Write the runs that there are not yet, and return the ids of those to render; times that the same run held up are
+    counted in the row of those before."""
     # Those that there are already: a slot is looked at again when a schedule was saved back and forth.
-    insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
+    return insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
 
 
-def _is_counted_on(run: Run) -> bool:
+def _is_counted_on(run: PlannedRun) -> bool:
     known = Run.objects.filter(key=run.key)
     return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
 
@@ -267,15 +266,20 @@ def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:
 
 def _scheduled_run(
     subscription: Subscription, found: DueTime, now: datetime, status: Run.Status, slot_count: int, error: str = ""
-) -> Run:
-    return Run(
+) -> PlannedRun:
+    return PlannedRun(
         key=f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        subscription_id=subscription.pk,
+        corp_id=subscription.report.corp_id,
+        trigger=Run.Trigger.SCHEDULE,
+        slot_at=found.slot_at,
         due_at=None if found.due_at == found.slot_at else found.due_at,
-        status=status,
         slot_count=slot_count,
+        status=status,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
         finished_at=None if status == Run.Status.WAITING else now,
         error=error,
-        **run_fields(subscription, Run.Trigger.SCHEDULE, slot_at=found.slot_at, now=now),
     )
 
 
