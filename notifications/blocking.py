@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -19,6 +19,11 @@ from notifications.models import CorpQueue, Delivery
 from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 
 logger = logging.getLogger(__name__)
+
+
+def without_queue() -> QuerySet[Corp]:
+    """Companies that have no row yet."""
+    return Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk"))))
 
 
 def ensure_queues() -> None:
@@ -77,12 +82,16 @@ def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
     return found
 
 
+def untold() -> QuerySet[CorpQueue]:
+    """Blocked companies of which no mail was written; none where no addresses are set."""
+    rows = CorpQueue.objects.blocked().filter(told_at__isnull=True)
+    return rows if settings.OPERATOR_EMAILS else rows.none()
+
+
 def tell_administrators(*, now: datetime) -> int:
     """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
     told = 0
-    if not settings.OPERATOR_EMAILS:
-        return told
-    for queue in CorpQueue.objects.blocked().filter(told_at__isnull=True).select_related("corp").defer(*CORP_SECRETS):
+    for queue in untold().select_related("corp").defer(*CORP_SECRETS):
         # Why before the mail? Told once at most: a mail server that hangs must not be asked by every tick.
         if CorpQueue.objects.filter(pk=queue.pk, told_at__isnull=True).update(told_at=now):
             _mail(queue)

@@ -56,9 +56,14 @@ def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
     """Whether this caller is the one that does the work of the period around `now`. Of many callers one is."""
     seconds = int(now.timestamp())
     period = seconds - seconds % period_seconds
-    TickClaim.objects.bulk_create([TickClaim(name=name, period=0)], ignore_conflicts=True)
     is_new = Q(period__lt=period) | Q(period__gt=period + CLOCK_TOLERANCE_SECONDS)
-    return TickClaim.objects.filter(is_new, name=name).update(period=period) == 1
+    mine = TickClaim.objects.filter(is_new, name=name)
+    if mine.update(period=period):
+        return True
+    if TickClaim.objects.filter(name=name).exists():
+        return False
+    TickClaim.objects.bulk_create([TickClaim(name=name, period=0)], ignore_conflicts=True)
+    return mine.update(period=period) == 1
 
 
 def clock_was_set_back(name: str, *, now: datetime) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from notifications.models import AcceptedRequest, ApiToken, Run
 from notifications.models.api import KEY_CHARACTERS
@@ -56,8 +57,12 @@ def once(*, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Ca
         return Answer(request.answer, request.run.pk)
 
 
+def due(now: datetime) -> QuerySet[AcceptedRequest]:
+    """Requests whose time is over."""
+    return AcceptedRequest.objects.older_than(now - KEPT)
+
+
 def purge(*, now: datetime) -> int:
     """Forget at most PURGED_AT_ONCE requests whose time is over. Returns how many."""
-    old = AcceptedRequest.objects.older_than(now - KEPT).order_by("created_at")
-    ids = list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    ids = list(due(now).order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     return AcceptedRequest.objects.filter(pk__in=ids).delete()[0] if ids else 0

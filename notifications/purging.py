@@ -28,14 +28,26 @@ CHUNK = 2000
 _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
 
+def due(now: datetime) -> list[QuerySet[Any]]:
+    """Runs and incidents that are over and older than LOG_RETENTION_DAYS."""
+    return [_old_runs(now), _old_incidents(now)]
+
+
+def _old_incidents(now: datetime) -> QuerySet[Incident]:
+    return Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS))
+
+
+def _old_runs(now: datetime) -> QuerySet[Run]:
+    return Run.objects.filter(claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_DONE)
+
+
 def purge(*, now: datetime) -> int:
     """Delete at most CHUNK rows of the oldest run that is over and older than LOG_RETENTION_DAYS. Returns how many.
 
     Its receipts go first, then attempts, deliveries, what they show, then the run: broken off anywhere, the next
     call goes on.
     """
-    end = now - timedelta(days=settings.LOG_RETENTION_DAYS)
-    run = Run.objects.filter(claimed_at__lt=end, status__in=_DONE).order_by("claimed_at").first()
+    run = _old_runs(now).order_by("claimed_at").first()
     if run is None:
         return 0
     deliveries = Delivery.objects.filter(run=run)
@@ -60,8 +72,7 @@ def purge(*, now: datetime) -> int:
 
 def purge_incidents(*, now: datetime) -> int:
     """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them."""
-    old = Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS)).order_by("resolved_at")
-    ids = list(old.values_list("pk", flat=True)[:CHUNK])
+    ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
     Incident.objects.filter(pk__in=ids).delete()

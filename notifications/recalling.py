@@ -62,11 +62,15 @@ def cancel_recalled(*, now: datetime) -> int:
     )
 
 
+def due(now: datetime) -> QuerySet[Delivery]:
+    """Accepted messages of recalled runs that are to be recalled, or to be tried again."""
+    runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
+    return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
+
+
 def to_recall(*, now: datetime) -> list[int]:
     """Ids of accepted messages of recalled runs to hand to a task; nobody else gets them for RETRY."""
-    runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
-    due = _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
-    ids = list(due.order_by("pk").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(due(now).order_by("pk").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     # The row is settled: its next attempt is the recall's.
     Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
     return ids

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from notifications import falling_back, recalling, settling
 from notifications.locking import BATCH, unlocked, update_unlocked
@@ -27,6 +28,15 @@ class Swept:
     given_up_count: int
     mailed_count: int
     finished_count: int
+
+
+def due(now: datetime) -> list[QuerySet[Any]]:
+    """The rows that a sweep may have something to do with."""
+    return [
+        Delivery.objects.unsettled(),
+        Run.objects.filter(status=Run.Status.SENDING),
+        Run.objects.unrendered(now),
+    ]
 
 
 def sweep(*, now: datetime) -> Swept:

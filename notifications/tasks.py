@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import billiard
@@ -15,7 +18,7 @@ from celery import shared_task
 from celery.signals import beat_init, worker_shutting_down
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, Q, QuerySet
 
 from notifications import (
     beat,
@@ -34,7 +37,7 @@ from notifications import (
 from notifications.alerts import card_updates, checking, notifying
 from notifications.clock import database_clock
 from notifications.media import making, preparing
-from notifications.models import Priority, Run
+from notifications.models import Delivery, Incident, Priority, Run, Subscription, TickClaim
 from notifications.reports import data
 
 if TYPE_CHECKING:
@@ -78,11 +81,27 @@ def tick() -> None:
         clock_repair.repair(now=now)
     if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
+    if not _is_anything_due(now):
+        return
     for step in _STEPS:
         try:
-            step(now)
+            step.do(now)
         except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
-            logger.exception("tick: %s failed", step.__name__)
+            logger.exception("tick: %s failed", step.do.__name__)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A part of a tick. `due`: the rows that ask for it. While no step has any, a tick ends after one question."""
+
+    do: Callable[[datetime], None]
+    due: Callable[[datetime], Sequence[QuerySet[Any]]]
+
+
+def _is_anything_due(now: datetime) -> bool:
+    """Why is it asked? Most ticks find nothing, and the steps ask some twenty questions."""
+    asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(now))
+    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=beat.TICK).exists()
 
 
 def _claim_due(now: datetime) -> None:
@@ -145,9 +164,18 @@ def _tell_administrators(now: datetime) -> None:
 
 
 _STEPS = (
-    *(_claim_due, _check_rules, _tell_incidents, _sweep, _tell_owners, _hand_out, _make_media, _prepare),
-    *(_update_cards, _recall),
-    *(_tell_administrators, _purge),
+    _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
+    _Step(_check_rules, checking.due),
+    _Step(_tell_incidents, lambda now: [Incident.objects.notice_due(now)]),
+    _Step(_sweep, lambda now: [*sweeping.due(now), blocking.without_queue()]),
+    _Step(_tell_owners, lambda _now: [Run.objects.untold()]),
+    _Step(_hand_out, lambda _now: [Delivery.objects.unsettled()]),
+    _Step(_make_media, making.due),
+    _Step(_prepare, lambda _now: [Delivery.objects.unsettled()]),
+    _Step(_update_cards, lambda now: [card_updates.stale(now)]),
+    _Step(_recall, lambda now: [recalling.due(now)]),
+    _Step(_tell_administrators, lambda _now: [blocking.untold()]),
+    _Step(_purge, lambda now: [*purging.due(now), checking.old(now), idempotency.due(now)]),
 )
 
 

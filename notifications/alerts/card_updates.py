@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import translation
 
 from integrations import clients, links
@@ -48,10 +48,14 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
 
 
+def stale(now: datetime) -> QuerySet[AlertCard]:
+    """Cards whose next change may be tried."""
+    return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
+
+
 def due(*, now: datetime) -> list[int]:
     """Ids of cards to change now; nobody else gets them until their lease is over."""
-    rows = AlertCard.objects.filter(is_stale=True, next_try_at__lte=now).order_by("next_try_at")
-    ids = list(rows.values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(stale(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     return [pk for pk in ids if _claim(pk, now)]
 
 
@@ -77,8 +81,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
 
 
 def _claim(card_id: int, now: datetime) -> bool:
-    mine = AlertCard.objects.filter(pk=card_id, is_stale=True, next_try_at__lte=now)
-    return mine.update(next_try_at=now + LEASE) == 1
+    return stale(now).filter(pk=card_id).update(next_try_at=now + LEASE) == 1
 
 
 def _update(card_id: int, clock: Clock) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from integrations import card_data
@@ -37,6 +38,11 @@ KEPT = timedelta(days=30)
 PURGED_AT_ONCE = 2000
 PARTS_AT_MOST = 1000
 PROBLEM_CHARACTERS = 255
+
+
+def due(now: datetime) -> list[QuerySet[Any]]:
+    """Rules whose time has come, and checks that are not decided yet."""
+    return [AlertRule.objects.due(now), AlertCheck.objects.filter(outcome=Outcome.WAITING)]
 
 
 def claim_due(*, now: datetime) -> int:
@@ -78,9 +84,13 @@ def sweep(*, now: datetime) -> int:
     return count
 
 
+def old(now: datetime) -> QuerySet[AlertCheck]:
+    """Checks that are kept no longer."""
+    return AlertCheck.objects.filter(asked_at__lt=now - KEPT)
+
+
 def purge(*, now: datetime) -> int:
-    old = AlertCheck.objects.filter(asked_at__lt=now - KEPT).order_by("asked_at")
-    ids = list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    ids = list(old(now).order_by("asked_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from notifications.locking import unlocked, update_unlocked
@@ -37,6 +37,11 @@ PATIENCE = timedelta(minutes=30)
 PREVIEW_KEPT = timedelta(hours=1)
 # A picture that waits so long: no worker takes from the queue.
 OVERDUE = timedelta(minutes=2)
+
+
+def due(now: datetime) -> list[QuerySet[Medium]]:
+    """What waits to be made, and previews that are kept no longer."""
+    return [Medium.objects.filter(status=Medium.Status.WAITING), _old_previews(now)]
 
 
 def hand_out(*, now: datetime) -> list[int]:
@@ -100,9 +105,13 @@ def sweep(*, now: datetime) -> int:
     )
     if late_count:
         logger.error("%d pictures or files given up: no worker took them", late_count)
-    previews = Medium.objects.filter(run__isnull=True, created_at__lte=now - PREVIEW_KEPT)
+    previews = _old_previews(now)
     previews._raw_delete(previews.db)  # why raw? nothing hangs on a preview
     return count + late_count
+
+
+def _old_previews(now: datetime) -> QuerySet[Medium]:
+    return Medium.objects.filter(run__isnull=True, created_at__lte=now - PREVIEW_KEPT)
 
 
 def overdue_count(*, now: datetime, at_most: int) -> int:
