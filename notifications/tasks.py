@@ -37,7 +37,7 @@ from notifications import (
 from notifications.alerts import card_updates, checking, notifying
 from notifications.clock import database_clock
 from notifications.media import making, preparing
-from notifications.models import Delivery, Incident, Priority, Run, Subscription, TickClaim
+from notifications.models import Incident, Priority, Run, Subscription, TickClaim
 from notifications.reports import data
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def tick() -> None:
 
 @dataclass(frozen=True)
 class _Step:
-    """A part of a tick. `due`: the rows that ask for it. While no step has any, a tick ends after one question."""
+    """A part of a tick. `due`: the rows that ask for it, beside those that the steps before it name. While no step has
+    any, a tick ends after one question; otherwise all are done."""
 
     do: Callable[[datetime], None]
     due: Callable[[datetime], Sequence[QuerySet[Any]]]
@@ -169,9 +170,9 @@ _STEPS = (
     _Step(_tell_incidents, lambda now: [Incident.objects.notice_due(now)]),
     _Step(_sweep, lambda now: [*sweeping.due(now), blocking.without_queue()]),
     _Step(_tell_owners, lambda _now: [Run.objects.untold()]),
-    _Step(_hand_out, lambda _now: [Delivery.objects.unsettled()]),
+    _Step(_hand_out, lambda _now: []),
     _Step(_make_media, making.due),
-    _Step(_prepare, lambda _now: [Delivery.objects.unsettled()]),
+    _Step(_prepare, lambda _now: []),
     _Step(_update_cards, lambda now: [card_updates.stale(now)]),
     _Step(_recall, lambda now: [recalling.due(now)]),
     _Step(_tell_administrators, lambda _now: [blocking.untold()]),
