@@ -24,7 +24,7 @@ REGIONS = {
 
 @dataclass(frozen=True)
 class DemoReport:
-    """A report of one card. `own_column`: whose values are the regions of people."""
+    """A report of one card. `own_column`: whose values are the regions of people. `chart`: fields of a ReportChart."""
 
     card: str
     alias: str
@@ -35,6 +35,7 @@ class DemoReport:
     own_column: str = ""
     units: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    chart: dict[str, str] = field(default_factory=dict)
 
 
 WEATHER = DemoReport(
@@ -58,6 +59,7 @@ WEATHER = DemoReport(
 平均最高气温: {{ weather.within(month).avg('最高气温')|round(1) }} ℃""",
     units={"降水": "毫米", "最高气温": "℃", "最低气温": "℃", "风速": "米/秒"},
     kinds={"日期": "date"},
+    chart={"kind": "line", "title": "月平均气温", "x": "日期", "y": "最高气温\n最低气温", "aggregate": "average"},
 )
 POWER = DemoReport(
     card="艾奥瓦州年度净发电量",
@@ -76,6 +78,7 @@ POWER = DemoReport(
 数据来源：{POWER_SOURCE}""",  # noqa: E501  # see above
     units={"净发电量": "千兆瓦时"},
     kinds={"年份": "text"},
+    chart={"kind": "line", "title": "各类来源的年度净发电量", "x": "年份", "y": "净发电量", "series": "来源"},
 )
 HARVEST = DemoReport(
     card="各区域大麦产量",

@@ -24,7 +24,16 @@ from notifications import schedule
 from notifications.demo import alerting, bi
 from notifications.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
 from notifications.demo.people import DemoCompany, demo_companies
-from notifications.models import Delivery, MessageForm, OwnRowsRule, Report, ReportCard, Run, Subscription
+from notifications.models import (
+    Delivery,
+    MessageForm,
+    OwnRowsRule,
+    Report,
+    ReportCard,
+    ReportChart,
+    Run,
+    Subscription,
+)
 
 ADMIN = "admin"
 # Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
@@ -63,7 +72,7 @@ def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
     admin, employee = _with_passwords(users)
     bi.connect(sandbox_address=sandbox_address, now=now)
     region = _regions(users)
-    _subscription(OFTEN, WEATHER, MessageForm.TEXTCARD, _crontab_due_next_minute(now), admin, region, now)
+    _subscription(OFTEN, WEATHER, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
     _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
     _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
     alerting.seed(corps[0], users[:4], now=now)
@@ -204,6 +213,8 @@ def _report(demo: DemoReport, region: Attribute) -> Report:
     card, _is_new = Card.objects.get_or_create(source=source, name=demo.card, defaults=question)
     report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)
     ReportCard.objects.create(report=report, card=card, alias=demo.alias, title=demo.heading)
+    if demo.chart:
+        ReportChart.objects.create(report=report, alias=demo.alias, **demo.chart)
     if demo.own_column:
         OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
     return report

@@ -20,7 +20,8 @@ from integrations.sandbox.bi import state
 from integrations.sources.table import Column, Kind, Table, from_document
 from notifications import rendering
 from notifications.demo import figures, seeding
-from notifications.models import Delivery, Receipt, Report, ReportCard, Run, Subscription
+from notifications.media import recipes
+from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Run, Subscription
 from notifications.recipients import Audience, reachability
 from notifications.reports.content import thawed
 from tests.bi import BI, make_bi
@@ -141,6 +142,8 @@ def test_reports_say_what_the_data_sets_say() -> None:
     for run in runs:
         rendering.render_run(run_id=run.pk, now=NOW)
 
+    drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE)
+    assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
     weather, power = (Delivery.objects.filter(run=run)[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报（2015 年 12 月）"
     assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"

@@ -44,6 +44,11 @@ def is_copied(place: Place) -> bool:  # noqa: F811  # the fixture's name
         return found.fetchone() is not None
 
 
+def articles(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What came as a picture with text: the weather report. Other reports and an alert may have come before."""
+    return [article for one in messages if one["msgtype"] == "news" for article in one["news"]["articles"]]
+
+
 @pytest.mark.processes
 def test_a_report_arrives_one_tap_signs_in_and_who_leaves_is_signed_out(place: Place, project_root: Path) -> None:  # noqa: F811  # the fixture
     sandbox = f"http://127.0.0.1:{place.sandbox_port}"
@@ -57,8 +62,9 @@ def test_a_report_arrives_one_tap_signs_in_and_who_leaves_is_signed_out(place: P
         (app,) = re.findall(r'href="([^"]+/connect/oauth2/authorize\?[^"]+)"', workbench)
         home = phone.get(app.replace("&amp;", "&"), timeout=60)
         mailbox = f"{sandbox}/sandbox/api/companies/{CORPID}/members/{USERID}/messages"
-        messages = within(ARRIVAL_SECONDS, lambda: phone.get(mailbox, timeout=60).json()["messages"])
-        message = phone.get(messages[0]["textcard"]["url"], timeout=60)
+        [article, *_] = within(ARRIVAL_SECONDS, lambda: articles(phone.get(mailbox, timeout=60).json()["messages"]))
+        message = phone.get(article["url"], timeout=60)
+        picture = requests.get(article["picurl"], timeout=60)  # as WeCom fetches it, without a session
         within(ARRIVAL_SECONDS, lambda: is_copied(place))
         phone.delete(f"{sandbox}/sandbox/api/companies/{CORPID}/members/{USERID}", json={}, timeout=60)
         within(ARRIVAL_SECONDS, lambda: phone.get(f"{site}/", timeout=60).url != f"{site}/")
@@ -66,4 +72,5 @@ def test_a_report_arrives_one_tap_signs_in_and_who_leaves_is_signed_out(place: P
     assert (home.status_code, home.url.partition("#")[0]) == (200, f"{site}/")
     assert "李子轩" in home.text
     assert message.status_code == 200
-    assert messages[0]["textcard"]["title"] in message.text
+    assert article["title"] in message.text
+    assert (picture.status_code, picture.headers["Content-Type"]) == (200, "image/png")
