@@ -169,7 +169,7 @@ class CardForm(CardFormBase):
         help_texts = {
             "bi_card_id": _("What stands behind /card/ in its address in the BI."),
             "bi_page_id": _("The page on which it is, for people who look at this card later. Optional."),
-            "bi_filters": _('A list: [{"name": "城市", "filterType": "IN", "filterValue": ["北京"]}].'),
+            "bi_filters": _('A list: [{"name": "city", "filterType": "IN", "filterValue": ["Berlin"]}].'),
             "bi_parameters": _("A list, as the BI takes it: dynamicParams."),
             "sql": _("One SELECT. Values stand in it as :name and below, never inside the text."),
             "sql_parameters": _('{"name": value}; a list for IN :name.'),
@@ -177,7 +177,7 @@ class CardForm(CardFormBase):
             "http_body": _("JSON, sent with POST."),
             "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
             "kinds": _('{"column": "number"}: text, number, boolean, date or datetime, where it is not seen rightly.'),
-            "units": _('{"column": "元"}, as it stands behind a number.'),
+            "units": _('{"column": "kg"}, as it stands behind a number.'),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

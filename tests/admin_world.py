@@ -219,7 +219,7 @@ def _orders(world: World, first: Corp) -> None:
 
 def _alerts(world: World, first: Corp) -> None:
     now = timezone.now()
-    receiver = AlertReceiver.objects.create(name="Alpha on duty", corp=first)
+    receiver = AlertReceiver.objects.create(name="Alpha duty", corp=first)
     receiver.users.add(world.things["worker"])
     route = AlertRoute.objects.create(name="Alpha route", receiver=receiver, matchers=[["team", "=", "Alpha"]])
     source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)

@@ -37,8 +37,14 @@ def test_each_field_of_each_form_is_named_in_chinese(
 def test_a_change_is_told_in_the_language_of_who_reads(admin_client: Client) -> None:
     report = Report.objects.create(title="日报", body="…")
 
+    parts = {
+        f"{part}-{count}_FORMS": "0"
+        for part in ("report_cards", "charts", "own_rows_rules")
+        for count in ("TOTAL", "INITIAL")
+    }
     admin_client.post(
-        f"/admin/notifications/report/{report.pk}/change/", {"title": "周报", "body": "……", "link": "", "corp": ""}
+        f"/admin/notifications/report/{report.pk}/change/",
+        {"title": "周报", "body": "……", "link": "", "corp": "", "skips_people_without_rows": "on", **parts},
     )
 
     entry = LogEntry.objects.get()

@@ -465,6 +465,10 @@ def test_a_person_chosen_by_somebody_else_may_stay(world: World) -> None:
     assert set(world.subscription.users.all()) == {world.person, stranger}
 
 
+# A picture or a file alone: the text stands on the message's page.
+WITHOUT_TEXT = {MessageForm.IMAGE, MessageForm.XLSX, MessageForm.CSV}
+
+
 def outlook(client: Client, data: dict[str, object]) -> str:
     answer = client.post(reverse("admin:notifications_subscription_outlook"), data)
     assert answer.status_code == 200
@@ -485,7 +489,7 @@ def test_the_outlook_shows_times_people_and_look_before_saving(root: Client) -> 
     assert not Subscription.objects.exists()
 
 
-@pytest.mark.parametrize("form", list(MessageForm))
+@pytest.mark.parametrize("form", [form for form in MessageForm if form not in WITHOUT_TEXT])
 def test_the_outlook_of_a_text_that_is_too_long_says_so(root: Client, form: MessageForm) -> None:
     report = make_report(body="长" * 3000)
 
@@ -493,6 +497,14 @@ def test_the_outlook_of_a_text_that_is_too_long_says_so(root: Client, form: Mess
 
     assert "…" in html
     assert "完整" in html
+
+
+@pytest.mark.parametrize("form", sorted(WITHOUT_TEXT))
+def test_the_outlook_of_what_has_no_text_shows_none(root: Client, form: MessageForm) -> None:
+    html = outlook(root, values(make_report(body="长" * 3000), make_person(make_corp(), "lilei"), message_form=form))
+
+    assert "长长" not in html
+    assert "problem" not in html
 
 
 def test_the_outlook_of_an_unfinished_form_explains(root: Client) -> None:

@@ -294,7 +294,9 @@ class TestHome:
         text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
 
         tabs = text.split('<nav class="tabs"')[1].split("</nav>")[0]
-        assert [part.split("</a>")[0].rpartition(">")[2] for part in tabs.split("<a ")[1:]] == ["消息", "订阅", "我的"]
+        assert [part.split("</a>")[0].rpartition(">")[2] for part in tabs.split("<a ")[1:]] == [
+            *("消息", "告警", "订阅", "我的")
+        ]
         assert '<a href="/subscriptions/" aria-current="page">' in tabs
 
     def test_is_light_enough_for_a_slow_phone(self, signed_in: Client, person: User) -> None:
