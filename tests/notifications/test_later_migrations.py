@@ -101,8 +101,8 @@ def test_of_what_went_wrong_before_no_owner_is_told_and_the_log_keeps_its_rows(s
     assert added <= index_names("notifications_run", "notifications_delivery")
 
 
-def test_reports_of_before_are_plain_and_their_runs_and_messages_stay() -> None:
-    apps = migrated([("integrations", "0009_given_up_events"), ("notifications", "0013_fewer_indexes")])
+def test_reports_of_before_are_plain_and_their_runs_and_messages_stay(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0009_given_up_events"), ("notifications", "0013_fewer_indexes")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="C", corpid="ww1", agentid=1)
     report = apps.get_model("notifications", "Report").objects.create(title="{{ 日报 }}", body="{% if %} {{ x }}")
     order = apps.get_model("notifications", "Subscription").objects.create(
@@ -132,3 +132,33 @@ def test_reports_of_before_are_plain_and_their_runs_and_messages_stay() -> None:
     assert after.get_model("notifications", "Run").objects.get().fingerprint == ""
     assert after.get_model("notifications", "Delivery").objects.get().content is None
     assert "delivery_by_content" in index_names("notifications_delivery")
+
+
+def test_messages_of_before_carry_no_picture_and_go_on(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0010_data_sources"), ("notifications", "0014_reports_with_data")])
+    corp = apps.get_model("integrations", "Corp").objects.create(name="C", corpid="ww1", agentid=1)
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="sending"
+    )
+    apps.get_model("notifications", "Delivery").objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="T", text="x",
+        corpid="ww1", agentid=1, body=b"{}", mark="m" * 32, language="zh-hans", recipient_count=1,
+        next_attempt_at=NOW, expires_at=NOW,
+    )  # fmt: skip
+    owner = apps.get_model("accounts", "User").objects.create(username="owner")
+    apps.get_model("notifications", "ApiToken").objects.create(
+        name="before", owner=owner, digest="d" * 64, form_key="f" * 32, created_at=NOW, expires_at=NOW
+    )
+
+    after = migrated([("notifications", "0016_alerts")])
+
+    delivery = after.get_model("notifications", "Delivery").objects.get()
+    assert (delivery.status, bytes(delivery.body), delivery.medium, delivery.media_until) == (
+        "pending",
+        b"{}",
+        None,
+        None,
+    )
+    assert not after.get_model("notifications", "ApiToken").objects.get().may_alert
+    assert not after.get_model("notifications", "Incident").objects.exists()
+    assert not after.get_model("notifications", "AlertCard").objects.exists()
