@@ -214,16 +214,21 @@ def start_programs(supervisor: Supervisor, place: Place) -> None:
     supervisor.start("web", web_command(place))
     worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]
     supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
-    # Draws charts and makes files, in processes of its own: they end without anything else ending.
-    charts = ["worker", "--queues", "charts", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO"]
-    charts += ["--hostname", "charts@%h", "--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
-    supervisor.start("charts", [*celery, *charts, "--without-gossip", "--without-mingle"])
+    supervisor.start("charts", charts_command())
     supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
     supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
     verify_callbacks(place)
     supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
     for line in banner(place, sign_ins):
         supervisor.say("demo", line)
+
+
+def charts_command() -> list[str]:
+    """Draws charts and makes files, in processes of its own: they end without anything else ending."""
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "charts"]
+    celery += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--hostname", "charts@%h"]
+    celery += ["--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
+    return [*celery, "--without-gossip", "--without-mingle"]
 
 
 def verify_callbacks(place: Place) -> None:

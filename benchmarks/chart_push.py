@@ -1,0 +1,159 @@
+"""How fast distinct charts are drawn, uploaded and pushed, and that whoever draws them stays small.
+
+Run `python -m benchmarks.chart_push [--charts N]`: a report with own rows for so many people, each of whom gets a line
+chart of their own. Real beat, worker, charts worker, PostgreSQL, Valkey and sandbox; figures are added to
+benchmarks/results/chart_push.jsonl. The goal is bounded memory; pictures a second are stated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.push_engine import THREADS, _start_beat
+from benchmarks.push_world import World, make_corps, make_people, processor_seconds, running_world
+from tests.sandbox import ROOT
+from tools.demo import charts_command
+
+RESULTS = Path(__file__).resolve().parent / "results" / "chart_push.jsonl"
+FULL, DAYS = 1000, 30
+# What one drawing process may hold before it is replaced, with what the worker above it holds.
+GOAL_MEGABYTES = 800
+
+
+def measure(charts: int) -> dict[str, Any]:
+    with running_world() as world:
+        world.start_sandbox(1, charts, latency_seconds=0)
+        [corp] = make_corps(world, 1)
+        make_people(corp, charts)
+        run = _run(charts)
+        world.start_worker(0, THREADS)
+        drawer = _start_charts_worker(world)
+        _start_beat(world)
+        from notifications import tasks
+
+        before, started = processor_seconds(world), time.perf_counter()
+        tasks.enqueue_runs([run.pk])
+        peak, drawn_seconds = _until_accepted(run, charts, drawer, started)
+        seconds, after = time.perf_counter() - started, processor_seconds(world)
+        uploads = sum(call["errcode"] == 0 for call in _calls(world, "media/upload"))
+        sent = sum(call["errcode"] == 0 for call in _calls(world, "message/send"))
+        return {
+            "charts": charts,
+            "seconds": round(seconds, 1),
+            "pictures_a_second": round(charts / seconds, 2),
+            "until_all_were_drawn": round(drawn_seconds, 1),
+            "uploads": uploads,
+            "messages": sent,
+            "peak_megabytes_of_the_charts_worker": round(peak),
+            "worker_processor_seconds": round(after["workers"] - before["workers"], 1),
+            "goal": f"each picture uploaded and sent once; the charts worker below {GOAL_MEGABYTES} MB",
+            "is_met": uploads == charts and sent == charts and peak < GOAL_MEGABYTES,
+        }
+
+
+def _calls(world: World, path: str) -> list[dict[str, Any]]:
+    if world.sandbox is None:
+        raise RuntimeError("no sandbox")
+    return list(world.sandbox.calls(path))
+
+
+def _run(charts: int) -> Any:
+    """A run whose data is there: of each person DAYS rows."""
+    from accounts.models import Attribute, AttributeValue, User, fold_value
+    from integrations.models import Card, CardData, DataSource
+    from integrations.models.sources import packed
+    from integrations.sources.table import Column, Kind, Table
+    from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
+
+    now = datetime.now(UTC)
+    names = [f"门店{number}" for number in range(charts)]
+    shop = Attribute.objects.create(key="shop", name="门店")
+    AttributeValue.objects.bulk_create(
+        AttributeValue(user=person, attribute=shop, value=name, folded=fold_value(name))
+        for person, name in zip(User.objects.order_by("pk"), names, strict=True)
+    )
+    rows = tuple(
+        (name, date(2026, 10, 1) + timedelta(days=day), (number * 37 + day * day * 11) % 9973)
+        for number, name in enumerate(names)
+        for day in range(DAYS)
+    )
+    columns = (Column("门店", Kind.TEXT), Column("日期", Kind.DATE), Column("销售额", Kind.NUMBER, "元"))
+    card = Card.objects.create(source=DataSource.objects.create(name="观远", kind="guandata"), name="日销售额")
+    CardData.objects.create(
+        **{"card": card, "slot_at": now, "status": CardData.Status.READY, "row_count": len(rows)},
+        **{"content": packed(Table(columns, rows, now)), "requested_at": now, "next_try_at": now},
+        **{"finished_at": now, "told_at": now},
+    )
+    report = Report.objects.create(title="门店日报", body="合计 {{ sales.sum('销售额') }} 元", is_template=True)
+    ReportCard.objects.create(report=report, card=card, alias="sales")
+    ReportChart.objects.create(report=report, alias="sales", kind="line", x="日期", y="销售额", title="日销售额")
+    OwnRowsRule.objects.create(report=report, alias="sales", column="门店", attribute=shop)
+    subscription = Subscription.objects.create(
+        name="门店日报", report=report, crontab="0 9 * * *", to_everyone=True, message_form="image"
+    )
+    return Run.objects.create(
+        key="bench:charts", subscription=subscription, trigger="manual", slot_at=now, claimed_at=now, render_after=now
+    )
+
+
+def _start_charts_worker(world: World) -> subprocess.Popen[bytes]:
+    """As `make demo` and production start it."""
+    process = subprocess.Popen(charts_command(), cwd=ROOT, env=world.env, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
+    world.exits.callback(process.wait)
+    world.exits.callback(process.terminate)
+    return process
+
+
+def _until_accepted(run: Any, charts: int, drawer: subprocess.Popen[bytes], started: float) -> tuple[float, float]:
+    """The most that the charts worker held, in MB, and when the last picture was drawn, in seconds."""
+    from notifications.models import Delivery, Medium
+
+    peak, drawn_seconds = 0.0, 0.0
+    ours = Delivery.objects.filter(run=run, status=Delivery.Status.ACCEPTED)
+    while ours.count() < charts:
+        peak = max(peak, _megabytes(drawer.pid))
+        if not drawn_seconds and Medium.objects.exists():
+            is_drawn = not Medium.objects.filter(status=Medium.Status.WAITING).exists()
+            drawn_seconds = time.perf_counter() - started if is_drawn else 0.0
+        if time.perf_counter() - started > 1800:
+            raise TimeoutError
+        time.sleep(0.5)
+    return peak, drawn_seconds
+
+
+def _megabytes(pid: int) -> float:
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss / 2**20
+    return total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--charts", type=int, default=FULL)
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    found = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load_before": load, **measure(options.charts)}
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    print(json.dumps(found, ensure_ascii=False, indent=2))
+    return 0 if found["is_met"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
