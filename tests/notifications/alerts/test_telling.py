@@ -96,7 +96,7 @@ class TestStorm:
         duty.tell(*(alert(instance=f"db-{n}") for n in range(30)), truncated=7)
 
         [message] = duty.phone()
-        assert message.content["main_title"]["title"] == "[严重] 数据平台：30 条告警"  # type: ignore[index]  # a card
+        assert message.content["main_title"]["title"] == "[严重] 数据平台：30 条预警"  # type: ignore[index]  # a card
         assert IncidentNotice.objects.filter(kind="fire").count() == 30
 
     def test_what_follows_within_the_gathering_time_is_one_more_message(self, duty: Duty) -> None:
@@ -109,7 +109,7 @@ class TestStorm:
         duty.work_off()
 
         assert len(duty.phone()) == 2
-        assert titles(duty)[1] == "[严重] 数据平台：5 条告警"
+        assert titles(duty)[1] == "[严重] 数据平台：5 条预警"
 
     def test_a_thousand_alerts_fit_into_two_messages(self, duty: Duty) -> None:
         duty.tell(*(alert(instance=f"db-{n}") for n in range(1000)))
