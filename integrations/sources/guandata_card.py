@@ -105,6 +105,8 @@ def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
     values = column.get("values") if isinstance(column, dict) else None
     header = [one if isinstance(one, list) else [one] for one in values] if isinstance(values, list) else []
     if width == 0:
+        if not any(header):
+            return meta
         return [*meta, *_levels(header)] if _has_levels(header) else _singles(header)
     if in_front:
         meta = [*meta[:in_front], *([""] * (in_front - len(meta)))]

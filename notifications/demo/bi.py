@@ -68,12 +68,20 @@ def sandbox_seed(connection: BiConnection, corps: list[Corp]) -> dict[str, Any]:
 
 
 def _pages() -> list[dict[str, Any]]:
-    """One page each, with one card."""
-    return [
-        _page("天气总览", WEATHER, WEATHER_SOURCE, weather_rows()),
-        _page("发电结构", POWER, POWER_SOURCE, power_rows()),
-        _page("区域产量", HARVEST, HARVEST_SOURCE, harvest_rows()),
-    ]
+    """One page for each report, with its card; beside two of them the same figures as a pivot."""
+    weather = _page("天气总览", WEATHER, WEATHER_SOURCE, weather_rows())
+    power = _page("发电结构", POWER, POWER_SOURCE, power_rows())
+    harvest = _page("区域产量", HARVEST, HARVEST_SOURCE, harvest_rows())
+    _add_pivot(power, {"rows": ["年份"], "columns": ["来源"], "values": ["净发电量"]})
+    _add_pivot(harvest, {"rows": ["区域", "品种"], "columns": ["年份"], "values": ["产量"]})
+    return [weather, power, harvest]
+
+
+def _add_pivot(page: dict[str, Any], pivot: dict[str, list[str]]) -> None:
+    card = page["cards"][0]
+    page["cards"].append(
+        {**card, "card_id": f"{card['card_id']}-pivot", "name": f"{card['name']}（透视表）", "pivot": pivot}
+    )
 
 
 def _page(name: str, report: DemoReport, source: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

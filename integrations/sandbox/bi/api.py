@@ -9,7 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from integrations.sandbox import strict_json
-from integrations.sandbox.bi.state import Bi, BiCard
+from integrations.sandbox.bi import charts, conditions
+from integrations.sandbox.bi.charts import GRAPH, GRID
+from integrations.sandbox.bi.state import Bi
 from integrations.sandbox.keys import WORLD
 
 TOKEN_SECONDS = 3600
@@ -84,23 +86,17 @@ def card_data(request: web.Request, bi: Bi, document: dict[str, Any]) -> dict[st
     card = bi.card(request.match_info["card_id"])
     if card is None:
         raise _Failed(_NOT_FOUND, "卡片不存在")
+    view = document.get("view", GRID)
+    if view not in (GRID, GRAPH):
+        raise _Failed(_BAD_REQUEST, "view must be GRID or GRAPH")
     offset, limit = _count(document, "offset", 0), _count(document, "limit", LIMIT)
-    return {"view": document.get("view", "GRID"), "chartType": "TABLE", "cardType": card.kind,
-            "chartMain": _chart(card, offset, limit)}  # fmt: skip
-
-
-def _chart(card: BiCard, offset: int, limit: int) -> dict[str, Any]:
-    """The layout of a plain table: one header per column. `v` is the raw value, `d` the text."""
-    shown = card.rows[offset : offset + limit]
-    return {
-        "data": [[{"v": row.get(name), "d": str(row.get(name, ""))} for name in card.columns] for row in shown],
-        "column": {"values": [[{"title": name}] for name in card.columns]},
-        "row": {"meta": []},
-        "count": len(card.rows),
-        "limit": limit,
-        "offset": offset,
-        "hasMoreData": offset + limit < len(card.rows),
-    }
+    try:
+        rows = conditions.chosen(card, document.get("filters", []), document.get("dynamicParams", []))
+        chart = charts.drawn(card, rows, view)
+    except conditions.NotUnderstood as refusal:
+        raise _Failed(_BAD_REQUEST, str(refusal)) from None
+    main = {**charts.part(chart, offset, limit), "limit": limit, "offset": offset}
+    return {"view": view, "chartType": chart.kind, "cardType": card.kind, "chartMain": main}
 
 
 def _count(document: dict[str, Any], name: str, usual: int) -> int:

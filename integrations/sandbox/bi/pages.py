@@ -112,7 +112,12 @@ def _shown(
         "user": bi.user_of_session(request.cookies.get(COOKIE, "")),
         "name": name,
         "cards": [
-            (card, [[row.get(column) for column in card.columns] for row in card.rows[-SHOWN_ROWS:]]) for card in cards
+            (
+                card,
+                [card.aliases.get(column, column) for column in card.columns],
+                [[row.get(column) for column in card.columns] for row in card.rows[-SHOWN_ROWS:]],
+            )
+            for card in cards
         ],
         "shown_rows": SHOWN_ROWS,
         "on_phone": on_phone,

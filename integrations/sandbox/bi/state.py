@@ -20,8 +20,30 @@ class BiUser:
 
 
 @dataclass(slots=True)
+class BiPivot:
+    """How a card is drawn as a table with a merged header: one line for each combination of `rows`, below one column
+    for each combination of `columns` and each of `values`, which are summed up."""
+
+    rows: list[str]
+    columns: list[str]
+    values: list[str]
+
+
+@dataclass(slots=True)
+class BiParameter:
+    """A dynamic parameter: the rows whose `column` fulfils `filter_type` with `values`, or with what is sent."""
+
+    name: str
+    column: str
+    filter_type: str = "EQ"
+    values: list[object] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class BiCard:
-    """A card with its data: each row by the names of `columns`."""
+    """A card with its data: each row by the names of `columns`. `aliases`: under which title a column is shown.
+
+    With a `pivot` it answers to GRID with a merged header, and to GRAPH with one title a column."""
 
     card_id: str
     name: str
@@ -29,6 +51,9 @@ class BiCard:
     source: str = ""
     columns: list[str] = field(default_factory=list)
     rows: list[dict[str, object]] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    parameters: list[BiParameter] = field(default_factory=list)
+    pivot: BiPivot | None = None
 
 
 @dataclass(slots=True)

@@ -166,6 +166,12 @@ def test_an_empty_card_keeps_its_columns(bi: GuandataAnswers) -> None:
     assert (read().names, read().rows) == (("日期", "额"), ())
 
 
+def test_an_empty_pivot_keeps_the_dimensions_of_its_rows(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([], [[], []], ["月份", "区域"]))
+
+    assert (read().names, read().rows) == (("月份", "区域"), ())
+
+
 @pytest.mark.parametrize("values", [titles("a"), titles("a", "b", "c"), None, "x", [[]]])
 def test_a_header_that_fits_no_column_is_said(bi: GuandataAnswers, values: Any) -> None:
     bi.gives("card_data", chart([cells(1, 2)], values))
