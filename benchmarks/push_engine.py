@@ -124,7 +124,7 @@ def memory() -> dict[str, Any]:
     """Personal messages, limits off, no latency: what the workers hold after some and after ten times as many, and how
     long each of SIZES took."""
     with running_world(**NO_LIMITS, SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
-        world.start_sandbox(20, SIZES[1] // 20, latency_seconds=0, limits_enabled=False)
+        world.start_sandbox(20, SIZES[-1] // 20, latency_seconds=0, limits_enabled=False)
         corps = make_corps(world, 20)
         _start_workers(world)
         sent = 0
@@ -158,7 +158,7 @@ def one_address(count: int = 30_000) -> dict[str, Any]:
 
 def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
     with running_world(SEND_PARALLEL_PER_TASK=str(PARALLEL)) as world:
-        world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS)
+        world.start_sandbox(companies, -(-count // companies), latency_seconds=LATENCY_SECONDS, calls_kept=2 * count)
         corps = make_corps(world, companies)
         make_personal_messages(corps, count)
         _start_workers(world)

@@ -148,7 +148,7 @@ async def _carry_out(
 def _record(
     world: World, asked: Request, who: pipeline.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
-    world.calls.append(
+    world.log_call(
         CallRecord(
             at=world.now(),
             method=asked.method,

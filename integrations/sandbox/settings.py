@@ -57,6 +57,8 @@ class Settings:
     trusted_ip_delay_seconds: int = 60
     # Shown and checked as the caller's address instead of the real one (127.0.0.1), when not empty.
     caller_ip: str = ""
+    # The newest calls that GET /sandbox/api/calls tells of.
+    calls_kept: int = 20_000
     # Every call of the API waits this long before it is answered.
     latency_seconds: float = 0.0
     callback_timeout_seconds: float = 5.0

@@ -16,7 +16,6 @@ from integrations.sandbox.limits import Limits
 from integrations.sandbox.messages.inbox import Mailroom
 from integrations.sandbox.settings import Settings
 
-CALL_LOG_LENGTH = 20_000
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
 KEPT_CODES = 10_000
 
@@ -208,7 +207,7 @@ class World:
         self.faults = FaultBoard()
         self.limits = Limits(self.settings)
         self.mail = Mailroom(self.settings)
-        self.calls: deque[CallRecord] = deque(maxlen=CALL_LOG_LENGTH)
+        self.calls: deque[CallRecord] = deque()
         self.chats: dict[str, Chat] = {}
         self.outbox = Outbox(wake=lambda: self.wake_courier())
         self.consents: dict[tuple[str, int, str], float] = {}
@@ -223,6 +222,12 @@ class World:
 
     def now(self) -> float:
         return self.clock.now()
+
+    def log_call(self, record: CallRecord) -> None:
+        """Keep it, and no more than `calls_kept` of the newest."""
+        self.calls.append(record)
+        while len(self.calls) > self.settings.calls_kept:
+            self.calls.popleft()
 
     def app(self, corpid: str, agentid: int) -> App:
         """Raises KeyError."""

@@ -194,6 +194,14 @@ def test_caller_ip_can_be_set(api: Api, sandbox: SandboxHandle) -> None:
     assert "from ip: 203.0.113.9," in api.get("user/get", userid="ghost")["errmsg"]
 
 
+def test_the_log_of_calls_keeps_the_newest(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", "settings", {"calls_kept": 1})
+    api.get("user/get", userid="lilei")
+    api.get("user/get", userid="ghost")
+
+    assert [call["errcode"] for call in sandbox.calls()] == [60111]
+
+
 def test_calls_are_logged_without_secrets(api: Api, sandbox: SandboxHandle) -> None:
     api.get("user/get", userid="lilei")
     api.get("user/get", userid="ghost")
