@@ -198,7 +198,7 @@ def _about_calendar(subscriptions: SubscriptionQuerySet, now: datetime) -> list[
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
-    recent = runs.filter(claimed_at__gte=now - RECENT, status__in=[Run.Status.FAILED, Run.Status.MISSED])
+    recent = runs.went_wrong().filter(claimed_at__gte=now - RECENT)  # type: ignore[attr-defined]  # of RunQuerySet
     counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
     found = []
     if count := counts.get(Run.Status.FAILED, 0):
@@ -206,6 +206,13 @@ def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
             "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
         )
         found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="failed", day="week")))
+    if count := counts.get(Run.Status.FINISHED, 0):
+        sentence = ngettext(
+            "%(count)s run of the last 24 hours did not reach everybody.",
+            "%(count)s runs of the last 24 hours did not reach everybody.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(reached="not_all", day="week")))
     if count := counts.get(Run.Status.MISSED, 0):
         sentence = ngettext(
             "In the last 24 hours %(count)s time was missed.",

@@ -1,4 +1,5 @@
-"""Tells the owners of subscriptions of runs that were missed or failed: of each run once, of several in one message.
+"""Tells the owners of subscriptions of runs that were missed, failed or did not reach everybody: of each run once, of
+several in one message.
 
 A notice is a run like any other, so that what is guaranteed of messages holds for it, too.
 """
@@ -34,7 +35,8 @@ LIFETIME_HOURS = 24
 def request_notices(*, now: datetime) -> list[int]:
     """Make the notices of runs whose owners are not told yet. Returns the ids of their runs, to be rendered.
 
-    Nobody is told of a subscription without an owner, of what a paused one missed, nor of what was taken back.
+    Nobody is told of a subscription without an owner, of what a paused one missed or let become worthless, nor of what
+    was taken back.
     """
     with transaction.atomic():
         untold = _tellable(now).select_related("subscription__owner", "subscription__report").order_by("pk")
@@ -54,7 +56,10 @@ def order_of(notice: Run) -> tuple[Subscription, Audience]:
     """What a notice says, as a standing order that is not saved, and to whom: by WeCom, else by mail."""
     told = notice.told_runs.select_related("subscription").order_by("pk")
     runs = list(told[:NAMED_AT_MOST])
-    report = Report(title=_title(told.count()), body=_text(runs, told.count() - len(runs)), link=_link(notice, runs))
+    unsent_count = told.exclude(status=Run.Status.FINISHED).count()
+    report = Report(
+        title=_title(told.count(), unsent_count), body=_text(runs, told.count() - len(runs)), link=_link(notice, runs)
+    )
     order = Subscription(
         report=report,
         message_form=MessageForm.TEXTCARD,
@@ -78,7 +83,7 @@ def _owner(run: Run) -> User | None:
     subscription = run.subscription
     if subscription is None or run.recall_asked_at is not None:
         return None
-    return None if subscription.is_paused and run.status == Run.Status.MISSED else subscription.owner
+    return None if subscription.is_paused and run.status != Run.Status.FAILED else subscription.owner
 
 
 def _fields(owner: User | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:
@@ -100,8 +105,13 @@ def _mark_told(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:
     told.update(owner_told_at=now, owner_notice=notice)
 
 
-def _title(count: int) -> str:
-    return ngettext("A push was not sent", "%(count)d pushes were not sent", count) % {"count": count}
+def _title(count: int, unsent_count: int) -> str:
+    """`unsent_count`: how many of them were not sent at all."""
+    if unsent_count == count:
+        title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
+    else:
+        title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
+    return title % {"count": count}
 
 
 def _text(runs: Sequence[Run], further_count: int) -> str:

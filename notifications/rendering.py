@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from accounts.models import fold_userid
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
-from notifications import admission, owner_notices
+from notifications import admission, losses, owner_notices
 from notifications.alerts import orders as alert_orders
 from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
 from notifications.media import attaching
@@ -223,9 +223,16 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
+    run.error = "" if delivery_ids else losses.without_messages({person.reason for person in plan.skipped})
     run.fingerprint = plan.fingerprint
-    run.save(update_fields=["rendered_at", "status", "finished_at", "recipient_count", "skipped_count", "fingerprint"])
+    run.save(update_fields=_RENDERED)
     return delivery_ids
+
+
+_RENDERED = (
+    *("rendered_at", "status", "finished_at", "recipient_count", "skipped_count"),
+    *("error", "fingerprint"),
+)
 
 
 def _frozen(run: Run, batches: list[Batch]) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from notifications import falling_back, recalling, settling
+from notifications import falling_back, losses, recalling, settling
 from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
 from notifications.outcomes import LOST_WORKER
@@ -121,6 +121,18 @@ def _give_up(now: datetime) -> int:
 
 
 def _finish_runs(now: datetime) -> int:
+    """Runs of which nothing is under way have ended; those that did not reach everybody say so."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
-    return update_unlocked(sending, status=Run.Status.FINISHED, finished_at=now)
+    count = 0
+    while True:
+        with transaction.atomic():
+            rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_asked_at")[:BATCH]
+            taken_back_at = dict(rows)
+            ended = Run.objects.filter(pk__in=taken_back_at)
+            ended.update(status=Run.Status.FINISHED, finished_at=now)
+            for run_id, words in losses.of_ended([pk for pk, at in taken_back_at.items() if at is None]).items():
+                ended.filter(pk=run_id).update(error=words)
+        count += len(taken_back_at)
+        if len(taken_back_at) < BATCH:
+            return count

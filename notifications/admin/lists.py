@@ -74,9 +74,11 @@ def pill(value: str, text: object) -> SafeString:
 
 
 def run_pill(run: Run) -> SafeString:
-    """A run's state; one that ended without reaching anybody is no success."""
+    """A run's state; one that ended without reaching anybody, or everybody, is no success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
         return format_html('<span class="pill pill-warn">{}</span>', _("finished, reached nobody"))
+    if run.status == Run.Status.FINISHED and run.error:
+        return format_html('<span class="pill pill-bad">{}</span>', _("finished, not everybody reached"))
     return pill(run.status, run.get_status_display())
 
 

@@ -36,6 +36,19 @@ class ClaimedDayFilter(DayFilter):
     column = "claimed_at"
 
 
+class ReachedFilter(admin.SimpleListFilter):
+    """Runs that ended, and say whom they did not reach."""
+
+    title = _("reached")
+    parameter_name = "reached"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("not_all", _("not everybody"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=Run.Status.FINISHED).exclude(error="") if self.value() == "not_all" else queryset
+
+
 class CorpFilter(admin.SimpleListFilter):
     title = _("company")
     parameter_name = "corp"
@@ -80,7 +93,7 @@ class RunAdmin(ReadOnlyAdmin):
         *("subject", "trigger", "slot", "state"),
         *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
     )
-    list_filter = ("status", "trigger", ClaimedDayFilter)
+    list_filter = ("status", ReachedFilter, "trigger", ClaimedDayFilter)
     list_select_related = ("subscription", "requested_by")
     ordering = ("-pk",)
 
@@ -125,7 +138,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("reason"))
     def why(self, run: Run) -> str:
-        """Why it was missed, or failed."""
+        """Why it was missed, or failed, or whom it did not reach."""
         return run.error
 
     @admin.display(description=_("accepted"))

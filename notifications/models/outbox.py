@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 REPEAT_SECONDS = int(3.5 * 3600)
 
 
+# Of a run; one that ended says in `error` whom it did not reach.
+_WENT_WRONG = Q(status__in=["missed", "failed"]) | (Q(status="finished") & ~Q(error=""))
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def unrendered(self, now: datetime) -> Self:
         """Runs whose rendering task was lost, or failed and may try again."""
@@ -41,9 +45,13 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Runs of whole subscriptions that have not ended: of one subscription one at a time."""
         return self.filter(status__in=[Run.Status.WAITING, Run.Status.SENDING]).exclude(trigger__in=Run.PARTIAL)
 
+    def went_wrong(self) -> Self:
+        """Runs that were missed, failed, or ended without reaching everybody."""
+        return self.filter(_WENT_WRONG)
+
     def untold(self) -> Self:
-        """Runs that were missed or failed, of which the owner of the subscription has not been told."""
-        wrong = self.filter(status__in=[Run.Status.MISSED, Run.Status.FAILED], owner_told_at__isnull=True)
+        """Those of them of which the owner of the subscription has not been told."""
+        wrong = self.went_wrong().filter(owner_told_at__isnull=True)
         return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.ALERT])
 
     def visible_to(self, person: Person) -> Self:
@@ -53,8 +61,8 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(models.Model):
     """One execution of a subscription: for a slot of its schedule, by hand, or as a trial for one person.
 
-    A notice tells a subscription's owner of its runs that were missed or failed, an alert tells of incidents; neither
-    has a subscription.
+    A notice tells a subscription's owner of its runs that were missed, failed or did not reach everybody, an alert
+    tells of incidents; neither has a subscription.
     """
 
     class Trigger(models.TextChoices):
@@ -113,6 +121,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
+    # Also of one that ended: whom it did not reach (notifications.losses).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.reports.skipping); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)
@@ -121,8 +130,8 @@ class Run(models.Model):
         "self", on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("sends again")
     )
     resends_unknown = models.BooleanField(default=False)
-    # Of one that was missed or failed: when its subscription's owner was told, and by which notice. Told without a
-    # notice: nobody is to be told (notifications.owner_notices).
+    # Of one that was missed, failed or did not reach everybody: when its subscription's owner was told, and by which
+    # notice. Told without a notice: nobody is to be told (notifications.owner_notices).
     owner_told_at = models.DateTimeField(_("owner told"), null=True)
     owner_notice = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="told_runs", verbose_name=_("notice to the owner")
@@ -147,7 +156,7 @@ class Run(models.Model):
             # RunQuerySet.untold().
             models.Index(
                 fields=["id"],
-                condition=Q(status__in=["missed", "failed"], owner_told_at__isnull=True),
+                condition=_WENT_WRONG & Q(owner_told_at__isnull=True),
                 name="run_untold",
             ),
             # The log, by day.

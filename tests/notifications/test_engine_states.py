@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, ClassVar
 
 import pytest
 import redis
 from django.db import transaction
+from django.db.models import Sum
 from django.test import TestCase
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as rules
@@ -34,9 +35,18 @@ from integrations import services
 from integrations.models import Corp
 from integrations.sandbox import administration
 from integrations.sandbox.world import World
-from notifications import admission, limit_history, recalling, resending, triggering
+from notifications import (
+    admission,
+    dispatch,
+    limit_history,
+    owner_notices,
+    recalling,
+    resending,
+    schedule,
+    triggering,
+)
 from notifications.limiter import shared
-from notifications.models import CorpQueue, MessageForm, Receipt, Run, Subscription
+from notifications.models import CorpQueue, Delivery, MessageForm, Receipt, Run, Subscription
 from tests.chaos.judging import doubled, stuck, unfounded, wrongs
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
@@ -122,6 +132,7 @@ class Machine(RuleBasedStateMachine):
         engine.world.settings.change({"member_per_minute": MESSAGES_PER_MEMBER, "member_per_hour": 100_000})
         self.me = make_superuser()
         self.orders = list(self._orders())
+        self.first_times = [order.next_run_at for order in self.orders if order.next_run_at is not None]
 
     def _company(self, corpid: str, userids: list[str]) -> Corp:
         members = [{"userid": userid, "name": userid, "department": [2]} for userid in userids]
@@ -334,6 +345,12 @@ class Machine(RuleBasedStateMachine):
                 )
 
     def _drain(self) -> None:
+        self._work_until_all_is_over()
+        if Run.objects.untold().exists():
+            self.engine.clock.now += owner_notices.EVERY
+            self._work_until_all_is_over()
+
+    def _work_until_all_is_over(self) -> None:
         until = self.engine.clock.now + DRAINED_WITHIN
         self.engine.work_off()
         while stuck(now=self.engine.clock.now):
@@ -347,11 +364,34 @@ class Machine(RuleBasedStateMachine):
         self.no_limit_is_crossed()
         assert unfounded() == []
         assert not Run.objects.untold().exists()
+        assert self._silent_losses() == []
+        assert self._lost_slots() == []
         rendered = Run.objects.filter(status=Run.Status.FINISHED, resends=None).exclude(trigger=Run.Trigger.NOTICE)
         people = {order.pk: self._audience(order) for order in self.orders}
         for run in rendered:
             has_receipt = set(Receipt.objects.filter(run=run).values_list("user", flat=True))
             assert has_receipt == people[run.subscription_id or 0], f"run {run.pk} forgot somebody"
+
+    def _silent_losses(self) -> list[str]:
+        """Runs that count as simply finished though somebody did not get them."""
+        lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED, Delivery.Status.UNKNOWN]
+        losers = Receipt.objects.filter(status="", delivery__status__in=lost)
+        runs = Run.objects.filter(status=Run.Status.FINISHED, error="", recall_asked_at=None)
+        return [str(run) for run in runs.filter(pk__in=losers.values("run"))]
+
+    def _lost_slots(self) -> list[str]:
+        """Orders whose runs stand for fewer or more times than their schedules had."""
+        said = []
+        for order, first in zip(self.orders, self.first_times, strict=True):
+            order.refresh_from_db()
+            assert order.next_run_at is not None
+            after = first - timedelta(seconds=1)
+            had = sum(1 for _ in takewhile(order.next_run_at.__gt__, schedule.slots(order, after)))
+            known = Run.objects.filter(subscription=order, trigger=Run.Trigger.SCHEDULE)
+            found = known.aggregate(total=Sum("slot_count", default=0))["total"]
+            if found != had < dispatch.MISSED_COUNTED:
+                said.append(f"{order}: {found} of {had} times")
+        return said
 
     def _audience(self, order: Subscription) -> set[int]:
         everyone = WeComAccount.objects.filter(corp__in=[order.report.corp] if order.report.corp else self.corps)

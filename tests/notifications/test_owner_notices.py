@@ -147,7 +147,7 @@ def test_a_trial_or_a_notice_that_fails_is_told_to_nobody(trigger: Run.Trigger, 
 
 @pytest.mark.parametrize("status", [Run.Status.WAITING, Run.Status.SENDING, Run.Status.FINISHED])
 def test_what_goes_its_way_is_told_to_nobody(status: Run.Status, owner: User) -> None:
-    make_wrong(make_subscription(owner=owner), status)
+    make_wrong(make_subscription(owner=owner), status, error="")
 
     assert told() == []
 
