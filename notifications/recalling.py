@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,9 +12,13 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from integrations import clients
-from integrations.errors import IntegrationError, TransientError
+from integrations.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
+from notifications import admission
+from notifications.channels.wecom_app import address_scope, company_scope
+from notifications.limiter import Permit, Request
 from notifications.locking import update_unlocked
 from notifications.models import Channel, Delivery, Run
+from notifications.outcomes import Outcome, outcome_of_error
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -24,8 +29,10 @@ logger = logging.getLogger(__name__)
 # WeCom's limit (42052 later).
 RECALL_WITHIN = timedelta(hours=24)
 HANDED_OUT_AT_ONCE = 500
-# When a recall that failed for the moment is tried again.
+# When a recall that failed for the moment, or for which the limits have no room, is tried again.
 RETRY = timedelta(minutes=1)
+# WeCom counts the calls of each API by themselves.
+RECALL_API = "message_recall"
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
@@ -77,20 +84,43 @@ def to_recall(*, now: datetime) -> list[int]:
 
 
 def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Recall each from WeCom. Returns how many were. What fails for the moment is handed out again."""
-    count = 0
+    """Recall each from WeCom. Returns how many were. What fails for the moment is handed out again.
+
+    What concerns the whole company, as a refused IP or too many calls, is not tried again with each of its messages.
+    """
+    count, waiting_corps = 0, set[int]()
     rows = Delivery.objects.filter(pk__in=list(delivery_ids), recalled_at__isnull=True, recall_error="")
     for delivery in rows.select_related("corp").defer("body", "text"):
         if is_stopping():
             break
-        count += _recall(delivery, clock)
+        if delivery.corp_id in waiting_corps:
+            continue
+        permit = admission.permit(_request(delivery))
+        if not isinstance(permit, Permit):
+            waiting_corps.add(delivery.corp_id)
+            continue
+        try:
+            count += _recall(delivery, clock)
+        except (ConfigurationError, RateLimitedError) as error:
+            waiting_corps.add(delivery.corp_id)
+            _postpone(delivery, outcome_of_error(error), clock())
+        finally:
+            admission.release([permit])
     return count
 
 
+def _request(delivery: Delivery) -> Request:
+    scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
+    return Request(id=f"recall:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+
+
 def _recall(delivery: Delivery, clock: Clock) -> bool:
+    """Raises ConfigurationError and RateLimitedError."""
     mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True)
     try:
         clients.wecom_client(delivery.corp).message_recall(delivery.msgid)
+    except (ConfigurationError, RateLimitedError):
+        raise
     except TransientError as error:
         logger.info("delivery=%d not recalled for the moment errcode=%s", delivery.pk, error.code)
         return False
@@ -100,6 +130,15 @@ def _recall(delivery: Delivery, clock: Clock) -> bool:
         return False
     logger.info("delivery=%d recalled", delivery.pk)
     return mine.update(recalled_at=clock()) == 1
+
+
+def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """All that is to be recalled of the company waits as long as the answer asks for."""
+    logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
+    if outcome.is_rate_limited:
+        admission.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
+    theirs = _recallable(now).filter(corp=delivery.corp_id, run__recall_asked_at__isnull=False)
+    theirs.update(next_attempt_at=now + timedelta(seconds=outcome.wait_seconds))
 
 
 def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
+import redis
+from pytest_django import Settings
 
 from accounts.models import User
 from integrations.models import Corp
@@ -124,18 +125,57 @@ def test_a_refused_recall_says_why_and_is_not_repeated(run: Run, me: User, wire:
     assert len(wire.bodies) == 2
 
 
-@pytest.mark.parametrize("answer", [errcode(45009), errcode(-1)], ids=["45009", "-1"])
-def test_what_fails_for_the_moment_is_tried_again(
-    answer: Any, run: Run, me: User, wire: Wire, clock: FakeClock
-) -> None:
+def test_what_fails_for_the_moment_is_tried_again(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
     send(clock)
-    wire.sends.append(answer)
+    wire.sends.append(errcode(-1))
     assert recall(run, me, clock) == 0
     assert recall_due(clock) == 0
 
     clock.advance(minutes=1)
 
     assert recall_due(clock) == 1
+
+
+@pytest.fixture
+def three(corp: Corp, clock: FakeClock) -> Run:
+    """A run that was sent by three calls."""
+    run = make_run(make_subscription(*make_people(corp, 3)))
+    [pk] = render_run(run_id=run.pk, now=NOW)
+    delivery = Delivery.objects.get()
+    for number in range(2):
+        delivery.pk, delivery.mark = None, f"mark{number}"
+        delivery.save()
+    assert send(clock) == 3
+    return run
+
+
+@pytest.mark.parametrize("code", [60020, 45009])
+def test_what_concerns_the_company_makes_its_recalls_wait(
+    code: int, three: Run, me: User, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+) -> None:
+    wire.sends.append(errcode(code))
+
+    assert recall(three, me, clock) == 0
+
+    assert len(wire.bodies) == 3 + 1
+    assert list(Delivery.objects.values_list("recall_error", flat=True)) == [""] * 3
+    clock.advance(seconds=59)
+    assert recall_due(clock) == 0
+    assert len(wire.bodies) == 3 + 1
+    valkey_client.flushdb()  # its clock stood still: the company is held back there
+    clock.advance(seconds=62)
+    assert recall_due(clock) == 3
+
+
+def test_recalls_keep_to_the_limits_of_their_own(
+    three: Run, me: User, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE = 2
+
+    assert recall(three, me, clock) == 2
+
+    assert len(wire.bodies) == 3 + 2
+    assert Delivery.objects.filter(recalled_at=None, recall_error="").count() == 1
 
 
 def test_after_a_day_nothing_is_recalled(run: Run, me: User, wire: Wire, clock: FakeClock) -> None:
