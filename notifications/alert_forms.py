@@ -8,87 +8,56 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from accounts.department_choice import DepartmentsField
 from accounts.models import User
-from accounts.visibility import people_visible_to
 from integrations.models import Corp
 from notifications.forms import refusal
 from notifications.matchers_field import MatchersField
-from notifications.models import AlertReceiver, AlertRoute, ApiToken, Channel, Robot
-from notifications.recipients import Audience, Reachability, reachability
+from notifications.models import AlertReceiver, AlertRoute, ApiToken
+from notifications.recipients import reachability
+from notifications.recipients_form import FIELD_CLASSES, RECIPIENT_FIELDS, RecipientsFormPart, audience_from
 from notifications.visibility import sees_all_corps
 
 if TYPE_CHECKING:
-    ReceiverModelForm = forms.ModelForm[AlertReceiver]
     RouteModelForm = forms.ModelForm[AlertRoute]
 else:
-    ReceiverModelForm = RouteModelForm = forms.ModelForm
+    RouteModelForm = forms.ModelForm
 
 
-class AlertReceiverForm(ReceiverModelForm):
-    """`person`: the administrator at work, set by the admin. After cleaning, `found` says who would be reached."""
-
-    person: User
-    found: Reachability | None = None
-
+class AlertReceiverForm(RecipientsFormPart):
     class Meta:
         model = AlertReceiver
-        fields = (
-            *("name", "corp", "to_everyone", "users", "groups", "departments", "with_subdepartments"),
-            *("channel", "robot", "fallback_channel"),
-        )
-        field_classes = {"departments": DepartmentsField}
+        fields = ("name", "corp", *RECIPIENT_FIELDS)
+        field_classes = FIELD_CLASSES
+        help_texts = {
+            "robot": _(
+                "Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
         if "corp" not in fields:  # somebody who may only look gets no fields
             return
+        self.offer_recipients()
         fields["corp"].queryset = Corp.objects.visible_to(self.person)
         fields["corp"].required = not sees_all_corps(self.person)
-        fields["robot"].queryset = Robot.objects.visible_to(self.person)
-        # Whoever is chosen already may stay, also where this administrator does not see the person.
-        chosen = self.instance.users.values_list("pk", flat=True) if self.instance.pk else []
-        fields["users"].queryset = people_visible_to(self.person) | User.objects.filter(pk__in=chosen)
-        chosen = self.instance.departments.values_list("pk", flat=True) if self.instance.pk else []
-        fields["departments"].offer(seen_by=self.person, chosen=list(chosen))
+        fields["departments"].help_text = _(
+            "Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        self._check_channel(cleaned)
+        self.check_channel(cleaned)
+        robot, corp = cleaned.get("robot"), cleaned.get("corp")
+        if robot is not None and corp is not None and robot.corp_id != corp.pk:
+            self.add_error("robot", _("This robot's group is of another company."))
         if not self.errors:
-            self.found = reachability(audience_from(cleaned), seen_by=self.person)
+            self.found = reachability(audience_from(cleaned, corp=corp), seen_by=self.person)
             # People who cannot be reached now may be later: they are named after saving.
             if not self.found.concerns_somebody and not self.found.unreachable_count:
                 raise ValidationError(refusal(self.found))
         return cleaned
-
-    def _check_channel(self, cleaned: dict[str, Any]) -> None:
-        robot, corp = cleaned.get("robot"), cleaned.get("corp")
-        if cleaned.get("channel") != Channel.ROBOT:
-            cleaned["robot"] = None
-        elif robot is None:
-            if "robot" not in self.errors:
-                self.add_error("robot", _("Choose the robot of the group."))
-        elif corp is not None and robot.corp_id != corp.pk:
-            self.add_error("robot", _("This robot's group is of another company."))
-        if cleaned.get("channel") != Channel.WECOM:
-            cleaned["fallback_channel"] = ""
-
-
-def audience_from(cleaned: dict[str, Any]) -> Audience:
-    """The people whom the values of a receiver's form choose."""
-    return Audience(
-        user_ids=[person.pk for person in cleaned.get("users", ())],
-        group_ids=[group.pk for group in cleaned.get("groups", ())],
-        to_everyone=bool(cleaned.get("to_everyone")),
-        corp_id=cleaned["corp"].pk if cleaned.get("corp") else None,
-        department_ids=[department.pk for department in cleaned.get("departments", ())],
-        with_subdepartments=bool(cleaned.get("with_subdepartments")),
-        channel=cleaned.get("channel") or Channel.WECOM,
-        fallback_channel=cleaned.get("fallback_channel", ""),
-        robot_id=cleaned["robot"].pk if cleaned.get("robot") else None,
-    )
 
 
 class AlertRouteForm(RouteModelForm):

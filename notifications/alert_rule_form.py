@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -15,13 +15,9 @@ from integrations.models import Card
 from notifications import schedule_form
 from notifications.alerts import condition_words, conditions
 from notifications.alerts.conditions import ConditionError
-from notifications.forms import time_zone_choices
 from notifications.models import AlertReceiver, AlertRule, Repeat
-
-if TYPE_CHECKING:
-    RuleModelForm = forms.ModelForm[AlertRule]
-else:
-    RuleModelForm = forms.ModelForm
+from notifications.schedule import TIME_FIELDS
+from notifications.schedule_form import ScheduleFormPart
 
 
 class ConditionsField(forms.CharField):
@@ -52,7 +48,7 @@ class ConditionsField(forms.CharField):
             return True
 
 
-class AlertRuleForm(RuleModelForm):
+class AlertRuleForm(ScheduleFormPart):
     """`person`: the administrator at work, set by the admin."""
 
     person: User
@@ -64,10 +60,6 @@ class AlertRuleForm(RuleModelForm):
             "only rows with these values count. For example: sum 销售额 < 1000 where 城市=上海|北京"
         ),
     )
-    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial="Asia/Shanghai")
-    local_time = schedule_form.LocalTimeField(label=capfirst(_("at")), required=False)
-    weekdays = schedule_form.WeekdaysField(label=capfirst(_("days of the week")), required=False)
-    month_day = forms.ChoiceField(label=capfirst(_("day of the month")), required=False)
     tells_from = schedule_form.LocalTimeField(label=capfirst(_("tell from")), required=False)
     tells_to = schedule_form.LocalTimeField(label=capfirst(_("tell until")), required=False)
 
@@ -76,9 +68,7 @@ class AlertRuleForm(RuleModelForm):
         fields = (
             *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
             *("split_column", "split_attribute", "receiver", "gather_seconds", "repeat_minutes", "tells_recovery"),
-            *("tells_from", "tells_to", "tells_on_workdays_only"),
-            *("repeat", "weekdays", "month_day", "crontab", "local_time", "free_days", "time_zone", "jitter_seconds"),
-            *("valid_from", "valid_to"),
+            *("tells_from", "tells_to", "tells_on_workdays_only", *TIME_FIELDS),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,15 +76,11 @@ class AlertRuleForm(RuleModelForm):
         fields: dict[str, Any] = self.fields
         if "card" not in fields:
             return
-        fields["time_zone"].choices = time_zone_choices()
-        fields["month_day"].choices = schedule_form.month_day_choices()
+        self.offer_times()
         if self.instance._state.adding:
             self.initial.update(repeat=Repeat.CRONTAB, crontab="*/10 * * * *")
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["receiver"].queryset = AlertReceiver.objects.visible_to(self.person)
-
-    def clean_crontab(self) -> str:
-        return " ".join(str(self.cleaned_data["crontab"]).split())
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

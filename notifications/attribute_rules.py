@@ -14,21 +14,22 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
-from notifications.models import AttributeRule, Operator, RulesMatch, Subscription
+from notifications.models import Addressed, AttributeRule, Operator, RulesMatch, Subscription
+from notifications.models.rules import owned_by
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one attribute, as a subscription or its form has it. `values`: exactly one unless ONE_OF."""
+    """A condition on one attribute, as orders and their forms have it. `values`: exactly one unless ONE_OF."""
 
     attribute: Attribute
     operator: Operator
     values: tuple[str, ...]
 
 
-def rules_of(subscription: Subscription) -> tuple[Rule, ...]:
-    """One query."""
-    rows = AttributeRule.objects.filter(subscription=subscription).select_related("attribute").order_by("pk")
+def rules_of(order: Addressed) -> tuple[Rule, ...]:
+    """Of a subscription or an alert receiver. One query."""
+    rows = AttributeRule.objects.of(order).select_related("attribute").order_by("pk")
     return tuple(Rule(row.attribute, Operator(row.operator), tuple(row.values)) for row in rows)
 
 
@@ -38,15 +39,16 @@ def rules_list(rules: Iterable[Rule]) -> SafeString:
     return format_html_join("", "<div>{} {} {}</div>", lines) or format_html("{}", "—")
 
 
-def save_rules(subscription: Subscription, rules: Iterable[Rule]) -> bool:
-    """Give a subscription exactly these rules; those that it has already stay. Returns whether anything changed.
+def save_rules(order: Addressed, rules: Iterable[Rule]) -> bool:
+    """Give a subscription or a receiver exactly these rules; those that it has already stay. Returns whether anything
+    changed.
 
     One by one, so that the audit trail names each.
     """
     wanted = list(rules)
     with transaction.atomic():
         kept = []
-        rows = list(AttributeRule.objects.filter(subscription=subscription).select_related("attribute"))
+        rows = list(AttributeRule.objects.of(order).select_related("attribute"))
         for row in rows:
             same = Rule(row.attribute, Operator(row.operator), tuple(row.values))
             if same in wanted:
@@ -56,7 +58,7 @@ def save_rules(subscription: Subscription, rules: Iterable[Rule]) -> bool:
                 row.delete()
         for rule in wanted:
             AttributeRule.objects.create(
-                subscription=subscription,
+                **owned_by(order),
                 attribute=rule.attribute,
                 operator=rule.operator,
                 values=list(rule.values),
@@ -66,7 +68,8 @@ def save_rules(subscription: Subscription, rules: Iterable[Rule]) -> bool:
 
 def rules_naming(attribute: Attribute, folded_values: Collection[str]) -> list[str]:
     """Those, in words, that compare `attribute` with one of these values. One query."""
-    rows = AttributeRule.objects.filter(attribute=attribute).select_related("attribute", "subscription").order_by("pk")
+    rows = AttributeRule.objects.filter(attribute=attribute).order_by("pk")
+    rows = rows.select_related("attribute", "subscription", "receiver")
     named = set(folded_values)
     return [str(row) for row in rows if not named.isdisjoint(map(fold_value, row.values))]
 
@@ -86,12 +89,17 @@ def concerned_by_rules(person: User) -> list[int]:
         values[attribute_id].add(folded)
     if not values:
         return []
-    touched = AttributeRule.objects.filter(attribute__in=values).order_by().values("subscription_id")
+    touched = (
+        AttributeRule.objects.filter(attribute__in=values, subscription__isnull=False)
+        .order_by()
+        .values("subscription_id")
+    )
     rows = AttributeRule.objects.filter(subscription__in=touched).select_related("attribute", "subscription")
     answers: dict[Subscription, list[bool]] = defaultdict(list)
     for row in rows.only("operator", "values", "attribute__is_many_valued", "subscription__rules_match"):
         rule = Rule(row.attribute, Operator(row.operator), tuple(row.values))
-        answers[row.subscription].append(matches(rule, values[row.attribute_id]))
+        if row.subscription is not None:
+            answers[row.subscription].append(matches(rule, values[row.attribute_id]))
     return [
         subscription.pk
         for subscription, found in answers.items()

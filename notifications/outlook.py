@@ -15,7 +15,7 @@ from notifications.crontabs import ScheduleError
 from notifications.freezing import RenderingError
 from notifications.models import MessageForm, OwnRowsRule, Subscription
 from notifications.previews import Preview, preview, preview_of
-from notifications.recipients import Reachability, audience_of_subscription, reachability, resolve, trial_audience
+from notifications.recipients import Reachability, named_audience, reachability, resolve, trial_audience
 from notifications.report_form import latest_tables
 from notifications.reports.content import Content
 from notifications.reports.data import cards_of
@@ -53,7 +53,7 @@ def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetim
     return Outlook(
         time_zone=subscription.time_zone,
         **_times(subscription, now),
-        found=reachability(audience_of_subscription(subscription), seen_by=seen_by),
+        found=reachability(named_audience(subscription), seen_by=seen_by),
         preview=look,
         preview_error=preview_error,
     )

@@ -16,7 +16,7 @@ from notifications import workdays
 from notifications.models import FreeDays, MonthDay, Repeat
 
 if TYPE_CHECKING:
-    from notifications.schedule import Scheduled
+    from notifications.models import Scheduled
 
 ONE_DAY = timedelta(days=1)
 # How far ahead days are looked for before a schedule counts as one without any further.

@@ -13,12 +13,11 @@ from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.attribute_rules import Rule, matching, rules_of
-from notifications.models import Channel, Receipt, RulesMatch, Run, SubscriptionChoice
+from notifications.models import Addressed, Channel, Receipt, RulesMatch, Run, Subscription, SubscriptionChoice
 from notifications.resending import unreached
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
-    from notifications.models import Subscription
 
 Reason = Receipt.Reason
 _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
@@ -31,8 +30,8 @@ ADDRESS_CHARACTERS = 128
 
 @dataclass(frozen=True)
 class Audience:
-    """A choice of people, as a subscription or its form names them, and the ways to reach them. `corp_id`: the only
-    company that is meant.
+    """A choice of people, as a subscription, an alert receiver or a form names them, and the ways to reach them.
+    `corp_id`: the only company that is meant.
 
     `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
     in particular: such an audience has no people. `rules`: whoever matches all of them, or any, as `rules_match` says.
@@ -106,7 +105,7 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
         return trial_audience(subscription, run.requested_by_id)
     if run.resends is not None:
         return resend_audience(subscription, run.resends, with_unknown=run.resends_unknown)
-    return audience_of_subscription(subscription)
+    return named_audience(subscription)
 
 
 def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool) -> Audience:
@@ -114,7 +113,7 @@ def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool)
     receipts = unreached(run, with_unknown=with_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
-        audience_of_subscription(subscription),
+        named_audience(subscription),
         user_ids=receipts.filter(user__isnull=False).values("user_id"),
         group_ids=(),
         department_ids=(),
@@ -135,21 +134,21 @@ def trial_audience(subscription: Subscription, user_id: int | None) -> Audience:
     )
 
 
-def audience_of_subscription(subscription: Subscription) -> Audience:
-    """Whom a subscription names."""
+def named_audience(order: Addressed) -> Audience:
+    """Whom a subscription or an alert receiver names now."""
     return Audience(
-        user_ids=list(subscription.users.values_list("pk", flat=True)),
-        group_ids=list(subscription.groups.values_list("pk", flat=True)),
-        to_everyone=subscription.to_everyone,
-        corp_id=subscription.report.corp_id,
-        department_ids=tuple(subscription.departments.values_list("pk", flat=True)),
-        with_subdepartments=subscription.with_subdepartments,
-        rules=rules_of(subscription),
-        rules_match=subscription.rules_match,
-        channel=subscription.channel,
-        fallback_channel=subscription.fallback_channel,
-        robot_id=subscription.robot_id,
-        subscription_id=subscription.pk,
+        user_ids=list(order.users.values_list("pk", flat=True)),
+        group_ids=list(order.groups.values_list("pk", flat=True)),
+        to_everyone=order.to_everyone,
+        corp_id=order.only_corp_id,
+        department_ids=tuple(order.departments.values_list("pk", flat=True)),
+        with_subdepartments=order.with_subdepartments,
+        rules=rules_of(order),
+        rules_match=order.rules_match,
+        channel=order.channel,
+        fallback_channel=order.fallback_channel,
+        robot_id=order.robot_id,
+        subscription_id=order.pk if isinstance(order, Subscription) else None,
     )
 
 

@@ -22,7 +22,7 @@ from notifications.freezing import RenderingError
 from notifications.inbox import link_target
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
 from notifications.previews import preview
-from notifications.recipients import audience_of_subscription, reachability
+from notifications.recipients import named_audience, reachability
 from notifications.reports import templates
 from notifications.reports.errors import TemplateError
 from notifications.reports.templates import Given
@@ -112,7 +112,7 @@ class ReportForm(ReportModelForm):
             return
         orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
         for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
-            audience = replace(audience_of_subscription(subscription), corp_id=corp.pk if corp else None)
+            audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
             if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
                 message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
                 self.add_error("corp", message % {"name": subscription})

@@ -68,7 +68,7 @@ def track_orders() -> None:
             *("failure_count", "problem", "created_at"),
         ),
     )
-    tracking.track(AttributeRule, corps=lambda rule: [rule.subscription.report.corp_id])
+    tracking.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
     tracking.track(
         ApiToken,
         corps=_of_token,

@@ -1,4 +1,5 @@
-"""When a subscription is due: its slots (by a preset or a crontab, in its time zone) and the moments spread from them.
+"""When a subscription or an alert rule is due: its slots (by a preset or a crontab, in its time zone) and the moments
+spread from them.
 
 A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
 always the same for the same slot, whoever works it out, and always before the next slot.
@@ -21,9 +22,7 @@ from notifications.models import FreeDays, Repeat
 from notifications.presets import preset_slots
 
 if TYPE_CHECKING:
-    from notifications.models import AlertRule, Subscription
-
-    Scheduled = Subscription | AlertRule
+    from notifications.models import AlertRule, Scheduled, Subscription
 
 # On what of a subscription its times depend; where they are spread, on its key as well.
 TIME_FIELDS = (
@@ -77,7 +76,7 @@ def next_due(subscription: Scheduled, after: datetime) -> DueTime | None:
     return next(due_times(subscription, after), None)
 
 
-def reschedule(subscription: Scheduled, *, now: datetime) -> None:
+def reschedule(subscription: Subscription | AlertRule, *, now: datetime) -> None:
     """Set `next_run_at` (not saved) after a change of the schedule. Times before `now` are not made up for.
 
     Raises ScheduleError.

@@ -1,12 +1,15 @@
-"""The part of a subscription's form that says when: for people who know no crontab, and for those who do."""
+"""The part of a form that says when: for people who know no crontab, and for those who do."""
 
 from __future__ import annotations
 
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from notifications import schedule
@@ -16,6 +19,20 @@ from notifications.schedule_words import WEEKDAYS, month_day_label
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
+
+    ScheduledModelForm = forms.ModelForm[Any]
+else:
+    ScheduledModelForm = forms.ModelForm
+
+USUAL_ZONES = (
+    "Asia/Shanghai",
+    "Asia/Hong_Kong",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Europe/Berlin",
+    "America/New_York",
+    "UTC",
+)
 
 # A change of one of these sets the next run anew.
 SCHEDULE_FIELDS = frozenset({*schedule.TIME_FIELDS, "is_enabled"})
@@ -62,6 +79,35 @@ class WeekdaysField(forms.MultipleChoiceField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return set(self.prepare_value(initial or "")) - {""} != set(data or ())
+
+
+class ScheduleFormPart(ScheduledModelForm):
+    """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
+
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial="Asia/Shanghai")
+    local_time = LocalTimeField(label=capfirst(_("at")), required=False)
+    weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    month_day = forms.ChoiceField(
+        label=capfirst(_("day of the month")),
+        required=False,
+        help_text=_("A month that has no such day has its last day instead."),
+    )
+
+    def offer_times(self) -> None:
+        fields: dict[str, Any] = self.fields
+        fields["time_zone"].choices = time_zone_choices()
+        fields["month_day"].choices = month_day_choices()
+        for name in ("valid_from", "valid_to"):
+            fields[name].help_text = _("In the site's time zone, %(zone)s.") % {"zone": settings.TIME_ZONE}
+
+    def clean_crontab(self) -> str:
+        return " ".join(str(self.cleaned_data["crontab"]).split())
+
+
+def time_zone_choices() -> list[tuple[str, str]]:
+    """Usual zones first, then all others by name."""
+    others = sorted(available_timezones() - set(USUAL_ZONES))
+    return [(name, name) for name in (*USUAL_ZONES, *others)]
 
 
 def month_day_choices() -> list[tuple[str, Any]]:

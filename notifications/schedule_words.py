@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from notifications import schedule, workdays
-from notifications.models import FreeDays, MonthDay, Repeat, Subscription
+from notifications.models import FreeDays, MonthDay, Repeat, Scheduled
 from notifications.schedule import DueTime
 
 # From Monday on.
@@ -26,7 +26,7 @@ WEEKDAYS = (
 CROWDED_MINUTES = (0, 30)
 
 
-def described(subscription: Subscription) -> str:
+def described(subscription: Scheduled) -> str:
     """The schedule in a few words; a crontab as it stands."""
     words = _named(subscription)
     match subscription.free_days:
@@ -52,12 +52,12 @@ def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
     return f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S} {WEEKDAYS[start.weekday()]}"
 
 
-def notes(subscription: Subscription, times: Sequence[DueTime]) -> list[str]:
+def notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """What whoever writes the schedule ought to know about these next times of it, in sentences."""
     return [*calendar_notes(subscription, times), *_crowd_notes(times)]
 
 
-def calendar_notes(subscription: Subscription, times: Sequence[DueTime]) -> list[str]:
+def calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
     """That the calendar ends before the last of these times, where the schedule goes by it."""
     if not subscription.is_by_workdays:
         return []
@@ -80,7 +80,7 @@ def _crowd_notes(times: Sequence[DueTime]) -> list[str]:
     return []
 
 
-def _named(subscription: Subscription) -> str:
+def _named(subscription: Scheduled) -> str:
     at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
     match subscription.repeat:
         case Repeat.DAILY if subscription.free_days == FreeDays.SKIP:

@@ -29,14 +29,16 @@ from django.views.decorators.http import require_POST
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
 from notifications import schedule
-from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment
+from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment
 from notifications.admin.log import CorpFilter
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
 from notifications.alert_rule_form import AlertRuleForm
 from notifications.alerts import acting, matching, pages, receiving, trying
 from notifications.alerts.acting import Deed
+from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.forms import unreachable_lines
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
@@ -47,15 +49,6 @@ else:
     ReceiverAdminBase = RouteAdminBase = RuleAdminBase = admin.ModelAdmin
 
 CHECKS_SHOWN = 10
-
-
-def without_shortcuts(form: Any, names: tuple[str, ...]) -> None:
-    """Pages of their own make and change what these fields choose from."""
-    for name in names:
-        if name in form.base_fields:
-            widget: Any = form.base_fields[name].widget
-            widget.can_add_related = widget.can_change_related = False
-            widget.can_view_related = widget.can_delete_related = False
 
 
 def severity_pill(severity: str, words: str) -> SafeString:
@@ -74,18 +67,24 @@ class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "corp")}),
-        (_("Who"), {"fields": ("to_everyone", "users", "groups", "departments", "with_subdepartments")}),
-        (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
+        (_("Who"), {"fields": WHO_FIELDS}),
+        (_("By which channel"), {"fields": CHANNEL_FIELDS}),
     )
+
+    class Media:
+        js = ("notifications/rules.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
         return AlertReceiver.objects.visible_to(request.user).order_by("name", "pk")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.person = administrator(request)
-        without_shortcuts(form, ("corp", "robot", "users", "groups", "departments"))
-        return form
+        names = ["corp", "robot", "users", "groups", "departments"]
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+
+    @admin.display(description=_("attribute rules"))
+    def rules(self, receiver: AlertReceiver) -> SafeString:
+        """For those who may only look."""
+        return rules_list(rules_of(receiver))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "departments":
@@ -94,6 +93,7 @@ class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        save_rules(form.instance, form.cleaned_data["rules"])
         found = form.found
         if found is not None and not form.cleaned_data.get("robot"):
             count = found.reachable_count
@@ -134,10 +134,7 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
         return AlertRoute.objects.visible_to(request.user).annotate(open_total=Count("incidents", filter=is_open))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.person = administrator(request)
-        without_shortcuts(form, ("receiver", "senders"))
-        return form
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, ["receiver", "senders"])
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.try_view)
@@ -210,10 +207,8 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
         return seen.annotate(open_total=Count("incidents", filter=is_open))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.person = administrator(request)
-        without_shortcuts(form, ("card", "receiver", "split_attribute"))
-        return form
+        names = ["card", "receiver", "split_attribute"]
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Of a known one only what was changed: checks write the rest meanwhile."""

@@ -29,7 +29,8 @@ from notifications import forms, outlook, schedule, triggering
 from notifications.admin.lists import administrator, for_person, moment, pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Run, Subscription
-from notifications.recipients import audience_of_subscription, reachability, trial_audience
+from notifications.recipients import named_audience, reachability, trial_audience
+from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
 from notifications.schedule_words import calendar_notes, described, moment_line
 from notifications.tasks import enqueue_runs
@@ -57,16 +58,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     actions = None
     fieldsets = (
         (None, {"fields": ("name", "report", "message_form", "priority")}),
-        (_("By which channel"), {"fields": ("channel", "robot", "fallback_channel")}),
-        (
-            _("Who"),
-            {
-                "fields": (
-                    *("to_everyone", "users", "groups", "departments", "with_subdepartments"),
-                    *("rules", "rules_match"),
-                )
-            },
-        ),
+        (_("By which channel"), {"fields": CHANNEL_FIELDS}),
+        (_("Who"), {"fields": WHO_FIELDS}),
         (
             _("When"),
             {
@@ -235,7 +228,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """First a page that says to how many people, then the run. The same page sent twice runs once."""
         subscription = self._subscription(request, pk)
-        found = reachability(audience_of_subscription(subscription), seen_by=administrator(request))
+        found = reachability(named_audience(subscription), seen_by=administrator(request))
         refusal = [] if found.reachable_count else forms.refusal(found)
         if request.method == "POST" and not refusal:
             try:

@@ -5,24 +5,9 @@ from __future__ import annotations
 from accounts.models import User
 from integrations.models import Corp
 from notifications.attribute_rules import Rule, matching
-from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
-from notifications.recipients import Audience, chosen, resolve
+from notifications.models import Channel, Incident, Operator, RulesMatch
+from notifications.recipients import Audience, chosen, named_audience, resolve
 from notifications.visibility import sees_all_corps
-
-
-def audience_of_receiver(receiver: AlertReceiver) -> Audience:
-    """Whom a receiver names now."""
-    return Audience(
-        user_ids=list(receiver.users.values_list("pk", flat=True)),
-        group_ids=list(receiver.groups.values_list("pk", flat=True)),
-        to_everyone=receiver.to_everyone,
-        corp_id=receiver.corp_id,
-        department_ids=tuple(receiver.departments.values_list("pk", flat=True)),
-        with_subdepartments=receiver.with_subdepartments,
-        channel=receiver.channel,
-        fallback_channel=receiver.fallback_channel,
-        robot_id=receiver.robot_id,
-    )
 
 
 def audience_of(incident: Incident) -> Audience:
@@ -31,7 +16,7 @@ def audience_of(incident: Incident) -> Audience:
     source = incident.source
     if source is None:
         return Audience()
-    audience = audience_of_receiver(source.receiver)
+    audience = named_audience(source.receiver)
     attribute = None if incident.rule is None else incident.rule.split_attribute
     if attribute is None or audience.channel == Channel.ROBOT:
         return audience

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from accounts.models import fold_value
 from integrations import card_data
 from notifications import schedule
 from notifications.alerts import card_updates, condition_words, conditions, incidents
@@ -24,6 +25,8 @@ from notifications.crontabs import ScheduleError
 from notifications.locking import BATCH, unlocked
 from notifications.models import AlertCheck, AlertRule, Incident
 from notifications.models.alerts import TITLE_CHARACTERS
+from notifications.reports import own_rows
+from notifications.reports.own_rows import ColumnMissingError
 
 if TYPE_CHECKING:
     from integrations.models import CardData
@@ -117,8 +120,15 @@ def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:
 
 
 def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
-    """The parts that are watched by themselves. Raises ConditionError."""
-    parts = conditions.split(table, rule.split_column)
+    """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
+    in reports. Raises ConditionError."""
+    if rule.split_attribute_id is None:
+        parts = conditions.split(table, rule.split_column)
+    else:
+        try:
+            parts = own_rows.slices(table, rule.split_column, fold_value)
+        except ColumnMissingError as error:
+            raise ConditionError("no_such_column", error.column) from error
     if len(parts) > PARTS_AT_MOST:
         raise ConditionError("too_many_parts", rule.split_column)
     return parts

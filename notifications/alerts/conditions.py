@@ -11,12 +11,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
 
 from integrations.sources.table import Kind, Table, Value
+from notifications.reports.own_rows import cell_text
 
 CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
@@ -138,22 +139,8 @@ def split(table: Table, column: str) -> dict[str, Table]:
     position = _position(table, column)
     parts: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
-        parts[text_of(row[position])].append(row)
+        parts[cell_text(row[position])].append(row)
     return {key: table.with_rows(rows) for key, rows in parts.items()}
-
-
-def text_of(value: Value) -> str:
-    """A value as a filter, a split key and a message write it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, int | float | Decimal):
-        number = _number(value)
-        return str(value) if number is None else plain(number)
-    return str(value)
 
 
 def plain(number: Number) -> str:
@@ -246,7 +233,9 @@ def _chosen(condition: Condition, table: Table) -> list[int]:
     """Positions of the rows that fit all filters."""
     wanted = [(_position(table, name), set(values)) for name, values in condition.filters]
     return [
-        index for index, row in enumerate(table.rows) if all(text_of(row[place]) in values for place, values in wanted)
+        index
+        for index, row in enumerate(table.rows)
+        if all(cell_text(row[place]) in values for place, values in wanted)
     ]
 
 
@@ -307,7 +296,7 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
     if kind == Kind.NUMBER:
         number = _number(value)
         return number is not None and _holds(condition.comparison, number, _entered(condition))
-    text, wanted = text_of(value), [one.strip() for one in condition.values]
+    text, wanted = cell_text(value), [one.strip() for one in condition.values]
     if condition.comparison in ORDERED and kind not in {Kind.DATE, Kind.DATETIME}:
         raise ConditionError("no_order", condition.column)
     return _holds(condition.comparison, text, wanted)

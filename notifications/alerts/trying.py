@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from integrations import card_data, source_wording
 from integrations.sources.failing import SourceError
 from notifications.alerts import checking, condition_words
-from notifications.alerts.conditions import ConditionError, text_of
+from notifications.alerts.conditions import ConditionError
+from notifications.reports.own_rows import cell_text
 
 if TYPE_CHECKING:
     from integrations.sources.table import Table
@@ -68,5 +69,5 @@ def tried(rule: AlertRule, *, now: datetime) -> Trial:
 def _shown(name: str, holds: bool, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
     chosen = set(marked) if holds else set()
     order = sorted(range(len(table.rows)), key=lambda index: (index not in chosen, index))
-    rows = [ShownRow([text_of(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]
+    rows = [ShownRow([cell_text(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]
     return ShownPart(name, holds, findings, rows, max(0, len(table.rows) - ROWS_SHOWN))

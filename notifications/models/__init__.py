@@ -1,5 +1,6 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
+from notifications.models.addressing import Addressed, Channel, RulesMatch
 from notifications.models.alert_rules import AlertCheck, AlertRule
 from notifications.models.alerts import (
     AlertCard,
@@ -17,18 +18,7 @@ from notifications.models.cards import OwnRowsRule, ReportCard
 from notifications.models.charts import ReportChart
 from notifications.models.choices import SubscriptionChoice
 from notifications.models.media import Attachment, Medium
-from notifications.models.orders import (
-    Channel,
-    FreeDays,
-    IfStale,
-    MessageForm,
-    MonthDay,
-    Priority,
-    Repeat,
-    Report,
-    RulesMatch,
-    Subscription,
-)
+from notifications.models.orders import IfStale, MessageForm, Priority, Report, Subscription
 from notifications.models.outbox import (
     REPEAT_SECONDS,
     Attempt,
@@ -42,10 +32,12 @@ from notifications.models.outbox import (
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
 from notifications.models.rules import AttributeRule, Operator
+from notifications.models.schedules import FreeDays, MonthDay, Repeat, Scheduled
 
 __all__ = [
     "REPEAT_SECONDS",
     "AcceptedRequest",
+    "Addressed",
     "AlertCard",
     "AlertCheck",
     "AlertReceiver",
@@ -80,6 +72,7 @@ __all__ = [
     "Robot",
     "RulesMatch",
     "Run",
+    "Scheduled",
     "Severity",
     "Subscription",
     "SubscriptionChoice",

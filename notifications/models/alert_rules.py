@@ -13,10 +13,9 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import Attribute, User
 from integrations.models import Card
 from notifications.models.alerts import AlertReceiver, AlertSource, Severity
-from notifications.models.orders import MAX_JITTER_SECONDS, WORKDAYS_OF_MONTH, FreeDays, Repeat
+from notifications.models.schedules import Scheduled, ScheduledQuerySet
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
     from integrations.visibility import Person
@@ -24,19 +23,16 @@ if TYPE_CHECKING:
 CHECKS_AT_MOST = 100
 
 
-class AlertRuleQuerySet(models.QuerySet["AlertRule"]):
+class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
     def visible_to(self, person: Person) -> Self:
         """Whoever sees both its receiver and its card: the one names people, the other shows data."""
         return self.filter(
             receiver__in=AlertReceiver.objects.visible_to(person), card__in=Card.objects.visible_to(person)
         )
 
-    def due(self, now: datetime) -> Self:
-        return self.filter(is_enabled=True, next_run_at__lte=now)
 
-
-class AlertRule(AlertSource):
-    """A condition watched on a card. Its schedule has the columns of a subscription's (notifications.schedule)."""
+class AlertRule(AlertSource, Scheduled):
+    """A condition watched on a card."""
 
     class Join(models.TextChoices):
         ALL = "all", pgettext_lazy("conditions", "all of them hold")
@@ -81,22 +77,7 @@ class AlertRule(AlertSource):
     tells_to = models.TimeField(_("tell until"), null=True, blank=True)
     tells_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
 
-    repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
-    local_time = models.TimeField(_("at"), null=True, blank=True)
-    weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
-    month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
-    free_days = models.CharField(
-        _("on holidays and free weekends"), max_length=8, choices=FreeDays.choices, default=FreeDays.SEND
-    )
-    crontab = models.CharField(_("crontab"), max_length=128, blank=True)
-    jitter_seconds = models.PositiveIntegerField(
-        _("spread (seconds)"), default=0, validators=[MaxValueValidator(MAX_JITTER_SECONDS)]
-    )
-    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
-    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
     # Set by notifications.alerts.checking alone.
-    next_run_at = models.DateTimeField(_("next check"), null=True, blank=True, editable=False)
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
     # By part: how many checks in a row it held, before it fires; and what the next check compares with.
     holding = models.JSONField(default=dict, editable=False)
@@ -115,15 +96,6 @@ class AlertRule(AlertSource):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def is_by_workdays(self) -> bool:
-        """Whether the calendar of working days has a say in its times."""
-        return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
-
-    @property
-    def weekday_numbers(self) -> set[int]:
-        return {int(number) for number in self.weekdays.split(",") if number}
 
 
 class AlertCheck(models.Model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
@@ -13,11 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from integrations.models import Corp, Department
+from integrations.models import Corp
+from notifications.models.addressing import Addressed
 from notifications.models.api import ApiToken
-from notifications.models.orders import Channel
 from notifications.models.outbox import Delivery, Run
-from notifications.models.robots import Robot
 from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ class AlertReceiverQuerySet(models.QuerySet["AlertReceiver"]):
         return self.filter(scope_condition(person))
 
 
-class AlertReceiver(models.Model):
+class AlertReceiver(Addressed):
     """Who is told of alerts, and on which way: a name for people on duty, shared by routes and rules."""
 
     name = models.CharField(_("name"), max_length=128)
@@ -58,34 +56,6 @@ class AlertReceiver(models.Model):
         blank=True,
         verbose_name=_("only for the company"),
         help_text=_("Empty: for people of every company."),
-    )
-    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
-    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
-    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
-    departments = models.ManyToManyField(
-        Department,
-        blank=True,
-        related_name="+",
-        verbose_name=_("departments of WeCom"),
-        help_text=_("Whoever is there when an alert is sent, as the last synchronisation of the directory showed it."),
-    )
-    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
-    robot = models.ForeignKey(
-        Robot,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("group robot"),
-        help_text=_("Only for the channel “group robot”: everybody in its group reads it, and nobody there can act."),
-    )
-    fallback_channel = models.CharField(
-        _("second channel"),
-        max_length=16,
-        blank=True,
-        choices=[(Channel.EMAIL.value, Channel.EMAIL.label)],
-        help_text=_("For people whom WeCom cannot reach."),
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -98,6 +68,10 @@ class AlertReceiver(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def only_corp_id(self) -> int | None:
+        return self.corp_id
 
 
 class AlertSource(models.Model):

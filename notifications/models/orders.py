@@ -4,36 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib.auth.models import Group
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from integrations.models import Corp, Department
-from notifications.models.robots import Robot
+from integrations.models import Corp
+from notifications.models.addressing import Addressed
+from notifications.models.schedules import Scheduled, ScheduledQuerySet
 from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
     from integrations.visibility import Person
 
 MAX_GRACE_MINUTES = 24 * 60
 MAX_LIFETIME_HOURS = 7 * 24
-# An hour: what is due at nine still comes before ten.
-MAX_JITTER_SECONDS = 60 * 60 - 1
 # A year.
 MAX_STALE_MINUTES = 366 * 24 * 60
-
-
-class Channel(models.TextChoices):
-    WECOM = "wecom", _("WeCom")
-    ROBOT = "robot", _("WeCom group robot")
-    EMAIL = "email", pgettext_lazy("channel", "e-mail")
 
 
 class MessageForm(models.TextChoices):
@@ -48,46 +38,11 @@ class MessageForm(models.TextChoices):
     CSV = "csv", _("CSV file")
 
 
-class RulesMatch(models.TextChoices):
-    """How several attribute rules of one subscription are joined."""
-
-    ALL = "all", _("who matches all rules")
-    ANY = "any", _("who matches any rule")
-
-
 class Priority(models.IntegerChoices):
     """Lower goes first. Urgent messages have a queue and a share of the limits of their own."""
 
     URGENT = 0, _("urgent")
     ORDINARY = 1, _("ordinary")
-
-
-class Repeat(models.TextChoices):
-    """How a schedule is written: by a preset, or by whoever knows crontabs."""
-
-    DAILY = "daily", _("every day")
-    WEEKLY = "weekly", _("on days of the week")
-    MONTHLY = "monthly", _("once a month")
-    CRONTAB = "crontab", _("by a crontab")
-
-
-class MonthDay(models.TextChoices):
-    """The days of a month that are not simply a number."""
-
-    LAST = "last", _("the last day")
-    FIRST_WORKDAY = "first_workday", _("the first working day")
-    LAST_WORKDAY = "last_workday", _("the last working day")
-
-
-WORKDAYS_OF_MONTH = (MonthDay.FIRST_WORKDAY, MonthDay.LAST_WORKDAY)
-
-
-class FreeDays(models.TextChoices):
-    """What becomes of a time on a day on which China does not work."""
-
-    SEND = "send", _("send all the same")
-    SKIP = "skip", _("leave out: only on working days")
-    NEXT = "next", _("send on the next working day")
 
 
 class ReportQuerySet(models.QuerySet["Report"]):
@@ -153,57 +108,18 @@ class IfStale(models.TextChoices):
     SKIP = "skip", _("do not send")
 
 
-class SubscriptionQuerySet(models.QuerySet["Subscription"]):
-    def due(self, now: datetime) -> Self:
-        return self.filter(is_enabled=True, next_run_at__lte=now)
-
-    def by_workdays(self) -> Self:
-        """Those in whose times the calendar of working days has a say."""
-        return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)
-
+class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
     def visible_to(self, person: Person) -> Self:
         return self.filter(report__in=Report.objects.visible_to(person))
 
 
-class Subscription(models.Model):
+class Subscription(Addressed, Scheduled):
     """A standing order: which report, to whom, in which form, when."""
 
     name = models.CharField(_("name"), max_length=128)
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
     owner = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
-    )
-    to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
-    users = models.ManyToManyField(User, blank=True, related_name="+", verbose_name=_("users"))
-    groups = models.ManyToManyField(Group, blank=True, related_name="+", verbose_name=_("groups"))
-    departments = models.ManyToManyField(
-        Department,
-        blank=True,
-        related_name="+",
-        verbose_name=_("departments of WeCom"),
-        help_text=_("Whoever is there when a run begins, as the last synchronisation of the directory showed it."),
-    )
-    with_subdepartments = models.BooleanField(_("with the departments below them"), default=True)
-    # The rules themselves: notifications.models.rules.
-    rules_match = models.CharField(
-        _("of the attribute rules"), max_length=3, choices=RulesMatch.choices, default=RulesMatch.ALL
-    )
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices, default=Channel.WECOM)
-    robot = models.ForeignKey(
-        Robot,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("group robot"),
-        help_text=_("Only for the channel “group robot”: everybody in its group reads it."),
-    )
-    fallback_channel = models.CharField(
-        _("second channel"),
-        max_length=16,
-        blank=True,
-        choices=[(Channel.EMAIL.value, Channel.EMAIL.label)],
-        help_text=_("For people whom WeCom cannot reach."),
     )
     message_form = models.CharField(
         _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
@@ -214,37 +130,6 @@ class Subscription(models.Model):
         default=Priority.ORDINARY,
         help_text=_("Urgent messages overtake all others."),
     )
-    repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
-    local_time = models.TimeField(_("at"), null=True, blank=True)
-    # Numbers of ISO 8601 (1 is Monday), ascending, with commas.
-    weekdays = models.CharField(_("days of the week"), max_length=13, blank=True)
-    # A number from 1 to 31, or one of MonthDay.
-    month_day = models.CharField(_("day of the month"), max_length=16, blank=True)
-    free_days = models.CharField(
-        _("on holidays and free weekends"),
-        max_length=8,
-        choices=FreeDays.choices,
-        default=FreeDays.SEND,
-        help_text=_("By the calendar of China: weekends on which work is made up for are working days."),
-    )
-    crontab = models.CharField(
-        _("crontab"),
-        max_length=128,
-        blank=True,
-        help_text=_("Five crontab fields: minute, hour, day of month, month, day of week. For example 0 9 * * 1-5."),
-    )
-    jitter_seconds = models.PositiveIntegerField(
-        _("spread (seconds)"),
-        default=0,
-        validators=[MaxValueValidator(MAX_JITTER_SECONDS)],
-        help_text=_(
-            "Each time begins up to so much later, so that not everything is sent at once. WeCom asks not to send "
-            "exactly on the hour or the half hour."
-        ),
-    )
-    time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
-    valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
-    valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
     grace_minutes = models.PositiveIntegerField(
         _("grace period (minutes)"),
         default=60,
@@ -281,9 +166,6 @@ class Subscription(models.Model):
             "a run waits are missed."
         ),
     )
-    # Set by notifications.schedule and the dispatcher alone: when it is due, spread included. Empty when no further
-    # slot exists.
-    next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = SubscriptionQuerySet.as_manager()
@@ -300,10 +182,5 @@ class Subscription(models.Model):
         return self.name
 
     @property
-    def is_by_workdays(self) -> bool:
-        """Whether the calendar of working days has a say in its times."""
-        return self.free_days != FreeDays.SEND or self.month_day in WORKDAYS_OF_MONTH
-
-    @property
-    def weekday_numbers(self) -> set[int]:
-        return {int(number) for number in self.weekdays.split(",") if number}
+    def only_corp_id(self) -> int | None:
+        return self.report.corp_id

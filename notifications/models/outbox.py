@@ -16,7 +16,8 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
-from notifications.models.orders import Channel, MessageForm, Priority, Subscription
+from notifications.models.addressing import Channel
+from notifications.models.orders import MessageForm, Priority, Subscription
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
 from notifications.visibility import scope_condition, sees_all_corps

@@ -16,7 +16,7 @@ from accounts.models import Attribute, AuditEntry, User
 from notifications import attribute_rules, own_subscriptions
 from notifications.attribute_rules import Rule, rules_of, save_rules
 from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
-from notifications.recipients import Audience, audience_of_subscription, reachability, resolve
+from notifications.recipients import Audience, named_audience, reachability, resolve
 from notifications.rendering import render_run
 from tests.notifications.factories import (
     NOW,
@@ -148,11 +148,11 @@ def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
     [person] = make_people(make_corp(), title, ["助理"])
     subscription = make_subscription()
     save_rules(subscription, [Rule(title, IS, ("经理",))])
-    assert list(resolve(audience_of_subscription(subscription))) == []
+    assert list(resolve(named_audience(subscription))) == []
 
     set_values(attribute=title, values={person.pk: ["经理"]})
 
-    assert [one.user_id for one in resolve(audience_of_subscription(subscription))] == [person.pk]
+    assert [one.user_id for one in resolve(named_audience(subscription))] == [person.pk]
 
 
 def test_the_preview_counts_them(title: Attribute) -> None:

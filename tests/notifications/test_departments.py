@@ -15,7 +15,7 @@ from accounts.roles import Role
 from integrations.models import Corp, Department, Member, Membership
 from notifications import own_subscriptions
 from notifications.models import Receipt, Subscription
-from notifications.recipients import Audience, audience_of_subscription, reachability, resolve
+from notifications.recipients import Audience, named_audience, reachability, resolve
 from notifications.rendering import render_run
 from tests.accounts.people import with_role
 from tests.notifications.factories import (
@@ -161,7 +161,7 @@ def test_queries_do_not_grow_with_people_and_departments(company: Company) -> No
 
     def count() -> int:
         with CaptureQueriesContext(connection) as queries:
-            list(resolve(audience_of_subscription(subscription)))
+            list(resolve(named_audience(subscription)))
         return len(queries)
 
     before = count()
@@ -170,7 +170,7 @@ def test_queries_do_not_grow_with_people_and_departments(company: Company) -> No
     for person in make_people(company.corp, 50):
         company.member(person.wecom_accounts.get().userid, 1, 2)
 
-    assert len(list(resolve(audience_of_subscription(subscription)))) == 51
+    assert len(list(resolve(named_audience(subscription)))) == 51
     assert count() == before
 
 
@@ -344,7 +344,7 @@ def test_what_a_member_sees_is_what_a_run_would_send(company: Company) -> None:
     ]
 
     for person in people:
-        sent = [order for order in orders if person.pk in reasons(audience_of_subscription(order))]
+        sent = [order for order in orders if person.pk in reasons(named_audience(order))]
         assert {one.pk for one in own_subscriptions.of_person(person)} == {order.pk for order in sent}
 
 
@@ -354,7 +354,7 @@ def test_a_member_can_decline_before_the_first_message(company: Company) -> None
 
     assert own_subscriptions.choose(east, subscription_id=order.pk, kind="declined", now=NOW)
     assert not own_subscriptions.choose(other, subscription_id=order.pk, kind="declined", now=NOW)
-    assert reasons(audience_of_subscription(order)) == {east.pk: Reason.DECLINED}
+    assert reasons(named_audience(order)) == {east.pk: Reason.DECLINED}
 
 
 def test_a_member_costs_as_many_queries_in_many_departments(company: Company) -> None:

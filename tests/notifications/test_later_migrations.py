@@ -162,3 +162,27 @@ def test_messages_of_before_carry_no_picture_and_go_on(stages: Stages) -> None:
     assert not after.get_model("notifications", "ApiToken").objects.get().may_alert
     assert not after.get_model("notifications", "Incident").objects.exists()
     assert not after.get_model("notifications", "AlertCard").objects.exists()
+
+
+def test_rules_of_before_stay_their_subscriptions_and_receivers_may_have_some(stages: Stages) -> None:
+    apps = stages.enter(
+        [("accounts", "0012_people_exports"), ("integrations", "0010_data_sources"), ("notifications", "0016_alerts")]
+    )
+    report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
+    order = apps.get_model("notifications", "Subscription").objects.create(name="早报", report=report)
+    region = apps.get_model("accounts", "Attribute").objects.create(key="region", name="区域")
+    fields = {"attribute_id": region.pk, "operator": "is", "values": ["华北"]}
+    rule = apps.get_model("notifications", "AttributeRule").objects.create(subscription=order, **fields)
+    receiver = apps.get_model("notifications", "AlertReceiver").objects.create(name="值班", to_everyone=True)
+
+    after = migrated([("notifications", "0017_recipients_of_alerts")])
+
+    kept = after.get_model("notifications", "AttributeRule").objects.get()
+    assert (kept.pk, kept.subscription_id, kept.receiver_id, kept.values) == (rule.pk, order.pk, None, ["华北"])
+    known = after.get_model("notifications", "AlertReceiver").objects.get()
+    assert (known.to_everyone, known.rules_match) == (True, "all")
+    rules = after.get_model("notifications", "AttributeRule").objects
+    rules.create(receiver_id=receiver.pk, **fields)
+    for owners in ({}, {"subscription_id": order.pk, "receiver_id": receiver.pk}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            rules.create(**owners, **fields)

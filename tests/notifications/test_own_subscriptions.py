@@ -18,7 +18,7 @@ from accounts.navigation import HomeEntry
 from integrations.models import Corp
 from notifications import own_subscriptions
 from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
-from notifications.recipients import Audience, audience_of_subscription, resolve
+from notifications.recipients import Audience, named_audience, resolve
 from notifications.rendering import render_run
 from tests.notifications.factories import (
     NOW,
@@ -136,13 +136,13 @@ class TestChoice:
         subscription = make_subscription(to_everyone=True)
         own_subscriptions.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
 
-        assert [one.reason for one in resolve(audience_of_subscription(subscription))] == [Receipt.Reason.PAUSED]
+        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.PAUSED]
 
     def test_of_one_subscription_leaves_the_others(self, person: User) -> None:
         paused, other = make_subscription(person), make_subscription(person)
         own_subscriptions.choose(person, subscription_id=paused.pk, kind="paused", now=NOW)
 
-        assert [one.reason for one in resolve(audience_of_subscription(other))] == [None]
+        assert [one.reason for one in resolve(named_audience(other))] == [None]
 
     def test_does_not_stop_a_trial_for_oneself(self, person: User) -> None:
         subscription = make_subscription(person)
@@ -160,7 +160,7 @@ class TestChoice:
         subscription = make_subscription(person, channel=channel, fallback_channel=fallback)
         own_subscriptions.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
 
-        assert [one.reason for one in resolve(audience_of_subscription(subscription))] == [Receipt.Reason.DECLINED]
+        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.DECLINED]
 
     def test_can_be_taken_back(self, signed_in: Client, person: User) -> None:
         subscription = make_subscription(person, report=make_report(title="销售日报"))
@@ -171,7 +171,7 @@ class TestChoice:
             assert shown in text
             assert list(SubscriptionChoice.objects.values_list("kind", flat=True)) == [kind] * bool(kind)
 
-        assert [one.reason for one in resolve(audience_of_subscription(subscription))] == [None]
+        assert [one.reason for one in resolve(named_audience(subscription))] == [None]
 
     @pytest.mark.parametrize("pk", [None, 999_999, 2**62])
     def test_about_somebody_elses_subscription_is_refused(self, signed_in: Client, pk: int | None) -> None:

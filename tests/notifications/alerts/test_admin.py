@@ -9,16 +9,18 @@ import pytest
 import responses
 from django.test import Client
 
-from accounts.models import User
-from integrations.models import Card, Corp, DataSource
+from accounts.attribute_values import set_values
+from accounts.models import Attribute, User
+from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from notifications.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.test_rules import make_rule
-from tests.notifications.factories import make_corp, make_person, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -137,6 +139,33 @@ class TestReceiver:
         path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
 
         assert "__all__" in errors_of(save(root, path, users=[]))
+
+    def test_names_people_as_subscriptions_do(self, root: Client, corp: Corp) -> None:
+        """By departments with those below them, groups and attribute rules; whoever leaves a rule is told no more."""
+        north, south, lead = (make_person(corp, name) for name in ("north", "south", "lead"))
+        region = Attribute.objects.create(key="region", name="区域")
+        set_values(attribute=region, values={north.pk: ["华北"], south.pk: ["华南"]})
+        whole, below = (
+            Department.objects.create(corp=corp, wecom_department_id=number, wecom_parent_id=parent, name=name)
+            for number, parent, name in ((1, None, "北山制造"), (2, 1, "维修班"))
+        )
+        member = Member.objects.create(
+            corp=corp, userid="lead", userid_folded="lead", name="班长", first_seen_at=NOW, changed_at=NOW
+        )
+        Membership.objects.create(member=member, department=below)
+        path = "/admin/notifications/alertreceiver/add/"
+        rule = {"rules-0-attribute": region.pk, "rules-0-operator": "is", "rules-0-values": "华北"}
+
+        answer = save(root, path, name="值班", departments=[whole.pk], with_subdepartments="on", **rule)
+
+        assert answer.status_code == 302, errors_of(answer)
+        receiver = AlertReceiver.objects.get(name="值班")
+        told = {one.user_id for one in resolve(named_audience(receiver))}
+        assert told == {north.pk, lead.pk}
+        set_values(attribute=region, values={north.pk: ["华南"]})
+        assert {one.user_id for one in resolve(named_audience(receiver))} == {lead.pk}
+        page = root.get(f"/admin/notifications/alertreceiver/{receiver.pk}/change/").content.decode()
+        assert 'value="华北"' in page
 
     def test_with_a_robot_of_another_company_is_refused(self, root: Client, receiver: AlertReceiver) -> None:
         path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"

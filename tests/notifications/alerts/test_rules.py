@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from accounts.attribute_values import set_values
 from accounts.models import Attribute, AttributeValue, User
 from integrations import card_data
 from integrations.models import Card, CardData, Corp, DataSource
@@ -196,6 +197,22 @@ class TestSplit:
         for incident in Incident.objects.all():
             told = [one.user_id for one in resolve(audience_of(incident))]
             assert told == [people[0].pk if incident.part == "上海" else people[1].pk]
+
+    def test_values_are_compared_as_own_rows_of_reports_are(
+        self, rule: AlertRule, city: Attribute, people: list[User]
+    ) -> None:
+        """Capitals and spaces make no other part; a cell without a value is nobody's; one of several is enough."""
+        set_values(attribute=city, values={people[0].pk: ["Shanghai", "Beijing"], people[1].pk: ["beijing"]})
+        AlertRule.objects.update(split_column="城市", split_attribute=city)
+        rows = (("SHANGHAI", 1), ("shanghai ", 2), ("Beijing", 3), (None, 4))
+
+        check(rule, NOW, Table(COLUMNS, rows, NOW))
+
+        told = {
+            incident.part: sorted(one.user_id for one in resolve(audience_of(incident)))
+            for incident in Incident.objects.all()
+        }
+        assert told == {"SHANGHAI": [people[0].pk], "Beijing": sorted(one.pk for one in people)}
 
 
 class TestHours:
