@@ -166,7 +166,11 @@ def test_messages_of_before_carry_no_picture_and_go_on(stages: Stages) -> None:
 
 def test_rules_of_before_stay_their_subscriptions_and_receivers_may_have_some(stages: Stages) -> None:
     apps = stages.enter(
-        [("accounts", "0012_people_exports"), ("integrations", "0010_data_sources"), ("notifications", "0016_alerts")]
+        [
+            ("accounts", "0012_people_exports"),
+            ("integrations", "0010_data_sources"),
+            ("notifications", "0017_run_losses"),
+        ]
     )
     report = apps.get_model("notifications", "Report").objects.create(title="日报", body="x")
     order = apps.get_model("notifications", "Subscription").objects.create(name="早报", report=report)
@@ -175,7 +179,7 @@ def test_rules_of_before_stay_their_subscriptions_and_receivers_may_have_some(st
     rule = apps.get_model("notifications", "AttributeRule").objects.create(subscription=order, **fields)
     receiver = apps.get_model("notifications", "AlertReceiver").objects.create(name="值班", to_everyone=True)
 
-    after = migrated([("notifications", "0017_recipients_of_alerts")])
+    after = migrated([("notifications", "0018_recipients_of_alerts")])
 
     kept = after.get_model("notifications", "AttributeRule").objects.get()
     assert (kept.pk, kept.subscription_id, kept.receiver_id, kept.values) == (rule.pk, order.pk, None, ["华北"])

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0012_people_exports'),
         ('integrations', '0010_data_sources'),
-        ('notifications', '0016_alerts'),
+        ('notifications', '0017_run_losses'),
     ]
 
     operations = [
