@@ -190,7 +190,9 @@ def _lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
     """A line each. WeCom shows six; the last one says how many more there are."""
     at_most = cards.HORIZONTAL_ITEMS_AT_MOST
     shown = figures if len(figures) <= at_most else figures[: at_most - 1]
-    lines = [HorizontalItem(figure.caption or "–", clipped(figure.words, ITEM_VALUE)) for figure in shown]  # noqa: RUF001
+    lines = [
+        HorizontalItem(clipped(figure.caption, ITEM_NAME) or "–", clipped(figure.words, ITEM_VALUE)) for figure in shown
+    ]  # noqa: RUF001
     if len(shown) < len(figures):
         lines.append(HorizontalItem("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
     return lines
