@@ -147,20 +147,21 @@ def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
             logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 
 
-def permit(request: Request) -> Permit | float:
-    """For one call, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth asking again."""
+def permit(request: Request, *, call_seconds: float) -> Permit | float:
+    """For one call of at most `call_seconds`, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth
+    asking again."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        [answer] = _answers([request])
+        [answer] = _answers([request], call_seconds=call_seconds)
         if isinstance(answer, Permit) or time.monotonic() + answer > until:
             return answer
         time.sleep(answer)
 
 
-def _answers(requests: Sequence[Request]) -> Sequence[Permit | float]:
+def _answers(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
     try:
-        return limit_history.asked(lambda gate: gate.acquire(requests))
+        return limit_history.asked(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
     except StoreLostError:  # another worker fills it just now
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from integrations import clients
 from integrations.errors import IntegrationError
 from integrations.wecom.bodies import MessageError, body_bytes
+from integrations.wecom.client import Timeouts
 from integrations.wecom.media_calls import MediaKind
 from integrations.wecom.robots import robot_image
 from notifications import admission, blocking
@@ -141,7 +142,7 @@ def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
         scopes=(address_scope(held.corp, UPLOAD_API), company_scope(held.corpid, UPLOAD_API)),
         is_urgent=held.priority == Priority.URGENT,
     )
-    permit = admission.permit(request)
+    permit = admission.permit(request, call_seconds=Timeouts().transfer_seconds)
     if not isinstance(permit, Permit):
         _give_back(held, clock() + timedelta(seconds=permit))
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,10 @@ from django.utils import timezone
 from integrations.models import SiteAddress
 from notifications import admission, claiming, recalling, sending, sweeping, withdrawing
 from notifications.channels import mail
+from notifications.channels.wecom_app import company_scope
 from notifications.charts.chart import Chart, ChartKind
 from notifications.charts.looks import Shape
+from notifications.limiter import Permit, Request, shared
 from notifications.media import attaching, links, making, preparing, recipes
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.reports.content import Content
@@ -217,6 +220,35 @@ def test_uploads_count_against_limits_of_their_own(
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
     assert len(wire.bodies) == 1
     assert sending.send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
+
+
+def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
+    wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may last longer than a message: then its permit must not end before it does."""
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
+    settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 1, 0
+    monkeypatch.setattr(shared, "PERMIT_SECONDS", 0)
+    monkeypatch.setattr(admission, "PATIENCE_SECONDS", 0)
+    corp = make_corp(api_base_url=wire.url)
+    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
+    for delivery in (first, second):
+        ready(medium_of(delivery))
+    wire.sends.extend([UPLOADED, UPLOADED])
+    request = Request("other", (company_scope(corp.corpid, preparing.UPLOAD_API),))
+    meanwhile: list[Permit | float] = []
+
+    def upload_is_slow() -> None:
+        wire.on_send = lambda: None
+        time.sleep(0.2)
+        meanwhile.append(admission.permit(request, call_seconds=1))
+
+    wire.on_send = upload_is_slow
+    prepared(first, clock)
+
+    assert [isinstance(answer, Permit) for answer in meanwhile] == [False]
+    assert first.status == Status.PENDING
+    assert prepared(second, clock).status == Status.PENDING  # it was given back
 
 
 # --- Robots and mail ---
