@@ -129,7 +129,7 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
     groups = _few_series(chart, groups, rest, notes)
     if unit is not None:
         if unit not in {Unit.MOMENT, Unit.DAY}:
-            notes.append(_UNIT_NOTES[unit]())
+            notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
         places: list[str] | None = None
     else:
         groups, places = _few_places(chart, groups, rest, min(chart.top, top_at_most), notes)
@@ -232,10 +232,17 @@ def _unit(chart: Chart, table: Table) -> Unit:
 
 
 _UNIT_NOTES: dict[Unit, Callable[[], str]] = {
-    Unit.HOUR: lambda: _("by hours"),
-    Unit.WEEK: lambda: _("by weeks"),
-    Unit.MONTH: lambda: _("by months"),
-    Unit.YEAR: lambda: _("by years"),
+    Unit.HOUR: lambda: _("%(counting)s of each hour"),
+    Unit.WEEK: lambda: _("%(counting)s of each week"),
+    Unit.MONTH: lambda: _("%(counting)s of each month"),
+    Unit.YEAR: lambda: _("%(counting)s of each year"),
+}
+_COUNTING: dict[Aggregate, Callable[[], str]] = {
+    Aggregate.SUM: lambda: pgettext("of a chart's place", "sum"),
+    Aggregate.AVERAGE: lambda: pgettext("of a chart's place", "average"),
+    Aggregate.MAXIMUM: lambda: pgettext("of a chart's place", "maximum"),
+    Aggregate.MINIMUM: lambda: pgettext("of a chart's place", "minimum"),
+    Aggregate.COUNT: lambda: pgettext("of a chart's place", "number of rows"),
 }
 
 

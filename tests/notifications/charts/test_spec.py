@@ -173,6 +173,23 @@ def test_times_that_have_no_room_are_counted_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("aggregate", "note"),
+    [
+        ("sum", "按月汇总"),
+        ("average", "按月平均"),
+        ("maximum", "按月取最大值"),
+        ("minimum", "按月取最小值"),
+        ("count", "按月计行数"),
+    ],
+)
+def test_what_months_come_to_is_said_as_it_is(aggregate: str, note: str) -> None:
+    days = tuple((date(2020, 1, 1) + timedelta(days=n), 1) for n in range(1500))
+    table = Table((Column("d", Kind.DATE), Column("v", Kind.NUMBER)), days, AS_OF)
+
+    assert shaping.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [note]
+
+
+@pytest.mark.parametrize(
     ("aggregate", "rest"),
     [("sum", 7.0), ("average", 3.5), ("maximum", 4.0), ("minimum", 3.0), ("count", 2.0)],
 )
