@@ -96,6 +96,16 @@ def picture_answer(medium: Medium | None) -> HttpResponse:
     return _answer(content_of(medium, "svg"), "svg", {"Cache-Control": "private, no-store"})
 
 
+def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
+    """A picture or a file that was made for a page of the administration. Raises Http404."""
+    if medium is None or medium.status != Medium.Status.READY:
+        raise Http404
+    content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}
+    if medium.kind != Medium.Kind.PICTURE:
+        headers["Content-Disposition"] = f'attachment; filename="preview.{extension}"'
+    return _answer(content, extension, headers)
+
+
 def _answer(content: bytes, extension: str, headers: dict[str, str]) -> HttpResponse:
     always = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
     response = HttpResponse(content, content_type=_TYPES[extension], headers=always | headers)

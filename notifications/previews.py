@@ -59,15 +59,16 @@ def preview(report: Report, form: MessageForm) -> Preview:
     return preview_of(content, form, report.corp)
 
 
-def preview_of(content: Content, form: MessageForm, corp: Corp | None) -> Preview:
-    """The message of a content. `corp`: whose people get it; None: people of every company. Raises RenderingError."""
+def preview_of(content: Content, form: MessageForm, corp: Corp | None, *, file_name: str = "") -> Preview:
+    """The message of a content. `corp`: whose people get it; None: people of every company. `file_name`: of the file
+    that it carries. Raises RenderingError."""
     address, mark = _address(corp), "0" * 32
     words = replace(words_of(content, address, mark), picture_url=address.absolute(f"/p/{mark}.png"), task_id=mark)
     try:
         body = composing.body(form, words, agentid=1, userids=["preview"])
     except MessageError as error:
         raise RenderingError.of(error) from error
-    return shown(body, text=words.text)
+    return shown(body, text=words.text, file_name=file_name)
 
 
 def shown(body: bytes, *, text: str, picture: str = "", file_name: str = "") -> Preview:

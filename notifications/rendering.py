@@ -136,13 +136,19 @@ class _Media:
         self._form = MessageForm(subscription.message_form)
         self._charts = [(row.alias, row.chart) for row in ReportChart.objects.filter(report=subscription.report_id)]
         self._language = translation.get_language() or settings.LANGUAGE_CODE
+        self._time_zone = subscription.time_zone
         self._known: dict[tuple[int, str], attaching.Plan] = {}
 
     def of(self, batch: Batch) -> attaching.Plan:
         key = (id(batch.content), batch.channel)
         if key not in self._known:
             self._known[key] = attaching.plan(
-                self._form, batch.channel, batch.content, self._charts, language=self._language
+                self._form,
+                batch.channel,
+                batch.content,
+                self._charts,
+                language=self._language,
+                time_zone=self._time_zone,
             )
         return self._known[key]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.forms.models import BaseInlineFormSet
@@ -18,9 +19,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from integrations.models import Card, CardData, Corp
 from integrations.sources.table import Table
+from notifications.charts import chart as charts
+from notifications.charts.chart import ChartError
 from notifications.freezing import RenderingError
 from notifications.inbox import link_target
-from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.previews import preview
 from notifications.recipients import named_audience, reachability
 from notifications.reports import templates
@@ -32,15 +35,20 @@ if TYPE_CHECKING:
     ReportModelForm = forms.ModelForm[Report]
     CardFormSetBase = BaseInlineFormSet[ReportCard, Report, forms.ModelForm[ReportCard]]
     RuleFormSetBase = BaseInlineFormSet[OwnRowsRule, Report, forms.ModelForm[OwnRowsRule]]
+    ChartFormSetBase = BaseInlineFormSet[ReportChart, Report, forms.ModelForm[ReportChart]]
 else:
     ReportModelForm = forms.ModelForm
-    CardFormSetBase = RuleFormSetBase = BaseInlineFormSet
+    CardFormSetBase = RuleFormSetBase = ChartFormSetBase = BaseInlineFormSet
 
 # So many subscriptions of a report are asked whom they would reach.
 SUBSCRIPTIONS_CHECKED = 50
 CARDS_AT_MOST = 10
 RULES_AT_MOST = 20
-USUAL_ZONE = "Asia/Shanghai"
+CHARTS_AT_MOST = 10
+CHART_FIELDS = (
+    *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
+    *("top", "sort", "aggregate"),
+)
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
@@ -145,6 +153,31 @@ class RuleFormSet(RuleFormSetBase):
                 form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
 
 
+class ChartFormSet(ChartFormSetBase):
+    """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
+    there is any."""
+
+    def clean(self) -> None:
+        super().clean()
+        known = cards_in(self.data)
+        tables = latest_tables(known) or {}
+        for form in self.forms:
+            values = form.cleaned_data
+            if not values or values.get("DELETE") or form.errors:
+                continue
+            if values["alias"] not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            elif values["alias"] in tables:
+                self._check(form, tables[values["alias"]])
+
+    @staticmethod
+    def _check(form: forms.ModelForm[ReportChart], table: Table) -> None:
+        try:
+            charts.check(form.instance.chart, table)
+        except ChartError as error:
+            form.add_error(None, str(error))
+
+
 def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
     """The cards that a report's page as it was sent names: the key of each by its alias."""
     found = {}
@@ -172,7 +205,16 @@ def check_template(source: str, aliases: list[str], tables: Mapping[str, Table] 
     if tables is None:
         templates.check(source, aliases)
     else:
-        templates.rendered(source, Given(timezone.now(), ZoneInfo(USUAL_ZONE), tables), form)
+        templates.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
+
+
+def zones_of(report_key: str) -> list[str]:
+    """The time zones in which a report goes out, those of enabled subscriptions first; then the site's. `report_key`:
+    as an address has it."""
+    is_known = _KEY.fullmatch(report_key) is not None
+    orders = Subscription.objects.filter(report=int(report_key)) if is_known else Subscription.objects.none()
+    named = orders.order_by("-is_enabled", "pk").values_list("time_zone", flat=True)
+    return list(dict.fromkeys([*named, settings.TIME_ZONE]))
 
 
 def cards_to_choose(person: User, report: Report | None) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
+from django.conf import settings
 from django.db.models import Q
+from django.forms import modelform_factory
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, User
@@ -18,10 +21,13 @@ from integrations import card_data, source_wording
 from integrations.models import Card
 from integrations.sources.failing import SourceError
 from integrations.sources.table import Table
+from notifications.composing import PLAIN_FORMS
 from notifications.freezing import RenderingError
-from notifications.models import MessageForm, Report, ReportCard
+from notifications.media import attaching
+from notifications.media.sheets import file_name
+from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart
 from notifications.previews import Preview, preview_of
-from notifications.report_form import RULES_AT_MOST, USUAL_ZONE, cards_in
+from notifications.report_form import CHART_FIELDS, CHARTS_AT_MOST, RULES_AT_MOST, cards_in
 from notifications.reports.content import Content
 from notifications.reports.own_rows import ColumnMissingError, Condition
 from notifications.reports.shown import ShownTable, shown_tables
@@ -41,14 +47,17 @@ class PreviewRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Look:
-    """`person`: as whom; None: as everybody without own rows. `rows`: how many of how many they see."""
+    """`person`: as whom; None: as everybody without own rows. `rows_seen`: how many of `rows_there` they see. `media`:
+    what is still to be made for it. `lacks`: whether the form asks for a picture or a file, and there is none."""
 
     preview: Preview
     content: Content
-    tables: list[ShownTable] = field(default_factory=list)
-    person: User | None = None
-    rows_seen: int = 0
-    rows_there: int = 0
+    tables: list[ShownTable]
+    person: User | None
+    rows_seen: int
+    rows_there: int
+    media: attaching.Plan
+    lacks: bool
 
 
 def look(values: QueryDict, *, by: User, now: datetime) -> Look:
@@ -61,20 +70,44 @@ def look(values: QueryDict, *, by: User, now: datetime) -> Look:
         is_template="is_template" in values,
     )
     cards = _cards(values, by)
+    charts = _charts(values)
     tables = {one.alias: _table(one.card, now) for one in cards}
     person = _person(values.get("_as", "").strip(), by)
     seen = _seen(tables, _conditions(values), person)
     form = values.get("_form", "")
+    zone = _zone(values.get("_zone", ""))
     order = Order(
-        form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now), USUAL_ZONE
+        form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
     )
-    try:
-        content = written(report, cards, seen, order, link_of(report, cards))
-        preview = preview_of(content, MessageForm(order.form), None)
-    except RenderingError as error:
-        raise PreviewRefusedError(str(error)) from error
-    counts = [sum(len(table.rows) for table in each.values()) for each in (seen, tables)]
-    return Look(preview, content, shown_tables(content, ROWS_SHOWN), person, *counts)
+    with timezone.override(zone):
+        try:
+            content = written(report, cards, seen, order, link_of(report, cards))
+            media = _media(content, order, charts)
+            preview, lacks = _preview(content, order, media)
+        except RenderingError as error:
+            raise PreviewRefusedError(str(error)) from error
+        rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
+        shown = shown_tables(content, ROWS_SHOWN)
+    return Look(preview, content, shown, person, rows_seen, rows_there, media, lacks)
+
+
+def _media(content: Content, order: Order, charts: list[ReportChart]) -> attaching.Plan:
+    return attaching.plan(
+        MessageForm(order.form),
+        Channel.WECOM,
+        content,
+        [(row.alias, row.chart) for row in charts],
+        language=translation.get_language() or settings.LANGUAGE_CODE,
+        time_zone=order.time_zone,
+    )
+
+
+def _preview(content: Content, order: Order, media: attaching.Plan) -> tuple[Preview, bool]:
+    """The message as it will go out: without a picture or a file where the report has none for it."""
+    form = MessageForm(order.form)
+    lacks = form in attaching.MEDIA_FORMS and media.carried is None
+    name = file_name(content.title, order.slot_at, form.value) if form in attaching.FILE_FORMS else ""
+    return preview_of(content, PLAIN_FORMS[form] if lacks else form, None, file_name=name), lacks
 
 
 def _cards(values: QueryDict, by: User) -> list[ReportCard]:
@@ -93,6 +126,26 @@ def _table(card: Card, now: datetime) -> Table:
         problem = source_wording.sentence(error.problem.value, error.facts)
         sentence = _("There is no data of the card “%(card)s”: %(problem)s")
         raise PreviewRefusedError(sentence % {"card": card, "problem": problem}) from error
+
+
+_ChartForm = modelform_factory(ReportChart, fields=CHART_FIELDS)
+
+
+def _charts(values: QueryDict) -> list[ReportChart]:
+    """In their order. Raises PreviewRefusedError for one that is not filled in."""
+    found = []
+    for number in range(CHARTS_AT_MOST * 2):
+        prefix = f"charts-{number}"
+        if f"{prefix}-alias" not in values or values.get(f"{prefix}-DELETE"):
+            continue
+        form = _ChartForm(values, prefix=prefix)
+        if not form.is_valid():
+            name, [said, *_others] = next(iter(form.errors.items()))
+            sentence = _("Chart %(number)d, “%(field)s”: %(problem)s")
+            label = form.fields[name].label if name in form.fields else ""
+            raise PreviewRefusedError(sentence % {"number": number + 1, "field": label, "problem": said})
+        found.append(form.save(commit=False))
+    return sorted(found, key=lambda chart: chart.position)
 
 
 def _conditions(values: Mapping[str, Any]) -> list[Condition]:
@@ -136,9 +189,14 @@ def _seen(tables: dict[str, Table], conditions: list[Condition], person: User | 
     return own_rows.tables(own_rows.key(values.get(person.pk, {})))
 
 
-def _moment(typed: str, now: datetime) -> datetime:
-    """A time as browsers send it, in the usual zone; now, where there is none."""
+def _zone(typed: str) -> ZoneInfo:
+    """The site's where none is named that there is."""
+    return ZoneInfo(typed if typed in available_timezones() else settings.TIME_ZONE)
+
+
+def _moment(typed: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """A time as browsers send it, in the zone; now, where there is none."""
     try:
-        return datetime.fromisoformat(typed).replace(tzinfo=ZoneInfo(USUAL_ZONE)) if typed else now
+        return datetime.fromisoformat(typed).replace(tzinfo=zone) if typed else now
     except ValueError:
         return now

@@ -259,9 +259,9 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
     _enqueue(send_deliveries, delivery_ids, size, queue)
 
 
-def enqueue_media() -> None:
-    """Hand out what is to be made, after the transaction if one is open, without waiting for the next tick."""
-    _enqueue(make_medium, making.hand_out(now=database_clock()()), 1, CHARTS_QUEUE)
+def enqueue_previews(medium_ids: list[int]) -> None:
+    """Hand out what somebody who looks at a page waits for, without waiting for the next tick."""
+    _enqueue(make_medium, making.hand_out_previews(medium_ids, now=database_clock()()), 1, CHARTS_QUEUE)
 
 
 def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE) -> None:

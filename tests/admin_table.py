@@ -46,6 +46,7 @@ INTEGRATION, INTEGRATION_ELSEWHERE = "U SA S1 IA I1", "S2 I2"
 CORP_READERS, CORP_READERS_ELSEWHERE = f"{INTEGRATION} RA R1", "S2 I2 R2"
 PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P2 R2"
 EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
+ALL_EDITORS = f"{EDITORS} {EDITORS_ELSEWHERE}"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 # Whose token of P1's they see: P1's own, and of those who may change P1.
@@ -441,6 +442,9 @@ ORDERS = [
         data={"name": ""},
     ),
     Row("notifications_report_preview", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    # Each shows its own person what was made for them: tests/notifications/reports/test_report_drawings.py.
+    Row("notifications_report_preview_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
+    Row("notifications_report_preview_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row("notifications_subscription_outlook", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
     *(
         Row(

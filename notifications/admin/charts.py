@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.forms import Textarea
 
+from notifications import report_form
 from notifications.models import Report, ReportChart
 
 if TYPE_CHECKING:
@@ -22,10 +23,9 @@ class ReportChartInline(ChartInlineBase):
 
     model = ReportChart
     extra = 0
-    fields = (
-        *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
-        *("top", "sort", "aggregate"),
-    )
+    formset = report_form.ChartFormSet
+    fields = report_form.CHART_FIELDS
+    max_num = report_form.CHARTS_AT_MOST
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "y":

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from integrations.deletion import NamedDeletions
-from notifications import report_form, report_preview
+from notifications import report_drawings, report_form, report_preview, tasks
 from notifications.admin.charts import ReportChartInline
 from notifications.admin.lists import administrator, for_person
-from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
+from notifications.media_views import made_answer
+from notifications.models import Medium, MessageForm, OwnRowsRule, Report, ReportCard, Subscription
 from notifications.reports import help_texts
+
+View = Callable[..., HttpResponse]
 
 if TYPE_CHECKING:
     ReportAdminBase = admin.ModelAdmin[Report]
@@ -114,26 +119,67 @@ class ReportAdmin(NamedDeletions, ReportAdminBase):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
+        zones = report_form.zones_of(unquote(object_id or ""))
         extra = {
             "message_forms": MessageForm.choices,
-            "times": help_texts.times(timezone.now(), ZoneInfo(report_form.USUAL_ZONE)),
+            "times": help_texts.times(timezone.now(), ZoneInfo(zones[0])),
+            "zones": zones,
             "formats": help_texts.formats(),
             "of_cards": help_texts.of_cards(),
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.preview_view))
-        return [path("preview/", view, name="notifications_report_preview"), *super().get_urls()]
+        views: tuple[tuple[str, View, str], ...] = (
+            ("preview/", require_POST(self.preview_view), "preview"),
+            ("preview/<str:token>/", require_safe(self.making_view), "preview_making"),
+            ("preview/<str:token>.<str:extension>", require_safe(self.made_view), "preview_made"),
+        )
+        ours = [
+            path(route, self.admin_site.admin_view(view), name=f"notifications_report_{name}")
+            for route, view, name in views
+        ]
+        return [*ours, *super().get_urls()]
 
     def preview_view(self, request: HttpRequest) -> JsonResponse:
-        """The page as it stands, over data that is fetched now. Nothing is saved."""
-        if not (self.has_add_permission(request) or self.has_change_permission(request)):
-            raise PermissionDenied
+        """The page as it stands, over data that is fetched now. Nothing is saved. Pictures and files are made by their
+        workers meanwhile: the page asks for them."""
+        self._check_may_look(request)
         context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
+        now, by = timezone.now(), administrator(request)
         try:
-            found = report_preview.look(request.POST, by=administrator(request), now=timezone.now())
+            found = report_preview.look(request.POST, by=by, now=now)
             context |= {"look": found, "preview": found.preview}
+            drawings = report_drawings.begin(found.media, by=by, now=now)
+            tasks.enqueue_previews(drawings.medium_ids)
+            context |= {"drawings": drawings, "carried": drawings.carried}
         except report_preview.PreviewRefusedError as error:
             context["problem"] = str(error)
+        except report_drawings.TooManyDrawingsError:
+            context["is_busy"] = True
         return JsonResponse({"html": render_to_string("admin/notifications/report/_look.html", context)})
+
+    def making_view(self, request: HttpRequest, token: str) -> JsonResponse:
+        """How far one picture or file of the look is."""
+        state = self._state(request, token)
+        if state.medium is None:
+            return JsonResponse({"seconds": state.seconds, "problem": state.problem})
+        medium = state.medium
+        extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
+        address = reverse("admin:notifications_report_preview_made", args=[token, extension])
+        return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
+
+    def made_view(self, request: HttpRequest, token: str, extension: str) -> HttpResponse:
+        """The picture or the file itself."""
+        return made_answer(self._state(request, token).medium, extension)
+
+    def _state(self, request: HttpRequest, token: str) -> report_drawings.State:
+        self._check_may_look(request)
+        state = report_drawings.state_of(token, by=administrator(request), now=timezone.now())
+        if state is None:
+            raise Http404
+        return state
+
+    def _check_may_look(self, request: HttpRequest) -> None:
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied

@@ -12,13 +12,15 @@ from notifications import composing
 from notifications.charts import looks
 from notifications.charts.chart import Chart
 from notifications.composing import Words
-from notifications.media import links, recipes
+from notifications.media import links, making, recipes
 from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Run
 from notifications.reports.content import Content
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
 MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS
+# Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
+PREVIEW_SHARED = making.PREVIEW_KEPT / 2
 _SHAPES = {
     MessageForm.NEWS: looks.Shape.NEWS,
     MessageForm.NEWS_NOTICE: looks.Shape.CARD,
@@ -48,9 +50,16 @@ NOTHING = Plan()
 
 
 def plan(
-    form: MessageForm, channel: str, content: Content, charts: Sequence[tuple[str, Chart]], *, language: str
+    form: MessageForm,
+    channel: str,
+    content: Content,
+    charts: Sequence[tuple[str, Chart]],
+    *,
+    language: str,
+    time_zone: str = "",
 ) -> Plan:
-    """`charts`: of the report, each with the alias of its card. Costs time for large tables: outside a transaction.
+    """`charts`: of the report, each with the alias of its card. `time_zone`: of the times in them; the site's where it
+    is not given. Costs time for large tables: outside a transaction.
 
     A chart of a card that the content does not have is left out.
     """
@@ -60,7 +69,7 @@ def plan(
     shown = [
         Wanted(
             Medium.Kind.PICTURE,
-            recipes.picture(chart, tables[alias], shape=looks.Shape.FREE, language=language),
+            recipes.picture(chart, tables[alias], shape=looks.Shape.FREE, language=language, time_zone=time_zone),
             chart.title or titles[alias],
             alias,
         )
@@ -71,12 +80,13 @@ def plan(
         alias, chart = drawable[0]
         # A mail has all the room that a picture wants.
         shape = looks.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
-        recipe = recipes.picture(chart, tables[alias], shape=shape, language=language)
+        recipe = recipes.picture(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
         carried = Wanted(Medium.Kind.PICTURE, recipe, chart.title or titles[alias], alias)
     elif form in FILE_FORMS and content.cards:
         kind = Medium.Kind(form.value)
         sheets = [(card.title, card.table) for card in content.cards]
-        carried = Wanted(kind, recipes.file(sheets if kind == Medium.Kind.XLSX else sheets[:1], language=language), "")
+        sheets = sheets if kind == Medium.Kind.XLSX else sheets[:1]
+        carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
         shown.append(carried)
     return Plan(carried, tuple(shown))
 
@@ -136,9 +146,11 @@ def _medium(run: Run | None, wanted: Wanted, now: datetime) -> Medium:
 
 
 def preview(wanted: Wanted, *, now: datetime) -> Medium:
-    """A medium that belongs to no run, for whoever looks at a form; asked for again within the hour, it is the same."""
+    """A medium that belongs to no run, for whoever looks at a form; asked for again soon, it is the same, unless it
+    could not be made."""
     digest = recipes.digest(wanted.kind, wanted.recipe)
-    known = Medium.objects.filter(run__isnull=True, digest=digest).order_by("-pk").first()
+    same = Medium.objects.filter(run__isnull=True, digest=digest, created_at__gt=now - PREVIEW_SHARED)
+    known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
     if known is not None:
         return known
     return Medium.objects.create(kind=wanted.kind, digest=digest, recipe=wanted.recipe, created_at=now, make_after=now)

@@ -58,6 +58,16 @@ def hand_out(*, now: datetime) -> list[int]:
     return ids
 
 
+def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
+    """Which of these are to be made now, whatever else waits: somebody looks at the page. Nobody else gets them for
+    QUEUED."""
+    with transaction.atomic():
+        due = Medium.objects.due(now).filter(pk__in=medium_ids, run__isnull=True).order_by("pk").only("pk")
+        ids = [medium.pk for medium in unlocked(due)]
+        Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
+    return ids
+
+
 def make(medium_id: int, *, clock: Clock) -> bool:
     """Make it, unless that was done or given up. Returns whether it is ready by this."""
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from django.utils import translation
+from django.utils import timezone, translation
 
 from integrations.sources.table import Table, from_document, to_document
 from notifications.charts import chart as charts
@@ -36,8 +37,8 @@ class Made:
     height: int = 0
 
 
-def picture(chart: Chart, table: Table, *, shape: looks.Shape, language: str) -> bytes:
-    """The recipe of a chart of `table`."""
+def picture(chart: Chart, table: Table, *, shape: looks.Shape, language: str, time_zone: str = "") -> bytes:
+    """The recipe of a chart of `table`. `time_zone`: of the times in it; the site's where it is not given."""
     return _packed(
         {
             "version": VERSION,
@@ -45,14 +46,15 @@ def picture(chart: Chart, table: Table, *, shape: looks.Shape, language: str) ->
             "table": to_document(table),
             "shape": shape.value,
             "language": language,
+            "time_zone": time_zone,
         }
     )
 
 
-def file(tables: Sequence[tuple[str, Table]], *, language: str) -> bytes:
+def file(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
     """The recipe of a file that holds these tables by their titles: of a csv the first of them."""
     documents = [[title, to_document(table)] for title, table in tables]
-    return _packed({"version": VERSION, "tables": documents, "language": language})
+    return _packed({"version": VERSION, "tables": documents, "language": language, "time_zone": time_zone})
 
 
 def digest(kind: str, recipe: bytes) -> str:
@@ -63,7 +65,8 @@ def digest(kind: str, recipe: bytes) -> str:
 def make(kind: str, recipe: bytes) -> Made:
     """Raises MediumError. Pictures are drawn in a worker of their own only (notifications.charts.drawing)."""
     document = json.loads(zlib.decompress(recipe))
-    with translation.override(document["language"]):
+    zone = ZoneInfo(document["time_zone"]) if document.get("time_zone") else timezone.get_default_timezone()
+    with translation.override(document["language"]), timezone.override(zone):
         if kind == "picture":
             return _drawn(document)
         tables = [(title, from_document(table)) for title, table in document["tables"]]

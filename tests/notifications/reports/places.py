@@ -63,3 +63,13 @@ def place(person: User, attribute: Attribute, *values: str) -> None:
 
 def split(report: Report, attribute: Attribute | None, *, column: str = "区域", value: str = "") -> None:
     OwnRowsRule.objects.create(report=report, alias="sales", column=column, attribute=attribute, value=value)
+
+
+def page_values(*cards: Card, charts: Any = (), rules: Any = (), **changes: object) -> dict[str, object]:
+    """What the page of a new report sends. Cards are called c0, c1 ...; `charts`, `rules`: rows of other parts."""
+    parts = [{"card": card.pk, "alias": f"c{n}", "title": "", "position": n} for n, card in enumerate(cards)]
+    found: dict[str, object] = {"title": "日报", "body": "正文", "is_template": "on", "link": "", "corp": "", **changes}
+    for part, rows in (("report_cards", parts), ("charts", charts), ("own_rows_rules", rules)):
+        found |= {f"{part}-TOTAL_FORMS": len(rows), f"{part}-INITIAL_FORMS": 0}
+        found |= {f"{part}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
+    return {name: "" if value is None else value for name, value in found.items()}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import responses
 from django.test import Client
 from django.urls import reverse
 
@@ -19,27 +17,20 @@ from notifications.models import OwnRowsRule, Report
 from notifications.reports import help_texts, templates
 from tests.guandata import GuandataAnswers
 from tests.integrations.sources.place import make_card as place_card
-from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription, make_superuser
-from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, place, split
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription
+from tests.notifications.reports.places import (
+    answer,
+    make_card,
+    make_data_report,
+    make_region,
+    page_values,
+    place,
+    split,
+)
 
 pytestmark = pytest.mark.django_db
 ADD = reverse("admin:notifications_report_add")
 LOOK = reverse("admin:notifications_report_preview")
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(make_superuser(), backend="django.contrib.auth.backends.ModelBackend")
-    return client
-
-
-def values(*cards: Card, rules: Any = (), **changes: object) -> dict[str, object]:
-    parts = [{"card": card.pk, "alias": f"c{n}", "title": "", "position": n} for n, card in enumerate(cards)]
-    found: dict[str, object] = {"title": "日报", "body": "正文", "is_template": "on", "link": "", "corp": "", **changes}
-    for part, rows in (("report_cards", parts), ("charts", ()), ("own_rows_rules", rules)):
-        found |= {f"{part}-TOTAL_FORMS": len(rows), f"{part}-INITIAL_FORMS": 0}
-        found |= {f"{part}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
-    return {name: "" if value is None else value for name, value in found.items()}
 
 
 def errors_of(response: Any) -> str:
@@ -59,7 +50,9 @@ def rule(
 def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Client) -> None:
     region = make_region()
 
-    response = root.post(ADD, values(make_card(), make_card(), rules=(rule(attribute=region),), body="{{ c1.count }}"))
+    response = root.post(
+        ADD, page_values(make_card(), make_card(), rules=(rule(attribute=region),), body="{{ c1.count }}")
+    )
 
     assert response.status_code == 302
     report = Report.objects.get()
@@ -82,7 +75,7 @@ def test_a_report_is_saved_with_its_cards_and_rules_in_the_audit_trail(root: Cli
     ],
 )
 def test_a_failing_template_is_refused_with_line_and_reason(root: Client, changes: dict[str, str], said: str) -> None:
-    response = root.post(ADD, values(make_card(), **changes))
+    response = root.post(ADD, page_values(make_card(), **changes))
 
     assert said in errors_of(response)
     assert not Report.objects.exists()
@@ -93,14 +86,14 @@ def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Clie
     answer(known, slot_at=NOW - timedelta(hours=1))
     card = known.report_cards.get().card
 
-    response = root.post(ADD, values(card, body="{{ c0.sum('没有') }}"))
+    response = root.post(ADD, page_values(card, body="{{ c0.sum('没有') }}"))
 
     assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
-    assert root.post(ADD, values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
+    assert root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
 
 
 def test_plain_text_may_hold_braces(root: Client) -> None:
-    sent = values(body="{% if %} {{ nope }}")
+    sent = page_values(body="{% if %} {{ nope }}")
     del sent["is_template"]
 
     assert root.post(ADD, sent).status_code == 302
@@ -115,14 +108,14 @@ def test_plain_text_may_hold_braces(root: Client) -> None:
     ],
 )
 def test_a_rule_that_would_hide_everything_is_refused(root: Client, row: dict[str, Any], said: str) -> None:
-    response = root.post(ADD, values(make_card(), rules=(rule(**row),)))
+    response = root.post(ADD, page_values(make_card(), rules=(rule(**row),)))
 
     assert said in errors_of(response)
     assert not OwnRowsRule.objects.exists()
 
 
 def test_a_card_cannot_be_called_as_something_known(root: Client) -> None:
-    sent = values(make_card()) | {"report_cards-0-alias": "today"}
+    sent = page_values(make_card()) | {"report_cards-0-alias": "today"}
 
     assert "“today”已有含义，请换一个名称。" in errors_of(root.post(ADD, sent))
 
@@ -135,28 +128,13 @@ def test_cards_of_other_companies_are_not_offered(client: Client) -> None:
         for corp in (mine, other)
     ]
 
-    assert client.post(ADD, values(cards[1], corp=mine.pk)).status_code == 200
-    assert client.post(ADD, values(cards[0], corp=mine.pk)).status_code == 302
+    assert client.post(ADD, page_values(cards[1], corp=mine.pk)).status_code == 200
+    assert client.post(ADD, page_values(cards[0], corp=mine.pk)).status_code == 302
     assert "您无权查看" in look(client, cards[1])
 
 
 def look(client: Client, *cards: Card, **changes: object) -> str:
-    return str(json.loads(client.post(LOOK, values(*cards, **changes)).content)["html"])
-
-
-@pytest.fixture
-def wire() -> Iterator[GuandataAnswers]:
-    """A BI whose card knows two rows: 华东 128.5 and 华南 96."""
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        answers = GuandataAnswers(mock)
-        answers.gives("sign_in")
-        yield answers
-
-
-@pytest.fixture
-def card(wire: GuandataAnswers) -> Card:
-    wire.gives("card_data")
-    return place_card()
+    return str(json.loads(client.post(LOOK, page_values(*cards, **changes)).content)["html"])
 
 
 class TestLook:
@@ -195,11 +173,11 @@ class TestLook:
             User.objects.create(username="x", is_staff=True), backend="django.contrib.auth.backends.ModelBackend"
         )
 
-        assert client.post(LOOK, values()).status_code == 403
+        assert client.post(LOOK, page_values()).status_code == 403
 
 
-def test_a_source_that_fails_says_why(root: Client, wire: GuandataAnswers) -> None:
-    wire.gives("card_data", b"<html>")
+def test_a_source_that_fails_says_why(root: Client, bi: GuandataAnswers) -> None:
+    bi.gives("card_data", b"<html>")
 
     html = look(root, place_card())
 

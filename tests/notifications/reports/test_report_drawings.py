@@ -1,0 +1,260 @@
+"""The look at a report has its charts and files made by their workers, for the person who looks and nobody else."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zlib
+from datetime import timedelta
+from typing import Any
+
+import openpyxl
+import pytest
+from django.core import signing
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.models import Card
+from notifications import report_drawings, tasks
+from notifications.media import attaching, making
+from notifications.models import Medium, Report, ReportChart
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_subscription,
+)
+from tests.notifications.media.places import make_medium, make_run
+from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, page_values, place
+
+pytestmark = pytest.mark.django_db
+LOOK = reverse("admin:notifications_report_preview")
+BAR = {"alias": "c0", "kind": "bar", "title": "各区域", "x": "区域", "y": "销售额", "top": 10, "position": 0}
+CHART = {**BAR, "sort": "as_is", "aggregate": "sum", "series": "", "unit": ""}
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+def look(client: Client, *cards: Card, **changes: Any) -> str:
+    return str(json.loads(client.post(LOOK, page_values(*cards, **changes)).content)["html"])
+
+
+def asked(html: str) -> list[str]:
+    """Where the page asks for what is being made, in its order."""
+    return re.findall(r'data-making="([^"]+)"', html)
+
+
+def drawn() -> None:
+    """As a worker leaves what waits."""
+    fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
+    Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
+
+
+def recipe_of(medium: Medium) -> dict[str, Any]:
+    return dict(json.loads(zlib.decompress(medium.recipe)))
+
+
+def test_each_chart_is_drawn_apart_and_shown_once_it_is_ready(root: Client, card: Card) -> None:
+    second = {**CHART, "kind": "number", "title": "合计", "x": "", "position": 1}
+
+    html = look(root, card, charts=(second, CHART))
+
+    assert Medium.objects.filter(run__isnull=True, status="waiting").count() == 2
+    assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["各区域", "合计"]
+    first, _other = asked(html)
+    assert root.get(first).json() == {"seconds": 0, "problem": ""}
+    drawn()
+    found = root.get(first).json()
+    assert (found["kind"], found["width"], found["height"]) == ("picture", 390, 300)
+    picture = root.get(found["address"])
+    assert (picture.content, picture["Content-Type"]) == (SVG, "image/svg+xml")
+    assert picture["Cache-Control"].startswith("private, no-store")
+    assert "script-src" not in picture["Content-Security-Policy"]
+    assert "sandbox" in picture["Content-Security-Policy"]
+    assert root.get(found["address"].replace(".svg", ".png")).content == b"\x89PNG"
+    assert root.get(found["address"].replace(".svg", ".xlsx")).status_code == 404
+
+
+@pytest.mark.parametrize("form", ["news", "image", "news_notice"])
+def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Card, form: str) -> None:
+    html = look(root, card, charts=(CHART,), _form=form)
+
+    phone, page = html.split('<figure class="look-chart">')
+    assert len(asked(phone)) == len(asked(page)) == 1
+    shapes = sorted(recipe_of(medium)["shape"] for medium in Medium.objects.all())
+    assert shapes == sorted({"free", attaching._SHAPES[form]})  # type: ignore[index]  # a form by its value
+
+
+@pytest.mark.parametrize("form", ["xlsx", "csv"])
+def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
+    [address] = asked(look(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
+
+    assert making.make(Medium.objects.get().pk, clock=timezone.now)
+    found = root.get(address).json()
+    response = root.get(found["address"])
+
+    assert found["kind"] == form
+    assert f'filename="preview.{form}"' in response["Content-Disposition"]
+    if form == "xlsx":
+        assert openpyxl.load_workbook(io.BytesIO(response.content)).sheetnames == ["区域销售额"]
+
+
+def test_a_form_without_its_picture_is_shown_as_it_will_go_out(root: Client, card: Card) -> None:
+    html = look(root, card, _form="image")
+
+    assert "报告没有适用于此形式的图片或文件" in html
+    assert "phone-textcard" in html
+    assert asked(html) == []
+
+
+def test_nobody_else_may_ask_for_it(root: Client, card: Card, client: Client) -> None:
+    [address] = asked(look(root, card, charts=(CHART,)))
+    drawn()
+    picture = root.get(address).json()["address"]
+    other = Client()
+
+    for person, status in ((make_manager(make_corp()), 404), (make_person(make_corp(), "li"), 302)):
+        other.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        assert [other.get(path).status_code for path in (address, picture)] == [status, status]
+    assert Client().get(picture).status_code == 302
+    assert root.get(picture).status_code == 200
+
+
+def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: Card) -> None:
+    [address] = asked(look(root, card, charts=(CHART,)))
+    medium = Medium.objects.get()
+    user = make_person(make_corp(), "other")
+
+    def state(token: str) -> report_drawings.State | None:
+        return report_drawings.state_of(token, by=user, now=timezone.now())
+
+    assert root.get(address.replace(":", "a:")).status_code == 404
+    assert state(signing.dumps((medium.pk, user.pk, 0))) is None  # signed for something else
+    assert state(report_drawings._token(medium, user, timezone.now())) is not None
+    assert state(report_drawings._token(Medium(pk=medium.pk + 1), user, timezone.now())) is None
+
+
+def test_it_shows_no_picture_of_a_message(root: Client) -> None:
+    of_a_message, user = make_medium(make_run()), make_person(make_corp(), "other")
+
+    token = report_drawings._token(of_a_message, user, timezone.now())
+
+    assert report_drawings.state_of(token, by=user, now=timezone.now()) is None
+
+
+def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
+    [address] = asked(look(root, card, charts=(CHART,)))
+    medium, user = Medium.objects.get(), make_person(make_corp(), "other")
+    token = report_drawings._token(medium, user, timezone.now())
+    later = timezone.now() + report_drawings.PATIENCE
+
+    def problem() -> str:
+        state = report_drawings.state_of(token, by=user, now=later)
+        assert state is not None
+        return state.problem
+
+    assert "charts" in problem()  # no worker has begun
+    Medium.objects.update(make_count=1)
+    assert problem() == "60 秒后仍未生成：要绘制的内容可能太多。"
+    Medium.objects.update(status="failed", error="数据中没有列「x」。")
+    assert root.get(address).json()["problem"] == "数据中没有列「x」。"
+
+
+def test_what_was_asked_for_already_is_not_made_twice_unless_it_failed() -> None:
+    now, wanted = timezone.now(), attaching.Wanted(Medium.Kind.CSV, b"recipe", "")
+    first = attaching.preview(wanted, now=now)
+
+    assert attaching.preview(wanted, now=now) == first
+    assert attaching.preview(wanted, now=now + making.PREVIEW_KEPT / 2) != first  # soon forgotten
+    Medium.objects.update(status="failed")
+    assert attaching.preview(wanted, now=now) != first
+
+
+def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_drawings, "WAITING_AT_MOST", 1)
+    look(root, card, charts=(CHART,))
+
+    html = look(root, card, charts=({**CHART, "kind": "pie"},))
+
+    assert "等待绘制的图片过多" in html
+    assert "phone-textcard" in html
+    assert Medium.objects.count() == 1
+
+
+def test_it_goes_to_the_workers_at_once_before_what_messages_wait_for(root: Client, card: Card) -> None:
+    look(root, card, charts=(CHART,))
+    medium = Medium.objects.get()
+    Medium.objects.update(make_after=timezone.now() - timedelta(seconds=1))
+
+    assert making.hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
+    assert making.hand_out_previews([medium.pk], now=timezone.now()) == []
+    tasks.enqueue_previews([medium.pk])  # nothing is left to hand out
+
+
+def test_charts_show_own_rows_only(root: Client, card: Card) -> None:
+    region = make_region()
+    place(make_person(make_corp(), "li", name="李雷"), region, "华南")
+    rule = {"alias": "c0", "column": "区域", "attribute": region.pk, "value": ""}
+
+    look(root, card, charts=(CHART,), rules=(rule,), _as="李雷")
+
+    assert [row[0] for row in recipe_of(Medium.objects.get())["table"]["rows"]] == ["华南"]
+
+
+def test_times_are_those_of_the_chosen_zone(root: Client, card: Card, settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+
+    def hours(zone: str) -> str:
+        html = look(root, card, charts=(CHART,), body="[{{ c0.as_of|date('DD HH') }}]", _zone=zone)
+        return html.split("[")[1].split("]")[0]
+
+    assert len({hours("America/New_York"), hours("UTC"), hours("Asia/Tokyo")}) == 3
+    assert hours("nowhere") == hours("Asia/Tokyo")
+    zones = [recipe_of(medium)["time_zone"] for medium in Medium.objects.order_by("pk")]
+    assert zones == ["America/New_York", "UTC", "Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"]
+
+
+def test_the_page_offers_the_zones_in_which_the_report_goes_out(root: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    report = make_report()
+    make_subscription(make_person(make_corp(), "li"), report=report, time_zone="Europe/Berlin")
+
+    page = root.get(reverse("admin:notifications_report_change", args=[report.pk])).content.decode()
+
+    assert re.findall("<option>([A-Z].*?)</option>", page) == ["Europe/Berlin", "Asia/Tokyo"]
+
+
+def test_a_chart_that_is_not_filled_in_is_named(root: Client, card: Card) -> None:
+    html = look(root, card, charts=({**CHART, "top": 99},))
+
+    assert "第 1 个图表，“最多”：" in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"alias": "c9"}, "报告中没有这个名称的卡片。"),
+        ({"y": "没有"}, "数据中没有列「没有」。"),
+        ({"y": ""}, "图表没有数值列。"),
+    ],
+)
+def test_a_chart_that_cannot_be_drawn_is_refused_at_saving(root: Client, changes: dict[str, str], said: str) -> None:
+    known = make_data_report()
+    answer(known)
+    card = known.report_cards.get().card
+    add = reverse("admin:notifications_report_add")
+
+    page = root.post(add, page_values(card, charts=({**CHART, **changes},))).content.decode()
+
+    assert said in page
+    assert not ReportChart.objects.exists()
+    assert root.post(add, page_values(card, charts=(CHART,))).status_code == 302
+    assert Report.objects.count() == 2
+
+
+def test_a_chart_over_data_that_was_never_fetched_is_saved(root: Client) -> None:
+    add = reverse("admin:notifications_report_add")
+
+    assert root.post(add, page_values(make_card(), charts=({**CHART, "y": "以后有"},))).status_code == 302
