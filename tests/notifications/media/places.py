@@ -11,6 +11,7 @@ from django.utils import translation
 from integrations.models import Corp
 from notifications import composing
 from notifications.charts import looks
+from notifications.charts.chart import Chart
 from notifications.media import attaching, recipes
 from notifications.models import Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
 from notifications.reports.content import CardContent, Content, Figure
@@ -39,8 +40,10 @@ def make_run(**fields: Any) -> Run:
     return Run.objects.create(**{**defaults, **fields})
 
 
-def planned(form: MessageForm, channel: str = Channel.WECOM, content: Content = CONTENT) -> attaching.Plan:
-    return attaching.plan(form, channel, content, [("sales", CHART)], language="zh-hans")
+def planned(
+    form: MessageForm, channel: str = Channel.WECOM, content: Content = CONTENT, chart: Chart = CHART
+) -> attaching.Plan:
+    return attaching.plan(form, channel, content, [("sales", chart)], language="zh-hans")
 
 
 def make_delivery(
@@ -51,6 +54,7 @@ def make_delivery(
     channel: str = Channel.WECOM,
     robot: Robot | None = None,
     content: Content = CONTENT,
+    chart: Chart = CHART,
     **fields: Any,
 ) -> Delivery:
     """One that waits for its picture or file, as freezing writes it."""
@@ -75,7 +79,7 @@ def make_delivery(
                 expires_at=NOW + timedelta(hours=24),
                 **fields,
             ),
-            planned(form, channel, content),
+            planned(form, channel, content, chart),
             lambda form, words: _body(channel, form, words, corp),
             composing.Words(content.title, content.text, "https://site.example.test/m/x/", content.figures),
             lambda path: f"https://site.example.test{path}",

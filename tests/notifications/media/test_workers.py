@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,18 @@ from django.utils import timezone
 
 from integrations.models import Corp
 from notifications import tasks
+from notifications.media import making
 from notifications.media.attaching import MEDIA_FORMS
-from notifications.models import Attempt, Delivery, Medium, MessageForm
+from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.notifications.media.places import make_delivery, make_run
+from tests.notifications.charts.tables import ENDLESS
+from tests.notifications.media.places import CHART, make_delivery, make_run
 from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
+USERIDS = ("LiLei", "HanMei")
 TYPES = {
     MessageForm.NEWS: "news",
     MessageForm.NEWS_NOTICE: "template_card",
@@ -33,11 +38,11 @@ TYPES = {
 }
 
 
-def start_charts(stack: Stack, exits: ExitStack, name: str) -> Program:
+def start_charts(stack: Stack, exits: ExitStack, name: str, app: str = "guanwecom") -> Program:
     command = [
         str(BIN / "celery"),
         "-A",
-        "guanwecom",
+        app,
         "worker",
         "-Q",
         "charts",
@@ -52,31 +57,43 @@ def start_charts(stack: Stack, exits: ExitStack, name: str) -> Program:
     return program
 
 
-def test_each_form_arrives_once_though_its_makers_are_killed(
-    process_environ: dict[str, str], project_root: Path, tmp_path: Path
-) -> None:
-    members: list[dict[str, Any]] = [
-        {"userid": userid, "name": userid, "department": [2]} for userid in ("LiLei", "HanMei")
-    ]
+@pytest.fixture
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """The sandbox with two people; no worker yet."""
+    members: list[dict[str, Any]] = [{"userid": userid, "name": userid, "department": [2]} for userid in USERIDS]
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
+        yield Stack(env=process_environ, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+@pytest.fixture
+def corp(stack: Stack) -> Corp:
+    return Corp.objects.create(
+        name="北山制造",
+        corpid=CORPID,
+        agentid=AGENTID,
+        secret=SECRET,
+        api_base_url=stack.sandbox.base_url,
+        is_enabled=True,
+    )
+
+
+def due_now() -> None:
+    """The factories write rows of a day of their own."""
+    now = timezone.now()
+    Run.objects.update(claimed_at=now)
+    Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
+    Medium.objects.update(created_at=now, make_after=now)
+
+
+def test_each_form_arrives_once_though_its_makers_are_killed(stack: Stack, corp: Corp) -> None:
+    run, sandbox = make_run(), stack.sandbox
+    for form in sorted(MEDIA_FORMS):
+        make_delivery(corp, form, run=run)
+    due_now()
     with ExitStack() as exits:
-        sandbox = exits.enter_context(start_sandbox(seed={"companies": [company(members=members, tags=[])]}))
-        stack = Stack(env=process_environ, root=project_root, folder=tmp_path, sandbox=sandbox)
-        corp = Corp.objects.create(
-            name="北山制造",
-            corpid=CORPID,
-            agentid=AGENTID,
-            secret=SECRET,
-            api_base_url=sandbox.base_url,
-            is_enabled=True,
-        )
-        run, now = make_run(claimed_at=timezone.now()), timezone.now()
-        for form in sorted(MEDIA_FORMS):
-            make_delivery(corp, form, run=run)
-        Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
-        Medium.objects.update(created_at=now, make_after=now)
         stack.start_worker(exits)
         first = start_charts(stack, exits, "first")
-        tasks._make_media(now)
+        tasks._make_media(timezone.now())
         eventually(Medium.objects.filter(make_count__gt=0).exists, stack.programs.values())
         for child in psutil.Process(first.process.pid).children():
             child.kill()
@@ -93,9 +110,50 @@ def test_each_form_arrives_once_though_its_makers_are_killed(
 
         assert Counter(Medium.objects.values_list("status", flat=True)) == {"ready": Medium.objects.count()}
         assert Attempt.objects.count() == len(MEDIA_FORMS)
-        for userid in ("LiLei", "HanMei"):
+        for userid in USERIDS:
             messages = sandbox.messages(CORPID, userid)
             assert Counter(message["msgtype"] for message in messages) == Counter(TYPES.values())
             [image] = [message for message in messages if message["msgtype"] == "image"]
             picture = requests.get(f"{sandbox.base_url}/sandbox/media/{image['image']['media_id']}", timeout=10)
             assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_and_double_none(
+    stack: Stack, corp: Corp
+) -> None:
+    run, sandbox = make_run(), stack.sandbox
+    hanging = make_delivery(corp, MessageForm.IMAGE, run=run, chart=replace(CHART, title=ENDLESS))
+    for form in (MessageForm.IMAGE, MessageForm.XLSX):
+        make_delivery(corp, form, run=run)
+    assert hanging.medium is not None
+    hung = Medium.objects.filter(pk=hanging.medium.pk)
+    due_now()
+    sandbox.fault("hang", "media/upload", count=1, seconds=600)
+    with ExitStack() as exits:
+        killed = stack.begin_worker(exits, "killed")
+        start_charts(stack, exits, "charts", "tests.notifications.media.hanging_worker")
+        wait_for_log("ready.", killed)
+        tasks._make_media(timezone.now())
+
+        # The chart comes first, and holds up the others no longer than its time limit.
+        eventually(Medium.objects.filter(status="ready", kind="xlsx").exists, stack.programs.values())
+        assert hung.get().make_count == 1
+        tasks._prepare(timezone.now())
+        eventually(lambda: sandbox.calls("media/upload"), stack.programs.values())
+        killed.kill()
+        assert [sandbox.messages(CORPID, userid) for userid in USERIDS] == [[], []]
+
+        # What was begun comes back as soon as its lease ends: here the test ends it.
+        hung.update(make_count=making.TRIES_AT_MOST, make_after=timezone.now())
+        tasks._make_media(timezone.now())
+        Delivery.objects.update(lease_until=timezone.now(), queued_until=timezone.now())
+        stack.start_worker(exits, "second")
+        tasks._prepare(timezone.now())
+        accepted = Delivery.objects.filter(status="accepted")
+        eventually(lambda: accepted.count() == 3, stack.programs.values())
+
+        assert hung.get().status == "failed"
+        assert Attempt.objects.count() == 3
+        for userid in USERIDS:
+            types = Counter(message["msgtype"] for message in sandbox.messages(CORPID, userid))
+            assert types == {"textcard": 1, "image": 1, "file": 1}

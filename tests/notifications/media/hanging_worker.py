@@ -1,0 +1,36 @@
+"""The product's Celery, where the renderer never comes back from charts of one title: `celery -A` takes it.
+
+The time limit of what is drawn is short, so that a test need not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import django
+
+from guanwecom.celery import app
+
+django.setup()
+
+from notifications import tasks  # noqa: E402  # needs the apps
+from notifications.charts import drawing  # noqa: E402
+from tests.notifications.charts.tables import ENDLESS  # noqa: E402
+
+__all__ = ["app"]
+SECONDS_AT_MOST = 2
+
+_draw = drawing.draw
+
+
+def draw(spec: dict[str, Any], *, scale: float) -> drawing.Drawing:
+    """As drawing.draw, but for the one title."""
+    if ENDLESS in json.dumps(spec, ensure_ascii=False):
+        time.sleep(3600)
+    return _draw(spec, scale=scale)
+
+
+drawing.draw = draw
+tasks.make_medium.time_limit = SECONDS_AT_MOST
