@@ -165,8 +165,14 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
         place["axis"].pop("tickCount", None)
         encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
         return {**_data(shaped), "mark": {"type": "bar"}, "encoding": encoding}
-    mark = {"type": "bar", "width": max(2, min(28, round(step * 0.7)))}
-    return {**_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+    width = max(2, min(28, round(step * 0.7)))
+    # The first bar stands with its middle at the beginning of the axis: half of it must not lie on the numbers.
+    place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
+    return {
+        **_data(shaped),
+        "mark": {"type": "bar", "width": width},
+        "encoding": {"x": place, "y": values, "color": colour},
+    }
 
 
 def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:

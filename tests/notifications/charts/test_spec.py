@@ -311,6 +311,15 @@ def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None
     assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == looks.PAPER  # type: ignore[union-attr]  # else it fails
 
 
+@pytest.mark.parametrize("name", ["bar of days", "stacked by days"])
+def test_no_bar_lies_on_the_numbers_of_its_axis(draw: Draw, name: str) -> None:
+    drawn = parsed(draw(spec(*CHARTS[name], language="zh-hans")).svg)
+
+    [bars] = [group for group in drawn.iter(f"{SVG}g") if "mark-rect role-mark" in group.get("class", "")]
+    lefts = [float(path.get("d", "M0,").split(",")[0].removeprefix("M")) for path in bars.iter(f"{SVG}path")]
+    assert min(lefts) > 0
+
+
 def test_letters_are_large_enough_at_390_pixels(draw: Draw) -> None:
     for chart, table in CHARTS.values():
         for text in parsed(draw(spec(chart, table, language="zh-hans")).svg).iter(f"{SVG}text"):
