@@ -65,7 +65,9 @@ class ReportChart(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(TOP_AT_MOST)],
         help_text=_("So many bars, parts or rows; the rest is one, “others”."),
     )
-    sort = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.AS_IS)
+    sort = models.CharField(
+        pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Order.choices, default=Order.AS_IS
+    )
     aggregate = models.CharField(
         _("rows at the same place"), max_length=16, choices=Counting.choices, default=Counting.SUM
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,8 +28,10 @@ from accounts.models import (
 )
 from accounts.trouble import Cause, Trouble, seal
 from integrations.models import (
+    Card,
     ConsoleWrite,
     Corp,
+    DataSource,
     Department,
     Member,
     Membership,
@@ -39,12 +42,17 @@ from integrations.models import (
 from notifications import api_tokens
 from notifications.models import (
     ApiToken,
+    Attachment,
     Attempt,
     AttributeRule,
     CorpQueue,
     Delivery,
+    Medium,
+    OwnRowsRule,
     Receipt,
     Report,
+    ReportCard,
+    ReportChart,
     Robot,
     Run,
     Subscription,
@@ -89,6 +97,8 @@ def make_rows() -> Rows:
         name="每日九点", report=report, crontab="0 9 * * *", next_run_at=NOW + timedelta(days=1), to_everyone=True
     )
     delivery = _make_delivery(corp, subscription, [root, person])
+    _make_chart(delivery)
+    _make_charted_report()
     subscription.departments.set(_make_directory(corp))
     _make_token(root, corp)
     region = Attribute.objects.get(key="region")
@@ -98,6 +108,34 @@ def make_rows() -> Rows:
     _make_security(corp, root)
     _make_queues(corp, other)
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
+
+
+def _make_chart(delivery: Delivery) -> None:
+    """On the page of a message: a chart that is ready, one that could not be made, and one that is being drawn."""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="390" height="300"><rect width="390" height="300"/></svg>'
+    kinds: tuple[dict[str, object], ...] = (
+        {"status": "ready", "content": b"", "svg": zlib.compress(svg.encode()), "width": 390, "height": 300},
+        {"status": "failed", "error": "数据中没有列「成本」。"},
+        {"status": "waiting", "recipe": b""},
+    )
+    for position, kind in enumerate(kinds):
+        medium = Medium.objects.create(
+            run=delivery.run, kind="picture", digest=str(position), created_at=NOW, make_after=NOW, **kind
+        )
+        Attachment.objects.create(delivery=delivery, medium=medium, position=position, title="各城市销售额")
+
+
+def _make_charted_report() -> Report:
+    """With each part that the page of a report may have."""
+    source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url="postgresql://db.example.com/sales")
+    card = Card.objects.create(source=source, name="门店销售额", sql="SELECT 1")
+    report = Report.objects.create(title="{{ today }}销售", body="{{ sales.count }} 行", is_template=True)
+    ReportCard.objects.create(report=report, card=card, alias="sales", title="门店销售额")
+    for kind, x in (("bar", "门店"), ("table", ""), ("number", "")):
+        ReportChart.objects.create(report=report, alias="sales", kind=kind, title="销售额", x=x, y="销售额")
+    region = Attribute.objects.get(key="region")
+    OwnRowsRule.objects.create(report=report, alias="sales", column="区域", attribute=region)
+    return report
 
 
 def _make_token(owner: User, corp: Corp) -> None:
@@ -258,6 +296,7 @@ def admin_pages(rows: Rows) -> list[str]:
         for run in PeopleImport.objects.all()
         for query in ("", "?show=change")
     ]
+    pages += [reverse("admin:notifications_report_change", args=[report.pk]) for report in Report.objects.all()]
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
