@@ -100,7 +100,6 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
     assert refusals == []
     for appearance in (PHONE, DESK):
         look(page, appearance)
-        page.screenshot(path=f"/tmp/shot-{appearance['viewport']['width']}.png", full_page=True)
         assert faults_of(page) == {}
 
 
