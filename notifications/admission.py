@@ -147,9 +147,9 @@ def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
             logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
 
 
-def permit(request: Request, *, call_seconds: float) -> Permit | float:
-    """For one call of at most `call_seconds`, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth
-    asking again."""
+def permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
+    """For one call, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth asking again.
+    `call_seconds`: how long it may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         [answer] = _answers([request], call_seconds=call_seconds)
