@@ -23,16 +23,24 @@ WARNED_PERCENT = 80
 
 
 def describe(queues: Sequence[CorpQueue], *, now: datetime) -> None:
-    """Give each queue, with its `calls` that wait, `used_today` (None: not known) and `time_left` (None: nothing
-    waits, or it is held up)."""
+    """Give each queue, with its `calls` that wait, `used_today` (None: not known), `time_left` (None: nothing waits, it
+    is held up, or it is the row of all companies) and `is_all_paused`: whether nothing is sent to any company."""
     speeds = calls_per_minute(now=now)
+    is_all_paused = CorpQueue.objects.paused().filter(corp__isnull=True).exists()
     used = used_today([queue for queue in queues if queue.corp_id is not None])
     for queue in queues:
         calls: int = queue.calls  # type: ignore[attr-defined]  # annotated by whoever asks
         speed = speeds.get(queue.corp_id or 0) or settings.LIMIT_COMPANY_PER_MINUTE or None
-        is_held = queue.is_paused or queue.blocked_since is not None
+        is_held = is_all_paused or queue.corp is None or not is_sending(queue)
+        queue.is_all_paused = is_all_paused  # type: ignore[attr-defined]  # as said above
         queue.time_left = None if not calls or is_held or speed is None else _time_for(calls, speed)  # type: ignore[attr-defined]  # as said above
         queue.used_today = used.get(queue.pk)  # type: ignore[attr-defined]  # as said above
+
+
+def is_sending(queue: CorpQueue) -> bool:
+    """Whether what waits in it goes out, as far as the queue itself and its company say."""
+    is_enabled = queue.corp is None or queue.corp.is_enabled
+    return is_enabled and not queue.is_paused and queue.blocked_since is None
 
 
 def _time_for(calls: int, per_minute: int) -> timedelta:
@@ -65,5 +73,10 @@ def nearly_used(queues: Sequence[CorpQueue]) -> list[tuple[CorpQueue, int]]:
     """Those that have used WARNED_PERCENT of their daily budget, with how much of it in percent."""
     limited = [queue for queue in queues if queue.daily_budget]
     used = used_today(limited)
-    shares = [(queue, 100 * used.get(queue.pk, 0) // queue.daily_budget) for queue in limited]
+    shares = [(queue, percent_of(used.get(queue.pk, 0), queue.daily_budget)) for queue in limited]
     return [(queue, share) for queue, share in shares if share >= WARNED_PERCENT]
+
+
+def percent_of(used: int, daily_budget: int) -> int:
+    """Rounded down; 0 where there is no limit."""
+    return 100 * used // daily_budget if daily_budget else 0

@@ -1,4 +1,4 @@
-"""Finds messages and receipts by person and by mark, by way of indexes."""
+"""Finds messages and receipts by person and by mark, and runs by subscription, by way of indexes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from accounts.models import WeComAccount, fold_userid
 from accounts.visibility import people_visible_to
 from integrations.visibility import Person
-from notifications.models import Delivery, Receipt
+from notifications.models import Delivery, Receipt, Run, Subscription
 
 # A search that means more people than this is refused an answer by person: it names nobody in particular.
 PEOPLE_AT_MOST = 200
+SUBSCRIPTIONS_AT_MOST = 200
 _MARK = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -46,3 +47,9 @@ def receipts_found(receipts: QuerySet[Receipt], words: str, *, seen_by: Person) 
     if mark is not None:
         return receipts.filter(delivery__mark=mark)
     return receipts.filter(user_id__in=people_found(words, seen_by=seen_by))
+
+
+def runs_found(runs: QuerySet[Run], words: str, *, seen_by: Person) -> QuerySet[Run]:
+    """Those of visible subscriptions, the newest SUBSCRIPTIONS_AT_MOST, whose name holds `words`."""
+    named = Subscription.objects.visible_to(seen_by).filter(name__icontains=words).order_by("-pk")
+    return runs.filter(subscription__in=list(named.values_list("pk", flat=True)[:SUBSCRIPTIONS_AT_MOST]))

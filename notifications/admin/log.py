@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
-from notifications import searching
+from notifications import day_counts, searching
 from notifications.admin import run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
@@ -95,6 +95,8 @@ class RunAdmin(ReadOnlyAdmin):
     )
     list_filter = ("status", ReachedFilter, "trigger", ClaimedDayFilter)
     list_select_related = ("subscription", "requested_by")
+    search_fields = ("key",)
+    search_help_text = _("Name of a subscription")
     ordering = ("-pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -106,6 +108,14 @@ class RunAdmin(ReadOnlyAdmin):
             accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
             waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return searching.runs_found(queryset, words, seen_by=administrator(request)), False
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"resend": run_actions.resend_page, "recall": run_actions.recall_page}
@@ -161,7 +171,8 @@ class RunAdmin(ReadOnlyAdmin):
             extra |= {
                 "run": run,
                 "facts": _run_facts(run),
-                "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:100],
+                "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN],
+                "states": _states(run, deliveries),
                 "receipts_url": _receipts_url(run__id__exact=run.pk),
                 "reasons": _reasons(request, run),
                 **run_actions.possible(request, run),
@@ -176,12 +187,14 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         (_("requested by"), run.requested_by or "—"),
         (_("key"), run.key),
         (_("due"), moment(run.slot_at)),
+        *([] if run.due_at is None else [(_("begins"), moment(run.due_at))]),
         (_("times of the schedule"), run.slot_count),
         (_("claimed"), moment(run.claimed_at)),
         (_("rendered"), moment(run.rendered_at)),
         (_("ended"), moment(run.finished_at)),
         (_("recipients"), run.recipient_count),
         (_("skipped"), run.skipped_count),
+        *_people(day_counts.of_run(run.pk)),
     ]
     if run.api_token is not None:
         facts.append((_("API token"), run.api_token))
@@ -192,6 +205,27 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
     if run.recall_asked_at is not None:
         facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
     return [*facts, (_("error"), run.error)] if run.error else facts
+
+
+def _people(counts: day_counts.Counts) -> list[tuple[Any, Any]]:
+    """What became of the recipients; beside the accepted only what there is."""
+    rest = [
+        (_("refused or canceled"), counts.refused),
+        (_("outcome unknown"), counts.unknown),
+        (_("waiting"), counts.waiting),
+    ]
+    return [(_("accepted"), counts.accepted), *(fact for fact in rest if fact[1])]
+
+
+def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
+    """How many of its deliveries stand how, and where to see them all."""
+    counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
+    url = reverse("admin:notifications_delivery_changelist")
+    return [
+        (pill(status, status.label), counted[status], f"{url}?run__id__exact={run.pk}&status__exact={status}")
+        for status in Delivery.Status
+        if status in counted
+    ]
 
 
 def _told(run: Run) -> str:
@@ -212,6 +246,10 @@ def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
 def _receipts_url(**lookups: int) -> str:
     query = "&".join(f"{name}={value}" for name, value in lookups.items())
     return f"{reverse('admin:notifications_receipt_changelist')}?{query}"
+
+
+# The first ones of a run; the lists show them all.
+DELIVERIES_SHOWN = 100
 
 
 @admin.register(Delivery)
@@ -332,6 +370,8 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         (_("unlicensed"), delivery.unlicensed_count),
         ("msgid", delivery.msgid or "—"),
         (_("mark"), delivery.mark),
+        (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+        (_("claimed"), moment(delivery.run.claimed_at)),
         (_("created"), moment(delivery.created_at)),
         (_("settled"), moment(delivery.settled_at)),
         (_("worthless after"), moment(delivery.expires_at)),

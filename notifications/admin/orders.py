@@ -195,6 +195,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
                 "can_act": self.has_change_permission(request, subscription),
                 "form_token": uuid.uuid4().hex,
                 "runs": runs[:RUNS_SHOWN],
+                "can_see_runs": request.user.has_perm("notifications.view_run"),
+                "runs_url": _runs_url(subscription),
                 "outlook": _drawn(
                     outlook.of_subscription(subscription, seen_by=administrator(request), now=timezone.now())
                 ),
@@ -287,6 +289,10 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         if not self.has_change_permission(request, subscription):
             raise PermissionDenied
         return subscription
+
+
+def _runs_url(subscription: Subscription) -> str:
+    return f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
 
 
 def _drawn(found: outlook.Outlook) -> SafeString:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -46,11 +46,17 @@ class CorpQueueAdmin(QueueAdminBase):
     fields = ("is_paused", "daily_budget")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CorpQueue]:
-        pending = Delivery.objects.unsettled().filter(corp=OuterRef("corp")).order_by().values("corp")
-        people = pending.annotate(total=Sum("recipient_count")).values("total")
-        calls = pending.annotate(total=Count("pk")).values("total")
-        seen = CorpQueue.objects.visible_to(request.user).defer(*blocking.CORP_SECRETS)
-        return seen.annotate(people=Coalesce(Subquery(people), 0), calls=Coalesce(Subquery(calls), 0))
+        unsettled = Delivery.objects.unsettled().order_by()
+        own, of_all = unsettled.filter(corp=OuterRef("corp")).values("corp"), unsettled.values(every=Value(1))
+        sums = {"people": Sum("recipient_count"), "calls": Count("pk")}
+        totals = {
+            name: Case(
+                When(corp__isnull=True, then=Coalesce(Subquery(of_all.annotate(total=total).values("total")), 0)),
+                default=Coalesce(Subquery(own.annotate(total=total).values("total")), 0),
+            )
+            for name, total in sums.items()
+        }
+        return CorpQueue.objects.visible_to(request.user).defer(*blocking.CORP_SECRETS).annotate(**totals)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return QueueList
@@ -89,7 +95,8 @@ class CorpQueueAdmin(QueueAdminBase):
         if not count:
             return "—"
         text = ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
-        query = urlencode({"corp": queue.corp_id or "", "status__exact": "pending"})
+        its_corp = [] if queue.corp_id is None else [("corp", str(queue.corp_id))]
+        query = urlencode([*its_corp, ("status__exact", "pending")])
         return format_html('<a href="{}?{}">{}</a>', reverse("admin:notifications_delivery_changelist"), query, text)
 
     @admin.display(description=_("done in about"))
@@ -101,11 +108,18 @@ class CorpQueueAdmin(QueueAdminBase):
         return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
 
     @admin.display(description=_("sent today / daily budget"))
-    def today(self, queue: CorpQueue) -> str:
+    def today(self, queue: CorpQueue) -> SafeString | str:
+        """Marked from the share on at which the start page warns."""
         used: int | None = queue.used_today  # type: ignore[attr-defined]  # pace.describe
         if queue.corp_id is None or used is None:
             return "—"
-        return f"{used:,} / {queue.daily_budget:,}" if queue.daily_budget else f"{used:,}"
+        if not queue.daily_budget:
+            return f"{used:,}"
+        percent = pace.percent_of(used, queue.daily_budget)
+        counts = f"{used:,} / {queue.daily_budget:,} ({percent} %)"
+        if percent < pace.WARNED_PERCENT:
+            return counts
+        return format_html('<span class="pill pill-{}">{}</span>', "bad" if percent >= 100 else "warn", counts)
 
     def _facts(self, queue: CorpQueue) -> list[tuple[Any, Any]]:
         facts = [
@@ -121,9 +135,13 @@ class CorpQueueAdmin(QueueAdminBase):
 
 
 def state_of(queue: CorpQueue) -> tuple[str, str]:
-    """A tone and a word."""
+    """A tone and a word. `queue`: as pace.describe leaves it."""
     if queue.is_paused:
         return "warn", gettext("paused")
+    if queue.is_all_paused:  # type: ignore[attr-defined]  # pace.describe
+        return "warn", gettext("all companies are paused")
+    if queue.corp is not None and not queue.corp.is_enabled:
+        return "quiet", gettext("the company is disabled")
     if queue.blocked_since is not None:
         return "bad", gettext("held up")
     return "good", gettext("in order")

@@ -632,6 +632,49 @@ def test_a_run_that_reached_nobody_is_not_shown_as_a_success(root: Client, world
     assert '<span class="pill pill-good">已完成</span>' in root.get("/admin/notifications/run/").content.decode()
 
 
+def test_a_run_is_found_by_its_subscription(root: Client, world: World) -> None:
+    wanted = make_run(make_subscription(name="Weekly figures"))
+    make_run(make_subscription(name="别的"))
+
+    found = root.get(f"/admin/notifications/run/?q={quote('weekly')}").context["cl"].result_list
+    of_order = root.get(f"/admin/notifications/run/?subscription__id__exact={wanted.subscription_id}")
+
+    assert list(found) == [wanted]
+    assert list(of_order.context["cl"].result_list) == [wanted]
+    page = root.get(f"/admin/notifications/subscription/{wanted.subscription_id}/change/").content.decode()
+    assert f'href="/admin/notifications/run/?subscription__id__exact={wanted.subscription_id}"' in page
+
+
+def test_a_managers_search_finds_runs_of_his_companies_only(world: World) -> None:
+    make_run(make_subscription(report=make_report(corp=make_corp()), name="秘密日报"))
+
+    page = client_of(make_manager(world.corp)).get(f"/admin/notifications/run/?q={quote('秘密')}")
+
+    assert page.context["cl"].result_count == 0
+
+
+def test_a_run_page_says_when_it_began_and_how_its_messages_stand(root: Client, world: World) -> None:
+    settle(world.delivery, status="accepted", recipient_count=10, invalid_count=2, errcode=0)
+    other = Delivery.objects.get(pk=world.delivery.pk)
+    other.pk, other.mark, other.status, other.errcode = None, "other", "failed", 40058
+    other.save()
+    Run.objects.update(due_at=NOW.replace(second=47))
+
+    page = root.get(reverse("admin:notifications_run_change", args=[world.run.pk]))
+
+    text = page.content.decode()
+    assert "09:00:47" in text
+    assert [(count, url) for _pill, count, url in page.context["states"]] == [
+        (1, f"/admin/notifications/delivery/?run__id__exact={world.run.pk}&status__exact=accepted"),
+        (1, f"/admin/notifications/delivery/?run__id__exact={world.run.pk}&status__exact=failed"),
+    ]
+    assert "40058" in text
+    facts = {str(name): value for name, value in page.context["facts"]}
+    assert (facts["已接收"], facts["被拒绝或已取消"]) == (8, 10 + 2)
+    listed = root.get(page.context["states"][1][2]).context["cl"].result_list
+    assert [row.pk for row in listed] == [other.pk]
+
+
 def test_people_who_still_wait_are_no_exception(root: Client, world: World) -> None:
     page = root.get("/admin/notifications/run/").content.decode()
 
@@ -640,13 +683,14 @@ def test_people_who_still_wait_are_no_exception(root: Client, world: World) -> N
 
 def test_a_deliverys_page_shows_attempts_and_the_message(root: Client, world: World) -> None:
     world.delivery.attempts.create(
-        number=1, fencing_token="0" * 32, started_at=NOW, outcome="unclear", answer="<b>proxy</b>", duration_ms=12
-    )
+        number=1, fencing_token="0" * 32, started_at=NOW, outcome="unclear", answer="<b>proxy</b>", duration_ms=12,
+        finished_at=NOW.replace(second=59),
+    )  # fmt: skip
     settle(world.delivery, status="accepted", unclear_since=NOW, msgid="m-1")
 
     page = root.get(reverse("admin:notifications_delivery_change", args=[world.delivery.pk])).content.decode()
 
-    for text in ("m-1", "结果不明", "&lt;b&gt;proxy", "本公司日报", "今天的销售额", world.delivery.mark):
+    for text in ("m-1", "结果不明", "&lt;b&gt;proxy", "本公司日报", "今天的销售额", world.delivery.mark, "09:00:59"):
         assert text in page
     assert "<b>proxy" not in page
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -73,6 +75,52 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
     assert "1 分钟" in text
     assert "1,200" in text
     assert CorpQueue.objects.count() == 2
+
+
+def cells(client: Client, name: str) -> list[str]:
+    """The column `name` of the list, from the row of all companies on, without its markup."""
+    found = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', client.get(LIST).content.decode(), re.DOTALL)
+    return [re.sub(r"<[^>]+>", "", cell).strip() for cell in found]
+
+
+def test_the_row_of_all_counts_what_waits_everywhere(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    waiting(make_corp(), 2)
+    blocking.ensure_queues()
+
+    assert cells(root, "waiting") == ["5 人", "3 人", "2 人"]
+    assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
+
+
+def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    blocking.ensure_queues()
+    CorpQueue.objects.filter(corp=None).update(is_paused=True)
+
+    assert cells(root, "state") == ["暂停", "全部企业已暂停"]
+    assert cells(root, "time_left") == ["—", "—"]
+
+
+def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    blocking.ensure_queues()
+    Corp.objects.update(is_enabled=False)
+
+    assert cells(root, "state") == ["正常", "公司已停用"]
+    assert cells(root, "time_left") == ["—", "—"]
+
+
+@pytest.mark.parametrize(
+    ("used", "shown", "tone"),
+    [(799, "799 / 1,000 (79 %)", ""), (800, "800 / 1,000 (80 %)", "warn"), (1000, "1,000 / 1,000 (100 %)", "bad")],
+)
+def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, root: Client, corp: Corp) -> None:
+    blocking.ensure_queues()
+    CorpQueue.objects.filter(corp=corp).update(daily_budget=1000)
+    sent_today(corp, used)
+
+    assert cells(root, "today")[1] == shown
+    assert (f'<span class="pill pill-{tone}">{shown}</span>' in root.get(LIST).content.decode()) == bool(tone)
 
 
 def test_the_list_asks_the_same_number_of_questions_for_any_number_of_companies(root: Client, corp: Corp) -> None:
