@@ -19,7 +19,7 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations import checks  # noqa: F401  # see above
-        from integrations.beat import ensure_data_sweep_entry, ensure_retry_entry, ensure_sweep_entry
+        from integrations.beat import ensure_tick_entry
         from integrations.directory.events import DIRECTORY_CONSUMER
         from integrations.events.registry import register_consumer
         from integrations.index_card import connection_attentions, connection_lines
@@ -29,6 +29,4 @@ class IntegrationsConfig(AppConfig):
         register_index_card(connection_lines, place=0)
         register_attention(connection_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
-        post_migrate.connect(ensure_retry_entry, sender=self, dispatch_uid="integrations.retry_entry")
-        post_migrate.connect(ensure_sweep_entry, sender=self, dispatch_uid="integrations.sweep_entry")
-        post_migrate.connect(ensure_data_sweep_entry, sender=self, dispatch_uid="integrations.data_sweep_entry")
+        post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="integrations.tick_entry")

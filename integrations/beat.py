@@ -1,4 +1,4 @@
-"""Beat's entries of integrations, kept as rows so that beat's DatabaseScheduler finds them."""
+"""Beat's one entry of integrations, kept as a row so that beat's DatabaseScheduler finds it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,26 @@ from typing import Any
 
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-RETRY = "integrations.retry_checks"
-# How often it is looked for checks whose time has come to be tried again, in seconds.
-RETRY_SECONDS = 10
-SWEEP = "integrations.sweep_events"
-# How often it is looked for events whose work was lost, or is to be tried again, in seconds.
-SWEEP_SECONDS = 10
-DATA_SWEEP = "integrations.sweep_card_data"
-# The same for the data of cards.
-DATA_SWEEP_SECONDS = 10
+TICK = "integrations.tick"
+# How often it is looked for what is to be tried again and for what was lost, in seconds.
+TICK_SECONDS = 10
+# Earlier, each of these had an entry of its own.
+_FORMER = ("integrations.retry_checks", "integrations.sweep_events", "integrations.sweep_card_data")
 
 
-def ensure_retry_entry(**_signal: Any) -> None:
-    """Create the entry of the diagnosis, or fit it. Called after migrations."""
-    _ensure_entry(RETRY, RETRY_SECONDS)
+def ensure_tick_entry(**_signal: Any) -> None:
+    """Create the entry, or fit it. Called after migrations.
 
-
-def ensure_sweep_entry(**_signal: Any) -> None:
-    """Create the entry of the events, or fit it. Called after migrations."""
-    _ensure_entry(SWEEP, SWEEP_SECONDS)
-
-
-def ensure_data_sweep_entry(**_signal: Any) -> None:
-    """Create the entry of the data of cards, or fit it. Called after migrations."""
-    _ensure_entry(DATA_SWEEP, DATA_SWEEP_SECONDS)
-
-
-def _ensure_entry(task: str, seconds: int) -> None:
-    """A tick that nobody took within its period expires: the next one does its work. Whether the entry is enabled is
+    A tick that nobody took within its period expires: the next one does its work. Whether the entry is enabled is
     left as it is.
     """
+    PeriodicTask.objects.filter(name__in=_FORMER).delete()
     # Why not get_or_create? Rows of one interval may exist twice: the table has no unique constraint.
-    interval = IntervalSchedule.objects.filter(every=seconds, period=IntervalSchedule.SECONDS).first()
+    interval = IntervalSchedule.objects.filter(every=TICK_SECONDS, period=IntervalSchedule.SECONDS).first()
     if interval is None:
-        interval = IntervalSchedule.objects.create(every=seconds, period=IntervalSchedule.SECONDS)
-    wanted = {"task": task, "interval": interval, "expire_seconds": seconds - 1}
-    entry, is_new = PeriodicTask.objects.get_or_create(name=task, defaults=wanted)
+        interval = IntervalSchedule.objects.create(every=TICK_SECONDS, period=IntervalSchedule.SECONDS)
+    wanted = {"task": TICK, "interval": interval, "expire_seconds": TICK_SECONDS - 1}
+    entry, is_new = PeriodicTask.objects.get_or_create(name=TICK, defaults=wanted)
     if not is_new and any(getattr(entry, name) != value for name, value in wanted.items()):
         for name, value in wanted.items():
             setattr(entry, name, value)

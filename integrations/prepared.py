@@ -1,7 +1,8 @@
 """Queries that Django writes once in a process, and that then run with ever other values.
 
 Why? Writing a query takes Django several times as long as the database needs to look up a row by its index. For what
-people wait for at every sign-in (benchmarks/README.md) and nothing else: a plain queryset says the same more plainly.
+people wait for at every sign-in, and for what an idle system asks every two seconds (benchmarks/README.md), and nothing
+else: a plain queryset says the same more plainly.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db import connection
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Value
 
 M = TypeVar("M", bound=Model)
 # They stand for the values while the query is written, and are found again among its parameters.
@@ -74,6 +75,28 @@ class Prepared(Generic[M]):
             annotations=compiler.annotation_col_map or {},
             converters=[(place, found, column) for place, (found, column) in converters.items()],
         )
+
+
+class PreparedExists:
+    """Whether there are any rows of the queryset that `build` makes: a question without values.
+
+    A moment in it is the database's own, `django.db.models.functions.Now()`, or it would stay that of the first time.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any]]) -> None:
+        self._build = build
+        self._written: tuple[str, tuple[Any, ...]] | None = None
+
+    def __call__(self) -> bool:
+        if self._written is None:
+            self._written = self._build().order_by().values(found=Value(1))[:1].query.sql_with_params()
+        with connection.cursor() as cursor:
+            cursor.execute(*self._written)
+            return cursor.fetchone() is not None
+
+    def forget(self) -> None:
+        """Have it written anew: what `build` reads besides the database has changed."""
+        self._written = None
 
 
 def _instance(written: _Written[M], row: list[Any]) -> M:

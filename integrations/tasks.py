@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from integrations import card_data, console_writes, verification
+from integrations import beat, card_data, console_writes, verification
 from integrations.bi import checking
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
@@ -26,7 +26,6 @@ def run_check(run_id: int) -> None:
         run_check.delay(freed)
 
 
-@shared_task(name="integrations.retry_checks", expires=9, time_limit=60)
 def retry_checks() -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
     for run_id in running.claim_due_again(now=timezone.now()):
@@ -56,7 +55,6 @@ def consume_events(corp_id: int, consumer: str) -> None:
         queue_events(corp, name)
 
 
-@shared_task(name="integrations.sweep_events", ignore_result=True, expires=9, time_limit=60)
 def sweep_events() -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
     for corp_id, consumer in lanes.due_lanes(now=timezone.now()):
@@ -83,8 +81,17 @@ def fetch_card_data(row_id: int) -> None:
     card_data.carry_out(row_id=row_id, clock=timezone.now)
 
 
-@shared_task(name="integrations.sweep_card_data", ignore_result=True, expires=9, time_limit=60)
 def sweep_card_data() -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
     card_data.sweep(clock=timezone.now)
     card_data.purge(now=timezone.now())
+
+
+@shared_task(name=beat.TICK, ignore_result=True, expires=beat.TICK_SECONDS - 1, time_limit=60)
+def tick() -> None:
+    """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
+    for sweep in (retry_checks, sweep_events, sweep_card_data):
+        try:
+            sweep()
+        except Exception:  # the edge of the loop: each is done also where another fails
+            logger.exception("tick: %s failed", sweep.__name__)

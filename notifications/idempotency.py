@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from notifications.models import AcceptedRequest, ApiToken, Run
 from notifications.models.api import KEY_CHARACTERS
+from notifications.moments import Moment
 
 KEPT = timedelta(hours=24)
 PURGED_AT_ONCE = 2000
@@ -57,7 +58,7 @@ def once(*, token: ApiToken, key: str, fingerprint: str, now: datetime, make: Ca
         return Answer(request.answer, request.run.pk)
 
 
-def due(now: datetime) -> QuerySet[AcceptedRequest]:
+def due(now: Moment) -> QuerySet[AcceptedRequest]:
     """Requests whose time is over."""
     return AcceptedRequest.objects.older_than(now - KEPT)
 

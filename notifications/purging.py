@@ -21,6 +21,7 @@ from notifications.models import (
     Receipt,
     Run,
 )
+from notifications.moments import Moment
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +29,16 @@ CHUNK = 2000
 _DONE = (Run.Status.FINISHED, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED)
 
 
-def due(now: datetime) -> list[QuerySet[Any]]:
+def due(now: Moment) -> list[QuerySet[Any]]:
     """Runs and incidents that are over and older than LOG_RETENTION_DAYS."""
     return [_old_runs(now), _old_incidents(now)]
 
 
-def _old_incidents(now: datetime) -> QuerySet[Incident]:
+def _old_incidents(now: Moment) -> QuerySet[Incident]:
     return Incident.objects.over_before(now - timedelta(days=settings.LOG_RETENTION_DAYS))
 
 
-def _old_runs(now: datetime) -> QuerySet[Run]:
+def _old_runs(now: Moment) -> QuerySet[Run]:
     return Run.objects.filter(claimed_at__lt=now - timedelta(days=settings.LOG_RETENTION_DAYS), status__in=_DONE)
 
 

@@ -18,6 +18,7 @@ from notifications.channels.wecom_app import address_scope, company_scope
 from notifications.limiter import Permit, Request
 from notifications.locking import update_unlocked
 from notifications.models import Channel, Delivery, Run
+from notifications.moments import Moment
 from notifications.outcomes import Outcome, outcome_of_error
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def cancel_recalled(*, now: datetime) -> int:
     )
 
 
-def due(now: datetime) -> QuerySet[Delivery]:
+def due(now: Moment) -> QuerySet[Delivery]:
     """Accepted messages of recalled runs that are to be recalled, or to be tried again."""
     runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
     return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
@@ -145,7 +146,7 @@ def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:
     return _recallable(now).filter(run=run)
 
 
-def _recallable(now: datetime) -> QuerySet[Delivery]:
+def _recallable(now: Moment) -> QuerySet[Delivery]:
     """WeCom knows a message by its msgid; one accepted on a repeat may have none, robots and mail never do."""
     return Delivery.objects.filter(
         channel=Channel.WECOM,

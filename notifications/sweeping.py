@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from notifications import falling_back, losses, recalling, settling
 from notifications.locking import BATCH, unlocked, update_unlocked
 from notifications.models import REPEAT_SECONDS, Attempt, Delivery, Run
+from notifications.moments import Moment
 from notifications.outcomes import LOST_WORKER
 from notifications.timing import RENDER_LEASE
 
@@ -30,7 +31,7 @@ class Swept:
     finished_count: int
 
 
-def due(now: datetime) -> list[QuerySet[Any]]:
+def due(now: Moment) -> list[QuerySet[Any]]:
     """The rows that a sweep may have something to do with."""
     return [
         Delivery.objects.unsettled(),

@@ -21,6 +21,7 @@ from integrations.wecom import messages
 from notifications.alerts import cards, orders
 from notifications.models import AlertCard, CardCode, Channel, Delivery, Incident, Run
 from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
+from notifications.moments import Moment
 
 if TYPE_CHECKING:
     from integrations.wecom.contents import Content
@@ -48,7 +49,7 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
 
 
-def stale(now: datetime) -> QuerySet[AlertCard]:
+def stale(now: Moment) -> QuerySet[AlertCard]:
     """Cards whose next change may be tried."""
     return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
 

@@ -25,6 +25,7 @@ from notifications.crontabs import ScheduleError
 from notifications.locking import BATCH, unlocked
 from notifications.models import AlertCheck, AlertRule, Incident
 from notifications.models.alerts import TITLE_CHARACTERS
+from notifications.moments import Moment
 from notifications.reports import own_rows
 from notifications.reports.own_rows import ColumnMissingError
 
@@ -43,7 +44,7 @@ PARTS_AT_MOST = 1000
 PROBLEM_CHARACTERS = 255
 
 
-def due(now: datetime) -> list[QuerySet[Any]]:
+def due(now: Moment) -> list[QuerySet[Any]]:
     """Rules whose time has come, and checks that are not decided yet."""
     return [AlertRule.objects.due(now), AlertCheck.objects.filter(outcome=Outcome.WAITING)]
 
@@ -87,7 +88,7 @@ def sweep(*, now: datetime) -> int:
     return count
 
 
-def old(now: datetime) -> QuerySet[AlertCheck]:
+def old(now: Moment) -> QuerySet[AlertCheck]:
     """Checks that are kept no longer."""
     return AlertCheck.objects.filter(asked_at__lt=now - KEPT)
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from notifications.locking import unlocked, update_unlocked
 from notifications.media import recipes
 from notifications.models import Medium
+from notifications.moments import Moment
 
 if TYPE_CHECKING:
     from notifications.clock import Clock
@@ -39,7 +40,7 @@ PREVIEW_KEPT = timedelta(hours=1)
 OVERDUE = timedelta(minutes=2)
 
 
-def due(now: datetime) -> list[QuerySet[Medium]]:
+def due(now: Moment) -> list[QuerySet[Medium]]:
     """What waits to be made, and previews that are kept no longer."""
     return [Medium.objects.filter(status=Medium.Status.WAITING), _old_previews(now)]
 
@@ -120,7 +121,7 @@ def sweep(*, now: datetime) -> int:
     return count + late_count
 
 
-def _old_previews(now: datetime) -> QuerySet[Medium]:
+def _old_previews(now: Moment) -> QuerySet[Medium]:
     return Medium.objects.filter(run__isnull=True, created_at__lte=now - PREVIEW_KEPT)
 
 

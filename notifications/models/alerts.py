@@ -16,6 +16,7 @@ from integrations.models import Corp
 from notifications.models.addressing import Addressed
 from notifications.models.api import ApiToken
 from notifications.models.outbox import Delivery, Run
+from notifications.moments import Moment
 from notifications.visibility import scope_condition
 
 if TYPE_CHECKING:
@@ -157,14 +158,14 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)
 
-    def notice_due(self, now: datetime) -> Self:
+    def notice_due(self, now: Moment) -> Self:
         """Those of which something is to be told, and of which nothing told before is still on its way."""
         on_the_way = IncidentNotice.objects.filter(
             incident=OuterRef("pk"), run__status__in=[Run.Status.WAITING, Run.Status.SENDING]
         )
         return self.filter(~Exists(on_the_way), notice_due_at__lte=now)
 
-    def over_before(self, moment: datetime) -> Self:
+    def over_before(self, moment: Moment) -> Self:
         return self.filter(status=Incident.Status.RESOLVED, resolved_at__lt=moment)
 
 

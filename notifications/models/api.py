@@ -13,6 +13,7 @@ from accounts.visibility import people_changeable_by
 from integrations.models import Corp
 from notifications.models.orders import Subscription
 from notifications.models.outbox import Run
+from notifications.moments import Moment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,7 +86,7 @@ class ApiToken(models.Model):
 
 
 class AcceptedRequestQuerySet(models.QuerySet["AcceptedRequest"]):
-    def older_than(self, moment: datetime) -> Self:
+    def older_than(self, moment: Moment) -> Self:
         return self.filter(created_at__lte=moment)
 
 

@@ -20,6 +20,7 @@ from notifications.models.addressing import Channel
 from notifications.models.orders import MessageForm, Priority, Subscription
 from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
+from notifications.moments import Moment
 from notifications.visibility import scope_condition, sees_all_corps
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _WENT_WRONG = Q(status__in=["missed", "failed"]) | (Q(status="finished") & ~Q(er
 
 
 class RunQuerySet(models.QuerySet["Run"]):
-    def unrendered(self, now: datetime) -> Self:
+    def unrendered(self, now: Moment) -> Self:
         """Runs whose rendering task was lost, or failed and may try again."""
         return self.filter(status=Run.Status.WAITING, render_after__lte=now)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Self, TypeVar
 
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+
+from notifications.moments import Moment
 
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
@@ -45,7 +46,7 @@ class FreeDays(models.TextChoices):
 
 
 class ScheduledQuerySet(models.QuerySet[M]):
-    def due(self, now: datetime) -> Self:
+    def due(self, now: Moment) -> Self:
         return self.filter(is_enabled=True, next_run_at__lte=now)
 
     def by_workdays(self) -> Self:

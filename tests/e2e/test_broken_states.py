@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 from pytest_django.plugin import DjangoDbBlocker
 
 from integrations import callbacks
-from integrations.beat import RETRY
+from integrations.beat import TICK
 from integrations.models import CallbackEvent, SiteAddress
 from tests.conftest import program_environ
 from tests.e2e.broken import (
@@ -75,9 +75,7 @@ def _django_db_helper(shared_stack: Stack) -> None:
 def _quicken_beat() -> None:
     """Beat looks each second for what is to be tried again, instead of every ten."""
     second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
-    PeriodicTask.objects.update_or_create(
-        name=RETRY, defaults={"task": RETRY, "interval": second, "expire_seconds": 60}
-    )
+    PeriodicTask.objects.update_or_create(name=TICK, defaults={"task": TICK, "interval": second, "expire_seconds": 60})
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from integrations.models import Corp, SiteAddress
-from integrations.prepared import Prepared
+from integrations.prepared import Prepared, PreparedExists
 from tests.accounts.conftest import make_corp
 
 NAMES = ("北山制造", '100%\'s "%s"', "prepared value 3")
@@ -89,3 +92,23 @@ def test_each_question_is_one_query(corps: list[Corp], query: Prepared[Corp]) ->
 def test_all_values_are_named(query: Prepared[Corp]) -> None:
     with pytest.raises(ValueError, match="zip"):
         query.first(1)
+
+
+def test_whether_there_are_any_is_written_once(corps: list[Corp]) -> None:
+    written = []
+
+    def build() -> QuerySet[Corp]:
+        written.append(1)
+        return Corp.objects.filter(Q(name=NAMES[1]) | Q(created_at__gt=Now() + timedelta(days=1)))
+
+    is_there = PreparedExists(build)
+    assert is_there()
+    Corp.objects.filter(name=NAMES[1]).update(name="another")
+    assert not is_there()
+    Corp.objects.filter(name=NAMES[0]).update(created_at=timezone.now() + timedelta(days=2))
+    assert is_there()
+    assert len(written) == 1
+
+    is_there.forget()
+    assert is_there()
+    assert len(written) == 2

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import DjangoAssertNumQueries
 
-from integrations.beat import RETRY, RETRY_SECONDS, ensure_retry_entry
+from integrations import card_data
+from integrations.beat import TICK, TICK_SECONDS, ensure_tick_entry
 from integrations.diagnosis import results, running
 from integrations.diagnosis.findings import FOR_A_DAY
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
+from integrations.events import lanes
 from integrations.models import CheckRun, Corp
-from integrations.tasks import retry_checks, run_check
+from integrations.tasks import run_check, tick
 from tests.integrations.conftest import client_of
 from tests.integrations.diagnosing import NOW, check_run, queued, run_one
 from tests.integrations.diagnosis.wire import Wire, refusal
@@ -328,7 +330,7 @@ def test_beat_s_tick_queues_what_is_due(corp: Corp) -> None:
     due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
     check_run(corp, "app", "wrong", next_try_at=timezone.now() + MINUTE)
 
-    retry_checks()
+    tick()
 
     assert queued() == [("integrations.run_check", [due.pk])]
 
@@ -352,15 +354,44 @@ def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: 
     assert queued() == [("integrations.run_check", [disabled.pk])]
 
 
-def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:
-    PeriodicTask.objects.filter(name=RETRY).update(task="something", enabled=False)
-    ensure_retry_entry()
-    ensure_retry_entry()
+def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
+    corp: Corp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
 
-    entry = PeriodicTask.objects.get(name=RETRY)
+    def fail(**_now: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(lanes, "due_lanes", fail)
+    monkeypatch.setattr(card_data, "sweep", fail)
+
+    tick()
+
+    assert queued() == [("integrations.run_check", [due.pk])]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "tick: sweep_events failed",
+        "tick: sweep_card_data failed",
+    ]
+
+
+def test_entries_of_former_versions_go(db: None) -> None:
+    interval = IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
+    PeriodicTask.objects.create(name="integrations.retry_checks", task="integrations.retry_checks", interval=interval)
+
+    ensure_tick_entry()
+
+    assert list(PeriodicTask.objects.filter(name__startswith="integrations.").values_list("name", flat=True)) == [TICK]
+
+
+def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:
+    PeriodicTask.objects.filter(name=TICK).update(task="something", enabled=False)
+    ensure_tick_entry()
+    ensure_tick_entry()
+
+    entry = PeriodicTask.objects.get(name=TICK)
     assert (entry.task, entry.interval.every, entry.interval.period, entry.expire_seconds, entry.enabled) == (
-        RETRY,
-        RETRY_SECONDS,
+        TICK,
+        TICK_SECONDS,
         "seconds",
         9,
         False,
