@@ -1,11 +1,9 @@
-"""The form of an alert rule: its conditions in lines, its times as those of a subscription."""
+"""The form of an alert rule: its conditions in rows, its times as those of a subscription."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django import forms
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -13,39 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from integrations.models import Card
 from notifications import schedule_form
-from notifications.alerts import condition_words, conditions
-from notifications.alerts.conditions import ConditionError
+from notifications.conditions_field import ConditionsField
 from notifications.models import AlertReceiver, AlertRule, Repeat
+from notifications.report_form import latest_tables
 from notifications.schedule import TIME_FIELDS
 from notifications.schedule_form import ScheduleFormPart
-
-
-class ConditionsField(forms.CharField):
-    """Cleans to what AlertRule.conditions keeps."""
-
-    widget = forms.Textarea
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"max_length": 10_000, **kwargs})
-        self.widget.attrs.update(rows=4, spellcheck="false")
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return "\n".join(condition_words.line_of(one) for one in conditions.from_rows(value))
-        return value
-
-    def clean(self, value: Any) -> list[dict[str, Any]]:
-        text = super().clean(value)
-        try:
-            return conditions.to_rows(condition_words.parse(text))
-        except ConditionError as error:
-            raise ValidationError(condition_words.sentence(error)) from error
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return conditions.to_rows(condition_words.parse(data or "")) != (initial or [])
-        except ConditionError:
-            return True
 
 
 class AlertRuleForm(ScheduleFormPart):
@@ -55,9 +25,9 @@ class AlertRuleForm(ScheduleFormPart):
     conditions = ConditionsField(
         label=_("conditions"),
         help_text=_(
-            "One a line: any, all, sum, avg, min, max, count or change (in percent, against the check before), then a "
-            "column, then >, >=, <, <=, =, !=, between … and …, outside … and …, is null or changed. After “where” "
-            "only rows with these values count. For example: sum 销售额 < 1000 where 城市=上海|北京"
+            "Each row one condition. “change” is in percent, of the sum against the check before. Between and outside "
+            "take two values. “only rows with” narrows the data before: column=value, | between several values of a "
+            "column, ; between columns."
         ),
     )
     tells_from = schedule_form.LocalTimeField(label=capfirst(_("tell from")), required=False)
@@ -81,6 +51,7 @@ class AlertRuleForm(ScheduleFormPart):
             self.initial.update(repeat=Repeat.CRONTAB, crontab="*/10 * * * *")
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["receiver"].queryset = AlertReceiver.objects.visible_to(self.person)
+        fields["conditions"].widget.names = self._column_names()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -90,3 +61,8 @@ class AlertRuleForm(ScheduleFormPart):
                 "split_column", _("Say which column has the values that people's attribute is compared with.")
             )
         return cleaned
+
+    def _column_names(self) -> list[str]:
+        """Of the card as it was fetched last; none for one of which nothing was."""
+        tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else None
+        return list(tables[""].names) if tables else []

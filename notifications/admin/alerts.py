@@ -199,7 +199,7 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
     )
 
     class Media:
-        js = ("notifications/schedule.js", "notifications/alert_rule.js")
+        js = ("notifications/schedule.js", "notifications/condition_rows.js", "notifications/alert_rule.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         is_open = Q(incidents__status=Incident.Status.OPEN)

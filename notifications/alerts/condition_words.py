@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from notifications.alerts import conditions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition, ConditionError, plain
@@ -27,19 +27,45 @@ SIGNS = {
     Comparison.IS_NULL: "is null",
     Comparison.CHANGED: "changed",
 }
+AGGREGATES = {
+    Aggregate.ANY: pgettext_lazy("condition", "any row"),
+    Aggregate.ALL: pgettext_lazy("condition", "all rows"),
+    Aggregate.SUM: pgettext_lazy("condition", "sum"),
+    Aggregate.AVERAGE: pgettext_lazy("condition", "average"),
+    Aggregate.LEAST: pgettext_lazy("condition", "smallest"),
+    Aggregate.MOST: pgettext_lazy("condition", "largest"),
+    Aggregate.COUNT: pgettext_lazy("condition", "count"),
+    Aggregate.CHANGE: pgettext_lazy("condition", "change %"),
+}
+COMPARISONS = {
+    Comparison.GREATER: ">",
+    Comparison.AT_LEAST: "≥",
+    Comparison.LESS: "<",
+    Comparison.AT_MOST: "≤",
+    Comparison.EQUAL: "=",
+    Comparison.UNEQUAL: "≠",
+    Comparison.BETWEEN: pgettext_lazy("condition", "between"),
+    Comparison.OUTSIDE: pgettext_lazy("condition", "outside"),
+    Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
+    Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
+}
 _BY_SIGN = {sign: comparison for comparison, sign in SIGNS.items()} | {
     "≥": Comparison.AT_LEAST,
     "≤": Comparison.AT_MOST,
     "≠": Comparison.UNEQUAL,
     "==": Comparison.EQUAL,
 }
+Filters = tuple[tuple[str, tuple[str, ...]], ...]
 _SIGN = "|".join(sorted(map(re.escape, _BY_SIGN), key=len, reverse=True))
 _LINE = re.compile(
     rf"(?P<aggregate>any|all|sum|avg|min|max|count|change)\b\s*(?P<column>\"[^\"]*\"|\S*?)\s*"
     rf"(?P<sign>{_SIGN})\s*(?P<values>.*)"
 )
 _SENTENCES = {
-    "malformed": gettext_lazy("This is no condition: %(about)s. Write for example: sum 销售额 < 1000 where 城市=上海"),
+    "malformed": gettext_lazy("“%(about)s” is no condition."),
+    "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
+    "no_aggregate": gettext_lazy("Choose what of the column is compared."),
+    "no_comparison": gettext_lazy("Choose the comparison."),
     "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
     "no_number": gettext_lazy("“%(about)s” is no number."),
     "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
@@ -68,8 +94,25 @@ def line_of(condition: Condition) -> str:
     parts = [condition.aggregate.value, _quoted(condition.column), SIGNS[condition.comparison]]
     parts.append(" and ".join(condition.values))
     if condition.filters:
-        parts.append("where " + "; ".join(f"{name}={'|'.join(values)}" for name, values in condition.filters))
+        parts.append("where " + filters_line(condition.filters))
     return " ".join(part for part in parts if part)
+
+
+def described(condition: Condition) -> str:
+    """As people read it."""
+    values = _(" to ").join(condition.values)
+    words = f"{condition.column} {AGGREGATES[condition.aggregate]} {COMPARISONS[condition.comparison]} {values}".strip()
+    return words + (f" ({filters_line(condition.filters)})" if condition.filters else "")
+
+
+def filters_line(filters: Filters) -> str:
+    """As `parse_filters` takes it."""
+    return "; ".join(f"{name}={'|'.join(values)}" for name, values in filters)
+
+
+def parse_filters(text: str) -> Filters:
+    """Columns with the values that count. Raises ConditionError."""
+    return tuple(_filter(part) for part in re.split("[;；]", text) if part.strip())
 
 
 def sentence(error: ConditionError) -> str:
@@ -84,9 +127,9 @@ def findings(rule: AlertRule, verdict: Verdict) -> str:
     for condition, one in found:
         if one.value is not None:
             value = plain(round(one.value, 4))
-            lines.append(_("%(condition)s: now %(value)s") % {"condition": line_of(condition), "value": value})
+            lines.append(_("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value})
         else:
-            count = {"condition": line_of(condition), "count": len(one.rows)}
+            count = {"condition": described(condition), "count": len(one.rows)}
             lines.append(_("%(condition)s: %(count)d rows") % count)
     return "\n".join(lines)
 
@@ -99,7 +142,7 @@ def _parsed(line: str) -> Condition:
     comparison = _BY_SIGN[found["sign"]]
     entered = found["values"].strip()
     values = re.split(r"\s+and\s+", entered) if comparison in conditions.WITH_TWO else [entered]
-    filters = tuple(_filter(part) for part in tail.split(";") if part.strip()) if where else ()
+    filters = parse_filters(tail) if where else ()
     condition = Condition(
         Aggregate(found["aggregate"]),
         found["column"].strip('"'),
@@ -114,7 +157,7 @@ def _parsed(line: str) -> Condition:
 def _filter(text: str) -> tuple[str, tuple[str, ...]]:
     name, sign, values = text.partition("=")
     if not sign or not name.strip() or not values.strip():
-        raise ConditionError("malformed", text[:80])
+        raise ConditionError("filter", text.strip()[:80])
     return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
 
 

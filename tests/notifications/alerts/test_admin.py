@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
+from notifications.alerts import condition_words, conditions
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
 from notifications.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
@@ -64,6 +65,14 @@ def save(client: Client, path: str, **changes: Any) -> Any:
     return client.post(path, {**sent_form(client, path), "weekdays": [], **changes})
 
 
+def row(
+    number: int, aggregate: str, column: str, comparison: str, value: str, second: str = "", filters: str = ""
+) -> dict[str, str]:
+    """A condition as a browser sends it."""
+    parts = {"aggregate": aggregate, "column": column, "comparison": comparison, "value": value, "second": second}
+    return {f"conditions-{number}-{name}": text for name, text in {**parts, "filters": filters}.items()}
+
+
 def errors_of(answer: Any) -> dict[str, Any]:
     return dict(answer.context["adminform"].form.errors)
 
@@ -75,25 +84,71 @@ class TestRule:
         rule = make_rule(card, receiver, holding={"": 2}, next_run_at=None)
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
 
-        answer = save(root, path, conditions="any 销售额 < 0", crontab="*/5 * * * *")
+        answer = save(root, path, **row(0, "any", "销售额", "lt", "0"), crontab="*/5 * * * *")
 
         assert answer.status_code == 302, errors_of(answer)
         rule.refresh_from_db()
         assert (rule.conditions[0]["aggregate"], rule.holding) == ("any", {})
         assert rule.next_run_at is not None
 
-    @pytest.mark.parametrize("text", ["sum", "sum 销售额 < viel", "x" * 300, ""])
-    def test_with_no_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver, text: str) -> None:
+    def test_without_a_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
         path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
 
-        assert "conditions" in errors_of(save(root, path, conditions=text))
+        assert "conditions" in errors_of(save(root, path, **row(0, "", "", "gt", "")))
+
+    def test_says_beside_a_row_what_is_wrong_with_it(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
+        rule = make_rule(card, receiver)
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+        rows = {
+            **row(0, "sum", "销售额", "lt", "100"),
+            **row(1, "sum", "销售额", "lt", "viel"),
+            **row(2, "avg", "", "between", "1", "2"),
+            **row(3, "any", "销售额", "gt", "1", filters="城市"),
+        }
+
+        answer = save(root, path, **rows)
+
+        page = answer.content.decode()
+        assert page.count("condition-row-wrong") == 3
+        assert "「viel」不是数字" in page
+        assert page.index('name="conditions-1-aggregate"') < page.index('id="id_conditions-1-problem"')
+        assert len(errors_of(answer)["conditions"]) == 3
+        rule.refresh_from_db()
+        assert len(rule.conditions) == 1
+
+    def test_keeps_every_part_of_its_rows(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
+        rule = make_rule(card, receiver, join="any")
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+        rows = {
+            **row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒"),
+            **row(4, "sum", "销售额", "changed", "left over"),
+        }
+
+        first = save(root, path, **rows)
+
+        assert first.status_code == 302, errors_of(first)
+        rule.refresh_from_db()
+        assert [condition_words.line_of(one) for one in conditions.from_rows(rule.conditions)] == [
+            "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒",
+            "sum 销售额 changed",
+        ]
+        assert 'value="区域=华东|华南; 品类=酒"' in root.get(path).content.decode()
+        holding = {"": 3}
+        AlertRule.objects.update(holding=holding)
+        same = {
+            **row(0, "avg", "销售额", "outside", "10", "20", "区域=华东|华南; 品类=酒"),
+            **row(1, "sum", "销售额", "changed", ""),
+        }
+        assert save(root, path, **same).status_code == 302
+        rule.refresh_from_db()
+        assert rule.holding == holding  # nothing was changed
 
     def test_is_tried_on_the_data_as_it_is_now(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
     ) -> None:
         rule = make_rule(card, receiver)
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
-        values = {**sent_form(root, path), "conditions": "any 销售额 < 100"}
+        values = {**sent_form(root, path), **row(0, "any", "销售额", "lt", "100")}
 
         answer = root.post("/admin/notifications/alertrule/try/", {**values, "_id": rule.pk})
 
@@ -111,7 +166,7 @@ class TestRule:
         rule = make_rule(card, receiver)
         values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
 
-        answer = root.post("/admin/notifications/alertrule/try/", {**values, "conditions": "sum 利润 < 0"})
+        answer = root.post("/admin/notifications/alertrule/try/", {**values, **row(0, "sum", "利润", "lt", "0")})
 
         assert "数据中没有列「利润」" in answer.json()["html"]
 

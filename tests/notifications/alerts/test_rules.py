@@ -73,7 +73,7 @@ class TestChecks:
     def test_fire_tell_and_end(self, rule: AlertRule) -> None:
         assert check(rule, NOW, table(上海=20, 北京=30)) == AlertCheck.Outcome.FIRING
         incident = Incident.objects.get()
-        assert (incident.title, incident.summary) == ("销售额过低", "sum 销售额 < 100：当前 50")
+        assert (incident.title, incident.summary) == ("销售额过低", "销售额 合计 < 100：当前 50")
         [run_id] = notifying.request_notices(now=NOW)
         assert len(render_run(run_id=run_id, now=NOW)) == 1
 
