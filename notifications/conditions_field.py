@@ -105,9 +105,9 @@ class ConditionsField(forms.Field):
 
 def condition_of(row: Row) -> Condition:
     """Raises ConditionError."""
-    if row.aggregate not in Aggregate:
+    if row.aggregate not in set(Aggregate):
         raise ConditionError("no_aggregate")
-    if row.comparison not in Comparison:
+    if row.comparison not in set(Comparison):
         raise ConditionError("no_comparison")
     comparison = Comparison(row.comparison)
     entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
