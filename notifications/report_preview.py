@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 ROWS_FETCHED = 10_000
 ROWS_SHOWN = 20
+# After so many seconds no further card is asked.
+FETCHING_SECONDS = 30
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
@@ -71,7 +74,7 @@ def look(values: QueryDict, *, by: User, now: datetime) -> Look:
     )
     cards = _cards(values, by)
     charts = _charts(values)
-    tables = {one.alias: _table(one.card, now) for one in cards}
+    tables = _tables(cards, now)
     person = _person(values.get("_as", "").strip(), by)
     seen = _seen(tables, _conditions(values), person)
     form = values.get("_form", "")
@@ -117,6 +120,18 @@ def _cards(values: QueryDict, by: User) -> list[ReportCard]:
         raise PreviewRefusedError(_("You may not look into the card “%(card)s”.") % {"card": missing[0]})
     titles = {values.get(f"report_cards-{n}-alias", ""): values.get(f"report_cards-{n}-title", "") for n in range(20)}
     return [ReportCard(alias=alias, card=seen[key], title=titles.get(alias, "")) for alias, key in wanted.items()]
+
+
+def _tables(cards: list[ReportCard], now: datetime) -> dict[str, Table]:
+    """Each source has its own time limit; that of several, one after the other, would keep this process too long."""
+    found: dict[str, Table] = {}
+    end = time.monotonic() + FETCHING_SECONDS
+    for card in cards:
+        if found and time.monotonic() > end:
+            sentence = _("The data of the first %(count)d cards took too long: “%(card)s” was not asked any more.")
+            raise PreviewRefusedError(sentence % {"count": len(found), "card": card.alias})
+        found[card.alias] = _table(card.card, now)
+    return found
 
 
 def _table(card: Card, now: datetime) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,12 +13,15 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE
+from integrations.sources.table import Column, Kind, Table
 from notifications import owner_notices, tasks
+from notifications.media import making
 from notifications.models import (
     Channel,
     Delivery,
     FrozenContent,
     IfStale,
+    Medium,
     MessageForm,
     Receipt,
     Report,
@@ -387,6 +390,23 @@ class TestSkipping:
         self.again(subscription, as_of=NOW - timedelta(minutes=90))
 
         assert texts()[0].splitlines()[0] == "数据已过期：截至 2026-11-24 07:30:30。"  # noqa: RUF001
+
+
+def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -> None:
+    at = Table((Column("时刻", Kind.DATETIME),), ((datetime(2026, 11, 24, 1, tzinfo=UTC),),), NOW)
+    report = make_data_report(body="x")
+    answer(report, at)
+    for zone in ("Asia/Shanghai", "America/New_York"):
+        person = make_person(corp, zone)
+        run = ordered(report, person, message_form=MessageForm.CSV, time_zone=zone)
+        render_run(run_id=run.pk, now=NOW)
+
+    for medium in Medium.objects.all():
+        making.make(medium.pk, clock=lambda: NOW)
+
+    contents = Medium.objects.order_by("pk").values_list("content", flat=True)
+    written = [bytes(content).decode("utf-8-sig") for content in contents]
+    assert [text.split()[1:] for text in written] == [["2026-11-24", "09:00:00"], ["2026-11-23", "20:00:00"]]
 
 
 def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other(corp: Corp) -> None:

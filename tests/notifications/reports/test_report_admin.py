@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from accounts.models import Attribute, AuditEntry, User
 from integrations.models import Card, DataSource
+from notifications import report_preview
 from notifications.models import OwnRowsRule, Report
 from notifications.reports import help_texts, templates
 from tests.guandata import GuandataAnswers
@@ -183,6 +184,19 @@ def test_a_source_that_fails_says_why(root: Client, bi: GuandataAnswers) -> None
 
     assert "没有数据：" in html
     assert 'class="problem"' in html
+
+
+def test_cards_that_together_take_too_long_are_given_up(
+    root: Client, card: Card, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_preview, "FETCHING_SECONDS", -1)
+    second = Card.objects.create(source=card.source, name="另一张", bi_card_id="c1")
+
+    html = look(root, card, second)
+
+    assert "“c1”" in html
+    assert 'class="problem"' in html
+    assert bi.calls("card_data") == 1
 
 
 def test_the_page_helps_with_templates(root: Client) -> None:
