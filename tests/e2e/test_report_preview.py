@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, DataSource
 from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart
+from tests.conftest import program_environ
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
@@ -25,12 +26,15 @@ from tests.integrations.sandbox.programs import npm_modules
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture
-def charts_worker(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Program]:
+@pytest.fixture(scope="module")
+def charts_worker(
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Program]:
     """As docs/charts.md starts it."""
     celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "charts", "-n", "charts@%h", "--loglevel", "INFO"]
     command = [*celery, "--pool", "prefork", "--concurrency", "1", "--without-mingle"]
-    with running("charts", command, env=process_environ, folder=tmp_path, cwd=project_root) as program:
+    folder = tmp_path_factory.mktemp("charts")
+    with running("charts", command, env=program_environ(), folder=folder, cwd=project_root) as program:
         yield program
 
 
