@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import card_data
-from integrations.models import Card, CardData, DataSource
+from integrations import card_choosing, card_data
+from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
 
@@ -29,6 +33,11 @@ else:
 
 FOLDER = "admin/integrations/card"
 PREVIEW_ROWS = 20
+_KINDS = {
+    SourceKind.GUANDATA: _("Cards of the BI that is connected on the page BI platform."),
+    SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, SQLite, and others with a driver: one query that reads."),
+    SourceKind.JSON: _("A web address that answers with JSON; JMESPath finds the rows in it."),
+}
 
 
 @admin.register(DataSource)
@@ -49,14 +58,34 @@ class DataSourceAdmin(SourceModelAdmin):
         return rows.select_related("corp").annotate(card_count=Count("cards"))
 
     def get_form(self, request: HttpRequest, obj: DataSource | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return _with_person(super().get_form(request, obj, change=change, **kwargs), request, "corp")
+        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "corp")
+        form.shown = flatten_fieldsets(self.get_fieldsets(request, obj))
+        return form
 
     def get_fieldsets(self, request: HttpRequest, obj: DataSource | None = None) -> Any:
-        """Who may only look sees no write-only field: it would be empty."""
+        """Those of its kind. Who may only look sees no write-only field: it would be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
-        database = [(_("Database (SQL)"), {"fields": ("new_sql_url",)})] if may else []
-        return [(None, {"fields": self._common}), *database, (_("Web service (JSON over HTTP)"), {"fields": web})]
+        further = {SourceKind.SQL: ("new_sql_url",) if may else (), SourceKind.JSON: web}
+        fields = further.get(self._kind(request, obj), ())
+        return [(None, {"fields": self._common}), *([(_("Connection"), {"fields": fields})] if fields else [])]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A new one begins with its kind."""
+        if object_id is None and request.method == "GET" and not self._kind(request, None):
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return _choices(self, request, gettext("Which kind of data source?"), [
+                {"name": kind.label, "help": _KINDS[kind], "query": _with(request, kind=kind.value)}
+                for kind in SourceKind
+            ])  # fmt: skip
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _kind(self, request: HttpRequest, source: DataSource | None) -> SourceKind | None:
+        sent = source.kind if source else (request.POST or request.GET).get("kind", "")
+        return SourceKind(sent) if sent in SourceKind.values else None
 
     @admin.display(description=_("company"), ordering="corp__name")
     def company(self, source: DataSource) -> str:
@@ -76,15 +105,12 @@ class CardAdmin(CardModelAdmin):
     search_fields = ("name", "source__name")
     actions = None
     empty_list = _("Each card asks one question to one data source. Add a data source first, then a card.")
-    fieldsets = (
-        (None, {"fields": ("name", "source")}),
-        (
-            _("Cards of the BI (Guandata)"),
-            {"fields": ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters")},
-        ),
-        (_("Database (SQL)"), {"fields": ("sql", "sql_parameters")}),
-        (_("Web service (JSON over HTTP)"), {"fields": ("http_method", "http_path", "http_body", "expression")}),
-        (_("Columns"), {"fields": ("kinds", "units")}),
+    _of_kind = MappingProxyType(
+        {
+            SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
+            SourceKind.SQL: ("sql", "sql_parameters"),
+            SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
+        }
     )
 
     class Media:
@@ -97,11 +123,45 @@ class CardAdmin(CardModelAdmin):
         )  # fmt: skip
 
     def get_form(self, request: HttpRequest, obj: Card | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return _with_person(super().get_form(request, obj, change=change, **kwargs), request, "source")
+        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "source")
+        form.kind = self._kind(request, obj) or ""
+        form.chosen = self._chosen(request)
+        further = f"?card={obj.pk}" if obj else ""
+        form.choosing_address = reverse("admin:integrations_card_choose") + further
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
+        """Those of the kind of its source."""
+        kind = self._kind(request, obj)
+        common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
+        if kind is None:
+            return [common]
+        columns = (_("Columns"), {"classes": ["collapse"], "fields": ("kinds", "units")})
+        return [common, (kind.label, {"fields": self._of_kind[kind]}), columns]
+
+    def _kind(self, request: HttpRequest, card: Card | None) -> SourceKind | None:
+        if card is not None:
+            return SourceKind(card.source.kind)
+        sent = (request.POST or request.GET).get("source", "")
+        if not sent.isdecimal() or len(sent) > 9:
+            return None
+        found = DataSource.objects.visible_to(request.user).filter(pk=int(sent)).values_list("kind", flat=True).first()
+        return SourceKind(found) if found else None
+
+    def _chosen(self, request: HttpRequest) -> dict[str, str]:
+        """What a link of the list of the BI fills in."""
+        names = ("bi_page_id", "bi_card_id")
+        return {name: request.GET[name] for name in names if name in request.GET}
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view
         own = [
+            path("choose/", wrapped(partial(card_choosing.choose_view, self)), name="integrations_card_choose"),
+            path(
+                "choose/state/",
+                wrapped(require_GET(partial(card_choosing.state_view, self))),
+                name="integrations_card_choose_state",
+            ),
             path("<int:card_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_card_test"),
             path("<int:card_id>/test/state/", wrapped(require_GET(self.state_view)), name="integrations_card_state"),
         ]
@@ -114,11 +174,26 @@ class CardAdmin(CardModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        """A new one begins with its source."""
+        if object_id is None and request.method == "GET" and self._kind(request, None) is None:
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return self._choose_source(request)
         card = self.get_object(request, object_id) if object_id else None
-        extra = dict(extra_context or {})
+        extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
         if card is not None and self.has_change_permission(request, card):
             extra |= {"card": card, "test": _test_of(card)}
         return super().changeform_view(request, object_id, form_url, extra)
+
+    def _choose_source(self, request: HttpRequest) -> HttpResponse:
+        sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
+        rows = [
+            {"name": one.name, "help": one.get_kind_display(), "query": _with(request, source=str(one.pk))}
+            for one in sources
+        ]
+        may_add = request.user.has_perm("integrations.add_datasource")
+        further = {"add_address": reverse("admin:integrations_datasource_add") if may_add else ""}
+        return _choices(self, request, gettext("Which data source does the card ask?"), rows, **further)
 
     def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
         """Have the card's question asked in the background, as for a report; the page polls state_view."""
@@ -136,6 +211,27 @@ class CardAdmin(CardModelAdmin):
         if not self.has_change_permission(request):
             raise PermissionDenied
         return get_object_or_404(self.get_queryset(request), pk=card_id)
+
+
+def _with(request: HttpRequest, **values: str) -> str:
+    """The query of the page's address with these values."""
+    query = request.GET.copy()
+    query.update(values)
+    return query.urlencode()
+
+
+def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
+    """A page of links, each to the form for what is chosen. `rows`: name, help and query of each."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "opts": model_admin.opts,
+        "rows": rows,
+        "is_popup": "_popup" in request.GET,
+        **further,
+    }
+    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
+    return TemplateResponse(request, "admin/integrations/choices.html", context)
 
 
 def _with_person(form: Any, request: HttpRequest, related: str) -> Any:

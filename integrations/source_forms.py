@@ -3,6 +3,8 @@ without its password."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -37,9 +39,10 @@ _FILTER = {"name", "filterType", "filterValue"}
 
 
 class DataSourceForm(SourceFormBase):
-    """`person`: who edits, set by the admin."""
+    """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
 
     person: Person
+    shown: Collection[str] = ()
 
     new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
     new_http_headers = forms.CharField(
@@ -59,6 +62,8 @@ class DataSourceForm(SourceFormBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in set(self.declared_fields) - set(self.shown):
+            del self.fields[name]
         if "corp" in self.fields:
             corp: Any = self.fields["corp"]
             corp.queryset = Corp.objects.visible_to(self.person).only("name")
@@ -68,13 +73,17 @@ class DataSourceForm(SourceFormBase):
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
-            self._describe_secrets()
+            self._describe_database()
+        if "new_http_headers" in self.fields:
+            self._describe_headers()
 
-    def _describe_secrets(self) -> None:
+    def _describe_database(self) -> None:
         usual = _("kind://user:password@host:port/database. Let the user be one that may only read.")
         found = self._saved("sql_url")
         saved = _("Saved: %(address)s. Leave this empty to keep it.") % {"address": shown(found) or "***"}
         self.fields["new_sql_url"].help_text = saved if found else usual
+
+    def _describe_headers(self) -> None:
         lines = _("One a line: Authorization: Bearer … They are stored encrypted and never shown.")
         kept = _("Headers are saved. Leave this empty to keep them, or write all of them anew.")
         self.fields["new_http_headers"].help_text = kept if self._saved("http_headers") else lines
@@ -147,10 +156,24 @@ class DataSourceForm(SourceFormBase):
             self.add_error("http_url", message)
 
 
+class BiCardInput(forms.TextInput):
+    """The card's id in the BI, to be typed, with a button that leads to the list of cards. `address`: of that list."""
+
+    template_name = "admin/integrations/card/_bi_card_input.html"
+    address = ""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
+
+
 class CardForm(CardFormBase):
-    """`person`: who edits, set by the admin."""
+    """`person`: who edits. `kind`: of its source, where that is known. `chosen`: from the list of the BI, unsaved yet.
+    `choosing_address`: of that list. All of them are set by the admin."""
 
     person: Person
+    kind = ""
+    chosen: Mapping[str, str] = MappingProxyType({})
+    choosing_address = ""
 
     class Meta:
         model = Card
@@ -166,6 +189,7 @@ class CardForm(CardFormBase):
                 **{"sql": 8, "expression": 2},
             }.items()
         }
+        widgets["bi_card_id"] = BiCardInput
         help_texts = {
             "bi_card_id": _("What stands behind /card/ in its address in the BI."),
             "bi_page_id": _("The page on which it is, for people who look at this card later. Optional."),
@@ -185,6 +209,11 @@ class CardForm(CardFormBase):
         if "source" in self.fields:
             source: Any = self.fields["source"]
             source.queryset = DataSource.objects.visible_to(self.person).only("name", "kind")
+            if self.kind:  # a question of one kind cannot be asked of another
+                source.queryset = source.queryset.filter(kind=self.kind)
+        if "bi_card_id" in self.fields:
+            self.fields["bi_card_id"].widget.address = self.choosing_address
+        self.initial |= self.chosen
 
     def clean_bi_filters(self) -> list[Any]:
         value = self._list("bi_filters")

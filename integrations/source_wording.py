@@ -26,6 +26,8 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
     column = {"column": facts.get("column", "")}
     return {
         "bi": _("the BI's address or API user"),
+        "bi-address": _("the BI's address"),
+        "app-token": _("the BI's app token"),
         "address": _("the address of the service"),
         "encoding": _("its letters or its packing are broken"),
         "empty": _("it is empty"),

@@ -9,7 +9,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from integrations import beat, card_data, console_writes, verification
-from integrations.bi import checking
+from integrations.bi import checking, listing
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
 
@@ -73,6 +73,12 @@ def queue_events(corp_id: int, consumer: str) -> None:
 def check_bi(_connection_id: int) -> None:
     """Test the connection to the BI; a repeat of a finished test does nothing."""
     checking.carry_out(clock=timezone.now)
+
+
+@shared_task(name="integrations.list_bi", expires=600, time_limit=120)
+def list_bi(listing_id: int) -> None:
+    """Have the BI list its pages, or the cards of one; a repeat of a finished one does nothing."""
+    listing.carry_out(listing_id=listing_id, clock=timezone.now)
 
 
 @shared_task(name=card_data.TASK, ignore_result=True, expires=card_data.TASK_SECONDS)

@@ -16,8 +16,9 @@ from tests.bi import KEY as BI_KEY
 
 @dataclass(frozen=True)
 class Row:
-    """`args`: keys of things in the world, or plain words. `data`: what is sent. `form`: sent as the page has it, with
-    these changes. `changed_by`: who changes by it what state() sees; everybody else must not."""
+    """`args`: keys of things in the world, or plain words. `query` may name {source}. `data`: what is sent.
+    `form`: sent as the page has it, with these changes. `changed_by`: who changes by it what state() sees; everybody
+    else must not."""
 
     page: str
     expected: dict[str, int]
@@ -260,6 +261,7 @@ BI = [
 
 SOURCE_READERS, SOURCE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
 CARD_KEEPERS, CARD_KEEPERS_ELSEWHERE = f"{INTEGRATION} PA P1", "S2 I2 P2"
+OF_SOURCE = "?source={source}"
 SOURCES = [
     lists("integrations_datasource", SOURCE_READERS, SOURCE_READERS_ELSEWHERE),
     *adds("integrations_datasource", f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"),
@@ -294,6 +296,15 @@ SOURCES = [
         args=("card",),
         changed_by=CARD_KEEPERS,
     ),
+    Row("integrations_card_choose", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), query=OF_SOURCE),
+    Row(
+        "integrations_card_choose",
+        expect(CARD_KEEPERS, 302, unseen=(CARD_KEEPERS_ELSEWHERE, 404)),
+        method="post",
+        query=OF_SOURCE,
+        changed_by=CARD_KEEPERS,
+    ),
+    Row("integrations_card_choose_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), query=OF_SOURCE),
     Row("integrations_card_state", expect(CARD_KEEPERS, unseen=(CARD_KEEPERS_ELSEWHERE, 404)), args=("card",)),
 ]
 

@@ -33,6 +33,7 @@ from accounts.roles import Role
 from integrations.callbacks import generate_callback_keys
 from integrations.models import (
     BiConnection,
+    BiListing,
     CallbackEvent,
     Card,
     CardData,
@@ -297,7 +298,8 @@ def _directory(world: World, first: Corp) -> None:
 def state() -> dict[str, Any]:
     """All that a refused request must leave as it was."""
     models = (
-        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, DataSource, Card, CardData),
+        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
+        *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),

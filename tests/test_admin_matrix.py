@@ -42,7 +42,7 @@ def named(patterns: list[Any]) -> Iterator[str]:
 
 def path_of(world: World, row: Row) -> str:
     args = [word[1:] if word.startswith("=") else world.things[word].pk for word in row.args]
-    return reverse(f"admin:{row.page}", args=args) + row.query
+    return reverse(f"admin:{row.page}", args=args) + row.query.format(source=world.things["source"].pk)
 
 
 def sent(world: World, row: Row, path: str) -> dict[str, Any]:

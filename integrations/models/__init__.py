@@ -1,6 +1,6 @@
 """The outside systems that we are connected to, as rows."""
 
-from integrations.models.bi import BiConnection
+from integrations.models.bi import BiConnection, BiListing
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
 from integrations.models.console_writes import ConsoleWrite
 from integrations.models.diagnosis import CheckRun
@@ -13,6 +13,7 @@ from integrations.models.sync_runs import SyncChange, SyncRun
 __all__ = [
     "DEFAULT_SITE_ADDRESS",
     "BiConnection",
+    "BiListing",
     "CallbackEvent",
     "Card",
     "CardData",

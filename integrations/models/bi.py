@@ -111,3 +111,25 @@ class BiConnection(models.Model):
     def has_key(self) -> bool:
         """Without reading the key: it is known by when it was saved."""
         return self.key_saved_at is not None
+
+
+class BiListing(models.Model):
+    """What the BI listed when somebody last asked: its pages, or the cards of one of them. For choosing only."""
+
+    # Empty for the list of pages itself.
+    page_id = models.CharField(max_length=100, unique=True, blank=True)
+    requested_at = models.DateTimeField()
+    # Which connection was asked: what another one lists counts no more.
+    version = models.PositiveIntegerField(default=0)
+    listed_at = models.DateTimeField(null=True)
+    # [[id, name, kind]]
+    entries = models.JSONField(default=list)
+    # Why there is none (integrations.source_wording), and what stands in the sentence.
+    problem_code = models.CharField(max_length=32, blank=True)
+    problem_facts = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.page_id or "/"

@@ -65,7 +65,7 @@ def read_card(
         failure = error
     if failure is not None:
         # Why out here? Inside the block the new error would carry the other one, and it what the BI said.
-        raise _as_source_error(failure, seconds)
+        raise as_source_error(failure, seconds)
     cells = [row[:] for row in read.rows[:rows_at_most]]
     values, units = _values_and_units(cells, len(read.names))
     return table_of(read.names, values, as_of=now, is_cut=is_cut, wishes=question.wishes, units=units)
@@ -244,7 +244,8 @@ def _is_rounded(shown: str, raw: float) -> bool:
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 
-def _as_source_error(error: IntegrationError, seconds: float) -> SourceError:
+def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
+    """What a failed call of the BI is to the owner of a card. `seconds`: the limit that a slow one passed."""
     if isinstance(error, RateLimitedError):
         return SourceError(Problem.BUSY)
     if isinstance(error, TransientError):

@@ -28,7 +28,10 @@ from accounts.models import (
 )
 from accounts.trouble import Cause, Trouble, seal
 from integrations.models import (
+    BiConnection,
+    BiListing,
     Card,
+    CardData,
     ConsoleWrite,
     Corp,
     DataSource,
@@ -39,6 +42,8 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
+from integrations.models.sources import packed
+from integrations.sources.table import Column, Kind, Table
 from notifications import api_tokens
 from notifications.models import (
     ApiToken,
@@ -91,6 +96,7 @@ def make_rows() -> Rows:
     for who, userid in ((root, "Root"), (person, "LiLei")):
         WeComAccount.objects.create(user=who, corp=corp, userid=userid)
     make_bi(is_enabled=False)  # so that its address here explains, instead of leading elsewhere
+    _make_data(corp)
     _make_attributes(root, person)
     report = Report.objects.create(title="销售日报", body="今日销售额 128 万元。", link="/reports/7")
     subscription = Subscription.objects.create(
@@ -136,6 +142,40 @@ def _make_charted_report() -> Report:
     region = Attribute.objects.get(key="region")
     OwnRowsRule.objects.create(report=report, alias="sales", column="区域", attribute=region)
     return report
+
+
+def _make_data(corp: Corp) -> None:
+    """A source of each kind with a card: one that was fetched, one that failed, one that is being fetched; what the BI
+    listed, and why it lists nothing on another page."""
+    kinds = (("观远销售卡片", "guandata"), ("销售库", "sql"), ("物流服务", "json"))
+    cards = []
+    for name, kind in kinds:
+        source = DataSource.objects.create(name=name, kind=kind, corp=corp, http_url="https://api.example.com/v1")
+        questions = {"bi_card_id": "c1", "bi_page_id": "p1", "sql": "SELECT day, amount FROM sales WHERE city = :city"}
+        cards.append(Card.objects.create(name=f"{name} · 每日", source=source, units={"销售额": "万元"}, **questions))
+    columns = (Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER, "万元"))
+    rows = tuple((NOW.date(), "华东地区的一个名称很长的区域" * 3, number) for number in range(25))
+    table = Table(columns, rows, NOW, is_cut=True)
+    common = {"slot_at": NOW, "requested_at": NOW, "next_try_at": NOW}
+    CardData.objects.create(
+        card=cards[0], status="ready", content=packed(table), row_count=25, took_milliseconds=180, finished_at=NOW,
+        **common,
+    )  # fmt: skip
+    CardData.objects.create(
+        card=cards[1],
+        status="failed",
+        problem_code="query-refused",
+        problem_facts={"code": "42P01"},
+        finished_at=NOW,
+        **common,
+    )
+    CardData.objects.create(card=cards[2], **common)
+    version = BiConnection.objects.get().connection_version
+    asked = {"requested_at": NOW, "listed_at": NOW, "version": version}
+    BiListing.objects.create(entries=[[f"p{number}", f"销售总览 {number}", "PAGE"] for number in range(20)], **asked)
+    entries = [["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]]
+    BiListing.objects.create(page_id="p1", entries=entries, **asked)
+    BiListing.objects.create(page_id="p2", problem_code="not-admitted", **asked)
 
 
 def _make_token(owner: User, corp: Corp) -> None:
@@ -281,6 +321,7 @@ def admin_pages(rows: Rows) -> list[str]:
     ]
     pages.append(reverse("admin:integrations_corp_callback_paste", args=[rows.corp.pk, "app"]))
     pages.append(reverse("admin:integrations_biconnection_paste"))
+    pages += _data_pages()
     pages += [reverse("admin:integrations_corp_write", args=[rows.corp.pk, write.pk]) for write in rows.writes]
     pages += [reverse("admin:accounts_user_move") + f"?source={rows.corp.pk}&target={rows.other.pk}"]
     pages += [reverse("admin:accounts_user_moved", args=[move.pk]) for move in rows.moves]
@@ -302,6 +343,18 @@ def admin_pages(rows: Rows) -> list[str]:
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
+
+
+def _data_pages() -> list[str]:
+    """The forms of each kind of source and card, and the lists from which a card is chosen."""
+    adding, choosing = reverse("admin:integrations_card_add"), reverse("admin:integrations_card_choose")
+    pages = [reverse("admin:integrations_datasource_add") + f"?kind={kind}" for kind in ("guandata", "sql", "json")]
+    for source in DataSource.objects.order_by("pk"):
+        pages.append(reverse("admin:integrations_datasource_change", args=[source.pk]))
+        pages.append(f"{adding}?source={source.pk}")
+    pages += [reverse("admin:integrations_card_change", args=[card.pk]) for card in Card.objects.order_by("pk")]
+    source = DataSource.objects.get(kind="guandata")
+    return pages + [f"{choosing}?source={source.pk}{page}" for page in ("", "&page=p1", "&page=p2", "&page=p3")]
 
 
 def employee_pages(rows: Rows) -> list[str]:

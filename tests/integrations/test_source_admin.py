@@ -129,8 +129,9 @@ def test_whoever_manages_one_company_makes_no_source_for_all(client: Client, cor
         send(client, "datasource_add", **{**SOURCE, "kind": "guandata", "corp": chosen})
     page = client.get(reverse("admin:integrations_datasource_changelist")).text
     choices = client.get(reverse("admin:integrations_card_add")).text
+    choices += client.get(reverse("admin:integrations_card_add"), {"source": make_source(name="m", corp=corp).pk}).text
 
-    assert DataSource.objects.count() == 2
+    assert DataSource.objects.count() == 3
     for hidden in ("hidden one", "of nobody"):
         assert hidden not in page
         assert hidden not in choices
@@ -190,6 +191,50 @@ def test_a_failed_test_shows_its_sentence(root: Client) -> None:
     page = root.get(reverse("admin:integrations_card_change", args=[card.pk]), headers={"accept-language": "en"}).text
 
     assert "it was deleted or renamed" in page
+
+
+CARD_FIELDS = {
+    "guandata": {"bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"},
+    "sql": {"sql", "sql_parameters"},
+    "json": {"http_method", "http_path", "http_body", "expression"},
+}
+
+
+@pytest.mark.parametrize("kind", CARD_FIELDS)
+def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, kind: str) -> None:
+    source, other = make_source(kind=kind), make_source(name="other", kind="json" if kind != "json" else "sql")
+    card = Card.objects.create(name="c", source=source, bi_card_id="c1", sql="SELECT 1")
+
+    adding = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).context["adminform"].form
+    changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"].form
+
+    for form in (adding, changing):
+        assert set(form.fields) == {"name", "source", "kinds", "units"} | CARD_FIELDS[kind]
+        assert list(form.fields["source"].queryset) == [source]
+    assert str(adding.initial["source"]) == str(source.pk)
+    send(root, "card_change", card, **CARD, source=other.pk)
+    card.refresh_from_db()
+    assert card.source == source
+
+
+def test_a_new_card_begins_with_its_source_and_a_new_source_with_its_kind(root: Client) -> None:
+    cards, sources = reverse("admin:integrations_card_add"), reverse("admin:integrations_datasource_add")
+    nothing = root.get(cards, headers={"accept-language": "en"}).text
+    source = make_source(name="<观远>")
+
+    page = root.get(cards, {"_popup": 1, "source": "x"}).text
+    kinds = root.get(sources, headers={"accept-language": "en"}).text
+
+    assert "There is no data source yet" in nothing
+    assert sources in nothing
+    assert "&lt;观远&gt;" in page
+    assert f"source={source.pk}" in page
+    assert "_popup=1" in page
+    assert all(f"kind={kind}" in kinds for kind in CARD_FIELDS)
+    fields = {kind: set(root.get(sources, {"kind": kind}).context["adminform"].form.fields) for kind in CARD_FIELDS}
+    assert ("new_sql_url" in fields["sql"], "http_url" in fields["sql"]) == (True, False)
+    assert ("new_sql_url" in fields["json"], "http_url" in fields["json"]) == (False, True)
+    assert fields["guandata"].isdisjoint({"new_sql_url", "http_url"})
 
 
 def test_a_source_with_cards_stays(root: Client) -> None:
