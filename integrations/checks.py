@@ -5,11 +5,14 @@ One check is not registered: sandbox_allowed, which `manage.py wecom_sandbox` al
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.db import connection
+
+from integrations.sources.sql_address import is_installed
 
 
 def sandbox_allowed(**_kwargs: Any) -> list[checks.CheckMessage]:
@@ -77,6 +80,37 @@ def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
             hint="A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
             id="integrations.E005",
         )
+    ]
+
+
+@checks.register()
+def sqlite_folders_are_folders(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """A data source may open the files of these folders; of none where the name is not that of a folder."""
+    found: list[checks.CheckMessage] = []
+    for folder in settings.DATA_SQLITE_FOLDERS:
+        if not Path(folder).is_absolute() or Path(folder) == Path("/"):
+            text = f"DATA_SQLITE_FOLDERS names {folder}, which is no folder of its own."
+            hint = "Write whole paths, separated by commas, of folders that hold nothing but data: /srv/guanwecom/data."
+            found.append(checks.Error(text, hint=hint, id="integrations.E006"))
+        elif not Path(folder).is_dir():
+            text = f"DATA_SQLITE_FOLDERS names {folder}, which is not there, or may not be read."
+            hint = "Make the folder, mount it into web and workers alike, or leave it out."
+            found.append(checks.Warning(text, hint=hint, id="integrations.W002"))
+    return found
+
+
+@checks.register()
+def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Further kinds of databases need what SQLAlchemy speaks to them with."""
+    return [
+        checks.Error(
+            f"DATA_SQL_DRIVERS names {name}, for which nothing is installed.",
+            hint="Install its package for SQLAlchemy and its driver into this Python, or correct the name: "
+            "dialect+driver, such as oracle+oracledb. See docs/data-sources.md.",
+            id="integrations.E007",
+        )
+        for name in settings.DATA_SQL_DRIVERS
+        if not is_installed(name)
     ]
 
 

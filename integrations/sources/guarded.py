@@ -11,7 +11,7 @@ from typing import Any
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from integrations.wecom.deadline import _Deadlined, _DeadlinedTLS, patience_seconds
+from integrations.wecom.deadline import DeadlinedConnection, DeadlinedTLSConnection, patience_seconds
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -72,7 +72,7 @@ def _connected(host: str, port: int, seconds: float | None, *, allows_private: b
     raise failure or OSError("no address")
 
 
-class _Guarded(_Deadlined):
+class _Guarded(DeadlinedConnection):
     allows_private = False
 
     def _new_conn(self) -> socket.socket:
@@ -80,7 +80,7 @@ class _Guarded(_Deadlined):
         return _connected(self._dns_host, self.port, seconds, allows_private=self.allows_private)
 
 
-class _GuardedTLS(_Guarded, _DeadlinedTLS):
+class _GuardedTLS(_Guarded, DeadlinedTLSConnection):
     """The same over TLS: the certificate is that of the name."""
 
 

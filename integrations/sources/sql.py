@@ -227,16 +227,25 @@ def _prepare_postgresql(connection: Connection, limit: _Limit) -> None:
 def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
     """Autocommit, because only a transaction that we begin ourselves can be a read-only one."""
     connection.execution_options(isolation_level="AUTOCOMMIT")
-    seconds = max(0.001, limit.left())
-    for statement in (
-        f"SET SESSION max_statement_time = {seconds:.3f}"
-        if getattr(connection.dialect, "is_mariadb", False)
-        else f"SET SESSION max_execution_time = {round(seconds * 1000)}",
-        f"SET SESSION lock_wait_timeout = {max(1, int(seconds / 2))}",
-        f"SET SESSION innodb_lock_wait_timeout = {max(1, int(seconds / 2))}",
-        "START TRANSACTION READ ONLY",
-    ):
+    is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
+    for statement in mysql_limits(is_mariadb=is_mariadb, seconds=limit.left()):
         connection.exec_driver_sql(statement)
+
+
+def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
+    """What bounds the next query to `seconds` and to reading. MariaDB takes its limit in seconds under another name:
+    mariadb.com/kb/en/aborting-statements, dev.mysql.com/doc/refman/8.4/en/server-system-variables.html."""
+    seconds = max(0.001, seconds)
+    wait = max(1, int(seconds / 2))
+    time_limit = (
+        f"max_statement_time = {seconds:.3f}" if is_mariadb else f"max_execution_time = {max(1, round(seconds * 1000))}"
+    )
+    return (
+        f"SET SESSION {time_limit}",
+        f"SET SESSION lock_wait_timeout = {wait}",
+        f"SET SESSION innodb_lock_wait_timeout = {wait}",
+        "START TRANSACTION READ ONLY",
+    )
 
 
 def _prepare_sqlite(connection: Connection, limit: _Limit) -> None:

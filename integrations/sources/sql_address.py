@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 # Which driver speaks for which kind of database.
 DRIVERS: Mapping[str, str] = MappingProxyType(
@@ -78,6 +78,18 @@ def admitted_url(text: str, allowed: Admitted) -> URL:
     if unknown:
         raise AddressRefused(Flaw.OPTION, unknown[0][:40])
     return url
+
+
+def is_installed(driver: str) -> bool:
+    """Whether SQLAlchemy knows this kind of database, and its driver can be imported."""
+    try:
+        dialect = make_url(f"{driver}://").get_dialect()
+        importing = getattr(dialect, "import_dbapi", None)  # dialects for SQLAlchemy 1 have none, and are believed
+        if importing is not None:
+            importing()
+    except (ArgumentError, NoSuchModuleError, ImportError):
+        return False
+    return True
 
 
 def shown(text: str) -> str:

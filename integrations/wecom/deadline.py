@@ -126,7 +126,7 @@ class _DeadlineResponse(http.client.HTTPResponse):
         super().__init__(_Readable(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
 
 
-class _Deadlined(HTTPConnection):
+class DeadlinedConnection(HTTPConnection):
     """A connection that minds the deadline of the thread that uses it."""
 
     response_class = _DeadlineResponse
@@ -153,16 +153,16 @@ class _Deadlined(HTTPConnection):
             view = view[self.sock.send(view) :]
 
 
-class _DeadlinedTLS(_Deadlined, HTTPSConnection):
+class DeadlinedTLSConnection(DeadlinedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
 class DeadlinePool(HTTPConnectionPool):
-    ConnectionCls = _Deadlined
+    ConnectionCls = DeadlinedConnection
 
 
 class DeadlineTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _DeadlinedTLS
+    ConnectionCls = DeadlinedTLSConnection
 
 
 POOL_CLASSES = {"http": DeadlinePool, "https": DeadlineTLSPool}

@@ -20,7 +20,7 @@ from django.utils import translation
 from integrations import source_wording
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.shaping import Wishes
-from integrations.sources.sql import SqlQuestion, read_query
+from integrations.sources.sql import SqlQuestion, mysql_limits, read_query
 from integrations.sources.sql_address import AddressRefused, Admitted, Flaw, admitted_url, shown
 from integrations.sources.sql_statement import checked, parameters_of
 from integrations.sources.table import Kind, Table
@@ -388,6 +388,26 @@ class TestStatements:
     def test_a_very_long_one_is_refused(self) -> None:
         with pytest.raises(SourceError):
             checked("SELECT " + "1," * 20_000 + "1")
+
+
+@pytest.mark.parametrize(
+    ("is_mariadb", "seconds", "first", "wait"),
+    [
+        (True, 30, "SET SESSION max_statement_time = 30.000", 15),
+        (False, 30, "SET SESSION max_execution_time = 30000", 15),
+        (True, 0, "SET SESSION max_statement_time = 0.001", 1),
+        (False, 0, "SET SESSION max_execution_time = 1", 1),  # 0 would be none
+    ],
+)
+def test_each_of_the_two_mysqls_gets_its_own_time_limit(
+    is_mariadb: bool, seconds: float, first: str, wait: int
+) -> None:
+    assert mysql_limits(is_mariadb=is_mariadb, seconds=seconds) == (
+        first,
+        f"SET SESSION lock_wait_timeout = {wait}",
+        f"SET SESSION innodb_lock_wait_timeout = {wait}",
+        "START TRANSACTION READ ONLY",
+    )
 
 
 def test_nothing_of_a_question_is_in_its_representation() -> None:
