@@ -67,7 +67,8 @@ class DataSourceAdmin(SourceModelAdmin):
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
         further = {SourceKind.SQL: ("new_sql_url",) if may else (), SourceKind.JSON: web}
-        fields = further.get(self._kind(request, obj), ())
+        kind = self._kind(request, obj)
+        fields = further.get(kind, ()) if kind else ()
         return [(None, {"fields": self._common}), *([(_("Connection"), {"fields": fields})] if fields else [])]
 
     def changeform_view(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -182,7 +182,7 @@ class CardForm(CardFormBase):
             *("sql", "sql_parameters", "http_method", "http_path", "http_body", "expression", "kinds", "units"),
         )
         field_classes = {"name": TidyField, "bi_card_id": TidyField, "bi_page_id": TidyField, "http_path": TidyField}
-        widgets = {
+        widgets: ClassVar[dict[str, Any]] = {
             name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
             for name, rows in {
                 **dict.fromkeys(("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), 2),
@@ -213,7 +213,7 @@ class CardForm(CardFormBase):
                 source.queryset = source.queryset.filter(kind=self.kind)
         if "bi_card_id" in self.fields:
             self.fields["bi_card_id"].widget.address = self.choosing_address
-        self.initial |= self.chosen
+        self.initial.update(self.chosen)
 
     def clean_bi_filters(self) -> list[Any]:
         value = self._list("bi_filters")

@@ -41,6 +41,11 @@ def bi() -> Iterator[GuandataAnswers]:
         yield GuandataAnswers(wire)
 
 
+def shown(client: Client, address: str = "", **sent: Any) -> str:
+    """The page that lists what there is to choose from."""
+    return client.get(address or reverse(CHOOSE), sent or None).text
+
+
 def answered(entries: list[list[str]], page_id: str = "", **values: Any) -> BiListing:
     """As the last question was answered."""
     version = BiConnection.objects.get().connection_version
@@ -140,13 +145,13 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
     form = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).text
     assert f'formaction="{reverse(CHOOSE)}"' in form
 
-    asked = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
-    running = root.get(asked.url).text
+    asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
+    running = shown(root, asked.url)
     answered([["p1", "销售<总览>", "PAGE"]])
-    pages = root.get(asked.url).text
+    pages = shown(root, asked.url)
     root.post(asked.url, {"page": "p1"})
     answered([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1")
-    cards = root.get(asked.url, {"source": source.pk, "page": "p1"}).text
+    cards = shown(root, source=source.pk, page="p1")
 
     assert "The BI is being asked" in running
     assert "data-unfinished" in running
@@ -166,8 +171,8 @@ def test_a_name_that_was_typed_stays(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
     answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
 
-    asked = root.post(reverse(CHOOSE), {"source": source.pk, "name": "我的名称", "page": "p1"})
-    cards = root.get(asked.url).text
+    asked: Any = root.post(reverse(CHOOSE), {"source": source.pk, "name": "我的名称", "page": "p1"})
+    cards = shown(root, asked.url)
 
     link = next(part for part in cards.split('"') if "bi_card_id=c1" in part).replace("&amp;", "&")
     assert parse_qs(urlsplit(link).query)["name"] == ["我的名称"]
@@ -177,7 +182,7 @@ def test_a_saved_card_is_chosen_anew_and_nothing_is_saved_by_it(root: Client, bi
     card = make_card()
     answered([["c9", "另一张", "CHART"]], "p9")
 
-    cards = root.get(reverse(CHOOSE), {"source": card.source_id, "card": card.pk, "page": "p9"}).text
+    cards = shown(root, source=card.source_id, card=card.pk, page="p9")
     link = next(part for part in cards.split('"') if "bi_card_id=c9" in part).replace("&amp;", "&")
     form = root.get(link).context["adminform"].form
 
@@ -191,8 +196,8 @@ def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) ->
     source = make_source()
     answered([[f"p{number}", f"页面 {number}", "PAGE"] for number in range(230)])
 
-    whole = root.get(reverse(CHOOSE), {"source": source.pk}).text
-    found = root.get(reverse(CHOOSE), {"source": source.pk, "q": " 页面 229 "}).text
+    whole = shown(root, source=source.pk)
+    found = shown(root, source=source.pk, q=" 页面 229 ")
 
     assert whole.count('name="page"') == 200
     assert "30 more" in whole
@@ -204,7 +209,7 @@ def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(root:
     source = make_source()
     answered([], problem_code="not-set-up", problem_facts={"missing": "app-token"})
 
-    page = root.get(reverse(CHOOSE), {"source": source.pk}).text
+    page = shown(root, source=source.pk)
 
     assert "The data source is not set up completely: the BI&#x27;s app token is missing." in page
     assert reverse("admin:integrations_biconnection_changelist") in page

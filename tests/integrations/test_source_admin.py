@@ -222,7 +222,7 @@ def test_a_new_card_begins_with_its_source_and_a_new_source_with_its_kind(root: 
     nothing = root.get(cards, headers={"accept-language": "en"}).text
     source = make_source(name="<观远>")
 
-    page = root.get(cards, {"_popup": 1, "source": "x"}).text
+    page = root.get(cards, {"_popup": "1", "source": "x"}).text
     kinds = root.get(sources, headers={"accept-language": "en"}).text
 
     assert "There is no data source yet" in nothing
