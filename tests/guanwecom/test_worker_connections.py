@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.db import connections
 
-from guanwecom.worker_connections import pool_connections
+from guanwecom.worker_connections import keep_connection, pool_connections
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"sslmode": "prefer"}, "CONN_MAX_AGE": 60}
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "CONN_MAX_AGE": 0}
@@ -37,3 +37,13 @@ def test_sqlite_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_this_process_is_no_worker() -> None:
     assert "pool" not in connections.databases["default"].get("OPTIONS", {})
+
+
+def test_beat_keeps_its_connection_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {**deepcopy(POSTGRESQL), "CONN_HEALTH_CHECKS": True}
+    monkeypatch.setattr(connections, "settings", {"default": own})
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+
+    keep_connection()
+
+    assert (own["CONN_MAX_AGE"], own["CONN_HEALTH_CHECKS"]) == (None, False)
