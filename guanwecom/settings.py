@@ -285,7 +285,7 @@ LIMIT_MEMBER_PER_HOUR = e.read(e.natural, "LIMIT_MEMBER_PER_HOUR", "1000")
 # Messages of one group robot in any minute, and mails in any minute.
 LIMIT_ROBOT_PER_MINUTE = e.read(e.natural, "LIMIT_ROBOT_PER_MINUTE", "20")
 LIMIT_MAIL_PER_MINUTE = e.read(e.natural, "LIMIT_MAIL_PER_MINUTE", "0")
-# The share of calls per minute and hour and of parallel calls that is kept for urgent messages, in percent.
+# The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
 LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "2")
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
 EGRESS_NAME = e.read(str, "EGRESS_NAME", "default")

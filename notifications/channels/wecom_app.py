@@ -35,7 +35,7 @@ class WeComApp:
         @cache
         def limits(corpid: str, agentid: int) -> tuple[Member, Budget]:
             app = app_name(corpid, agentid)
-            return member_limits(app), Budget(app, daily_budget)
+            return member_limits(app), Budget(app, daily_budget, settings.LIMIT_RESERVED_PERCENT)
 
         def request(delivery: Sendable) -> Request:
             member, budget = limits(delivery.corpid, delivery.agentid)

@@ -126,9 +126,12 @@ local function wait_of_member(key, per_minute, per_hour, window)
   return wait
 end
 
-local function wait_of_budget(key, per_day, persons)
+local function wait_of_budget(key, per_day, persons, reserved, is_urgent)
   if per_day == 0 then
     return 0
+  end
+  if not is_urgent then
+    per_day = per_day - math.ceil(per_day * reserved / 100)
   end
   local used = tonumber(redis.call('GET', key) or '0')
   -- One that is larger than a whole day's budget goes out on a day of its own, or it never would.
@@ -146,7 +149,7 @@ for number, call in ipairs(ask.calls) do
   end
   local day = math.floor((now + CHINA) / DAY)
   if wait == 0 and call.budget ~= nil then
-    wait = wait_of_budget(call.budget .. ':' .. day, call.per_day, call.persons)
+    wait = wait_of_budget(call.budget .. ':' .. day, call.per_day, call.persons, call.reserved_of_day, call.urgent)
   end
   -- A call may be under way for as long as its lease, so that its message may arrive that much later.
   if wait == 0 and call.member_prefix ~= nil then

@@ -231,6 +231,7 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
         asked |= {
             "budget": _budget_key(request.budget),
             "per_day": request.budget.per_day,
+            "reserved_of_day": request.budget.reserved_percent,
             "persons": request.persons,
         }
     member = request.member

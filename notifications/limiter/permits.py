@@ -38,10 +38,11 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Person-messages (a message to 1000 people counts 1000) of one app in a day, as days are counted in China.
-    They are counted in any case; 0 stands for no limit."""
+    They are counted in any case; 0 stands for no limit. `reserved_percent`: the share kept for urgent messages."""
 
     app: str
     per_day: int = 0
+    reserved_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

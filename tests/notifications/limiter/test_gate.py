@@ -320,6 +320,16 @@ def test_a_days_budget_counts_people_and_ends_at_midnight_in_china(gate: Gate, c
     assert gate.acquire([to(4, 1)]) == [24 * 3600]
 
 
+def test_the_reserved_share_of_a_day_is_for_urgent_calls(gate: Gate) -> None:
+    wide, budget = Scope("company:ww1:send"), Budget("ww1:1", per_day=100, reserved_percent=3)
+
+    taken(gate, ask(1, wide, budget=budget, persons=90), ask(2, wide, budget=budget, persons=7))
+
+    assert gate.acquire([ask(3, wide, budget=budget, persons=1)]) == [12 * 3600]
+    taken(gate, ask(4, wide, budget=budget, persons=3, is_urgent=True))
+    assert gate.acquire([ask(5, wide, budget=budget, persons=1, is_urgent=True)]) == [12 * 3600]
+
+
 def test_without_a_limit_a_budget_is_counted_all_the_same(gate: Gate) -> None:
     budget = Budget("ww1:1")
 
