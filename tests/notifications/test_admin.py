@@ -554,6 +554,21 @@ def test_running_now_asks_first_and_a_double_click_runs_once(
     assert run.requested_by == User.objects.get(is_superuser=True)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_disabled_one_or_one_whose_validity_is_over_runs_by_hand(
+    root: Client, world: World, enqueued: list[list[int]]
+) -> None:
+    Run.objects.update(status=Run.Status.FINISHED)  # one goes at a time
+    Subscription.objects.update(is_enabled=False, next_run_at=None, valid_to=NOW.replace(year=2020))
+    url = reverse("admin:notifications_subscription_run", args=[world.subscription.pk])
+
+    root.post(url, {"token": token_on(root.get(url))})
+
+    run = Run.objects.get(trigger=Run.Trigger.MANUAL)
+    assert enqueued == [[run.pk]]
+    assert len(render_run(run_id=run.pk, now=timezone.now())) == 1
+
+
 def test_running_now_reaches_nobody_and_is_refused(root: Client, world: World) -> None:
     Corp.objects.update(is_enabled=False)
     url = reverse("admin:notifications_subscription_run", args=[world.subscription.pk])
