@@ -26,6 +26,8 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
     "paused": "warn",
 }
+# Of a run that ended (notifications.losses).
+LOST_SOME = _("finished, not everybody reached")
 
 
 class ReadOnlyAdmin(ReadOnlyBase):
@@ -78,7 +80,7 @@ def run_pill(run: Run) -> SafeString:
     if run.status == Run.Status.FINISHED and not run.recipient_count:
         return format_html('<span class="pill pill-warn">{}</span>', _("finished, reached nobody"))
     if run.status == Run.Status.FINISHED and run.error:
-        return format_html('<span class="pill pill-bad">{}</span>', _("finished, not everybody reached"))
+        return format_html('<span class="pill pill-bad">{}</span>', LOST_SOME)
     return pill(run.status, run.get_status_display())
 
 

@@ -26,7 +26,7 @@ from django.views.decorators.http import require_POST
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
 from notifications import forms, outlook, schedule, triggering
-from notifications.admin.lists import administrator, for_person, moment, pill
+from notifications.admin.lists import LOST_SOME, administrator, for_person, moment, pill, run_pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Run, Subscription
 from notifications.recipients import named_audience, reachability, trial_audience
@@ -85,7 +85,9 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         # Ordered here: the searching select of a token's page goes through it as it comes.
         seen = Subscription.objects.visible_to(request.user).order_by("-pk")
         return seen.annotate(
-            last_run_status=Subquery(newest.values("status")[:1]), last_run_at=Subquery(newest.values("slot_at")[:1])
+            last_run_status=Subquery(newest.values("status")[:1]),
+            last_run_error=Subquery(newest.values("error")[:1]),
+            last_run_at=Subquery(newest.values("slot_at")[:1]),
         )
 
     # --- The list -----------------------------------------------------------------------------------------------------
@@ -116,7 +118,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         if status is None:
             return "—"
         at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
-        return format_html("{} {}", at, Run.Status(status).label)
+        has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
+        return format_html("{} {}", at, LOST_SOME if has_lost_some else Run.Status(status).label)
 
     @admin.display(description=_("attribute rules"))
     def rules(self, subscription: Subscription) -> SafeString:
@@ -194,7 +197,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
                 "subscription": subscription,
                 "can_act": self.has_change_permission(request, subscription),
                 "form_token": uuid.uuid4().hex,
-                "runs": runs[:RUNS_SHOWN],
+                "runs": [(run, run_pill(run)) for run in runs[:RUNS_SHOWN]],
                 "can_see_runs": request.user.has_perm("notifications.view_run"),
                 "runs_url": _runs_url(subscription),
                 "outlook": _drawn(

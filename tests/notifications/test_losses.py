@@ -224,4 +224,8 @@ def test_the_administration_points_at_them(owner: User) -> None:
     assert '<span class="pill pill-bad">已完成，有人未收到</span>' in page
     assert "1 个收件人被拒绝。" in page
     assert [row.pk for row in listed.context["cl"].result_list] == [lost.pk]
-    assert fine.pk != lost.pk
+    orders = root.get(reverse("admin:notifications_subscription_changelist")).content.decode()
+    assert orders.count("已完成，有人未收到") == 1
+    for run, is_lost in ((lost, True), (fine, False)):
+        order = root.get(reverse("admin:notifications_subscription_change", args=[run.subscription_id]))
+        assert ("已完成，有人未收到" in order.content.decode()) == is_lost
