@@ -36,6 +36,10 @@ class ClaimedDayFilter(DayFilter):
     column = "claimed_at"
 
 
+class RunDayFilter(DayFilter):
+    column = "run__claimed_at"
+
+
 class ReachedFilter(admin.SimpleListFilter):
     """Runs that ended, and say whom they did not reach."""
 
@@ -400,7 +404,7 @@ class ReceiptAdmin(ReadOnlyAdmin):
     )
     change_form_template = "admin/notifications/log_page.html"
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
-    list_filter = (ReceiptStatusFilter,)
+    list_filter = (ReceiptStatusFilter, RunDayFilter)
     search_fields = ("address",)
     search_help_text = _("Person (name, username, WeCom account), or the address of a message")
     ordering = ("-pk",)

@@ -771,6 +771,17 @@ def test_deliveries_of_today_are_found(root: Client, world: World) -> None:
     assert root.get("/admin/notifications/delivery/?day=yesterday").context["cl"].result_count == 0
 
 
+def test_receipts_of_a_day_are_found(root: Client, world: World) -> None:
+    path = "/admin/notifications/receipt/"
+    Run.objects.update(claimed_at=NOW.replace(year=2020))
+    assert [root.get(f"{path}?day={day}").context["cl"].result_count for day in ("today", "week")] == [0, 0]
+
+    Run.objects.update(claimed_at=timezone.now())
+
+    assert root.get(f"{path}?day=today").context["cl"].result_count == 1
+    assert root.get(f"{path}?day=yesterday").context["cl"].result_count == 0
+
+
 def test_deliveries_are_filtered_by_visible_companies(world: World) -> None:
     other = make_corp(name="另一公司")
     client = client_of(make_manager(world.corp))
