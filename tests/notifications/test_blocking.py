@@ -70,6 +70,16 @@ def test_one_message_at_a_time_finds_out_and_then_all_go(
     assert len(wire.bodies) == 6
 
 
+def test_what_waited_is_due_the_moment_that_it_is_shown_to_work(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    ids = personal(corp, 2)
+    wire.sends.extend([errcode(60020)] * 2)
+    assert send_all(ids, clock) == 2
+
+    blocking.unblock([corp.pk], now=clock.advance(seconds=30))
+
+    assert sorted(hand_out(now=clock.now).ordinary) == ids
+
+
 def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
     corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
 ) -> None:
