@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -24,6 +24,7 @@ from integrations import card_choosing, card_data
 from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
+from integrations.sources.table import Kind
 
 if TYPE_CHECKING:
     SourceModelAdmin = admin.ModelAdmin[DataSource]
@@ -214,6 +215,15 @@ class CardAdmin(CardModelAdmin):
         return get_object_or_404(self.get_queryset(request), pk=card_id)
 
 
+KINDS_OF_COLUMNS = {
+    Kind.TEXT: pgettext_lazy("kind of a column", "text"),
+    Kind.NUMBER: pgettext_lazy("kind of a column", "number"),
+    Kind.BOOLEAN: pgettext_lazy("kind of a column", "yes or no"),
+    Kind.DATE: pgettext_lazy("kind of a column", "date"),
+    Kind.DATETIME: pgettext_lazy("kind of a column", "date and time"),
+}
+
+
 def _with(request: HttpRequest, **values: str) -> str:
     """The query of the page's address with these values."""
     query = request.GET.copy()
@@ -254,6 +264,7 @@ def _test_of(card: Card) -> dict[str, Any]:
         "is_running": is_running,
         "is_outdated": latest is not None and latest.requested_at < card.changed_at,
         "table": table,
+        "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),
         "rows": table.rows[:PREVIEW_ROWS] if table else (),
     }
     return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}
