@@ -74,6 +74,26 @@ def subscription(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
+def card(page: Page) -> None:
+    """A card of the BI, with the rows that its test fetched."""
+    sign_in(page)
+    page.goto(f"{SITE}/admin/integrations/card/")
+    page.get_by_role("link", name="各区域大麦产量").click()
+    page.locator("#test form button").click()
+    page.locator("#test table").wait_for()
+    page.locator("#test").evaluate("section => section.scrollIntoView({block: 'center'})")
+
+
+def choosing(page: Page) -> None:
+    """What the BI lists on a page, to choose a card from."""
+    sign_in(page)
+    page.goto(f"{SITE}/admin/integrations/card/add/")
+    page.locator(".choices li a").first.click()
+    page.locator("button[formaction]").click()
+    page.get_by_role("button", name="区域产量").click()
+    page.get_by_role("link", name="各区域大麦产量（透视表）").wait_for()
+
+
 def take_phone(page: Page) -> None:
     page.goto(f"{SANDBOX}/phone")
     page.locator("ul.rows a.row").first.click()
@@ -110,6 +130,8 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] 
     "diagnosis": (diagnosis, DESKTOP, False),
     "deliveries": (deliveries, DESKTOP, False),
     "subscription": (subscription, DESKTOP, True),
+    "card": (card, DESKTOP, False),
+    "choosing": (choosing, DESKTOP, False),
     "phone": (phone, PHONE, False),
     "message": (message, PHONE, True),
     "home": (home, PHONE, False),
