@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -12,10 +13,15 @@ from accounts.models import User
 from integrations.models import Card
 from notifications import schedule_form
 from notifications.conditions_field import ConditionsField
-from notifications.models import AlertReceiver, AlertRule, Repeat
+from notifications.models import AlertReceiver, AlertRule, Repeat, SilenceWindow
 from notifications.report_form import latest_tables
 from notifications.schedule import TIME_FIELDS
 from notifications.schedule_form import ScheduleFormPart
+
+if TYPE_CHECKING:
+    SilenceWindowModelForm = forms.ModelForm[SilenceWindow]
+else:
+    SilenceWindowModelForm = forms.ModelForm
 
 
 class AlertRuleForm(ScheduleFormPart):
@@ -66,3 +72,13 @@ class AlertRuleForm(ScheduleFormPart):
         """Of the card as it was fetched last; none for one of which nothing was."""
         tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else None
         return list(tables[""].names) if tables else []
+
+
+class SilenceWindowForm(SilenceWindowModelForm):
+    weekdays = schedule_form.WeekdaysField(label=capfirst(_("days of the week")), required=False)
+    from_time = schedule_form.LocalTimeField(label=capfirst(_("from (time of day)")), required=False)
+    to_time = schedule_form.LocalTimeField(label=capfirst(_("until (time of day)")), required=False)
+
+    class Meta:
+        model = SilenceWindow
+        fields = ("name", "kind", "weekdays", "from_time", "to_time", "starts_at", "ends_at")

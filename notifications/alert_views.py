@@ -20,6 +20,7 @@ _SAID = {
     Deed.TAKE: _("You have taken it. Everybody who was told sees that."),
     Deed.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
     Deed.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
+    Deed.END_SILENCE: _("The silence is over: people are reminded again."),
     Deed.CLOSE: _("Closed."),
 }
 _NOTHING = _("Nothing to do: somebody was faster, or it is over.")

@@ -15,6 +15,7 @@ from notifications.models import (
     Report,
     ReportCard,
     Robot,
+    SilenceWindow,
     Subscription,
 )
 
@@ -68,6 +69,7 @@ def track_orders() -> None:
             *("failure_count", "problem", "created_at"),
         ),
     )
+    tracking.track(SilenceWindow, corps=lambda window: [window.rule.receiver.corp_id])
     tracking.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
     tracking.track(
         ApiToken,

@@ -497,10 +497,10 @@ ORDERS = [
     ),
     *(
         row
-        for model, thing, is_gone in (
-            ("alertreceiver", "receiver", False),
-            ("alertroute", "route", True),
-            ("alertrule", "alert_rule", True),
+        for model, thing, is_gone, condition in (
+            ("alertreceiver", "receiver", False, {}),
+            ("alertroute", "route", True, {}),
+            ("alertrule", "alert_rule", True, {"conditions-0-aggregate": "count", "conditions-0-comparison": "null"}),
         )
         for row in (
             lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
@@ -511,7 +511,7 @@ ORDERS = [
                 expect(EDITORS, 302, unseen=(EDITORS_ELSEWHERE, 302)),
                 method="post",
                 args=(thing,),
-                form={"name": "New name", "weekdays": []},
+                form={"name": "New name", "weekdays": [], **condition},
                 changed_by=EDITORS,
             ),
             history(f"notifications_{model}", thing, ORDER_READERS, BLIND),

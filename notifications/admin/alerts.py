@@ -32,12 +32,12 @@ from notifications import schedule
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment
 from notifications.admin.log import CorpFilter
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
-from notifications.alert_rule_form import AlertRuleForm
+from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
 from notifications.alerts import acting, matching, pages, receiving, trying
 from notifications.alerts.acting import Deed
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.forms import unreachable_lines
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
 
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
     RouteAdminBase = admin.ModelAdmin[AlertRoute]
     RuleAdminBase = admin.ModelAdmin[AlertRule]
+    SilenceWindowInlineBase = admin.StackedInline[SilenceWindow, AlertRule]
 else:
+    SilenceWindowInlineBase = admin.StackedInline
     ReceiverAdminBase = RouteAdminBase = RuleAdminBase = admin.ModelAdmin
 
 CHECKS_SHOWN = 10
@@ -167,6 +169,27 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
         return TemplateResponse(request, "admin/notifications/alertroute/try.html", context)
 
 
+class SilenceWindowInline(SilenceWindowInlineBase):
+    """Whoever may change the rule may change them."""
+
+    model = SilenceWindow
+    form = SilenceWindowForm
+    extra = 0
+    fields = ("name", "kind", "weekdays", ("from_time", "to_time"), ("starts_at", "ends_at"))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.view_alertrule") or self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_alertrule")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_alertrule")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_alertrule")
+
+
 @admin.register(AlertRule)
 class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
     empty_list = _(
@@ -175,6 +198,7 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
     )
     form = AlertRuleForm
     change_form_template = "admin/notifications/alertrule/change_form.html"
+    inlines = (SilenceWindowInline,)
     list_display = ("name", "card", "receiver", "level", "open_count", "last_check", "next_check", "is_enabled")
     list_filter = ("is_enabled", "severity")
     list_select_related = ("card", "receiver")
@@ -345,7 +369,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         return super().changeform_view(request, object_id, form_url, extra)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take, take over, silence or close it by hand."""
+        """Take, take over, silence, end a silence or close it by hand."""
         if not self.get_queryset(request).filter(pk=pk).exists():
             raise Http404
         if not request.user.has_perm("notifications.change_incident"):

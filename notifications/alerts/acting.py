@@ -27,6 +27,7 @@ class Deed(StrEnum):
     TAKE = "take"
     TAKE_OVER = "take-over"
     SILENCE = "silence"
+    END_SILENCE = "end-silence"
     CLOSE = "close"
 
 
@@ -100,6 +101,18 @@ def _silence(incident: Incident, person: User, now: datetime) -> bool:
     return True
 
 
+def _end_silence(incident: Incident, person: User, now: datetime) -> bool:
+    """Before its time: people are reminded as if it had never been silent."""
+    if not incident.is_open or not incident.is_silenced(now):
+        return False
+    incident.silenced_by, incident.silenced_until = None, None
+    if incident.notice_kind != Incident.Notice.FIRE:
+        incidents.schedule_reminder(incident, incident.source, since=now)
+    incident.save(update_fields=["silenced_by", "silenced_until", "notice_kind", "notice_due_at"])
+    incidents.note(incident, Kind.UNSILENCED, at=now, user=person)
+    return True
+
+
 def _close(incident: Incident, person: User, now: datetime) -> bool:
     """By hand, for what its source will never end. The stretch that its source still reports opens nothing again."""
     if not incident.is_open:
@@ -108,7 +121,13 @@ def _close(incident: Incident, person: User, now: datetime) -> bool:
     return True
 
 
-_DEEDS = {Deed.TAKE: _take, Deed.TAKE_OVER: _take_over, Deed.SILENCE: _silence, Deed.CLOSE: _close}
+_DEEDS = {
+    Deed.TAKE: _take,
+    Deed.TAKE_OVER: _take_over,
+    Deed.SILENCE: _silence,
+    Deed.END_SILENCE: _end_silence,
+    Deed.CLOSE: _close,
+}
 
 
 def _record(deed: Deed, changed: Sequence[Incident], person: User) -> None:

@@ -28,6 +28,7 @@ from notifications.models.alerts import TITLE_CHARACTERS
 from notifications.moments import Moment
 from notifications.reports import own_rows
 from notifications.reports.own_rows import ColumnMissingError
+from notifications.reports.writing import bi_link
 
 if TYPE_CHECKING:
     from integrations.models import CardData
@@ -104,7 +105,9 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
         if check is None:
             return None
-        rule = AlertRule.objects.select_for_update(of=("self",)).select_related("receiver").get(pk=check.rule_id)
+        rule = (
+            AlertRule.objects.select_for_update(of=("self",)).select_related("receiver", "card").get(pk=check.rule_id)
+        )
         outcome = _decided(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
@@ -184,6 +187,9 @@ def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetim
 def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> None:
     """Ends of what never began are nothing: of every check there would be one."""
     keys = {report.key for report in reports if report.ends_at is not None}
+    link = bi_link([rule.card])
+    for report in reports:
+        report.columns["link"] = link
     is_open = set(Incident.objects.open().filter(key__in=keys).values_list("key", flat=True))
     meant = [report for report in reports if report.ends_at is None or report.key in is_open]
     outcome = incidents.apply(meant, source=rule, now=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from django.db import transaction
 from notifications.alerts import hours, incidents
 from notifications.alerts.audiences import audience_key
 from notifications.locking import BATCH, unlocked
-from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run
+from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
     if source_id is None:
         due = due.filter(route__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
+    windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
     for incident in unlocked(due.select_related("route", "rule"))[:BATCH]:
-        until = _quiet_until(incident, source, now)
+        until = _quiet_until(incident, source, windows, now)
         if until > now:
             Incident.objects.filter(pk=incident.pk).update(notice_due_at=until)
         else:
@@ -65,13 +66,15 @@ def _told_together(incident: Incident) -> tuple[Any, ...]:
     return (incident.notice_kind, incident.kind, incident.corp_id, *audience_key(incident))
 
 
-def _quiet_until(incident: Incident, source: AlertSource | None, now: datetime) -> datetime:
-    """Until when nobody is to be told; `now` where that is not so. A silence keeps reminders back, the hours of a rule
-    everything."""
+def _quiet_until(
+    incident: Incident, source: AlertSource | None, windows: Sequence[SilenceWindow], now: datetime
+) -> datetime:
+    """Until when nobody is to be told; `now` where that is not so. A silence keeps reminders back, the hours and the
+    silence windows of a rule everything."""
     until = now
     if incident.notice_kind == Notice.REPEAT and incident.silenced_until is not None:
         until = max(until, incident.silenced_until)
-    return max(until, hours.telling_from(source, until)) if isinstance(source, AlertRule) else until
+    return max(until, hours.telling_from(source, until, windows)) if isinstance(source, AlertRule) else until
 
 
 def _tell(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:

@@ -33,6 +33,7 @@ from notifications.models.queues import CorpQueue
 from notifications.models.robots import Robot
 from notifications.models.rules import AttributeRule, Operator
 from notifications.models.schedules import FreeDays, MonthDay, Repeat, Scheduled
+from notifications.models.silences import SilenceWindow
 
 __all__ = [
     "REPEAT_SECONDS",
@@ -74,6 +75,7 @@ __all__ = [
     "Run",
     "Scheduled",
     "Severity",
+    "SilenceWindow",
     "Subscription",
     "SubscriptionChoice",
     "TickClaim",

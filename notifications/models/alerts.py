@@ -286,6 +286,7 @@ class IncidentEvent(models.Model):
         NOTIFIED = "notified", pgettext_lazy("incident event", "told")
         TAKEN = "taken", pgettext_lazy("incident event", "taken")
         SILENCED = "silenced", pgettext_lazy("incident event", "silenced")
+        UNSILENCED = "unsilenced", pgettext_lazy("incident event", "silence ended")
         RESOLVED = "resolved", pgettext_lazy("incident event", "over")
         CLOSED = "closed", pgettext_lazy("incident event", "closed by hand")
         REFUSED = "refused", pgettext_lazy("incident event", "click refused")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import AttributeValue, fold_value
 from integrations.bi.entry import is_open, own_address
+from integrations.models import Card
 from integrations.sources.table import Table
 from notifications import composing
 from notifications.freezing import RenderingError
@@ -141,8 +142,13 @@ def written(
 def link_of(report: Report, cards: Sequence[ReportCard]) -> str:
     """Where its messages lead: as the report says, else to the page in the BI of the first card that has one, by our
     address of it, at which people are signed in."""
-    pages = [one.card.bi_page_id for one in cards if one.card.bi_page_id]
-    return report.link or (own_address(f"page/{pages[0]}") if pages and is_open() else "")
+    return report.link or bi_link(one.card for one in cards)
+
+
+def bi_link(cards: Iterable[Card]) -> str:
+    """To the page in the BI of the first card that has one, by our address of it; empty where there is none."""
+    page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
+    return own_address(f"page/{page_id}") if page_id and is_open() else ""
 
 
 def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> str:

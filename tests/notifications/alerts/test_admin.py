@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import time
 from typing import Any
 
 import pytest
@@ -142,6 +143,26 @@ class TestRule:
         assert save(root, path, **same).status_code == 302
         rule.refresh_from_db()
         assert rule.holding == holding  # nothing was changed
+
+    def test_has_silence_windows_that_can_be(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
+        rule = make_rule(card, receiver)
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+        window = {
+            "silence_windows-TOTAL_FORMS": "1",
+            "silence_windows-0-name": "夜间",
+            "silence_windows-0-kind": "weekly",
+            "silence_windows-0-from_time": "22:00",
+            "silence_windows-0-to_time": "06:00",
+        }
+        condition = row(0, "sum", "销售额", "lt", "100")
+
+        refused = save(root, path, **condition, **window)
+        saved = save(root, path, **condition, **window, **{"silence_windows-0-weekdays": ["6", "7"]})
+
+        assert "请选择星期" in refused.content.decode()
+        assert saved.status_code == 302, errors_of(saved)
+        known = rule.silence_windows.get()
+        assert (known.name, known.weekdays, known.from_time) == ("夜间", "6,7", time(22))
 
     def test_is_tried_on_the_data_as_it_is_now(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers

@@ -17,9 +17,10 @@ from integrations.sources.table import Column, Kind, Table
 from notifications.alerts import checking, condition_words, conditions, hours, notifying
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.conditions import ConditionError
-from notifications.models import AlertCheck, AlertRule, Incident, Run
+from notifications.models import AlertCheck, AlertRule, Incident, Run, SilenceWindow
 from notifications.recipients import resolve
 from notifications.rendering import render_run
+from tests.bi import make_bi
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_person
@@ -293,3 +294,67 @@ class TestLines:
             condition_words.parse(text)
 
         assert condition_words.sentence(caught.value)
+
+
+@pytest.mark.parametrize(("page", "link"), [("p1", "/bi/page/p1"), ("", "")])
+def test_an_incident_leads_into_the_bi_where_its_card_is(rule: AlertRule, page: str, link: str) -> None:
+    """By our own address, at which people are signed in."""
+    make_bi()
+    Card.objects.update(bi_page_id=page)
+
+    check(rule, NOW, table(上海=1))
+
+    assert Incident.objects.get().link == link
+
+
+class TestSilenceWindows:
+    """2026-11-24 is a Tuesday."""
+
+    def at(self, text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+    @pytest.mark.parametrize(
+        ("now", "expected"),
+        [
+            ("2026-11-24 21:59", "2026-11-24 21:59"),
+            ("2026-11-24 22:00", "2026-11-25 06:00"),
+            ("2026-11-25 05:59", "2026-11-25 06:00"),  # the night that began on its day
+            ("2026-11-25 23:00", "2026-11-25 23:00"),  # Wednesday is none of its days
+            ("2026-11-26 11:00", "2026-11-26 18:00"),  # once
+            ("2026-11-26 18:00", "2026-11-26 18:00"),
+        ],
+    )
+    def test_keep_people_untold_until_they_end(self, rule: AlertRule, now: str, expected: str) -> None:
+        windows = [
+            SilenceWindow(rule=rule, name="夜间", weekdays="1,2", from_time=time(22), to_time=time(6)),
+            SilenceWindow(
+                rule=rule,
+                name="检修",
+                kind="once",
+                starts_at=self.at("2026-11-26 10:00"),
+                ends_at=self.at("2026-11-26 18:00"),
+            ),
+        ]
+
+        assert hours.telling_from(rule, self.at(now), windows) == self.at(expected)
+
+    def test_and_hours_hold_together(self, rule: AlertRule) -> None:
+        rule.tells_from, rule.tells_to = time(9), time(18)
+        lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
+
+        assert hours.telling_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
+
+    def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
+        always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
+
+        assert hours.telling_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
+
+    def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
+        SilenceWindow.objects.create(
+            rule=rule, name="检修", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(hours=2)
+        )
+        check(rule, NOW, table(上海=1))
+
+        assert notifying.request_notices(now=NOW) == []
+        assert notifying.request_notices(now=NOW + timedelta(hours=1)) == []
+        assert len(notifying.request_notices(now=NOW + timedelta(hours=2))) == 1

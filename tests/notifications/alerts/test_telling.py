@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from notifications.alerts import acting
+from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import DAMPING
 from notifications.models import AlertRoute, Channel, Incident, IncidentNotice, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
@@ -229,3 +231,18 @@ def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
 
     [run] = Run.objects.all()
     assert (run.recipient_count, run.skipped_count) == (1, 1)
+
+
+def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
+    AlertRoute.objects.update(repeat_minutes=10)
+    duty.tell(alert())
+    duty.press("LiLei", "alert-silence-1h")
+    pk = Incident.objects.get().pk
+
+    done = acting.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    again = acting.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+
+    incident = Incident.objects.get()
+    assert (len(done.changed), len(again.unchanged), incident.silenced_until) == (1, 1, None)
+    assert incident.notice_due_at == duty.clock.now + timedelta(minutes=10)
+    assert duty.timeline()[-1] == ("unsilenced", "韩梅梅")
