@@ -14,7 +14,7 @@ from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications.alerts import condition_words, conditions
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
 from tests.bi import make_bi
@@ -161,7 +161,7 @@ class TestRule:
 
         assert "请选择星期" in refused.content.decode()
         assert saved.status_code == 302, errors_of(saved)
-        known = rule.silence_windows.get()
+        known = SilenceWindow.objects.get(rule=rule)
         assert (known.name, known.weekdays, known.from_time) == ("夜间", "6,7", time(22))
 
     def test_is_tried_on_the_data_as_it_is_now(
