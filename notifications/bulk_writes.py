@@ -1,4 +1,4 @@
-"""Writes down many receipts, attempts and outcomes in one statement for each table.
+"""Writes down many runs, receipts, attempts and outcomes in one statement for each table.
 
 Why SQL? Django's bulk_create() and its update() with a CASE for each column build and resolve an expression for each
 value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE … FROM and
@@ -9,13 +9,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from notifications.models import Attempt, Delivery
+from notifications.models import Attempt, Delivery, Run
+
+
+@dataclass(slots=True)
+class PlannedRun:
+    """A run as the clock makes it: not rendered, asked for by nobody. Its fields are the columns."""
+
+    key: str
+    subscription_id: int
+    corp_id: int | None
+    trigger: Run.Trigger
+    slot_at: datetime
+    due_at: datetime | None
+    slot_count: int
+    status: Run.Status
+    claimed_at: datetime
+    render_after: datetime
+    finished_at: datetime | None
+    error: str
+
+
+_RUN_COLUMNS = {
+    **{"key": "text", "subscription_id": "bigint", "corp_id": "bigint", "trigger": "text", "slot_at": "timestamptz"},
+    **{"due_at": "timestamptz", "slot_count": "integer", "status": "text", "claimed_at": "timestamptz"},
+    **{"render_after": "timestamptz", "finished_at": "timestamptz", "error": "text"},
+}
+_run_values = attrgetter(*_RUN_COLUMNS)
+# Why "WHERE TRUE"? SQLite would take ON for a join's.
+_RUNS = """
+    INSERT INTO notifications_run (
+        {columns}, render_count, recipient_count, skipped_count, resends_unknown, fingerprint
+    )
+    SELECT {columns}, 0, 0, 0, FALSE, '' FROM {listed} WHERE TRUE
+    ON CONFLICT (key) DO NOTHING
+    RETURNING id, status
+"""
+_NEXT_TIMES = """
+    UPDATE notifications_subscription SET next_run_at = listed.at
+    FROM {listed} WHERE notifications_subscription.id = listed.id
+"""
 
 _BEGIN = """
     INSERT INTO notifications_attempt (delivery_id, number, fencing_token, started_at, outcome, answer)
@@ -42,6 +83,26 @@ _ATTEMPTS = """
     FROM {listed}
     WHERE notifications_attempt.id = listed.id
 """
+
+
+def insert_runs(runs: Sequence[PlannedRun]) -> list[int]:
+    """Write those whose key is not there already. Returns the ids of the new ones that are to be rendered."""
+    if not runs:
+        return []
+    _token, moment = _adapters()
+    rows = [[moment(it) if isinstance(it, datetime) else it for it in _run_values(run)] for run in runs]
+    statement = _RUNS.format(columns=", ".join(_RUN_COLUMNS), listed=_listed(**_RUN_COLUMNS))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [_json(rows)])
+        return [pk for pk, status in cursor.fetchall() if status == Run.Status.WAITING]
+
+
+def move_subscriptions(rows: Sequence[tuple[int, datetime | None]]) -> None:
+    """Each (id, its next time)."""
+    _token, moment = _adapters()
+    values = _json([[pk, moment(at)] for pk, at in rows])
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_TIMES.format(listed=_listed(id="bigint", at="timestamptz")), [values])
 
 
 def write_receipts(delivery: Delivery, people: Sequence[tuple[int, str, str]]) -> None:
@@ -88,7 +149,7 @@ def _listed(**columns: str) -> str:
     """A table of one parameter, a JSON list of rows. `columns`: their types in PostgreSQL, in the order of a row."""
     element = "json_extract(value, '$[{}]')" if connection.vendor == "sqlite" else "CAST(value ->> {} AS {})"
     named = (f"{element.format(n, kind)} AS {name}" for n, (name, kind) in enumerate(columns.items()))
-    rows = "json_each(%s)" if connection.vendor == "sqlite" else "json_array_elements(%s::json) AS rows(value)"
+    rows = "json_each(%s)" if connection.vendor == "sqlite" else "jsonb_array_elements(%s::jsonb) AS rows(value)"
     return f"(SELECT {', '.join(named)} FROM {rows}) AS listed"  # noqa: S608  # nosec B608  # our own words
 
 
@@ -96,7 +157,7 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
     return json.dumps(rows, default=str)
 
 
-def _adapters() -> tuple[Callable[[UUID], Any], Callable[[datetime], Any]]:
-    """How the database in use holds a UUID and a moment."""
+def _adapters() -> tuple[Callable[[UUID], Any], Callable[[datetime | None], Any]]:
+    """How the database in use holds a UUID and a moment, or none."""
     token = (lambda value: value) if connection.features.has_native_uuid_field else (lambda value: value.hex)
     return token, connection.ops.adapt_datetimefield_value

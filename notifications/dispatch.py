@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice, takewhile
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import Any
 
@@ -30,10 +29,10 @@ from django.db.models.functions import Least
 from django.utils.translation import gettext as _
 
 from notifications import schedule
+from notifications.bulk_writes import PlannedRun, insert_runs, move_subscriptions
 from notifications.crontabs import ScheduleError
 from notifications.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
-from notifications.run_rows import PlannedRun, insert_runs
 from notifications.schedule import DueTime
 from notifications.timing import RENDER_LEASE
 
@@ -42,8 +41,6 @@ logger = logging.getLogger(__name__)
 BATCH = 1000
 # A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
 BATCH_SECONDS = 1.0
-# More distinct next times than this are written by one statement.
-UPDATES_AT_MOST = 20
 # Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
 MISSED_COUNTED = 1000
 # A claimed period that lies further ahead than this was written under a wrong clock.
@@ -112,6 +109,8 @@ class LookBack:
         return self._known[key]
 
 
+# What a plan is made of: of a subscription's fifty columns each costs time, thousands of times.
+_PLANNED_BY = (*schedule.TIME_FIELDS, "grace_minutes", "next_run_at", "report")
 _schedule_of = attrgetter(*schedule.TIME_FIELDS)
 
 
@@ -191,7 +190,8 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
     with transaction.atomic():
         # Why no join? Thousands share a report.
         companies = Prefetch("report", Report.objects.only("corp"))
-        found = list(unlocked(_claimable(now).prefetch_related(companies).order_by("next_run_at"))[:BATCH])
+        due = _claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+        found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
         # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
@@ -199,7 +199,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         subscriptions = found[: len(plans)]
         is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
         run_ids = _record([run for planned in plans for run in planned.runs])
-        _move_on(zip(subscriptions, plans, strict=True))
+        move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
         is_last = len(subscriptions) == len(found) < BATCH
         return is_last or not is_moving, run_ids
 
@@ -253,20 +253,6 @@ def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | N
 def _failed(subscription: Subscription, now: datetime, error: str) -> Plan:
     first = subscription.next_run_at or now
     return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, error)], None)
-
-
-def _move_on(planned: Iterable[tuple[Subscription, Plan]]) -> None:
-    """One update per distinct next time: thousands of subscriptions share few of them, unless they are spread."""
-    moved: dict[datetime | None, list[Subscription]] = defaultdict(list)
-    for subscription, its_plan in planned:
-        subscription.next_run_at = its_plan.next_run_at
-        moved[its_plan.next_run_at].append(subscription)
-    if len(moved) > UPDATES_AT_MOST:
-        Subscription.objects.bulk_update(chain.from_iterable(moved.values()), ["next_run_at"])
-        return
-    for next_run_at, its_subscriptions in moved.items():
-        ids = [subscription.pk for subscription in its_subscriptions]
-        Subscription.objects.filter(pk__in=ids).update(next_run_at=next_run_at)
 
 
 def _scheduled_run(
