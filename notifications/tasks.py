@@ -180,7 +180,7 @@ _STEPS = (
     _Step(_hand_out, lambda _now: []),
     _Step(_make_media, making.due),
     _Step(_prepare, lambda _now: []),
-    _Step(_update_cards, lambda now: [card_updates.stale(now)]),
+    _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
     _Step(_recall, lambda now: [recalling.due(now)]),
     _Step(_tell_administrators, lambda _now: [blocking.untold()]),
     _Step(_purge, lambda now: [*purging.due(now), checking.old(now), idempotency.due(now)]),

@@ -7,21 +7,33 @@ click. A card whose codes are used up stays as it is; its page shows how things 
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import translation
 
 from integrations import clients, links
-from integrations.errors import IntegrationError, OutcomeUnknownError, TransientError
+from integrations.errors import (
+    ConfigurationError,
+    IntegrationError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    TransientError,
+)
 from integrations.wecom import messages
+from notifications import admission, blocking
 from notifications.alerts import cards, orders
-from notifications.models import AlertCard, CardCode, Channel, Delivery, Incident, Run
+from notifications.channels.wecom_app import address_scope, company_scope
+from notifications.limiter import Permit, Request
+from notifications.locking import update_unlocked
+from notifications.models import AlertCard, CardCode, Channel, CorpQueue, Delivery, Incident, Run
 from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
 from notifications.moments import Moment
+from notifications.outcomes import Outcome, outcome_of_error
 
 if TYPE_CHECKING:
     from integrations.wecom.contents import Content
@@ -32,8 +44,19 @@ logger = logging.getLogger(__name__)
 # Longer than a call: a worker that died leaves the card to another.
 LEASE = timedelta(seconds=60)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
+DOUBLINGS_AT_MOST = 8
 TRIES_AT_MOST = 40
 HANDED_OUT_AT_ONCE = 500
+# WeCom counts the calls of each API by themselves.
+UPDATE_API = "message_update_template_card"
+
+
+class _CompanyWaitsError(Exception):
+    """No card of the company can be changed for these seconds; this one waits with the others, its codes untouched."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
@@ -49,14 +72,16 @@ def mark_stale(incidents: Sequence[Incident], *, now: datetime) -> None:
     AlertCard.objects.filter(delivery__in=ids).update(is_stale=True, next_try_at=now, try_count=0)
 
 
-def stale(now: Moment) -> QuerySet[AlertCard]:
-    """Cards whose next change may be tried."""
-    return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
+def changeable(now: Moment) -> QuerySet[AlertCard]:
+    """Cards whose next change may be tried. Those of a company that is held up wait until it works again, or until
+    something may find out whether it does."""
+    held_up = CorpQueue.objects.blocked().filter(probe_at__gt=now, corp=OuterRef("delivery__corp"))
+    return _stale(now).exclude(Exists(held_up))
 
 
 def due(*, now: datetime) -> list[int]:
     """Ids of cards to change now; nobody else gets them until their lease is over."""
-    ids = list(stale(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    ids = list(changeable(now).order_by("next_try_at").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
     return [pk for pk in ids if _claim(pk, now)]
 
 
@@ -69,28 +94,51 @@ def keep_code(delivery: Delivery, code: str, *, now: datetime) -> bool:
 
 
 def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
-    """Change each card to how things stand. Returns how many were changed. No transaction is open during a call."""
-    count = 0
-    for card_id in card_ids:
+    """Change each card to how things stand. Returns how many were changed. No transaction is open during a call.
+
+    What concerns the whole company, as a refused IP or too many calls, is not tried again with each of its cards.
+    """
+    rows = AlertCard.objects.filter(pk__in=list(card_ids)).order_by("next_try_at", "pk")
+    corp_of = dict(rows.values_list("pk", "delivery__corp"))
+    probes = blocking.probes(set(corp_of.values()), now=clock())
+    count, waiting_corps = 0, {corp_id for corp_id, may_probe in probes.items() if not may_probe}
+    for card_id, corp_id in corp_of.items():
         if is_stopping():
             break
+        if corp_id in waiting_corps:
+            continue
         try:
             count += _update(card_id, clock)
+        except _CompanyWaitsError as waits:
+            waiting_corps.add(corp_id)
+            _give_back(rows.filter(delivery__corp=corp_id), clock(), waits.seconds)
         except Exception:  # the edge of the loop: one bad card must not keep the others
             logger.exception("card=%d could not be changed", card_id)
     return count
 
 
+def _stale(now: Moment) -> QuerySet[AlertCard]:
+    return AlertCard.objects.filter(is_stale=True, next_try_at__lte=now)
+
+
 def _claim(card_id: int, now: datetime) -> bool:
-    return stale(now).filter(pk=card_id).update(next_try_at=now + LEASE) == 1
+    # Why not of the changeable ones? A condition on other tables is not looked at again after waiting for a lock.
+    return _stale(now).filter(pk=card_id).update(next_try_at=now + LEASE) == 1
 
 
 def _update(card_id: int, clock: Clock) -> bool:
+    """Raises _CompanyWaitsError."""
     now = clock()
-    card = AlertCard.objects.select_related("delivery__corp__site_address", "delivery__run").get(pk=card_id)
+    # One whose next try is later than its lease was postponed by another worker.
+    mine = AlertCard.objects.filter(pk=card_id, next_try_at__lte=now + LEASE)
+    card = mine.select_related("delivery__corp__site_address", "delivery__run").first()
+    if card is None:
+        return False
     delivery = card.delivery
     if delivery.status in {Delivery.Status.PENDING, Delivery.Status.SENDING}:
-        _try_again(card, now)  # nobody has it yet: in a moment there is something to change
+        # Nobody has it yet. However long its company is paused or held up, that uses up no more tries than lead to the
+        # longest wait.
+        _wait(card, now, try_count=min(card.try_count + 1, DOUBLINGS_AT_MOST))
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
@@ -98,28 +146,54 @@ def _update(card_id: int, clock: Clock) -> bool:
     if telling is None:
         return _settle(card, "")
     digest = cards.digest_of(telling)
-    code = None if digest == card.shown else _use_code(delivery, now)
-    if code is None:
+    if digest == card.shown or not _codes(delivery, now).exists():
         return _settle(card, card.shown, is_changed=False)
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
         address = links.site_address_for(delivery.corp)
         url = address.absolute(cards.page_path(telling.incidents, delivery.mark))
         content = cards.content(telling, url=url, mark=delivery.mark, has_buttons=True)
-    return _call(card, code, content, digest, clock)
+    return _change_within_limits(card, content, digest, clock)
 
 
-def _call(card: AlertCard, code: CardCode, content: Content, digest: str, clock: Clock) -> bool:
+def _change_within_limits(card: AlertCard, content: Content, digest: str, clock: Clock) -> bool:
+    """Raises _CompanyWaitsError."""
+    permit = admission.permit(_request(card.delivery))
+    if not isinstance(permit, Permit):
+        raise _CompanyWaitsError(permit)
+    try:
+        return _change(card, content, digest, clock)
+    except (ConfigurationError, RateLimitedError) as error:
+        outcome = outcome_of_error(error)
+        _postpone(card.delivery, outcome, clock())
+        raise _CompanyWaitsError(outcome.wait_seconds) from error
+    finally:
+        admission.release([permit])
+
+
+def _request(delivery: Delivery) -> Request:
+    scopes = (address_scope(delivery.corp, UPDATE_API), company_scope(delivery.corpid, UPDATE_API))
+    return Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+
+
+def _change(card: AlertCard, content: Content, digest: str, clock: Clock) -> bool:
+    """Raises ConfigurationError and RateLimitedError."""
     delivery = card.delivery
+    code = _use_code(delivery, clock())
+    if code is None:
+        return _settle(card, card.shown, is_changed=False)
     update = messages.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
     try:
         clients.wecom_client(delivery.corp).message_update_template_card(update)
+    except (ConfigurationError, RateLimitedError):
+        _free(code)
+        raise
     except OutcomeUnknownError as error:
         # The code may be used up: the next one, if there is one, shows the same.
         logger.warning("card of delivery=%d: nobody knows whether it was changed (%s)", delivery.pk, error.code)
         _try_again(card, clock())
         return False
     except TransientError as error:
-        CardCode.objects.filter(pk=code.pk).update(used_at=None)
+        _free(code)
         logger.info("card of delivery=%d not changed for the moment errcode=%s", delivery.pk, error.code)
         _try_again(card, clock())
         return False
@@ -127,7 +201,24 @@ def _call(card: AlertCard, code: CardCode, content: Content, digest: str, clock:
         logger.warning("card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
         _try_again(card, clock())
         return False
+    blocking.unblock([delivery.corp_id], now=clock())
     return _settle(card, digest)
+
+
+def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """All cards of the company wait as long as the answer asks for; it counts as no try of theirs."""
+    logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
+    if outcome.is_rate_limited:
+        admission.hold([company_scope(delivery.corpid, UPDATE_API)], outcome)
+    until = now + timedelta(seconds=outcome.wait_seconds)
+    theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
+    update_unlocked(theirs, next_try_at=until)
+
+
+def _give_back(in_hand: QuerySet[AlertCard], now: datetime, seconds: float) -> None:
+    """Their leases end no later than the company's wait: people look at their cards."""
+    until = now + timedelta(seconds=seconds)
+    in_hand.filter(is_stale=True, next_try_at__gt=until, next_try_at__lte=now + LEASE).update(next_try_at=until)
 
 
 def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
@@ -135,10 +226,19 @@ def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
 
     Why the newest first? That of the click is for the click; the message's own is kept for the end.
     """
-    for code in CardCode.objects.usable(now).filter(delivery=delivery).order_by("-received_at", "-pk"):
+    for code in _codes(delivery, now).order_by("-received_at", "-pk"):
         if CardCode.objects.filter(pk=code.pk, used_at__isnull=True).update(used_at=now):
             return code
     return None
+
+
+def _codes(delivery: Delivery, now: datetime) -> QuerySet[CardCode]:
+    return CardCode.objects.usable(now).filter(delivery=delivery)
+
+
+def _free(code: CardCode) -> None:
+    """Certain: WeCom did not take it."""
+    CardCode.objects.filter(pk=code.pk).update(used_at=None)
 
 
 def _settle(card: AlertCard, shown: str, *, is_changed: bool = True) -> bool:
@@ -150,7 +250,10 @@ def _settle(card: AlertCard, shown: str, *, is_changed: bool = True) -> bool:
 
 
 def _try_again(card: AlertCard, now: datetime) -> None:
-    count = card.try_count + 1
-    wait = min(FIRST_WAIT * (1 << min(card.try_count, 8)), LONGEST_WAIT)
-    mine = AlertCard.objects.filter(Q(next_try_at=card.next_try_at), pk=card.pk)
-    mine.update(next_try_at=now + wait, try_count=count, is_stale=count < TRIES_AT_MOST)
+    _wait(card, now, try_count=card.try_count + 1)
+
+
+def _wait(card: AlertCard, now: datetime, *, try_count: int) -> None:
+    wait = min(FIRST_WAIT * (1 << min(card.try_count, DOUBLINGS_AT_MOST)), LONGEST_WAIT)
+    mine = AlertCard.objects.filter(pk=card.pk, next_try_at=card.next_try_at)
+    mine.update(next_try_at=now + wait, try_count=try_count, is_stale=try_count < TRIES_AT_MOST)

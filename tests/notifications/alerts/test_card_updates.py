@@ -1,0 +1,178 @@
+"""Changes of cards keep to the platform's limits, and wait together while their company is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+from pytest_django import Settings
+
+from integrations.sandbox.faults import Fault
+from notifications import blocking
+from notifications.alerts import card_updates
+from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
+from tests.notifications.alerts.conftest import Duty, alert
+from tests.notifications.factories import NOW
+
+pytestmark = pytest.mark.django_db
+ENDPOINT = "message/update_template_card"
+NAMES = ("DiskFull", "LinkDown", "JobLate")
+
+
+@pytest.fixture
+def stale(duty: Duty) -> Duty:
+    """Three cards on people's phones, of alerts that have ended since."""
+    for name in NAMES:
+        duty.tell(alert(name))
+        duty.clock.advance(minutes=2)
+    duty.hand_in(*(alert(name, ends=duty.clock.now) for name in NAMES))
+    assert AlertCard.objects.filter(is_stale=True).count() == 3
+    return duty
+
+
+def due(duty: Duty) -> list[int]:
+    return card_updates.due(now=duty.clock.now)
+
+
+def update(duty: Duty, ids: Iterable[int]) -> int:
+    return card_updates.update_cards(ids, clock=duty.clock, is_stopping=lambda: False)
+
+
+def refuse(duty: Duty, code: int) -> None:
+    """Until the faults are cleared."""
+    duty.world.faults.add(Fault.from_json({"kind": "errcode", "code": code, "endpoint": ENDPOINT, "count": None}))
+
+
+def call_count(duty: Duty) -> int:
+    return sum(call.path.endswith(ENDPOINT) for call in duty.world.calls)
+
+
+def shown(duty: Duty) -> list[str]:
+    return [duty.card(position=position)["main_title"]["title"][:5] for position in range(3)]
+
+
+# A token that WeCom refuses is fetched anew once.
+@pytest.mark.parametrize(
+    ("code", "calls", "seconds"), [(60020, 1, 120), (40001, 2, 120), (48002, 1, 120), (45009, 1, 60)]
+)
+def test_what_concerns_the_company_is_tried_once_and_all_its_cards_wait(
+    stale: Duty, code: int, calls: int, seconds: int
+) -> None:
+    refuse(stale, code)
+    first, *others = due(stale)
+
+    assert update(stale, [first]) == 0
+    assert update(stale, others) == 0  # another worker had them in hand
+
+    assert call_count(stale) == calls
+    until = stale.clock.now + timedelta(seconds=seconds)
+    assert AlertCard.objects.filter(is_stale=True, try_count=0, next_try_at=until).count() == 3
+    assert CardCode.objects.exclude(used_at=None).count() == 0
+    stale.world.faults.clear()
+    stale.clock.advance(seconds=seconds - 1)
+    assert due(stale) == []
+    stale.clock.advance(seconds=2)
+    assert update(stale, due(stale)) == 3
+    assert shown(stale) == ["[已恢复]"] * 3
+    assert CardCode.objects.exclude(used_at=None).count() == 3
+
+
+def test_after_too_many_at_once_the_cards_in_hand_wait_only_as_long_as_the_company(stale: Duty) -> None:
+    refuse(stale, 45033)
+
+    assert update(stale, due(stale)) == 0
+
+    assert call_count(stale) == 1
+    until = stale.clock.now + timedelta(seconds=5)
+    assert AlertCard.objects.filter(is_stale=True, try_count=0, next_try_at=until).count() == 3
+
+
+def test_after_too_many_calls_a_card_that_changes_meanwhile_waits_too(stale: Duty) -> None:
+    refuse(stale, 45009)
+    update(stale, due(stale))
+    stale.world.faults.clear()
+    stale.clock.advance(seconds=5)
+
+    card_updates.mark_stale(list(Incident.objects.all()), now=stale.clock.now)
+
+    assert update(stale, due(stale)) == 0
+    assert call_count(stale) == 1
+    stale.clock.advance(seconds=61)
+    assert update(stale, due(stale)) == 3
+
+
+def test_a_refusal_that_lasts_gives_up_no_card(stale: Duty) -> None:
+    refuse(stale, 60020)
+
+    for _ in range(2 * card_updates.TRIES_AT_MOST):
+        update(stale, due(stale))
+        stale.clock.advance(seconds=60)
+
+    assert call_count(stale) == card_updates.TRIES_AT_MOST
+    assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
+
+
+def test_cards_wait_until_the_companys_queue_works_again(stale: Duty) -> None:
+    CorpQueue.objects.update_or_create(
+        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now + timedelta(seconds=90)}
+    )
+    assert due(stale) == []
+
+    blocking.unblock([stale.corp.pk], now=stale.clock.now)
+
+    assert update(stale, due(stale)) == 3
+
+
+def test_cards_in_hand_are_not_tried_while_a_message_finds_out(stale: Duty) -> None:
+    ids = due(stale)
+    CorpQueue.objects.update_or_create(
+        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now + timedelta(seconds=90)}
+    )
+
+    assert update(stale, ids) == 0
+
+    assert call_count(stale) == 0
+    assert AlertCard.objects.filter(is_stale=True, try_count=0).count() == 3
+
+
+def test_where_no_message_waits_a_card_finds_out_whether_the_company_works(stale: Duty) -> None:
+    queue, _is_new = CorpQueue.objects.update_or_create(
+        corp=stale.corp, defaults={"blocked_since": NOW, "probe_at": stale.clock.now}
+    )
+    refuse(stale, 60020)
+    assert update(stale, due(stale)) == 0
+    assert call_count(stale) == 1
+    queue.refresh_from_db()
+    assert (queue.blocked_since, queue.probe_at) == (NOW, stale.clock.now + timedelta(seconds=120))
+    stale.world.faults.clear()
+    stale.clock.advance(seconds=121)
+
+    assert update(stale, due(stale)) == 3
+
+    queue.refresh_from_db()
+    assert queue.blocked_since is None
+
+
+def test_changes_keep_to_limits_of_their_own(stale: Duty, settings: Settings) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE = 2
+
+    assert update(stale, due(stale)) == 2
+
+    assert call_count(stale) == 2
+    assert CardCode.objects.exclude(used_at=None).count() == 2
+    stale.clock.advance(seconds=62)
+    assert update(stale, due(stale)) == 1
+
+
+def test_a_card_whose_message_waits_for_a_paused_queue_is_not_given_up(duty: Duty) -> None:
+    CorpQueue.objects.update_or_create(corp=duty.corp, defaults={"is_paused": True})
+    duty.tell(alert())
+    card = AlertCard.objects.create(delivery=Delivery.objects.get(), next_try_at=duty.clock.now)
+
+    for _ in range(card_updates.TRIES_AT_MOST + 1):
+        update(duty, due(duty))
+        duty.clock.advance(minutes=15)
+
+    card.refresh_from_db()
+    assert (card.is_stale, card.try_count) == (True, card_updates.DOUBLINGS_AT_MOST)
