@@ -32,6 +32,8 @@
       const name = textOf(select.labels?.[0]) || select.ariaLabel;
       const widget = select.parentElement.querySelector(".select2");
       if (!name || !widget) continue;
+      // The button that empties it stands among the items of the list.
+      widget.querySelector("ul > .select2-selection__clear")?.setAttribute("role", "listitem");
       const parts = [...widget.querySelectorAll("[role=combobox], [role=textbox], [role=searchbox]")];
       // Where one may be chosen, the field to search in stands elsewhere, while the list is open.
       const opened = widget.querySelector("[role=combobox][aria-owns]");
