@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from accounts.attribute_values import set_values
 from accounts.models import (
@@ -46,12 +47,17 @@ from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
 from notifications import api_tokens
 from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    AlertRule,
     ApiToken,
     Attachment,
     Attempt,
     AttributeRule,
     CorpQueue,
     Delivery,
+    Incident,
+    IncidentEvent,
     Medium,
     OwnRowsRule,
     Receipt,
@@ -60,6 +66,7 @@ from notifications.models import (
     ReportChart,
     Robot,
     Run,
+    SilenceWindow,
     Subscription,
 )
 from tests.bi import make_bi
@@ -109,6 +116,7 @@ def make_rows() -> Rows:
     _make_token(root, corp)
     region = Attribute.objects.get(key="region")
     AttributeRule.objects.create(subscription=subscription, attribute=region, operator="is", values=["华东"])
+    _make_alerts(corp, person)
     moves = _make_moves(corp, other)
     _make_sync_runs(corp)
     _make_security(corp, root)
@@ -183,6 +191,36 @@ def _make_token(owner: User, corp: Corp) -> None:
     api_tokens.seal(token, secret="gwc_invented-secret", now=NOW)
     token.save()
     token.corps.add(corp)
+
+
+def _make_alerts(corp: Corp, person: User) -> None:
+    """A rule with all that one can have, and what it found: one that is silent, one that is over."""
+    receiver = AlertReceiver.objects.create(name="仓库值班", corp=corp)
+    receiver.users.add(person)
+    region = Attribute.objects.get(key="region")
+    AttributeRule.objects.create(receiver=receiver, attribute=region, operator="is", values=["华东"])
+    AlertRoute.objects.create(name="数据平台", receiver=receiver, matchers=[["severity", "=", "critical"]])
+    filters = {"区域": ["华东", "华南"]}
+    conditions = [
+        {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["1000"], "filters": filters},
+        {"aggregate": "any", "column": "库存", "comparison": "between", "values": ["-5", "0"], "filters": {}},
+    ]
+    rule = AlertRule.objects.create(
+        name="库存不足", card=Card.objects.order_by("pk")[0], receiver=receiver, crontab="*/10 * * * *",
+        conditions=conditions, severity="critical", split_column="区域", problem="数据源没有回答。",
+    )  # fmt: skip
+    SilenceWindow.objects.create(rule=rule, name="夜间", weekdays="6,7", from_time=time(22), to_time=time(6))
+    common = {"rule": rule, "corp": corp, "severity": "critical", "labels": {"区域": "华东"}, "starts_at": NOW}
+    common |= {"stretch_at": NOW, "opened_at": NOW, "seen_at": NOW, "notified_at": NOW, "part": "华东"}
+    Incident.objects.create(
+        key="over", title="库存不足 · 华东", status="resolved", ends_at=NOW, resolved_at=timezone.now(), **common
+    )
+    incident = Incident.objects.create(
+        key="open", title="库存不足 · 华东", summary="库存 任意一行 ≤ 0：3 行", taken_by=person, taken_at=NOW,
+        silenced_by=person, silenced_until=timezone.now() + timedelta(days=1), **common,
+    )  # fmt: skip
+    for kind in ("opened", "notified", "taken", "silenced"):
+        IncidentEvent.objects.create(incident=incident, kind=kind, at=NOW, user=person, note="预警")
 
 
 def _make_moves(source: Corp, target: Corp) -> tuple[PeopleMove, ...]:
@@ -341,6 +379,8 @@ def admin_pages(rows: Rows) -> list[str]:
     pages.append(reverse("admin:notifications_subscription_run", args=[rows.subscription.pk]))
     pages.append(reverse("admin:notifications_apitoken_revoke", args=[ApiToken.objects.get().pk]))
     pages += [reverse(f"admin:notifications_run_{page}", args=[rows.delivery.run_id]) for page in ("resend", "recall")]
+    pages.append(reverse("admin:notifications_alertroute_try"))
+    pages += [reverse("admin:notifications_incident_change", args=[row.pk]) for row in Incident.objects.all()]
     pages.append(reverse("admin:auth_user_password_change", args=[rows.person.pk]))
     return [*dict.fromkeys(pages), "/admin/no-such-page/"]
 
@@ -371,6 +411,8 @@ def employee_pages(rows: Rows) -> list[str]:
         "/no-such-page/",
         "/bi/page/p1",
         "/login/trouble/",
+        reverse("alerts"),
+        *(reverse("alert", args=[row.pk]) for row in Incident.objects.all()),
     ]
 
 
