@@ -56,7 +56,7 @@ class ChartError(ValueError):
 class Chart:
     """`x`, `y`, `series`: names of columns. `y`: several are several lines, bars or columns of the table; only one
     beside a `series`. `unit`: behind the numbers, else the column's own. `top`: how many bars, parts or rows before
-    the rest is one."""
+    the rest is one. `thresholds`: lines across a line, an area or bars without a series."""
 
     kind: ChartKind
     x: str = ""
@@ -67,6 +67,7 @@ class Chart:
     sort: Sort = Sort.AS_IS
     aggregate: Aggregate = Aggregate.SUM
     title: str = ""
+    thresholds: tuple[float, ...] = ()
 
 
 _NEEDS_X = frozenset({ChartKind.LINE, ChartKind.AREA, ChartKind.BAR, ChartKind.STACKED, ChartKind.PIE, ChartKind.DONUT})
@@ -93,7 +94,7 @@ def check(chart: Chart, table: Table) -> None:
 
 def to_document(chart: Chart) -> dict[str, Any]:
     """As a row keeps it; `from_document` gives it back."""
-    return {
+    document: dict[str, Any] = {
         "kind": chart.kind.value,
         "x": chart.x,
         "y": list(chart.y),
@@ -104,6 +105,8 @@ def to_document(chart: Chart) -> dict[str, Any]:
         "aggregate": chart.aggregate.value,
         "title": chart.title,
     }
+    # Left out where there is none: the recipes of charts without one stay as they were.
+    return document | ({"thresholds": list(chart.thresholds)} if chart.thresholds else {})
 
 
 def from_document(document: Mapping[str, Any]) -> Chart:
@@ -118,4 +121,5 @@ def from_document(document: Mapping[str, Any]) -> Chart:
         sort=Sort(document.get("sort", Sort.AS_IS)),
         aggregate=Aggregate(document.get("aggregate", Aggregate.SUM)),
         title=document.get("title", ""),
+        thresholds=tuple(document.get("thresholds", ())),
     )

@@ -16,6 +16,7 @@ BAND = "#f4f6f8"
 # Source: jfly.uni-koeln.de/color (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 REST = "#8f959e"
+THRESHOLD = COLOURS[1]
 # What tells lines apart also without colours.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])
 

@@ -48,6 +48,8 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: looks.Shape = l
             return _whole(number_spec(chart, table, size, language=language))
     shaped = shape(chart, table, top_at_most=size.row_count)
     body = _round(chart, shaped, language) if chart.kind in _ROUND else _straight(chart, shaped, size, language, table)
+    if chart.thresholds and len(shaped.series) <= 1 and chart.kind not in _ROUND:
+        body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
     height = size.height
     if not size.is_fixed and _lies(chart, shaped):
         height = max(height, 110 + _ROW * len(shaped.places or ()))
@@ -196,7 +198,7 @@ def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
         for point in shaped.points
     ]
     # Room for the figure at the end of the longest bar.
-    values = [point.value for point in shaped.points if point.value is not None]
+    values = [*chart.thresholds, *(point.value for point in shaped.points if point.value is not None)]
     span = [min(0.0, *values), max(0.0, *values)] if values else [0.0, 1.0]
     if span[0] < 0:
         span[0] *= 1.25
@@ -211,6 +213,29 @@ def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
             {"mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12}, "encoding": figures},
         ],
     }
+
+
+def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
+    """The drawing with a dashed line for each, across it, and its figure beside the line."""
+    drawn = {name: part for name, part in body.items() if name != "data"}
+    axis = "x" if is_lying else "y"
+    along = {axis: body["encoding"][axis]}
+    rows = [{"y": one, "t": short(one, language=language)} for one in thresholds]
+    beside: Spec = (
+        {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
+        if is_lying
+        else {"align": "right", "dy": -3, "x": "width", "baseline": "bottom"}
+    )
+    figure = {"type": "text", "color": looks.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
+    lines: Spec = {
+        "data": {"values": rows},
+        "layer": [
+            {"mark": {"type": "rule", "color": looks.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
+            {"mark": figure, "encoding": {"text": {"field": "t"}}},
+        ],
+        "encoding": along,
+    }
+    return {"data": body["data"], "layer": [drawn, lines]}
 
 
 def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
