@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -11,9 +10,9 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
@@ -21,12 +20,10 @@ from django.views.decorators.http import require_POST, require_safe
 from integrations.deletion import NamedDeletions
 from notifications import report_drawings, report_form, report_preview, tasks
 from notifications.admin.charts import ReportChartInline
+from notifications.admin.drawings import View, WithDrawings
 from notifications.admin.lists import administrator, for_person
-from notifications.media_views import made_answer
-from notifications.models import Medium, MessageForm, OwnRowsRule, Report, ReportCard, Subscription
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
 from notifications.reports import help_texts
-
-View = Callable[..., HttpResponse]
 
 if TYPE_CHECKING:
     ReportAdminBase = admin.ModelAdmin[Report]
@@ -83,7 +80,8 @@ class OwnRowsInline(_OfReport, RuleInlineBase):
 
 
 @admin.register(Report)
-class ReportAdmin(NamedDeletions, ReportAdminBase):
+class ReportAdmin(WithDrawings, NamedDeletions, ReportAdminBase):
+    drawings_name = "notifications_report_preview"
     empty_list = _(
         "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
         "subscription that sends it."
@@ -101,7 +99,7 @@ class ReportAdmin(NamedDeletions, ReportAdminBase):
     )
 
     class Media:
-        js = ("notifications/report.js",)
+        js = ("notifications/making.js", "notifications/report.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Ordered here: the searching select of a subscription's page goes through it as it comes."""
@@ -144,7 +142,7 @@ class ReportAdmin(NamedDeletions, ReportAdminBase):
     def preview_view(self, request: HttpRequest) -> JsonResponse:
         """The page as it stands, over data that is fetched now. Nothing is saved. Pictures and files are made by their
         workers meanwhile: the page asks for them."""
-        self._check_may_look(request)
+        self.check_may_look(request)
         context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
         now, by = timezone.now(), administrator(request)
         try:
@@ -159,27 +157,7 @@ class ReportAdmin(NamedDeletions, ReportAdminBase):
             context["is_busy"] = True
         return JsonResponse({"html": render_to_string("admin/notifications/report/_look.html", context)})
 
-    def making_view(self, request: HttpRequest, token: str) -> JsonResponse:
-        """How far one picture or file of the look is."""
-        state = self._state(request, token)
-        if state.medium is None:
-            return JsonResponse({"seconds": state.seconds, "problem": state.problem})
-        medium = state.medium
-        extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
-        address = reverse("admin:notifications_report_preview_made", args=[token, extension])
-        return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
-
-    def made_view(self, request: HttpRequest, token: str, extension: str) -> HttpResponse:
-        """The picture or the file itself."""
-        return made_answer(self._state(request, token).medium, extension)
-
-    def _state(self, request: HttpRequest, token: str) -> report_drawings.State:
-        self._check_may_look(request)
-        state = report_drawings.state_of(token, by=administrator(request), now=timezone.now())
-        if state is None:
-            raise Http404
-        return state
-
-    def _check_may_look(self, request: HttpRequest) -> None:
+    def check_may_look(self, request: HttpRequest) -> None:
+        """Raises PermissionDenied for whoever may not fill in the form."""
         if not (self.has_add_permission(request) or self.has_change_permission(request)):
             raise PermissionDenied
