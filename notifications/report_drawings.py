@@ -1,4 +1,4 @@
-"""What a report's page shows being made: pictures and files, by the workers that make those of messages.
+"""What pages of reports and alert rules show being made: pictures and files, by the workers of those of messages.
 
 A page gets a token for each, good for its own person and an hour, and asks with it how far the making is.
 """
@@ -30,11 +30,12 @@ class TooManyDrawingsError(Exception):
 
 @dataclass(frozen=True)
 class Drawing:
-    """One that is being made. `token`: for its own person."""
+    """One that is being made. `token`: for its own person. `alias`: what it is of."""
 
     title: str
     kind: str
     token: str
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def begin(plan: Plan, *, by: User, now: datetime) -> Drawings:
     media = {each: attaching.preview(each, now=now) for each in wanted}
 
     def drawing(each: Wanted) -> Drawing:
-        return Drawing(each.title, each.kind, _token(media[each], by, now))
+        return Drawing(each.title, each.kind, _token(media[each], by, now), each.alias)
 
     return Drawings(
         carried=drawing(plan.carried) if plan.carried else None,

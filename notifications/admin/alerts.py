@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -22,13 +23,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
-from notifications import schedule
+from notifications import report_drawings, schedule, tasks
+from notifications.admin.drawings import View, WithDrawings
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment
 from notifications.admin.log import CorpFilter
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
@@ -191,7 +193,8 @@ class SilenceWindowInline(SilenceWindowInlineBase):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
+class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
+    drawings_name = "notifications_alertrule_try"
     empty_list = _(
         "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
         "there are a card and a receiver."
@@ -223,7 +226,10 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
     )
 
     class Media:
-        js = ("notifications/schedule.js", "notifications/condition_rows.js", "notifications/alert_rule.js")
+        js = (
+            *("notifications/schedule.js", "notifications/condition_rows.js"),
+            *("notifications/making.js", "notifications/alert_rule.js"),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
         is_open = Q(incidents__status=Incident.Status.OPEN)
@@ -249,11 +255,25 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
         obj.save(update_fields=changed)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.try_view))
-        return [path("try/", view, name="notifications_alertrule_try"), *super().get_urls()]
+        views: tuple[tuple[str, View, str], ...] = (
+            ("try/", require_POST(self.try_view), ""),
+            ("try/<str:token>/", require_safe(self.making_view), "_making"),
+            ("try/<str:token>.<str:extension>", require_safe(self.made_view), "_made"),
+        )
+        ours = [
+            path(route, self.admin_site.admin_view(view), name=f"{self.drawings_name}{name}")
+            for route, view, name in views
+        ]
+        return [*ours, *super().get_urls()]
+
+    def check_may_look(self, request: HttpRequest) -> None:
+        """Raises PermissionDenied for whoever may not fill in the form."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
 
     def try_view(self, request: HttpRequest) -> JsonResponse:
-        """The form as it stands, tried on the data as it is now. Nothing is saved, nobody is told."""
+        """The form as it stands, tried on the data as it is now. Nothing is saved, nobody is told. Pictures are drawn
+        by their workers meanwhile: the page asks for them."""
         known = request.POST.get("_id", "")
         rule = self.get_object(request, known) if known.isascii() and known.isdigit() and len(known) < 19 else None
         if rule is None and known:
@@ -264,8 +284,18 @@ class AlertRuleAdmin(NamedDeletions, RuleAdminBase):
         form = self.get_form(request, rule)(request.POST, instance=rule or AlertRule())
         form.is_valid()
         needed = {"card", "conditions", "split_column"}
-        trial = None if needed & set(form.errors) else trying.tried(form.instance, now=timezone.now())
-        context = {"trial": trial, "errors": {name: form.errors[name] for name in needed & set(form.errors)}}
+        wrong = needed & set(form.errors)
+        context: dict[str, Any] = {"errors": {name: form.errors[name] for name in wrong}}
+        if not wrong:
+            now = timezone.now()
+            trial = trying.tried(form.instance, now=now, language=get_language() or settings.LANGUAGE_CODE)
+            context["trial"] = trial
+            try:
+                drawings = report_drawings.begin(trial.pictures, by=administrator(request), now=now)
+                tasks.enqueue_previews(drawings.medium_ids)
+                context["drawings"] = drawings.shown
+            except report_drawings.TooManyDrawingsError:
+                context["is_busy"] = True
         return JsonResponse({"html": render_to_string("admin/notifications/alertrule/_trial.html", context, request)})
 
     @admin.display(description=_("severity"), ordering="severity")

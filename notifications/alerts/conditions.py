@@ -214,7 +214,7 @@ def _text(value: Any) -> str:
 
 def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
     check(condition, table)
-    chosen = _chosen(condition, table)
+    chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
         return _by_row(condition, table, chosen), None, None
     number = _aggregated(condition, table, chosen)
@@ -229,7 +229,7 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
     return _compared(condition, number, chosen), None, None
 
 
-def _chosen(condition: Condition, table: Table) -> list[int]:
+def rows_counting(condition: Condition, table: Table) -> list[int]:
     """Positions of the rows that fit all filters."""
     wanted = [(_position(table, name), set(values)) for name, values in condition.filters]
     return [
@@ -275,11 +275,12 @@ def _compared(condition: Condition, number: Number | None, chosen: list[int]) ->
     if condition.comparison == Comparison.IS_NULL:
         holds = number is None
     else:
-        holds = number is not None and _holds(condition.comparison, number, _entered(condition))
+        holds = number is not None and _holds(condition.comparison, number, entered(condition))
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
 
 
-def _entered(condition: Condition) -> list[Number]:
+def entered(condition: Condition) -> list[Number]:
+    """The condition's values as numbers. Raises ConditionError where one is none."""
     found = [_entered_number(value) for value in condition.values]
     numbers = [one for one in found if one is not None]
     if len(numbers) != len(condition.values):
@@ -295,7 +296,7 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
         return False
     if kind == Kind.NUMBER:
         number = _number(value)
-        return number is not None and _holds(condition.comparison, number, _entered(condition))
+        return number is not None and _holds(condition.comparison, number, entered(condition))
     text, wanted = cell_text(value), [one.strip() for one in condition.values]
     if condition.comparison in ORDERED and kind not in {Kind.DATE, Kind.DATETIME}:
         raise ConditionError("no_order", condition.column)

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 from integrations import card_data, source_wording
 from integrations.sources.failing import SourceError
-from notifications.alerts import checking, condition_words
+from notifications.alerts import checking, condition_words, conditions, pictures
 from notifications.alerts.conditions import ConditionError
+from notifications.charts import looks
+from notifications.media import attaching, recipes
+from notifications.media.attaching import Plan, Wanted
+from notifications.models import Medium
 from notifications.reports.own_rows import cell_text
 
 if TYPE_CHECKING:
     from integrations.sources.table import Table
     from notifications.models import AlertRule
 
-ROWS_FETCHED, ROWS_SHOWN, PARTS_SHOWN = 2000, 20, 20
+ROWS_FETCHED, ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 2000, 20, 20, 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class ShownPart:
 
 @dataclass(frozen=True)
 class Trial:
-    """`problem`: a sentence, where there is no answer."""
+    """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias."""
 
     problem: str = ""
     names: list[str] = field(default_factory=list)
@@ -46,9 +50,10 @@ class Trial:
     part_count: int = 0
     holding_count: int = 0
     as_of: datetime | None = None
+    pictures: Plan = attaching.NOTHING
 
 
-def tried(rule: AlertRule, *, now: datetime) -> Trial:
+def tried(rule: AlertRule, *, now: datetime, language: str) -> Trial:
     """What a check would find now, but for changes against the check before."""
     try:
         table = card_data.fetch_now(rule.card, now=now, rows_at_most=ROWS_FETCHED)
@@ -63,7 +68,25 @@ def tried(rule: AlertRule, *, now: datetime) -> Trial:
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
     ]
     holding_count = sum(verdict.holds for verdict in found.values())
-    return Trial("", list(table.names), parts, len(found), holding_count, table.as_of)
+    planned = _pictures(rule, {part.name: tables[part.name] for part in parts}, language)
+    return Trial("", list(table.names), parts, len(found), holding_count, table.as_of, planned)
+
+
+def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
+    """Of the first parts, a picture for each condition of which there can be one."""
+    found: list[Wanted] = []
+    for name, table in tables.items():
+        for condition in conditions.from_rows(rule.conditions):
+            if len(found) == PICTURES_SHOWN:
+                break
+            drawn = pictures.picture_of(condition, table, split_column=rule.split_column)
+            if drawn is not None:
+                chart, rows = drawn
+                recipe = recipes.picture(
+                    chart, rows, shape=looks.Shape.FREE, language=language, time_zone=rule.time_zone
+                )
+                found.append(Wanted(Medium.Kind.PICTURE, recipe, chart.title, name))
+    return Plan(shown=tuple(found))
 
 
 def _shown(name: str, holds: bool, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:

@@ -1,4 +1,4 @@
-"""The look at a report in a real browser: its chart, drawn by a real worker, over a real query."""
+"""Reports and alert rules tried in a real browser: their charts, drawn by a real worker, over a real query."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, AttributeValue, User
 from integrations.models import Card, DataSource
-from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart
+from notifications.models import AlertRule, OwnRowsRule, Report, ReportCard, ReportChart
 from tests.conftest import program_environ
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.integrations.sandbox.programs import npm_modules
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import make_corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[[Report | AlertRule], tuple[Page, list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +65,16 @@ def report(transactional_db: None, tmp_path: Path, settings: Any) -> Report:
 
 
 @pytest.fixture
-def open_page(browser: Browser, live_server: LiveServer) -> Iterator[Callable[[Report], tuple[Page, list[str]]]]:
+def open_page(browser: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
 
-    def act(report: Report) -> tuple[Page, list[str]]:
+    def act(row: Report | AlertRule) -> tuple[Page, list[str]]:
         context = browser.new_context(locale="zh-CN", **DESK)
         context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
         contexts.append(context)
         refusals = refusals_in(context)
         page = context.new_page()
-        page.goto(f"{signed_in(context, live_server)}/admin/notifications/report/{report.pk}/change/")
+        page.goto(f"{signed_in(context, live_server)}/admin/notifications/{row._meta.model_name}/{row.pk}/change/")
         return page, refusals
 
     yield act
@@ -79,7 +83,7 @@ def open_page(browser: Browser, live_server: LiveServer) -> Iterator[Callable[[R
 
 
 def test_the_button_shows_the_chart_of_somebodys_own_rows(
-    open_page: Callable[[Report], tuple[Page, list[str]]], report: Report, charts_worker: Program
+    open_page: OpenPage, report: Report, charts_worker: Program
 ) -> None:
     wait_for_log("ready.", charts_worker)
     page, refusals = open_page(report)
@@ -108,7 +112,7 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
 
 
 def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
-    open_page: Callable[[Report], tuple[Page, list[str]]], report: Report, charts_worker: Program
+    open_page: OpenPage, report: Report, charts_worker: Program
 ) -> None:
     wait_for_log("ready.", charts_worker)
     ReportChart.objects.update(y="成本")
@@ -122,3 +126,25 @@ def test_a_chart_that_cannot_be_drawn_says_why_and_a_file_can_be_opened(
     with page.expect_download() as download:
         page.get_by_role("link", name="打开文件").click()
     assert download.value.suggested_filename == "preview.xlsx"
+
+
+def test_a_rule_is_tried_with_a_picture_of_its_column(
+    open_page: OpenPage, report: Report, charts_worker: Program
+) -> None:
+    card = report.report_cards.get().card
+    rule = make_rule(card, make_receiver(corp=make_corp()), "any 销售额 < 100")
+    page, refusals = open_page(rule)
+
+    page.get_by_role("button", name="立即试算").click()
+
+    image = page.locator(".look-chart img")
+    expect(image).to_be_visible()
+    expect(image).to_have_js_property("complete", value=True)
+    assert image.evaluate("one => one.naturalWidth") == 390
+    drawn = page.request.get(str(image.evaluate("one => one.src"))).text()
+    assert "广州" in drawn
+    assert "stroke-dasharray" in drawn
+    assert refusals == []
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}

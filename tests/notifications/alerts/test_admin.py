@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import zlib
 from collections.abc import Iterator
 from datetime import time
 from typing import Any
@@ -13,8 +16,9 @@ from django.test import Client
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications.alerts import condition_words, conditions
-from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
+from notifications import report_drawings
+from notifications.alerts import condition_words, conditions, trying
+from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
 from notifications.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
 from tests.bi import make_bi
@@ -76,6 +80,12 @@ def row(
 
 def errors_of(answer: Any) -> dict[str, Any]:
     return dict(answer.context["adminform"].form.errors)
+
+
+def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
+    """What the rule's page shows after its button, with these conditions in the form."""
+    values = {**sent_form(client, f"/admin/notifications/alertrule/{rule.pk}/change/"), **conditions, "_id": rule.pk}
+    return str(client.post("/admin/notifications/alertrule/try/", values).json()["html"])
 
 
 class TestRule:
@@ -180,6 +190,57 @@ class TestRule:
         assert not Incident.objects.exists()
         rule.refresh_from_db()
         assert rule.conditions[0]["aggregate"] == "sum"
+
+    def test_tried_shows_pictures_that_workers_draw_for_this_person_only(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+    ) -> None:
+        html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
+
+        medium = Medium.objects.get(run=None, status="waiting")
+        recipe = json.loads(zlib.decompress(medium.recipe))
+        assert (recipe["chart"]["thresholds"], recipe["language"]) == ([100.0], "zh-hans")
+        assert re.findall("<figcaption>(.*?)</figcaption>", html) == ["销售额 任意一行 &lt; 100"]
+        [address] = re.findall('data-making="([^"]+)"', html)
+        assert root.get(address).json()["problem"] == ""
+        svg = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+        Medium.objects.update(status="ready", svg=zlib.compress(svg), width=390, height=300)
+        found = root.get(address).json()
+        assert (found["kind"], found["width"], found["height"]) == ("picture", 390, 300)
+        picture = root.get(found["address"])
+        assert (picture.content, picture["Content-Type"]) == (svg, "image/svg+xml")
+        other = Client(headers=HOST)
+        for person, status in ((make_superuser(), 404), (make_person(make_corp(), "li"), 302)):
+            other.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+            assert [other.get(path).status_code for path in (address, found["address"])] == [status, status]
+
+    def test_tried_draws_few_of_many_parts(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trying, "PICTURES_SHOWN", 2)
+        rows = [row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)]
+
+        html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
+
+        assert html.count("data-making=") == Medium.objects.count() == 2
+
+    def test_tried_while_too_many_pictures_wait_says_so_and_answers(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(report_drawings, "WAITING_AT_MOST", 0)
+
+        html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
+
+        assert "等待绘制的图片过多" in html
+        assert "会触发" in html
+        assert not Medium.objects.exists()
+
+    def test_tried_without_what_a_picture_needs_has_none(
+        self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
+    ) -> None:
+        html = tried(root, make_rule(card, receiver), row(0, "count", "", "gt", "1"))
+
+        assert "data-making" not in html
+        assert not Medium.objects.exists()
 
     def test_that_the_data_cannot_answer_says_why(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers
