@@ -519,6 +519,8 @@ ORDERS = [
         )
     ),
     Row("notifications_alertrule_try", expect(f"{EDITORS} {EDITORS_ELSEWHERE}"), method="post"),
+    Row("notifications_alertrule_try_making", expect("", unseen=(ALL_EDITORS, 404)), args=("=x",)),
+    Row("notifications_alertrule_try_made", expect("", unseen=(ALL_EDITORS, 404)), args=("=x", "=svg")),
     Row(
         "notifications_alertroute_try",
         expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}"),
