@@ -10,12 +10,17 @@ import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from integrations.models import Corp
 from notifications.api.site import api
+from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.api.conftest import HOST, make_editor, make_token
-from tests.notifications.factories import make_report, make_subscription
+from tests.notifications.factories import make_person, make_report, make_subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +37,10 @@ def document() -> dict[str, Any]:
 
 schema = schemathesis.openapi.from_dict(document())
 schema.app = get_wsgi_application()
+OPERATIONS = {found.ok().label: found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)}
+
+# What the document cannot say: names and values of labels hold no control characters.
+UNSAID = {"POST /api/v1/alerts": [positive_data_acceptance]}
 
 
 @pytest.fixture
@@ -39,7 +48,8 @@ def headers(corp: Corp, settings: Any) -> Iterator[dict[str, str]]:
     """What a good caller brings. The requests run inside the test's transaction, as those of Django's own client."""
     settings.API_CALLS_PER_TOKEN = settings.API_CALLS_PER_ADDRESS = 1_000_000
     make_subscription(report=make_report(corp=corp))
-    client = make_token(make_editor(corp))[1]
+    make_route(make_receiver(make_person(corp, "zhang")))  # takes every alert
+    client = make_token(make_editor(corp), may_alert=True)[1]
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield {"Host": HOST["host"], "Authorization": client.defaults["HTTP_AUTHORIZATION"]}
@@ -47,9 +57,17 @@ def headers(corp: Corp, settings: Any) -> Iterator[dict[str, str]]:
         signal.connect(close_old_connections)
 
 
-@schema.parametrize()
+# Why not schemathesis's own parametrize? With pytest 9.2 the operations share one id, and of those that do pytest-xdist
+# runs one.
+@pytest.mark.parametrize("label", OPERATIONS)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_documented(case: Any, headers: dict[str, str]) -> None:
+@given(data=st.data())
+def test_every_answer_is_documented(label: str, headers: dict[str, str], data: st.DataObject) -> None:
+    """Half of the calls are as the document has them, half are not."""
+    operation = OPERATIONS[label]
+    good, bad = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+    case = data.draw(st.one_of(good, bad))
+
     answer = case.call(headers=headers)
 
-    case.validate_response(answer)
+    case.validate_response(answer, excluded_checks=UNSAID.get(label, []))
