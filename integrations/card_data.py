@@ -6,6 +6,9 @@
 
 A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
 tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
+
+A source that hangs costs a thread for the whole of its time limit. So one source has few places (its `parallel_limit`),
+and all those that ran into their limit last time share SLOW_PLACES: the other threads stay with those that answer.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ Follower = Callable[[int, datetime], None]
 # Longer than the longest attempt may take, with what a look-up of names and a slow database add.
 LEASE = timedelta(seconds=SECONDS_AT_MOST + 60)
 WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
+# How many fetches there may be at once of all the sources together that ran into their time limit last time. Fewer
+# than the threads of one worker of the queue `data` (docs/data-sources.md).
+SLOW_PLACES = 2
 # How soon it is looked again whether a source has a place free.
 TURN_WAIT = timedelta(seconds=5)
 # A row that was finished so long ago was finished by a worker that died before it told anybody.
@@ -117,10 +123,8 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
     if row is None:
         return None
-    # Locks the source's other claims out, so that two of them do not count past each other.
-    # Its secrets are read where they are used: one that no key opens is a failure of this row, not of the worker.
-    source = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS).get(pk=row.card.source_id)
-    if _in_hand(source, now) >= source.parallel_limit:
+    source = _locked(row.card.source_id)
+    if not _has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
     token = uuid.uuid4().hex
@@ -131,8 +135,25 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
 
 
-def _in_hand(source: DataSource, now: datetime) -> int:
-    return CardData.objects.waiting().filter(card__source=source, lease_until__gt=now).count()
+def _locked(source_id: int) -> DataSource:
+    """The source, with the claims locked out that count the same places, so that two do not count past each other.
+
+    A slow one shares its places with the other slow ones: all of them are locked, in one order, against deadlocks.
+    Secrets are read where they are used: one that no key opens is a failure of its row, not of the worker.
+    """
+    sources = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
+    if DataSource.objects.slow().filter(pk=source_id).exists():
+        locked = {source.pk: source for source in sources.slow().order_by("pk")}
+        if source_id in locked:
+            return locked[source_id]
+    return sources.get(pk=source_id)
+
+
+def _has_place(source: DataSource, now: datetime) -> bool:
+    in_hand = CardData.objects.waiting().filter(lease_until__gt=now)
+    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
+        return False
+    return source.slow_since is None or in_hand.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
 
 
 def _fetch(held: Held, clock: Clock) -> bool:
@@ -140,9 +161,11 @@ def _fetch(held: Held, clock: Clock) -> bool:
     began_at = clock()
     try:
         table = asking.ask(held.card, rows_at_most=held.card.source.row_limit, now=began_at)
+        _remember_pace(held.card.source, is_slow=False, now=began_at)
         found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
         found |= {"problem_code": "", "problem_facts": {}}
     except SourceError as error:
+        _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
         found = _failed(held, error, clock())
     except Exception as error:  # the edge of the task: whoever waits for the data must learn that none comes
         logger.exception("data card=%s try=%s", held.card.pk, held.tries)
@@ -163,6 +186,11 @@ def _fetch(held: Held, clock: Clock) -> bool:
     return is_over
 
 
+def _remember_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
+    """Note that the source begins, or ends, to run into its time limit; it stands there already most of the time."""
+    DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
+
+
 def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
     """The columns of a failure: the end, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
@@ -177,9 +205,12 @@ def _release(held: Held) -> None:
 
 
 def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
-    """The next row that waits for a place at `source`: this one's is free now."""
+    """The next row that waits for the place which is free now: of `source`, or of another that was slow as it."""
     waiting = CardData.objects.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
-    soon = waiting.filter(card__source=source, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
+    mates = Q(card__source=source)
+    if source.slow_since is not None:
+        mates |= Q(card__source__in=DataSource.objects.slow())
+    soon = waiting.filter(mates, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
     row_id = soon.values_list("pk", flat=True).first()
     if row_id is None:
         return []

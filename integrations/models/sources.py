@@ -34,6 +34,10 @@ class DataSourceQuerySet(models.QuerySet["DataSource"]):
         """Those of the companies that `person` sees; those of no company for who sees all."""
         return self.filter(_of_visible_corps(person, ""))
 
+    def slow(self) -> DataSourceQuerySet:
+        """Those whose last answer did not come within their time limit."""
+        return self.filter(slow_since__isnull=False)
+
 
 class DataSource(models.Model):
     """A place that answers questions. Which columns count depends on its kind."""
@@ -86,6 +90,8 @@ class DataSource(models.Model):
         help_text=_("Only a superuser may tick this: it lets the service be at private and loopback addresses."),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
+    # Since when its fetches run into the time limit; null where the last one ended within it (integrations.card_data).
+    slow_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import redis
+import requests
 import responses
 from django.utils import translation
 
 from integrations import card_data
-from integrations.models import Card, CardData
+from integrations.models import Card, CardData, DataSource
 from integrations.sources.failing import Problem, SourceError
 from integrations.tasks import fetch_card_data, sweep_card_data
 from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
@@ -241,6 +242,48 @@ class TestLeases:
         card_data._release(held[0])
         assert card_data._waiting_for(slow, now=clock()) == [row_of(cards[2]).pk]
         assert row_of(cards[2]).next_try_at == clock()
+
+    def test_who_ran_into_the_time_limit_is_slow_until_an_answer_comes_in_time(
+        self, bi: GuandataAnswers, clock: Clock
+    ) -> None:
+        bi.gives("card_data", requests.ReadTimeout())
+        bi.gives("card_data")
+        first = asked(make_card())
+
+        card_data.carry_out(row_id=first.pk, clock=clock)
+        assert DataSource.objects.get().slow_since == NOW
+
+        clock.advance(seconds=5)
+        card_data.carry_out(row_id=first.pk, clock=clock)
+        assert row_of(first.card).status == "ready"
+        assert DataSource.objects.get().slow_since is None
+
+    def test_a_failure_that_comes_at_once_is_not_slow(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data", b"busy", status=503)
+        make_source(name="慢", slow_since=NOW)
+        row = asked(make_card())
+        DataSource.objects.filter(name="观远").update(slow_since=NOW)
+
+        card_data.carry_out(row_id=row.pk, clock=clock)
+
+        assert list(DataSource.objects.slow().values_list("name", flat=True)) == ["慢"]
+
+    def test_slow_sources_share_few_places(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        sources = [make_source(name=f"慢 {number}", slow_since=NOW) for number in range(3)]
+        cards = [make_card(source) for source in sources]
+        other = make_card()
+        card_data.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
+
+        held = [card_data._claim(row_of(card).pk, clock()) for card in cards]
+        assert [one is not None for one in held] == [True, True, False]
+        card_data.carry_out(row_id=row_of(other).pk, clock=clock)
+        assert row_of(other).status == "ready"
+
+        assert held[0] is not None
+        card_data._release(held[0])
+        assert card_data._waiting_for(held[0].card.source, now=clock()) == [row_of(cards[2]).pk]
+        assert card_data._claim(row_of(cards[2]).pk, clock()) is not None
 
 
 class TestSweeping:

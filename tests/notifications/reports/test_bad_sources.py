@@ -166,6 +166,35 @@ def test_one_that_hangs_holds_two_threads_however_many_ask_it_and_others_go_out(
         assert Delivery.objects.count() == 3
 
 
+def test_sources_that_hung_before_leave_threads_free_however_many_they_are() -> None:
+    released = threading.Event()
+
+    def hangs(line: socket.socket, _request: bytes) -> None:
+        released.wait(PATIENCE_SECONDS)
+
+    with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # ends what hangs, then waits for the threads
+        stack.callback(released.set)
+        hanging = []
+        for number in range(2 * THREADS):
+            service = web(stack, hangs)
+            slow = DataSource.objects.create(
+                name=f"h{number}", timeout_seconds=PATIENCE_SECONDS, slow_since=NOW, **service
+            )
+            hanging.append(Card.objects.create(name="h", source=slow))
+        good = [good_card(stack, number) for number in range(3)]
+        order([*hanging, *good])
+
+        for card in hanging:
+            pool.submit(fetched, card)
+        for future in [pool.submit(fetched, card) for card in good]:
+            future.result(timeout=PATIENCE_SECONDS)
+
+        assert [go_out(card) for card in good] == ["合计 200"] * 3
+        asked = CardData.objects.filter(card__in=hanging)
+        assert set(asked.values_list("status", flat=True)) == {"waiting"}
+        assert asked.filter(lease_until__isnull=False).count() == card_data.SLOW_PLACES
+
+
 def test_fifty_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     with ThreadPoolExecutor(THREADS) as pool, ExitStack() as stack:  # ends what hangs, then waits for the threads
         bad = bad_cards(stack)

@@ -1,0 +1,22 @@
+"""The migrations of integrations, each from the state before with rows in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.databases import Stages, migrated
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_data_sources_of_before_are_not_slow_and_keep_what_they_have(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0011_bi_listing")])
+    apps.get_model("integrations", "DataSource").objects.create(
+        name="数仓", kind="sql", sql_url="postgresql://reader@db.example.com/bi", parallel_limit=3
+    )
+
+    after = migrated([("integrations", "0012_slow_sources")])
+
+    source = after.get_model("integrations", "DataSource").objects.get()
+    assert (source.name, source.parallel_limit, source.slow_since) == ("数仓", 3, None)
+    assert source.sql_url == "postgresql://reader@db.example.com/bi"
