@@ -1,4 +1,4 @@
-"""Conditions as people write and read them: one a line, `sum 销售额 < 1000 where 城市=上海|北京`."""
+"""Conditions in the words in which people write and read them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from notifications.alerts.conditions import Verdict
     from notifications.models import AlertRule
 
-SIGNS = {
-    Comparison.GREATER: ">",
-    Comparison.AT_LEAST: ">=",
-    Comparison.LESS: "<",
-    Comparison.AT_MOST: "<=",
-    Comparison.EQUAL: "=",
-    Comparison.UNEQUAL: "!=",
-    Comparison.BETWEEN: "between",
-    Comparison.OUTSIDE: "outside",
-    Comparison.IS_NULL: "is null",
-    Comparison.CHANGED: "changed",
-}
 AGGREGATES = {
     Aggregate.ANY: pgettext_lazy("condition", "any row"),
     Aggregate.ALL: pgettext_lazy("condition", "all rows"),
@@ -49,18 +37,7 @@ COMPARISONS = {
     Comparison.IS_NULL: pgettext_lazy("condition", "is empty"),
     Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
 }
-_BY_SIGN = {sign: comparison for comparison, sign in SIGNS.items()} | {
-    "≥": Comparison.AT_LEAST,
-    "≤": Comparison.AT_MOST,
-    "≠": Comparison.UNEQUAL,
-    "==": Comparison.EQUAL,
-}
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
-_SIGN = "|".join(sorted(map(re.escape, _BY_SIGN), key=len, reverse=True))
-_LINE = re.compile(
-    rf"(?P<aggregate>any|all|sum|avg|min|max|count|change)\b\s*(?P<column>\"[^\"]*\"|\S*?)\s*"
-    rf"(?P<sign>{_SIGN})\s*(?P<values>.*)"
-)
 _SENTENCES = {
     "malformed": gettext_lazy("“%(about)s” is no condition."),
     "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
@@ -77,25 +54,6 @@ _SENTENCES = {
     "too_many": gettext_lazy("There are too many conditions or values."),
     "too_many_parts": gettext_lazy("The column “%(about)s” has too many values to be split by."),
 }
-
-
-def parse(text: str) -> list[Condition]:
-    """A condition a line. Raises ConditionError."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ConditionError("no_condition")
-    if len(lines) > conditions.CONDITIONS_AT_MOST:
-        raise ConditionError("too_many")
-    return [_parsed(line) for line in lines]
-
-
-def line_of(condition: Condition) -> str:
-    """As `parse` takes it."""
-    parts = [condition.aggregate.value, _quoted(condition.column), SIGNS[condition.comparison]]
-    parts.append(" and ".join(condition.values))
-    if condition.filters:
-        parts.append("where " + filters_line(condition.filters))
-    return " ".join(part for part in parts if part)
 
 
 def described(condition: Condition) -> str:
@@ -134,32 +92,8 @@ def findings(rule: AlertRule, verdict: Verdict) -> str:
     return "\n".join(lines)
 
 
-def _parsed(line: str) -> Condition:
-    head, where, tail = line.partition(" where ")
-    found = _LINE.fullmatch(head.strip())
-    if found is None:
-        raise ConditionError("malformed", line[:80])
-    comparison = _BY_SIGN[found["sign"]]
-    entered = found["values"].strip()
-    values = re.split(r"\s+and\s+", entered) if comparison in conditions.WITH_TWO else [entered]
-    filters = parse_filters(tail) if where else ()
-    condition = Condition(
-        Aggregate(found["aggregate"]),
-        found["column"].strip('"'),
-        comparison,
-        tuple(value for value in values if value),
-        filters,
-    )
-    conditions.check(condition)
-    return condition
-
-
 def _filter(text: str) -> tuple[str, tuple[str, ...]]:
     name, sign, values = text.partition("=")
     if not sign or not name.strip() or not values.strip():
         raise ConditionError("filter", text.strip()[:80])
     return name.strip().strip('"'), tuple(value.strip() for value in values.split("|"))
-
-
-def _quoted(column: str) -> str:
-    return f'"{column}"' if " " in column or any(sign in column for sign in "<>=!≥≤≠") else column

@@ -32,10 +32,6 @@ class Alert:
     link: str = ""
 
     @property
-    def is_firing(self) -> bool:
-        return self.ends_at is None
-
-    @property
     def fingerprint(self) -> str:
         """Of the labels alone: what they name is one thing, whoever tells of it."""
         text = json.dumps(sorted(self.labels.items()), ensure_ascii=False, separators=(",", ":"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from integrations.models import Card, Corp, DataSource
 from notifications import schedule
-from notifications.alerts import condition_words, conditions
+from notifications.alerts import conditions
+from notifications.alerts.conditions import Aggregate, Comparison, Condition
 from notifications.demo.bi import WEATHER_PAGE
 from notifications.models import AlertReceiver, AlertRule, Incident, Run
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 SOURCE, CARD, RECEIVER, RULE = "演示 BI（预警）", "西雅图逐日气象（预警）", "天气值班", "高温预警"
-CONDITION = "any 最高气温 > 35"
+HOT = Condition(Aggregate.ANY, "最高气温", Comparison.GREATER, ("35",))
 BI_CARD = "weather-daily"
 
 
@@ -38,7 +39,7 @@ def seed(corp: Corp, people: list[User], *, now: datetime) -> None:
         receiver=receiver,
         card=card,
         owner=people[0],
-        conditions=conditions.to_rows(condition_words.parse(CONDITION)),
+        conditions=conditions.to_rows([HOT]),
         crontab="* * * * *",
     )
     schedule.reschedule(rule, now=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -368,8 +368,3 @@ class CardCode(models.Model):
 
     def __str__(self) -> str:
         return str(self.delivery_id)
-
-
-def labels_line(labels: dict[str, Any], *, at_most: int = 12) -> str:
-    """Labels as `name=value`, for lists and search."""
-    return ", ".join(f"{name}={value}" for name, value in list(labels.items())[:at_most])

@@ -181,7 +181,7 @@ def payload(*alerts: Alert, **more: Any) -> str:
     """As Alertmanager posts it."""
     rows = [
         {
-            "status": "firing" if one.is_firing else "resolved",
+            "status": "firing" if one.ends_at is None else "resolved",
             "labels": dict(one.labels),
             "annotations": dict(one.annotations),
             "startsAt": one.starts_at.isoformat(),
@@ -196,7 +196,7 @@ def payload(*alerts: Alert, **more: Any) -> str:
             "version": "4",
             "groupKey": "{}:{}",
             "truncatedAlerts": 0,
-            "status": "firing" if any(one.is_firing for one in alerts) else "resolved",
+            "status": "firing" if any(one.ends_at is None for one in alerts) else "resolved",
             "receiver": "guanwecom",
             "groupLabels": {},
             "commonLabels": {},

@@ -17,7 +17,7 @@ from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
 from notifications import report_drawings
-from notifications.alerts import condition_words, conditions, trying
+from notifications.alerts import conditions, trying
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
 from notifications.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
@@ -25,6 +25,7 @@ from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications.alerts.conftest import make_receiver, make_route
+from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
@@ -139,10 +140,9 @@ class TestRule:
 
         assert first.status_code == 302, errors_of(first)
         rule.refresh_from_db()
-        assert [condition_words.line_of(one) for one in conditions.from_rows(rule.conditions)] == [
-            "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒",
-            "sum 销售额 changed",
-        ]
+        assert conditions.from_rows(rule.conditions) == parse(
+            "avg 销售额 outside 10 and 20 where 区域=华东|华南; 品类=酒\nsum 销售额 changed"
+        )
         assert 'value="区域=华东|华南; 品类=酒"' in root.get(path).content.decode()
         holding = {"": 3}
         AlertRule.objects.update(holding=holding)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from integrations.sources.table import Column, Kind, Table
-from notifications.alerts import condition_words
 from notifications.alerts.pictures import picture_of
 from notifications.charts.chart import Chart
 from notifications.charts.spec import spec
+from tests.notifications.alerts.lines import parse
 from tests.notifications.charts.tables import AS_OF, DAYS, SALES
 
 CITIES = Table(
@@ -19,7 +19,7 @@ CITIES = Table(
 
 
 def pictured(text: str, table: Table = CITIES, split_column: str = "") -> tuple[Chart, Table] | None:
-    [condition] = condition_words.parse(text)
+    [condition] = parse(text)
     return picture_of(condition, table, split_column=split_column)
 
 
