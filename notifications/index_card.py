@@ -19,7 +19,7 @@ from notifications import day_counts, pace, workdays
 from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
-from notifications.models import CorpQueue, Delivery, Incident, Run, Subscription
+from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Run, Subscription
 from notifications.schedule_words import calendar_ends
 from notifications.visibility import sees_all_corps
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from integrations.visibility import Person
     from notifications.models.alerts import IncidentQuerySet
-    from notifications.models.orders import SubscriptionQuerySet
 
 # Counted no further: what needs attention is more than enough by then.
 COUNTED = 1000
@@ -59,11 +58,10 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
-    Five queries, one more while the calendar ends.
+    Five queries, two more while the calendar ends.
     """
-    now, found = timezone.now(), []
-    if request.user.has_perm("notifications.view_subscription"):
-        found += _about_calendar(Subscription.objects.visible_to(request.user), now)
+    now = timezone.now()
+    found = _about_calendar(request, now)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
         found += _about_deliveries(deliveries, now) + _about_media(now)
@@ -188,13 +186,17 @@ def _about_media(now: datetime) -> list[Attention]:
     return [Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="preparing"))]
 
 
-def _about_calendar(subscriptions: SubscriptionQuerySet, now: datetime) -> list[Attention]:
-    """In time before days begin that are not known, where a schedule goes by them."""
+def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
+    """In time before days begin that are not known, where a subscription or an alert rule goes by them. One line for
+    both, with the way to those that are concerned: an update mends all."""
     years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
-    if not years or not subscriptions.filter(is_enabled=True).by_workdays().exists():
+    if not years:
         return []
-    url = _list("subscription", [("is_enabled__exact", "1")])
-    return [Attention(calendar_ends(years[0]), url, "warn")]
+    for name, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
+        concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays()
+        if request.user.has_perm(f"notifications.view_{name}") and concerned.exists():
+            return [Attention(calendar_ends(years[0]), _list(name, [("is_enabled__exact", "1")]), "warn")]
+    return []
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:

@@ -30,6 +30,10 @@ class AlertRuleQuerySet(ScheduledQuerySet["AlertRule"]):
             receiver__in=AlertReceiver.objects.visible_to(person), card__in=Card.objects.visible_to(person)
         )
 
+    def by_workdays(self) -> Self:
+        """Also those of which people are told on working days only, whenever they are checked."""
+        return super().by_workdays() | self.filter(tells_on_workdays_only=True)
+
 
 class AlertRule(AlertSource, Scheduled):
     """A condition watched on a card."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.models import CheckRun, Corp, SiteAddress
-from notifications import overview, picture
+from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
+from notifications import index_card, overview, picture, workdays
 from notifications.day_counts import Counts, Day, last_days, of_corps
-from notifications.models import Delivery, Run
+from notifications.models import Delivery, FreeDays, Run
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -294,6 +296,37 @@ def test_an_address_that_nobody_reaches_needs_attention_unless_all_is_the_sandbo
 
     [item] = root.get("/admin/", headers=headers).context["overview"].attentions
     assert item.url == f"/admin/integrations/siteaddress/{address.pk}/change/"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_concerned"),
+    [
+        ({}, False),
+        ({"tells_from": time(9), "tells_to": time(18)}, False),
+        ({"tells_on_workdays_only": True}, True),
+        ({"free_days": FreeDays.SKIP}, True),
+        ({"tells_on_workdays_only": True, "is_enabled": False}, False),
+    ],
+)
+def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_ends(
+    root: Client, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], is_concerned: bool
+) -> None:
+    unknown_day = date(workdays.last_known_year() + 1, 2, 1)
+    monkeypatch.setattr(index_card, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
+    source = DataSource.objects.create(name="数据仓库", kind="sql")
+    card = Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")
+    make_rule(card, make_receiver(), **fields)
+    blind = client_of(make_manager(make_corp(), permissions="view_subscription"))
+
+    calendar = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
+
+    urls = ["/admin/notifications/alertrule/?is_enabled__exact=1"] if is_concerned else []
+    assert [item.url for item in calendar] == urls
+    assert index(blind).attentions == []
+    if is_concerned:
+        make_subscription(report=make_report(), free_days=FreeDays.SKIP)
+        [item] = [item for item in index(root).attentions if item.sentence == calendar[0].sentence]
+        assert item.url == "/admin/notifications/subscription/?is_enabled__exact=1"
 
 
 # --- First steps ------------------------------------------------------------------------------------------------------
