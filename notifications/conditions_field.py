@@ -13,7 +13,7 @@ from notifications.alerts import condition_words, conditions
 from notifications.alerts.condition_words import AGGREGATES, COMPARISONS
 from notifications.alerts.conditions import CONDITIONS_AT_MOST, Aggregate, Comparison, Condition, ConditionError
 
-# Empty rows below those that are filled in; a button gives more (condition_rows.js), and so does saving.
+# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
 _PARTS = ("aggregate", "column", "comparison", "value", "second", "filters")
 ENTRY_CHARACTERS = 4000

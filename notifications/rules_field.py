@@ -14,7 +14,7 @@ from notifications.attribute_rules import Rule
 from notifications.models import Operator
 from notifications.models.rules import RULES_AT_MOST, VALUES_AT_MOST
 
-# Empty rows below those that are filled in; a button gives more (rules.js), and so does saving.
+# Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 2
 # A row as a browser sends it: the attribute's key, the comparison, the values in one text.
 Row = tuple[str, str, str]

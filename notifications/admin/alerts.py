@@ -76,7 +76,7 @@ class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
     )
 
     class Media:
-        js = ("notifications/rules.js",)
+        js = ("notifications/rows.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
         return AlertReceiver.objects.visible_to(request.user).order_by("name", "pk")
@@ -227,7 +227,7 @@ class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
 
     class Media:
         js = (
-            *("notifications/schedule.js", "notifications/condition_rows.js"),
+            *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             *("notifications/making.js", "notifications/alert_rule.js"),
         )
 

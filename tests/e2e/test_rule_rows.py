@@ -1,4 +1,4 @@
-"""The button of a subscription's form that adds an attribute rule, under the strict Content-Security-Policy."""
+"""Buttons of a subscription's form add and remove attribute rules, under the strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute
-from notifications.attribute_rules import rules_of
+from notifications.attribute_rules import Rule, rules_of, save_rules
+from notifications.models import Operator
 from notifications.models.rules import RULES_AT_MOST
 from tests.e2e.session import signed_in
 from tests.notifications.factories import make_corp, make_person, make_subscription
@@ -44,3 +45,21 @@ def test_a_rule_in_an_added_row_is_saved(live_server: LiveServer, page: Page) ->
     expect(page.locator(".messagelist .success")).to_be_visible()
     [rule] = rules_of(subscription)
     assert (rule.attribute, rule.values) == (title, ("经理",))
+
+
+def test_a_removed_rule_is_gone_and_the_look_at_it_is_made_anew(live_server: LiveServer, page: Page) -> None:
+    title = Attribute.objects.create(key="title", name="职位")
+    subscription = make_subscription(make_person(make_corp(), "ann"))
+    first, second = (Rule(title, Operator.IS, (value,)) for value in ("经理", "助理"))
+    save_rules(subscription, [first, second])
+    address = signed_in(page.context, live_server)
+    page.goto(f"{address}/admin/notifications/subscription/{subscription.pk}/change/")
+
+    with page.expect_response("**/outlook/"):
+        page.get_by_role("group", name="规则 1").get_by_role("button", name="移除这条规则").click()
+    expect(page.locator(".attribute-rule")).to_have_count(3)
+    expect(page.get_by_role("group", name="规则 1").get_by_label("属性值")).to_have_value("助理")
+    page.locator('input[name="_continue"]').click()
+
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    assert rules_of(subscription) == (second,)

@@ -121,7 +121,7 @@ class TestRule:
         answer = save(root, path, **rows)
 
         page = answer.content.decode()
-        assert page.count("condition-row-wrong") == 3
+        assert page.count("data-row-problem") == 3
         assert "「viel」不是数字" in page
         assert page.index('name="conditions-1-aggregate"') < page.index('id="id_conditions-1-problem"')
         assert len(errors_of(answer)["conditions"]) == 3

@@ -1,0 +1,217 @@
+"""The rows of an alert rule's form, under the strict Content-Security-Policy: conditions and silence windows are added,
+removed and saved by mouse and by keyboard, and what is wrong with one stays beside it."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.models import Card, DataSource
+from notifications.alerts.conditions import CONDITIONS_AT_MOST
+from notifications.models import AlertRule
+from tests.e2e.session import signed_in
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.factories import make_corp, make_person
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+SUM = {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["1000"], "filters": {}}
+COUNT = {"aggregate": "count", "column": "", "comparison": "eq", "values": ["0"], "filters": {}}
+STOCK = {"aggregate": "any", "column": "库存", "comparison": "le", "values": ["5"], "filters": {"城市": ["上海"]}}
+
+
+@pytest.fixture
+def browser_context_args() -> dict[str, Any]:
+    """Read by pytest-playwright."""
+    return {"locale": "zh-CN"}
+
+
+@pytest.fixture
+def rule() -> AlertRule:
+    corp = make_corp()
+    source = DataSource.objects.create(name="观远", kind="guandata", corp=corp)
+    card = Card.objects.create(source=source, name="区域销售额", bi_card_id="c1")
+    receiver = make_receiver(make_person(corp, "ann"), corp=corp)
+    return AlertRule.objects.create(
+        name="销售额过低", card=card, receiver=receiver, conditions=[SUM, COUNT], crontab="*/10 * * * *"
+    )
+
+
+@pytest.fixture
+def form(rule: AlertRule, live_server: LiveServer, page: Page) -> Page:
+    address = signed_in(page.context, live_server)
+    page.goto(f"{address}/admin/notifications/alertrule/{rule.pk}/change/")
+    return page
+
+
+def condition(page: Page, number: int) -> Locator:
+    return page.get_by_role("group", name=f"条件 {number}", exact=True)
+
+
+def field(page: Page, number: int, label: str) -> Locator:
+    return condition(page, number).get_by_label(label, exact=True)
+
+
+def save(page: Page) -> None:
+    page.locator('input[name="_continue"]').click()
+
+
+def stored(rule: AlertRule) -> list[dict[str, Any]]:
+    rule.refresh_from_db()
+    return list(rule.conditions)
+
+
+class TestConditions:
+    def test_one_is_added_and_saved(self, form: Page, rule: AlertRule) -> None:
+        form.get_by_role("button", name="添加条件").click()
+        expect(field(form, 4, "比较该列的什么")).to_be_focused()
+        field(form, 4, "比较该列的什么").select_option("any")
+        field(form, 4, "列").fill("库存")
+        field(form, 4, "比较方式").select_option("le")
+        field(form, 4, "值").fill("5")
+        field(form, 4, "仅限").fill("城市=上海")
+        save(form)
+
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert stored(rule) == [SUM, COUNT, STOCK]
+
+    def test_a_removed_one_is_gone_and_the_others_are_counted_anew(self, form: Page, rule: AlertRule) -> None:
+        rows = form.locator(".condition-row")
+        expect(rows).to_have_count(3)
+
+        condition(form, 1).get_by_role("button", name="移除这个条件").click()
+
+        expect(rows).to_have_count(2)
+        expect(field(form, 1, "比较该列的什么")).to_have_value("count")
+        expect(field(form, 1, "比较该列的什么")).to_be_focused()
+        form.get_by_role("button", name="添加条件").click()
+        names = rows.locator("select, input").evaluate_all("fields => fields.map(field => field.name)")
+        assert len(names) == len(set(names)) == 3 * 6
+        save(form)
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert stored(rule) == [COUNT]
+
+    def test_the_last_one_is_emptied_for_there_is_always_one_to_fill_in(self, form: Page) -> None:
+        for _ in range(3):
+            condition(form, 1).get_by_role("button", name="移除这个条件").click()
+
+        expect(form.locator(".condition-row")).to_have_count(1)
+        expect(field(form, 1, "比较该列的什么")).to_have_value("")
+        expect(field(form, 1, "列")).to_have_value("")
+
+    def test_there_are_no_more_than_are_read(self, form: Page) -> None:
+        adder = form.get_by_role("button", name="添加条件")
+
+        for _ in range(CONDITIONS_AT_MOST - 3):
+            adder.click()
+
+        expect(form.locator(".condition-row")).to_have_count(CONDITIONS_AT_MOST)
+        expect(adder).to_be_hidden()
+        condition(form, 2).get_by_role("button", name="移除这个条件").click()
+        expect(adder).to_be_visible()
+
+    def test_only_the_fields_that_a_comparison_needs_are_shown(self, form: Page) -> None:
+        expect(field(form, 1, "第二个值")).to_be_hidden()
+
+        field(form, 1, "比较方式").select_option("between")
+        expect(field(form, 1, "第二个值")).to_be_visible()
+        field(form, 1, "比较方式").select_option("null")
+        expect(field(form, 1, "值")).to_be_hidden()
+        form.get_by_role("button", name="添加条件").click()
+
+        expect(field(form, 4, "值")).to_be_visible()
+        expect(field(form, 4, "第二个值")).to_be_hidden()
+
+    def test_what_is_wrong_stays_beside_its_row(self, form: Page, rule: AlertRule) -> None:
+        field(form, 2, "比较该列的什么").select_option("avg")
+        field(form, 2, "列").fill("库存")
+        field(form, 2, "值").fill("viel")
+        save(form)
+
+        problem = condition(form, 2).get_by_text("「viel」不是数字")
+        expect(problem).to_be_visible()
+        expect(field(form, 2, "比较该列的什么")).to_have_attribute("aria-invalid", "true")
+        form.get_by_role("button", name="添加条件").click()
+        expect(form.locator(".condition-problem")).to_have_count(1)
+        condition(form, 1).get_by_role("button", name="移除这个条件").click()
+        moved = condition(form, 1)
+        expect(moved.locator(".condition-problem")).to_be_visible()
+        words = field(form, 1, "比较该列的什么").get_attribute("aria-describedby")
+        assert words == moved.locator(".condition-problem").get_attribute("id") == "id_conditions-0-problem"
+        assert stored(rule) == [SUM, COUNT]
+        field(form, 1, "值").fill("7")
+        save(form)
+
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert [one["values"] for one in stored(rule)] == [["7"]]
+
+    def test_all_of_it_goes_by_keyboard(self, form: Page, rule: AlertRule) -> None:
+        keys = form.keyboard
+        condition(form, 3).get_by_role("button", name="移除这个条件").focus()
+        keys.press("Tab")
+        expect(form.get_by_role("button", name="添加条件")).to_be_focused()
+        keys.press("Enter")
+        form.locator(":focus").select_option("any")
+        for label, text in (("列", "库存"), ("比较方式", ""), ("值", "5"), ("仅限", "城市=上海")):
+            keys.press("Tab")
+            expect(field(form, 4, label)).to_be_focused()
+            keys.insert_text(text) if text else form.locator(":focus").select_option("le")
+        condition(form, 1).get_by_role("button", name="移除这个条件").focus()
+        keys.press("Space")
+        expect(field(form, 1, "比较该列的什么")).to_be_focused()
+        field(form, 1, "列").press("Enter")
+
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert stored(rule) == [COUNT, STOCK]
+
+
+class TestSilenceWindows:
+    """Rows of Django's own making."""
+
+    def test_one_is_added_another_removed_and_it_is_saved(self, form: Page, rule: AlertRule) -> None:
+        adder = form.get_by_role("button", name="添加另一个静默时段")
+        windows = form.locator(".dynamic-silence_windows")
+
+        adder.press("Enter")
+        adder.press("Enter")
+        expect(windows).to_have_count(2)
+        windows.nth(0).get_by_role("button", name="删除").press("Enter")
+        expect(windows).to_have_count(1)
+        windows.get_by_label("名称").fill("周末停机")
+        for day in ("周六", "周日"):
+            windows.get_by_label(day).press("Space")
+        windows.get_by_label("起（时刻）").fill("22:00")
+        windows.get_by_label("止（时刻）").fill("06:00")
+        save(form)
+
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        window = rule.silence_windows.get()
+        assert (window.name, window.weekdays) == ("周末停机", "6,7")
+        assert (window.from_time, window.to_time) == (time(22), time(6))
+        windows.get_by_label("删除").press("Space")
+        save(form)
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert not rule.silence_windows.exists()
+
+    def test_what_is_wrong_stays_in_its_window(self, form: Page, rule: AlertRule) -> None:
+        adder = form.get_by_role("button", name="添加另一个静默时段")
+        windows = form.locator(".dynamic-silence_windows")
+        for number in range(2):
+            adder.click()
+            windows.nth(number).get_by_label("名称").fill(f"维护 {number}")
+        windows.nth(0).get_by_label("周一").check()
+        for label, text in (("起（时刻）", "01:00"), ("止（时刻）", "02:00")):
+            windows.nth(0).get_by_label(label).fill(text)
+        save(form)
+
+        expect(windows.nth(0).locator(".errorlist")).to_have_count(0)
+        expect(windows.nth(1).locator(".errorlist")).to_have_text("每周：请选择星期和起止时间。")
+        expect(windows.nth(1).get_by_label("名称")).to_have_value("维护 1")
+        assert not rule.silence_windows.exists()
+        windows.nth(1).get_by_role("button", name="删除").press("Enter")
+        save(form)
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        assert [window.name for window in rule.silence_windows.all()] == ["维护 0"]
