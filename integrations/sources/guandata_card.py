@@ -18,7 +18,7 @@ from integrations.errors import ConfigurationError, IntegrationError, RateLimite
 from integrations.guandata.answers import SIGN_IN, NotAdmittedError
 from integrations.guandata.client import Filter, GuandataClient
 from integrations.sources.failing import Problem, SourceError
-from integrations.sources.shaping import Wishes, number_from, table_of
+from integrations.sources.shaping import CHARACTERS_AT_MOST, Wishes, number_from, table_of
 from integrations.sources.table import Table
 from integrations.wecom.deadline import total_deadline
 
@@ -47,6 +47,7 @@ class _Read:
 
     names: list[str] = field(default_factory=list)
     rows: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    characters: int = 0
 
 
 def read_card(
@@ -82,6 +83,11 @@ def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most
         if not read.rows:
             width = max((len(row) for row in whole), default=0)
             read.names = _names(part.chart, width, len(prefixes[0]) if prefixes else 0)
+        read.characters += sum(
+            len(one) for row in whole for cell in row for one in cell.values() if isinstance(one, str)
+        )
+        if read.characters > CHARACTERS_AT_MOST:
+            raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
         before = len(read.rows)
         read.rows += whole
         _follow_pointers(read.rows, before)

@@ -30,10 +30,11 @@ from integrations.sources.shaping import CHARACTERS_AT_MOST, Wishes, table_of
 from integrations.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
 from integrations.sources.table import Table
 
-ROWS_AT_ONCE = 1000
+# How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
+ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
 CONNECT_SECONDS = 10
 # Of one value in SQLite, and the longest pattern for LIKE, which it matches in one step that nothing interrupts.
-_SQLITE_BYTES, _SQLITE_PATTERN = 16 * 2**20, 1000
+_SQLITE_BYTES, _SQLITE_PATTERN = 2**20, 1000
 _SQLITE_STEPS = 20_000
 _SQLITE_READING = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -71,7 +72,7 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     rows: list[Sequence[Any]] = []
     try:
         with _connected(question, limit) as connection:
-            result = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE).execute(clause)
+            result = connection.execution_options(stream_results=True).execute(clause)
             columns = list(result.keys())
             rows = _rows(connection, result, rows_at_most + 1, limit)
     except SQLAlchemyError as error:
@@ -101,12 +102,14 @@ class _Limit:
 
 def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
     found: list[Sequence[Any]] = []
-    characters = 0
+    characters, longest, at_once = 0, 1, 1
     with result:
         while len(found) < wanted:
-            some = result.fetchmany(min(ROWS_AT_ONCE, wanted - len(found)))
+            some = result.fetchmany(min(at_once, wanted - len(found)))
             found += some
-            characters += sum(len(value) for row in some for value in row if isinstance(value, str | bytes))
+            lengths = [sum(map(_length, row)) for row in some]
+            characters, longest = characters + sum(lengths), max(longest, *lengths, 1)
+            at_once = max(1, min(2 * at_once, ROWS_AT_ONCE, CHARACTERS_AT_ONCE // longest))
             if characters > CHARACTERS_AT_MOST:
                 _leave_unread(connection)
                 raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
@@ -117,6 +120,13 @@ def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit:
                 return found
         _leave_unread(connection)
     return found
+
+
+def _length(value: Any) -> int:
+    """About how many characters a value is: what is nested, and numbers of many digits, count as they are written."""
+    if value is None:
+        return 0
+    return len(value) if isinstance(value, str | bytes | bytearray | memoryview) else len(str(value))
 
 
 # --- Connecting -------------------------------------------------------------------------------------------------------

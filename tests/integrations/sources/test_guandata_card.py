@@ -133,6 +133,17 @@ def test_no_more_pages_are_read_than_are_wanted(bi: GuandataAnswers) -> None:
     assert (table.rows, table.is_cut, bi.calls("card_data")) == (((1,), (2,)), True, 1)
 
 
+def test_pages_of_very_long_texts_are_not_read_to_their_end(bi: GuandataAnswers) -> None:
+    for _page in range(3):
+        bi.gives("card_data", chart([cells("x" * 12 * 2**20)], titles("n"), hasMoreData=True))
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.facts) == (Problem.TOO_BIG, {"megabytes": 32})
+    assert bi.calls("card_data") == 3
+
+
 @pytest.mark.parametrize(
     ("shown", "unit", "value"),
     [

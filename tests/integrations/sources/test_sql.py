@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -192,6 +193,37 @@ class TestEveryDatabase:
         assert database.problem(endless, seconds=0.6) is Problem.TOO_SLOW
 
 
+# A value of so many letters, and one that comes nested.
+LETTERS = {
+    "sqlite_database": ("replace(hex(zeroblob({} / 2)), '0', 'x')",),
+    "postgresql": ("repeat('x', {})", "jsonb_build_array(repeat('x', {}))", "array[repeat('x', {})]"),
+    "mariadb": ("repeat('x', {})",),
+}
+
+
+@pytest.mark.parametrize(("kind", "letters"), [(kind, one) for kind, some in LETTERS.items() for one in some])
+def test_of_large_values_no_more_is_fetched_than_is_kept(
+    kind: str, letters: str, request: pytest.FixtureRequest
+) -> None:
+    database: Database = request.getfixturevalue(kind)
+    statement = f"SELECT {letters.format(500_000)} FROM facts AS a, facts AS b"  # noqa: S608  # ours
+    tracemalloc.start()
+    try:
+        problem = database.problem(statement, rows_at_most=10_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert problem is Problem.TOO_BIG
+    assert peak < 100 * 2**20
+
+
+def test_numbers_of_very_many_digits_count_as_they_are_written(postgresql: Database) -> None:
+    statement = "SELECT (10 ^ 50000::numeric)::numeric AS n FROM facts AS a, facts AS b"
+
+    assert postgresql.problem(statement, rows_at_most=10_000) is Problem.TOO_BIG
+
+
 ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT {} FROM t"
 
 
@@ -209,6 +241,7 @@ class TestSqlite:
         ("statement", "problem"),
         [
             ("SELECT zeroblob(100000000)", Problem.TOO_BIG),
+            ("SELECT zeroblob(2000000)", Problem.TOO_BIG),
             ("SELECT load_extension('x')", Problem.NOT_A_QUERY),
             ("SELECT * FROM pragma_database_list", Problem.NOT_A_QUERY),
             ("SELECT n FROM facts WHERE city LIKE printf('%.2000c', 'x')", Problem.QUERY_REFUSED),
