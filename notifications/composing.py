@@ -230,13 +230,15 @@ _ROBOT_CONTENTS = {
 
 
 def _robot_text(form: MessageForm, words: Words) -> bytes:
-    label = _("View all")
-    if form == MessageForm.TEXT:
-        tail = f"\n{words.url}" if words.url else ""
-        payload = robots.robot_text(_around(f"{words.title}\n", words.text, tail, robots.TEXT_BYTES))
-    else:
-        tail = f"\n[{label}]({words.url})" if words.url else ""
+    """Markdown only of what was written as Markdown. A card's words were not: of them nothing may become a link, nor a
+    mention as <@all>, which a robot obeys; alerts bring words of strangers."""
+    if form == MessageForm.MARKDOWN:
+        tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
         payload = robots.robot_markdown(_around(f"**{words.title}**\n", words.text, tail, robots.MARKDOWN_BYTES))
+    else:
+        tail = f"\n{words.url}" if words.url else ""
+        said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
+        payload = robots.robot_text(_around("", said, tail, robots.TEXT_BYTES))
     return messages.body_bytes(payload)
 
 

@@ -94,13 +94,7 @@ class TestTheGroupRobot:
                     "markdown": {"content": "**日报**\n100 万\n[查看全部](https://bi.example.com/7)"},
                 },
             ),
-            (
-                MessageForm.TEXTCARD,
-                {
-                    "msgtype": "markdown",
-                    "markdown": {"content": "**日报**\n100 万\n[查看全部](https://bi.example.com/7)"},
-                },
-            ),
+            (MessageForm.TEXTCARD, {"msgtype": "text", "text": {"content": "日报\n100 万\nhttps://bi.example.com/7"}}),
         ],
     )
     def test_a_message_goes_into_the_group(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from accounts.models import User
 from notifications.alerts import acting
 from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import DAMPING
-from notifications.models import AlertRoute, Channel, Incident, IncidentNotice, Run
+from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
 from tests.notifications.factories import NOW
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
+ROBOT_KEY = "robot-key-1"
 
 
 def titles(duty: Duty, userid: str = "LiLei") -> list[str]:
@@ -213,15 +217,27 @@ def test_silence_ends_with_a_reminder_also_where_there_are_none(duty: Duty) -> N
     assert len(duty.phone()) == 2
 
 
-def test_a_group_robot_gets_words_and_nobody_there_may_act(duty: Duty) -> None:
+def test_people_without_the_app_are_told_by_mail(duty: Duty) -> None:
     mailed = make_receiver(duty.people["jim"], corp=duty.corp, channel=Channel.EMAIL, name="邮件")
-    User = type(duty.people["jim"])
     User.objects.filter(pk=duty.people["jim"].pk).update(email="jim@example.com")
     make_route(mailed, position=1, goes_on=True)
 
     duty.tell(alert())
 
     assert set(Run.objects.values_list("deliveries__channel", flat=True)) == {"email", "wecom"}
+
+
+def test_a_group_robot_gets_words_of_which_nothing_is_a_link_or_a_mention(duty: Duty) -> None:
+    robot = Robot.objects.create(corp=duty.corp, name="值班群", key=ROBOT_KEY)
+    make_route(make_receiver(corp=duty.corp, channel=Channel.ROBOT, robot=robot, name="群"), position=1)
+    hostile = "**[点此登录](https://evil.example.com)** <@all> <@hanmeimei>"
+
+    duty.tell(replace(alert(), annotations={"summary": f"磁盘满 {hostile}", "description": hostile}))
+
+    message = json.loads(bytes(Delivery.objects.get().body))
+    assert (message["msgtype"], set(message["text"])) == ("text", {"content"})
+    assert message["text"]["content"].startswith("[严重] 磁盘满 **[点此登录]")
+    assert "<" not in message["text"]["content"]
 
 
 def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
