@@ -89,6 +89,17 @@ class AlertRouteForm(RouteModelForm):
         chosen = self.instance.senders.values_list("pk", flat=True) if self.instance.pk else []
         seen = ApiToken.objects.visible_to(self.person).filter(may_alert=True, revoked_at__isnull=True)
         fields["senders"].queryset = seen | ApiToken.objects.filter(pk__in=chosen)
+        if self.instance.is_limited_to_senders and not chosen:
+            fields["senders"].help_text = _(
+                "All its senders were deleted, so it takes nothing. Saved without senders, it takes alerts of every "
+                "token that reaches this company."
+            )
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if "senders" in self.cleaned_data:
+            self.instance.is_limited_to_senders = bool(self.cleaned_data["senders"])
+        return cleaned
 
 
 class LabelsForm(forms.Form):

@@ -16,12 +16,12 @@ from notifications.alerts import acting, pages
 from notifications.alerts.acting import Deed
 from notifications.views import sign_in_url, signed_in
 
+# What may be done here. Closing is for the administration.
 _SAID = {
     Deed.TAKE: _("You have taken it. Everybody who was told sees that."),
     Deed.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
     Deed.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
     Deed.END_SILENCE: _("The silence is over: people are reminded again."),
-    Deed.CLOSE: _("Closed."),
 }
 _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 
@@ -63,10 +63,11 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @login_required
 def act(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take, take over, silence or close it."""
-    if request.POST.get("deed") not in set(Deed):
+    """Take it, take it over, silence it, or end its silence."""
+    deed = request.POST.get("deed")
+    if deed not in _SAID:
         return HttpResponseBadRequest()
-    deed = Deed(request.POST["deed"])
+    deed = Deed(deed)
     done = acting.act(deed, [pk], person=signed_in(request.user), now=timezone.now())
     if done.changed:
         messages.success(request, _SAID[deed])

@@ -59,7 +59,10 @@ def track_orders() -> None:
         m2m=("users", "groups", "departments"),
     )
     tracking.track(
-        AlertRoute, corps=lambda route: [route.receiver.corp_id], left_out=("gather_until",), m2m=("senders",)
+        AlertRoute,
+        corps=lambda route: [route.receiver.corp_id],
+        left_out=("gather_until", "is_limited_to_senders"),
+        m2m=("senders",),
     )
     tracking.track(
         AlertRule,

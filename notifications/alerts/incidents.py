@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
 # What ends and begins again within this time is one incident, and one message in this time tells of it.
 DAMPING = timedelta(minutes=10)
+# So long after an end, news of its beginning may still be under way: a retry, or another replica of the sender. Shorter
+# than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
+LATENESS = timedelta(minutes=3)
 NOTE_CHARACTERS = 255
 
 
@@ -54,9 +57,10 @@ def key_of(source: str, kind: str, part: str) -> str:
 def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
     """By the times that the source names, so that reports may come late, twice and in any order. Pure.
 
-    A firing that began before the end that we know belongs to the stretch that is over. An end before the beginning
-    that we know belongs to an earlier stretch. An end of which we knew no beginning is recorded, so that its firing,
-    should it still come, opens nothing.
+    An end before the beginning that we know belongs to an earlier stretch. An end of which we knew no beginning is
+    recorded, so that its firing, should it still come, opens nothing. A firing that began before the end that we know
+    is late, or was closed by hand; or else the sender was mistaken about the end. Prometheus is, if it was cut off for
+    longer than its alerts last: it goes on with the same beginning.
     """
     if known is None:
         return Step.OPEN if report.ends_at is None else Step.RECORD
@@ -64,13 +68,23 @@ def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
         if report.ends_at is None:
             return Step.SEEN
         return Step.RESOLVE if report.ends_at >= known.stretch_at else Step.IGNORE
-    is_later = known.ends_at is None or report.starts_at >= known.ends_at
-    if not is_later or report.starts_at == known.stretch_at:
+    since_end = None if known.resolved_at is None else now - known.resolved_at
+    if _is_known_stretch(known, report) and not _goes_on(known, report, since_end):
         return Step.IGNORE
     if report.ends_at is not None:
         return Step.RECORD
-    is_fresh = known.resolved_at is not None and now - known.resolved_at <= DAMPING
-    return Step.REOPEN if is_fresh else Step.OPEN
+    return Step.REOPEN if since_end is not None and since_end <= DAMPING else Step.OPEN
+
+
+def _is_known_stretch(known: Incident, report: Report) -> bool:
+    is_before_end = known.ends_at is not None and report.starts_at < known.ends_at
+    return is_before_end or report.starts_at == known.stretch_at
+
+
+def _goes_on(known: Incident, report: Report, since_end: timedelta | None) -> bool:
+    """Whether the stretch that we took for over is reported so long after its end that it cannot be over."""
+    is_latest = report.ends_at is None and report.starts_at >= known.stretch_at
+    return is_latest and not known.is_closed_by_hand and since_end is not None and since_end > LATENESS
 
 
 def newest(keys: Iterable[str]) -> dict[str, Incident]:
@@ -172,6 +186,7 @@ def _reopen(incident: Incident, report: Report, source: AlertSource, now: dateti
     was_told = incident.notified_at is not None
     was_told_over = incident.notice_kind != Notice.RECOVER and source.tells_recovery
     incident.status, incident.ends_at, incident.resolved_at = Status.OPEN, None, None
+    incident.is_closed_by_hand = False
     incident.stretch_at, incident.seen_at = report.starts_at, now
     incident.reopened_count += 1
     if not was_told:
@@ -191,10 +206,13 @@ def resolve(
     """It is over. Of one of which nobody was told, nobody is told that either. One that came and went before waits
     until it is quiet."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
+    incident.is_closed_by_hand = by is not None
     is_told = incident.notified_at is not None and source is not None and source.tells_recovery
     incident.notice_kind = Notice.RECOVER if is_told else ""
     incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_told else None
-    incident.save(update_fields=["status", "ends_at", "resolved_at", "notice_kind", "notice_due_at"])
+    incident.save(
+        update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
+    )
     note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by)
 
 

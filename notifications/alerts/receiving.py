@@ -37,7 +37,7 @@ class Received:
 def routes_of(token: ApiToken) -> AlertRouteQuerySet:
     """The enabled routes that take what this token hands in: of what its owner sees, what it was limited to."""
     routes = AlertRoute.objects.visible_to(token.owner).filter(is_enabled=True)
-    routes = routes.filter(Q(senders__isnull=True) | Q(senders=token)).distinct()
+    routes = routes.filter(Q(is_limited_to_senders=False) | Q(senders=token)).distinct()
     if token.reach == ApiToken.Reach.CORPS:
         return routes.filter(receiver__corp__in=token.corps.all())
     return routes if token.reach == ApiToken.Reach.EVERYTHING else routes.none()

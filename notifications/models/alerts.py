@@ -129,6 +129,8 @@ class AlertRoute(AlertSource):
         verbose_name=_("only from these senders"),
         help_text=_("Empty: from every token that may hand in alerts and reaches this company."),
     )
+    # Whether senders were chosen. Were it read off the list, a route would open to everybody when its last one goes.
+    is_limited_to_senders = models.BooleanField(default=False, editable=False)
     severity_label = models.CharField(_("label of the severity"), max_length=128, default="severity", blank=True)
     critical_values = models.CharField(
         _("its values for “critical”"), max_length=255, default="critical, page, error, p1", blank=True
@@ -221,6 +223,8 @@ class Incident(models.Model):
     opened_at = models.DateTimeField(_("opened"))
     seen_at = models.DateTimeField(_("last reported"))
     resolved_at = models.DateTimeField(_("over since"), null=True)
+    # A stretch that somebody closed stays closed, however long its source goes on reporting it.
+    is_closed_by_hand = models.BooleanField(default=False, editable=False)
     taken_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("taken by")
     )

@@ -183,3 +183,46 @@ def test_crontabs_of_before_stay_crontabs_and_are_not_spread(stages: Stages) -> 
     assert (kept.free_days, kept.jitter_seconds, kept.next_run_at) == ("send", 0, NOW)
     assert after.get_model("notifications", "Run").objects.get().due_at is None
     migrated([("notifications", "0008_resend_and_recall")])
+
+
+def test_routes_that_named_senders_stay_limited_to_them(stages: Stages) -> None:
+    apps = stages.enter([("notifications", "0019_silence_windows")])
+    receiver = apps.get_model("notifications", "AlertReceiver").objects.create(name="值班")
+    routes = apps.get_model("notifications", "AlertRoute").objects
+    named, open_to_all = (routes.create(name=name, receiver=receiver) for name in ("指定", "不限"))
+    owner = apps.get_model("accounts", "User").objects.create(username="li")
+    tokens = apps.get_model("notifications", "ApiToken").objects
+    named.senders.set(
+        [
+            tokens.create(name=name, owner=owner, digest=name, form_key=name, created_at=NOW, expires_at=NOW)
+            for name in ("a1", "b2")
+        ]
+    )
+
+    after = migrated([("notifications", "0020_senders_of_routes")])
+
+    kept = after.get_model("notifications", "AlertRoute").objects
+    assert kept.get(pk=named.pk).is_limited_to_senders
+    assert kept.get(pk=named.pk).senders.count() == 2
+    assert not kept.get(pk=open_to_all.pk).is_limited_to_senders
+
+
+def test_incidents_that_somebody_closed_stay_closed(stages: Stages) -> None:
+    apps = stages.enter([("notifications", "0020_senders_of_routes")])
+    incidents = apps.get_model("notifications", "Incident").objects
+    events = apps.get_model("notifications", "IncidentEvent").objects
+    for key, status, kinds in (
+        ("closed", "resolved", ["resolved", "reopened", "closed"]),
+        ("over", "resolved", ["closed", "reopened", "resolved"]),
+        ("open", "open", ["closed", "reopened"]),
+    ):
+        one = incidents.create(
+            key=key, title=key, status=status, starts_at=NOW, stretch_at=NOW, opened_at=NOW, seen_at=NOW
+        )
+        for kind in kinds:
+            events.create(incident=one, kind=kind, at=NOW)
+
+    after = migrated([("notifications", "0021_closed_by_hand")])
+
+    marked = after.get_model("notifications", "Incident").objects.filter(is_closed_by_hand=True)
+    assert list(marked.values_list("key", flat=True)) == ["closed"]

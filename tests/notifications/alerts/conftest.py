@@ -45,7 +45,8 @@ def make_receiver(*people: User, **fields: Any) -> AlertReceiver:
 
 def make_route(receiver: AlertReceiver, **fields: Any) -> AlertRoute:
     senders = fields.pop("senders", ())
-    route = AlertRoute.objects.create(**{"name": "数据平台", "receiver": receiver, **fields})
+    limited = {"is_limited_to_senders": bool(senders)}
+    route = AlertRoute.objects.create(**{"name": "数据平台", "receiver": receiver, **limited, **fields})
     route.senders.set(senders)
     return route
 

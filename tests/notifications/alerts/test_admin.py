@@ -27,6 +27,7 @@ from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
@@ -260,6 +261,18 @@ class TestRoute:
         assert save(root, path, matchers='team="db"\ninstance=~db-*').status_code == 302
         assert AlertRoute.objects.get().matchers == [["team", "=", "db"], ["instance", "=~", "db-*"]]
         assert "matchers" in errors_of(save(root, path, matchers="instance=~db-.*"))
+
+    def test_remembers_that_senders_were_chosen(self, root: Client, receiver: AlertReceiver) -> None:
+        token, route = make_token(make_editor(), may_alert=True)[0], make_route(receiver)
+        path = f"/admin/notifications/alertroute/{route.pk}/change/"
+
+        assert save(root, path, senders=[token.pk]).status_code == 302
+        assert AlertRoute.objects.get().is_limited_to_senders
+
+        token.owner.delete()
+        assert "所有发送方都已删除" in root.get(path).content.decode()
+        assert save(root, path).status_code == 302
+        assert not AlertRoute.objects.get().is_limited_to_senders
 
     def test_says_which_one_takes_some_labels(self, root: Client, receiver: AlertReceiver) -> None:
         make_route(receiver, name="第一条", matchers=[["team", "=", "db"]])

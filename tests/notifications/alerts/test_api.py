@@ -111,10 +111,20 @@ class TestRoutes:
     def test_a_route_may_take_from_some_senders_only(self, corp: Corp, route: AlertRoute) -> None:
         editor = make_editor(corp)
         (known, client), stranger = make_token(editor, may_alert=True), make_token(editor, may_alert=True)[1]
-        route.senders.set([known])
+        route.delete()
+        make_route(route.receiver, senders=[known])
 
         assert post(stranger, payload(alert())).json()["unrouted"] == 1
         assert post(client, payload(alert())).json()["opened"] == 1
+
+    def test_a_route_whose_last_sender_is_deleted_opens_to_nobody(self, corp: Corp, route: AlertRoute) -> None:
+        known, stranger = make_token(make_editor(), may_alert=True)[0], make_token(make_editor(corp), may_alert=True)[1]
+        route.delete()
+        make_route(route.receiver, senders=[known])
+
+        known.owner.delete()
+
+        assert post(stranger, payload(alert())).json()["unrouted"] == 1
 
     @pytest.mark.parametrize(
         ("labels", "severity"),

@@ -240,7 +240,7 @@ class TestPage:
         assert client.post(f"/alerts/{incident().pk}/act/", {"deed": "take"}).status_code == 403
         assert incident().taken_by is None
 
-    @pytest.mark.parametrize("deed", ["", "resolve", "take;"])
+    @pytest.mark.parametrize("deed", ["", "resolve", "take;", "close"])
     def test_knows_no_other_deed(self, duty: Duty, deed: str) -> None:
         client = self.page(duty.people["LiLei"])
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from integrations.models import Corp
 from notifications import purging
-from notifications.alerts import matching, notifying, receiving
+from notifications.alerts import acting, matching, notifying, receiving
+from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import Report, decide, key_of
 from notifications.models import AlertRoute, ApiToken, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, make_receiver, make_route
@@ -100,11 +101,37 @@ def test_the_database_keeps_a_second_open_one_out(token: ApiToken) -> None:
         )
 
 
-def test_a_late_firing_of_a_stretch_that_was_closed_by_hand_opens_nothing(token: ApiToken) -> None:
+def test_a_late_firing_of_a_stretch_that_was_closed_by_hand_opens_nothing(token: ApiToken, route: AlertRoute) -> None:
     hand_in(token, alert())
-    Incident.objects.update(status="resolved", ends_at=NOW + MINUTE, resolved_at=NOW + MINUTE)
+    incident = Incident.objects.get()
+    acting.act(Deed.CLOSE, [incident.pk], person=route.receiver.users.get(), now=NOW + MINUTE)
 
     answer = hand_in(token, alert(), now=NOW + 60 * MINUTE)
+
+    assert (answer.opened, answer.reopened, answer.unchanged) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "counts"),
+    [(1, (0, 0, 1)), (4, (0, 1, 0)), (5, (0, 1, 0)), (12, (1, 0, 0)), (600, (1, 0, 0))],
+)
+def test_a_stretch_that_goes_on_after_an_end_that_was_none_opens_again(
+    minutes: int, counts: tuple[int, int, int], token: ApiToken
+) -> None:
+    """As Prometheus does that was cut off for longer than its alerts last: the same `startsAt` again."""
+    hand_in(token, alert())
+    hand_in(token, alert(ends=NOW + 5 * MINUTE), now=NOW + 5 * MINUTE)
+
+    answer = hand_in(token, alert(), now=NOW + (5 + minutes) * MINUTE)
+
+    assert (answer.opened, answer.reopened, answer.unchanged) == counts
+
+
+def test_a_firing_of_the_stretch_before_the_last_opens_nothing_however_late(token: ApiToken) -> None:
+    for one in STRETCHES:
+        hand_in(token, one, now=NOW + 5 * MINUTE)
+
+    answer = hand_in(token, alert(), now=NOW + 600 * MINUTE)
 
     assert (answer.opened, answer.reopened, answer.unchanged) == (0, 0, 1)
 
