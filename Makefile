@@ -18,7 +18,7 @@ demo: setup-demo ## the whole product on this machine: web, worker, beat, Valkey
 demo-reset: setup-demo ## throw the demo's data away; the next `make demo` starts afresh
 	@$(RUN) -m tools.demo --reset
 
-test: setup-dev ## all tests: on SQLite, then on PostgreSQL, with the browser tests where a Chromium is found
+test: setup-dev ## all tests: on SQLite and on PostgreSQL, both at once, with the browser tests where a Chromium is found
 	@$(RUN) -m tools.test sqlite postgresql
 
 test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,23 +62,80 @@ def test_each_database_gets_a_run_and_no_test_two_without_a_reason(project_root:
 
 
 def test_a_failed_run_is_not_hidden_by_one_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools.test, "run_pytest", lambda database, _: {"sqlite": 1, "postgresql": 0}[database])
+    statuses = {"sqlite": 1, "postgresql": 0}
+    monkeypatch.setattr(
+        tools.test, "command_of", lambda database, *_: python(f"raise SystemExit({statuses[database]})")
+    )
 
     assert tools.test.main(["sqlite", "postgresql"]) == 1
 
 
-@pytest.mark.parametrize(("status", "expected"), [(-15, 15), (2, 2)])
-def test_a_run_that_was_stopped_is_the_last(monkeypatch: pytest.MonkeyPatch, status: int, expected: int) -> None:
-    runs: list[str] = []
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
 
-    def run_pytest(database: str, _: list[str]) -> int:
-        runs.append(database)
-        return status
 
-    monkeypatch.setattr(tools.test, "run_pytest", run_pytest)
+HELPERS = """
+import os, sys, time
+from pathlib import Path
 
-    assert tools.test.main(["sqlite", "postgresql"]) == expected
-    assert runs == ["sqlite"]
+def wait_for(name):
+    while not Path(name).exists():
+        time.sleep(0.01)
+
+def work_until_interrupted(name, seconds=0):
+    try:
+        Path(name).touch()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(seconds)
+        sys.exit(2)
+"""
+
+
+@pytest.fixture
+def at_once(project_root: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Small programs where pytest would be, in a process group of their own; the last line has their statuses."""
+
+    def begin(*codes: str) -> subprocess.Popen[str]:
+        commands = [python(f"{HELPERS}os.chdir({str(tmp_path)!r})\n{code}") for code in codes]
+        code = f"from tools.test import run_at_once; print(run_at_once({commands!r}))"
+        return subprocess.Popen(
+            python(code), cwd=project_root, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    return begin
+
+
+def test_runs_are_made_at_once_and_speak_one_after_the_other(at_once: Callable[..., subprocess.Popen[str]]) -> None:
+    first = "wait_for('second'); Path('first').touch(); wait_for('third'); print('the first one')"
+    second = "print('the second one'); Path('second').touch(); wait_for('first'); sys.exit('with an error')"
+    third = "print('the third one', flush=True); Path('third').touch()"
+
+    said, _ = at_once(first, second, third).communicate(timeout=120)
+
+    assert said.splitlines() == ["the first one", "the second one", "with an error", "the third one", "[0, 1, 0]"]
+
+
+@pytest.mark.parametrize(("end", "status"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), 15)", -15)])
+def test_a_run_that_is_stopped_stops_the_next(
+    at_once: Callable[..., subprocess.Popen[str]], end: str, status: int
+) -> None:
+    said, _ = at_once(f"wait_for('begun'); {end}", "work_until_interrupted('begun')").communicate(timeout=120)
+
+    assert said.splitlines() == [f"[{status}, 2]"]
+
+
+def test_after_ctrl_c_all_runs_end_in_their_own_time(
+    at_once: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    begun = at_once("work_until_interrupted('first', 0.5)", "work_until_interrupted('second', 0.5)")
+    while not ((tmp_path / "first").exists() and (tmp_path / "second").exists()):
+        time.sleep(0.01)
+
+    os.killpg(begun.pid, signal.SIGINT)
+
+    said, _ = begun.communicate(timeout=120)
+    assert said.splitlines() == ["[2, 2]"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("mysql",), ("--", "sqlite")])
