@@ -16,7 +16,7 @@ from tests.accounts.people import sent_form
 from tests.admin_table import ACTIONS, TABLE, Row
 from tests.admin_world import PEOPLE, World, build, state
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)

@@ -196,6 +196,7 @@ def test_after_the_whole_migrate_the_roles_hold_what_they_should(stages: Stages)
     assert min(held.values()) > 10
 
 
+@pytest.mark.long
 def test_migrating_back_and_forth_works_with_rows(stages: Stages) -> None:
     stages.enter_the_latest()
     AuditEntry.objects.create(action="done", subject="x")
