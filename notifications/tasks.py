@@ -36,7 +36,7 @@ from notifications import (
     sending,
     sweeping,
 )
-from notifications.alerts import card_updates, checking, notifying
+from notifications.alerts import card_updates, checking, notifying, orphans
 from notifications.clock import database_clock
 from notifications.media import making, preparing
 from notifications.models import Incident, Priority, Run, Subscription, TickClaim
@@ -122,6 +122,7 @@ def _check_rules(now: datetime) -> None:
 
 
 def _tell_incidents(now: datetime) -> None:
+    orphans.end(now=now)
     enqueue_runs(notifying.request_notices(now=now))
 
 
@@ -174,7 +175,7 @@ def _tell_administrators(now: datetime) -> None:
 _STEPS = (
     _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
     _Step(_check_rules, checking.due),
-    _Step(_tell_incidents, lambda now: [Incident.objects.notice_due(now)]),
+    _Step(_tell_incidents, lambda now: [orphans.due(), Incident.objects.notice_due(now)]),
     _Step(_sweep, lambda now: [*sweeping.due(now), blocking.without_queue()]),
     _Step(_tell_owners, lambda _now: [Run.objects.untold()]),
     _Step(_hand_out, lambda _now: []),

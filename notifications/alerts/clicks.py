@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.events.registry import Batch, Consumer, Outcome
@@ -19,15 +20,21 @@ from integrations.wecom.crypto import CallbackError
 from notifications import inbox
 from notifications.alerts import acting, card_updates, cards, incidents
 from notifications.alerts.acting import Deed
-from notifications.models import Channel, Delivery, IncidentEvent, IncidentNotice, Receipt
+from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from integrations.models import CallbackEvent, Corp
 
 logger = logging.getLogger(__name__)
 
 NAME = "notifications.alert-clicks"
 _DEEDS = {cards.TAKE: Deed.TAKE, cards.SILENCE: Deed.SILENCE}
+_LABELS = {
+    Deed.TAKE: pgettext_lazy("button of an alert", "Take"),
+    Deed.SILENCE: pgettext_lazy("button of an alert", "Silence for 1 hour"),
+}
 
 
 def wants(event: str, _change: str) -> bool:
@@ -57,23 +64,41 @@ def _take_up(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     delivery = _delivery(corp, _text(fields, "TaskId"))
     if deed is None or delivery is None:  # of another card than ours
         return
-    person = _person(corp, delivery, callback.userid)
-    if person is None:
+    receipt = _receipt(corp, delivery, callback.userid)
+    if receipt is None:
         logger.warning("click corp=%d delivery=%d by somebody who did not get it", corp.pk, delivery.pk)
         return
     if not card_updates.keep_code(delivery, _text(fields, "ResponseCode"), now=event.received_at):
-        logger.warning("click corp=%d delivery=%d has a code that was used before", corp.pk, delivery.pk)
+        logger.warning("click corp=%d delivery=%d has no code, or one that was used before", corp.pk, delivery.pk)
         return
-    _act(deed, delivery, person, now)
+    ids = list(IncidentNotice.objects.filter(run=delivery.run_id).values_list("incident", flat=True))
+    person = _person(corp, callback.userid)
+    if person is None:
+        gone = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
+        _note_once(gone, IncidentEvent.Kind.REFUSED, receipt.user, deed, now)
+        card_updates.mark_stale(gone, now=now)
+        return
+    _act(deed, ids, person, now)
 
 
-def _act(deed: Deed, delivery: Delivery, person: User, now: datetime) -> None:
-    ids = IncidentNotice.objects.filter(run=delivery.run_id).values_list("incident", flat=True)
-    done = acting.act(deed, list(ids), person=person, now=now)
-    for incident in done.refused:
-        incidents.note(incident, IncidentEvent.Kind.REFUSED, at=now, user=person, text=deed.value)
+def _act(deed: Deed, incident_ids: Sequence[int], person: User, now: datetime) -> None:
+    done = acting.act(deed, incident_ids, person=person, now=now)
+    _note_once(done.refused, IncidentEvent.Kind.REFUSED, person, deed, now)
+    _note_once([one for one in done.unchanged if not one.is_open], IncidentEvent.Kind.LATE, person, deed, now)
     # Too late, or refused: the card may show something that is not so any more.
     card_updates.mark_stale([*done.unchanged, *done.refused], now=now)
+
+
+def _note_once(
+    found: Sequence[Incident], kind: IncidentEvent.Kind, person: User | None, deed: Deed, now: datetime
+) -> None:
+    """A line for each person and button, however often it is pressed."""
+    text = str(_LABELS[deed])
+    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text)
+    known = set(lines.values_list("incident", flat=True))
+    for incident in found:
+        if incident.pk not in known:
+            incidents.note(incident, kind, at=now, user=person, text=text)
 
 
 def _delivery(corp: Corp, mark: str) -> Delivery | None:
@@ -81,12 +106,15 @@ def _delivery(corp: Corp, mark: str) -> Delivery | None:
     return found.filter(run__incident_notices__isnull=False).distinct().first()
 
 
-def _person(corp: Corp, delivery: Delivery, userid: str) -> User | None:
-    """The active person with this account, if the message went to it."""
-    folded = fold_userid(userid)
-    if not Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}"[:128]).exists():
-        return None
-    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=folded, left_at__isnull=True)
+def _receipt(corp: Corp, delivery: Delivery, userid: str) -> Receipt | None:
+    """That the message went to this account."""
+    address = f"{corp.pk}:{fold_userid(userid)}"[:128]
+    return Receipt.objects.filter(delivery=delivery, address=address).select_related("user").first()
+
+
+def _person(corp: Corp, userid: str) -> User | None:
+    """The active person with this account."""
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=fold_userid(userid), left_at__isnull=True)
     account = accounts.filter(user__is_active=True).select_related("user").first()
     return None if account is None else account.user
 

@@ -201,7 +201,13 @@ def _reopen(incident: Incident, report: Report, source: AlertSource, now: dateti
 
 
 def resolve(
-    incident: Incident, *, ends_at: datetime, source: AlertSource | None, now: datetime, by: User | None = None
+    incident: Incident,
+    *,
+    ends_at: datetime,
+    source: AlertSource | None,
+    now: datetime,
+    by: User | None = None,
+    why: str = "",
 ) -> None:
     """It is over. Of one of which nobody was told, nobody is told that either. One that came and went before waits
     until it is quiet."""
@@ -213,7 +219,7 @@ def resolve(
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
-    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by)
+    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, text=why)
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:

@@ -35,8 +35,13 @@ class Received:
 
 
 def routes_of(token: ApiToken) -> AlertRouteQuerySet:
-    """The enabled routes that take what this token hands in: of what its owner sees, what it was limited to."""
-    routes = AlertRoute.objects.visible_to(token.owner).filter(is_enabled=True)
+    """The enabled routes that take what this token hands in."""
+    return _within_reach(token).filter(is_enabled=True)
+
+
+def _within_reach(token: ApiToken) -> AlertRouteQuerySet:
+    """Of the routes that its owner sees, those that it was limited to, and that are not for other senders."""
+    routes = AlertRoute.objects.visible_to(token.owner)
     routes = routes.filter(Q(is_limited_to_senders=False) | Q(senders=token)).distinct()
     if token.reach == ApiToken.Reach.CORPS:
         return routes.filter(receiver__corp__in=token.corps.all())
@@ -65,13 +70,16 @@ def taking(routes: Iterable[AlertRoute], labels: Mapping[str, str]) -> list[Aler
 def receive(alerts: Sequence[Alert], *, truncated_count: int, token: ApiToken, now: datetime) -> Received:
     """Bring incidents up to what a sender says. Repeated, late and out of order it comes to the same."""
     routes = list(routes_of(token).in_order())
+    opened_by = _opened_by(alerts, token)
     planned: dict[int, list[Alert]] = defaultdict(list)
     unrouted_count = 0
     for alert in alerts:
-        found = taking(routes, alert.labels)
+        found = {route.pk for route in taking(routes, alert.labels)}
+        if alert.ends_at is not None:
+            found |= opened_by[alert.fingerprint]
         unrouted_count += not found
-        for route in found:
-            planned[route.pk].append(alert)
+        for route_id in found:
+            planned[route_id].append(alert)
     outcomes = _applied(planned, truncated_count, token, now)
     counters.count_received(len(alerts), unrouted_count)
     return Received(
@@ -82,6 +90,19 @@ def receive(alerts: Sequence[Alert], *, truncated_count: int, token: ApiToken, n
         unchanged=sum(one.seen_count + one.ignored_count for one in outcomes),
         unrouted=unrouted_count,
     )
+
+
+def _opened_by(alerts: Sequence[Alert], token: ApiToken) -> Mapping[str, set[int]]:
+    """By fingerprint, of what is over now: which routes hold it for open. One may have been disabled meanwhile, or
+    another may come before it: its end is an end all the same."""
+    ended, found = {alert.fingerprint for alert in alerts if alert.ends_at is not None}, defaultdict(set)
+    if ended:
+        open_ones = Incident.objects.open().filter(route__in=_within_reach(token), kind=Incident.Kind.FIRING)
+        for route_id, key in open_ones.values_list("route_id", "key"):
+            fingerprint = key.rpartition(":")[2]
+            if fingerprint in ended:
+                found[fingerprint].add(route_id)
+    return found
 
 
 def _applied(

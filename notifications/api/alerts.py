@@ -18,6 +18,8 @@ from notifications.api_tokens import Action
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["alerts"])
+# What one request brings up to date; of more, people are told how many there are.
+ALERTS_AT_MOST = 1000
 
 
 @router.post(
@@ -25,10 +27,12 @@ router = Router(tags=["alerts"])
 )
 def receive_alerts(request: HttpRequest, payload: AlertsIn) -> Status[AlertsAnswer]:
     """Alertmanager's webhook payload (version 4) as it is. Each alert goes to the routes that take its labels;
-    repeated, late and out of order it comes to the same. Answers as soon as the incidents are written down."""
+    repeated, late and out of order it comes to the same. Of more than 1000 the first are taken, the others told as left
+    out; what is too long is cut. Answers as soon as the incidents are written down."""
     token, now = token_for(request, Action.ALERT), timezone.now()
-    alerts = [_alert(one, now) for one in payload.alerts]
-    found = receiving.receive(alerts, truncated_count=payload.truncatedAlerts, token=token, now=now)
+    alerts = [_alert(one, now) for one in payload.alerts[:ALERTS_AT_MOST]]
+    left_out = payload.truncatedAlerts + len(payload.alerts) - len(alerts)
+    found = receiving.receive(alerts, truncated_count=left_out, token=token, now=now)
     if found.opened or found.reopened or found.resolved:
         enqueue_runs(notifying.request_notices(now=now))
     return Status(202, AlertsAnswer(**asdict(found)))

@@ -294,6 +294,7 @@ class IncidentEvent(models.Model):
         RESOLVED = "resolved", pgettext_lazy("incident event", "over")
         CLOSED = "closed", pgettext_lazy("incident event", "closed by hand")
         REFUSED = "refused", pgettext_lazy("incident event", "click refused")
+        LATE = "late", pgettext_lazy("incident event", "clicked when it was over")
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="events", verbose_name=_("incident"))
     kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Sum
 
 from integrations.models import Corp
 from notifications.models import AlertRoute, Incident, Run
@@ -176,17 +177,9 @@ class TestRefused:
             {"labels": {"a": None}},
             {"labels": {"a": {"b": "c"}}},
             {"labels": {"a": ["b"]}},
-            {"labels": {"a": "x\x00y"}},
-            {"labels": {"a\x1b": "x"}},
-            {"labels": {"a\n": "x"}},
             {"labels": {"": "x"}},
-            {"labels": {"a": "\ud800"}},
-            {"labels": {"a" * 129: "x"}},
-            {"labels": {"a": "x" * 1025}},
-            {"labels": {f"l{n}": "x" for n in range(65)}},
-            {"annotations": {"summary": "x\x07"}},
-            {"annotations": {"summary": "x" * 16_385}},
-            {"annotations": {f"l{n}": "x" for n in range(65)}},
+            {"labels": {"a\ud800": 1}},
+            {"annotations": {"summary": 1}},
             {"status": "burning"},
             {"startsAt": "yesterday"},
             {"startsAt": "2026-13-01T00:00:00Z"},
@@ -203,9 +196,42 @@ class TestRefused:
         assert answer.status_code == 422, answer.content
         assert not Incident.objects.exists()
 
-    def test_more_alerts_than_are_taken(self, client: Caller) -> None:
-        assert post(client, payload(*(alert(n=str(n)) for n in range(1001)))).status_code == 422
-        assert not Incident.objects.exists()
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"labels": {"a": "x\x00y"}},
+            {"labels": {"a\x1b": "x"}},
+            {"labels": {"a\n": "x"}},
+            {"labels": {"a": "\ud800"}},
+            {"labels": {"a" * 129: "x"}},
+            {"labels": {"a": "x" * 1025}},
+            {"labels": {f"l{n}": "x" for n in range(65)}},
+            {"annotations": {"summary": "\x1b[31mdisk\x07"}},
+            {"annotations": {"summary": "x" * 16_385}},
+            {"annotations": {f"l{n}": "x" for n in range(65)}},
+            {"generatorURL": "http://example.com/" + "x" * 20_000},
+        ],
+    )
+    def test_an_odd_alert_is_made_fit_and_takes_no_other_with_it(self, client: Caller, change: dict[str, Any]) -> None:
+        document = json.loads(payload(alert("One"), alert("Two")))
+        document["alerts"][0] |= change
+
+        answer = post(client, document)
+
+        assert (answer.status_code, answer.json()["opened"]) == (202, 2)
+        for incident in Incident.objects.all():
+            assert len(incident.labels) <= 64
+            assert all(len(name) <= 128 and len(value) <= 1024 for name, value in incident.labels.items())
+            words = f"{incident.title}{incident.summary}{incident.labels}"
+            assert not any(character in words for character in "\x00\x07\x1b\ud800")
+
+    def test_of_more_alerts_than_are_taken_the_others_are_counted(self, client: Caller) -> None:
+        alerts = (alert(n=str(number)) for number in range(1003))
+
+        answer = post(client, payload(*alerts, truncatedAlerts=2))
+
+        assert answer.json() | {"received": 1000, "opened": 1000} == answer.json()
+        assert Incident.objects.aggregate(Sum("truncated_count")) == {"truncated_count__sum": 5}
 
     def test_a_body_that_is_too_large(self, client: Caller) -> None:
         answer = post(client, payload(alert(), junk="x" * 3_000_000))

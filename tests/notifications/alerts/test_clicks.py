@@ -97,6 +97,7 @@ def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
     duty.press("LiLei", TAKE)
 
     assert incident().taken_by is None
+    assert ("late", "李雷") in duty.timeline()
     assert duty.card("LiLei", position=0)["main_title"]["title"].startswith("[已恢复]")
     assert message.receivers == ("lilei", "hanmeimei")
 
@@ -114,10 +115,12 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
         case "receiver gone":
             duty.route.delete()
 
+    duty.click("LiLei", TAKE)
     duty.press("LiLei", TAKE)
 
     assert incident().taken_by is None
     assert "taken" not in [kind for kind, _who in duty.timeline()]
+    assert duty.timeline().count(("refused", "李雷")) == 1
 
 
 def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:

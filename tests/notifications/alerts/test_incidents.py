@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from integrations.models import Corp
 from notifications import purging
-from notifications.alerts import acting, matching, notifying, receiving
+from notifications.alerts import acting, matching, notifying, orphans, receiving
 from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import Report, decide, key_of
 from notifications.models import AlertRoute, ApiToken, Incident, IncidentEvent, Run
@@ -227,3 +227,44 @@ class TestMatchers:
 
     def test_a_bomb_of_a_pattern_costs_nothing(self) -> None:
         assert matching.is_like("a" * 1024, "*a" * 120 + "b") is False
+
+
+class TestAnEnd:
+    """It reaches what is open, whatever became of the routes meanwhile."""
+
+    def test_after_the_route_was_disabled(self, token: ApiToken, route: AlertRoute) -> None:
+        hand_in(token, alert())
+        AlertRoute.objects.update(is_enabled=False)
+
+        answer = hand_in(token, alert(ends=NOW + MINUTE), now=NOW + MINUTE)
+
+        assert (answer.resolved, answer.unrouted) == (1, 0)
+
+    def test_after_another_route_was_put_before_it(self, token: ApiToken, route: AlertRoute) -> None:
+        hand_in(token, alert())
+        make_route(route.receiver, position=1, name="新的")
+
+        answer = hand_in(token, alert(ends=NOW + MINUTE), now=NOW + MINUTE)
+
+        assert answer.resolved == 1
+        assert not Incident.objects.open().exists()
+
+    def test_but_not_that_of_a_route_for_other_senders(self, token: ApiToken, route: AlertRoute, corp: Corp) -> None:
+        hand_in(token, alert())
+        route.senders.set([make_token(make_editor(corp), may_alert=True)[0]])
+        AlertRoute.objects.update(is_limited_to_senders=True)
+
+        answer = hand_in(token, alert(ends=NOW + MINUTE), now=NOW + MINUTE)
+
+        assert (answer.resolved, answer.unrouted) == (0, 1)
+
+    def test_of_a_deleted_route_comes_by_itself(self, token: ApiToken, route: AlertRoute) -> None:
+        hand_in(token, alert())
+        route.delete()
+
+        assert orphans.end(now=NOW + MINUTE) == 1
+        assert orphans.end(now=NOW + MINUTE) == 0
+
+        incident = Incident.objects.get()
+        assert (incident.status, incident.notice_kind) == ("resolved", "")
+        assert incident.events.get(kind="resolved").note == "路由或规则已被删除。"
