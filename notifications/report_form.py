@@ -107,7 +107,7 @@ class ReportForm(ReportModelForm):
         Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
         """
         cards = cards_in(self.data)
-        tables = latest_tables(cards)
+        tables = tables_to_try(cards, self.person, self.instance)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
                 check_template(cleaned.get(name) or "", list(cards), tables, form)
@@ -155,12 +155,14 @@ class RuleFormSet(RuleFormSetBase):
 
 class ChartFormSet(ChartFormSetBase):
     """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
-    there is any."""
+    there is any. `person`: the administrator at work, set by the admin."""
+
+    person: User
 
     def clean(self) -> None:
         super().clean()
         known = cards_in(self.data)
-        tables = latest_tables(known) or {}
+        tables = tables_to_try(known, self.person, self.instance) or {}
         for form in self.forms:
             values = form.cleaned_data
             if not values or values.get("DELETE") or form.errors:
@@ -179,7 +181,10 @@ class ChartFormSet(ChartFormSetBase):
 
 
 def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
-    """The cards that a report's page as it was sent names: the key of each by its alias."""
+    """The cards that a report's page as it was sent names: the key of each by its alias.
+
+    Anybody can send any key: what is read of these cards goes through `tables_to_try`, or through `visible_to`.
+    """
     found = {}
     for number in range(CARDS_AT_MOST * 2):
         prefix = f"report_cards-{number}"
@@ -189,8 +194,17 @@ def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
+def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table] | None:
+    """What templates and charts of a page that was sent are tried on. None where nothing was fetched of one of the
+    cards, and where `person` may not choose one of them: a refusal names columns, and can be made to name cells."""
+    keys = set(cards.values())
+    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=keys)
+    return latest_tables(cards) if allowed.count() == len(keys) else None
+
+
 def latest_tables(cards: Mapping[str, int]) -> dict[str, Table] | None:
-    """What was fetched last of each card; None where there is a card of which nothing was."""
+    """What was fetched last of each card; None where there is a card of which nothing was. Asks for no permission: the
+    keys come from our own rows."""
     tables = {}
     for alias, card_id in cards.items():
         newest = CardData.objects.filter(card=card_id, status=CardData.Status.READY).order_by("-slot_at").first()

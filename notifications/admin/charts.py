@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.forms import Textarea
 
 from notifications import report_form
+from notifications.admin.lists import administrator
 from notifications.models import Report, ReportChart
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class ReportChartInline(ChartInlineBase):
     formset = report_form.ChartFormSet
     fields = report_form.CHART_FIELDS
     max_num = report_form.CHARTS_AT_MOST
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.person = administrator(request)
+        return formset
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "y":

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from accounts.models import Attribute, AuditEntry, User
 from integrations.models import Card, DataSource
+from integrations.sources.table import Column, Kind, Table
 from notifications import report_preview
 from notifications.models import OwnRowsRule, Report
 from notifications.reports import help_texts, templates
@@ -121,17 +122,51 @@ def test_a_card_cannot_be_called_as_something_known(root: Client) -> None:
     assert "“today”已有含义，请换一个名称。" in errors_of(root.post(ADD, sent))
 
 
-def test_cards_of_other_companies_are_not_offered(client: Client) -> None:
+@pytest.fixture
+def foreign_card(client: Client) -> Card:
+    """Of another company, with data; `client` is a manager who does not see it."""
     mine, other = make_corp(), make_corp()
     client.force_login(make_manager(mine), backend="django.contrib.auth.backends.ModelBackend")
-    cards = [
-        Card.objects.create(source=DataSource.objects.create(name=corp.name, kind="sql", corp=corp), name="卡片")
-        for corp in (mine, other)
-    ]
+    card = make_card(source=DataSource.objects.create(name="别家", kind="sql", corp=other))
+    columns = (Column("姓名", Kind.TEXT), Column("工资", Kind.NUMBER))
+    answer(make_data_report(card=card), Table(columns, (("王总", 98765),), NOW), slot_at=NOW - timedelta(hours=1))
+    return card
 
-    assert client.post(ADD, page_values(cards[1], corp=mine.pk)).status_code == 200
-    assert client.post(ADD, page_values(cards[0], corp=mine.pk)).status_code == 302
-    assert "您无权查看" in look(client, cards[1])
+
+def test_cards_of_other_companies_are_not_offered(client: Client, foreign_card: Card) -> None:
+    corp = User.objects.get(managed_corps__isnull=False).managed_corps.get()
+    own = make_card(source=DataSource.objects.create(name="自家", kind="sql", corp=corp))
+
+    assert client.post(ADD, page_values(foreign_card, corp=corp.pk)).status_code == 200
+    assert client.post(ADD, page_values(own, corp=corp.pk)).status_code == 302
+    assert "您无权查看" in look(client, foreign_card)
+
+
+SPYING = "{{ c0.sum(c0.value('姓名') ~ c0.value('工资')) }}"
+GUESS = {"position": 0, "alias": "c0", "kind": "bar", "x": "姓名", "y": "姓名", "top": 10, "sort": "as_is"}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"title": SPYING},
+        {"body": SPYING},
+        {"figures": f"工资: {SPYING}"},
+        {"charts": ({**GUESS, "aggregate": "sum"},)},
+    ],
+    ids=["title", "body", "figures", "charts"],
+)
+def test_no_refusal_tells_what_a_card_of_another_company_holds(
+    client: Client, foreign_card: Card, sent: dict[str, Any]
+) -> None:
+    """Whoever names its id in the request learns that it cannot be chosen, and nothing that its data says."""
+    corp = User.objects.get(managed_corps__isnull=False).managed_corps.get()
+
+    response = client.post(ADD, page_values(foreign_card, corp=corp.pk, **sent))
+
+    assert errors_of(response) == "选择一个有效的选项： 该选择不在可用的选项中。"
+    assert "98765" not in response.content.decode()
+    assert not Report.objects.exclude(report_cards__card=foreign_card).exists()
 
 
 def look(client: Client, *cards: Card, **changes: object) -> str:
