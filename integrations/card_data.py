@@ -3,6 +3,7 @@
     card_data.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     card_data.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
     card_data.register_follower(follower)                 # told as soon as one of them is ready or failed
+    card_data.request_looks(card_ids, now=now)            # for somebody at a page: see integrations.card_looks
 
 A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
 tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
@@ -21,13 +22,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from integrations import asking, queueing
 from integrations.models import Card, CardData, DataSource
 from integrations.models.sources import SECONDS_AT_MOST, SECRETS, packed
 from integrations.sources.failing import Problem, SourceError
-from integrations.sources.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,12 @@ SLOW_PLACES = 2
 TURN_WAIT = timedelta(seconds=5)
 # A row that was finished so long ago was finished by a worker that died before it told anybody.
 TOLD_WITHIN = timedelta(seconds=30)
+# For somebody who waits at a page: so many rows at most, kept so long, and shared with whoever asks within so long.
+LOOK_ROWS = 10_000
+LOOK_KEPT = timedelta(hours=1)
+LOOK_SHARED = timedelta(seconds=60)
+# Nobody waits at a page any more (card_looks): a fetch that has not begun is not begun.
+LOOK_WAITED = timedelta(minutes=5)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
@@ -81,10 +87,20 @@ def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardDat
     return {row.card_id: row for row in rows}
 
 
-def fetch_now(card: Card, *, now: datetime, rows_at_most: int) -> Table:
-    """The data as it is now, kept nowhere: for a preview while somebody waits. Raises SourceError, whose sentence
-    integrations.source_wording has."""
-    return asking.ask(card, rows_at_most=min(rows_at_most, card.source.row_limit), now=now)
+def request_looks(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
+    """The data as it is now or a moment later, for somebody who waits at a page: the id of its row, by card.
+
+    One try of each, with at most LOOK_ROWS. What another page asked for and no worker has begun is shared: impatient
+    clicks make no queue.
+    """
+    unbegun = CardData.objects.of_looks().waiting().filter(try_count=0, lease_until__isnull=True)
+    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - LOOK_SHARED).order_by("-pk")
+    found = dict(shared.values_list("card_id", "pk"))
+    missing = [card_id for card_id in dict.fromkeys(card_ids) if card_id not in found]
+    rows = [CardData(card_id=card_id, requested_at=now, next_try_at=now) for card_id in missing]
+    found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
+    _queue(list(found.values()))
+    return found
 
 
 # --- Fetching ---------------------------------------------------------------------------------------------------------
@@ -96,9 +112,18 @@ class Held:
 
     row_id: int
     card: Card
-    slot_at: datetime
+    slot_at: datetime | None
     token: str
     tries: int
+
+    @property
+    def is_look(self) -> bool:
+        return self.slot_at is None
+
+    @property
+    def rows_at_most(self) -> int:
+        limit = self.card.source.row_limit
+        return min(limit, LOOK_ROWS) if self.is_look else limit
 
 
 def carry_out(*, row_id: int, clock: Clock) -> None:
@@ -124,7 +149,7 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     if row is None:
         return None
     source = _locked(row.card.source_id)
-    if not _has_place(source, now):
+    if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
     token = uuid.uuid4().hex
@@ -149,8 +174,9 @@ def _locked(source_id: int) -> DataSource:
     return sources.get(pk=source_id)
 
 
-def _has_place(source: DataSource, now: datetime) -> bool:
-    in_hand = CardData.objects.waiting().filter(lease_until__gt=now)
+def has_place(source: DataSource, now: datetime) -> bool:
+    """Whether one more row of it may be fetched now."""
+    in_hand = CardData.objects.in_hand(now)
     if in_hand.filter(card__source=source).count() >= source.parallel_limit:
         return False
     return source.slow_since is None or in_hand.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
@@ -160,7 +186,7 @@ def _fetch(held: Held, clock: Clock) -> bool:
     """Whether it is over for this row: ready, or failed for good."""
     began_at = clock()
     try:
-        table = asking.ask(held.card, rows_at_most=held.card.source.row_limit, now=began_at)
+        table = asking.ask(held.card, rows_at_most=held.rows_at_most, now=began_at)
         _remember_pace(held.card.source, is_slow=False, now=began_at)
         found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
         found |= {"problem_code": "", "problem_facts": {}}
@@ -195,7 +221,7 @@ def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
     """The columns of a failure: the end, or the time of the next try."""
     logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
     found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
-    if error.may_pass and held.tries <= len(WAITS):
+    if error.may_pass and not held.is_look and held.tries <= len(WAITS):
         return {**found, "next_try_at": now + WAITS[held.tries - 1]}
     return {**found, "status": CardData.Status.FAILED}
 
@@ -221,30 +247,42 @@ def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
 # --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
 
 
-def _tell(row_id: int, card_id: int, slot_at: datetime, clock: Clock) -> None:
+def _tell(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
+    """A page asks by itself: nobody is told of its row."""
+    if slot_at is not None:
+        _tell_followers(card_id, slot_at)
+    CardData.objects.filter(pk=row_id).update(told_at=clock())
+
+
+def _tell_followers(card_id: int, slot_at: datetime) -> None:
     for follower in _followers:
         try:
             follower(card_id, slot_at)
         except Exception:  # the edge of the loop: one follower's mistake must not keep it from the others
             logger.exception("data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower))
-    CardData.objects.filter(pk=row_id).update(told_at=clock())
 
 
 def sweep(*, clock: Clock) -> None:
     """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
     now = clock()
     late = CardData.objects.finished().filter(told_at__isnull=True, finished_at__lte=now - TOLD_WITHIN)
-    untold: Iterable[tuple[int, int, datetime]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
+    untold: Iterable[tuple[int, int, datetime | None]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
     for row_id, card_id, slot_at in untold:
         _tell(row_id, card_id, slot_at, clock)
     _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
 
 
 def purge(*, now: datetime) -> int:
-    """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS. Returns how many."""
-    end = now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS)
-    old = CardData.objects.filter(requested_at__lt=end).order_by("requested_at")
-    ids = list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS, and as many that were for pages
+    at which nobody waits any more. Returns how many."""
+    old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
+    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - LOOK_WAITED)
+    of_looks = CardData.objects.of_looks().filter(Q(requested_at__lt=now - LOOK_KEPT) | unbegun)
+    return _forget(old) + _forget(of_looks)
+
+
+def _forget(rows: QuerySet[CardData]) -> int:
+    ids = list(rows.order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
     chunk = CardData.objects.filter(pk__in=ids)
     return int(chunk._raw_delete(chunk.db)) if ids else 0
 

@@ -207,7 +207,8 @@ def latest_tables(cards: Mapping[str, int]) -> dict[str, Table] | None:
     keys come from our own rows."""
     tables = {}
     for alias, card_id in cards.items():
-        newest = CardData.objects.filter(card=card_id, status=CardData.Status.READY).order_by("-slot_at").first()
+        of_slots = CardData.objects.filter(card=card_id, slot_at__isnull=False)
+        newest = of_slots.filter(status=CardData.Status.READY).order_by("-slot_at").first()
         if newest is None:
             return None
         tables[alias] = newest.table
@@ -222,10 +223,15 @@ def check_template(source: str, aliases: list[str], tables: Mapping[str, Table] 
         templates.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
 
 
+def is_key(text: str) -> bool:
+    """Whether it can be the key of a row."""
+    return _KEY.fullmatch(text) is not None
+
+
 def zones_of(report_key: str) -> list[str]:
     """The time zones in which a report goes out, those of enabled subscriptions first; then the site's. `report_key`:
     as an address has it."""
-    is_known = _KEY.fullmatch(report_key) is not None
+    is_known = is_key(report_key)
     orders = Subscription.objects.filter(report=int(report_key)) if is_known else Subscription.objects.none()
     named = orders.order_by("-is_enabled", "pk").values_list("time_zone", flat=True)
     return list(dict.fromkeys([*named, settings.TIME_ZONE]))

@@ -1,9 +1,8 @@
-"""How a report as it stands in its page would look: over data that is fetched now, at a chosen time, as somebody."""
+"""How a report as it stands in its page would look: over data fetched for it, at a chosen time, as somebody."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +17,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Attribute, User
 from accounts.visibility import people_visible_to
-from integrations import card_data, source_wording
 from integrations.models import Card
-from integrations.sources.failing import SourceError
 from integrations.sources.table import Table
 from notifications.composing import PLAIN_FORMS
 from notifications.freezing import RenderingError
@@ -37,15 +34,30 @@ from notifications.reports.writing import Order, attribute_values, checked_own_r
 if TYPE_CHECKING:
     from django.http import QueryDict
 
-ROWS_FETCHED = 10_000
 ROWS_SHOWN = 20
-# After so many seconds no further card is asked.
-FETCHING_SECONDS = 30
 _KEY = re.compile(r"[0-9]{1,18}")
 
 
 class PreviewRefusedError(Exception):
     """There is nothing to show; the text is a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to look at, read from a page's values. `person`: as whom; None: as everybody without own
+    rows."""
+
+    report: Report
+    cards: list[ReportCard]
+    charts: list[ReportChart]
+    own_rows: list[Condition]
+    person: User | None
+    order: Order
+
+    @property
+    def asked_cards(self) -> list[Card]:
+        """Each once, whose data is needed."""
+        return list({card.card_id: card.card for card in self.cards}.values())
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,8 @@ class Look:
     lacks: bool
 
 
-def look(values: QueryDict, *, by: User, now: datetime) -> Look:
-    """Of a page's values as they were sent. Asks the sources. Raises PreviewRefusedError."""
+def wish_of(values: QueryDict, *, by: User, now: datetime) -> Wish:
+    """What the values ask for, which `by` may see. Raises PreviewRefusedError for what is wrong without any data."""
     report = Report(
         title=values.get("title", ""),
         body=values.get("body", ""),
@@ -72,26 +84,32 @@ def look(values: QueryDict, *, by: User, now: datetime) -> Look:
         link=values.get("link", ""),
         is_template="is_template" in values,
     )
-    cards = _cards(values, by)
-    charts = _charts(values)
-    tables = _tables(cards, now)
     person = _person(values.get("_as", "").strip(), by)
-    seen = _seen(tables, _conditions(values), person)
+    own_rows = _own_rows(values)
+    if own_rows and person is None:
+        raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
     form = values.get("_form", "")
     zone = _zone(values.get("_zone", ""))
     order = Order(
         form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
     )
-    with timezone.override(zone):
+    return Wish(report, _cards(values, by), _charts(values), own_rows, person, order)
+
+
+def look(wish: Wish, found: Mapping[int, Table]) -> Look:
+    """`found`: the table of each of its cards. Raises PreviewRefusedError."""
+    tables = {card.alias: found[card.card_id] for card in wish.cards}
+    seen = _seen(tables, wish)
+    with timezone.override(ZoneInfo(wish.order.time_zone)):
         try:
-            content = written(report, cards, seen, order, link_of(report, cards))
-            media = _media(content, order, charts)
-            preview, lacks = _preview(content, order, media)
+            content = written(wish.report, wish.cards, seen, wish.order, link_of(wish.report, wish.cards))
+            media = _media(content, wish.order, wish.charts)
+            preview, lacks = _preview(content, wish.order, media)
         except RenderingError as error:
             raise PreviewRefusedError(str(error)) from error
         rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
         shown = shown_tables(content, ROWS_SHOWN)
-    return Look(preview, content, shown, person, rows_seen, rows_there, media, lacks)
+    return Look(preview, content, shown, wish.person, rows_seen, rows_there, media, lacks)
 
 
 def _media(content: Content, order: Order, charts: list[ReportChart]) -> attaching.Plan:
@@ -115,32 +133,11 @@ def _preview(content: Content, order: Order, media: attaching.Plan) -> tuple[Pre
 
 def _cards(values: QueryDict, by: User) -> list[ReportCard]:
     wanted = cards_in(values)
-    seen = Card.objects.visible_to(by).select_related("source").in_bulk(set(wanted.values()))
+    seen = Card.objects.visible_to(by).in_bulk(set(wanted.values()))
     if missing := [alias for alias, key in wanted.items() if key not in seen]:
         raise PreviewRefusedError(_("You may not look into the card “%(card)s”.") % {"card": missing[0]})
     titles = {values.get(f"report_cards-{n}-alias", ""): values.get(f"report_cards-{n}-title", "") for n in range(20)}
     return [ReportCard(alias=alias, card=seen[key], title=titles.get(alias, "")) for alias, key in wanted.items()]
-
-
-def _tables(cards: list[ReportCard], now: datetime) -> dict[str, Table]:
-    """Each source has its own time limit; that of several, one after the other, would keep this process too long."""
-    found: dict[str, Table] = {}
-    end = time.monotonic() + FETCHING_SECONDS
-    for card in cards:
-        if found and time.monotonic() > end:
-            sentence = _("The data of the first %(count)d cards took too long: “%(card)s” was not asked any more.")
-            raise PreviewRefusedError(sentence % {"count": len(found), "card": card.alias})
-        found[card.alias] = _table(card.card, now)
-    return found
-
-
-def _table(card: Card, now: datetime) -> Table:
-    try:
-        return card_data.fetch_now(card, now=now, rows_at_most=ROWS_FETCHED)
-    except SourceError as error:
-        problem = source_wording.sentence(error.problem.value, error.facts)
-        sentence = _("There is no data of the card “%(card)s”: %(problem)s")
-        raise PreviewRefusedError(sentence % {"card": card, "problem": problem}) from error
 
 
 _ChartForm = modelform_factory(ReportChart, fields=CHART_FIELDS)
@@ -163,7 +160,8 @@ def _charts(values: QueryDict) -> list[ReportChart]:
     return sorted(found, key=lambda chart: chart.position)
 
 
-def _conditions(values: Mapping[str, Any]) -> list[Condition]:
+def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
+    """Raises PreviewRefusedError for one that compares with nothing."""
     found = []
     for number in range(RULES_AT_MOST * 2):
         prefix = f"own_rows_rules-{number}"
@@ -172,6 +170,9 @@ def _conditions(values: Mapping[str, Any]) -> list[Condition]:
         )
         if alias and column and not values.get(f"{prefix}-DELETE"):
             found.append(Condition(alias, column, int(key) if _KEY.fullmatch(key) else None, value))
+    known = set(Attribute.objects.values_list("pk", flat=True)) if found else set()
+    if any(one.attribute_id not in known and not one.fixed for one in found):
+        raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))
     return found
 
 
@@ -187,21 +188,16 @@ def _person(typed: str, by: User) -> User | None:
     return found[0]
 
 
-def _seen(tables: dict[str, Table], conditions: list[Condition], person: User | None) -> dict[str, Table]:
-    if not conditions:
+def _seen(tables: dict[str, Table], wish: Wish) -> dict[str, Table]:
+    if not wish.own_rows or wish.person is None:
         return tables
-    if person is None:
-        raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
-    known = set(Attribute.objects.values_list("pk", flat=True))
-    if any(one.attribute_id not in known and not one.fixed for one in conditions):
-        raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))
     try:
-        own_rows = checked_own_rows(tables, conditions)
+        own_rows = checked_own_rows(tables, wish.own_rows)
     except ColumnMissingError as error:
         sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
         raise PreviewRefusedError(sentence % {"card": error.alias, "column": error.column}) from error
-    values = attribute_values([person.pk], own_rows.attribute_ids)
-    return own_rows.tables(own_rows.key(values.get(person.pk, {})))
+    values = attribute_values([wish.person.pk], own_rows.attribute_ids)
+    return own_rows.tables(own_rows.key(values.get(wish.person.pk, {})))
 
 
 def _zone(typed: str) -> ZoneInfo:

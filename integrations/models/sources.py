@@ -182,9 +182,18 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
         """To be fetched now, and in nobody's hands."""
         return self.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now), next_try_at__lte=now)
 
+    def in_hand(self, now: datetime) -> CardDataQuerySet:
+        """Being fetched by a worker."""
+        return self.waiting().filter(lease_until__gt=now)
+
+    def of_looks(self) -> CardDataQuerySet:
+        """For people who wait at a page."""
+        return self.filter(slot_at__isnull=True)
+
 
 class CardData(models.Model):
-    """The answer of a card for one slot, shared by everything that goes out in that slot."""
+    """The answer of a card for one slot, shared by everything that goes out in that slot; or for a page at which
+    somebody looks: as it is then, fetched with one try, and forgotten soon."""
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -192,7 +201,8 @@ class CardData(models.Model):
         FAILED = "failed", _("failed")
 
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="answers", verbose_name=_("card"))
-    slot_at = models.DateTimeField(_("for"))
+    # None: for a page.
+    slot_at = models.DateTimeField(_("for"), null=True)
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.WAITING)
     # A table's document, compressed; empty unless ready.
     content = models.BinaryField(default=b"", editable=False)
@@ -232,10 +242,15 @@ class CardData(models.Model):
             ),
             # Purging.
             models.Index(fields=["requested_at"], name="card_data_age"),
+            models.Index(fields=["requested_at"], name="card_data_looks", condition=Q(slot_at__isnull=True)),
         ]
 
     def __str__(self) -> str:
-        return f"{self.card_id} {self.slot_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.card_id} {self.slot_at:%Y-%m-%d %H:%M:%S}" if self.slot_at else f"{self.card_id} of a page"
+
+    def is_in_hand(self, now: datetime) -> bool:
+        """Whether a worker is fetching it."""
+        return self.status == self.Status.WAITING and self.lease_until is not None and self.lease_until > now
 
     @property
     def table(self) -> Table:

@@ -15,9 +15,7 @@ from django.http import (
     HttpResponse,
     HttpResponseBadRequest,
     HttpResponseRedirect,
-    JsonResponse,
 )
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -29,10 +27,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
-from notifications import report_drawings, schedule, tasks
-from notifications.admin.drawings import View, WithDrawings
+from notifications import schedule
+from notifications.admin.drawings import View
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment
 from notifications.admin.log import CorpFilter
+from notifications.admin.looks import WithLooks
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
 from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
 from notifications.alerts import acting, matching, pages, receiving, trying
@@ -193,8 +192,10 @@ class SilenceWindowInline(SilenceWindowInlineBase):
 
 
 @admin.register(AlertRule)
-class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
+class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
     drawings_name = "notifications_alertrule_try"
+    look_title = _("On the data as it is now")
+    look_template = "admin/notifications/alertrule/_trial.html"
     empty_list = _(
         "A rule watches the data of a card and tells a receiver as soon as its conditions hold. Add one as soon as "
         "there are a card and a receiver."
@@ -228,7 +229,7 @@ class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
     class Media:
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
-            *("notifications/making.js", "notifications/alert_rule.js"),
+            *("integrations/live.js", "notifications/making.js", "notifications/looking.js"),
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:
@@ -266,14 +267,9 @@ class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
         ]
         return [*ours, *super().get_urls()]
 
-    def check_may_look(self, request: HttpRequest) -> None:
-        """Raises PermissionDenied for whoever may not fill in the form."""
-        if not (self.has_add_permission(request) or self.has_change_permission(request)):
-            raise PermissionDenied
-
-    def try_view(self, request: HttpRequest) -> JsonResponse:
-        """The form as it stands, tried on the data as it is now. Nothing is saved, nobody is told. Pictures are drawn
-        by their workers meanwhile: the page asks for them."""
+    def try_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands, tried on the data as it is now, which workers fetch: the page asks until it is there.
+        Nothing is saved, nobody is told. Pictures are drawn by their workers then."""
         known = request.POST.get("_id", "")
         rule = self.get_object(request, known) if known.isascii() and known.isdigit() and len(known) < 19 else None
         if rule is None and known:
@@ -286,17 +282,15 @@ class AlertRuleAdmin(WithDrawings, NamedDeletions, RuleAdminBase):
         needed = {"card", "conditions", "split_column"}
         wrong = needed & set(form.errors)
         context: dict[str, Any] = {"errors": {name: form.errors[name] for name in wrong}}
-        if not wrong:
-            now = timezone.now()
-            trial = trying.tried(form.instance, now=now, language=get_language() or settings.LANGUAGE_CODE)
-            context["trial"] = trial
-            try:
-                drawings = report_drawings.begin(trial.pictures, by=administrator(request), now=now)
-                tasks.enqueue_previews(drawings.medium_ids)
-                context["drawings"] = drawings.shown
-            except report_drawings.TooManyDrawingsError:
-                context["is_busy"] = True
-        return JsonResponse({"html": render_to_string("admin/notifications/alertrule/_trial.html", context, request)})
+        if wrong:
+            return self.look_answer(request, None, context)
+        now, rule = timezone.now(), form.instance
+        data = self.asked(request, [rule.card], now=now)
+        if data.is_there:
+            language = get_language() or settings.LANGUAGE_CODE
+            trial = trying.tried(rule, data.tables[rule.card_id], language=language)
+            context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
+        return self.look_answer(request, data, context)
 
     @admin.display(description=_("severity"), ordering="severity")
     def level(self, rule: AlertRule) -> SafeString:

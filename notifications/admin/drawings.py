@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
@@ -25,14 +26,20 @@ class WithDrawings:
         """Raises PermissionDenied for whoever may not fill in the form."""
         raise NotImplementedError
 
-    def making_view(self, request: HttpRequest, token: str) -> JsonResponse:
-        """How far one picture or file of the look is."""
+    def making_view(self, request: HttpRequest, token: str) -> HttpResponse:
+        """How far one picture or file of the look is; with `show`, for whom scripts do not ask: itself, once it is
+        made."""
         state = self._state(request, token)
+        is_shown = "show" in request.GET
         if state.medium is None:
+            if is_shown:
+                return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
             return JsonResponse({"seconds": state.seconds, "problem": state.problem})
         medium = state.medium
         extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
         address = reverse(f"admin:{self.drawings_name}_made", args=[token, extension])
+        if is_shown:
+            return HttpResponseRedirect(address)
         return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
 
     def made_view(self, request: HttpRequest, token: str, extension: str) -> HttpResponse:

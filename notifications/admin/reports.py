@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, JsonResponse
-from django.template.loader import render_to_string
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from integrations.deletion import NamedDeletions
-from notifications import report_drawings, report_form, report_preview, tasks
+from notifications import report_form, report_preview
 from notifications.admin.charts import ReportChartInline
-from notifications.admin.drawings import View, WithDrawings
+from notifications.admin.drawings import View
 from notifications.admin.lists import administrator, for_person
+from notifications.admin.looks import WithLooks
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
 from notifications.reports import help_texts
 
@@ -80,8 +80,14 @@ class OwnRowsInline(_OfReport, RuleInlineBase):
 
 
 @admin.register(Report)
-class ReportAdmin(WithDrawings, NamedDeletions, ReportAdminBase):
+class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
     drawings_name = "notifications_report_preview"
+    look_title = _("Look at it")
+    look_template = "admin/notifications/report/_look.html"
+    look_choices = (
+        MappingProxyType({"_form": MessageForm.TEXTCARD.value, "_as": "", "_at": "", "_zone": ""}),
+        "admin/notifications/report/_look_choices.html",
+    )
     empty_list = _(
         "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
         "subscription that sends it."
@@ -99,7 +105,7 @@ class ReportAdmin(WithDrawings, NamedDeletions, ReportAdminBase):
     )
 
     class Media:
-        js = ("notifications/making.js", "notifications/report.js")
+        js = ("integrations/live.js", "notifications/making.js", "notifications/looking.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Ordered here: the searching select of a subscription's page goes through it as it comes."""
@@ -120,6 +126,7 @@ class ReportAdmin(WithDrawings, NamedDeletions, ReportAdminBase):
         zones = report_form.zones_of(unquote(object_id or ""))
         extra = {
             "message_forms": MessageForm.choices,
+            "chosen": {"form": MessageForm.TEXTCARD.value},
             "times": help_texts.times(timezone.now(), ZoneInfo(zones[0])),
             "zones": zones,
             "formats": help_texts.formats(),
@@ -139,25 +146,28 @@ class ReportAdmin(WithDrawings, NamedDeletions, ReportAdminBase):
         ]
         return [*ours, *super().get_urls()]
 
-    def preview_view(self, request: HttpRequest) -> JsonResponse:
-        """The page as it stands, over data that is fetched now. Nothing is saved. Pictures and files are made by their
-        workers meanwhile: the page asks for them."""
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The page as it stands, over data as it is now, which workers fetch: the page asks until it is there. Nothing
+        is saved. Pictures and files are made by their workers then."""
         self.check_may_look(request)
-        context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
         now, by = timezone.now(), administrator(request)
+        context: dict[str, Any] = {"rows_shown": report_preview.ROWS_SHOWN}
+        data = None
         try:
-            found = report_preview.look(request.POST, by=by, now=now)
-            context |= {"look": found, "preview": found.preview}
-            drawings = report_drawings.begin(found.media, by=by, now=now)
-            tasks.enqueue_previews(drawings.medium_ids)
-            context |= {"drawings": drawings, "carried": drawings.carried}
+            wish = report_preview.wish_of(request.POST, by=by, now=now)
+            data = self.asked(request, wish.asked_cards, now=now)
+            if data.is_there:
+                found = report_preview.look(wish, data.tables)
+                context |= {"look": found, "preview": found.preview, **self.drawn(request, found.media, now=now)}
         except report_preview.PreviewRefusedError as error:
             context["problem"] = str(error)
-        except report_drawings.TooManyDrawingsError:
-            context["is_busy"] = True
-        return JsonResponse({"html": render_to_string("admin/notifications/report/_look.html", context)})
+        return self.look_answer(request, data, context)
 
-    def check_may_look(self, request: HttpRequest) -> None:
-        """Raises PermissionDenied for whoever may not fill in the form."""
-        if not (self.has_add_permission(request) or self.has_change_permission(request)):
-            raise PermissionDenied
+    def look_page(self, request: HttpRequest) -> dict[str, Any]:
+        return {"message_forms": MessageForm.choices, "zones": report_form.zones_of(self._looked_at(request))}
+
+    def _looked_at(self, request: HttpRequest) -> str:
+        """The key of the report that is changed, of those whom the person sees."""
+        key = request.POST.get("_report", "")
+        is_seen = report_form.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
+        return key if is_seen else ""

@@ -1,4 +1,4 @@
-"""A rule tried on the data as it is now, while somebody edits it. Nothing is kept."""
+"""A rule tried on data that was fetched for it, while somebody edits it. Nothing is kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from integrations import card_data, source_wording
-from integrations.sources.failing import SourceError
 from notifications.alerts import checking, condition_words, conditions, pictures
 from notifications.alerts.conditions import ConditionError
 from notifications.charts import looks
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from integrations.sources.table import Table
     from notifications.models import AlertRule
 
-ROWS_FETCHED, ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 2000, 20, 20, 4
+ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,10 @@ class Trial:
     pictures: Plan = attaching.NOTHING
 
 
-def tried(rule: AlertRule, *, now: datetime, language: str) -> Trial:
-    """What a check would find now, but for changes against the check before."""
+def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
+    """What a check would find in `table`, but for changes against the check before."""
     try:
-        table = card_data.fetch_now(rule.card, now=now, rows_at_most=ROWS_FETCHED)
         found = checking.verdicts(rule, table)
-    except SourceError as error:
-        return Trial(problem=source_wording.sentence(error.problem.value, error.facts))
     except ConditionError as error:
         return Trial(problem=condition_words.sentence(error))
     tables = checking.parts_of(rule, table)

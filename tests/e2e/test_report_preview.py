@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from accounts.models import Attribute, AttributeValue, User
-from integrations.models import Card, DataSource
-from notifications.models import AlertRule, OwnRowsRule, Report, ReportCard, ReportChart
+from notifications.models import AlertRule, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ
+from tests.e2e import sales
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
@@ -42,26 +38,22 @@ def charts_worker(
         yield program
 
 
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("databases")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_worker(
+    django_db_setup: None, project_root: Path, tmp_path_factory: pytest.TempPathFactory, databases: Path
+) -> Iterator[Program]:
+    with sales.data_worker(project_root, tmp_path_factory.mktemp("data"), databases) as program:
+        yield program
+
+
 @pytest.fixture
-def report(transactional_db: None, tmp_path: Path, settings: Any) -> Report:
-    """Of each region's sales, each person those of their own, with a chart."""
-    settings.DATA_SQLITE_FOLDERS = [str(tmp_path)]
-    with closing(sqlite3.connect(tmp_path / "facts.db")) as opened:
-        opened.execute("CREATE TABLE sales (区域 TEXT, 门店 TEXT, 销售额 REAL)")
-        rows = [("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64)]
-        opened.executemany("INSERT INTO sales VALUES (?, ?, ?)", rows)
-        opened.commit()
-    source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url=f"sqlite:///{tmp_path}/facts.db")
-    card = Card.objects.create(source=source, name="门店销售额", sql="SELECT * FROM sales", units={"销售额": "万元"})
-    body = "共 {{ sales.sum('销售额') }} 万元"
-    report = Report.objects.create(title="销售日报", body=body, is_template=True, figures="")
-    ReportCard.objects.create(report=report, card=card, alias="sales", title="门店销售额")
-    ReportChart.objects.create(report=report, alias="sales", kind="bar", title="各门店销售额", x="门店", y="销售额")
-    region = Attribute.objects.create(key="region", name="区域")
-    OwnRowsRule.objects.create(report=report, alias="sales", column="区域", attribute=region)
-    person = User.objects.create(username="hanmeimei", name="韩梅梅")
-    AttributeValue.objects.create(user=person, attribute=region, value="华东", folded="华东", position=0)
-    return report
+def report(transactional_db: None, databases: Path) -> Report:
+    return sales.sales_report(databases)
 
 
 @pytest.fixture
@@ -91,7 +83,7 @@ def test_the_button_shows_the_chart_of_somebodys_own_rows(
 
     page.get_by_role("button", name="读取数据并预览").click()
     expect(page.locator("[data-look-place] .problem")).to_contain_text("请选择以谁的身份查看")
-    page.locator("[data-look-as]").fill("韩梅梅")
+    page.get_by_label("以谁的身份").fill("韩梅梅")
     page.get_by_role("button", name="读取数据并预览").click()
 
     expect(page.locator("[data-look-place]")).to_contain_text("可以看到 3 行中的 2 行。")

@@ -14,6 +14,17 @@
   };
   const shown = new Map();
 
+  // Where nothing but the seconds so far have changed ([data-elapsed]), they alone: a screen reader, which reads what
+  // is new, is not to read all of it each second.
+  window.showHtml = (place, html) => {
+    const [old] = place.querySelectorAll("[data-elapsed]");
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const anew = template.content.querySelector("[data-elapsed]");
+    if (old && anew) old.textContent = anew.textContent;
+    if (place.innerHTML.trim() !== template.innerHTML.trim()) place.innerHTML = html;
+  };
+
   const answerOf = async (part) => {
     const response = await fetch(part.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
     if (!response.ok || response.redirected) throw new Error(String(response.status));
@@ -21,7 +32,7 @@
   };
 
   const show = (part, answer) => {
-    if (part.innerHTML.trim() !== written(answer.html).trim()) part.innerHTML = answer.html;
+    showHtml(part, answer.html);
     for (const [id, html] of Object.entries(answer.parts ?? {})) {
       const element = document.getElementById(id);
       if (!element) continue;

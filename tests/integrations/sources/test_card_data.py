@@ -15,7 +15,7 @@ from django.utils import translation
 
 from integrations import card_data
 from integrations.models import Card, CardData, DataSource
-from integrations.sources.failing import Problem, SourceError
+from integrations.sources.failing import Problem
 from integrations.tasks import fetch_card_data, sweep_card_data
 from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
 from tests.integrations.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
@@ -346,22 +346,3 @@ def test_the_task_fetches_and_a_repeat_does_nothing(bi: GuandataAnswers) -> None
     fetch_card_data(999_999)
 
     assert (row_of(row.card).status, bi.calls("card_data")) == ("ready", 1)
-
-
-def test_a_preview_keeps_nothing_and_is_cut(bi: GuandataAnswers, clock: Clock) -> None:
-    bi.gives("card_data")
-    card = make_card()
-
-    table = card_data.fetch_now(card, now=clock(), rows_at_most=1)
-
-    assert (table.rows, table.is_cut) == ((("华东", 128.5),), True)
-    assert not CardData.objects.exists()
-
-
-def test_a_preview_says_what_is_wrong(bi: GuandataAnswers, clock: Clock) -> None:
-    bi.gives("card_data", b"<html>")
-
-    with pytest.raises(SourceError) as found:
-        card_data.fetch_now(make_card(), now=clock(), rows_at_most=20)
-
-    assert found.value.problem is Problem.NOT_UNDERSTOOD

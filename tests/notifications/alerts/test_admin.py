@@ -24,6 +24,7 @@ from tests.accounts.people import sent_form
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
+from tests.notifications import looking
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
@@ -32,6 +33,7 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_supe
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
+TRY = "/admin/notifications/alertrule/try/"
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def errors_of(answer: Any) -> dict[str, Any]:
 def tried(client: Client, rule: AlertRule, conditions: dict[str, str]) -> str:
     """What the rule's page shows after its button, with these conditions in the form."""
     values = {**sent_form(client, f"/admin/notifications/alertrule/{rule.pk}/change/"), **conditions, "_id": rule.pk}
-    return str(client.post("/admin/notifications/alertrule/try/", values).json()["html"])
+    return looking.look(client, TRY, values)
 
 
 class TestRule:
@@ -182,9 +184,8 @@ class TestRule:
         path = f"/admin/notifications/alertrule/{rule.pk}/change/"
         values = {**sent_form(root, path), **row(0, "any", "销售额", "lt", "100")}
 
-        answer = root.post("/admin/notifications/alertrule/try/", {**values, "_id": rule.pk})
+        html = looking.look(root, TRY, {**values, "_id": rule.pk})
 
-        html = answer.json()["html"]
         assert "会触发" in html
         assert html.count("trial-marked") == 1
         assert html.index("华南") < html.index("华东")
@@ -249,9 +250,9 @@ class TestRule:
         rule = make_rule(card, receiver)
         values = sent_form(root, f"/admin/notifications/alertrule/{rule.pk}/change/")
 
-        answer = root.post("/admin/notifications/alertrule/try/", {**values, **row(0, "sum", "利润", "lt", "0")})
+        html = looking.look(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
 
-        assert "数据中没有列「利润」" in answer.json()["html"]
+        assert "数据中没有列「利润」" in html
 
 
 class TestRoute:

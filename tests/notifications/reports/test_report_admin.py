@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,13 +11,12 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Attribute, AuditEntry, User
-from integrations.models import Card, DataSource
+from integrations.models import Card, CardData, DataSource
+from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
-from notifications import report_preview
 from notifications.models import OwnRowsRule, Report
 from notifications.reports import help_texts, templates
-from tests.guandata import GuandataAnswers
-from tests.integrations.sources.place import make_card as place_card
+from tests.notifications import looking
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription
 from tests.notifications.reports.places import (
     answer,
@@ -92,6 +90,19 @@ def test_a_column_that_the_data_fetched_last_does_not_have_is_refused(root: Clie
 
     assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
     assert root.post(ADD, page_values(card, body="{{ c0.sum('销售额') }}")).status_code == 302
+
+
+def test_what_was_fetched_for_a_page_does_not_count_as_fetched_last(root: Client) -> None:
+    known = make_data_report()
+    answer(known, slot_at=NOW - timedelta(hours=1))
+    card = known.report_cards.get().card
+    other = packed(Table((Column("没有", Kind.NUMBER),), ((1,),), NOW))
+    looked = {"status": "ready", "content": other, "finished_at": NOW, "requested_at": NOW, "next_try_at": NOW}
+    CardData.objects.create(card=card, **looked)
+
+    response = root.post(ADD, page_values(card, body="{{ c0.sum('没有') }}"))
+
+    assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
 
 
 def test_plain_text_may_hold_braces(root: Client) -> None:
@@ -170,7 +181,7 @@ def test_no_refusal_tells_what_a_card_of_another_company_holds(
 
 
 def look(client: Client, *cards: Card, **changes: object) -> str:
-    return str(json.loads(client.post(LOOK, page_values(*cards, **changes)).content)["html"])
+    return looking.look(client, LOOK, page_values(*cards, **changes))
 
 
 class TestLook:
@@ -210,28 +221,6 @@ class TestLook:
         )
 
         assert client.post(LOOK, page_values()).status_code == 403
-
-
-def test_a_source_that_fails_says_why(root: Client, bi: GuandataAnswers) -> None:
-    bi.gives("card_data", b"<html>")
-
-    html = look(root, place_card())
-
-    assert "没有数据：" in html
-    assert 'class="problem"' in html
-
-
-def test_cards_that_together_take_too_long_are_given_up(
-    root: Client, card: Card, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report_preview, "FETCHING_SECONDS", -1)
-    second = Card.objects.create(source=card.source, name="另一张", bi_card_id="c1")
-
-    html = look(root, card, second)
-
-    assert "“c1”" in html
-    assert 'class="problem"' in html
-    assert bi.calls("card_data") == 1
 
 
 def test_the_page_helps_with_templates(root: Client) -> None:

@@ -20,6 +20,7 @@ from integrations.models import Card
 from notifications import report_drawings, tasks
 from notifications.media import attaching, making
 from notifications.models import Medium, Report, ReportChart
+from tests.notifications import looking
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -38,7 +39,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 def look(client: Client, *cards: Card, **changes: Any) -> str:
-    return str(json.loads(client.post(LOOK, page_values(*cards, **changes)).content)["html"])
+    return looking.look(client, LOOK, page_values(*cards, **changes))
 
 
 def asked(html: str) -> list[str]:

@@ -1,0 +1,45 @@
+"""A report over a database of its own, and the worker that fetches from it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from accounts.models import Attribute, AttributeValue, User
+from integrations.models import Card, DataSource
+from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart
+from tests.conftest import program_environ
+from tests.e2e.stack import BIN, Program, running
+
+
+@contextmanager
+def data_worker(root: Path, folder: Path, databases: Path) -> Iterator[Program]:
+    """As docs/data-sources.md starts it; it may read SQLite files in `databases`."""
+    celery = [str(BIN / "celery"), "-A", "guanwecom", "worker", "-Q", "data", "-n", "data@%h", "--loglevel", "INFO"]
+    command = [*celery, "--pool", "threads", "--concurrency", "2", "--without-mingle"]
+    env = {**program_environ(), "DATA_SQLITE_FOLDERS": str(databases)}
+    with running("data", command, env=env, folder=folder, cwd=root) as program:
+        yield program
+
+
+def sales_report(folder: Path) -> Report:
+    """Of each region's sales, each person those of their own, with a chart. The database lies in `folder`."""
+    with closing(sqlite3.connect(folder / "facts.db")) as opened:
+        opened.execute("DROP TABLE IF EXISTS sales")
+        opened.execute("CREATE TABLE sales (区域 TEXT, 门店 TEXT, 销售额 REAL)")
+        rows = [("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64)]
+        opened.executemany("INSERT INTO sales VALUES (?, ?, ?)", rows)
+        opened.commit()
+    source = DataSource.objects.create(name="数据仓库", kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+    card = Card.objects.create(source=source, name="门店销售额", sql="SELECT * FROM sales", units={"销售额": "万元"})
+    body = "共 {{ sales.sum('销售额') }} 万元"
+    report = Report.objects.create(title="销售日报", body=body, is_template=True, figures="")
+    ReportCard.objects.create(report=report, card=card, alias="sales", title="门店销售额")
+    ReportChart.objects.create(report=report, alias="sales", kind="bar", title="各门店销售额", x="门店", y="销售额")
+    region = Attribute.objects.create(key="region", name="区域")
+    OwnRowsRule.objects.create(report=report, alias="sales", column="区域", attribute=region)
+    person = User.objects.create(username="hanmeimei", name="韩梅梅")
+    AttributeValue.objects.create(user=person, attribute=region, value="华东", folded="华东", position=0)
+    return report

@@ -1,0 +1,29 @@
+"""Pages that look at a form over data: what a browser sends until there is something to show, and the workers' part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from integrations import card_data
+from integrations.models import CardData
+
+
+def fetch() -> None:
+    """What the workers of the queue “data” do."""
+    for row in CardData.objects.due(timezone.now()):
+        card_data.carry_out(row_id=row.pk, clock=timezone.now)
+
+
+def look(client: Client, path: str, values: Mapping[str, Any]) -> str:
+    """What the page shows in the end, as HTML."""
+    first = client.post(path, values).json()
+    if not first["asked"]:
+        return str(first["html"])
+    fetch()
+    last = client.post(path, {**values, "_asked": first["asked"]}).json()
+    assert last["asked"] == ""
+    return str(last["html"])
