@@ -20,7 +20,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import card_choosing, card_data
+from integrations import card_choosing, card_data, card_looks
 from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
@@ -255,13 +255,18 @@ def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
 
 
 def _test_of(card: Card) -> dict[str, Any]:
-    """The last time that the card was fetched, for whatever reason: its state, and its first rows."""
-    latest = CardData.objects.filter(card=card).order_by("-requested_at", "-pk").first()
+    """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
+    now, of_slots = timezone.now(), CardData.objects.filter(card=card, slot_at__isnull=False)
+    latest = of_slots.order_by("-requested_at", "-pk").first()
     is_running = latest is not None and latest.status == CardData.Status.WAITING
+    if latest is not None:
+        latest.card = card
     table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
     context = {
         "latest": latest,
         "is_running": is_running,
+        "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
+        "hindrance": card_looks.hindrance(latest, now=now) if latest is not None and is_running else "",
         "is_outdated": latest is not None and latest.requested_at < card.changed_at,
         "table": table,
         "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),

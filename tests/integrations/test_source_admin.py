@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry
 from integrations import card_data
@@ -181,6 +183,31 @@ def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> 
     assert "&lt;b&gt;city 19" in state["html"]
     assert "city 20" not in state["html"]
     assert state["html"].strip() in root.get(address, headers={"accept-language": "en"}).text
+
+
+def test_a_test_that_no_worker_takes_says_so_while_it_counts_the_seconds(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    state = reverse("admin:integrations_card_state", args=[card.pk])
+    send(root, "card_test", card)
+
+    first = root.get(state, headers={"accept-language": "en"}).json()
+    CardData.objects.update(requested_at=timezone.now() - timedelta(seconds=12))
+    late = root.get(state, headers={"accept-language": "en"}).json()
+
+    assert "The data is being fetched…</p>" in first["html"]
+    assert "data-elapsed>0 s<" in first["html"]
+    assert "No worker has taken it yet: does one take from the queue “data”" in late["html"]
+    assert "data-elapsed>12 s<" in late["html"]
+    assert late["is_unfinished"] is True
+
+
+def test_a_test_is_not_what_somebody_looked_at_on_another_page(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    card_data.request_looks([card.pk], now=NOW)
+
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
+
+    assert (state["is_unfinished"], "Not tested yet." in state["html"]) == (False, True)
 
 
 def test_a_failed_test_shows_its_sentence(root: Client) -> None:
