@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -237,16 +238,27 @@ def _evaluated(expression: str, rows_at_most: int, content: bytes, seconds: floa
     except subprocess.TimeoutExpired:
         failure = SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
     else:
-        if done.returncode == 0:
+        if done.returncode == 0 and len(done.stdout) <= evaluating.OUTPUT_BYTES_AT_MOST + _CHUNK:
             return _checked(json.loads(done.stdout))
-        failure = SourceError(Problem.EXPRESSION, what="memory")
+        failure = _of_end(done.returncode, seconds)
     raise failure
+
+
+def _of_end(code: int, seconds: float) -> SourceError:
+    """What it means that the process ended so. Below zero: the signal that ended it."""
+    if code == -signal.SIGXCPU:
+        return SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
+    if code < 0:
+        return SourceError(Problem.EXPRESSION, what="memory")
+    return SourceError(Problem.UNEXPECTED, error="evaluating")
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:
     what = found.get("what")
     if what is None:
         return found
+    if what == "size":
+        raise SourceError(Problem.TOO_BIG, megabytes=evaluating.OUTPUT_BYTES_AT_MOST // 2**20)
     if what in _NOT_UNDERSTOOD:
         raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
     raise SourceError(Problem.EXPRESSION, what=what)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import socket
 import struct
 import time
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -205,6 +207,62 @@ def test_a_misbehaving_service_ends_in_time_with_a_sentence(case: str) -> None:
     for hidden in ("sim-secret-token", "127.0.0.1", "169.254", "/v1/facts", "http://"):
         assert hidden not in f"{sentence} {found.value!r} {found.value.facts} {found.value.__cause__!r}"
         assert hidden not in repr(found.value.__context__)
+
+
+def test_what_an_expression_makes_is_bounded_where_it_is_made() -> None:
+    """Written out, the one row of two cells would have 2 ** 23 ones."""
+    began = time.monotonic()
+    tracemalloc.start()
+    try:
+        table = asked(says_json([1]), expression="|".join(["[@,@]"] * 23))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert len(table.rows) == 2
+    assert {len(str(value)) for row in table.rows for value in row} == {20_000}
+    assert str(table.rows[0][0]).endswith("…")
+    assert peak < 10 * 2**20
+    assert time.monotonic() - began < LITTLE * 5
+
+
+def test_rows_that_repeat_a_large_answer_are_too_big() -> None:
+    with pytest.raises(SourceError) as found:
+        asked(says_json(["x" * 20_000] * 4), expression="[@,@]" + "|[@,@][]" * 12, rows_at_most=10_000)
+
+    assert (found.value.problem, found.value.facts) == (Problem.TOO_BIG, {"megabytes": 32})
+
+
+def test_one_row_of_a_million_cells_is_no_table() -> None:
+    with pytest.raises(SourceError) as found:
+        asked(says(b"[[" + b"0," * 999_999 + b"0]]"))
+
+    assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "columns"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "names"),
+    [
+        ([["a"]], [{"x": 1}], ('["a"]',)),
+        ([1, None], [{"1": 7}], ("1", "#2")),
+        ([{"a": 1}, "b"], [[7, 8]], ('{"a": 1}', "b")),
+    ],
+)
+def test_names_of_columns_are_texts_whatever_they_are(columns: Any, rows: Any, names: tuple[str, ...]) -> None:
+    assert asked(says_json({"columns": columns, "rows": rows})).names == names
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (-signal.SIGXCPU, Problem.TOO_SLOW),
+        (-signal.SIGKILL, Problem.EXPRESSION),
+        (-signal.SIGSEGV, Problem.EXPRESSION),
+        (1, Problem.UNEXPECTED),
+    ],
+)
+def test_how_the_process_ended_is_told_apart(code: int, problem: Problem) -> None:
+    assert http_json._of_end(code, 30).problem is problem
 
 
 @pytest.mark.parametrize("value", ["[NaN]", "[Infinity]", "[-Infinity]"])
