@@ -18,10 +18,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Where clouds hand a machine's credentials to whoever asks from it: never, whatever is allowed.
 _METADATA = frozenset(
     ipaddress.ip_address(one)
-    for one in ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "168.63.129.16")
+    for one in (
+        *("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
 )
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# The IPv4 address stands in the last 32 bits: NAT64 (RFC 6052), IPv4-translated (RFC 2765).
+_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
+# Here it stands where the network likes (RFC 8215), so nobody knows where such an address leads.
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class AddressForbiddenError(OSError):
@@ -36,10 +42,11 @@ def is_admitted(address: str, *, allows_private: bool) -> bool:
         return False
     if found in _METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
         return False
-    if found.is_global:
-        return True
-    is_shared = found.version == 4 and found in _SHARED
-    return allows_private and (found.is_loopback or is_shared or (found.is_private and not found.is_reserved))
+    if found.is_loopback or found in _SHARED:
+        return allows_private
+    if found.is_reserved or found in _LOCAL_NAT64 or (found.version == 6 and found.is_site_local):
+        return False
+    return found.is_global or (allows_private and found.is_private)
 
 
 def _inner(address: Address) -> Address:
@@ -52,7 +59,7 @@ def _inner(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if address in _NAT64 or int(address) >> 32 == 0 and int(address) > 1:
+    if any(address in network for network in _TRANSLATED) or int(address) >> 32 == 0 and int(address) > 1:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

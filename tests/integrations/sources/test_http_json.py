@@ -283,12 +283,16 @@ class TestAddresses:
             *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1"),
             "0.0.0.0",  # noqa: S104  # nothing is bound to it
             *("198.18.0.1", "240.0.0.1", "nonsense", ""),
+            *("fec0::1", "feff::1", "::ffff:0:a9fe:a9fe", "::ffff:0:7f00:1", "64:ff9b:1::a9fe:a9fe", "4000::1"),
         ],
     )
     def test_inner_addresses_are_refused(self, address: str) -> None:
         assert is_admitted(address, allows_private=False) is False
 
-    @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+    @pytest.mark.parametrize(
+        "address",
+        ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "::ffff:0:808:808"],
+    )
     def test_public_ones_are_admitted(self, address: str) -> None:
         assert is_admitted(address, allows_private=False) is True
 
@@ -297,7 +301,15 @@ class TestAddresses:
         assert is_admitted(address, allows_private=True) is True
 
     @pytest.mark.parametrize(
-        "address", ["169.254.169.254", "169.254.1.1", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"]
+        "address",
+        [
+            "169.254.169.254",
+            "169.254.1.1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "::ffff:169.254.169.254",
+            *("::ffff:0:a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "fd20:ce::254"),
+        ],
     )
     def test_the_clouds_credentials_never(self, address: str) -> None:
         assert is_admitted(address, allows_private=True) is False
