@@ -80,6 +80,8 @@ def _made(problem: Problem, code: str | int, seconds: float, said: str = "") -> 
 
 def _of_psycopg(cause: Any, seconds: float) -> SourceError:
     state = cause.sqlstate
+    if state is None and type(cause).__name__ == "DataError":  # the driver's: Python has no year 10000, no infinity
+        return SourceError(Problem.NO_TABLE, what="beyond")
     if state is None:
         return _of_no_connection(str(cause), seconds)
     if state in _REPEATS_THE_QUERY:
