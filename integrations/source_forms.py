@@ -21,7 +21,7 @@ from integrations.source_wording import address_flaws, sentence
 from integrations.sources.failing import SourceError
 from integrations.sources.http_json import ExpressionRefused, check_expression
 from integrations.sources.shaping import COLUMNS_AT_MOST
-from integrations.sources.sql_address import AddressRefused, admitted_url, shown
+from integrations.sources.sql_address import AddressRefused, admitted_url, backend_of, shown
 from integrations.sources.sql_statement import checked, parameters_of
 from integrations.sources.table import Kind
 from integrations.sources.web_address import WrittenWrong, headers_from, is_base, is_below
@@ -275,11 +275,19 @@ class CardForm(CardFormBase):
     def _check_query(self) -> None:
         statement: str = self.cleaned_data["sql"]
         try:
-            checked(statement)
+            backend = backend_of(self.cleaned_data["source"].sql_url)
+        except ImproperlyConfigured:  # no key opens the address: what holds for every database is checked all the same
+            backend = ""
+        try:
+            checked(statement, backend=backend)
         except SourceError as error:
             self.add_error("sql", sentence(error.problem, error.facts))
             return
-        missing = [name for name in parameters_of(statement) if name not in self.cleaned_data["sql_parameters"]]
+        missing = [
+            name
+            for name in parameters_of(statement, backend=backend)
+            if name not in self.cleaned_data["sql_parameters"]
+        ]
         if missing:
             self.add_error(
                 "sql_parameters", gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}

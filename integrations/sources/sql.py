@@ -59,11 +59,11 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
 
     A database does not say of when its rows are, so `as_of` is `now`.
     """
-    has_backslashes = question.url.get_backend_name() == "mysql"
-    statement = checked(question.statement, has_backslashes=has_backslashes)
-    names = parameters_of(statement, has_backslashes=has_backslashes)
+    backend = question.url.get_backend_name()
+    statement = checked(question.statement, backend=backend)
+    names = parameters_of(statement, backend=backend)
     values = bound(names, question.parameters)
-    clause = text(with_plain_colons(statement, has_backslashes=has_backslashes)).bindparams(
+    clause = text(with_plain_colons(statement, backend=backend)).bindparams(
         *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
     )
     limit = _Limit(seconds)

@@ -92,6 +92,15 @@ def is_installed(driver: str) -> bool:
     return True
 
 
+def backend_of(text: str) -> str:
+    """SQLAlchemy's name of the kind of database at this address; empty for one that is none."""
+    try:
+        name = make_url(text.strip()).drivername
+    except (ArgumentError, ValueError):
+        return ""
+    return DRIVERS.get(name, name).partition("+")[0]
+
+
 def shown(text: str) -> str:
     """The address without password and options, as a page may show it; empty for one that is none."""
     try:

@@ -162,6 +162,28 @@ def test_a_card_that_cannot_work_is_refused(root: Client, kind: str, values: dic
     assert not Card.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "sql"),
+    [
+        ("mysql://u@h/db", r"SELECT 'it\'s; ok' AS said"),
+        ("postgresql://u@h/db", r"SELECT E'it\'s; ok :x' AS said"),
+    ],
+)
+def test_a_query_is_read_by_the_rules_of_its_database(root: Client, url: str, sql: str) -> None:
+    send(root, "card_add", **{**CARD, "sql": sql}, source=make_source(kind="sql", sql_url=url).pk)
+
+    assert Card.objects.get().sql == sql
+
+
+def test_a_query_without_a_key_for_its_address_is_checked_all_the_same(root: Client, settings: Any) -> None:
+    source = make_source(kind="sql", sql_url="mysql://u@h/db")
+    settings.FIELD_ENCRYPTION_KEYS = ["cnVzdHkta2V5LW9mLWEtdGVzdC0wMTIzNDU2Nzg5MDE="]
+
+    page = send(root, "card_add", **{**CARD, "sql": "DELETE FROM facts"}, source=source.pk).text
+
+    assert "Only one query that reads" in page
+
+
 def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> None:
     send(root, "card_add", **{**CARD, "bi_card_id": "c1"}, source=make_source().pk)
     card = Card.objects.get()

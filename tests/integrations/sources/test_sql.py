@@ -340,9 +340,43 @@ class TestServers:
 
         assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
 
-    @pytest.mark.parametrize("statement", ["SELECT 1 /*! INTO OUTFILE '/tmp/x' */", "SELECT 1 INTO OUTFILE '/tmp/x'"])
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT 1 /*! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 /*M! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 INTO OUTFILE '/tmp/x'",
+            "TABLE facts INTO/**/DUMPFILE '/tmp/x'",
+            # No comment to MySQL, which wants a space behind the dashes.
+            "SELECT 1--1 INTO OUTFILE '/tmp/x'",
+            "SELECT 1--\u00a01 INTO OUTFILE '/tmp/x'",
+            # One text to MySQL, which escapes by a backslash; or two, where its settings say so.
+            'SELECT "a\\"" INTO OUTFILE "/tmp/x"',
+            r"SELECT '\' INTO OUTFILE '/tmp/x' -- '",
+        ],
+    )
     def test_no_file_is_written(self, mariadb: Database, statement: str) -> None:
         assert mariadb.problem(statement) is Problem.NOT_A_QUERY
+
+    @pytest.mark.parametrize("value", ["'infinity'::date", "'10000-01-01'::date", "'0044-03-15 BC'::timestamp"])
+    def test_a_date_that_python_does_not_have_is_said_so(self, postgresql: Database, value: str) -> None:
+        with pytest.raises(SourceError) as found:
+            postgresql.ask(f"SELECT {value} AS until")
+
+        assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "beyond"})
+        assert found.value.may_pass is False
+        with translation.override("en"):
+            assert "infinity" in source_wording.sentence(found.value.problem, found.value.facts)
+
+    def test_parameters_stand_in_arrays_and_beside_escaped_texts(self, postgresql: Database) -> None:
+        statement = (
+            r"SELECT n, E'it\'s :x' AS said FROM facts WHERE n = ANY(array[:a, :b]) AND n < :most::int ORDER BY n"
+        )
+
+        assert postgresql.ask(statement, a=3, b=5, most=5).rows == ((3, "it's :x"),)
+
+    def test_texts_of_mysql_are_escaped_by_backslashes(self, mariadb: Database) -> None:
+        assert mariadb.ask(r"""SELECT 'it\'s; :x', "a\";:y", :b""", b=7).rows == (("it's; :x", 'a";:y', 7),)
 
     @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
     def test_a_server_that_is_silent_is_left(self, kind: str) -> None:
@@ -416,7 +450,32 @@ class TestStatements:
         statement = "SELECT ':a', \":b\", x::date, :c, $$:d$$ -- :e\n/* :f */ WHERE y = :c AND z = :g"
 
         assert parameters_of(statement) == ["c", "g"]
-        assert parameters_of(r"SELECT 'it\'s :a', :b", has_backslashes=True) == ["b"]
+
+    @pytest.mark.parametrize(
+        ("backend", "statement", "names"),
+        [
+            ("mysql", r"SELECT 'it\'s :a', :b", ["b"]),
+            ("mariadb", r'SELECT "it\"s :a", :b', ["b"]),
+            ("mysql", "SELECT 1--:a # :b", ["a"]),
+            ("mysql", "SELECT 1 -- :a\n, :b --", ["b"]),
+            ("postgresql", "SELECT n = ANY(array[:a, :b])", ["a", "b"]),
+            ("postgresql", r"SELECT E'it\'s :x', e'\\', ':y', :z", ["z"]),
+            ("postgresql", r"SELECT '\', :a, '\'", ["a"]),
+            ("postgresql", "SELECT 1 -- :a\r, :b", ["b"]),
+            ("postgresql", "SELECT $a1$ :a $a1$, $年$ :b $年$, x$y$z, :c, x$y$z", ["c"]),
+            ("sqlite", 'SELECT [a :x], `b :y`, "c :z", :n', ["n"]),
+            ("mssql", "SELECT [a :x], :n", ["n"]),
+        ],
+    )
+    def test_what_is_quoted_is_what_the_database_takes_for_it(
+        self, backend: str, statement: str, names: list[str]
+    ) -> None:
+        assert parameters_of(statement, backend=backend) == names
+
+    def test_a_query_about_files_is_one_where_it_writes_none(self) -> None:
+        assert checked("SELECT outfile FROM jobs", backend="postgresql") == "SELECT outfile FROM jobs"
+        with pytest.raises(SourceError):
+            checked("SELECT 'INTO OUTFILE'", backend="mysql")
 
     def test_a_very_long_one_is_refused(self) -> None:
         with pytest.raises(SourceError):
