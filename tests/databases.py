@@ -15,6 +15,7 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import connection
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.migrations.executor import MigrationExecutor
 
 # An app and one of its migrations.
@@ -68,6 +69,17 @@ def make_migrated(name: str, *, template: str, lock: Path) -> None:
             lock.write_text("migrated")
         copy(template, name)
     use(name)
+
+
+def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str]) -> list[str]:
+    """Of a PostgreSQL, in one transaction. Foreign keys are looked at when it ends: Django's are deferred.
+
+    Why not TRUNCATE? It makes new files for each table and its indexes, full or not, and needs 300 ms for a hundred
+    tables where this needs 20. The lock waits, as TRUNCATE does, until others' transactions have ended; their rows go,
+    too.
+    """
+    names = [operations.quote_name(table) for table in tables]
+    return [f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *(f"DELETE FROM {name}" for name in names)]  # noqa: S608  # our tables
 
 
 # --- Stages of the migrations ----------------------------------------------------------------------------------------
