@@ -24,7 +24,7 @@ from integrations.fields import EncryptedTextField
 from integrations.management.commands import reencrypt_secrets
 from integrations.models import CallbackEvent, Corp
 from tests.e2e.stack import Program, running
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import PATIENCE_SECONDS, eventually
 
 OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
 
@@ -215,7 +215,7 @@ def command(environ: dict[str, str], root: Path, folder: Path, name: str) -> Any
 
 
 def ended(program: Program) -> int:
-    program.process.wait(60)
+    program.process.wait(PATIENCE_SECONDS)
     return program.process.returncode
 
 
