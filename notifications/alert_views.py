@@ -34,8 +34,9 @@ def alerts(request: HttpRequest) -> HttpResponse:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alerts")))
     found = pages.incidents_of(signed_in(request.user), now=timezone.now())
     context = {
-        "open_ones": [one for one in found if one.incident.is_open],
-        "over": [one for one in found if not one.incident.is_open],
+        "open_ones": [one for one in found.incidents if one.incident.is_open],
+        "over": [one for one in found.incidents if not one.incident.is_open],
+        "listed_at_most": pages.LISTED_AT_MOST if found.is_cut else None,
     }
     return render(request, "notifications/alerts.html", context)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from accounts.models import User
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+
+from accounts.models import AttributeValue, User, fold_value
 from integrations.models import Corp
 from notifications.attribute_rules import Rule, matching
-from notifications.models import Channel, Incident, Operator, RulesMatch
+from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
 from notifications.recipients import Audience, chosen, named_audience, resolve
 from notifications.visibility import sees_all_corps
 
@@ -39,12 +43,39 @@ def audience_key(incident: Incident) -> tuple[object, ...]:
     return (source.receiver_id, incident.rule_id if is_split else None, incident.part if is_split else "")
 
 
+class ConcernsOf:
+    """Whether incidents concern `person`: one of those who are told, and could still be; not a leaver, not barred, not
+    disabled. Asks once for each receiver and once for the person's values, of however many incidents."""
+
+    def __init__(self, person: User) -> None:
+        self._person = person
+        self._told: dict[int, bool] = {}
+
+    def __call__(self, incident: Incident) -> bool:
+        source = incident.source
+        return source is not None and self._has_part(incident) and self._is_told(source.receiver)
+
+    def _has_part(self, incident: Incident) -> bool:
+        attribute = None if incident.rule is None else incident.rule.split_attribute_id
+        return attribute is None or fold_value(incident.part) in self._values[attribute]
+
+    def _is_told(self, receiver: AlertReceiver) -> bool:
+        if receiver.pk not in self._told:
+            audience = named_audience(receiver)
+            people = () if audience.channel == Channel.ROBOT else resolve(audience, only=self._person.pk)
+            self._told[receiver.pk] = any(one.reason is None for one in people)
+        return self._told[receiver.pk]
+
+    @cached_property
+    def _values(self) -> Mapping[int, set[str]]:
+        found: dict[int, set[str]] = defaultdict(set)
+        for attribute_id, folded in AttributeValue.objects.filter(user=self._person).values_list("attribute", "folded"):
+            found[attribute_id].add(folded)
+        return found
+
+
 def concerns(incident: Incident, person: User) -> bool:
-    """Whether the person is one of those who are told, and could still be: not a leaver, not barred, not disabled."""
-    audience = audience_of(incident)
-    if audience.channel == Channel.ROBOT:
-        return False
-    return any(one.reason is None for one in resolve(audience, only=person.pk))
+    return ConcernsOf(person)(incident)
 
 
 def may_act(incident: Incident, person: User) -> bool:

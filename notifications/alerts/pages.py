@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.db.models import Q
@@ -61,21 +62,22 @@ def tone_of(incident: Incident, now: datetime) -> str:
     return "bad" if incident.severity == "critical" else "warn"
 
 
-def incidents_of(person: User, *, now: datetime) -> list[Shown]:
+@dataclass(frozen=True)
+class Listing:
+    """`is_cut`: there are more than are listed."""
+
+    incidents: Sequence[Shown]
+    is_cut: bool
+
+
+def incidents_of(person: User, *, now: datetime) -> Listing:
     """What is open, and what was lately, newest first; only what the person is told of."""
     recent = Q(status=Incident.Status.OPEN) | Q(resolved_at__gt=now - SHOWN_FOR, notified_at__isnull=False)
     rows = Incident.objects.filter(recent).select_related(*RELATED).order_by("status", "-pk")
-    concerned: dict[object, bool] = {}
-    found = []
-    for incident in rows.iterator(chunk_size=500):
-        key = audiences.audience_key(incident)
-        if key not in concerned:
-            concerned[key] = audiences.concerns(incident, person)
-        if concerned[key]:
-            found.append(shown(incident, person=person, now=now))
-            if len(found) >= LISTED_AT_MOST:
-                break
-    return found
+    theirs = filter(audiences.ConcernsOf(person), rows.iterator(chunk_size=500))
+    found = list(islice(theirs, LISTED_AT_MOST + 1))
+    listed = [shown(incident, person=person, now=now) for incident in found[:LISTED_AT_MOST]]
+    return Listing(listed, is_cut=len(found) > LISTED_AT_MOST)
 
 
 def timeline(incident: Incident) -> Sequence[IncidentEvent]:
