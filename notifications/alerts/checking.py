@@ -73,19 +73,21 @@ def follow(card_id: int, slot_at: datetime) -> None:
     waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
     states = card_data.states([card_id], slot_at=slot_at)
     for check in list(waiting.order_by("pk")):
-        decide(check.pk, states.get(card_id), now=now)
+        _decide_by_itself(check, states.get(card_id), now)
 
 
 def sweep(*, now: datetime) -> int:
-    """Decide checks whose data is there though nobody told, and those that have waited too long."""
+    """Decide checks whose data is there though nobody told, and those that have waited too long. Returns how many."""
     waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("asked_at")[:BATCH]
     count = 0
     for check in waiting:
         state = card_data.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
         is_over = state is not None and state.status != state.Status.WAITING
-        if is_over or check.asked_at < now - PATIENCE:
-            decide(check.pk, state if is_over else None, now=now)
+        is_late = check.asked_at < now - PATIENCE
+        if is_over and _decide_by_itself(check, state, now):
             count += 1
+        elif is_late:
+            count += _decide_by_itself(check, None, now)
     return count
 
 
@@ -112,6 +114,16 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
     return outcome
+
+
+def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
+    """Whether it could be decided: one whose data we stumble over holds up no other, and has no answer in the end."""
+    try:
+        decide(check.pk, state, now=now)
+    except Exception:  # the edge of a loop over checks
+        logger.exception("check=%d rule=%d cannot be decided", check.pk, check.rule_id)
+        return False
+    return True
 
 
 def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:

@@ -38,6 +38,8 @@ COMPARISONS = {
     Comparison.CHANGED: pgettext_lazy("condition", "has changed"),
 }
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
+# Behind the point of what was found, in cards and on pages.
+FINDING_DIGITS = 4
 _SENTENCES = {
     "malformed": gettext_lazy("“%(about)s” is no condition."),
     "filter": gettext_lazy("“%(about)s” does not narrow anything. Write column=value, for example city=A|B; kind=C"),
@@ -46,6 +48,7 @@ _SENTENCES = {
     "values": gettext_lazy("“%(about)s”: this comparison needs another number of values."),
     "no_number": gettext_lazy("“%(about)s” is no number."),
     "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
+    "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
     "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
     "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
     "no_column": gettext_lazy("A condition needs a column; only count can do without."),
@@ -84,7 +87,7 @@ def findings(rule: AlertRule, verdict: Verdict) -> str:
     lines = []
     for condition, one in found:
         if one.value is not None:
-            value = plain(round(one.value, 4))
+            value = plain(one.value, digits=FINDING_DIGITS)
             lines.append(_("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value})
         else:
             count = {"condition": described(condition), "count": len(one.rows)}

@@ -23,6 +23,7 @@ CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10
 VALUES_AT_MOST = 100
 ROWS_MARKED = 200
+DIGITS_AT_MOST = 100
 Row = tuple[Value, ...]
 Number = Decimal
 
@@ -143,10 +144,14 @@ def split(table: Table, column: str) -> dict[str, Table]:
     return {key: table.with_rows(rows) for key, rows in parts.items()}
 
 
-def plain(number: Number) -> str:
-    """A number without an exponent and without zeros at its end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def plain(number: Number, *, digits: int | None = None) -> str:
+    """A number without an exponent and without zeros at its end; with at most so many `digits` behind the point.
+
+    Why no round()? It refuses what has more digits than a Decimal computes with (28).
+    """
+    text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def check(condition: Condition, table: Table | None = None) -> None:
@@ -260,6 +265,8 @@ def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number
     numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
     if not numbers:
         return None
+    if not all(_is_comparable(number) for number in numbers):
+        raise ConditionError("too_large", condition.column)
     match condition.aggregate:
         case Aggregate.LEAST:
             return min(numbers)
@@ -351,4 +358,9 @@ def _entered_number(text: str) -> Number | None:
         number = Number(text.strip().replace(",", ""))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and abs(number.adjusted()) < 100 else None
+    return number if number.is_finite() and _is_comparable(number) else None
+
+
+def _is_comparable(number: Number) -> bool:
+    """Below 1e100. Beyond lies nothing that somebody measures, and sums may overflow."""
+    return number.adjusted() < DIGITS_AT_MOST

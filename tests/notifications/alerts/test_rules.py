@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -133,6 +134,56 @@ class TestChecks:
         assert checking.sweep(now=NOW + timedelta(minutes=1)) == 0
         assert checking.sweep(now=NOW + timedelta(minutes=16)) == 1
         assert AlertCheck.objects.get().outcome == AlertCheck.Outcome.NO_DATA
+
+
+class TestOddData:
+    """What one rule stumbles over holds up no other."""
+
+    def ready(self, content: bytes, **of: Any) -> None:
+        CardData.objects.filter(**of).update(status="ready", content=content, finished_at=NOW)
+
+    @pytest.mark.parametrize(
+        ("value", "words"), [(Decimal("1e25"), "1" + "0" * 25), (1e30, "1" + "0" * 30), (-1e-9, "0")]
+    )
+    def test_numbers_of_any_length_are_shown(self, rule: AlertRule, value: Any, words: str) -> None:
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 != 5")))
+
+        assert check(rule, NOW, table(上海=value)) == AlertCheck.Outcome.FIRING
+
+        assert Incident.objects.get().summary == f"销售额 合计 ≠ 5：当前 {words}"
+
+    @pytest.mark.parametrize("value", [1e300, 10**400, Decimal("9e999999")])
+    def test_numbers_beyond_all_measure_are_no_data(self, rule: AlertRule, value: Any) -> None:
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 > 1")))
+
+        assert check(rule, NOW, table(上海=value, 北京=value)) == AlertCheck.Outcome.NO_DATA
+
+        rule.refresh_from_db()
+        assert rule.problem == "列「销售额」有过大的数，无法比较。"
+
+    def test_content_that_cannot_be_read_holds_up_no_other_rule(self, rule: AlertRule, corp: Corp, card: Card) -> None:
+        other = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")
+        make_rule(other, rule.receiver, name="另一条")
+        checking.claim_due(now=NOW)
+        self.ready(b"torn", card=card)
+        self.ready(packed(table(上海=1)), card=other)
+
+        assert checking.sweep(now=NOW + timedelta(minutes=1)) == 1
+        assert checking.sweep(now=NOW + timedelta(minutes=16)) == 1
+
+        outcomes = dict(AlertCheck.objects.values_list("rule__name", "outcome"))
+        assert outcomes == {"销售额过低": "no_data", "另一条": "firing"}
+
+    def test_followers_of_a_card_are_decided_each_by_itself(self, rule: AlertRule, card: Card) -> None:
+        AlertRule.objects.update(memory={"": "torn"})
+        make_rule(card, rule.receiver, name="另一条")
+        checking.claim_due(now=NOW)
+        self.ready(packed(table(上海=1)))
+
+        checking.follow(card.pk, NOW)
+
+        outcomes = dict(AlertCheck.objects.values_list("rule__name", "outcome"))
+        assert outcomes == {"销售额过低": "waiting", "另一条": "firing"}
 
 
 class TestNoData:
