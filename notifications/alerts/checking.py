@@ -157,7 +157,10 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
         if state is None or state.status != state.Status.READY:
             problem = "" if state is None else state.problem
             raise _NoDataError(problem or _("There was no answer in time."))
-        found = verdicts(rule, state.table)
+        table = state.table
+        found = verdicts(rule, table)
+        if found and all(one.holds is None for one in found.values()):
+            raise ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
         return _without_data(rule, check, condition_words.sentence(error), now)
     except _NoDataError as error:
@@ -170,27 +173,37 @@ class _NoDataError(Exception):
 
 
 def _with_data(rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime) -> AlertCheck.Outcome:
-    """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one that is not in
-    the data at all stays as it is, unless nothing is split."""
+    """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one without an
+    answer, or that is not in the data at all, stays as it is."""
     holding, reports = {}, [_report(rule, Kind.NO_DATA, "", check.slot_at, ends_at=check.slot_at)]
     for part, verdict in found.items():
+        if verdict.holds is None:
+            continue
         if not verdict.holds:
             reports.append(_report(rule, Kind.FIRING, part, check.slot_at, ends_at=check.slot_at, verdict=verdict))
             continue
         holding[part] = rule.holding.get(part, 0) + 1
         if holding[part] >= rule.hold_checks:
             reports.append(_report(rule, Kind.FIRING, part, check.slot_at, verdict=verdict))
-    rule.holding, rule.memory = holding, {part: asdict(verdict.memory) for part, verdict in found.items()}
+    rule.holding, rule.memory = holding, _remembered(rule, found)
     rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
     rule.save(update_fields=["holding", "memory", "failure_count", "problem", "checked_slot_at"])
     _apply(reports, rule, now)
     return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE
 
 
+def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
+    """Also of parts that are not there this time, as long as there are not too many: they may come back."""
+    absent = {part: row for part, row in rule.memory.items() if part not in found}
+    seen = {part: asdict(verdict.memory) for part, verdict in found.items()}
+    return dict([*absent.items(), *seen.items()][-PARTS_AT_MOST:])
+
+
 def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetime) -> AlertCheck.Outcome:
+    """What held until now holds no longer “in a row”. What the next check compares with is kept."""
     rule.failure_count += 1
-    rule.problem, rule.checked_slot_at = problem[:PROBLEM_CHARACTERS], check.slot_at
-    rule.save(update_fields=["failure_count", "problem", "checked_slot_at"])
+    rule.holding, rule.problem, rule.checked_slot_at = {}, problem[:PROBLEM_CHARACTERS], check.slot_at
+    rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
     if rule.failure_count >= rule.no_data_checks:
         _apply([_report(rule, Kind.NO_DATA, "", check.slot_at, problem=problem)], rule, now)
     return Outcome.NO_DATA

@@ -49,6 +49,11 @@ _SENTENCES = {
     "no_number": gettext_lazy("“%(about)s” is no number."),
     "no_number_column": gettext_lazy("The column “%(about)s” holds no numbers."),
     "too_large": gettext_lazy("The column “%(about)s” holds a number too large to compare."),
+    "no_number_or_date": gettext_lazy("“%(about)s” is neither a number nor a date such as 2026-11-03."),
+    "no_date": gettext_lazy("“%(about)s” is no date such as 2026-11-03, or 2026-11-03 09:30."),
+    "no_value": gettext_lazy("The data has nothing in it that the conditions could be compared with."),
+    "cut": gettext_lazy("The data was cut at the source's row limit: what was not read may change the answer."),
+    "never_empty": gettext_lazy("A count or a change is never empty: choose another comparison."),
     "no_order": gettext_lazy("The column “%(about)s” has no larger and smaller: compare it with = or !=."),
     "no_such_column": gettext_lazy("The data has no column “%(about)s”."),
     "no_column": gettext_lazy("A condition needs a column; only count can do without."),
@@ -86,7 +91,9 @@ def findings(rule: AlertRule, verdict: Verdict) -> str:
     found = zip(conditions.from_rows(rule.conditions), verdict.found, strict=True)
     lines = []
     for condition, one in found:
-        if one.value is not None:
+        if one.holds is None:
+            lines.append(_("%(condition)s: cannot be known") % {"condition": described(condition)})
+        elif one.value is not None:
             value = plain(one.value, digits=FINDING_DIGITS)
             lines.append(_("%(condition)s: now %(value)s") % {"condition": described(condition), "value": value})
         else:

@@ -1,20 +1,23 @@
 """Conditions over a Table: whether they hold, for which part of the data, and by which rows. Pure.
 
 A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
-is needed and there is text, nothing is there to aggregate), that is no answer at all: ConditionError, or None for a
-part without a value. Never "all is well".
+is needed and there is text), that is ConditionError. Where a part of it has nothing to aggregate, or rows are missing,
+the answer is None: neither does it hold, nor is all well. As in SQL, True or None is True, False and None is False.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
+
+from django.utils import timezone
 
 from integrations.sources.table import Kind, Table, Value
 from notifications.reports.own_rows import cell_text
@@ -24,6 +27,7 @@ FILTERS_AT_MOST = 10
 VALUES_AT_MOST = 100
 ROWS_MARKED = 200
 DIGITS_AT_MOST = 100
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 Row = tuple[Value, ...]
 Number = Decimal
 
@@ -87,10 +91,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Found:
-    """What a condition, or all of them, say of one part of the data. `value`: that was compared, None where each row
-    was. `rows`: positions in the part's table that made it hold, the first ROWS_MARKED."""
+    """What a condition says of one part of the data; `holds` is None where that cannot be known. `value`: that was
+    compared, None where each row was. `rows`: positions in the part's table that made it hold, the first
+    ROWS_MARKED."""
 
-    holds: bool
+    holds: bool | None
     value: Number | None = None
     rows: tuple[int, ...] = ()
 
@@ -105,9 +110,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one part: whether it holds, each condition's answer, and what the next check needs to know."""
+    """Of one part: whether it holds (None: nobody knows), each condition's answer, and what the next check needs to
+    know."""
 
-    holds: bool
+    holds: bool | None
     found: tuple[Found, ...]
     memory: Memory
 
@@ -118,10 +124,13 @@ class Verdict:
 
 
 def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: Memory) -> Verdict:
-    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer."""
+    """Whether the conditions hold in this table. Raises ConditionError where the data cannot answer.
+
+    What the check before saw is kept where this one sees nothing: a change over a gap is one, too.
+    """
     if not conditions:
         raise ConditionError("no_condition")
-    found, numbers, texts = [], {}, {}
+    found, numbers, texts = [], dict(memory.numbers), dict(memory.texts)
     for index, condition in enumerate(conditions):
         one, number, text = _answer(condition, table, memory, str(index))
         found.append(one)
@@ -129,8 +138,14 @@ def evaluate(conditions: Sequence[Condition], join: Join, table: Table, memory: 
             numbers[str(index)] = str(number)
         if text is not None:
             texts[str(index)] = text
-    holds = all(one.holds for one in found) if join == Join.ALL else any(one.holds for one in found)
-    return Verdict(holds, tuple(found), Memory(numbers, texts))
+    return Verdict(_joined([one.holds for one in found], join), tuple(found), Memory(numbers, texts))
+
+
+def _joined(answers: Collection[bool | None], join: Join) -> bool | None:
+    decisive = join == Join.ANY
+    if decisive in answers:
+        return decisive
+    return None if None in answers else not decisive
 
 
 def split(table: Table, column: str) -> dict[str, Table]:
@@ -157,21 +172,28 @@ def plain(number: Number, *, digits: int | None = None) -> str:
 def check(condition: Condition, table: Table | None = None) -> None:
     """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
     Raises ConditionError."""
-    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
-    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
-        raise ConditionError("values", condition.column)
+    _check_values(condition)
     if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
         raise ConditionError("changed_of_rows", condition.column)
     if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
         raise ConditionError("too_many", condition.column)
-    if condition.aggregate not in BY_ROW or condition.comparison in WITH_TWO:
-        for value in condition.values:
-            if condition.aggregate not in BY_ROW and _entered_number(value) is None:
-                raise ConditionError("no_number", value)
+    if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
+        raise ConditionError("never_empty", condition.column)
     if not condition.column and condition.aggregate != Aggregate.COUNT:
         raise ConditionError("no_column")
     if table is not None:
         _check_columns(condition, table)
+
+
+def _check_values(condition: Condition) -> None:
+    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
+    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
+        raise ConditionError("values", condition.column)
+    for value in condition.values:
+        if condition.aggregate not in BY_ROW and _entered_number(value) is None:
+            raise ConditionError("no_number", value)
+        if condition.comparison in ORDERED and _entered_number(value) is None and _entered_moment(value) is None:
+            raise ConditionError("no_number_or_date", value)
 
 
 def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
@@ -222,16 +244,22 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
     chosen = rows_counting(condition, table)
     if condition.aggregate in BY_ROW:
         return _by_row(condition, table, chosen), None, None
-    number = _aggregated(condition, table, chosen)
+    number = None if table.is_cut else _aggregated(condition, table, chosen)
+    if table.is_cut or (number is None and condition.comparison != Comparison.IS_NULL):
+        return Found(None), None, None
     if condition.aggregate == Aggregate.CHANGE:
-        former = _entered_number(memory.numbers.get(index, ""))
-        change = None if former is None or number is None or former == 0 else (number - former) / abs(former) * 100
+        change = _change(memory.numbers.get(index, ""), number)
         return _compared(condition, change, chosen), number, None
-    if condition.comparison == Comparison.CHANGED:
-        text = "" if number is None else plain(number)
-        holds = index in memory.texts and memory.texts[index] != text
-        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, text
+    if condition.comparison == Comparison.CHANGED and number is not None:
+        holds = index in memory.texts and memory.texts[index] != plain(number)
+        return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ()), None, plain(number)
     return _compared(condition, number, chosen), None, None
+
+
+def _change(former: str, number: Number | None) -> Number | None:
+    """In percent; None at the first check, and from 0, which has no percentage."""
+    before = _entered_number(former)
+    return None if not before or number is None else (number - before) / abs(before) * 100
 
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
@@ -245,12 +273,20 @@ def rows_counting(condition: Condition, table: Table) -> list[int]:
 
 
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
-    """ALL of no rows holds nothing: what nobody sees must not fire."""
+    """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
+    ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
     place = _position(table, condition.column)
     kind = table.columns[place].kind
     fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
-    holds = bool(fitting) if condition.aggregate == Aggregate.ANY else bool(chosen) and len(fitting) == len(chosen)
-    return Found(holds, None, tuple(fitting[:ROWS_MARKED]))
+    if condition.aggregate == Aggregate.ANY:
+        holds = bool(fitting)
+        is_known = holds or not table.is_cut
+    else:
+        holds = len(fitting) == len(chosen)
+        is_known = bool(chosen) and not table.is_cut
+    if chosen and condition.comparison != Comparison.IS_NULL:
+        is_known = is_known and any(not _is_void(table.rows[index][place]) for index in chosen)
+    return Found(holds if is_known else None, None, tuple(fitting[:ROWS_MARKED]))
 
 
 def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number | None:
@@ -304,10 +340,34 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
     if kind == Kind.NUMBER:
         number = _number(value)
         return number is not None and _holds(condition.comparison, number, entered(condition))
-    text, wanted = cell_text(value), [one.strip() for one in condition.values]
-    if condition.comparison in ORDERED and kind not in {Kind.DATE, Kind.DATETIME}:
+    if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):
+        return _holds(condition.comparison, _moment(value), _entered_moments(condition))
+    if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
-    return _holds(condition.comparison, text, wanted)
+    return _holds(condition.comparison, cell_text(value), [one.strip() for one in condition.values])
+
+
+def _entered_moments(condition: Condition) -> list[datetime]:
+    """The condition's values as times. Raises ConditionError where one is none."""
+    found = [_entered_moment(value) for value in condition.values]
+    moments = [one for one in found if one is not None]
+    if len(moments) != len(condition.values):
+        raise ConditionError("no_date", condition.values[found.index(None)])
+    return moments
+
+
+def _entered_moment(text: str) -> datetime | None:
+    """A day (2026-11-03) is its beginning; a time has minutes behind it (2026-11-03 09:30)."""
+    try:
+        return _moment(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None
+
+
+def _moment(value: date) -> datetime:
+    """Comparable with every other. A time without a zone is one of the clocks of the deployment's time zone."""
+    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+    return timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
 
 
 def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
@@ -343,6 +403,10 @@ def _position(table: Table, name: str) -> int:
         raise ConditionError("no_such_column", name) from None
 
 
+def _is_void(value: Value) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
 def _number(value: Value) -> Number | None:
     """None for what is no number: NaN and infinity included."""
     if value is None or isinstance(value, str | date | bool):
@@ -354,8 +418,10 @@ def _number(value: Value) -> Number | None:
 
 
 def _entered_number(text: str) -> Number | None:
+    """Commas may stand between thousands only: 1,5 is no 15."""
+    text = text.strip()
     try:
-        number = Number(text.strip().replace(",", ""))
+        number = Number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
     except InvalidOperation:
         return None
     return number if number.is_finite() and _is_comparable(number) else None

@@ -32,7 +32,7 @@ class ShownPart:
     """One part of the data: what the conditions say of it, and its rows, those that make it hold first."""
 
     name: str
-    holds: bool
+    holds: bool | None
     findings: list[str]
     rows: list[ShownRow]
     further_count: int
@@ -40,13 +40,17 @@ class ShownPart:
 
 @dataclass(frozen=True)
 class Trial:
-    """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias."""
+    """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
+    `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows."""
 
     problem: str = ""
     names: list[str] = field(default_factory=list)
     parts: list[ShownPart] = field(default_factory=list)
     part_count: int = 0
     holding_count: int = 0
+    unknown_count: int = 0
+    row_count: int = 0
+    is_cut: bool = False
     as_of: datetime | None = None
     pictures: Plan = attaching.NOTHING
 
@@ -62,9 +66,17 @@ def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
         _shown(part, verdict.holds, condition_words.findings(rule, verdict).splitlines(), tables[part], verdict.rows)
         for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
     ]
-    holding_count = sum(verdict.holds for verdict in found.values())
-    planned = _pictures(rule, {part.name: tables[part.name] for part in parts}, language)
-    return Trial("", list(table.names), parts, len(found), holding_count, table.as_of, planned)
+    return Trial(
+        names=list(table.names),
+        parts=parts,
+        part_count=len(found),
+        holding_count=sum(verdict.holds is True for verdict in found.values()),
+        unknown_count=sum(verdict.holds is None for verdict in found.values()),
+        row_count=len(table.rows),
+        is_cut=table.is_cut,
+        as_of=table.as_of,
+        pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, language),
+    )
 
 
 def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
@@ -84,7 +96,7 @@ def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
     return Plan(shown=tuple(found))
 
 
-def _shown(name: str, holds: bool, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
+def _shown(name: str, holds: bool | None, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
     chosen = set(marked) if holds else set()
     order = sorted(range(len(table.rows)), key=lambda index: (index not in chosen, index))
     rows = [ShownRow([cell_text(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]

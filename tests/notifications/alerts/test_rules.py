@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -209,11 +210,56 @@ class TestNoData:
 
         assert Incident.objects.get().status == "resolved"
 
-    def test_does_not_count_as_holding(self, rule: AlertRule) -> None:
+    @pytest.mark.parametrize("gap", [None, table(), table(上海=None)])
+    def test_breaks_a_row_of_checks_that_hold(self, rule: AlertRule, gap: Table | None) -> None:
         AlertRule.objects.update(hold_checks=2)
         check(rule, NOW, table(上海=1))
-        check(rule, NOW + STEP, None)
+        check(rule, NOW + STEP, gap)
+        check(rule, NOW + 2 * STEP, table(上海=1))
         assert not Incident.objects.exists()
+
+        check(rule, NOW + 3 * STEP, table(上海=1))
+
+        assert Incident.objects.count() == 1
+
+    @pytest.mark.parametrize("answer", [table(), table(上海=None, 北京=None)])
+    def test_is_what_has_nothing_to_compare(self, rule: AlertRule, answer: Table) -> None:
+        check(rule, NOW, table(上海=1))
+        for number in range(1, 4):
+            assert check(rule, NOW + number * STEP, answer) == AlertCheck.Outcome.NO_DATA
+
+        assert list(Incident.objects.open().order_by("pk").values_list("kind", "summary")) == [
+            ("firing", "销售额 合计 < 100：当前 1"),
+            ("no_data", "数据中没有可供条件比较的内容。"),
+        ]
+
+    def test_is_what_was_cut_unless_a_row_is_enough(self, rule: AlertRule) -> None:
+        cut = replace(table(上海=1), is_cut=True)
+
+        assert check(rule, NOW, cut) == AlertCheck.Outcome.NO_DATA
+        rule.refresh_from_db()
+        assert rule.problem == "数据在数据源的行数上限处被截断：未读取的部分可能改变结论。"
+
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("any 销售额 < 100")))
+        assert check(rule, NOW + STEP, cut) == AlertCheck.Outcome.FIRING
+
+    def test_of_one_part_leaves_that_part_as_it_is(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(split_column="城市")
+        check(rule, NOW, table(上海=1, 北京=1))
+
+        assert check(rule, NOW + STEP, table(上海=None, 北京=500)) == AlertCheck.Outcome.FINE
+
+        assert dict(Incident.objects.values_list("part", "status")) == {"上海": "open", "北京": "resolved"}
+
+    def test_between_two_checks_does_not_hide_a_change(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(
+            conditions=conditions.to_rows(parse("change 销售额 <= -50")), split_column="城市", hold_checks=1
+        )
+        for number, answer in enumerate((table(上海=100), table(), None, table(上海=None), table(上海=10))):
+            check(rule, NOW + number * STEP, answer)
+
+        incident = Incident.objects.get()
+        assert (incident.starts_at, incident.summary) == (NOW + 4 * STEP, "销售额 变化 % ≤ -50：当前 -90")
 
 
 class TestSplit:
