@@ -50,6 +50,9 @@ EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
 ALL_EDITORS = f"{EDITORS} {EDITORS_ELSEWHERE}"
 ORDER_READERS, ORDER_READERS_ELSEWHERE = f"{EDITORS} RA R1", "S2 P2 R2"
 QUEUE_READERS, QUEUE_READERS_ELSEWHERE = f"{INTEGRATION} PA P1 RA R1", "S2 I2 P2 R2"
+CONDITION = {
+    f"conditions-0-{name}": text for name, text in (("aggregate", "count"), ("comparison", "eq"), ("value", "0"))
+}
 # Whose token of P1's they see: P1's own, and of those who may change P1.
 TOKEN_READERS = "U SA P1"
 DEPARTMENT_READERS, DEPARTMENT_READERS_ELSEWHERE = f"{CORP_READERS} PA P1", f"{CORP_READERS_ELSEWHERE} P2"
@@ -500,7 +503,7 @@ ORDERS = [
         for model, thing, is_gone, condition in (
             ("alertreceiver", "receiver", False, {}),
             ("alertroute", "route", True, {}),
-            ("alertrule", "alert_rule", True, {"conditions-0-aggregate": "count", "conditions-0-comparison": "null"}),
+            ("alertrule", "alert_rule", True, CONDITION),
         )
         for row in (
             lists(f"notifications_{model}", ORDER_READERS, ORDER_READERS_ELSEWHERE),
