@@ -24,6 +24,8 @@ DAMPING = timedelta(minutes=10)
 # than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
 LATENESS = timedelta(minutes=3)
 NOTE_CHARACTERS = 255
+# Of a report's columns, what may change while the incident lasts.
+_SAID = ("title", "summary", "severity", "link")
 
 
 class Step(Enum):
@@ -117,7 +119,7 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
         former = known.get(report.key)
         match decide(former, report, now=now):
             case Step.OPEN:
-                known[report.key] = _opened(report, source, now)
+                known[report.key] = _opened(report, source, now, former)
                 outcome.opened.append(known[report.key])
             case Step.RECORD:
                 known[report.key] = _recorded(report, now)
@@ -126,11 +128,11 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
                 _reopen(former, report, source, now)
                 outcome.reopened.append(former)
             case Step.RESOLVE if former is not None:
+                _refresh(former, report)
                 resolve(former, ends_at=report.ends_at or now, source=source, now=now)
                 outcome.resolved.append(former)
             case Step.SEEN if former is not None:
-                former.seen_at, former.stretch_at = now, max(former.stretch_at, report.starts_at)
-                former.save(update_fields=["seen_at", "stretch_at"])
+                _seen(former, report, now)
                 outcome.seen_count += 1
             case _:
                 outcome.ignored_count += 1
@@ -144,7 +146,30 @@ def note(
     IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text[:NOTE_CHARACTERS])
 
 
-def _opened(report: Report, source: AlertSource, now: datetime) -> Incident:
+def _refresh(incident: Incident, report: Report) -> None:
+    """Take over what the source says now, saved. What it says nothing of any more stays as it was."""
+    changed = {name: report.columns.get(name) for name in _SAID if report.columns.get(name)}
+    changed = {name: value for name, value in changed.items() if value != getattr(incident, name)}
+    for name, value in changed.items():
+        setattr(incident, name, value)
+    if changed:
+        incident.save(update_fields=changed)
+
+
+def _seen(incident: Incident, report: Report, now: datetime) -> None:
+    """What an earlier stretch was about is no news, however late it comes."""
+    if report.starts_at >= incident.stretch_at:
+        incident.stretch_at = report.starts_at
+        _refresh(incident, report)
+    incident.seen_at = now
+    incident.save(update_fields=["seen_at", "stretch_at"])
+
+
+def _opened(report: Report, source: AlertSource, now: datetime, former: Incident | None) -> Incident:
+    """Whoever asked for an hour of quiet asked for an hour, also where the thing ended and began again meanwhile."""
+    silence = {}
+    if former is not None and former.is_silenced(now):
+        silence = {"silenced_until": former.silenced_until, "silenced_by": former.silenced_by}
     incident = Incident.objects.create(
         key=report.key,
         starts_at=report.starts_at,
@@ -153,6 +178,7 @@ def _opened(report: Report, source: AlertSource, now: datetime) -> Incident:
         seen_at=now,
         notice_kind=Notice.FIRE,
         notice_due_at=_gathered(source, now),
+        **silence,
         **report.columns,
     )
     note(incident, IncidentEvent.Kind.OPENED, at=now)
@@ -189,6 +215,7 @@ def _reopen(incident: Incident, report: Report, source: AlertSource, now: dateti
     incident.is_closed_by_hand = False
     incident.stretch_at, incident.seen_at = report.starts_at, now
     incident.reopened_count += 1
+    _refresh(incident, report)
     if not was_told:
         incident.notice_kind, incident.notice_due_at = Notice.FIRE, _gathered(source, now)
     elif was_told_over:
@@ -209,17 +236,21 @@ def resolve(
     by: User | None = None,
     why: str = "",
 ) -> None:
-    """It is over. Of one of which nobody was told, nobody is told that either. One that came and went before waits
-    until it is quiet."""
+    """It is over. Of one of which nobody was told, nobody is told that either; nor twice in a row that it is over. One
+    that came and went before waits until it is quiet."""
     incident.status, incident.ends_at, incident.resolved_at = Status.RESOLVED, ends_at, now
     incident.is_closed_by_hand = by is not None
-    is_told = incident.notified_at is not None and source is not None and source.tells_recovery
+    is_told = source is not None and source.tells_recovery and _told_last(incident) not in {None, Notice.RECOVER}
     incident.notice_kind = Notice.RECOVER if is_told else ""
     incident.notice_due_at = (now + DAMPING if incident.reopened_count else now) if is_told else None
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
     note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, text=why)
+
+
+def _told_last(incident: Incident) -> str | None:
+    return incident.notices.order_by("-pk").values_list("kind", flat=True).first()
 
 
 def schedule_reminder(incident: Incident, source: AlertSource | None, *, since: datetime) -> None:

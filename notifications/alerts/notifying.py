@@ -69,10 +69,10 @@ def _told_together(incident: Incident) -> tuple[Any, ...]:
 def _quiet_until(
     incident: Incident, source: AlertSource | None, windows: Sequence[SilenceWindow], now: datetime
 ) -> datetime:
-    """Until when nobody is to be told; `now` where that is not so. A silence keeps reminders back, the hours and the
-    silence windows of a rule everything."""
+    """Until when nobody is to be told; `now` where that is not so. A silence keeps back everything but the end, the
+    hours and the silence windows of a rule everything."""
     until = now
-    if incident.notice_kind == Notice.REPEAT and incident.silenced_until is not None:
+    if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
         until = max(until, incident.silenced_until)
     return max(until, hours.telling_from(source, until, windows)) if isinstance(source, AlertRule) else until
 

@@ -86,6 +86,19 @@ class TestChecks:
 
         assert Incident.objects.get().ends_at == NOW + STEP
 
+    def test_say_what_they_found_last(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(severity="warning")
+        for number, value in enumerate((50, 3, -900)):
+            check(rule, NOW + number * STEP, table(上海=value))
+        AlertRule.objects.update(severity="critical", name="销售额")
+        assert Incident.objects.get().summary == "销售额 合计 < 100：当前 -900"
+
+        check(rule, NOW + 3 * STEP, table(上海=200))
+
+        incident = Incident.objects.get()
+        assert (incident.status, incident.summary) == ("resolved", "销售额 合计 < 100：当前 200")
+        assert (incident.title, incident.severity) == ("销售额", "critical")
+
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
         AlertRule.objects.update(hold_checks=3)
         for number, value in enumerate((1, 1, 500, 1, 1)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from accounts.models import User
 from notifications.alerts import acting
 from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import DAMPING
+from notifications.alerts.received import Alert
 from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
 from tests.notifications.factories import NOW
@@ -139,13 +142,15 @@ class TestFlapping:
 
     def test_its_end_is_told_once_it_is_quiet(self, duty: Duty) -> None:
         duty.tell(alert())
-        for minute in (1, 3):
-            duty.clock.now = NOW + minute * MINUTE
-            duty.tell(alert(starts=NOW + (minute - 1) * MINUTE, ends=duty.clock.now))
-            duty.clock.advance(seconds=60)
-            duty.tell(alert(starts=duty.clock.now))
-        duty.clock.advance(seconds=60)
-        duty.tell(alert(starts=NOW + 4 * MINUTE, ends=duty.clock.now))
+        duty.clock.advance(minutes=1)
+        duty.tell(alert(ends=duty.clock.now))
+        duty.clock.advance(minutes=1)
+        duty.tell(alert(starts=duty.clock.now))
+        duty.clock.advance(minutes=10)
+        duty.work_off()
+        assert titles(duty)[-1].startswith("[仍未恢复]")
+        duty.clock.advance(minutes=1)
+        duty.tell(alert(starts=NOW + 2 * MINUTE, ends=duty.clock.now))
         told = len(duty.phone())
         duty.clock.advance(minutes=9)
         duty.work_off()
@@ -166,6 +171,89 @@ class TestFlapping:
 
         assert Incident.objects.count() == 2
         assert len(duty.phone()) == 3
+
+
+    def test_what_ends_twice_is_told_as_over_once(self, duty: Duty) -> None:
+        """Over and told, back, and over again before anybody was told that it was back."""
+        duty.tell(alert())
+        duty.clock.advance(minutes=3)
+        duty.tell(alert(ends=duty.clock.now))
+        duty.clock.advance(minutes=2)
+        duty.tell(alert(starts=duty.clock.now))
+        duty.clock.advance(minutes=2)
+        duty.tell(alert(starts=NOW + 5 * MINUTE, ends=duty.clock.now))
+        duty.clock.advance(minutes=30)
+        duty.work_off()
+
+        assert titles(duty) == ["[严重] DiskFull 磁盘快满了", "[已恢复] DiskFull 磁盘快满了"]
+        assert Incident.objects.get().status == "resolved"
+
+    def test_an_hour_of_silence_lasts_an_hour_also_for_what_ends_meanwhile(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.press("LiLei", "alert-silence-1h")
+        duty.clock.advance(minutes=5)
+        duty.tell(alert(ends=duty.clock.now))
+        told = len(duty.phone())
+        duty.clock.advance(minutes=15)
+        duty.tell(alert(starts=duty.clock.now))
+
+        newest = Incident.objects.latest("pk")
+        assert (newest.status, newest.silenced_by) == ("open", duty.people["LiLei"])
+        assert newest.silenced_until == NOW + timedelta(hours=1)
+        assert len(duty.phone()) == told
+
+        duty.clock.advance(minutes=41)
+        duty.work_off()
+        assert len(duty.phone()) == told + 1
+
+        duty.tell(alert(starts=newest.starts_at, ends=duty.clock.now))
+        duty.clock.advance(minutes=15)
+        duty.tell(alert(starts=duty.clock.now))
+        assert Incident.objects.latest("pk").silenced_until is None
+
+
+class TestFacts:
+    """What people read is what the source said last."""
+
+    def said(self, words: str, **fields: Any) -> Alert:
+        return replace(alert(**fields), annotations={"summary": words, "description": f"{words}。"}, link="http://m/1")
+
+    def test_a_reminder_tells_how_things_are_now(self, duty: Duty) -> None:
+        AlertRoute.objects.update(repeat_minutes=60)
+        duty.tell(alert())
+        duty.clock.advance(minutes=30)
+        duty.tell(self.said("剩余 1%"))
+
+        duty.clock.advance(minutes=31)
+        duty.work_off()
+
+        assert titles(duty)[-1] == "[仍未恢复][严重] 剩余 1%"
+        assert duty.card()["main_title"]["desc"] == "剩余 1%。"
+        assert Incident.objects.get().link == "http://m/1"
+
+    def test_what_began_again_is_told_in_new_words(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.clock.advance(minutes=3)
+        duty.tell(alert(ends=duty.clock.now))
+        duty.clock.advance(minutes=2)
+        duty.tell(self.said("又满了", starts=duty.clock.now))
+
+        assert Incident.objects.get().title == "又满了"
+
+    def test_an_end_tells_how_it_ended(self, duty: Duty) -> None:
+        duty.tell(alert())
+        duty.clock.advance(minutes=5)
+
+        duty.tell(self.said("剩余 50%", ends=duty.clock.now))
+
+        assert titles(duty)[-1] == "[已恢复] 剩余 50%"
+
+    def test_news_of_an_earlier_stretch_are_none(self, duty: Duty) -> None:
+        duty.tell(alert(starts=NOW))
+        duty.tell(alert(starts=NOW - 5 * MINUTE, ends=NOW - 4 * MINUTE))
+        duty.tell(self.said("旧", starts=NOW - 5 * MINUTE))
+
+        assert Incident.objects.get().title == "DiskFull 磁盘快满了"
 
 
 class TestReminders:
