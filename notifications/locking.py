@@ -1,13 +1,16 @@
-"""Rows are taken without waiting for those that another transaction holds, so that nobody waits in a circle."""
+"""Rows are taken without waiting for those that another transaction holds, or not for long, so that nobody waits in a
+circle."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 
 M = TypeVar("M", bound=models.Model)
 BATCH = 500
+# PostgreSQL's, of a lock that was waited for as long as `lock_timeout`.
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
@@ -18,6 +21,26 @@ def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
     if connection.features.has_select_for_update_skip_locked:
         return rows.select_for_update(skip_locked=True, of=("self",))
     return rows
+
+
+def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
+    """The first of `rows`, locked, waiting at most so long for whoever holds it. None where there is none, or where it
+    is still held then. To be read inside a transaction.
+
+    Why wait? Who passes over a row that is nearly always held never gets it.
+    """
+    if connection.vendor != "postgresql":
+        return rows.first()
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds}s"])
+            found = rows.select_for_update(of=("self",)).first()
+            cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        return None
+    return found
 
 
 def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:

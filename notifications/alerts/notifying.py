@@ -11,7 +11,7 @@ from django.db import transaction
 
 from notifications.alerts import hours, incidents
 from notifications.alerts.audiences import audience_key
-from notifications.locking import BATCH, unlocked
+from notifications.locking import first_locked, unlocked
 from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
 from notifications.timing import RENDER_LEASE
 
@@ -19,12 +19,18 @@ if TYPE_CHECKING:
     from notifications.models import AlertSource
 
 Notice = Incident.Notice
+# As many as one payload, or one check, can open: they are one message.
+TOLD_TOGETHER = 1000
+# Senders hold their route for as long as one payload takes.
+LOCK_SECONDS = 5
+# What is kept back is looked at again so soon: hours and silence windows may be changed meanwhile.
+LOOKED_AGAIN = timedelta(minutes=5)
 
 
 def request_notices(*, now: datetime) -> list[int]:
     """Make the runs of all notices that are due. Returns their ids, to be rendered.
 
-    Safe in any number at once: a route or rule that somebody else is at is left to the next call.
+    Safe in any number at once: a route or rule that somebody else is at for too long is left to the next call.
     """
     due = Incident.objects.notice_due(now).order_by()
     sources: list[tuple[type[AlertSource], str, int | None]] = []
@@ -41,7 +47,7 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
     """Why the source's lock first? Whoever opens incidents takes it in this order, too."""
     source = None
     if source_id is not None:
-        source = unlocked(model._default_manager.filter(pk=source_id)).first()
+        source = first_locked(model._default_manager.filter(pk=source_id), seconds=LOCK_SECONDS)
         if source is None:
             return []
     due = Incident.objects.notice_due(now).filter(**{column: source_id}).order_by("pk")
@@ -49,10 +55,10 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
         due = due.filter(route__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
     windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
-    for incident in unlocked(due.select_related("route", "rule"))[:BATCH]:
+    for incident in unlocked(due.select_related("route", "rule"))[:TOLD_TOGETHER]:
         until = _quiet_until(incident, source, windows, now)
         if until > now:
-            Incident.objects.filter(pk=incident.pk).update(notice_due_at=until)
+            Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + LOOKED_AGAIN))
         else:
             groups[_told_together(incident)].append(incident)
     run_ids = [_tell(kind[0], together, source, now) for kind, together in groups.items()]

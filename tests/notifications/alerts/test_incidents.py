@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -164,6 +165,63 @@ def test_senders_at_once_open_one_and_tell_once(token: ApiToken) -> None:
     notifying.request_notices(now=NOW + 2 * MINUTE)
     assert IncidentEvent.objects.filter(kind="notified").count() == 2
     assert Run.objects.filter(trigger="alert").count() <= 2
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_that_is_always_at_its_route_does_not_keep_people_untold(token: ApiToken, route: AlertRoute) -> None:
+    """Somebody who only looks whether the route is free at this moment would find it held."""
+    hand_in(token, alert())
+    held, errors = threading.Event(), []
+
+    def send() -> None:
+        try:
+            with transaction.atomic():
+                AlertRoute.objects.select_for_update().get(pk=route.pk)
+                held.set()
+                time.sleep(1)
+        except BaseException as error:  # noqa: BLE001  # told by the test
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    held.wait(10)
+    told = notifying.request_notices(now=NOW)
+    sender.join()
+
+    assert errors == []
+    assert len(told) == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_route_that_hangs_is_left_to_the_next_call(
+    token: ApiToken, route: AlertRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifying, "LOCK_SECONDS", 1)
+    hand_in(token, alert())
+    held, told = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        try:
+            with transaction.atomic():
+                AlertRoute.objects.select_for_update().get(pk=route.pk)
+                held.set()
+                told.wait(30)
+        finally:
+            connections.close_all()
+
+    sender = threading.Thread(target=hang)
+    sender.start()
+    held.wait(10)
+    found = notifying.request_notices(now=NOW)
+    told.set()
+    sender.join()
+
+    assert found == []
+    assert len(notifying.request_notices(now=NOW)) == 1
 
 
 def test_what_is_over_for_a_year_is_forgotten_and_what_is_open_stays(token: ApiToken, settings: Any) -> None:

@@ -463,3 +463,23 @@ class TestSilenceWindows:
         assert notifying.request_notices(now=NOW) == []
         assert notifying.request_notices(now=NOW + timedelta(hours=1)) == []
         assert len(notifying.request_notices(now=NOW + timedelta(hours=2))) == 1
+
+    def test_that_are_taken_away_keep_nothing_back_any_longer(self, rule: AlertRule) -> None:
+        SilenceWindow.objects.create(
+            rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(days=10)
+        )
+        check(rule, NOW, table(上海=1))
+        assert notifying.request_notices(now=NOW) == []
+
+        SilenceWindow.objects.all().delete()
+
+        assert len(notifying.request_notices(now=NOW + notifying.LOOKED_AGAIN)) == 1
+
+    def test_and_hours_that_are_changed_count_at_once(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(tells_from=time(20), tells_to=time(21))  # NOW is 09:00:30
+        check(rule, NOW, table(上海=1))
+        assert notifying.request_notices(now=NOW) == []
+
+        AlertRule.objects.update(tells_from=time(8))
+
+        assert len(notifying.request_notices(now=NOW + notifying.LOOKED_AGAIN)) == 1
