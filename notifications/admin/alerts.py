@@ -34,7 +34,7 @@ from notifications.admin.log import CorpFilter
 from notifications.admin.looks import WithLooks
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
 from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
-from notifications.alerts import acting, matching, pages, receiving, trying
+from notifications.alerts import acting, matching, orphans, pages, receiving, trying
 from notifications.alerts.acting import Deed
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.forms import unreachable_lines
@@ -211,7 +211,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
     fieldsets = (
         (None, {"fields": ("name", "is_enabled", "severity")}),
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
-        (_("For each value by itself"), {"fields": ("split_column", "split_attribute")}),
+        (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
         (_("To whom"), {"fields": ("receiver",)}),
         (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
         (_("At which hours people are told"), {"fields": ("tells_from", "tells_to", "tells_on_workdays_only")}),
@@ -251,9 +251,11 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
             schedule.reschedule(obj, now=timezone.now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if changed & {"card", "conditions", "split_column"}:
-            obj.holding, obj.memory = {}, {}
-            changed |= {"holding", "memory"}
+            obj.holding, obj.memory, obj.absent = {}, {}, {}
+            changed |= {"holding", "memory", "absent"}
         obj.save(update_fields=changed)
+        if change and "split_column" in changed:
+            orphans.end_parts(obj, now=timezone.now())
 
     def get_urls(self) -> list[URLPattern]:
         views: tuple[tuple[str, View, str], ...] = (

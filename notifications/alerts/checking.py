@@ -6,7 +6,7 @@ A check without data is no answer: it ends nothing, and after so many in a row i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,8 @@ def purge(*, now: datetime) -> int:
 
 
 def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
-    """What the data says, written down once. None where it was decided already. `state` None: there is no data."""
+    """What the data says, written down once. None where it was decided already, or where the rule was disabled
+    meanwhile. `state` None: there is no data."""
     with transaction.atomic():
         check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
         if check is None:
@@ -110,6 +111,9 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         rule = (
             AlertRule.objects.select_for_update(of=("self",)).select_related("receiver", "card").get(pk=check.rule_id)
         )
+        if not rule.is_enabled:
+            check.delete()
+            return None
         outcome = _decided(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
@@ -165,16 +169,18 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
         return _without_data(rule, check, condition_words.sentence(error), now)
     except _NoDataError as error:
         return _without_data(rule, check, str(error), now)
-    return _with_data(rule, check, found, now)
+    return _with_data(rule, check, found, now, is_cut=table.is_cut)
 
 
 class _NoDataError(Exception):
     """The text is a sentence for the owner."""
 
 
-def _with_data(rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime) -> AlertCheck.Outcome:
+def _with_data(
+    rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
+) -> AlertCheck.Outcome:
     """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one without an
-    answer, or that is not in the data at all, stays as it is."""
+    answer, or that is not in the data at all, stays as it is, the latter for as many checks as the rule says."""
     holding, reports = {}, [_report(rule, Kind.NO_DATA, "", check.slot_at, ends_at=check.slot_at)]
     for part, verdict in found.items():
         if verdict.holds is None:
@@ -185,11 +191,25 @@ def _with_data(rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], no
         holding[part] = rule.holding.get(part, 0) + 1
         if holding[part] >= rule.hold_checks:
             reports.append(_report(rule, Kind.FIRING, part, check.slot_at, verdict=verdict))
+    if not is_cut:
+        reports += _absences(rule, check, found)
     rule.holding, rule.memory = holding, _remembered(rule, found)
     rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
-    rule.save(update_fields=["holding", "memory", "failure_count", "problem", "checked_slot_at"])
+    rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at"])
     _apply(reports, rule, now)
     return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE
+
+
+def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:
+    """Ends of what fires though its value of the split is not in the data any more, for long enough."""
+    if not (rule.absent_checks and rule.split_column):
+        rule.absent = {}
+        return []
+    there = {_key(rule, Kind.FIRING, part) for part in found}
+    keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - there
+    rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
+    ended = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
+    return [incidents.Report(key, check.slot_at, check.slot_at) for key in ended]
 
 
 def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
@@ -236,7 +256,7 @@ def _report(
         title = _("No data: %(name)s") % {"name": rule.name}
     labels: dict[str, Any] = {rule.split_column: part} if part else {}
     return incidents.Report(
-        key=incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}"),
+        key=_key(rule, kind, part),
         starts_at=slot_at,
         ends_at=ends_at,
         columns={
@@ -250,6 +270,10 @@ def _report(
             "labels": labels,
         },
     )
+
+
+def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
+    return incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}")
 
 
 def _ask(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:

@@ -51,6 +51,8 @@ def _of_source(model: type[AlertSource], column: str, source_id: int | None, now
         if source is None:
             return []
     due = Incident.objects.notice_due(now).filter(**{column: source_id}).order_by("pk")
+    if source is not None and not source.is_enabled:
+        due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
     if source_id is None:
         due = due.filter(route__isnull=True, rule__isnull=True)
     groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)

@@ -1,28 +1,49 @@
-"""Ends what is open of a route or rule that was deleted: nothing else ever would, and cards kept their buttons."""
+"""Ends what nobody will report any more: of a route or rule that was deleted, of a rule that was disabled or watches other
+parts. Nothing else ever would, and cards kept their buttons."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from notifications.alerts import card_updates, incidents
-from notifications.models import Incident
+from notifications.models import AlertRule, Incident
 
 AT_ONCE = 500
 
 
 def due() -> QuerySet[Incident]:
-    return Incident.objects.open().filter(route__isnull=True, rule__isnull=True)
+    """Of a disabled route the sender may still tell the end; a disabled rule is not checked any more."""
+    is_without_source = Q(route__isnull=True, rule__isnull=True)
+    return Incident.objects.open().filter(is_without_source | Q(rule__is_enabled=False))
 
 
 @transaction.atomic
 def end(*, now: datetime) -> int:
-    """Returns how many were ended. Nobody is told: whoever deletes a rule knows."""
-    found = list(due().select_for_update().order_by("pk")[:AT_ONCE])
-    for incident in found:
-        incidents.resolve(incident, ends_at=now, source=None, now=now, why=_("The route or rule was deleted."))
-    card_updates.mark_stale(found, now=now)
+    """Returns how many were ended. Nobody is told: whoever deletes or disables a rule knows, and nothing recovered."""
+    found = list(due().select_for_update(of=("self",)).order_by("pk")[:AT_ONCE])
+    disabled = [incident for incident in found if incident.rule_id is not None]
+    deleted = [incident for incident in found if incident.rule_id is None]
+    _end(disabled, _("The rule was disabled."), now)
+    _end(deleted, _("The route or rule was deleted."), now)
     return len(found)
+
+
+@transaction.atomic
+def end_parts(rule: AlertRule, *, now: datetime) -> int:
+    """What is open of a rule that is split in another way from now on. Returns how many were ended."""
+    # Why locked first? Whoever opens incidents takes the locks in this order, too.
+    AlertRule.objects.select_for_update(of=("self",)).get(pk=rule.pk)
+    found = list(Incident.objects.open().filter(rule=rule).select_for_update(of=("self",)).order_by("pk"))
+    _end(found, _("The rule watches other parts now."), now)
+    return len(found)
+
+
+def _end(found: Sequence[Incident], why: str, now: datetime) -> None:
+    for incident in found:
+        incidents.resolve(incident, ends_at=now, source=None, now=now, why=why)
+    card_updates.mark_stale(found, now=now)

@@ -67,6 +67,15 @@ class AlertRule(AlertSource, Scheduled):
         blank=True,
         help_text=_("Each value of it is watched by itself and has incidents of its own. Empty: all rows together."),
     )
+    absent_checks = models.PositiveSmallIntegerField(
+        _("a value that is not in the data is over after (checks)"),
+        default=0,
+        validators=[MaxValueValidator(CHECKS_AT_MOST)],
+        help_text=_(
+            "0: never, since nobody knows how it stands. 1 or more where the data lists only what is wrong, so that "
+            "what is missing is well."
+        ),
+    )
     split_attribute = models.ForeignKey(
         Attribute,
         on_delete=models.PROTECT,
@@ -86,6 +95,8 @@ class AlertRule(AlertSource, Scheduled):
     # By part: how many checks in a row it held, before it fires; and what the next check compares with.
     holding = models.JSONField(default=dict, editable=False)
     memory = models.JSONField(default=dict, editable=False)
+    # By the key of an open incident: in how many checks in a row its value of the split was not in the data.
+    absent = models.JSONField(default=dict, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     problem = models.CharField(_("why there was no answer"), max_length=255, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

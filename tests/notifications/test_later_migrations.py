@@ -190,3 +190,18 @@ def test_rules_of_before_stay_their_subscriptions_and_receivers_may_have_some(st
     for owners in ({}, {"subscription_id": order.pk, "receiver_id": receiver.pk}):
         with pytest.raises(IntegrityError), transaction.atomic():
             rules.create(**owners, **fields)
+
+
+def test_rules_that_were_split_before_end_nothing_that_is_gone(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0012_slow_sources"), ("notifications", "0022_late_clicks")])
+    source = apps.get_model("integrations", "DataSource").objects.create(name="数仓", kind="sql")
+    card = apps.get_model("integrations", "Card").objects.create(name="销售额", source=source, sql="SELECT 1")
+    receiver = apps.get_model("notifications", "AlertReceiver").objects.create(name="值班", to_everyone=True)
+    apps.get_model("notifications", "AlertRule").objects.create(
+        name="过低", card=card, receiver=receiver, conditions=[], split_column="城市", holding={"上海": 1}
+    )
+
+    after = migrated([("notifications", "0023_parts_that_are_gone")])
+
+    rule = after.get_model("notifications", "AlertRule").objects.get()
+    assert (rule.absent_checks, rule.absent, rule.holding) == (0, {}, {"上海": 1})

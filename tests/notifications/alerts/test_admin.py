@@ -106,6 +106,24 @@ class TestRule:
         assert (rule.conditions[0]["aggregate"], rule.holding) == ("any", {})
         assert rule.next_run_at is not None
 
+    @pytest.mark.parametrize(
+        ("change", "line"),
+        [({"split_column": "城市"}, [("resolved", "规则改为监视其他部分。")]), ({"name": "别名"}, [])],
+    )
+    def test_ends_its_incidents_where_it_watches_other_parts(
+        self, root: Client, card: Card, receiver: AlertReceiver, change: dict[str, Any], line: list[Any]
+    ) -> None:
+        rule = make_rule(card, receiver)
+        times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+        incident = Incident.objects.create(key="rule:1", title="销售额过低", rule=rule, **times)
+        path = f"/admin/notifications/alertrule/{rule.pk}/change/"
+
+        answer = save(root, path, **row(0, "sum", "销售额", "lt", "100"), **change)
+
+        assert answer.status_code == 302, errors_of(answer)
+        assert list(incident.events.values_list("kind", "note")) == line
+        assert Incident.objects.open().exists() is not bool(line)
+
     def test_without_a_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:
         path = f"/admin/notifications/alertrule/{make_rule(card, receiver).pk}/change/"
 

@@ -16,7 +16,7 @@ from integrations import card_data
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
-from notifications.alerts import checking, condition_words, conditions, hours, notifying
+from notifications.alerts import checking, condition_words, conditions, hours, notifying, orphans
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.conditions import ConditionError
 from notifications.conditions_field import Row, condition_of
@@ -294,6 +294,25 @@ class TestSplit:
         # 广州 is not in the data any more: nobody knows.
         assert status == {"上海": "resolved", "北京": "open", "广州": "open"}
 
+    def test_a_value_that_is_gone_is_over_after_so_many_checks_in_a_row(self, rule: AlertRule) -> None:
+        """As of a card that lists only what is wrong. A check without data, or with cut data, counts for nothing."""
+        AlertRule.objects.update(
+            split_column="城市", absent_checks=2, conditions=conditions.to_rows(parse("any 销售额 < 100"))
+        )
+        gone = table(北京=1)
+        for number, answer in enumerate((table(上海=1, 北京=1), gone, table(上海=1, 北京=1), gone, None)):
+            check(rule, NOW + number * STEP, answer)
+        check(rule, NOW + 5 * STEP, replace(gone, is_cut=True))
+        assert Incident.objects.open().count() == 2
+
+        check(rule, NOW + 6 * STEP, gone)
+        assert dict(Incident.objects.values_list("part", "status")) == {"上海": "resolved", "北京": "open"}
+        assert Incident.objects.get(part="上海").ends_at == NOW + 6 * STEP
+
+        check(rule, NOW + 7 * STEP, table())
+        check(rule, NOW + 8 * STEP, table())
+        assert not Incident.objects.open().exists()
+
     def test_a_storm_of_one_rule_is_one_message(self, rule: AlertRule) -> None:
         AlertRule.objects.update(split_column="城市")
         check(rule, NOW, Table(COLUMNS, tuple((f"城市{n}", 1) for n in range(50)), NOW))
@@ -326,6 +345,75 @@ class TestSplit:
             for incident in Incident.objects.all()
         }
         assert told == {"SHANGHAI": [people[0].pk], "Beijing": sorted(one.pk for one in people)}
+
+
+class TestEnds:
+    """Of what nobody reports any more: people are told no recovery, since nothing recovered."""
+
+    @pytest.fixture
+    def told(self, rule: AlertRule) -> Incident:
+        AlertRule.objects.update(repeat_minutes=30)
+        check(rule, NOW, table(上海=1))
+        [run_id] = notifying.request_notices(now=NOW)
+        Run.objects.filter(pk=run_id).update(status="finished", finished_at=NOW)
+        return Incident.objects.get()
+
+    def lines(self, incident: Incident) -> list[tuple[str, str]]:
+        return list(incident.events.order_by("pk").values_list("kind", "note"))
+
+    def test_come_when_the_rule_is_disabled(self, rule: AlertRule, told: Incident) -> None:
+        assert orphans.end(now=NOW) == 0
+        AlertRule.objects.update(is_enabled=False)
+
+        assert orphans.end(now=NOW + STEP) == 1
+
+        told.refresh_from_db()
+        assert (told.status, told.ends_at, told.is_closed_by_hand) == ("resolved", NOW + STEP, False)
+        assert self.lines(told)[-1] == ("resolved", "规则已停用。")
+        assert notifying.request_notices(now=NOW + timedelta(days=1)) == []
+
+    def test_come_when_the_rule_is_deleted(self, rule: AlertRule, told: Incident) -> None:
+        rule.delete()
+
+        assert orphans.end(now=NOW + STEP) == 1
+
+        assert self.lines(told)[-1] == ("resolved", "路由或规则已被删除。")
+
+    def test_are_none_for_a_rule_that_goes_on(self, rule: AlertRule, told: Incident) -> None:
+        AlertRule.objects.update(is_enabled=False)
+        orphans.end(now=NOW + STEP)
+        AlertRule.objects.update(is_enabled=True)
+
+        check(rule, NOW + 20 * STEP, table(上海=1))
+
+        assert orphans.end(now=NOW + 20 * STEP) == 0
+        assert Incident.objects.open().count() == 1
+
+    def test_of_a_disabled_rule_no_check_opens_anything_again(self, rule: AlertRule, told: Incident) -> None:
+        AlertRule.objects.update(is_enabled=False)
+        orphans.end(now=NOW)
+
+        assert check(rule, NOW + STEP, table(上海=1)) is None
+
+        assert not Incident.objects.open().exists()
+        assert not AlertCheck.objects.filter(outcome="waiting").exists()
+
+    def test_come_when_the_rule_is_split_in_another_way(self, rule: AlertRule, told: Incident) -> None:
+        AlertRule.objects.update(split_column="城市")
+
+        assert orphans.end_parts(rule, now=NOW + STEP) == 1
+
+        told.refresh_from_db()
+        assert (told.status, told.notice_due_at) == ("resolved", None)
+        assert self.lines(told)[-1] == ("resolved", "规则改为监视其他部分。")
+
+    def test_are_waited_for_without_reminders(self, rule: AlertRule, told: Incident) -> None:
+        AlertRule.objects.update(is_enabled=False)
+
+        assert notifying.request_notices(now=NOW + timedelta(hours=2)) == []
+
+        told.refresh_from_db()
+        assert (told.status, told.notice_due_at) == ("open", None)
 
 
 class TestHours:
