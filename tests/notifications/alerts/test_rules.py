@@ -99,6 +99,29 @@ class TestChecks:
         assert (incident.status, incident.summary) == ("resolved", "销售额 合计 < 100：当前 200")
         assert (incident.title, incident.severity) == ("销售额", "critical")
 
+    def test_fire_when_any_or_when_all_conditions_hold(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(conditions=conditions.to_rows(parse("sum 销售额 < 100\nsum 销售额 > 0")))
+        assert check(rule, NOW, table(上海=500)) == AlertCheck.Outcome.FINE
+
+        AlertRule.objects.update(join="any")
+
+        assert check(rule, NOW + STEP, table(上海=500)) == AlertCheck.Outcome.FIRING
+
+    def test_give_an_incident_the_severity_of_the_rule(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(severity="critical")
+
+        check(rule, NOW, table(上海=1))
+
+        assert Incident.objects.get().severity == "critical"
+
+    def test_are_forgotten_after_a_month(self, rule: AlertRule) -> None:
+        check(rule, NOW, table(上海=1))
+        check(rule, NOW + timedelta(days=2), table(上海=1))
+
+        assert checking.purge(now=NOW + checking.KEPT) == 0
+        assert checking.purge(now=NOW + checking.KEPT + timedelta(days=1)) == 1
+        assert AlertCheck.objects.get().slot_at == NOW + timedelta(days=2)
+
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
         AlertRule.objects.update(hold_checks=3)
         for number, value in enumerate((1, 1, 500, 1, 1)):
@@ -312,6 +335,16 @@ class TestSplit:
         check(rule, NOW + 7 * STEP, table())
         check(rule, NOW + 8 * STEP, table())
         assert not Incident.objects.open().exists()
+
+    @pytest.mark.parametrize(("count", "outcome", "opened"), [(1000, "firing", 1000), (1001, "no_data", 0)])
+    def test_a_column_of_too_many_values_is_no_split(
+        self, rule: AlertRule, count: int, outcome: str, opened: int
+    ) -> None:
+        AlertRule.objects.update(split_column="城市")
+
+        assert check(rule, NOW, Table(COLUMNS, tuple((f"城市{n}", 1) for n in range(count)), NOW)) == outcome
+
+        assert Incident.objects.count() == opened
 
     def test_a_storm_of_one_rule_is_one_message(self, rule: AlertRule) -> None:
         AlertRule.objects.update(split_column="城市")

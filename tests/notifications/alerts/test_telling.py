@@ -100,6 +100,31 @@ def test_an_end_before_its_notice_tells_nobody(duty: Duty) -> None:
     assert not Run.objects.exists()
 
 
+def test_an_end_is_told_where_that_is_wanted_only(duty: Duty) -> None:
+    AlertRoute.objects.update(tells_recovery=False)
+    duty.tell(alert())
+    duty.clock.advance(minutes=5)
+
+    duty.tell(alert(ends=duty.clock.now))
+
+    assert titles(duty) == ["[严重] DiskFull 磁盘快满了"]
+    assert duty.card(position=0)["main_title"]["title"] == "[已恢复] DiskFull 磁盘快满了"
+
+
+def test_who_has_taken_it_has_it_still_when_it_begins_again(duty: Duty) -> None:
+    AlertRoute.objects.update(repeat_minutes=30)
+    duty.tell(alert())
+    duty.press("LiLei", "alert-take")
+    duty.clock.advance(minutes=3)
+    duty.tell(alert(ends=duty.clock.now))
+    duty.clock.advance(minutes=2)
+
+    duty.tell(alert(starts=duty.clock.now))
+
+    incident = Incident.objects.get()
+    assert (incident.status, incident.taken_by) == ("open", duty.people["LiLei"])
+
+
 class TestStorm:
     def test_alerts_of_one_payload_are_one_message_with_count_and_list(self, duty: Duty) -> None:
         duty.tell(*(alert(instance=f"db-{n}") for n in range(30)), truncated=7)
