@@ -43,7 +43,15 @@ class AlertRuleForm(ScheduleFormPart):
         model = AlertRule
         fields = (
             *("name", "is_enabled", "card", "conditions", "join", "severity", "hold_checks", "no_data_checks"),
-            *("split_column", "absent_checks", "split_attribute", "receiver", "gather_seconds", "repeat_minutes", "tells_recovery"),
+            *(
+                "split_column",
+                "absent_checks",
+                "split_attribute",
+                "receiver",
+                "gather_seconds",
+                "repeat_minutes",
+                "tells_recovery",
+            ),
             *("tells_from", "tells_to", "tells_on_workdays_only", *TIME_FIELDS),
         )
 

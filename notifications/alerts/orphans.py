@@ -1,5 +1,5 @@
-"""Ends what nobody will report any more: of a route or rule that was deleted, of a rule that was disabled or watches other
-parts. Nothing else ever would, and cards kept their buttons."""
+"""Ends what nobody will report any more: of a route or rule that was deleted, of a rule that was disabled or watches
+other parts. Nothing else ever would, and cards kept their buttons."""
 
 from __future__ import annotations
 

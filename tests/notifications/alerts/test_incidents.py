@@ -172,7 +172,8 @@ def test_senders_at_once_open_one_and_tell_once(token: ApiToken) -> None:
 def test_a_sender_that_is_always_at_its_route_does_not_keep_people_untold(token: ApiToken, route: AlertRoute) -> None:
     """Somebody who only looks whether the route is free at this moment would find it held."""
     hand_in(token, alert())
-    held, errors = threading.Event(), []
+    held = threading.Event()
+    errors: list[BaseException] = []
 
     def send() -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -196,7 +195,6 @@ class TestFlapping:
 
         assert Incident.objects.count() == 2
         assert len(duty.phone()) == 3
-
 
     def test_what_ends_twice_is_told_as_over_once(self, duty: Duty) -> None:
         """Over and told, back, and over again before anybody was told that it was back."""
