@@ -12,13 +12,21 @@ from typing import Any
 
 import urllib3
 
-from integrations.errors import ConfigurationError, IntegrationError, TransientError, UnexpectedResponseError
+from integrations.errors import (
+    ConfigurationError,
+    IntegrationError,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+)
 from integrations.network.client import causes
 from integrations.wecom.deadline import NotConnectedError
 
 SYSTEM = "guandata"
 SIGN_IN = "sign_in"
 CLIPPED_CHARACTERS = 300
+# The BI does not say for how long it wants to be left alone.
+RETRY_SECONDS = 60
 NOT_ADMITTED = frozenset({int(HTTPStatus.UNAUTHORIZED), int(HTTPStatus.FORBIDDEN)})
 # The proxy wants credentials, or does not let us out.
 _PROXY_REFUSES = NOT_ADMITTED | {int(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)}
@@ -58,7 +66,9 @@ def response_of(asked: Asked, status: int, content: bytes) -> Any:
         cls = ConfigurationError if asked.operation == SIGN_IN else UnexpectedResponseError
         raise asked.error(cls, _said(answer) or "the BI refuses without saying why", code=_error_status(answer))
     clipped = asked.scrubbed(content[: 4 * CLIPPED_CHARACTERS].decode(errors="replace"))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise asked.error(RateLimitedError, f"HTTP status {status}", answer=clipped, retry_after_seconds=RETRY_SECONDS)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise asked.error(TransientError, f"HTTP status {status}", answer=clipped)
     raise asked.error(UnexpectedResponseError, f"not an answer of the BI (HTTP status {status})", answer=clipped)
 

@@ -16,7 +16,13 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrations.errors import ConfigurationError, IntegrationError, TransientError, UnexpectedResponseError
+from integrations.errors import (
+    ConfigurationError,
+    IntegrationError,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+)
 from integrations.guandata import client as module
 from integrations.guandata.client import Filter, GuandataClient, Login
 from integrations.guandata.schemas import Card, Page
@@ -201,7 +207,15 @@ def test_a_refusal_is_told_by_the_result_and_never_by_the_http_status(bi: Guanda
 
 
 @EACH
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_bi_that_counts_questions_is_left_alone_for_a_minute(bi: GuandataAnswers, endpoint: str) -> None:
+    error = failed(bi, endpoint, b"<html>busy", 429)
+
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after_seconds == 60
+
+
+@EACH
+@pytest.mark.parametrize("status", [500, 502, 503])
 def test_what_passes_by_itself_may_be_tried_later(bi: GuandataAnswers, endpoint: str, status: int) -> None:
     assert type(failed(bi, endpoint, b"<html>busy", status)) is TransientError
 
