@@ -43,9 +43,13 @@ class GuandataQuestion:
 
 @dataclass(slots=True)
 class _Read:
-    """What the parts of an answer have brought so far."""
+    """What the parts of an answer have brought so far. `fronts`: of each row, the dimensions that came apart from it.
+
+    Why two grids? A pointer of a merged cell counts the columns of its own.
+    """
 
     names: list[str] = field(default_factory=list)
+    fronts: list[list[Mapping[str, Any]]] = field(default_factory=list)
     rows: list[list[Mapping[str, Any]]] = field(default_factory=list)
     characters: int = 0
 
@@ -67,7 +71,7 @@ def read_card(
     if failure is not None:
         # Why out here? Inside the block the new error would carry the other one, and it what the BI said.
         raise as_source_error(failure, seconds)
-    cells = [row[:] for row in read.rows[:rows_at_most]]
+    cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
     values, units = _values_and_units(cells, len(read.names))
     return table_of(read.names, values, as_of=now, is_cut=is_cut, wishes=question.wishes, units=units)
 
@@ -78,19 +82,21 @@ def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most
     parts = client.card_data(question.card_id, view=question.view, filters=filters, parameters=question.parameters)
     for part in parts:
         rows = [_row(row) for row in part.chart.get("data") or []]
-        prefixes = _row_headers(part.chart, len(rows))
-        whole = [[*front, *row] for front, row in zip(prefixes, rows, strict=True)] if prefixes else rows
+        fronts = _row_headers(part.chart, len(rows)) or [[] for _row in rows]
         if not read.rows:
-            width = max((len(row) for row in whole), default=0)
-            read.names = _names(part.chart, width, len(prefixes[0]) if prefixes else 0)
+            in_front = len(fronts[0]) if fronts else 0
+            width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
+            read.names = _names(part.chart, width, in_front)
         read.characters += sum(
-            len(one) for row in whole for cell in row for one in cell.values() if isinstance(one, str)
+            len(one) for row in (*fronts, *rows) for cell in row for one in cell.values() if isinstance(one, str)
         )
         if read.characters > CHARACTERS_AT_MOST:
             raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
         before = len(read.rows)
-        read.rows += whole
-        _follow_pointers(read.rows, before)
+        read.fronts += fronts
+        read.rows += rows
+        for grid in (read.fronts, read.rows):
+            _follow_pointers(grid, before)
         if len(read.rows) >= rows_at_most:
             return part.has_more or len(read.rows) > rows_at_most
     return False
@@ -173,7 +179,13 @@ def _row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[
     if not isinstance(values, list) or not values or len(values) != row_count:
         return []
     found = [one if isinstance(one, list) else [one] for one in values]
-    return [[{"v": cell.get("v", _title(cell)) if isinstance(cell, dict) else cell} for cell in one] for one in found]
+    return [[_front_cell(cell) for cell in one] for one in found]
+
+
+def _front_cell(cell: Any) -> Mapping[str, Any]:
+    if not isinstance(cell, dict):
+        return {"v": cell}
+    return cell if "v" in cell or "t_idx" in cell else {"v": _title(cell)}
 
 
 # --- Cells ------------------------------------------------------------------------------------------------------------

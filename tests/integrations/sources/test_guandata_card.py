@@ -101,6 +101,23 @@ def test_merged_cells_have_the_value_of_the_cell_that_they_point_at(bi: Guandata
     assert [row[0] for row in read().rows] == ["华东", "华东", "华东", None]
 
 
+def test_merged_cells_of_dimensions_that_come_apart_point_within_the_dimensions(bi: GuandataAnswers) -> None:
+    row = {"values": [[{"title": "华东"}, {"title": "一月"}], [{"t_idx": "0:0"}, {"title": "二月"}]]}
+    data: list[list[Any]] = [cells(1, 2), [{"v": 3}, {"t_idx": "0:1"}]]
+    bi.gives("card_data", chart(data, titles("额", "目标"), ["区域", "月份"], row=row))
+
+    assert read().rows == (("华东", "一月", 1, 2), ("华东", "二月", 3, 2))
+
+
+def test_dimensions_that_come_apart_on_each_page_stand_before_their_rows(bi: GuandataAnswers) -> None:
+    merged = {"values": [[{"title": "华南"}], [{"t_idx": "0:0"}]]}
+    first = {"values": [[{"title": "华东"}]]}
+    bi.gives("card_data", chart([cells(1)], titles("额"), ["区域"], row=first, hasMoreData=True))
+    bi.gives("card_data", chart([cells(2), cells(3)], titles("额"), ["区域"], row=merged))
+
+    assert read().rows == (("华东", 1), ("华南", 2), ("华南", 3))
+
+
 @pytest.mark.parametrize("pointer", ["0:9", "9:0", "x", "", 7, "0:1:2"])
 def test_a_pointer_to_nowhere_is_an_empty_cell(bi: GuandataAnswers, pointer: Any) -> None:
     bi.gives("card_data", chart([[{"t_idx": pointer}, {"v": 2}]], titles("区域", "额")))
@@ -197,3 +214,12 @@ def test_equal_and_empty_titles_are_told_apart(bi: GuandataAnswers) -> None:
     bi.gives("card_data", chart([cells(1, 2, 3)], titles("额", "额", "")))
 
     assert read().names == ("额", "额 (2)", "#3")
+
+
+def test_a_bi_that_counts_questions_is_busy(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", b"slow down", status=429)
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.may_pass) == (Problem.BUSY, True)
