@@ -10,6 +10,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.visibility import people_visible_to
 from integrations.models import Card
 from notifications import schedule_form
 from notifications.conditions_field import ConditionsField
@@ -48,12 +49,15 @@ class AlertRuleForm(ScheduleFormPart):
                 "absent_checks",
                 "split_attribute",
                 "receiver",
+                "owner",
                 "gather_seconds",
                 "repeat_minutes",
                 "tells_recovery",
             ),
             *("tells_from", "tells_to", "tells_on_workdays_only", *TIME_FIELDS),
         )
+
+        help_texts = {"owner": _("Is told when an alert of this rule reaches nobody. Empty: whoever adds the rule.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,6 +69,9 @@ class AlertRuleForm(ScheduleFormPart):
             self.initial.update(repeat=Repeat.CRONTAB, crontab="*/10 * * * *")
         fields["card"].queryset = Card.objects.visible_to(self.person).select_related("source")
         fields["receiver"].queryset = AlertReceiver.objects.visible_to(self.person)
+        fields["owner"].queryset = people_visible_to(self.person).filter(is_staff=True) | User.objects.filter(
+            pk=self.instance.owner_id
+        )
         fields["conditions"].widget.names = self._column_names()
 
     def clean(self) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Tells the owners of subscriptions of runs that were missed, failed or did not reach everybody: of each run once, of
-several in one message.
+"""Tells the owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody: of
+each run once, of several in one message. Of alerts from outside, the owner of the token that handed them in.
 
 A notice is a run like any other, so that what is guaranteed of messages holds for it, too.
 """
@@ -9,22 +9,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from notifications.locking import BATCH, unlocked
-from notifications.models import Channel, MessageForm, Priority, Report, Run, Subscription
+from notifications.models import (
+    Channel,
+    Incident,
+    IncidentNotice,
+    MessageForm,
+    Priority,
+    Report,
+    Run,
+    Subscription,
+)
 from notifications.recipients import Audience
 from notifications.schedule_words import moment_line
 from notifications.timing import RENDER_LEASE
-
-if TYPE_CHECKING:
-    from accounts.models import User
 
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
@@ -39,14 +46,14 @@ def request_notices(*, now: datetime) -> list[int]:
     was taken back.
     """
     with transaction.atomic():
-        untold = _tellable(now).select_related("subscription__owner", "subscription__report").order_by("pk")
-        by_owner: dict[User | None, list[Run]] = defaultdict(list)
+        untold = _tellable(now).select_related("subscription__report").order_by("pk")
+        by_owner: dict[int | None, list[Run]] = defaultdict(list)
         for run in unlocked(untold)[:BATCH]:
-            by_owner[_owner(run)].append(run)
+            by_owner[_owner_id(run)].append(run)
         _mark_told(by_owner.pop(None, []), None, now)
         notices = []
-        for owner, runs in by_owner.items():
-            notice = Run.objects.create(**_fields(owner, runs, now))
+        for owner_id, runs in by_owner.items():
+            notice = Run.objects.create(**_fields(owner_id, runs, now))
             _mark_told(runs, notice, now)
             notices.append(notice.pk)
     return notices
@@ -72,28 +79,32 @@ def order_of(notice: Run) -> tuple[Subscription, Audience]:
 
 
 def _tellable(now: datetime) -> QuerySet[Run]:
-    recent = Run.objects.filter(
-        trigger=Run.Trigger.NOTICE, requested_by=OuterRef("subscription__owner"), claimed_at__gt=now - EVERY
-    )
-    return Run.objects.untold().filter(~Exists(recent))
+    told_of = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
+    owner_of_alert = told_of.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
+    runs = Run.objects.untold().annotate(owner=Coalesce("subscription__owner", Subquery(owner_of_alert)))
+    recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
+    return runs.filter(~Exists(recent))
 
 
-def _owner(run: Run) -> User | None:
+def _owner_id(run: Run) -> int | None:
     """None where there is none, or where somebody has decided that it is not sent."""
-    subscription = run.subscription
-    if subscription is None or run.recall_asked_at is not None:
+    subscription, is_alert = run.subscription, run.trigger == Run.Trigger.ALERT
+    if run.recall_asked_at is not None or (subscription is None and not is_alert):
         return None
-    return None if subscription.is_paused and run.status != Run.Status.FAILED else subscription.owner
+    if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
+        return None
+    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _tellable
+    return owner_id
 
 
-def _fields(owner: User | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:
+def _fields(owner_id: int | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:
     corp_ids = {run.corp_id for run in runs}
     return {
         "key": f"notice:{runs[0].pk}",
         # Who may see what it tells of, may see the notice.
         "corp_id": corp_ids.pop() if len(corp_ids) == 1 else None,
         "trigger": Run.Trigger.NOTICE,
-        "requested_by": owner,
+        "requested_by_id": owner_id,
         "slot_at": now,
         "claimed_at": now,
         "render_after": now + RENDER_LEASE,
@@ -117,14 +128,24 @@ def _title(count: int, unsent_count: int) -> str:
 def _text(runs: Sequence[Run], further_count: int) -> str:
     lines = [
         _("“%(name)s”, due %(time)s: %(reason)s")
-        % {"name": run.subscription, "time": moment_line(run.slot_at, run.subscription.time_zone), "reason": run.error}
+        % {"name": _name(run), "time": moment_line(run.slot_at, _time_zone(run)), "reason": run.error}
         for run in runs
-        if run.subscription is not None
     ]
     if further_count:
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
         lines.append(more % {"count": further_count})
     return "\n".join(lines)
+
+
+def _name(run: Run) -> str:
+    if run.subscription is not None:
+        return str(run.subscription)
+    incident = Incident.objects.filter(notices__run=run).order_by("pk").first()
+    return str(incident or run)
+
+
+def _time_zone(run: Run) -> str:
+    return settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
 
 
 def _link(notice: Run, runs: Sequence[Run]) -> str:

@@ -232,6 +232,8 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     run.error = "" if delivery_ids else losses.without_messages({person.reason for person in plan.skipped})
     run.fingerprint = plan.fingerprint
     run.save(update_fields=_RENDERED)
+    if run.trigger == Run.Trigger.ALERT and run.error:
+        alert_orders.note_unreached(run)
     return delivery_ids
 
 

@@ -212,7 +212,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         (None, {"fields": ("name", "is_enabled", "severity")}),
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
         (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
-        (_("To whom"), {"fields": ("receiver",)}),
+        (_("To whom"), {"fields": ("receiver", "owner")}),
         (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
         (_("At which hours people are told"), {"fields": ("tells_from", "tells_to", "tells_on_workdays_only")}),
         (
@@ -238,14 +238,14 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         return seen.annotate(open_total=Count("incidents", filter=is_open))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        names = ["card", "receiver", "split_attribute"]
+        names = ["card", "receiver", "owner", "split_attribute"]
         return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
 
     def save_model(self, request: HttpRequest, obj: AlertRule, form: Any, change: bool) -> None:
         """Of a known one only what was changed: checks write the rest meanwhile."""
         changed = set(form.changed_data)
         if not change:
-            obj.owner = administrator(request)
+            obj.owner = obj.owner or administrator(request)
             obj.save()
         if not change or changed & SCHEDULE_FIELDS:
             schedule.reschedule(obj, now=timezone.now())

@@ -10,7 +10,17 @@ from django.utils.translation import gettext as _
 from notifications.alerts import cards
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.cards import Telling
-from notifications.models import Incident, IncidentNotice, MessageForm, Priority, Report, Run, Subscription
+from notifications.alerts.incidents import NOTE_CHARACTERS
+from notifications.models import (
+    Incident,
+    IncidentEvent,
+    IncidentNotice,
+    MessageForm,
+    Priority,
+    Report,
+    Run,
+    Subscription,
+)
 from notifications.recipients import Audience
 
 if TYPE_CHECKING:
@@ -61,6 +71,12 @@ def card_body(run: Run, corp: Corp, userids: list[str], *, address: SiteAddress,
         mark=mark,
         has_buttons=has_callbacks(corp),
     )
+
+
+def note_unreached(run: Run) -> None:
+    """Say in the timelines that this message told nobody. In the transaction that finds it out."""
+    lines = IncidentEvent.objects.filter(incident__notices__run=run, kind=IncidentEvent.Kind.NOTIFIED, at=run.slot_at)
+    lines.update(note=run.error[:NOTE_CHARACTERS])
 
 
 def has_callbacks(corp: Corp) -> bool:

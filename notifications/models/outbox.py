@@ -52,9 +52,9 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(_WENT_WRONG)
 
     def untold(self) -> Self:
-        """Those of them of which the owner of the subscription has not been told."""
+        """Those of them of which the owner of the subscription, or of the alert rule, has not been told."""
         wrong = self.went_wrong().filter(owner_told_at__isnull=True)
-        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE, Run.Trigger.ALERT])
+        return wrong.exclude(trigger__in=[Run.Trigger.TRIAL, Run.Trigger.NOTICE])
 
     def visible_to(self, person: Person) -> Self:
         return self.filter(scope_condition(person))

@@ -16,6 +16,7 @@ from integrations import card_data
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
+from notifications import owner_notices
 from notifications.alerts import checking, condition_words, conditions, hours, notifying, orphans
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.conditions import ConditionError
@@ -296,6 +297,23 @@ class TestNoData:
 
         incident = Incident.objects.get()
         assert (incident.starts_at, incident.summary) == (NOW + 4 * STEP, "销售额 变化 % ≤ -50：当前 -90")
+
+
+def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
+    rule: AlertRule, people: list[User], corp: Corp
+) -> None:
+    owner = make_person(corp, "owner", is_staff=True)
+    AlertRule.objects.update(owner=owner)
+    for person in people:
+        person.wecom_accounts.update(userid="", userid_folded="")
+    check(rule, NOW, table(上海=1))
+    [run_id] = notifying.request_notices(now=NOW)
+    render_run(run_id=run_id, now=NOW)
+
+    [notice_id] = owner_notices.request_notices(now=NOW)
+
+    assert Run.objects.get(pk=notice_id).requested_by == owner
+    assert len(render_run(run_id=notice_id, now=NOW)) == 1
 
 
 class TestSplit:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
+from notifications import owner_notices
 from notifications.alerts import acting
 from notifications.alerts.acting import Deed
 from notifications.alerts.incidents import DAMPING
@@ -358,6 +359,22 @@ def test_who_cannot_be_told_stands_in_the_log(duty: Duty) -> None:
 
     [run] = Run.objects.all()
     assert (run.recipient_count, run.skipped_count) == (1, 1)
+    assert owner_notices.request_notices(now=duty.clock.now) == []
+
+
+def test_an_alert_that_reaches_nobody_is_told_to_whoever_handed_it_in(duty: Duty) -> None:
+    for person in duty.people.values():
+        person.wecom_accounts.update(userid="", userid_folded="")
+
+    duty.tell(alert())
+
+    [run] = Run.objects.filter(trigger="alert")
+    assert run.error
+    assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
+    notice = Run.objects.get(trigger="notice")
+    assert (notice.requested_by, list(notice.told_runs.all())) == (duty.token.owner, [run])
+    assert "DiskFull 磁盘快满了" in owner_notices.order_of(notice)[0].report.body
+    assert owner_notices.request_notices(now=duty.clock.now + timedelta(days=1)) == []
 
 
 def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
