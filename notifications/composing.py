@@ -25,6 +25,7 @@ from integrations.wecom.contents import (
 from notifications.charts.looks import CARD_RATIO
 from notifications.models import MessageForm
 from notifications.reports.content import Figure
+from notifications.reports.escaping import escaped
 
 OPTIONS = messages.Options(duplicate_check_seconds=messages.DUPLICATE_CHECK_SECONDS)
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
@@ -43,6 +44,7 @@ VERTICAL_TITLE = 38
 class Words:
     """What a message says. `url` is the page that shows it whole; it carries the mark that makes the body unique.
 
+    `title`: plain text; `text`: for the message's form, so that what came out of cells is escaped for it already.
     `figures`: for cards, the first of them large. `picture_url`: of its picture, where WeCom fetches it by address.
     """
 
@@ -77,15 +79,24 @@ def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str
 def _text(words: Words, agentid: int, to: messages.Recipients) -> messages.Payload:
     label = _("View all")
     link = f'<a href="{words.url}">{label}</a>'
-    content = _around(f"{words.title}\n", words.text, f"\n{link}", messages.TEXT_BYTES)
+    content = _around(_text_head(words), words.text, f"\n{link}", messages.TEXT_BYTES)
     return messages.text_message(agentid=agentid, to=to, content=content, options=OPTIONS)
 
 
 def _markdown(words: Words, agentid: int, to: messages.Recipients) -> messages.Payload:
     label = _("View all")
     link = f"[{label}]({words.url})"
-    content = _around(f"**{words.title}**\n", words.text, f"\n{link}", messages.MARKDOWN_BYTES)
+    content = _around(_markdown_head(words), words.text, f"\n{link}", messages.MARKDOWN_BYTES)
     return messages.markdown_message(agentid=agentid, to=to, content=content, options=OPTIONS)
+
+
+def _text_head(words: Words) -> str:
+    """The title is plain text, and may hold a cell: where it stands in a message that knows marks, it has none."""
+    return f"{escaped(words.title, MessageForm.TEXT)}\n"
+
+
+def _markdown_head(words: Words) -> str:
+    return f"**{escaped(words.title, MessageForm.MARKDOWN)}**\n"
 
 
 def _textcard(words: Words, agentid: int, to: messages.Recipients) -> messages.Payload:
@@ -234,7 +245,7 @@ def _robot_text(form: MessageForm, words: Words) -> bytes:
     mention as <@all>, which a robot obeys; alerts bring words of strangers."""
     if form == MessageForm.MARKDOWN:
         tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
-        payload = robots.robot_markdown(_around(f"**{words.title}**\n", words.text, tail, robots.MARKDOWN_BYTES))
+        payload = robots.robot_markdown(_around(_markdown_head(words), words.text, tail, robots.MARKDOWN_BYTES))
     else:
         tail = f"\n{words.url}" if words.url else ""
         said = f"{words.title}\n{words.text}".translate(_NO_TAGS)

@@ -20,7 +20,11 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 def escaped(text: str, form: str) -> str:
-    """`text` on one line, of which nothing is markup in a message of this form. Of a title the form is empty."""
+    """`text` on one line, of which nothing is markup in a message of this form.
+
+    Where the form is empty the line stays plain text: a title is also the subject of a mail, the name of a file and a
+    heading of our own pages. It is escaped when a message is composed of it.
+    """
     line = _CONTROLS.sub(" ", text)
     if form == MessageForm.MARKDOWN:
         return line.translate(_MARKDOWN)

@@ -71,7 +71,8 @@ def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ..
 
 
 def rendered(source: str, given: Given, form: str) -> str:
-    """The text for a message of this form (empty: for a title). Values of cells are escaped for it.
+    """The text for a message of this form. Values of cells are escaped for it; empty: plain text, as of a title, in
+    which marks stay as they are until a message is made of it (composing).
 
     Raises TemplateError with the line and a sentence.
     """

@@ -17,7 +17,7 @@ from integrations.models import Card
 from integrations.sources.table import Table
 from notifications import composing
 from notifications.freezing import RenderingError
-from notifications.models import Channel, MessageForm, OwnRowsRule, Report, ReportCard, Run, Subscription
+from notifications.models import OwnRowsRule, Report, ReportCard, Run, Subscription
 from notifications.reports import skipping, templates
 from notifications.reports.content import CardContent, Content, Figure
 from notifications.reports.data import Loaded
@@ -32,9 +32,6 @@ FIGURES_AT_MOST = 7
 FIGURE_CHARACTERS = 64
 TITLE_CHARACTERS = 128
 _COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
-
-
-_PLAIN_AT_ROBOTS = {MessageForm.TEXT, MessageForm.NEWS, MessageForm.TEXT_NOTICE, MessageForm.NEWS_NOTICE}
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,7 @@ class Order:
 
 
 def order_of(subscription: Subscription, slot_at: datetime) -> Order:
-    form = subscription.message_form
-    if subscription.channel == Channel.ROBOT and form not in _PLAIN_AT_ROBOTS:
-        form = MessageForm.MARKDOWN  # as composing.robot_body makes it
-    return Order(form, slot_at, subscription.time_zone, rules_of(subscription))
+    return Order(subscription.message_form, slot_at, subscription.time_zone, rules_of(subscription))
 
 
 def rules_of(subscription: Subscription) -> skipping.Rules:

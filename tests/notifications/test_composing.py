@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrations.wecom.messages import MessageError
-from notifications.composing import Words, body, tidy_text, tidy_title
+from notifications.composing import Words, body, mail_body, robot_body, tidy_text, tidy_title
 from notifications.models import MessageForm
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
@@ -106,6 +106,52 @@ def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
     assert isinstance(too_long, dict)
     assert "…" not in fits["content"]
     assert too_long["content"].count("…") == 1
+
+
+def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
+    """Its description ends in an ellipsis; what follows is the button."""
+    with translation.override("zh-hans"):
+        card = composed(MessageForm.TEXTCARD, "长" * 500)["textcard"]
+
+    assert isinstance(card, dict)
+    assert card["description"].endswith("长…")
+    assert card["btntxt"] == "查看全部"
+
+
+MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/)'
+AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/)'  # noqa: RUF001
+AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/)'  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [(MessageForm.TEXT, f"{AS_TEXT}\n"), (MessageForm.MARKDOWN, f"**{AS_MARKDOWN}**\n")],
+)
+def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
+    """It may be a cell that somebody else wrote."""
+    message = composed(form, "text", title=MARKED)[form]
+
+    assert isinstance(message, dict)
+    assert message["content"].startswith(shown)
+
+
+def test_a_title_is_no_markup_at_a_robot() -> None:
+    body = json.loads(robot_body(MessageForm.MARKDOWN, Words(MARKED, "text", "")))
+
+    assert body["markdown"]["content"] == f"**{AS_MARKDOWN}**\ntext"
+
+
+@pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])
+def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm) -> None:
+    """There WeCom and mail programs know no marks: the title stays as it was written."""
+    card = composed(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
+    mail = json.loads(
+        mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
+    )
+
+    assert isinstance(card, dict)
+    assert card.get("title", card.get("main_title", {}).get("title")) == "**y**"
+    assert mail["subject"] == "**y**"
 
 
 def test_an_empty_title_is_no_card() -> None:

@@ -422,6 +422,36 @@ def test_leads_to_the_page_of_the_card_in_the_bi_where_the_report_names_no_other
     assert list(Delivery.objects.order_by("pk").values_list("link", flat=True)) == ["/bi/page/weather", "/elsewhere"]
 
 
+def test_times_in_messages_are_those_of_the_subscriptions_zone(corp: Corp) -> None:
+    """A moment as people there read it on a clock: 19:30 of the day before in New York."""
+    columns = (Column("时刻", Kind.DATETIME), Column("值", Kind.NUMBER))
+    at = Table(columns, ((datetime(2026, 11, 24, 0, 30, tzinfo=UTC), 1),), NOW)
+    body = (
+        "{{ sales.value('时刻') }} {{ sales.max('时刻') }} {{ sales.latest() }}"
+        "{% for row in sales.rows %} {{ row.时刻 }}{% endfor %}"
+    )
+    report = make_data_report(body=body)
+    answer(report, at)
+
+    run = ordered(report, make_person(corp, "a"), time_zone="America/New_York")
+    render_run(run_id=run.pk, now=NOW)
+
+    moment = "2026-11-23 19:30"
+    assert texts() == [f"{moment} {moment} 2026-11-23 {moment}"]
+
+
+def test_a_title_with_a_cell_is_no_link_in_the_message_that_is_sent(corp: Corp) -> None:
+    cell = '<a href="https://evil.example/">x</a>'
+    report = make_data_report(title="{{ sales.value('名称') }}", body="正文")
+    answer(report, one_cell(cell))
+
+    render_run(run_id=ordered(report, make_person(corp, "a"), message_form=MessageForm.TEXT).pk, now=NOW)
+
+    delivery = Delivery.objects.get()
+    assert delivery.title == cell
+    assert '<a href="https://evil' not in json.loads(bytes(delivery.body))["text"]["content"]
+
+
 @pytest.mark.parametrize(
     ("channel", "form", "shown"),
     [
