@@ -51,7 +51,7 @@ def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
             "title": "日 报",
             "description": "第一行<br>第二行",
             "url": f"https://bi.example.com/m/{delivery.mark}/",
-            "btntxt": "查看",
+            "btntxt": "查看全部",
         },
         "enable_duplicate_check": 1,
         "duplicate_check_interval": 14400,
