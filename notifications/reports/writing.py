@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -69,7 +69,8 @@ class Contents:
     """
 
     def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
-        """Raises RenderingError where a rule of own rows does not fit the data: nobody sees anything then."""
+        """Raises RenderingError where a rule of own rows does not fit the data, or the data is not whole: nobody sees
+        anything then."""
         self._report, self._loaded, self._order = report, loaded, order
         self._own_rows = _own_rows(report, loaded) if loaded.cards else None
         self._link = link_of(report, loaded.cards)
@@ -112,9 +113,12 @@ class Contents:
 def written(
     report: Report, cards: Sequence[ReportCard], tables: dict[str, Table], order: Order, link: str = ""
 ) -> Content:
-    """The content over these tables. Raises RenderingError for a template that fails."""
+    """The content over these tables. Raises RenderingError for a template that fails.
+
+    What is wrong with the data as a whole, stale or cut, is said before the text.
+    """
     shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in cards)
-    note = _stale_note(tables, order)
+    note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
     title, text, figures = report.title, report.body, ""
     if report.is_template:
         given = Given(order.slot_at, order.zone, tables)
@@ -182,11 +186,24 @@ def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
     if not rules:
         return None
     conditions = [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+    _check_whole(loaded.tables, {one.alias for one in conditions})
     try:
         return checked_own_rows(loaded.tables, conditions)
     except ColumnMissingError as error:
         sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
+
+
+def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
+    """Why not send what there is? The rows behind the limit are somebody's: they would be told that they have none, or
+    read sums without them, and nobody would notice. Raises RenderingError."""
+    for alias in sorted(aliases & tables.keys()):
+        if tables[alias].is_cut:
+            sentence = _(
+                "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss "
+                "rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
+            )
+            raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
 
 
 def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
@@ -229,6 +246,13 @@ def _stale_note(tables: dict[str, Table], order: Order) -> str:
         return ""
     oldest = skipping.as_of(tables)
     return "" if oldest is None else skipping.stale_note(moment_line(oldest, order.time_zone))
+
+
+def _cut_notes(cards: Sequence[CardContent]) -> list[str]:
+    sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
+    return [
+        sentence % {"card": card.title, "count": f"{len(card.table.rows):,}"} for card in cards if card.table.is_cut
+    ]
 
 
 def _last_fingerprint(run: Run) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -271,6 +272,20 @@ class TestOwnRows:
         assert status_of(run) == Run.Status.FAILED
         assert run.error == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
 
+    def test_data_that_was_cut_fails_the_run_and_leaves_nobody_out(self, corp: Corp) -> None:
+        """The rows behind the limit are somebody's, who would be told that they have none."""
+        report, region, person = make_data_report(), make_region(), make_person(corp, "a")
+        split(report, region)
+        place(person, region, "西北")
+        answer(report, replace(sales(), is_cut=True))
+        run = ordered(report, person)
+
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        assert status_of(run) == Run.Status.FAILED
+        assert run.error.startswith("按人分行：卡片“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
+        assert not Receipt.objects.exists()
+
     def test_a_rule_whose_card_was_taken_away_fails_the_run(self, corp: Corp) -> None:
         report = make_data_report(body="x")
         split(report, make_region())
@@ -390,6 +405,15 @@ class TestSkipping:
         self.again(subscription, as_of=NOW - timedelta(minutes=90))
 
         assert texts()[0].splitlines()[0] == "数据已过期：截至 2026-11-24 07:30:30。"  # noqa: RUF001
+
+
+def test_a_message_over_data_that_was_cut_says_so(corp: Corp) -> None:
+    report = make_data_report()
+    answer(report, replace(sales(), is_cut=True))
+
+    render_run(run_id=ordered(report, make_person(corp, "a")).pk, now=NOW)
+
+    assert texts() == ["数据不完整：“各区域销售”只读取了前 8 行。\n合计 20,040 元，8 行"]  # noqa: RUF001
 
 
 def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -> None:
