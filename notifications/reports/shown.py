@@ -11,6 +11,7 @@ from django.utils import timezone
 from integrations.sources.table import Column, Kind, Table, Value
 from notifications.reports import moments, numbers
 from notifications.reports.content import Content
+from notifications.reports.errors import ExpressionError
 from notifications.reports.values import DASH, from_cell
 
 # A text up to this length stays on one line.
@@ -71,13 +72,20 @@ def _classed(text: str, column: Column) -> tuple[str, str]:
 
 
 def cell(value: Value, column: Column) -> str:
-    """Numbers with commas, as in messages; times in the zone of the page."""
+    """Numbers with commas, as in messages; times in the zone that is active.
+
+    Never fails: a page of ten thousand cells is not lost to one of them. A number too large for templates stands as
+    the source wrote it.
+    """
     if value is None:
         return DASH
     if column.kind == Kind.NUMBER and isinstance(value, int | float | Decimal):
-        return numbers.thousands(from_cell(value))
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return moments.written(timezone.localtime(value))
+        try:
+            return numbers.thousands(from_cell(value))
+        except ExpressionError:
+            return str(value)
+    if isinstance(value, datetime):
+        return moments.written(from_cell(value, timezone.get_current_timezone()))
     if isinstance(value, date):
         return moments.written(value)
     return str(value)

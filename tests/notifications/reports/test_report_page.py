@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 
@@ -70,6 +73,34 @@ def test_many_rows_come_in_pages() -> None:
     assert [page.count("<tr>") - 1 for page in pages] == [100, 50, 50, 100, 100]
     assert "第 3 页，共 3 页" in pages[1]
     assert 'rel="next"' not in pages[1]
+
+
+def test_shows_times_of_the_zone_for_which_it_was_written() -> None:
+    at = Table((Column("时刻", Kind.DATETIME),), ((datetime(2026, 11, 24, 0, 30, tzinfo=UTC),),), NOW)
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    answer(report, at)
+    subscription = make_subscription(person, report=report, time_zone="America/New_York")
+    render_run(run_id=make_run(subscription).pk, now=NOW)
+    subscription.delete()
+
+    page = page_of(person, Delivery.objects.get())[1]
+
+    assert ">2026-11-23 19:30</td>" in page
+    assert '<time datetime="2026-11-23T20:00:30-05:00">2026-11-23 20:00</time>' in page
+
+
+@pytest.mark.parametrize("number", ["1e30", "-1e30", "1e400", "98765432109876543210987654321098765"])
+def test_one_huge_number_does_not_take_the_page_away(number: str) -> None:
+    report, person = make_data_report(body="x"), make_person(make_corp(), "a")
+    rows = ((Decimal(number),), (Decimal("1234.5"),))
+    answer(report, Table((Column("值", Kind.NUMBER),), rows, NOW))
+    sent(report, person)
+
+    status, page = page_of(person, Delivery.objects.get())
+
+    assert status == 200
+    assert f">{Decimal(number)}</td>" in page
+    assert ">1,234.5</td>" in page
 
 
 def test_cells_are_text() -> None:
