@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
@@ -89,16 +91,23 @@ def message(request: HttpRequest, mark: str) -> HttpResponse:
 
 
 def _whole(delivery: Delivery, page: str) -> dict[str, object]:
-    """What the message's report says beside its text: the tables of the recipients' own slice, a page of rows."""
+    """What the message's report says beside its text: the tables of the recipients' own slice, a page of rows.
+
+    Their times are those of the zone for which the text was written, wherever the site is.
+    """
     if delivery.content is None:
         return {}
     content = thawed(bytes(delivery.content.document))
+    zone = ZoneInfo(content.time_zone or settings.TIME_ZONE)
     pages = page_count(content, ROWS_PER_PAGE)
     number = min(int(page), pages) if page.isascii() and page.isdigit() and len(page) < 6 else 1
     number = max(number, 1)
+    with timezone.override(zone):
+        tables = shown_tables(content, ROWS_PER_PAGE, number)
     return {
         "report": content,
-        "tables": shown_tables(content, ROWS_PER_PAGE, number),
+        "zone": zone,
+        "tables": tables,
         "page": number,
         "pages": pages,
         "earlier": number - 1,

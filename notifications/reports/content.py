@@ -35,8 +35,9 @@ class Content:
 
     `title` is one line of plain text. `text` is for the message form for which it was rendered: what came out of
     cells is escaped for that form already. `cards` are in the report's order; a report without cards has none.
-    `as_of`: of the oldest table; `note`: that the data is stale, in words, or empty; it begins `text` already. `link`:
-    where the message leads, a page of the BI where the report names no other; empty: nowhere.
+    `as_of`: of the oldest table; `note`: that the data is stale or cut, in words, or empty; it begins `text` already.
+    `link`: where the message leads, a page of the BI where the report names no other; empty: nowhere. `time_zone`: of
+    all of its times, by name; empty for what was frozen before it was kept: the site's.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Content:
     as_of: datetime | None = None
     note: str = ""
     link: str = ""
+    time_zone: str = ""
 
     @property
     def tables(self) -> dict[str, Table]:
@@ -63,6 +65,7 @@ def frozen(content: Content) -> bytes:
         "as_of": None if content.as_of is None else content.as_of.isoformat(),
         "note": content.note,
         "link": content.link,
+        "time_zone": content.time_zone,
     }
     return zlib.compress(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -78,4 +81,5 @@ def thawed(kept: bytes) -> Content:
         as_of=None if document["as_of"] is None else datetime.fromisoformat(document["as_of"]),
         note=document["note"],
         link=document["link"],
+        time_zone=document.get("time_zone", ""),
     )

@@ -41,13 +41,13 @@ class RowView(Exposed):
 
     __slots__ = ("_positions", "_row")
 
-    def __init__(self, row: tuple[Any, ...], positions: dict[str, int]) -> None:
-        self._row, self._positions = row, positions
+    def __init__(self, row: tuple[Any, ...], positions: Mapping[str, int], zone: ZoneInfo) -> None:
+        self._row, self._positions, self._zone = row, positions, zone
 
     def item(self, key: object) -> Any:
         if not isinstance(key, str):
             raise ExpressionError(_("A column is named by a text."))
-        return from_cell(self._row[_position(self._positions, key)])
+        return from_cell(self._row[_position(self._positions, key)], self._zone)
 
     def exposed(self, name: str) -> Any:
         return self.item(name)
@@ -102,19 +102,24 @@ class TableView(Exposed):
 
     def _rows(self) -> tuple[RowView, ...]:
         self._charge(len(self._table.rows))
-        return tuple(RowView(row, self._positions) for row in self._table.rows)
+        return tuple(RowView(row, self._positions, self._zone) for row in self._table.rows)
 
     def _values(self, column: Any) -> list[Any]:
-        self._charge(len(self._table.rows))
-        position = self._of(column)
-        return [from_cell(row[position]) for row in self._table.rows]
+        """Read once: whoever goes through them again pays less, as it costs less."""
+        position, count = self._of(column), len(self._table.rows)
+        if position in self._values_of:
+            self._charge(count // CHEAPER_AGAIN)
+        else:
+            self._charge(count)
+            self._values_of[position] = [from_cell(row[position], self._zone) for row in self._table.rows]
+        return self._values_of[position]
 
     def _value(self, column: Any, row: Any = 0) -> Any:
         position = self._of(column)
         if isinstance(row, bool) or not isinstance(row, int):
             raise ExpressionError(_("A row is named by its number; the first is 0."))
         rows = self._table.rows
-        return from_cell(rows[row][position]) if -len(rows) <= row < len(rows) else NOTHING
+        return from_cell(rows[row][position], self._zone) if -len(rows) <= row < len(rows) else NOTHING
 
     def _unit(self, column: Any) -> str:
         return self._table.columns[self._of(column)].unit
@@ -175,7 +180,9 @@ class TableView(Exposed):
             known = " ".join(_COMPARISONS)
             raise ExpressionError(_("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
-        fits = [_is_comparable(value, wanted) and compared(value, wanted) for value in self._values(column)]
+        like, wanted = comparing.alike(self._table.columns[self._of(column)], wanted, self._zone)
+        values = [like(value) for value in self._values(column)]
+        fits = [value is not None and compared(value, wanted) for value in values]
         return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _on(self, day: Any, column: Any = None) -> TableView:
@@ -201,7 +208,17 @@ class TableView(Exposed):
     # --- Days ---------------------------------------------------------------------------------------------------------
 
     def _days(self, column: Any) -> list[date | None]:
-        return [to_day(value, self._zone) for value in self._values(self._day_column(column))]
+        name = self._day_column(column)
+        values, position = self._values(name), self._of(name)
+        if position not in self._days_of:
+            self._days_of[position] = [to_day(value, self._zone) for value in values]
+        return self._days_of[position]
+
+    def _day(self, value: Any) -> date:
+        day = to_day(value, self._zone)
+        if day is None:
+            raise ExpressionError(_("This is neither a day nor a time."))
+        return day
 
     def _day_column(self, column: Any) -> str:
         """As named, else the only column of days."""

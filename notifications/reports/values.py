@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -91,13 +91,25 @@ def exposed_of(found: Mapping[str, Any], name: str) -> Any:
     raise ExpressionError(sentence % {"name": name, "known": known})
 
 
-def from_cell(value: Value) -> Any:
-    """A cell as templates see it: a float as the decimal number that it shows."""
+def from_cell(value: Value, zone: tzinfo | None = None) -> Any:
+    """A cell as templates see it: a float as the decimal number that it shows, a moment as clocks show it in `zone`.
+
+    A moment without a zone of its own stays as the source wrote it.
+    """
     if value is None:
         return NOTHING
+    if isinstance(value, datetime) and value.tzinfo is not None and zone is not None:
+        return _moment_in(value, zone)
     if isinstance(value, float):
         return NOTHING if value != value or value in {float("inf"), float("-inf")} else Decimal(repr(value))  # noqa: PLR0124
     return value
+
+
+def _moment_in(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # in the first or last hours that Python knows
+        return moment
 
 
 def to_number(value: Any) -> Decimal | None:
@@ -122,7 +134,7 @@ def to_number(value: Any) -> Decimal | None:
 def to_day(value: Any, zone: ZoneInfo) -> date | None:
     """The day of a cell: of a moment the day in `zone`, of text one written 2026-11-24, 2026/11/24 or 20261124."""
     if isinstance(value, datetime):
-        return value.astimezone(zone).date() if value.tzinfo else value.date()
+        return _moment_in(value, zone).date() if value.tzinfo else value.date()
     if isinstance(value, date):
         return value
     found = _DAY.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -134,6 +134,7 @@ def written(
         as_of=skipping.as_of(tables),
         note=note,
         link=link,
+        time_zone=order.time_zone,
     )
 
 

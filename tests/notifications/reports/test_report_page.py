@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from integrations.sources.table import Column, Kind, Table
 from notifications.models import Delivery, Report
 from notifications.rendering import render_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
