@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import gettext as _
 
 from integrations.sources.table import Kind, Table
-from notifications.reports import moments
+from notifications.reports import comparing, moments
 from notifications.reports.errors import ExpressionError
 from notifications.reports.moments import Period
 from notifications.reports.numbers import ARITHMETIC, LARGEST, Change
@@ -19,6 +19,8 @@ from notifications.reports.values import NOTHING, Exposed, Function, Nothing, ex
 
 # Asked of whatever goes through rows: how much a rendering may do is limited.
 Charge = Callable[[int], None]
+# Going through the values of a column a second time costs a tenth of reading them.
+CHEAPER_AGAIN = 10
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda a, b: a == b,
@@ -39,7 +41,7 @@ _EARLIER: dict[str, Callable[[date], date]] = {
 class RowView(Exposed):
     """One row: `row["column"]`, or `row.column` where the column's name is a word."""
 
-    __slots__ = ("_positions", "_row")
+    __slots__ = ("_positions", "_row", "_zone")
 
     def __init__(self, row: tuple[Any, ...], positions: Mapping[str, int], zone: ZoneInfo) -> None:
         self._row, self._positions, self._zone = row, positions, zone
@@ -56,11 +58,14 @@ class RowView(Exposed):
 class TableView(Exposed):
     """A table, or some rows of one."""
 
-    __slots__ = ("_charge", "_positions", "_table", "_zone")
+    __slots__ = ("_charge", "_days_of", "_positions", "_table", "_values_of", "_zone")
 
     def __init__(self, table: Table, zone: ZoneInfo, charge: Charge) -> None:
         self._table, self._zone, self._charge = table, zone, charge
-        self._positions = {name: position for position, name in enumerate(table.names)}
+        self._positions: Mapping[str, int] = {name: position for position, name in enumerate(table.names)}
+        # By the position of a column, once it was read.
+        self._values_of: dict[int, list[Any]] = {}
+        self._days_of: dict[int, list[date | None]] = {}
 
     def exposed(self, name: str) -> Any:
         """Functions where arguments are needed, values where not."""
@@ -139,14 +144,11 @@ class TableView(Exposed):
         return found
 
     def _sum(self, column: Any) -> Any:
-        total = Decimal(0)
-        for number in self._numbers(column):
-            total = ARITHMETIC.add(total, number)
-        return total
+        return _added(self._numbers(column))
 
     def _avg(self, column: Any) -> Any:
         numbers = self._numbers(column)
-        return ARITHMETIC.divide(self._sum(column), Decimal(len(numbers))) if numbers else NOTHING
+        return ARITHMETIC.divide(_added(numbers), Decimal(len(numbers))) if numbers else NOTHING
 
     def _min(self, column: Any) -> Any:
         return min(self._comparable(column), default=NOTHING)
@@ -186,7 +188,10 @@ class TableView(Exposed):
         return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
 
     def _on(self, day: Any, column: Any = None) -> TableView:
-        days = self._days(column)
+        """`day`: one as a cell has it; of a moment its day, of no value no row."""
+        if isinstance(day, Nothing):
+            return self._with(())
+        days, day = self._days(column), self._day(day)
         return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its == day])
 
     def _within(self, period: Any, column: Any = None) -> TableView:
@@ -243,8 +248,9 @@ class TableView(Exposed):
         if of not in {"sum", "avg", "min", "max"}:
             raise ExpressionError(_("A change is of “sum”, “avg”, “min” or “max”."))
         day = self._latest(by) if on is None else on
-        if not isinstance(day, date):
+        if isinstance(day, Nothing):
             return Change(None, None)
+        day = self._day(day)
         return Change(self._on_day(day, column, by, of), self._on_day(_EARLIER[against](day), column, by, of))
 
     def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
@@ -255,7 +261,14 @@ class TableView(Exposed):
         return rows._functions()[of](column)
 
 
-def _position(positions: dict[str, int], column: str) -> int:
+def _added(numbers: list[Decimal]) -> Decimal:
+    total = Decimal(0)
+    for number in numbers:
+        total = ARITHMETIC.add(total, number)
+    return total
+
+
+def _position(positions: Mapping[str, int], column: str) -> int:
     if column in positions:
         return positions[column]
     known = ", ".join(positions)
@@ -268,11 +281,3 @@ def _count(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ExpressionError(_("A number of rows is 0 or more."))
     return count
-
-
-def _is_comparable(value: Any, wanted: Any) -> bool:
-    """Whether Python can tell which is the larger: numbers with numbers, else equals among themselves."""
-    numbers = (int, Decimal, float)
-    if isinstance(value, numbers) and isinstance(wanted, numbers):
-        return True
-    return type(value) is type(wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -153,6 +153,64 @@ def test_values_of_cells_are_no_markup(form: str, cell: str, text: str) -> None:
     assert said("{{ sales.value('名称') }}", form, table=one_cell(cell)) == text
     assert said("{{ '' ~ sales.value('名称') }}", form, table=one_cell(cell)) == text
     assert said("{% set x = sales.value('名称') %}{{ x|default('') }}", form, table=one_cell(cell)) == text
+
+
+def kinds() -> Table:
+    columns = (
+        *(Column("编号", Kind.TEXT), Column("时间", Kind.DATETIME), Column("天", Kind.DATE)),
+        *(Column("值", Kind.NUMBER), Column("有效", Kind.BOOLEAN)),
+    )
+    noon = datetime(2026, 11, 24, 4, tzinfo=UTC)
+    rows = (("7", noon, noon.date(), Decimal(7), True), ("A8", noon - timedelta(days=1), None, Decimal(8), False))
+    return Table(columns, rows, SLOT)
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("where('编号', 7)", 1),
+        ("where('编号', '>', 6)", 1),
+        ("where('编号', 'A8')", 1),
+        ("where('值', '7')", 1),
+        ("where('值', '>=', '7.5')", 1),
+        ("where('时间', today)", 1),
+        ("where('时间', '<', today)", 1),
+        ("where('时间', slot)", 0),
+        ("where('时间', '>', slot)", 1),
+        ("where('天', today)", 1),
+        ("where('天', slot)", 1),
+        ("where('天', '2026-11-24')", 1),
+        ("where('有效', true)", 1),
+        ("on(slot, '时间')", 1),
+        ("on(today, '天')", 1),
+        ("on('2026-11-23', '时间')", 1),
+        ("where('天', sales.value('天', 1))", 1),
+        ("where('天', sales.value('天', 99))", 1),
+    ],
+)
+def test_compares_what_means_the_same(source: str, count: int) -> None:
+    assert said(f"{{{{ sales.{source}.count }}}}", table=kinds()) == str(count)
+
+
+def test_a_change_counts_on_the_day_of_a_moment() -> None:
+    assert said("{{ sales.change('值', on=slot, by='时间') }}", table=kinds()) == "↓12.5%"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["where('值', 'x')", "where('天', 7)", "where('有效', 'x')", "where('时间', 'x')", "where('编号', true)"],
+)
+def test_refuses_a_comparison_that_no_row_could_fit(source: str) -> None:
+    with translation.override("zh-hans"), pytest.raises(TemplateError, match="列的值不能与这个值比较"):
+        said(f"{{{{ sales.{source}.count }}}}", table=kinds())
+
+
+def test_a_table_of_the_most_rows_has_room_for_a_whole_report() -> None:
+    table = sales(days=50_000)
+    source = "{{ sales.change('销售额', AGAINST) }}{{ sales.sum('销售额') }}{{ sales.avg('销售额') }}"
+    source = "".join(source.replace("AGAINST", f"'{against}'") for against in ("day", "week", "month", "year") * 2)
+
+    assert said(source, table=table).startswith("↑0.0%")
 
 
 def test_marks_of_the_author_stay() -> None:
