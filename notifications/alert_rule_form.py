@@ -85,7 +85,7 @@ class AlertRuleForm(ScheduleFormPart):
 
     def _column_names(self) -> list[str]:
         """Of the card as it was fetched last; none for one of which nothing was."""
-        tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else None
+        tables = latest_tables({"": self.instance.card_id}) if self.instance.card_id else {}
         return list(tables[""].names) if tables else []
 
 

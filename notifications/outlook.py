@@ -137,7 +137,7 @@ def _content(subscription: Subscription, now: datetime) -> Content:
     if OwnRowsRule.objects.filter(report=report).exists():
         raise RenderingError(_("Each person gets rows of their own. The report's page shows it as any person."))
     tables = latest_tables({card.alias: card.card_id for card in cards})
-    if tables is None:
+    if len(tables) < len(cards):
         raise RenderingError(_("No data was fetched yet. The report's page shows it over real data."))
     schedule.zone(subscription.time_zone)
     return written(report, cards, tables, order_of(subscription, now), link_of(report, cards))

@@ -102,15 +102,15 @@ class ReportForm(ReportModelForm):
                 raise ValidationError(str(error)) from error
 
     def _check_templates(self, cleaned: dict[str, Any]) -> None:
-        """Each for itself, with the cards that the page names; over the data that was fetched last, where there is any.
+        """Each for itself, with the cards that the page names; over the data that was fetched last, and of a card
+        without any over what every card has: names, arguments, and cells without a value.
 
         Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
         """
-        cards = cards_in(self.data)
-        tables = tables_to_try(cards, self.person, self.instance)
+        tables = tables_to_try(cards_in(self.data), self.person, self.instance)
         for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
             try:
-                check_template(cleaned.get(name) or "", list(cards), tables, form)
+                check_template(cleaned.get(name) or "", tables, form)
             except TemplateError as error:
                 self.add_error(name, str(error))
 
@@ -162,15 +162,15 @@ class ChartFormSet(ChartFormSetBase):
     def clean(self) -> None:
         super().clean()
         known = cards_in(self.data)
-        tables = tables_to_try(known, self.person, self.instance) or {}
+        tables = tables_to_try(known, self.person, self.instance)
         for form in self.forms:
             values = form.cleaned_data
             if not values or values.get("DELETE") or form.errors:
                 continue
             if values["alias"] not in known:
                 form.add_error("alias", _("The report has no card of this name."))
-            elif values["alias"] in tables:
-                self._check(form, tables[values["alias"]])
+            elif table := tables[values["alias"]]:
+                self._check(form, table)
 
     @staticmethod
     def _check(form: forms.ModelForm[ReportChart], table: Table) -> None:
@@ -194,33 +194,30 @@ def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table] | None:
-    """What templates and charts of a page that was sent are tried on. None where nothing was fetched of one of the
-    cards, and where `person` may not choose one of them: a refusal names columns, and can be made to name cells."""
-    keys = set(cards.values())
-    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=keys)
-    return latest_tables(cards) if allowed.count() == len(keys) else None
+def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
+    """What templates and charts of a page that was sent are tried on, for each card. None where nothing was fetched of
+    it, and where `person` may not choose it: a refusal names columns, and can be made to name cells."""
+    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
+    keys = set(allowed.values_list("pk", flat=True))
+    tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
+    return {alias: tables.get(alias) for alias in cards}
 
 
-def latest_tables(cards: Mapping[str, int]) -> dict[str, Table] | None:
-    """What was fetched last of each card; None where there is a card of which nothing was. Asks for no permission: the
-    keys come from our own rows."""
+def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
+    """What was fetched last of each card of which anything was. Asks for no permission: the keys come from our own
+    rows."""
     tables = {}
     for alias, card_id in cards.items():
         of_slots = CardData.objects.filter(card=card_id, slot_at__isnull=False)
         newest = of_slots.filter(status=CardData.Status.READY).order_by("-slot_at").first()
-        if newest is None:
-            return None
-        tables[alias] = newest.table
+        if newest is not None:
+            tables[alias] = newest.table
     return tables
 
 
-def check_template(source: str, aliases: list[str], tables: Mapping[str, Table] | None, form: str) -> None:
-    """Raises TemplateError. Without tables only what can be told without data is looked at."""
-    if tables is None:
-        templates.check(source, aliases)
-    else:
-        templates.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
+def check_template(source: str, tables: Mapping[str, Table | None], form: str) -> None:
+    """Raises TemplateError."""
+    templates.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
 
 
 def is_key(text: str) -> bool:

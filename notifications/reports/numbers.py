@@ -30,7 +30,9 @@ def plain(value: Any) -> str:
 
 
 def rounded(value: Any, decimals: int = 0) -> str:
-    return _shown(value, decimals, "{}")
+    """Without decimals, or with as many as named."""
+    number, places = to_number(value), _decimals(decimals)
+    return DASH if number is None else _fixed(number, places)
 
 
 def thousands(value: Any, decimals: int | None = None) -> str:
@@ -64,16 +66,16 @@ def short(value: Any, decimals: int = 1) -> str:
 
 def percent(value: Any, decimals: int = 1) -> str:
     """0.123 is 12.3%."""
-    number = to_number(value)
-    return DASH if number is None else f"{_fixed(ARITHMETIC.multiply(number, Decimal(100)), _decimals(decimals))}%"
+    number, places = to_number(value), _decimals(decimals)
+    return DASH if number is None else f"{_fixed(ARITHMETIC.multiply(number, Decimal(100)), places)}%"
 
 
 def signed(value: Any, decimals: int = 1) -> str:
     """+1.5, -1.5, 0.0."""
-    number = to_number(value)
+    number, places = to_number(value), _decimals(decimals)
     if number is None:
         return DASH
-    text = _fixed(number, _decimals(decimals))
+    text = _fixed(number, places)
     return f"+{text}" if Decimal(text) > 0 else text
 
 
@@ -132,13 +134,8 @@ def _or_nothing(number: Decimal | None) -> Any:
 
 
 def _divided(value: Any, by: Decimal, decimals: int, unit: str) -> str:
-    number = to_number(value)
-    return DASH if number is None else f"{_fixed(ARITHMETIC.divide(number, by), _decimals(decimals))}{unit}"
-
-
-def _shown(value: Any, decimals: int, pattern: str) -> str:
-    number = to_number(value)
-    return DASH if number is None else pattern.format(_fixed(number, _decimals(decimals)))
+    number, places = to_number(value), _decimals(decimals)
+    return DASH if number is None else f"{_fixed(ARITHMETIC.divide(number, by), places)}{unit}"
 
 
 def _fixed(number: Decimal, decimals: int) -> str:

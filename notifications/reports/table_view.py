@@ -182,10 +182,13 @@ class TableView(Exposed):
             known = " ".join(_COMPARISONS)
             raise ExpressionError(_("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
-        like, wanted = comparing.alike(self._table.columns[self._of(column)], wanted, self._zone)
+        like, wanted = self._like(column, wanted)
         values = [like(value) for value in self._values(column)]
         fits = [value is not None and compared(value, wanted) for value in values]
         return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
+
+    def _like(self, column: Any, wanted: Any) -> tuple[comparing.Like, Any]:
+        return comparing.alike(self._table.columns[self._of(column)], wanted, self._zone)
 
     def _on(self, day: Any, column: Any = None) -> TableView:
         """`day`: one as a cell has it; of a moment its day, of no value no row."""

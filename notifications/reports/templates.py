@@ -27,6 +27,7 @@ from notifications.reports.errors import ExpressionError, TemplateError
 from notifications.reports.escaping import escaped
 from notifications.reports.numbers import ARITHMETIC, LARGEST, Change
 from notifications.reports.table_view import TableView
+from notifications.reports.unknown import UnknownView
 from notifications.reports.values import DASH, NOTHING, Exposed, Function, Nothing, to_number
 
 TEMPLATE_CHARACTERS = 10_000
@@ -58,11 +59,12 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Given:
-    """What the templates of a report are about: the slot, its time zone, and a table for each alias."""
+    """What the templates of a report are about: the slot, its time zone, and a table for each alias; None for a card
+    of which nothing is known yet."""
 
     slot_at: datetime
     zone: ZoneInfo
-    tables: Mapping[str, Table]
+    tables: Mapping[str, Table | None]
 
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
@@ -79,9 +81,13 @@ def rendered(source: str, given: Given, form: str) -> str:
     template = _compiled(source, frozenset({*given.tables, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form)
     names = moments.named_times(given.slot_at, given.zone)
-    names |= {alias: TableView(table, given.zone, work.charge) for alias, table in given.tables.items()}
+    names |= {alias: _view(table, given.zone, work) for alias, table in given.tables.items()}
     names |= {**_FUNCTIONS, _RENDERING: work}
     return work.text_of(template, names)
+
+
+def _view(table: Table | None, zone: ZoneInfo, work: _Rendering) -> TableView:
+    return UnknownView(zone, work.charge) if table is None else TableView(table, zone, work.charge)
 
 
 def reserved_names() -> frozenset[str]:

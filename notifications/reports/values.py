@@ -71,7 +71,7 @@ class Exposed:
 
 
 class Function:
-    """Something that a template may call; what is not one, it may not. `parameters`: the names that it knows."""
+    """Something that a template may call; what is not one, it may not."""
 
     __slots__ = ("_call",)
 

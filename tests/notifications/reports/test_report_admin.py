@@ -105,6 +105,23 @@ def test_what_was_fetched_for_a_page_does_not_count_as_fetched_last(root: Client
     assert "没有“没有”这一列。现有：日期, 区域, 销售额。" in errors_of(response)
 
 
+@pytest.mark.parametrize("source", ["c0.summ('x')", "c0.sum()", "today|date(5)", "c0.change('x', 'decade')"])
+def test_what_no_card_can_do_is_refused_before_any_data_is_there(root: Client, source: str) -> None:
+    response = root.post(ADD, page_values(make_card(), body=f"{{{{ {source} }}}}"))
+
+    assert "第 1 行" in errors_of(response)
+    assert not Report.objects.exists()
+
+
+def test_one_card_without_data_does_not_keep_the_others_from_being_tried(root: Client) -> None:
+    known = make_data_report()
+    answer(known, slot_at=NOW - timedelta(hours=1))
+
+    response = root.post(ADD, page_values(known.report_cards.get().card, make_card(), body="{{ c0.sum('没有') }}"))
+
+    assert "没有“没有”这一列。" in errors_of(response)
+
+
 def test_plain_text_may_hold_braces(root: Client) -> None:
     sent = page_values(body="{% if %} {{ nope }}")
     del sent["is_template"]

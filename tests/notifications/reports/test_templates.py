@@ -12,7 +12,8 @@ from django.utils import translation
 from integrations.sources.table import Column, Kind, Table
 from notifications.reports import templates
 from notifications.reports.errors import TemplateError
-from tests.notifications.reports.tables import SLOT, given, one_cell, sales
+from notifications.reports.templates import Given
+from tests.notifications.reports.tables import SLOT, ZONE, given, one_cell, sales
 
 
 def said(source: str, form: str = "text", **of: object) -> str:
@@ -205,7 +206,8 @@ def test_refuses_a_comparison_that_no_row_could_fit(source: str) -> None:
         said(f"{{{{ sales.{source}.count }}}}", table=kinds())
 
 
-def test_a_table_of_the_most_rows_has_room_for_a_whole_report() -> None:
+def test_a_table_of_the_most_rows_has_room_for_a_whole_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "SECONDS_AT_MOST", 120)  # of steps: a busy machine has no less room
     table = sales(days=50_000)
     source = "{{ sales.change('销售额', AGAINST) }}{{ sales.sum('销售额') }}{{ sales.avg('销售额') }}"
     source = "".join(source.replace("AGAINST", f"'{against}'") for against in ("day", "week", "month", "year") * 2)
@@ -246,6 +248,48 @@ def test_checks_names_without_data() -> None:
     templates.check("{{ sales.sum('x') }}", ["sales"])
     with pytest.raises(TemplateError):
         templates.check("{{ sales.sum('x') }}")
+
+
+def tried(source: str) -> str:
+    """Over a card of which nothing was fetched yet."""
+    return templates.rendered(source, Given(SLOT, ZONE, {"sales": None}), "text")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ sales.summ('x') }}",
+        "{{ sales.sum() }}",
+        "{{ sales.sum(5) }}",
+        "{{ sales.change('x', 'decade') }}",
+        "{{ sales.where('x', '~', 1).count }}",
+        "{{ sales.where('x', 1).on(yesterday).summ('y') }}",
+        "{{ sales.within('x').count }}",
+        "{% for row in sales.top(3, 'x').rows %}{{ row.x|round(99) }}{% endfor %}",
+        "{% if sales.is_empty %}无{% else %}{{ sales.nope }}{% endif %}",
+        "{{ today|date(5) }}",
+        "{{ sales.value('x')|round('y') }}",
+        "{{ sales.head(-1).count }}",
+    ],
+)
+def test_without_data_refuses_what_no_card_can_do(source: str) -> None:
+    with pytest.raises(TemplateError):
+        tried(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ sales.sum('a')|千分位 }} {{ sales.avg('a') + 1 }} {{ sales.unit('a') }} {{ sales.columns|join }}",
+        "{{ sales.change('a', 'week').arrow }} {{ sales.change('a', on=slot, by='d', of='max').percent|percent }}",
+        "{% for row in sales.where('a', '>', 5).top(3, 'b').rows %}{{ loop.index }} {{ row.c }} {{ row['d'] }}{% endfor %}",  # noqa: E501  # one line, as it is written
+        "{{ sales.where('d', '<', today).count }} {{ sales.where('a', true).count }} {{ sales.where('a', 'x').count }}",
+        "{{ sales.within(last_week, 'd').sum('a') }} {{ sales.on(yesterday).count }} {{ week_of(sales.latest()).end }}",
+        "{{ sales.value('a', 3)|clip(5) }} {{ sales.rows[0].a }} {{ sales.as_of }} {{ sales.first('d')|date }}",
+    ],
+)
+def test_without_data_takes_what_some_card_could_do(source: str) -> None:
+    tried(source)
 
 
 def test_decimals_stay_exact() -> None:
