@@ -29,7 +29,7 @@ from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.api.conftest import make_editor, make_token
-from tests.notifications.factories import NOW, make_corp, make_person, make_superuser
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -271,6 +271,19 @@ class TestRule:
         html = looking.look(root, TRY, {**values, **row(0, "sum", "利润", "lt", "0")})
 
         assert "数据中没有列「利润」" in html
+
+    def test_is_not_tried_on_a_card_of_another_company(self, corp: Corp, card: Card, bi: GuandataAnswers) -> None:
+        """Also where somebody names its id in the request: nothing is fetched."""
+        client, other = Client(headers=HOST), make_corp()
+        client.force_login(make_manager(other), backend="django.contrib.auth.backends.ModelBackend")
+
+        html = client.post(
+            "/admin/notifications/alertrule/try/", {"card": card.pk, **row(0, "any", "销售额", "gt", "0")}
+        ).json()["html"]
+
+        assert "该选择不在可用的选项中" in html
+        assert "华东" not in html
+        assert bi.calls("card_data") == 0
 
 
 class TestRoute:
