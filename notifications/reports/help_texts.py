@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from notifications.reports import moments, templates
+from notifications.reports import language, moments
 from notifications.reports.moments import Period
 
 
@@ -34,7 +34,7 @@ def formats() -> list[Entry]:
     """The formats of numbers, each with an example. 万 and 亿 are for who reads Chinese."""
     return [
         Entry(f"{one.example}|{one.name}", one.chinese if _is_chinese() else "", str(one.call(Decimal(one.example))))
-        for one in templates.FORMATS
+        for one in language.FORMATS
         if one.example and (_is_chinese() or one.name not in {"wan", "yi", "short"})
     ]
 

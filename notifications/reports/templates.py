@@ -6,54 +6,33 @@ bounded: in characters of the template, in what comes out, in steps, and in seco
 
 from __future__ import annotations
 
-import operator
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal, DecimalException
+from datetime import datetime
+from decimal import DecimalException
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
-from jinja2 import TemplateSyntaxError, nodes, pass_context
-from jinja2.runtime import Context, LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from integrations.sources.table import Table
-from notifications.reports import moments, numbers
+from notifications.reports import moments
+from notifications.reports.compiling import compiled
 from notifications.reports.errors import ExpressionError, TemplateError
-from notifications.reports.escaping import escaped
-from notifications.reports.numbers import ARITHMETIC, LARGEST, Change
+from notifications.reports.language import OUTPUT_CHARACTERS, RENDERING, too_long
+from notifications.reports.numbers import Change
 from notifications.reports.table_view import TableView
 from notifications.reports.unknown import UnknownView
-from notifications.reports.values import DASH, NOTHING, Exposed, Function, Nothing, to_number
+from notifications.reports.values import Function
 
-TEMPLATE_CHARACTERS = 10_000
-OUTPUT_CHARACTERS = 20_000
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
-DEPTH_AT_MOST = 30
-_LANGUAGE = (
-    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getattr, nodes.Getitem),
-    *(nodes.Call, nodes.Keyword, nodes.Filter, nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or),
-    *(nodes.Not, nodes.CondExpr, nodes.If, nodes.For, nodes.Assign, nodes.Add, nodes.Sub, nodes.Mul, nodes.Div),
-    *(nodes.Mod, nodes.Neg, nodes.Pos, nodes.Concat, nodes.List, nodes.Tuple),
-)
-_RENDERING = "_rendering"
 _KEYWORDS = frozenset({"and", "or", "not", "in", "is", "if", "else", "elif", "for", "set"})
-_OF_LOOPS = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 _FUNCTIONS = {
     "change": Function(Change),
     **{name: Function(moments.of_day(period)) for name, period in moments.AROUND.items()},
-}
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": ARITHMETIC.add,
-    "-": ARITHMETIC.subtract,
-    "*": ARITHMETIC.multiply,
-    "/": ARITHMETIC.divide,
-    "%": ARITHMETIC.remainder,
 }
 
 
@@ -69,7 +48,7 @@ class Given:
 
 def check(source: str, aliases: Mapping[str, object] | list[str] | tuple[str, ...] = ()) -> None:
     """Raises TemplateError for what is not a template, or names what a report with these cards has not."""
-    _compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
+    compiled(source, frozenset({*aliases, *_time_names(), *_FUNCTIONS}))
 
 
 def rendered(source: str, given: Given, form: str) -> str:
@@ -78,11 +57,11 @@ def rendered(source: str, given: Given, form: str) -> str:
 
     Raises TemplateError with the line and a sentence.
     """
-    template = _compiled(source, frozenset({*given.tables, *_time_names(), *_FUNCTIONS}))
+    template = compiled(source, frozenset({*given.tables, *_time_names(), *_FUNCTIONS}))
     work = _Rendering(form)
     names = moments.named_times(given.slot_at, given.zone)
     names |= {alias: _view(table, given.zone, work) for alias, table in given.tables.items()}
-    names |= {**_FUNCTIONS, _RENDERING: work}
+    names |= {**_FUNCTIONS, RENDERING: work}
     return work.text_of(template, names)
 
 
@@ -99,347 +78,6 @@ def reserved_names() -> frozenset[str]:
 def _time_names() -> frozenset[str]:
     epoch = datetime(2026, 1, 1, tzinfo=ZoneInfo("UTC"))
     return frozenset(moments.named_times(epoch, ZoneInfo("UTC")))
-
-
-# --- The language -----------------------------------------------------------------------------------------------------
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Everything that a template does to a value comes through here, and only what is allowed by name passes."""
-
-    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
-    intercepted_unops = frozenset({"+", "-"})
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, Exposed):
-            return obj.exposed(attribute)
-        if isinstance(obj, LoopContext) and attribute in _OF_LOOPS:
-            return getattr(obj, attribute)
-        if isinstance(obj, Nothing):
-            return NOTHING
-        raise ExpressionError(_("There is nothing called “%(name)s” here.") % {"name": attribute[:64]})
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Exposed):
-            return obj.item(argument)
-        if isinstance(obj, tuple) and type(argument) is int:
-            return obj[argument] if -len(obj) <= argument < len(obj) else NOTHING
-        if isinstance(obj, Nothing):
-            return NOTHING
-        raise ExpressionError(_("This has no parts in square brackets."))
-
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # as Jinja2 has it
-        if not isinstance(__obj, Function):
-            raise ExpressionError(_("This cannot be called."))
-        __context[_RENDERING].charge(1)
-        # Within loops Jinja2 hands its own variables on; functions of templates have no use for them.
-        given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
-        return __obj(*args, **given)
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        context[_RENDERING].charge(1)
-        if isinstance(left, date) and operator in {"+", "-"} and type(right) is int:
-            return moments.moved(left, right if operator == "+" else -right)
-        return _computed(operator, left, right)
-
-    def call_unop(self, context: Context, sign: str, value: Any) -> Any:
-        number = to_number(value) if not isinstance(value, str) else None
-        if number is None:
-            return NOTHING
-        return -number if sign == "-" else number
-
-
-def _computed(sign: str, left: Any, right: Any) -> Any:
-    if isinstance(left, Nothing) or isinstance(right, Nothing):
-        return NOTHING
-    if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
-        raise ExpressionError(_("Only numbers can be computed with; texts are joined by ~."))
-    if all(type(each) is int and abs(each) < LARGEST for each in (left, right)) and sign in {"+", "-"}:
-        return {"+": operator.add, "-": operator.sub}[sign](left, right)
-    first, second = to_number(left), to_number(right)
-    if first is None or second is None or max(abs(first), abs(second)) >= LARGEST:
-        raise ExpressionError(_("This number is too large."))
-    if second == 0 and sign in {"/", "%"}:
-        return NOTHING
-    result = _OPERATORS[sign](first, second)
-    if abs(result) >= LARGEST:
-        raise ExpressionError(_("This number is too large."))
-    return result
-
-
-@pass_context
-def _shown(context: Context, value: Any) -> str:
-    """Anything that goes into the text, as the form takes it."""
-    work: _Rendering = context[_RENDERING]
-    return escaped(_written(value), work.form)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, Nothing):
-        return DASH
-    if isinstance(value, bool):
-        return _("yes") if value else _("no")
-    if isinstance(value, int | float | Decimal):
-        return numbers.plain(value)
-    if isinstance(value, date):
-        return moments.written(value)
-    if isinstance(value, Exposed):
-        return value.shown()
-    raise ExpressionError(_("This is not a value that can be shown; name what is meant of it."))
-
-
-def _bounded(text: str) -> str:
-    if len(text) > OUTPUT_CHARACTERS:
-        raise ExpressionError(_too_long())
-    return text
-
-
-@pass_context
-def _joined(context: Context, parts: list[Any]) -> str:
-    """What ~ stands for."""
-    context[_RENDERING].charge(len(parts))
-    return _bounded("".join(_written(part) for part in parts))
-
-
-@pass_context
-def _counted(context: Context, items: Any) -> Any:
-    """What a loop goes through, a step for each round."""
-    if isinstance(items, Nothing):
-        return ()
-    if not isinstance(items, tuple | list):
-        raise ExpressionError(_("One can go through the rows of a card only: for row in card.rows."))
-    return _steps(context[_RENDERING], items)
-
-
-class _steps:  # noqa: N801  # an iterable, used as a function
-    """Counts as it is gone through; has a length, for loop.last."""
-
-    def __init__(self, work: _Rendering, items: Any) -> None:
-        self._work, self._items = work, items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in self._items:
-            self._work.charge(1)
-            yield item
-
-
-def _default(value: Any, other: Any) -> Any:
-    return other if value is None or isinstance(value, Nothing) or value == "" else value
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, str | tuple | list):
-        return len(value)
-    raise ExpressionError(_("This has no length."))
-
-
-def _clipped(value: Any, length: int = 20) -> str:
-    text = _written(value)
-    if type(length) is not int or length < 1:
-        raise ExpressionError(_("A length is 1 or more."))
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _list_joined(values: Any, by: str = ", ") -> str:
-    if not isinstance(values, tuple | list) or not isinstance(by, str):
-        raise ExpressionError(_("Only a list can be joined."))
-    text, size = [], 0
-    for value in values:
-        text.append(_written(value))
-        size += len(text[-1]) + len(by)
-        if size > OUTPUT_CHARACTERS:
-            raise ExpressionError(_too_long())
-    return by.join(text)
-
-
-def _absolute(value: Any) -> Any:
-    number = to_number(value)
-    return NOTHING if number is None else abs(number)
-
-
-@dataclass(frozen=True)
-class Format:
-    """A filter, as `value | name`. `chinese`: by which it is known, too. `example`: of what the help shows."""
-
-    name: str
-    chinese: str
-    call: Callable[..., Any]
-    example: str = ""
-
-
-FORMATS = (
-    Format("thousands", "千分位", numbers.thousands, "1234567.8"),
-    Format("wan", "万", numbers.in_wan, "1234567.8"),
-    Format("yi", "亿", numbers.in_yi, "1234567890"),
-    Format("short", "万亿", numbers.short, "1234567.8"),
-    Format("percent", "百分比", numbers.percent, "0.1234"),
-    Format("round", "四舍五入", numbers.rounded, "12.56"),
-    Format("signed", "带符号", numbers.signed, "12.56"),
-    Format("abs", "绝对值", _absolute, "12.56"),
-    Format("date", "日期", moments.written_or_dash),
-    Format("days", "加天数", moments.moved),
-    Format("default", "默认", _default),
-    Format("clip", "截取", _clipped),
-    Format("join", "连接", _list_joined),
-    Format("length", "长度", _length),
-)
-_TESTS = {
-    "empty": lambda value: value is None or isinstance(value, Nothing) or value == "",
-    "number": lambda value: isinstance(value, int | Decimal) and not isinstance(value, bool),
-}
-
-
-def _made_environment() -> _Environment:
-    environment = _Environment(
-        autoescape=False,  # _shown does it, for WeCom's forms
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        cache_size=0,
-        extensions=(),
-    )
-    environment.globals.clear()
-    environment.filters.clear()
-    environment.tests.clear()
-    for each in FORMATS:
-        environment.filters[each.name] = environment.filters[each.chinese] = each.call
-    environment.filters[_joined.__name__] = _joined
-    environment.filters[_counted.__name__] = _counted
-    environment.tests.update(_TESTS)
-    return environment
-
-
-_ENVIRONMENT = _made_environment()
-
-
-# --- Checking and compiling -------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=256)
-def _compiled(source: str, known: frozenset[str]) -> Any:
-    if len(source) > TEMPLATE_CHARACTERS:
-        sentence = _("The template is longer than %(most)d characters.")
-        raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
-    try:
-        tree = _ENVIRONMENT.parse(source)
-        _check_depth(tree)
-        _check_language(tree)
-        _check_names(tree, known)
-        return _ENVIRONMENT.from_string(_guarded(tree))
-    except TemplateSyntaxError as error:
-        raise TemplateError(error.lineno, _spelt(error)) from error
-    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
-        raise TemplateError(0, _("The template is nested too deeply, or holds a number that is too long.")) from error
-
-
-def _check_depth(tree: nodes.Node) -> None:
-    level: list[nodes.Node] = [tree]
-    for _depth in range(DEPTH_AT_MOST):
-        level = [child for node in level for child in node.iter_child_nodes()]
-        if not level:
-            return
-    raise TemplateError(level[0].lineno, _("The template is nested too deeply."))
-
-
-def _check_language(tree: nodes.Node) -> None:
-    for node in _all(tree):
-        if not isinstance(node, _LANGUAGE):
-            sentence = _("“%(what)s” is not part of a report's templates.")
-            raise TemplateError(node.lineno, sentence % {"what": _WORDS.get(type(node), type(node).__name__)})
-        problem = _problem(node)
-        if problem:
-            raise TemplateError(node.lineno, problem)
-
-
-def _problem(node: nodes.Node) -> str:
-    """Why a node of the language is not allowed as it is written."""
-    if isinstance(node, nodes.Name | nodes.Getattr):
-        name = node.name if isinstance(node, nodes.Name) else node.attr
-        return _("Names do not begin with “_”.") if name.startswith("_") else ""
-    if isinstance(node, nodes.Filter | nodes.Test):
-        known = _ENVIRONMENT.filters if isinstance(node, nodes.Filter) else _ENVIRONMENT.tests
-        if node.name not in known or node.name.startswith("_"):
-            names = ", ".join(sorted(name for name in known if not name.startswith("_")))
-            return _("There is no format “%(name)s”. There is: %(known)s.") % {"name": node.name, "known": names}
-    if isinstance(node, nodes.Call | nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
-        return _("Arguments are written one by one.")
-    if isinstance(node, nodes.Assign | nodes.For) and not isinstance(node.target, nodes.Name):
-        return _("Only one name at a time can be set.")
-    if isinstance(node, nodes.For) and node.recursive:
-        return _("“%(what)s” is not part of a report's templates.") % {"what": "recursive"}
-    if isinstance(node, nodes.List | nodes.Tuple) and not all(isinstance(one, nodes.Const) for one in node.items):
-        return _("A list holds texts and numbers only.")
-    return ""
-
-
-def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
-    names = [node for node in _all(tree) if isinstance(node, nodes.Name)]
-    taken = {node.name for node in names if node.ctx == "store"}
-    for node in names:
-        if node.ctx == "store" and node.name in known:
-            sentence = _("“%(name)s” has a meaning already; choose another name.")
-            raise TemplateError(node.lineno, sentence % {"name": node.name})
-        if node.ctx == "load" and node.name not in known | taken | {"loop"}:
-            raise TemplateError(node.lineno, _("There is nothing called “%(name)s” here.") % {"name": node.name})
-
-
-def _guarded(node: Any) -> Any:
-    """The same tree, in which loops count their rounds and ~ minds the length."""
-    for field, value in node.iter_fields():
-        if isinstance(value, list):
-            setattr(node, field, [_guarded(each) if isinstance(each, nodes.Node) else each for each in value])
-        elif isinstance(value, nodes.Node):
-            setattr(node, field, _guarded(value))
-    if isinstance(node, nodes.For):
-        node.iter = nodes.Filter(node.iter, _counted.__name__, [], [], None, None, lineno=node.lineno)
-    if isinstance(node, nodes.Concat):
-        parts = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(parts, _joined.__name__, [], [], None, None, lineno=node.lineno)
-    node.environment = _ENVIRONMENT
-    return node
-
-
-def _all(tree: nodes.Node) -> Iterator[nodes.Node]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(node.iter_child_nodes())
-
-
-def _spelt(error: TemplateSyntaxError) -> str:
-    return _("This cannot be read as a template (%(detail)s).") % {"detail": error.message}
-
-
-_WORDS: dict[type[nodes.Node], str] = {
-    nodes.Macro: "macro",
-    nodes.CallBlock: "call",
-    nodes.FilterBlock: "filter",
-    nodes.AssignBlock: "set … endset",
-    nodes.Include: "include",
-    nodes.Import: "import",
-    nodes.FromImport: "from … import",
-    nodes.Extends: "extends",
-    nodes.Block: "block",
-    nodes.Pow: "**",
-    nodes.FloorDiv: "//",
-    nodes.Slice: "[:]",
-    nodes.Dict: "{}",
-    nodes.NSRef: "namespace",
-}
-
-
-# --- Rendering --------------------------------------------------------------------------------------------------------
-
-
-def _too_long() -> str:
-    return _("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
 
 
 class _Rendering:
@@ -464,7 +102,7 @@ class _Rendering:
                 parts.append(part)
                 size += len(part)
                 if size > OUTPUT_CHARACTERS:
-                    raise ExpressionError(_too_long())
+                    raise ExpressionError(too_long())
         except ExpressionError as error:
             raise TemplateError(_line(error, template), str(error)) from error
         except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:
