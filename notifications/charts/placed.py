@@ -14,6 +14,7 @@ from integrations.sources.table import Column, Kind, Table, Value
 from notifications.charts import looks
 from notifications.charts.chart import COLUMNS_AT_MOST, Chart, ChartError, Sort
 from notifications.charts.figures import number_of, one_line, short, text_of, within
+from notifications.charts.shaping import along
 
 Spec = dict[str, Any]
 
@@ -55,8 +56,8 @@ def table_spec(chart: Chart, table: Table, size: looks.Size, *, language: str) -
 
 
 def number_spec(chart: Chart, table: Table, size: looks.Size, *, language: str) -> Spec:
-    """The last value, how it differs from the one before, and the way there as a small line."""
-    numbers = [number_of(value) for value in _in_order(chart, table)]
+    """What the last place came to, how that differs from the one before, and the way there as a small line."""
+    numbers, notes = along(chart, table)
     known = [number for number in numbers if number is not None]
     if not known:
         raise ChartError(_("There is nothing to draw: the data has no row with a value."))
@@ -75,7 +76,8 @@ def number_spec(chart: Chart, table: Table, size: looks.Size, *, language: str) 
     if len(known) > 1:
         layers.append(_said(_change(known[-2], known[-1]), y=98, size=13, colour=looks.INK))
         layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
-    layers.append(_said(_as_of(table), y=height - 14, size=_TEXT, colour=looks.FAINT))
+    foot = " · ".join([_as_of(table), *notes])
+    layers.append(_said(foot, y=height - 14, size=_TEXT, colour=looks.FAINT))
     return _placed(layers, height)
 
 
@@ -179,15 +181,6 @@ def _foot(table: Table, row_count: int, column_count: int) -> str:
 
 def _as_of(table: Table) -> str:
     return _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
-
-
-def _in_order(chart: Chart, table: Table) -> list[Value]:
-    """The values as time goes, where there is a column of times; else as they stand."""
-    values = table.values(chart.y[0])
-    if not chart.x or table.columns[table.position(chart.x)].kind not in {Kind.DATE, Kind.DATETIME}:
-        return values
-    pairs = [(time, value) for time, value in zip(table.values(chart.x), values, strict=True) if time is not None]
-    return [value for _time, value in sorted(pairs, key=lambda pair: str(pair[0]))]
 
 
 def _change(before: float, now: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
@@ -133,11 +133,29 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
         places: list[str] | None = None
     else:
         groups, places = _few_places(chart, groups, rest, min(chart.top, top_at_most), notes)
+    notes += _doubts(groups, table)
+    return Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
+
+
+def along(chart: Chart, table: Table) -> tuple[list[float | None], list[str]]:
+    """What the rows of each place come to, and what is to be said about them: times from the first to the last, names
+    as they stand. Where no column is along an axis, all rows are at one place.
+
+    No times are counted together here: what the last day came to must not be a week's.
+    """
+    is_timed = bool(chart.x) and table.columns[table.position(chart.x)].kind in {Kind.DATE, Kind.DATETIME}
+    groups = _grouped(replace(chart, series=""), table, Unit.MOMENT if is_timed else None)
+    order = sorted(groups.places, key=_number) if is_timed else groups.places
+    return [groups.of(place, "").value(chart.aggregate) for place in order], _doubts(groups, table)
+
+
+def _doubts(groups: _Groups, table: Table) -> list[str]:
+    notes = []
     if groups.unreadable_count:
         notes.append(_("Values without a number: %(count)d") % {"count": groups.unreadable_count})
     if table.is_cut:
         notes.append(_("The data was longer than what is fetched at most"))
-    return Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
+    return notes
 
 
 def label_of(value: Value) -> str:
@@ -167,11 +185,11 @@ def _grouped(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
 
 
 def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str | int, str, Value]]:
-    at, values_at = table.position(chart.x), [(name, table.position(name)) for name in chart.y]
+    at, values_at = table.position(chart.x) if chart.x else None, [(name, table.position(name)) for name in chart.y]
     series_at = table.position(chart.series) if chart.series else None
     is_single = len(values_at) == 1
     for row in table.rows:
-        place = _place(row[at], unit)
+        place = "" if at is None else _place(row[at], unit)
         if place is None:
             continue
         named = "" if series_at is None else label_of(row[series_at])

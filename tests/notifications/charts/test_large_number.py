@@ -1,0 +1,101 @@
+"""One large number: what all rows of its last place come to, against what those of the place before came to."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from integrations.sources.table import Column, Kind, Table
+from notifications.charts.chart import Aggregate, Chart, ChartError, ChartKind
+from notifications.charts.spec import spec
+from tests.notifications.charts.tables import AS_OF
+
+DAY_BEFORE, DAY = date(2026, 11, 25), date(2026, 11, 26)
+OF_REGIONS = Table(
+    (Column("日期", Kind.DATE), Column("大区", Kind.TEXT), Column("销售额", Kind.NUMBER)),
+    ((DAY_BEFORE, "E", 100), (DAY_BEFORE, "W", 900), (DAY, "E", 110), (DAY, "W", 990)),
+    AS_OF,
+)
+TOKYO = timezone(timedelta(hours=9))
+
+
+def said(chart: Chart, table: Table) -> list[str]:
+    """Its number, and how that differs from the one before where there is one."""
+    layers = spec(chart, table, language="zh-hans")["layer"]
+    return [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][1:-1]
+
+
+def line(chart: Chart, table: Table) -> list[float | None]:
+    layers = spec(chart, table, language="zh-hans")["layer"]
+    return [row["y"] for layer in layers for row in layer["data"]["values"] if "x" in row]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "number", "change"),
+    [
+        (Aggregate.SUM, "1,100", "较上一个值 ↑ 10.0%"),
+        (Aggregate.AVERAGE, "550", "较上一个值 ↑ 10.0%"),
+        (Aggregate.MAXIMUM, "990", "较上一个值 ↑ 10.0%"),
+        (Aggregate.MINIMUM, "110", "较上一个值 ↑ 10.0%"),
+        (Aggregate.COUNT, "2", "较上一个值 → 0.0%"),
+    ],
+)
+def test_all_rows_of_a_day_are_counted_together(aggregate: Aggregate, number: str, change: str) -> None:
+    chart = Chart(ChartKind.NUMBER, "日期", ("销售额",), aggregate=aggregate)
+
+    assert said(chart, OF_REGIONS) == [number, change]
+
+
+def test_rows_of_a_column_of_text_can_be_counted() -> None:
+    chart = Chart(ChartKind.NUMBER, "日期", ("大区",), aggregate=Aggregate.COUNT)
+
+    assert said(chart, OF_REGIONS) == ["2", "较上一个值 → 0.0%"]
+
+
+def test_the_line_has_one_place_for_each_day_in_the_order_of_days() -> None:
+    backwards = OF_REGIONS.with_rows(OF_REGIONS.rows[::-1])
+
+    assert line(Chart(ChartKind.NUMBER, "日期", ("销售额",)), backwards) == [1000.0, 1100.0]
+
+
+def test_moments_of_several_zones_are_in_the_order_of_time() -> None:
+    rows = ((datetime(2026, 11, 26, 1, tzinfo=UTC), 2), (datetime(2026, 11, 26, 9, tzinfo=TOKYO), 1))
+    table = Table((Column("时间", Kind.DATETIME), Column("v", Kind.NUMBER)), rows, AS_OF)
+
+    assert line(Chart(ChartKind.NUMBER, "时间", ("v",)), table) == [1.0, 2.0]
+
+
+def test_names_stand_in_the_order_of_the_data() -> None:
+    chart = Chart(ChartKind.NUMBER, "大区", ("销售额",))
+
+    assert line(chart, OF_REGIONS) == [210.0, 1890.0]
+
+
+def test_without_a_column_along_the_axis_all_rows_are_one_number() -> None:
+    chart = Chart(ChartKind.NUMBER, "", ("销售额",))
+
+    assert (said(chart, OF_REGIONS), line(chart, OF_REGIONS)) == (["2,100"], [])
+
+
+def test_the_last_place_with_a_value_is_the_number() -> None:
+    rows: tuple[tuple[Any, ...], ...] = (*OF_REGIONS.rows, (date(2026, 11, 27), "E", None), (None, "E", 5))
+
+    assert said(Chart(ChartKind.NUMBER, "日期", ("销售额",)), OF_REGIONS.with_rows(rows))[0] == "1,100"
+
+
+def test_data_that_was_cut_and_values_that_are_none_are_said() -> None:
+    table = Table(OF_REGIONS.columns, (*OF_REGIONS.rows, (DAY, "N", float("nan"))), AS_OF, is_cut=True)
+
+    layers = spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), table, language="zh-hans")["layer"]
+
+    foot = [row["t"] for layer in layers for row in layer["data"]["values"] if "t" in row][-1]
+    assert foot == "截至 2026-11-24 09:00 · 1 个值不是数字 · 数据超过取数上限"
+
+
+def test_no_value_anywhere_is_nothing_to_draw() -> None:
+    empty = OF_REGIONS.with_rows([(DAY, "E", None)])
+
+    with pytest.raises(ChartError, match="没有可画的内容"):
+        spec(Chart(ChartKind.NUMBER, "日期", ("销售额",)), empty, language="zh-hans")
