@@ -143,7 +143,7 @@ def _hand_out(now: datetime) -> None:
 
 def _make_media(now: datetime) -> None:
     making.sweep(now=now)
-    _enqueue(make_medium, making.hand_out(now=now), 1, CHARTS_QUEUE)
+    _enqueue_media(making.hand_out(now=now))
 
 
 def _prepare(now: datetime) -> None:
@@ -269,15 +269,23 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 def enqueue_previews(medium_ids: list[int]) -> None:
     """Hand out what somebody who looks at a page waits for, without waiting for the next tick."""
-    _enqueue(make_medium, making.hand_out_previews(medium_ids, now=database_clock()()), 1, CHARTS_QUEUE)
+    _enqueue_media(making.hand_out_previews(medium_ids, now=database_clock()()))
 
 
-def _enqueue(task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE) -> None:
+def _enqueue_media(medium_ids: list[int]) -> None:
+    files = making.files_among(medium_ids)
+    _enqueue(make_medium, [pk for pk in medium_ids if pk not in files], 1, CHARTS_QUEUE)
+    _enqueue(make_medium, sorted(files), 1, CHARTS_QUEUE, time_limit=making.FILE_SECONDS_AT_MOST)
+
+
+def _enqueue(
+    task: Task[[list[int]], None], ids: Sequence[int], size: int, queue: str = ORDINARY_QUEUE, **options: Any
+) -> None:
     for start in range(0, len(ids), size):
         chunk = list(ids[start : start + size])
 
         def publish(chunk: list[int] = chunk) -> None:
-            task.apply_async((chunk,), queue=queue)
+            task.apply_async((chunk,), queue=queue, **options)
 
         # Why robust? Without a broker the rows wait, and the sweep hands them out again: nobody's page need break.
         transaction.on_commit(publish, robust=True)

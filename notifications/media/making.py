@@ -26,8 +26,10 @@ logger = logging.getLogger(__name__)
 
 # A worker that takes longer is killed with all that it has in hand, which is this one thing.
 SECONDS_AT_MOST = 30
-# From the beginning until another one may begin.
-LEASE = timedelta(seconds=SECONDS_AT_MOST + 15)
+# A file with as many cells as it may have takes 12 s of a processor, and more where others want it, too.
+FILE_SECONDS_AT_MOST = 120
+# From the end of that time until another one may begin.
+LEASE_AFTER = timedelta(seconds=15)
 # From handing it to a task until it is handed to another: the queue is kept short enough for that.
 QUEUED = timedelta(seconds=120)
 QUEUED_AT_MOST = 100
@@ -69,15 +71,21 @@ def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
     return ids
 
 
+def files_among(medium_ids: list[int]) -> set[int]:
+    """Which of these are files, and may take FILE_SECONDS_AT_MOST."""
+    files = Medium.objects.filter(pk__in=medium_ids).exclude(kind=Medium.Kind.PICTURE)
+    return set(files.values_list("pk", flat=True))
+
+
 def make(medium_id: int, *, clock: Clock) -> bool:
     """Make it, unless that was done or given up. Returns whether it is ready by this."""
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
-    begun = waiting.filter(make_count__lt=TRIES_AT_MOST)
-    # Committed before the work: a recipe that ends its worker leaves a trace.
-    if not begun.update(make_count=F("make_count") + 1, make_after=clock() + LEASE):
-        return False
     medium = waiting.only("kind", "recipe").first()
     if medium is None:
+        return False
+    begun = waiting.filter(make_count__lt=TRIES_AT_MOST)
+    # Committed before the work: a recipe that ends its worker leaves a trace.
+    if not begun.update(make_count=F("make_count") + 1, make_after=clock() + _lease(medium)):
         return False
     try:
         made = recipes.make(medium.kind, bytes(medium.recipe))
@@ -94,6 +102,11 @@ def make(medium_id: int, *, clock: Clock) -> bool:
         made_at=clock(),
     )
     return is_mine == 1
+
+
+def _lease(medium: Medium) -> timedelta:
+    seconds = SECONDS_AT_MOST if medium.kind == Medium.Kind.PICTURE else FILE_SECONDS_AT_MOST
+    return timedelta(seconds=seconds) + LEASE_AFTER
 
 
 def _fail(medium_id: int, sentence: str, now: datetime) -> None:

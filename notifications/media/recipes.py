@@ -52,9 +52,16 @@ def picture(chart: Chart, table: Table, *, shape: looks.Shape, language: str, ti
 
 
 def file(tables: Sequence[tuple[str, Table]], *, language: str, time_zone: str = "") -> bytes:
-    """The recipe of a file that holds these tables by their titles: of a csv the first of them."""
-    documents = [[title, to_document(table)] for title, table in tables]
-    return _packed({"version": VERSION, "tables": documents, "language": language, "time_zone": time_zone})
+    """The recipe of a file that holds these tables by their titles, as far as a file has room: of a csv the first."""
+    parts = sheets.parts(tables)
+    document = {
+        "version": VERSION,
+        "tables": [[part.title, to_document(part.table)] for part in parts],
+        "row_counts": [part.row_count for part in parts],
+        "language": language,
+        "time_zone": time_zone,
+    }
+    return _packed(document)
 
 
 def digest(kind: str, recipe: bytes) -> str:
@@ -69,8 +76,19 @@ def make(kind: str, recipe: bytes) -> Made:
     with translation.override(document["language"]), timezone.override(zone):
         if kind == "picture":
             return _drawn(document)
-        tables = [(title, from_document(table)) for title, table in document["tables"]]
-        return Made(sheets.xlsx(tables) if kind == "xlsx" else sheets.csv_text(tables[0][1]))
+        parts = _parts(document)
+        return Made(sheets.xlsx(parts) if kind == "xlsx" else sheets.csv_text(parts[0]))
+
+
+def _parts(document: dict[str, Any]) -> list[sheets.Part]:
+    tables = [(title, from_document(table)) for title, table in document["tables"]]
+    if "row_counts" not in document:
+        # Of a version before, which cut nothing before its file was made.
+        return sheets.parts(tables)
+    return [
+        sheets.Part(title, table, row_count)
+        for (title, table), row_count in zip(tables, document["row_counts"], strict=True)
+    ]
 
 
 def _drawn(document: dict[str, Any]) -> Made:

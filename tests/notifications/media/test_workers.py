@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,16 @@ import requests
 from django.utils import timezone
 
 from integrations.models import Corp
+from integrations.models.sources import ROWS_AT_MOST
+from integrations.sources.table import Column, Kind, Table, Value
 from notifications import tasks
-from notifications.media import making
+from notifications.media import making, recipes
 from notifications.media.attaching import MEDIA_FORMS
 from notifications.models import Attempt, Delivery, Medium, MessageForm, Run
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.charts.tables import ENDLESS
-from tests.notifications.media.places import CHART, make_delivery, make_run
+from tests.notifications.media.places import CHART, make_delivery, make_medium, make_run
 from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -160,3 +165,32 @@ def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_
         for userid in USERIDS:
             types = Counter(message["msgtype"] for message in sandbox.messages(CORPID, userid))
             assert types == {"textcard": 1, "image": 1, "file": 1}
+
+
+def test_the_largest_workbook_is_made_within_its_time_and_says_what_it_leaves_out(stack: Stack) -> None:
+    """Ten cards, each with as many rows as a source may give: 100,000, of twelve columns."""
+    kinds = (*(Kind.DATE, Kind.DATETIME, Kind.BOOLEAN), *([Kind.TEXT, Kind.NUMBER, Kind.NUMBER] * 3))
+    day, moment = date(2026, 11, 24), datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
+    rows: tuple[tuple[Value, ...], ...] = tuple(
+        (day, moment, n % 2 == 0, *[f"门店{n % 7919}", Decimal(n * 37 % 999_983) / 100, n * 7] * 3)
+        for n in range(ROWS_AT_MOST)
+    )
+    table = Table(tuple(Column(f"列{place}", kind) for place, kind in enumerate(kinds)), rows, timezone.now())
+    recipe = recipes.file([(f"卡片{number}", table) for number in range(10)], language="zh-hans")
+    medium = make_medium(make_run(), kind=Medium.Kind.XLSX, recipe=recipe)
+    due_now()
+    with ExitStack() as exits:
+        start_charts(stack, exits, "charts")
+
+        tasks._make_media(timezone.now())
+        wait = 2 * making.FILE_SECONDS_AT_MOST
+        eventually(Medium.objects.exclude(status="waiting").exists, stack.programs.values(), seconds=wait)
+
+    medium.refresh_from_db()
+    assert (medium.status, medium.make_count) == ("ready", 1), medium.error
+    with zipfile.ZipFile(io.BytesIO(bytes(medium.content))) as file:
+        sheets = [name for name in file.namelist() if "worksheets" in name]
+        tail = file.read(sheets[-1])[-1000:].decode()
+    assert len(sheets) == 10
+    assert "共 100000 行，本文件只容得下前 20833 行。" in tail
+    assert "减少" in tail
