@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +12,15 @@ from django.utils.translation import ngettext
 from integrations.sources.table import Column, Kind, Table, Value
 from notifications.charts import looks
 from notifications.charts.chart import COLUMNS_AT_MOST, Chart, ChartError, Sort
-from notifications.charts.figures import number_of, one_line, short, text_of, within
+from notifications.charts.columns import GAP, fitting, head
+from notifications.charts.columns import TEXT as _TEXT
+from notifications.charts.columns import places as places_of
+from notifications.charts.figures import number_of, one_line, short, within
 from notifications.charts.shaping import along
 
 Spec = dict[str, Any]
 
 _ROW, _HEAD, _FOOT = 26, 34, 28
-_TEXT = 12
 _FIGURE = 40
 _NUMBER_HEIGHT = 220
 # A sparkline shows no more places than these.
@@ -28,26 +29,26 @@ _SPARKS = 60
 
 def table_spec(chart: Chart, table: Table, size: looks.Size, *, language: str) -> Spec:
     """The first rows and columns of a table, with what is left out said below them."""
-    columns = _columns(chart, table)
+    chosen = _columns(chart, table)
     room = (size.height - _HEAD - _FOOT) // _ROW - 1
     top = min(chart.top, room if size.is_fixed else size.row_count)
-    rows = _sorted(chart, table)[:top]
-    cells = [[text_of(row[table.position(column.name)], "", language=language) for column in columns] for row in rows]
-    heads = [_head(column) for column in columns]
-    places = _places(heads, cells)
+    positions = [table.position(column.name) for column in chosen]
+    rows = [[row[position] for position in positions] for row in _sorted(chart, table)[:top]]
+    columns, cells = fitting(chosen, rows, language=language)
+    places = places_of(columns, cells)
     height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
     left: list[Spec] = []
     right: list[Spec] = []
-    for line, texts in enumerate([heads, *cells]):
+    for line, texts in enumerate([[head(column) for column in columns], *cells]):
         for position, text in enumerate(texts):
             is_number = columns[position].kind == Kind.NUMBER
             start, width = places[position]
             cell = {
-                "t": within(text, width - 14, _TEXT),
-                "px": start + width - 14 if is_number else start,
+                "t": within(text, width - GAP, _TEXT),
+                "px": start + width - GAP if is_number else start,
                 "py": _HEAD + _ROW * line + _ROW / 2,
             }
-            cell |= {"w": "bold" if line == 0 else "normal", "l": round(width - 14, 1)}
+            cell |= {"w": "bold" if line == 0 else "normal", "l": round(width - GAP, 1)}
             (right if is_number else left).append(cell)
     layers = [_bands(len(rows)), *_columns_of_text(left, "left"), *_columns_of_text(right, "right")]
     layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=looks.INK, is_bold=True))
@@ -130,11 +131,6 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
     return found
 
 
-def _head(column: Column) -> str:
-    name = one_line(column.name, 60)
-    return f"{name} ({one_line(column.unit, 20)})" if column.unit else name
-
-
 def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
     """In the order of its first column of numbers, where an order is asked for."""
     rows = list(table.rows)
@@ -145,26 +141,6 @@ def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
         at, sign = table.position(numbers[0]), -1 if chart.sort == Sort.LARGEST else 1
         return sorted(rows, key=lambda row: sign * (number_of(row[at]) or 0.0))
     return rows
-
-
-def _places(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[tuple[float, float]]:
-    """Where each column begins and how wide it is: by its longest text, as far as there is room."""
-    wished = [
-        min(170.0, max(_width(text) for text in (head, *(row[position] for row in cells))) + 16)
-        for position, head in enumerate(heads)
-    ]
-    room = looks.WIDTH - 2 * looks.MARGIN
-    factor = room / sum(wished)
-    places, start = [], float(looks.MARGIN)
-    for width in wished:
-        places.append((round(start, 1), round(width * factor, 1)))
-        start += width * factor
-    return places
-
-
-def _width(text: str) -> float:
-    """About how wide, in pixels."""
-    return sum(_TEXT if unicodedata.east_asian_width(letter) in "WF" else _TEXT * 0.58 for letter in text[:40])
 
 
 def _foot(table: Table, row_count: int, column_count: int) -> str:
