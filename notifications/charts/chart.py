@@ -13,6 +13,7 @@ from integrations.sources.table import Kind, Table
 
 # More lines or parts than these nobody tells apart: the rest is one, 其他.
 SERIES_AT_MOST = 6
+PARTS_AT_MOST = 7
 TOP = 10
 TOP_AT_MOST = 20
 COLUMNS_AT_MOST = 6
@@ -56,7 +57,8 @@ class ChartError(ValueError):
 class Chart:
     """`x`, `y`, `series`: names of columns. `y`: several are several lines, bars or columns of the table; only one
     beside a `series`. `unit`: behind the numbers, else the column's own. `top`: how many bars, parts or rows before
-    the rest is one. `thresholds`: lines across a line, an area or bars without a series."""
+    the rest is one; of a pie or a donut no more than PARTS_AT_MOST. `thresholds`: lines across a line, an area or bars
+    without a series."""
 
     kind: ChartKind
     x: str = ""
@@ -71,7 +73,8 @@ class Chart:
 
 
 _NEEDS_X = frozenset({ChartKind.LINE, ChartKind.AREA, ChartKind.BAR, ChartKind.STACKED, ChartKind.PIE, ChartKind.DONUT})
-_ONE_VALUE = frozenset({ChartKind.PIE, ChartKind.DONUT, ChartKind.NUMBER})
+ROUND = frozenset({ChartKind.PIE, ChartKind.DONUT})
+_ONE_VALUE = ROUND | {ChartKind.NUMBER}
 
 
 def check(chart: Chart, table: Table) -> None:

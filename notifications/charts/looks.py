@@ -15,7 +15,10 @@ BAND = "#f4f6f8"
 # Okabe and Ito's colours, told apart by colour-blind people; those that stand out on white come first.
 # Source: jfly.uni-koeln.de/color (Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-REST = "#8f959e"
+# One more for the parts of a whole, and a grey: both as far from all others as colours of their kind can be, for people
+# who see no red, no green or no blue, too (tests/notifications/charts/test_colours.py).
+PART_COLOURS = (*COLOURS, "#5A2D00")
+REST = "#54595e"
 THRESHOLD = COLOURS[1]
 # What tells lines apart also without colours.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4])

@@ -12,7 +12,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from integrations.sources.table import Kind, Table, Value
-from notifications.charts.chart import SERIES_AT_MOST, TOP_AT_MOST, Aggregate, Chart, ChartError, ChartKind, Sort
+from notifications.charts.chart import (
+    PARTS_AT_MOST,
+    ROUND,
+    SERIES_AT_MOST,
+    TOP_AT_MOST,
+    Aggregate,
+    Chart,
+    ChartError,
+    ChartKind,
+    Sort,
+)
 from notifications.charts.figures import number_of, one_line, within
 
 # More places than these along an axis are counted together (times) or cut off (others).
@@ -119,7 +129,7 @@ class _Groups:
 def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shaped:
     """The points of a chart that has an axis or parts. Raises ChartError where there is nothing to draw."""
     kinds = {column.name: column.kind for column in table.columns}
-    is_timed = kinds[chart.x] in {Kind.DATE, Kind.DATETIME} and chart.kind not in {ChartKind.PIE, ChartKind.DONUT}
+    is_timed = kinds[chart.x] in {Kind.DATE, Kind.DATETIME} and chart.kind not in ROUND
     unit = _unit(chart, table) if is_timed else None
     groups = _grouped(chart, table, unit)
     if not any(found.count for found in groups.sums.values()):
@@ -132,7 +142,8 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
             notes.append(_UNIT_NOTES[unit]() % {"counting": _COUNTING[chart.aggregate]()})
         places: list[str] | None = None
     else:
-        groups, places = _few_places(chart, groups, rest, min(chart.top, top_at_most), notes)
+        top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
+        groups, places = _few_places(chart, groups, rest, top, notes)
     notes += _doubts(groups, table)
     return Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
 

@@ -47,8 +47,12 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: looks.Shape = l
         case ChartKind.NUMBER:
             return _whole(number_spec(chart, table, size, language=language))
     shaped = shape(chart, table, top_at_most=size.row_count)
-    body = _round(chart, shaped, language) if chart.kind in _ROUND else _straight(chart, shaped, size, language, table)
-    if chart.thresholds and len(shaped.series) <= 1 and chart.kind not in _ROUND:
+    body = (
+        _round(chart, shaped, language)
+        if chart.kind in charts.ROUND
+        else _straight(chart, shaped, size, language, table)
+    )
+    if chart.thresholds and len(shaped.series) <= 1 and chart.kind not in charts.ROUND:
         body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
     height = size.height
     if not size.is_fixed and _lies(chart, shaped):
@@ -71,9 +75,6 @@ def unit_of(chart: Chart, table: Table) -> str:
         return chart.unit
     units = {column.unit for column in table.columns if column.name in chart.y}
     return units.pop() if len(units) == 1 else ""
-
-
-_ROUND = frozenset({ChartKind.PIE, ChartKind.DONUT})
 
 
 def _whole(body: Spec) -> Spec:
@@ -247,8 +248,7 @@ def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
     names = [place for place in shaped.places or () if place in totals]
     named = {place: f"{_short_name(place)} {100 * totals[place] / whole:.1f}%" for place in names}
     rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]
-    wheel = [*looks.COLOURS, "#000000", "#B3A100", "#6A3D9A", "#7F5539"]
-    colours = [looks.REST if place == shaped.rest else wheel[i % len(wheel)] for i, place in enumerate(names)]
+    colours = [looks.REST if place == shaped.rest else looks.PART_COLOURS[i] for i, place in enumerate(names)]
     colour = {
         "field": "x",
         "type": "nominal",
