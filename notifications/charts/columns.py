@@ -5,20 +5,19 @@ Texts may be cut, visibly. A number or a date is whole or not there: half of it 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from integrations.sources.table import Column, Kind, Value
 from notifications.charts import looks
 from notifications.charts.figures import number_of, one_line, short, text_of
+from notifications.charts.naming import FONT_SIZE, width_of
 
-TEXT = 12
 # Between a column and the next one.
 GAP = 14
 ROOM = looks.WIDTH - 2 * looks.MARGIN
 # No text wants more than this; none that is longer gets less than five Chinese letters.
 _WIDE = 170.0
-_NARROW = 5.0 * TEXT + GAP
+_NARROW = 5.0 * FONT_SIZE + GAP
 
 Cells = list[list[str]]
 
@@ -54,11 +53,6 @@ def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]
 def head(column: Column) -> str:
     name = one_line(column.name, 60)
     return f"{name} ({one_line(column.unit, 20)})" if column.unit else name
-
-
-def width_of(text: str) -> float:
-    """About how wide, in pixels: rather too much."""
-    return sum(TEXT if unicodedata.east_asian_width(letter) in "WF" else TEXT * 0.58 for letter in text[:40])
 
 
 def _short(value: Value, language: str) -> str:

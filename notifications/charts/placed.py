@@ -13,9 +13,9 @@ from integrations.sources.table import Column, Kind, Table, Value
 from notifications.charts import looks
 from notifications.charts.chart import COLUMNS_AT_MOST, Chart, ChartError, Sort
 from notifications.charts.columns import GAP, fitting, head
-from notifications.charts.columns import TEXT as _TEXT
 from notifications.charts.columns import places as places_of
 from notifications.charts.figures import number_of, one_line, short, within
+from notifications.charts.naming import FONT_SIZE as _TEXT
 from notifications.charts.shaping import along
 
 Spec = dict[str, Any]

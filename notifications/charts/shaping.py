@@ -23,12 +23,13 @@ from notifications.charts.chart import (
     ChartKind,
     Sort,
 )
-from notifications.charts.figures import number_of, one_line, within
+from notifications.charts.figures import number_of, one_line
+from notifications.charts.naming import shown_within, told_apart
 
 # More places than these along an axis are counted together (times) or cut off (others).
 POINTS_AT_MOST = 120
 TIMED_BARS_AT_MOST = 31
-LABEL_CHARACTERS = 60
+# Names have a little more room: the renderer cuts none that was made to fit.
 LABEL_PIXELS = 100
 
 
@@ -54,7 +55,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """`places` and `series` in their order; `rest` is the name under which what was left out is counted together."""
+    """`places` and `series` in their order; `rest` is the name under which what was left out is counted together.
+    `negative_count`, `negative_sum`: of the parts of a whole that are none, since they are below zero."""
 
     points: list[Point]
     places: list[str] | None
@@ -62,6 +64,8 @@ class Shaped:
     notes: list[str]
     unit: Unit | None = None
     rest: str = ""
+    negative_count: int = 0
+    negative_sum: float = 0.0
 
 
 @dataclass(slots=True)
@@ -119,6 +123,17 @@ class _Groups:
             weights[series if of_series else place] += abs(found.value(aggregate) or 0.0)
         return weights
 
+    def without_negatives(self, aggregate: Aggregate) -> tuple[_Groups, list[float]]:
+        """The parts of a whole, and what those come to that are below zero."""
+        found, negatives = _Groups(unreadable_count=self.unreadable_count), []
+        for (place, series), its in self.sums.items():
+            value = its.value(aggregate)
+            if value is not None and value < 0:
+                negatives.append(value)
+            else:
+                found.of(place, series).join(its)
+        return found, negatives
+
     def renamed(self, name: Callable[[str | int, str], tuple[str | int, str]]) -> _Groups:
         found = _Groups(unreadable_count=self.unreadable_count)
         for (place, series), its in self.sums.items():
@@ -135,6 +150,9 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
     if not any(found.count for found in groups.sums.values()):
         raise ChartError(_("There is nothing to draw: the data has no row with a value."))
     notes: list[str] = []
+    negatives: list[float] = []
+    if chart.kind in ROUND:
+        groups, negatives = groups.without_negatives(chart.aggregate)
     rest = _rest_name(groups)
     groups = _few_series(chart, groups, rest, notes)
     if unit is not None:
@@ -145,7 +163,21 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
         top = min(chart.top, top_at_most, PARTS_AT_MOST if chart.kind in ROUND else TOP_AT_MOST)
         groups, places = _few_places(chart, groups, rest, top, notes)
     notes += _doubts(groups, table)
-    return Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
+    found = Shaped(_points(chart, groups, places), places, _series_order(groups, rest), notes, unit, rest)
+    return replace(_labelled(found), negative_count=len(negatives), negative_sum=sum(negatives))
+
+
+def _labelled(shaped: Shaped) -> Shaped:
+    """With names that have room, each of which looks like no other."""
+    # The rest comes first: it keeps its name.
+    places = told_apart([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
+    series = told_apart([shaped.rest, *shaped.series], LABEL_PIXELS)
+    points = [
+        Point(places[point.place] if isinstance(point.place, str) else point.place, series[point.series], point.value)
+        for point in shaped.points
+    ]
+    shown = None if shaped.places is None else [places[place] for place in shaped.places]
+    return replace(shaped, points=points, places=shown, series=[series[name] for name in shaped.series])
 
 
 def along(chart: Chart, table: Table) -> tuple[list[float | None], list[str]]:
@@ -169,15 +201,14 @@ def _doubts(groups: _Groups, table: Table) -> list[str]:
     return notes
 
 
-def label_of(value: Value) -> str:
-    """What stands at an axis or in a legend."""
-    if value is None or value == "":
-        return _("(empty)")
+def _name_of(value: Value) -> str:
+    """What stands at an axis or in a legend, at whatever length."""
     if isinstance(value, bool):
         return pgettext("value", "yes") if value else pgettext("value", "no")
     if isinstance(value, datetime):
         return f"{_moment(value):%Y-%m-%d %H:%M}"
-    return within(one_line(str(value), LABEL_CHARACTERS), LABEL_PIXELS, 12) or _("(empty)")
+    text = "" if value is None else str(value)
+    return one_line(text, len(text) + 1) or _("(empty)")
 
 
 def _grouped(chart: Chart, table: Table, unit: Unit | None) -> _Groups:
@@ -203,14 +234,14 @@ def _cells(chart: Chart, table: Table, unit: Unit | None) -> Iterator[tuple[str 
         place = "" if at is None else _place(row[at], unit)
         if place is None:
             continue
-        named = "" if series_at is None else label_of(row[series_at])
+        named = "" if series_at is None else _name_of(row[series_at])
         for name, position in values_at:
-            yield place, named if is_single else label_of(name), row[position]
+            yield place, named if is_single else _name_of(name), row[position]
 
 
 def _place(value: Value, unit: Unit | None) -> str | int | None:
     if unit is None:
-        return label_of(value)
+        return _name_of(value)
     if not isinstance(value, date):
         return None
     return _milliseconds(_floor(value, unit))
@@ -319,7 +350,7 @@ def _last_places(chart: Chart, groups: _Groups, places: list[str | int], notes: 
 
 
 def _counted(count: int, name: str, rest: str) -> dict[str, object]:
-    return {"count": count, "name": label_of(name), "rest": rest}
+    return {"count": count, "name": shown_within(_name_of(name), LABEL_PIXELS), "rest": rest}
 
 
 def _largest(weights: dict[str | int, float], count: int) -> list[str | int]:

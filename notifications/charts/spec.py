@@ -12,14 +12,16 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from integrations.sources.table import Table
 from notifications.charts import chart as charts
 from notifications.charts import looks
 from notifications.charts.chart import Chart, ChartError, ChartKind
 from notifications.charts.figures import one_line, scales, short, within
+from notifications.charts.naming import shown_within, width_of
 from notifications.charts.placed import number_spec, table_spec
-from notifications.charts.shaping import Shaped, Unit, shape
+from notifications.charts.shaping import LABEL_PIXELS, Shaped, Unit, shape
 
 Spec = dict[str, Any]
 
@@ -63,7 +65,7 @@ def spec(chart: Chart, table: Table, *, language: str, shape_of: looks.Shape = l
             "height": height,
             "padding": looks.MARGIN,
             "autosize": {"type": "fit", "contains": "padding"},
-            "title": _title(chart, table, shaped.notes, size),
+            "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
             **body,
         }
     )
@@ -81,13 +83,38 @@ def _whole(body: Spec) -> Spec:
     return {"$schema": SCHEMA, "background": looks.PAPER, "config": looks.CONFIG, **body}
 
 
-def _title(chart: Chart, table: Table, notes: Sequence[str], size: looks.Size) -> Spec:
+def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: looks.Size) -> Spec:
+    """With the notes below it; where there is no room for notes, with those alone without which the drawing says
+    something that is not so."""
     unit = unit_of(chart, table)
     text = one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": one_line(unit)} if unit else "")
     as_of = _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
     room = looks.WIDTH - 2 * looks.MARGIN
-    lines = [within(" · ".join([as_of, *notes]), room, 12)]
-    return {"text": within(text, room, 16), **({"subtitle": lines} if size.has_notes else {})}
+    lines = _lines([as_of, *urgent, *notes] if size.has_notes else urgent, room)
+    return {"text": within(text, room, 16), **({"subtitle": lines} if lines else {})}
+
+
+def _lines(notes: Sequence[str], room: float) -> list[str]:
+    """Beside one another as far as there is room."""
+    lines: list[str] = []
+    for note in notes:
+        if lines and width_of(f"{lines[-1]} · {note}") <= room:
+            lines[-1] = f"{lines[-1]} · {note}"
+        else:
+            lines.append(note)
+    return [within(line, room, 12) for line in lines]
+
+
+def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> list[str]:
+    if not shaped.negative_count:
+        return []
+    total = short(shaped.negative_sum, one_line(unit_of(chart, table), 20), language=language)
+    sentence = ngettext(
+        "%(count)d part below zero, not drawn: %(sum)s",
+        "%(count)d parts below zero, not drawn: %(sum)s together",
+        shaped.negative_count,
+    )
+    return [sentence % {"count": shaped.negative_count, "sum": total}]
 
 
 def _lies(chart: Chart, shaped: Shaped) -> bool:
@@ -240,13 +267,13 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
 
 
 def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
-    """Parts of a whole, each with its share in the legend. What is below nothing has no part."""
+    """Parts of a whole, each with its share in the legend."""
     totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
     whole = sum(totals.values())
     if not whole:
         raise ChartError(_("There is nothing to draw: no value is above zero."))
     names = [place for place in shaped.places or () if place in totals]
-    named = {place: f"{_short_name(place)} {100 * totals[place] / whole:.1f}%" for place in names}
+    named = {place: f"{shown_within(str(place), LABEL_PIXELS)} {100 * totals[place] / whole:.1f}%" for place in names}
     rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]
     colours = [looks.REST if place == shaped.rest else looks.PART_COLOURS[i] for i, place in enumerate(names)]
     colour = {
@@ -275,8 +302,3 @@ def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
         text = {"type": "text", "fontSize": 18, "fontWeight": "bold", "color": looks.INK}
         layers.append({"data": {"values": total}, "mark": text, "encoding": {"text": {"field": "t"}}})
     return {"data": {"values": rows}, "layer": layers}
-
-
-def _short_name(place: str | int) -> str:
-    text = str(place)
-    return text if len(text) <= 10 else text[:9] + "…"

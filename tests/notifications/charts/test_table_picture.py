@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from integrations.sources.table import Column, Kind, Table
 from notifications.charts import columns as columns_of
-from notifications.charts import looks
+from notifications.charts import looks, naming
 from notifications.charts.chart import Chart, ChartKind
 from notifications.charts.spec import spec
 from tests.notifications.charts.conftest import Draw
@@ -92,7 +92,7 @@ def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
         start, width = places[position]
         assert looks.MARGIN <= round(start) <= start + width <= looks.WIDTH - looks.MARGIN + 0.5
         if column.kind != Kind.TEXT:
-            assert all(columns_of.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
+            assert all(naming.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
 
 
 @pytest.mark.parametrize("language", ["zh-hans", "en"])
