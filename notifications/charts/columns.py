@@ -14,6 +14,8 @@ from notifications.charts.naming import FONT_SIZE, width_of
 
 # Between a column and the next one.
 GAP = 14
+# What fits to the pixel is cut by the renderer.
+_SLACK = 2.0
 ROOM = looks.WIDTH - 2 * looks.MARGIN
 # No text wants more than this; none that is longer gets less than five Chinese letters.
 _WIDE = 170.0
@@ -82,4 +84,4 @@ def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
 
 
 def _longest(cells: Cells, position: int) -> float:
-    return max((width_of(row[position]) for row in cells), default=0.0) + GAP
+    return max((width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP

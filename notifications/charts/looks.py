@@ -62,6 +62,7 @@ CONFIG: dict[str, Any] = {
         "labelColor": FAINT,
         "labelFontSize": 12,
         "labelOverlap": "greedy",
+        "labelSeparation": 8,
         "tickColor": RULE,
         "domainColor": RULE,
         "gridColor": RULE,

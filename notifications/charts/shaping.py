@@ -283,7 +283,8 @@ def _unit(chart: Chart, table: Table) -> Unit:
     """The finest in which the times have room side by side."""
     times = {value for value in table.values(chart.x) if isinstance(value, date)}
     limit = TIMED_BARS_AT_MOST if chart.kind in {ChartKind.BAR, ChartKind.STACKED} else POINTS_AT_MOST
-    has_clock = any(isinstance(value, datetime) for value in times)
+    # Days often come as moments, each of them a midnight.
+    has_clock = any(_moment(value) != _floor(value, Unit.DAY) for value in times)
     finest = [Unit.MOMENT, Unit.HOUR] if has_clock else []
     for unit in (*finest, Unit.DAY, Unit.WEEK, Unit.MONTH):
         if len({_floor(value, unit) for value in times}) <= limit:

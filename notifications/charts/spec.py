@@ -8,6 +8,7 @@ address or a picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -27,6 +28,8 @@ Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _ROW = 22
+_NAME_PIXELS = 110
+_FIGURE_GAP = 8
 # Lines stand for lines in a legend; points filled with a dashed edge would be blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
@@ -135,9 +138,23 @@ def _colour(shaped: Shaped) -> Spec:
     return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
 
 
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _time_format(shaped: Shaped) -> str:
+    """With the year, where it is not the same everywhere."""
+    years = {(_FIRST + timedelta(milliseconds=time)).year for time in _times(shaped)}
+    wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
+    return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
+
+
+def _times(shaped: Shaped) -> set[int]:
+    return {point.place for point in shaped.points if isinstance(point.place, int)}
+
+
 def _place(shaped: Shaped) -> Spec:
     if shaped.unit is not None:
-        axis = {"format": _TIME_FORMATS[shaped.unit], "grid": False, "tickCount": 5, "labelFlush": True}
+        axis = {"format": _time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
         return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
     axis = {"grid": False, "labelLimit": 120, "labelAngle": 0}
     return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
@@ -191,10 +208,7 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
     step = (looks.WIDTH - 80) / count
     is_grouped = chart.kind == ChartKind.BAR and several
     if is_grouped:
-        place = {**place, "type": "ordinal", "scale": {}, "axis": {**place["axis"], "formatType": "utc"}}
-        place["axis"].pop("tickCount", None)
-        encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
-        return {**_data(shaped), "mark": {"type": "bar"}, "encoding": encoding}
+        return _side_by_side(shaped, values, colour)
     width = max(2, min(28, round(step * 0.7)))
     # The first bar stands with its middle at the beginning of the axis: half of it must not lie on the numbers.
     place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
@@ -205,9 +219,24 @@ def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: S
     }
 
 
+def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
+    """Each time is a place of its own, with its name: an axis of time has no room for bars beside one another."""
+    wanted = _time_format(shaped)
+    named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
+    rows = [
+        {"x": named[point.place], "y": point.value, "s": point.series}
+        for point in shaped.points
+        if isinstance(point.place, int)
+    ]
+    axis = {"grid": False, "labelAngle": 0}
+    place = {"field": "x", "type": "ordinal", "scale": {"domain": list(named.values())}, "sort": None, "axis": axis}
+    encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
+    return {"data": {"values": rows}, "mark": {"type": "bar"}, "encoding": encoding}
+
+
 def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
     several = len(shaped.series) > 1
-    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": 110, "labelColor": looks.INK}
+    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": looks.INK}
     axis["labelOverlap"] = False
     names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
     bars: Spec = {"y": names, "x": _values(language, domain=False, ticks=False)}
@@ -225,22 +254,34 @@ def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
         }
         for point in shaped.points
     ]
-    # Room for the figure at the end of the longest bar.
-    values = [*chart.thresholds, *(point.value for point in shaped.points if point.value is not None)]
-    span = [min(0.0, *values), max(0.0, *values)] if values else [0.0, 1.0]
-    if span[0] < 0:
-        span[0] *= 1.25
-    span[1] = span[1] * 1.25 or 1.0
+    span = _span(chart.thresholds, rows)
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
-    figures = {"text": {"field": "t"}, "color": {"value": looks.INK}}
-    return {
-        "data": {"values": rows},
-        "encoding": bars,
-        "layer": [
-            {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}},
-            {"mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12}, "encoding": figures},
-        ],
-    }
+    lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
+    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, *_figures(rows)]}
+
+
+def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
+    """From where to where lying bars may go, with room for the figures beyond both ends, and for the names."""
+    values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
+    low, high = min(0.0, *values), max(0.0, *values)
+    left = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) < 0), default=0.0)
+    right = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=0.0)
+    names = _FIGURE_GAP + max(min(_NAME_PIXELS, width_of(row["x"])) for row in rows)
+    pixels = max(60.0, looks.WIDTH - 2 * looks.MARGIN - names - left - right)
+    step = ((high - low) or 1.0) / pixels
+    return [low - left * step, high + right * step]
+
+
+def _figures(rows: Sequence[Spec]) -> list[Spec]:
+    """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
+    encoding = {"text": {"field": "t"}, "color": {"value": looks.INK}}
+    negative = [row for row in rows if (row["y"] or 0) < 0]
+    others = [row for row in rows if (row["y"] or 0) >= 0]
+    return [
+        {"data": {"values": its}, "mark": {"type": "text", "fontSize": 12, **anchor}, "encoding": encoding}
+        for its, anchor in ((others, {"align": "left", "dx": 4}), (negative, {"align": "right", "dx": -4}))
+        if its
+    ]
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
