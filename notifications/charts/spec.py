@@ -274,14 +274,16 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
 
 def _figures(rows: Sequence[Spec]) -> list[Spec]:
     """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
-    encoding = {"text": {"field": "t"}, "color": {"value": looks.INK}}
+    right: Spec = {
+        "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12},
+        "encoding": {"text": {"field": "t"}, "color": {"value": looks.INK}},
+    }
     negative = [row for row in rows if (row["y"] or 0) < 0]
+    if not negative:
+        return [right]
+    left = {**right, "mark": {**right["mark"], "align": "right", "dx": -4}}
     others = [row for row in rows if (row["y"] or 0) >= 0]
-    return [
-        {"data": {"values": its}, "mark": {"type": "text", "fontSize": 12, **anchor}, "encoding": encoding}
-        for its, anchor in ((others, {"align": "left", "dx": 4}), (negative, {"align": "right", "dx": -4}))
-        if its
-    ]
+    return [{"data": {"values": others}, **right}, {"data": {"values": negative}, **left}]
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:

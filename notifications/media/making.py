@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 # A worker that takes longer is killed with all that it has in hand, which is this one thing.
 SECONDS_AT_MOST = 30
-# A file with as many cells as it may have takes 12 s of a processor, and more where others want it, too.
-FILE_SECONDS_AT_MOST = 120
+# A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.
+FILE_SECONDS_AT_MOST = 240
 # From the end of that time until another one may begin.
 LEASE_AFTER = timedelta(seconds=15)
 # From handing it to a task until it is handed to another: the queue is kept short enough for that.

@@ -47,10 +47,10 @@ def test_files_get_more_time_than_pictures(
         tasks.enqueue_previews([preview.pk])
         tasks._make_media(NOW)
 
-    assert limits == {picture.pk: 30, file.pk: 120, preview.pk: 120}
+    assert limits == {picture.pk: 30, file.pk: 240, preview.pk: 240}
 
 
-@pytest.mark.parametrize(("fields", "seconds"), [({"recipe": b"broken"}, 45), (FILE | {"recipe": b"broken"}, 135)])
+@pytest.mark.parametrize(("fields", "seconds"), [({"recipe": b"broken"}, 45), (FILE | {"recipe": b"broken"}, 255)])
 def test_nobody_else_begins_before_that_time_is_over(fields: dict[str, Any], seconds: int) -> None:
     medium = make_medium(make_run(), **fields)
 
