@@ -30,6 +30,9 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _ROW = 22
 _NAME_PIXELS = 110
 _FIGURE_GAP = 8
+# Ours alone: nothing of the data is in them.
+FIGURE_ALIGN = "datum.y < 0 ? 'right' : 'left'"
+FIGURE_OFFSET = "datum.y < 0 ? -4 : 4"
 # Lines stand for lines in a legend; points filled with a dashed edge would be blots.
 _STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
 _TIME_FORMATS = {
@@ -257,7 +260,7 @@ def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
     span = _span(chart.thresholds, rows)
     bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
     lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
-    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, *_figures(rows)]}
+    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, _figures()]}
 
 
 def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
@@ -272,18 +275,13 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     return [low - left * step, high + right * step]
 
 
-def _figures(rows: Sequence[Spec]) -> list[Spec]:
+def _figures() -> Spec:
     """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
-    right: Spec = {
-        "mark": {"type": "text", "align": "left", "dx": 4, "fontSize": 12},
+    ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
+    return {
+        "mark": {"type": "text", "fontSize": 12, **ends},
         "encoding": {"text": {"field": "t"}, "color": {"value": looks.INK}},
     }
-    negative = [row for row in rows if (row["y"] or 0) < 0]
-    if not negative:
-        return [right]
-    left = {**right, "mark": {**right["mark"], "align": "right", "dx": -4}}
-    others = [row for row in rows if (row["y"] or 0) >= 0]
-    return [{"data": {"values": others}, **right}, {"data": {"values": negative}, **left}]
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:

@@ -17,7 +17,7 @@ from integrations.sources.table import Column, Kind, Table
 from notifications.charts import chart as charts
 from notifications.charts import looks, shaping
 from notifications.charts.chart import Aggregate, Chart, ChartError, ChartKind, Sort
-from notifications.charts.spec import spec
+from notifications.charts.spec import FIGURE_ALIGN, FIGURE_OFFSET, spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
 
@@ -85,7 +85,7 @@ def rows(value: Any) -> Iterator[dict[str, Any]]:
         yield from found.get("data", {}).get("values", [])
 
 
-EXPRESSIONS = {"min(width, height) / 2 * 0.55"}
+EXPRESSIONS = {"min(width, height) / 2 * 0.55", FIGURE_ALIGN, FIGURE_OFFSET}
 FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
 
 
