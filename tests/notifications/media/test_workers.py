@@ -171,10 +171,7 @@ def test_the_largest_workbook_is_made_within_its_time_and_says_what_it_leaves_ou
     """Ten cards, each with as many rows as a source may give: 100,000, of twelve columns."""
     kinds = (*(Kind.DATE, Kind.DATETIME, Kind.BOOLEAN), *([Kind.TEXT, Kind.NUMBER, Kind.NUMBER] * 3))
     day, moment = date(2026, 11, 24), datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
-    rows: tuple[tuple[Value, ...], ...] = tuple(
-        (day, moment, n % 2 == 0, *[f"门店{n % 7919}", Decimal(n * 37 % 999_983) / 100, n * 7] * 3)
-        for n in range(ROWS_AT_MOST)
-    )
+    rows = tuple(_row(n, day, moment) for n in range(ROWS_AT_MOST))
     table = Table(tuple(Column(f"列{place}", kind) for place, kind in enumerate(kinds)), rows, timezone.now())
     recipe = recipes.file([(f"卡片{number}", table) for number in range(10)], language="zh-hans")
     medium = make_medium(make_run(), kind=Medium.Kind.XLSX, recipe=recipe)
@@ -194,3 +191,8 @@ def test_the_largest_workbook_is_made_within_its_time_and_says_what_it_leaves_ou
     assert len(sheets) == 10
     assert "共 100000 行，本文件只容得下前 20833 行。" in tail
     assert "减少" in tail
+
+
+def _row(number: int, day: date, moment: datetime) -> tuple[Value, ...]:
+    values: tuple[Value, ...] = (f"门店{number % 7919}", Decimal(number * 37 % 999_983) / 100, number * 7)
+    return (day, moment, number % 2 == 0, *values, *values, *values)
