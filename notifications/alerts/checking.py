@@ -190,7 +190,8 @@ def _with_data(
             continue
         holding[part] = rule.holding.get(part, 0) + 1
         if holding[part] >= rule.hold_checks:
-            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, verdict=verdict))
+            is_going_on = holding[part] > rule.hold_checks
+            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, is_going_on=is_going_on, verdict=verdict))
     if not is_cut:
         reports += _absences(rule, check, found)
     rule.holding, rule.memory = holding, _remembered(rule, found)
@@ -225,7 +226,9 @@ def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetim
     rule.holding, rule.problem, rule.checked_slot_at = {}, problem[:PROBLEM_CHARACTERS], check.slot_at
     rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
     if rule.failure_count >= rule.no_data_checks:
-        _apply([_report(rule, Kind.NO_DATA, "", check.slot_at, problem=problem)], rule, now)
+        is_going_on = rule.failure_count > rule.no_data_checks
+        report = _report(rule, Kind.NO_DATA, "", check.slot_at, is_going_on=is_going_on, problem=problem)
+        _apply([report], rule, now)
     return Outcome.NO_DATA
 
 
@@ -248,6 +251,7 @@ def _report(
     slot_at: datetime,
     *,
     ends_at: datetime | None = None,
+    is_going_on: bool = False,
     verdict: Verdict | None = None,
     problem: str = "",
 ) -> incidents.Report:
@@ -259,6 +263,7 @@ def _report(
         key=_key(rule, kind, part),
         starts_at=slot_at,
         ends_at=ends_at,
+        is_going_on=is_going_on,
         columns={
             "rule": rule,
             "kind": kind,

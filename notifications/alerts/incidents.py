@@ -46,6 +46,8 @@ class Report:
     key: str
     starts_at: datetime
     ends_at: datetime | None
+    # That it was wrong at the report before this one, too: the source itself knows that no stretch ended in between.
+    is_going_on: bool = False
     # Of a new incident: title, summary, severity, labels, link, kind, sender, route or rule.
     columns: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -70,6 +72,8 @@ def decide(known: Incident | None, report: Report, *, now: datetime) -> Step:
         if report.ends_at is None:
             return Step.SEEN
         return Step.RESOLVE if report.ends_at >= known.stretch_at else Step.IGNORE
+    if report.is_going_on and known.is_closed_by_hand:
+        return Step.IGNORE
     since_end = None if known.resolved_at is None else now - known.resolved_at
     if _is_known_stretch(known, report) and not _goes_on(known, report, since_end):
         return Step.IGNORE

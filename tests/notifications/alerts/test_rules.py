@@ -17,7 +17,8 @@ from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
 from notifications import owner_notices
-from notifications.alerts import checking, condition_words, conditions, hours, notifying, orphans
+from notifications.alerts import acting, checking, condition_words, conditions, hours, notifying, orphans
+from notifications.alerts.acting import Deed
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.conditions import ConditionError
 from notifications.conditions_field import Row, condition_of
@@ -132,6 +133,27 @@ class TestChecks:
         check(rule, NOW + 5 * STEP, table(上海=1))
 
         assert Incident.objects.get().starts_at == NOW + 5 * STEP
+
+    def test_what_somebody_closed_stays_closed_until_it_was_fine(self, rule: AlertRule, people: list[User]) -> None:
+        check(rule, NOW, table(上海=1))
+        acting.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
+
+        for number in (1, 2, 3):
+            check(rule, NOW + number * STEP, table(上海=1))
+        assert not Incident.objects.open().exists()
+
+        check(rule, NOW + 4 * STEP, table(上海=500))
+        check(rule, NOW + 5 * STEP, table(上海=1))
+        assert Incident.objects.open().count() == 1
+
+    def test_a_lack_of_data_that_somebody_closed_stays_closed_too(self, rule: AlertRule, people: list[User]) -> None:
+        for number in range(3):
+            check(rule, NOW + number * STEP, None)
+        acting.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW + 2 * STEP)
+
+        check(rule, NOW + 3 * STEP, None)
+
+        assert not Incident.objects.open().exists()
 
     def test_a_late_one_changes_nothing(self, rule: AlertRule) -> None:
         check(rule, NOW + STEP, table(上海=1))
