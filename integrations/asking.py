@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 
 from integrations.bi import entry
 from integrations.clients import certificate_path, guandata_client
@@ -89,7 +90,12 @@ def admitted_databases() -> Admitted:
 
 
 def _wishes(card: Card) -> Wishes:
-    return Wishes(kinds=card.kinds, units=card.units)
+    return Wishes(
+        kinds=card.kinds,
+        units=card.units,
+        as_of_column=card.as_of_column,
+        zone=timezone.get_default_timezone(),
+    )
 
 
 _ASKED = {SourceKind.GUANDATA: _ask_guandata, SourceKind.SQL: _ask_sql, SourceKind.JSON: _ask_json}

@@ -138,7 +138,7 @@ class CardAdmin(CardModelAdmin):
         common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
         if kind is None:
             return [common]
-        columns = (_("Columns"), {"classes": ["collapse"], "fields": ("kinds", "units")})
+        columns = (_("Columns"), {"classes": ["collapse"], "fields": ("kinds", "units", "as_of_column")})
         return [common, (kind.label, {"fields": self._of_kind[kind]}), columns]
 
     def _kind(self, request: HttpRequest, card: Card | None) -> SourceKind | None:

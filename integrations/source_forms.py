@@ -180,8 +180,15 @@ class CardForm(CardFormBase):
         fields = (
             *("name", "source", "bi_page_id", "bi_card_id", "bi_view", "bi_filters", "bi_parameters"),
             *("sql", "sql_parameters", "http_method", "http_path", "http_body", "expression", "kinds", "units"),
+            "as_of_column",
         )
-        field_classes = {"name": TidyField, "bi_card_id": TidyField, "bi_page_id": TidyField, "http_path": TidyField}
+        field_classes = {
+            "name": TidyField,
+            "as_of_column": TidyField,
+            "bi_card_id": TidyField,
+            "bi_page_id": TidyField,
+            "http_path": TidyField,
+        }
         widgets: ClassVar[dict[str, Any]] = {
             name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
             for name, rows in {
@@ -202,6 +209,10 @@ class CardForm(CardFormBase):
             "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
             "kinds": _('{"column": "number"}: text, number, boolean, date or datetime, where it is not seen rightly.'),
             "units": _('{"column": "kg"}, as it stands behind a number.'),
+            "as_of_column": _(
+                "Its latest value says of when the data is, for reports that do not go out with stale data. A day "
+                "stands for its end. Empty: what the web service says, else the time of fetching."
+            ),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -44,6 +44,7 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
         "uneven": _("its rows differ in length"),
         "columns": _("it has too many columns"),
         "no-columns": _("it has no columns"),
+        "no-time-column": _("the column “%(column)s”, which is to say of when the data is, is not there") % column,
         "beyond": _("it holds a date or time that is none here, such as infinity or the year 10000"),
         "not-number": _("the column “%(column)s” holds something that is no number") % column,
         "not-boolean": _("the column “%(column)s” holds something that is neither yes nor no") % column,

@@ -27,6 +27,12 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
             *("grace_minutes", "lifetime_hours", "is_enabled", "is_paused"),
         )
         field_classes = FIELD_CLASSES
+        help_texts = {
+            "stale_after_minutes": _(
+                "As old as that when it is due, by the card's column of the data's time, or by what a web service "
+                "says; other data is as of when it is fetched. Empty: data is never stale."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

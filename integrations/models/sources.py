@@ -156,6 +156,8 @@ class Card(models.Model):
     kinds = models.JSONField(_("kinds"), default=dict, blank=True)
     # {column: "元"}
     units = models.JSONField(_("units"), default=dict, blank=True)
+    # Whose latest value says of when the data is, where the source itself does not.
+    as_of_column = models.CharField(_("column of the data's time"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
 

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -34,10 +34,16 @@ _YES, _NO = frozenset({"true", "yes", "1", "是"}), frozenset({"false", "no", "0
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the card says of its columns, by their names, before what the values say."""
+    """What the card says of its columns, by their names, before what the values say.
+
+    `as_of_column`: whose latest value says of when the data is; empty where none does. `zone`: of its values that have
+    none.
+    """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    as_of_column: str = ""
+    zone: tzinfo = UTC
 
 
 def table_of(
@@ -49,7 +55,8 @@ def table_of(
     wishes: Wishes = Wishes(),
     units: Sequence[str] = (),
 ) -> Table:
-    """`units`: what the source says of each column. Raises SourceError where this is no table."""
+    """`units`: what the source says of each column. `as_of`: when it was fetched, or what the source says; the card's
+    column goes before. Raises SourceError where this is no table."""
     if not names:
         raise SourceError(Problem.NO_TABLE, what="no-columns")
     if len(names) > COLUMNS_AT_MOST:
@@ -65,7 +72,32 @@ def table_of(
         said = units[position] if position < len(units) else ""
         columns.append(Column(name, kind, wishes.units.get(name, said)))
         contents.append(values)
+    if wishes.as_of_column:
+        as_of = min(as_of, _latest(columns, contents, wishes) or as_of)
     return Table(tuple(columns), tuple(zip(*contents, strict=True)), as_of, is_cut)
+
+
+def _latest(columns: Sequence[Column], contents: Sequence[Sequence[Value]], wishes: Wishes) -> datetime | None:
+    """The latest moment in the column that says of when the data is; None where it is empty. A day stands for its end:
+    figures of yesterday are as of this midnight. Raises SourceError for a column that is not there, or holds no times.
+    """
+    name = wishes.as_of_column
+    position = next((number for number, column in enumerate(columns) if column.name == name), None)
+    if position is None:
+        raise SourceError(Problem.NO_TABLE, what="no-time-column", column=name)
+    values = [value for value in contents[position] if value is not None]
+    if values and columns[position].kind not in {Kind.DATE, Kind.DATETIME}:
+        raise SourceError(Problem.NO_TABLE, what="not-datetime", column=name)
+    try:
+        return max((_end_of(value, wishes.zone) for value in values if isinstance(value, date)), default=None)
+    except OverflowError:  # at the end of the calendar
+        return None
+
+
+def _end_of(value: date, zone: tzinfo) -> datetime:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=zone) if value.tzinfo is None else value
+    return datetime(value.year, value.month, value.day, tzinfo=zone) + timedelta(days=1)
 
 
 def unique_names(names: Sequence[Any]) -> list[str]:

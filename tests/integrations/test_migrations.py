@@ -20,3 +20,14 @@ def test_data_sources_of_before_are_not_slow_and_keep_what_they_have(stages: Sta
     source = after.get_model("integrations", "DataSource").objects.get()
     assert (source.name, source.parallel_limit, source.slow_since) == ("数仓", 3, None)
     assert source.sql_url == "postgresql://reader@db.example.com/bi"
+
+
+def test_cards_of_before_name_no_column_of_the_datas_time(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0013_card_data_of_pages")])
+    source = apps.get_model("integrations", "DataSource").objects.create(name="数仓", kind="sql")
+    apps.get_model("integrations", "Card").objects.create(name="销售", source=source, sql="SELECT 1")
+
+    after = migrated([("integrations", "0014_time_of_data")])
+
+    card = after.get_model("integrations", "Card").objects.get()
+    assert (card.sql, card.as_of_column) == ("SELECT 1", "")

@@ -258,7 +258,7 @@ def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, k
     changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"].form
 
     for form in (adding, changing):
-        assert set(form.fields) == {"name", "source", "kinds", "units"} | CARD_FIELDS[kind]
+        assert set(form.fields) == {"name", "source", "kinds", "units", "as_of_column"} | CARD_FIELDS[kind]
         assert list(form.fields["source"].queryset) == [source]
     assert str(adding.initial["source"]) == str(source.pk)
     send(root, "card_change", card, **CARD, source=other.pk)

@@ -119,3 +119,12 @@ def test_secrets_are_encrypted_in_the_database_and_a_lost_key_is_said(settings: 
 def test_every_problem_has_a_sentence_even_without_its_facts(code: str, language: str) -> None:
     with translation.override(language):
         assert "%" not in source_wording.sentence(code, {})
+
+
+def test_a_cards_column_says_of_when_the_data_of_a_database_is(folder: Path) -> None:
+    sql = "SELECT '2026-11-23 18:00:00' AS 时间, 7 AS n"
+    source = make_source(name="库", kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+
+    table = asking.ask(make_card(source, sql=sql, as_of_column="时间"), rows_at_most=10, now=NOW)
+
+    assert table.as_of.isoformat() == "2026-11-23T18:00:00+08:00"
