@@ -16,8 +16,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from integrations import source_wording
+from integrations import card_drafts, source_wording
 from integrations.bi import listing
+from integrations.card_drafts import KEY as DRAFT
 from integrations.models import BiListing, Card, DataSource, SourceKind
 from integrations.queueing import queue_on_commit
 from integrations.tasks import list_bi
@@ -36,27 +37,27 @@ _ID_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """What is chosen for: a new card of `source`, or `card`. `page_id`: empty while the page is still to be chosen."""
+    """What is chosen for: a new card of `source`, or `card`. `page_id`: empty while the page is still to be chosen.
+    `draft`: the key of what was typed into the form."""
 
     source: DataSource
     card: Card | None
     page_id: str
-    name: str
+    draft: str
 
     def query(self, **further: str) -> str:
-        known = {"source": str(self.source.pk), "card": str(self.card.pk) if self.card else "", "name": self.name}
+        known = {"source": str(self.source.pk), "card": str(self.card.pk) if self.card else "", DRAFT: self.draft}
         return urlencode({name: value for name, value in (known | further).items() if value})
 
     def address(self, view: str = "choose", **further: str) -> str:
         return f"{reverse(f'admin:integrations_card_{view}')}?{self.query(**further)}"
 
     def form_address(self, **chosen: str) -> str:
-        """The form of the card, with what is chosen filled in."""
+        """The form of the card, with what was typed and what is chosen filled in."""
+        values = ({DRAFT: self.draft} if self.draft else {}) | chosen
         if self.card is not None:
-            return f"{reverse('admin:integrations_card_change', args=[self.card.pk])}?{urlencode(chosen)}"
-        values = {"source": str(self.source.pk), "name": self.name} | chosen
-        values["name"] = self.name or chosen.get("name", "")
-        return f"{reverse('admin:integrations_card_add')}?{urlencode(values)}"
+            return f"{reverse('admin:integrations_card_change', args=[self.card.pk])}?{urlencode(values)}"
+        return f"{reverse('admin:integrations_card_add')}?{urlencode({'source': str(self.source.pk), **values})}"
 
 
 def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
@@ -96,7 +97,8 @@ def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
     page_id = sent.get("page", "")
     if len(page_id) > _ID_CHARACTERS:
         raise Http404
-    return Choosing(source, card, page_id, sent.get("name", "")[:_ID_CHARACTERS])
+    draft = card_drafts.keep(request) if card_drafts.is_sent(request) else sent.get(DRAFT, "")[:_ID_CHARACTERS]
+    return Choosing(source, card, page_id, draft)
 
 
 def _number(text: str) -> int:

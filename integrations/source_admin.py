@@ -20,7 +20,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import card_choosing, card_data, card_looks
+from integrations import card_choosing, card_data, card_drafts, card_looks
 from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
@@ -127,7 +127,7 @@ class CardAdmin(CardModelAdmin):
     def get_form(self, request: HttpRequest, obj: Card | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "source")
         form.kind = self._kind(request, obj) or ""
-        form.chosen = self._chosen(request)
+        form.filled_in = self._filled_in(request)
         further = f"?card={obj.pk}" if obj else ""
         form.choosing_address = reverse("admin:integrations_card_choose") + further
         return form
@@ -151,9 +151,13 @@ class CardAdmin(CardModelAdmin):
         return SourceKind(found) if found else None
 
     def _chosen(self, request: HttpRequest) -> dict[str, str]:
-        """What a link of the list of the BI fills in."""
+        """What a link of the list of the BI names."""
         names = ("bi_page_id", "bi_card_id")
         return {name: request.GET[name] for name in names if name in request.GET}
+
+    def _filled_in(self, request: HttpRequest) -> dict[str, str]:
+        """With what the form begins instead of what is saved; what comes back of it is compared with what is saved."""
+        return {**card_drafts.typed(request), **self._chosen(request)} if request.method == "GET" else {}
 
     def get_urls(self) -> list[URLPattern]:
         wrapped = self.admin_site.admin_view

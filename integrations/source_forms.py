@@ -167,12 +167,12 @@ class BiCardInput(forms.TextInput):
 
 
 class CardForm(CardFormBase):
-    """`person`: who edits. `kind`: of its source, where that is known. `chosen`: from the list of the BI, unsaved yet.
+    """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
     `choosing_address`: of that list. All of them are set by the admin."""
 
     person: Person
     kind = ""
-    chosen: Mapping[str, str] = MappingProxyType({})
+    filled_in: Mapping[str, str] = MappingProxyType({})
     choosing_address = ""
 
     class Meta:
@@ -224,7 +224,7 @@ class CardForm(CardFormBase):
                 source.queryset = source.queryset.filter(kind=self.kind)
         if "bi_card_id" in self.fields:
             self.fields["bi_card_id"].widget.address = self.choosing_address
-        self.initial.update(self.chosen)
+        self.initial.update(self.filled_in)
 
     def clean_bi_filters(self) -> list[Any]:
         value = self._list("bi_filters")

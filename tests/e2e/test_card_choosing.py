@@ -1,7 +1,9 @@
-"""An administrator makes a card of the BI by choosing its page and the card there, without knowing an id."""
+"""An administrator makes a card of the BI by choosing its page and the card there, without knowing an id, and without
+losing what was typed before."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tests.e2e.session import signed_in
 from tests.integrations.sandbox.test_bi import SEED
 from tests.sandbox import start_sandbox
 
+FILTERS = '[{"name": "城市", "filterType": "IN", "filterValue": ["上海"]}]'
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 
@@ -48,6 +51,7 @@ def test_a_card_is_chosen_from_what_the_bi_lists(browser: Browser, live_server: 
         page = context.new_page()
         page.goto(f"{base}/admin/integrations/card/add/")
         page.get_by_role("link", name="观远销售卡片").click()
+        page.locator("[name=bi_filters]").fill(FILTERS)
         page.get_by_role("button", name="从 BI 选择…").click()
 
         for button in ("销售总览", ""):
@@ -60,9 +64,12 @@ def test_a_card_is_chosen_from_what_the_bi_lists(browser: Browser, live_server: 
 
         expect(page.locator("[name=bi_card_id]")).to_have_value("c1")
         expect(page.locator("[name=bi_page_id]")).to_have_value("p1")
+        expect(page.locator("[name=name]")).to_have_value("每日销售额")
+        expect(page.locator("[name=bi_filters]")).to_have_value(FILTERS)
         page.locator("[name=_save]").click()
         expect(page.locator(".messagelist .success")).to_be_visible()
         context.close()
     chosen = Card.objects.get(name="每日销售额")
     assert (chosen.bi_card_id, chosen.source) == ("c1", DataSource.objects.get(kind="guandata"))
+    assert chosen.bi_filters == json.loads(FILTERS)
     assert refusals == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -167,15 +167,89 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
     assert Card.objects.get().bi_card_id == "c1"
 
 
-def test_a_name_that_was_typed_stays(root: Client, bi: GuandataAnswers) -> None:
+TYPED = {
+    "bi_view": "GRAPH", "bi_filters": '[{"name": "城市", "filterType"', "bi_parameters": "[]",
+    "kinds": '{"日期": "date"}', "units": "{}",
+}  # fmt: skip
+
+
+def link_to(card_id: str, page: str) -> str:
+    return next(part for part in page.split('"') if f"bi_card_id={card_id}" in part).replace("&amp;", "&")
+
+
+def shown_form(client: Client, address: str) -> dict[str, Any]:
+    """What stands in the fields of the form at this address."""
+    form = client.get(address).context["adminform"].form
+    return {name: form[name].value() for name in form.fields}
+
+
+def leave_form(client: Client, query: str = "", **typed: Any) -> str:
+    """The form's button that leads to the list; gives the address to which it leads."""
+    answer: Any = client.post(reverse(CHOOSE) + query, {"page": "p1", "bi_card_id": "", "bi_page_id": "", **typed})
+    return str(answer.url)
+
+
+def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: GuandataAnswers) -> None:
     source = make_source()
     answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
 
-    asked: Any = root.post(reverse(CHOOSE), {"source": source.pk, "name": "我的名称", "page": "p1"})
-    cards = shown(root, asked.url)
+    listed = leave_form(root, source=source.pk, name="我的名称", **TYPED)
+    searched = shown(root, f"{listed}&q=每日")
+    filled = shown_form(root, link_to("c1", searched))
 
-    link = next(part for part in cards.split('"') if "bi_card_id=c1" in part).replace("&amp;", "&")
-    assert parse_qs(urlsplit(link).query)["name"] == ["我的名称"]
+    chosen = {"name": "我的名称", "source": str(source.pk), "bi_card_id": "c1", "bi_page_id": "p1"}
+    assert filled == {**chosen, **TYPED}
+    back = next(one for one in searched.split('"') if "/card/add/?" in one and "bi_card_id" not in one)
+    assert shown_form(root, back.replace("&amp;", "&")) == {**filled, "bi_card_id": "", "bi_page_id": ""}
+
+
+def test_a_name_that_was_left_empty_is_that_of_the_chosen_card(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+
+    cards = shown(root, leave_form(root, source=source.pk, name="", **TYPED))
+
+    assert shown_form(root, link_to("c1", cards))["name"] == "每日销售额"
+
+
+def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
+    root: Client, bi: GuandataAnswers, django_user_model: Any
+) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    first, second = (leave_form(root, source=source.pk, name=name) for name in ("甲", "乙"))
+    links = [link_to("c1", shown(root, listed)) for listed in (first, second)]
+    stranger = Client()
+    stranger.force_login(django_user_model.objects.create_superuser("other"), backend=BACKEND)
+
+    assert [shown_form(root, link)["name"] for link in links] == ["甲", "乙"]
+    assert shown_form(stranger, links[0])["name"] == "每日销售额"
+
+
+def test_what_is_too_long_to_keep_is_left_behind_and_the_list_opens(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+
+    listed = leave_form(root, source=source.pk, name="甲", bi_filters="x" * 100_001)
+
+    assert "draft" not in listed
+    assert shown_form(root, link_to("c1", shown(root, listed)))["name"] == "每日销售额"
+
+
+def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: Client, bi: GuandataAnswers) -> None:
+    card = make_card(bi_filters=[{"name": "a", "filterType": "IN"}])
+    answered([["c9", "另一张", "CHART"]], "p1", requested_at=timezone.now())
+
+    listed = leave_form(root, f"?card={card.pk}", source=card.source_id, name="新名", bi_filters="", kinds="{}")
+    link = link_to("c9", shown(root, listed))
+    filled = shown_form(root, link)
+    refused: Any = root.post(link, {**CARD, **filled, "kinds": "x"})
+    root.post(link, {**CARD, **filled})
+
+    assert (filled["name"], filled["bi_filters"], filled["bi_card_id"]) == ("新名", "", "c9")
+    card.refresh_from_db()
+    assert (card.name, card.bi_filters, card.bi_card_id) == ("新名", [], "c9")
+    assert {"name", "bi_card_id"} <= set(refused.context["adminform"].form.changed_data)
 
 
 def test_a_saved_card_is_chosen_anew_and_nothing_is_saved_by_it(root: Client, bi: GuandataAnswers) -> None:
