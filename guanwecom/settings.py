@@ -195,7 +195,7 @@ LOCALE_PATHS = [BASE_DIR / "guanwecom" / "locale"]
 FORMAT_MODULE_PATH = "guanwecom.formats"
 USE_I18N = True
 USE_TZ = True
-# The zone in which times are shown where a person or a subscription names no other.
+# The zone in which times are shown where a subscription names no other, and with which a new one begins.
 TIME_ZONE = e.read(e.time_zone, "TIME_ZONE", "Asia/Shanghai")
 
 # --- Static files ----------------------------------------------------------------------------------------------------

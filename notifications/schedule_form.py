@@ -81,10 +81,15 @@ class WeekdaysField(forms.MultipleChoiceField):
         return set(self.prepare_value(initial or "")) - {""} != set(data or ())
 
 
+def site_zone() -> str:
+    """Where those who write schedules are: a new one begins with it."""
+    return settings.TIME_ZONE
+
+
 class ScheduleFormPart(ScheduledModelForm):
     """A form that has this part names TIME_FIELDS in its Meta, and calls `offer_times` and `check`."""
 
-    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial="Asia/Shanghai")
+    time_zone = forms.ChoiceField(label=capfirst(_("time zone")), initial=site_zone)
     local_time = LocalTimeField(label=capfirst(_("at")), required=False)
     weekdays = WeekdaysField(label=capfirst(_("days of the week")), required=False)
     month_day = forms.ChoiceField(
@@ -105,9 +110,10 @@ class ScheduleFormPart(ScheduledModelForm):
 
 
 def time_zone_choices() -> list[tuple[str, str]]:
-    """Usual zones first, then all others by name."""
-    others = sorted(available_timezones() - set(USUAL_ZONES))
-    return [(name, name) for name in (*USUAL_ZONES, *others)]
+    """The site's first, then usual ones, then all others by name."""
+    first = dict.fromkeys((site_zone(), *USUAL_ZONES))
+    others = sorted(available_timezones() - set(first))
+    return [(name, name) for name in (*first, *others)]
 
 
 def month_day_choices() -> list[tuple[str, Any]]:

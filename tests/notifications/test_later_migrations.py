@@ -134,6 +134,38 @@ def test_reports_of_before_are_plain_and_their_runs_and_messages_stay(stages: St
     assert "delivery_by_content" in index_names("notifications_delivery")
 
 
+def test_alert_rules_of_before_stay_and_may_have_silence_windows(stages: Stages) -> None:
+    before = [("integrations", "0010_data_sources"), ("notifications", "0018_recipients_of_alerts")]
+    apps = stages.enter(before)
+    corp = apps.get_model("integrations", "Corp").objects.create(name="C", corpid="ww1", agentid=1)
+    source = apps.get_model("integrations", "DataSource").objects.create(name="数据仓库", kind="sql")
+    card = apps.get_model("integrations", "Card").objects.create(name="销售额", source=source, sql="SELECT 1")
+    receiver = apps.get_model("notifications", "AlertReceiver").objects.create(name="值班", to_everyone=True)
+    condition = {"aggregate": "sum", "column": "销售额", "comparison": "lt", "values": ["1000"], "filters": {}}
+    rule = apps.get_model("notifications", "AlertRule").objects.create(
+        name="销售额过低", card=card, receiver=receiver, conditions=[condition], crontab="*/10 * * * *",
+        holding={"": 2}, tells_on_workdays_only=True, next_run_at=NOW,
+    )  # fmt: skip
+    moments = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    incident = apps.get_model("notifications", "Incident").objects.create(
+        key="k", title="销售额过低", rule=rule, corp=corp, **moments
+    )
+    apps.get_model("notifications", "IncidentEvent").objects.create(incident=incident, kind="silenced", at=NOW)
+    kept = apps.get_model("notifications", "AlertRule").objects.values().get()
+
+    after = migrated([("notifications", "0019_silence_windows")])
+
+    assert after.get_model("notifications", "AlertRule").objects.values().get() == kept
+    event = after.get_model("notifications", "IncidentEvent").objects.get()
+    assert (event.incident_id, event.kind) == (incident.pk, "silenced")
+    windows = after.get_model("notifications", "SilenceWindow").objects
+    windows.create(rule_id=rule.pk, name="夜间", weekdays="6,7")
+    assert windows.get().rule.name == "销售额过低"
+    again = migrated(before)
+    assert again.get_model("notifications", "AlertRule").objects.values().get() == kept
+    assert again.get_model("notifications", "Incident").objects.get().rule_id == rule.pk
+
+
 def test_messages_of_before_carry_no_picture_and_go_on(stages: Stages) -> None:
     apps = stages.enter([("integrations", "0010_data_sources"), ("notifications", "0014_reports_with_data")])
     corp = apps.get_model("integrations", "Corp").objects.create(name="C", corpid="ww1", agentid=1)

@@ -273,3 +273,26 @@ def test_which_schedules_go_by_the_calendar(
 
     assert subscription.is_by_workdays is is_by_workdays
     assert Subscription.objects.by_workdays().exists() is is_by_workdays
+
+
+@pytest.mark.parametrize("model", ["subscription", "alertrule"])
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Europe/Berlin", "Australia/Perth"])
+def test_a_new_schedule_begins_in_the_site_s_zone(root: Client, settings: Any, model: str, zone: str) -> None:
+    settings.TIME_ZONE = zone
+
+    field = root.get(f"/admin/notifications/{model}/add/").context["adminform"].form["time_zone"]
+
+    names = [name for name, _label in field.field.choices]
+    assert (field.value(), names[0]) == (zone, zone)
+    assert len(names) == len(set(names)) > 400
+
+
+def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
+    root: Client, settings: Any, order: tuple[Report, User]
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    subscription = saved(root, order, time_zone="Asia/Tokyo")
+
+    page = root.get(f"/admin/notifications/subscription/{subscription.pk}/change/")
+
+    assert page.context["adminform"].form["time_zone"].value() == subscription.time_zone == "Asia/Tokyo"
