@@ -77,13 +77,13 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
 def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attention]:
     """What is open and nobody has taken; and alerts that reach nobody, which belong to no company."""
     found = []
-    if count := _counted(incidents.open().filter(taken_at__isnull=True)):
+    if count := _counted(incidents.open().untaken()):
         sentence = ngettext(
             "%(count)s incident is open and nobody has taken it.",
             "%(count)s incidents are open and nobody has taken them.",
             count,
         )
-        found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("status__exact", "open")])))
+        found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("state", "untaken")])))
     if sees_all_corps(person) and (count := counters.recently_unrouted()):
         sentence = ngettext(
             "No route took %(count)s alert that another system handed in: nobody was told.",

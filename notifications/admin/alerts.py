@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -21,7 +21,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -43,6 +43,8 @@ from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
+    from notifications.models.alerts import IncidentQuerySet
+
     ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
     RouteAdminBase = admin.ModelAdmin[AlertRoute]
     RuleAdminBase = admin.ModelAdmin[AlertRule]
@@ -191,6 +193,24 @@ class SilenceWindowInline(SilenceWindowInlineBase):
         return request.user.has_perm("notifications.change_alertrule")
 
 
+class RuleStateFilter(admin.SimpleListFilter):
+    """The rules that somebody has to look at."""
+
+    title = _("status")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("open", _("with open incidents")), ("no_data", _("no data"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "open":
+                return queryset.filter(open_total__gt=0)  # annotated by AlertRuleAdmin.get_queryset
+            case "no_data":
+                return queryset.exclude(problem="")
+        return queryset
+
+
 @admin.register(AlertRule)
 class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
     drawings_name = "notifications_alertrule_try"
@@ -203,8 +223,8 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
     form = AlertRuleForm
     change_form_template = "admin/notifications/alertrule/change_form.html"
     inlines = (SilenceWindowInline,)
-    list_display = ("name", "card", "receiver", "level", "open_count", "last_check", "next_check", "is_enabled")
-    list_filter = ("is_enabled", "severity")
+    list_display = ("name", "is_enabled", "level", "open_count", "card", "receiver", "last_check", "next_check")
+    list_filter = (RuleStateFilter, "is_enabled", "severity", ("receiver", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("card", "receiver")
     search_fields = ("name",)
     actions = None
@@ -328,12 +348,52 @@ class OpenedDayFilter(DayFilter):
     column = "opened_at"
 
 
+class SourceFilter(admin.RelatedOnlyFieldListFilter):
+    """The rules, or routes, of the incidents that one sees; what came from neither is found by its name."""
+
+    include_empty_choice = False
+
+
+class StateFilter(admin.SimpleListFilter):
+    """What the list says in colours. One that is silent may be taken or not."""
+
+    title = _("status")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("open", Incident.Status.OPEN.label),
+            ("untaken", _("nobody has taken it")),
+            ("taken", pgettext_lazy("state of an incident", "taken")),
+            ("silent", _("silent")),
+            ("over", Incident.Status.RESOLVED.label),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        incidents = cast("IncidentQuerySet", queryset)  # the admin filters its own rows only
+        match self.value():
+            case "open":
+                return incidents.open()
+            case "untaken":
+                return incidents.open().untaken()
+            case "taken":
+                return incidents.open().taken()
+            case "silent":
+                return incidents.open().silent(timezone.now())
+            case "over":
+                return incidents.over()
+        return incidents
+
+
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin):
     empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
     change_form_template = "admin/notifications/incident.html"
     list_display = ("title", "level", "state", "source_name", "starts", "ends", "taker")
-    list_filter = ("status", "severity", "kind", OpenedDayFilter, CorpFilter)
+    list_filter = (
+        *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
+        *(("rule", SourceFilter), ("route", SourceFilter)),
+    )
     list_select_related = ("route", "rule", "taken_by", "silenced_by")
     search_fields = ("title",)
     ordering = ("-pk",)
@@ -357,7 +417,7 @@ class IncidentAdmin(ReadOnlyAdmin):
         if incident.is_open and incident.is_silenced(now):
             words = gettext("silent")
         elif incident.is_open and incident.taken_at is not None:
-            words = gettext("taken")
+            words = pgettext("state of an incident", "taken")
         return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 
     @admin.display(description=_("from"))

@@ -160,6 +160,19 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
         return self.filter(status=Incident.Status.OPEN)
 
+    def untaken(self) -> Self:
+        return self.filter(taken_at__isnull=True)
+
+    def taken(self) -> Self:
+        return self.filter(taken_at__isnull=False)
+
+    def silent(self, now: datetime) -> Self:
+        """Silenced by somebody, for a time that is not over."""
+        return self.filter(silenced_until__gt=now)
+
+    def over(self) -> Self:
+        return self.filter(status=Incident.Status.RESOLVED)
+
     def notice_due(self, now: Moment) -> Self:
         """Those of which something is to be told, and of which nothing told before is still on its way."""
         on_the_way = IncidentNotice.objects.filter(

@@ -6,12 +6,13 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from datetime import time
+from datetime import time, timedelta
 from typing import Any
 
 import pytest
 import responses
 from django.test import Client
+from django.utils import timezone
 
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
@@ -30,6 +31,7 @@ from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
+from tests.notifications.test_admin import client_of
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -353,6 +355,72 @@ class TestReceiver:
         path = f"/admin/notifications/alertreceiver/{receiver.pk}/change/"
 
         assert "robot" in errors_of(save(root, path, channel="robot"))
+
+
+class TestFilters:
+    @pytest.fixture
+    def incidents(self, card: Card, receiver: AlertReceiver) -> None:
+        """Named after what they are."""
+        rule, other = make_rule(card, receiver), make_rule(card, receiver, name="另一条", problem="无数据")
+        route, now = make_route(receiver), timezone.now()
+        later, earlier = now + timedelta(hours=1), now - timedelta(hours=1)
+        rows: dict[str, dict[str, Any]] = {
+            "new": {"rule": rule, "severity": "critical"},
+            "taken": {"rule": rule, "taken_at": now},
+            "silent": {"rule": other, "silenced_until": later, "kind": "no_data"},
+            "taken and silent": {"rule": other, "taken_at": now, "silenced_until": later},
+            "silent before": {"route": route, "silenced_until": earlier},
+            "over": {"route": route, "status": "resolved", "taken_at": now, "silenced_until": later},
+        }
+        common = {"corp": receiver.corp, **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now)}
+        for title, fields in rows.items():
+            Incident.objects.create(key=title, title=title, **common, **fields)
+
+    @pytest.mark.parametrize(
+        ("query", "titles"),
+        [
+            ("state=open", {"new", "taken", "silent", "taken and silent", "silent before"}),
+            ("state=untaken", {"new", "silent", "silent before"}),
+            ("state=taken", {"taken", "taken and silent"}),
+            ("state=silent", {"silent", "taken and silent"}),
+            ("state=over", {"over"}),
+            ("state=silent&kind__exact=no_data", {"silent"}),
+            ("severity__exact=critical", {"new"}),
+            ("rule__id__exact={rule}", {"new", "taken"}),
+            ("route__id__exact={route}", {"silent before", "over"}),
+        ],
+    )
+    def test_find_incidents_by_what_they_are(self, root: Client, incidents: None, query: str, titles: set[str]) -> None:
+        rule, route = AlertRule.objects.get(name="销售额过低"), AlertRoute.objects.get()
+
+        page = root.get(f"/admin/notifications/incident/?{query.format(rule=rule.pk, route=route.pk)}")
+
+        assert {one.title for one in page.context["cl"].result_list} == titles
+
+    @pytest.mark.parametrize(
+        ("query", "names"), [("state=open", {"销售额过低", "另一条"}), ("state=no_data", {"另一条"}), ("", None)]
+    )
+    def test_find_the_rules_that_somebody_has_to_look_at(
+        self, root: Client, incidents: None, card: Card, receiver: AlertReceiver, query: str, names: set[str] | None
+    ) -> None:
+        make_rule(card, receiver, name="平静")
+
+        page = root.get(f"/admin/notifications/alertrule/?{query}")
+
+        assert {one.name for one in page.context["cl"].result_list} == (names or {"销售额过低", "另一条", "平静"})
+
+    def test_name_nothing_of_another_company(self, incidents: None, corp: Corp) -> None:
+        make_rule(
+            Card.objects.create(name="x", source=DataSource.objects.get(), bi_card_id="c2"),
+            make_receiver(name="别家值班", corp=make_corp()),
+            name="别家的规则",
+        )
+        manager = client_of(make_manager(corp, permissions="view_"))
+
+        page = manager.get("/admin/notifications/incident/").content.decode()
+
+        assert "另一条" in page
+        assert "别家" not in page
 
 
 def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) -> None:
