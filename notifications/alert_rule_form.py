@@ -8,6 +8,7 @@ from django import forms
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from accounts.visibility import people_visible_to
@@ -97,3 +98,7 @@ class SilenceWindowForm(SilenceWindowModelForm):
     class Meta:
         model = SilenceWindow
         fields = ("name", "kind", "weekdays", "from_time", "to_time", "starts_at", "ends_at")
+        labels = {
+            "starts_at": pgettext_lazy("silence window", "From"),
+            "ends_at": pgettext_lazy("silence window", "Until"),
+        }

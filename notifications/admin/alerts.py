@@ -29,7 +29,7 @@ from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
 from notifications import schedule
 from notifications.admin.drawings import View
-from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment
+from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment, run_pill
 from notifications.admin.log import CorpFilter
 from notifications.admin.looks import WithLooks
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
@@ -77,6 +77,7 @@ class AlertReceiverAdmin(NamedDeletions, ReceiverAdminBase):
     )
 
     class Media:
+        css = {"all": ["notifications/admin.css"]}
         js = ("notifications/rows.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertReceiver]:
@@ -131,7 +132,7 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
             _("Severity"),
             {"fields": ("severity_label", "critical_values", "warning_values", "default_severity")},
         ),
-        (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
+        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRoute]:
@@ -233,7 +234,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         (_("What is watched"), {"fields": ("card", "conditions", "join", "hold_checks", "no_data_checks")}),
         (_("For each value by itself"), {"fields": ("split_column", "absent_checks", "split_attribute")}),
         (_("To whom"), {"fields": ("receiver", "owner")}),
-        (_("How often"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
+        (_("How people are told"), {"fields": ("gather_seconds", "repeat_minutes", "tells_recovery")}),
         (_("At which hours people are told"), {"fields": ("tells_from", "tells_to", "tells_on_workdays_only")}),
         (
             _("When it is checked"),
@@ -249,6 +250,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
     class Media:
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
+            "notifications/silence_windows.js",
             *("integrations/live.js", "notifications/making.js", "notifications/looking.js"),
         )
 
@@ -449,7 +451,11 @@ class IncidentAdmin(ReadOnlyAdmin):
                 "shown": pages.shown(incident, person=person, now=timezone.now()),
                 "labels": list(incident.labels.items()),
                 "timeline": pages.timeline(incident),
-                "told_runs": [one.run for one in incident.notices.select_related("run").order_by("pk")],
+                "severity": self.level(incident),
+                "told": [
+                    {"notice": one, "state": run_pill(one.run)}
+                    for one in incident.notices.select_related("run").order_by("pk")
+                ],
                 "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
             }
         return super().changeform_view(request, object_id, form_url, extra)

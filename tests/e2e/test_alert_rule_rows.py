@@ -3,7 +3,7 @@ removed and saved by mouse and by keyboard, and what is wrong with one stays bes
 
 from __future__ import annotations
 
-from datetime import time
+from datetime import UTC, datetime, time
 from typing import Any
 
 import pytest
@@ -72,7 +72,7 @@ class TestConditions:
         field(form, 4, "列").fill("库存")
         field(form, 4, "比较方式").select_option("le")
         field(form, 4, "值").fill("5")
-        field(form, 4, "仅限").fill("城市=上海")
+        field(form, 4, "只看这些行").fill("城市=上海")
         save(form)
 
         expect(form.locator(".messagelist .success")).to_be_visible()
@@ -155,7 +155,7 @@ class TestConditions:
         expect(form.get_by_role("button", name="添加条件")).to_be_focused()
         keys.press("Enter")
         form.locator(":focus").select_option("any")
-        for label, text in (("列", "库存"), ("比较方式", ""), ("值", "5"), ("仅限", "城市=上海")):
+        for label, text in (("列", "库存"), ("比较方式", ""), ("值", "5"), ("只看这些行", "城市=上海")):
             keys.press("Tab")
             expect(field(form, 4, label)).to_be_focused()
             keys.insert_text(text) if text else form.locator(":focus").select_option("le")
@@ -195,6 +195,31 @@ class TestSilenceWindows:
         save(form)
         expect(form.locator(".messagelist .success")).to_be_visible()
         assert not rule.silence_windows.exists()
+
+    def test_each_kind_shows_what_it_needs(self, form: Page, rule: AlertRule) -> None:
+        form.get_by_role("button", name="添加另一个静默时段").press("Enter")
+        window = form.locator(".dynamic-silence_windows")
+        once = window.locator(".form-row.field-starts_at")
+        weekly = window.locator(".form-row.field-weekdays, .form-row.field-from_time")
+        expect(once).to_be_hidden()
+        expect(weekly).to_have_count(2)
+
+        window.get_by_label("频率").select_option("once")
+
+        expect(once).to_be_visible()
+        for number in range(2):
+            expect(weekly.nth(number)).to_be_hidden()
+        window.get_by_label("名称").fill("国庆盘点")
+        for name, text in (("starts_at", "2027-10-01"), ("ends_at", "2027-10-03")):
+            window.locator(f"[name$={name}_0]").fill(text)
+            window.locator(f"[name$={name}_1]").fill("08:00")
+        save(form)
+        expect(form.locator(".messagelist .success")).to_be_visible()
+        expect(once).to_be_visible()
+        expect(weekly.first).to_be_hidden()
+        saved = rule.silence_windows.get()
+        assert (saved.kind, saved.weekdays) == ("once", "")
+        assert saved.starts_at == datetime(2027, 10, 1, tzinfo=UTC)
 
     def test_what_is_wrong_stays_in_its_window(self, form: Page, rule: AlertRule) -> None:
         adder = form.get_by_role("button", name="添加另一个静默时段")
