@@ -1,7 +1,8 @@
 """Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]`.
 
-Needs a Chromium (CHROMIUM names its path). All in Chinese; phone pages at 390 px, the others at 1440 px. Pictures of
-every page that employees see, with all its troubles, are drawn by tests/e2e/gallery.py.
+Needs a Chromium (CHROMIUM names its path); DEMO_WEB_PORT and DEMO_SANDBOX_PORT as for `make demo`. All in Chinese;
+phone pages at 390 px, the others at 1440 px. Pictures of every page that employees see, with all its troubles, are
+drawn by tests/e2e/gallery.py.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-SITE = "http://localhost:3001"
-SANDBOX = "http://127.0.0.1:3002"
+SITE = f"http://localhost:{os.environ.get('DEMO_WEB_PORT', 3001)}"
+SANDBOX = f"http://127.0.0.1:{os.environ.get('DEMO_SANDBOX_PORT', 3002)}"
 PASSWORD = "guanwecom-demo"  # noqa: S105  # printed by make demo
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 DESKTOP = {"width": 1440, "height": 900}
@@ -94,6 +95,34 @@ def choosing(page: Page) -> None:
     page.get_by_role("link", name="各区域大麦产量（透视表）").wait_for()
 
 
+def alert_rule(page: Page) -> None:
+    """The demo's alert rule with a second condition, tried on the data as it is now."""
+    sign_in(page)
+    page.goto(f"{SITE}/admin/notifications/alertrule/")
+    page.get_by_role("link", name="高温预警", exact=True).click()
+    second = page.get_by_role("group", name="条件 2")
+    second.get_by_label("比较该列的什么").select_option("avg")
+    second.get_by_label("列", exact=True).fill("降水")
+    second.get_by_label("比较方式").select_option("outside")
+    second.get_by_label("值", exact=True).fill("1")
+    second.get_by_label("第二个值").fill("8")
+    page.get_by_role("button", name="立即试算").click()
+    page.locator("[data-trial] .look-chart img").nth(1).wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
+def alert(page: Page) -> Page:
+    """An alert on the phone of somebody on duty, who has just taken it."""
+    own_page = home(page)
+    own_page.goto(f"{SITE}/alerts/")
+    own_page.get_by_role("link", name="高温预警").first.click()
+    take = own_page.get_by_role("button", name="认领", exact=True)
+    if take.count():
+        take.click()
+        take.wait_for(state="detached")
+    return own_page
+
+
 def take_phone(page: Page) -> None:
     page.goto(f"{SANDBOX}/phone")
     page.locator("ul.rows a.row").first.click()
@@ -132,6 +161,8 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] 
     "subscription": (subscription, DESKTOP, True),
     "card": (card, DESKTOP, False),
     "choosing": (choosing, DESKTOP, False),
+    "alert-rule": (alert_rule, DESKTOP, False),
+    "alert": (alert, PHONE, False),
     "phone": (phone, PHONE, False),
     "message": (message, PHONE, True),
     "home": (home, PHONE, False),
@@ -140,7 +171,7 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] 
 
 def take(browser: Browser, folder: Path, name: str) -> None:
     show, size, is_whole = PICTURES[name]
-    context = browser.new_context(viewport=size, locale="zh-CN")  # type: ignore[arg-type]  # a ViewportSize
+    context = browser.new_context(viewport=size, locale="zh-CN", timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
     shown = show(page) or page
     shown.screenshot(path=folder / f"{name}.png", full_page=is_whole)

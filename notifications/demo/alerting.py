@@ -30,7 +30,7 @@ def seed(corp: Corp, people: list[User], *, now: datetime) -> None:
     card, _is_new = Card.objects.get_or_create(
         name=CARD,
         source=source,
-        defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"最高气温": "number"}},
+        defaults={"bi_page_id": WEATHER_PAGE, "bi_card_id": BI_CARD, "kinds": {"日期": "date", "最高气温": "number"}},
     )
     receiver = AlertReceiver.objects.create(name=RECEIVER, corp=corp)
     receiver.users.set(people)
