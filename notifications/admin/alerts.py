@@ -351,9 +351,12 @@ class OpenedDayFilter(DayFilter):
 
 
 class SourceFilter(admin.RelatedOnlyFieldListFilter):
-    """The rules, or routes, of the incidents that one sees; what came from neither is found by its name."""
+    """The rules, or routes, of the incidents that one sees: also a single one, since others came from elsewhere."""
 
     include_empty_choice = False
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
 
 
 class StateFilter(admin.SimpleListFilter):
