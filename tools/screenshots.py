@@ -107,7 +107,7 @@ def alert_rule(page: Page) -> None:
     second.get_by_label("值", exact=True).fill("1")
     second.get_by_label("第二个值").fill("8")
     page.get_by_role("button", name="立即试算").click()
-    page.locator("[data-trial] .look-chart img").nth(1).wait_for()
+    page.locator("[data-look-place] .look-chart img").nth(1).wait_for()
     page.evaluate("document.activeElement.blur()")
 
 

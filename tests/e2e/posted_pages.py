@@ -32,6 +32,7 @@ EMPTY_FORMS = (
     *("integrations_corp", "integrations_siteaddress", "accounts_user", "accounts_attribute", "accounts_peopleimport"),
     *("accounts_directorypolicy", "accounts_departmentgroup", "auth_group"),
     *("notifications_report", "notifications_subscription", "notifications_robot"),
+    *("notifications_alertreceiver", "notifications_alertroute", "notifications_alertrule"),
 )
 
 
@@ -51,8 +52,9 @@ def send(page: Page, base: str, posted: Posted) -> Response:
 
 
 def _forms_with_errors(rows: Rows) -> list[Posted]:
-    accounts = {"wecom_accounts-TOTAL_FORMS": "0", "wecom_accounts-INITIAL_FORMS": "0"}
-    forms: list[Posted] = [(reverse(f"admin:{name}_add"), accounts) for name in EMPTY_FORMS]
+    inlines = ("wecom_accounts", "silence_windows")
+    no_inlines = {f"{name}-{part}_FORMS": "0" for name in inlines for part in ("TOTAL", "INITIAL")}
+    forms: list[Posted] = [(reverse(f"admin:{name}_add"), no_inlines) for name in EMPTY_FORMS]
     address = SiteAddress.objects.default()
     link_request = LinkRequest.objects.earliest("pk")
     return [
@@ -66,6 +68,18 @@ def _forms_with_errors(rows: Rows) -> list[Posted]:
                 "department_root_ids": "a",
                 "api_base_url": "http://198.51.100.7",
                 "domain_id": "你",
+            },
+        ),
+        (
+            reverse("admin:notifications_alertrule_add"),
+            {
+                "conditions-0-aggregate": "sum",
+                "conditions-0-value": "viel",
+                "conditions-1-column": "销售额",
+                "silence_windows-TOTAL_FORMS": "1",
+                "silence_windows-INITIAL_FORMS": "0",
+                "silence_windows-0-name": "夜间",
+                "silence_windows-0-kind": "weekly",
             },
         ),
         (reverse("admin:integrations_siteaddress_change", args=[address.pk]), {"url": "https://报表.example.com/a"}),
