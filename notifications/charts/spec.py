@@ -267,8 +267,11 @@ def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
     """From where to where lying bars may go, with room for the figures beyond both ends, and for the names."""
     values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
     low, high = min(0.0, *values), max(0.0, *values)
-    left = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) < 0), default=0.0)
-    right = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=0.0)
+    # Without figures at an end, a threshold there keeps off the edge.
+    left = max(
+        (_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) < 0), default=_FIGURE_GAP * (low < 0)
+    )
+    right = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
     names = _FIGURE_GAP + max(min(_NAME_PIXELS, width_of(row["x"])) for row in rows)
     pixels = max(60.0, looks.WIDTH - 2 * looks.MARGIN - names - left - right)
     step = ((high - low) or 1.0) / pixels
