@@ -273,7 +273,7 @@ def test_a_picture_that_is_too_large_for_a_robot_is_left_out(clock: FakeClock) -
 
     prepared(delivery, clock)
 
-    assert (delivery.status, body_of(delivery)["msgtype"]) == (Status.PENDING, "markdown")
+    assert (delivery.status, body_of(delivery)["msgtype"]) == (Status.PENDING, "text")
 
 
 def test_a_robots_file_is_uploaded_with_its_key(wire: Wire, clock: FakeClock) -> None:
