@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integrations.sources.table import Kind
+from integrations.sources.table import Kind, Table
 from notifications.alerts import condition_words, conditions
 from notifications.alerts.conditions import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import chart as charts
@@ -12,9 +12,8 @@ from notifications.charts.chart import TOP_AT_MOST, Chart, ChartKind
 from notifications.charts.shaping import POINTS_AT_MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from integrations.sources.table import Table
     from notifications.alerts.conditions import Condition
 
 _TIMES = frozenset({Kind.DATE, Kind.DATETIME})
@@ -32,15 +31,17 @@ _COMPARABLE = BY_ROW | {Aggregate.AVERAGE, Aggregate.LEAST, Aggregate.MOST}
 
 
 def picture_of(condition: Condition, table: Table, *, split_column: str = "") -> tuple[Chart, Table] | None:
-    """The chart and the rows that count: over time where the data has times, else by name. `table`: one part of the
-    data, cut by `split_column`.
+    """The chart and its two columns of the rows that count: over time where the data has times, else by name. `table`:
+    one part of the data, cut by `split_column`.
 
     None where a chart would say nothing, or something wrong: counts, columns without numbers, data with nothing to
     stand along the axis, and single rows of which several stand at one place and no direction says which matters.
     """
     counting = table.with_rows([table.rows[index] for index in conditions.rows_counting(condition, table)])
     kinds = {column.name: column.kind for column in table.columns}
-    if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER or not counting.rows:
+    if condition.aggregate == Aggregate.COUNT or kinds.get(condition.column) != Kind.NUMBER:
+        return None
+    if set(counting.values(condition.column)) <= {None}:
         return None
     axis = _axis(counting, {condition.column, split_column})
     if not axis:
@@ -52,9 +53,17 @@ def picture_of(condition: Condition, table: Table, *, split_column: str = "") ->
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE
     lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
     title = condition_words.described(condition)
-    return Chart(
+    chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines
-    ), counting
+    )
+    return chart, _only(counting, (axis, condition.column))
+
+
+def _only(table: Table, names: Sequence[str]) -> Table:
+    """These columns alone: a recipe keeps what it was given, also what nobody looks at."""
+    places = [table.position(name) for name in names]
+    columns = tuple(table.columns[place] for place in places)
+    return Table(columns, tuple(tuple(row[place] for place in places) for row in table.rows), table.as_of, table.is_cut)
 
 
 def _axis(table: Table, taken: Collection[str]) -> str:
