@@ -288,7 +288,8 @@ def _figures() -> Spec:
 
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
-    """The drawing with a dashed line for each, across it, and its figure beside the line."""
+    """The drawing with a dashed line for each, across it, and its figure beside the line. A line never crosses out a
+    bar's own figure: it lies between the two."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_lying else "y"
     along = {axis: body["encoding"][axis]}
@@ -298,16 +299,28 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
         if is_lying
         else {"align": "right", "dy": -3, "x": "width", "baseline": "bottom"}
     )
-    figure = {"type": "text", "color": looks.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
+    mark = {"type": "text", "color": looks.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
+    figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
     lines: Spec = {
         "data": {"values": rows},
         "layer": [
             {"mark": {"type": "rule", "color": looks.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
-            {"mark": figure, "encoding": {"text": {"field": "t"}}},
+            *([figure] if is_lying else _edged(figure)),
         ],
         "encoding": along,
     }
-    return {"data": body["data"], "layer": [drawn, lines]}
+    if not is_lying:
+        return {"data": body["data"], "layer": [drawn, lines]}
+    bars, figures = drawn["layer"]
+    layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _edged(figures)}]
+    return {"data": body["data"], "layer": layers}
+
+
+def _edged(text: Spec) -> list[Spec]:
+    """A text on an edge of paper, so that it is read whatever lies below."""
+    mark = {**text["mark"], "color": looks.PAPER, "stroke": looks.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
+    encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
+    return [{"mark": mark, "encoding": encoding}, text]
 
 
 def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:

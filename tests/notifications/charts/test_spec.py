@@ -353,3 +353,30 @@ def test_english_counts_in_thousands_and_millions() -> None:
     assert list(rows(found))[0]["t"] == "9.3M元"
     assert "亿" not in json.dumps(spec(CHARTS["line"][0], DAYS, language="en")["encoding"], ensure_ascii=False)
     assert len(CITIES) == 12
+
+
+def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
+    """What comes later in a drawing lies above: bars, then the line, then the figures on an edge of paper."""
+    chart = Chart(ChartKind.BAR, "城市", ("销售额",), thresholds=(100.0,))
+
+    found = spec(chart, SALES, language="zh-hans")
+
+    bars, line, figures = found["layer"]
+    assert [one["mark"]["type"] for one in bars["layer"]] == ["bar"]
+    assert [one["mark"]["type"] for one in line["layer"]] == ["rule", "text"]
+    edge, letters = figures["layer"]
+    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (looks.PAPER, looks.PAPER)
+    assert edge["encoding"] == {"text": {"field": "t"}}
+    assert letters["encoding"]["color"] == {"value": looks.INK}
+    svg = draw(found).svg
+    assert svg.count("stroke-dasharray") == 1
+    assert svg.index("stroke-dasharray") < svg.index("元</text>")
+
+
+def test_the_figure_of_a_threshold_stands_out_from_a_line(draw: Draw) -> None:
+    chart = Chart(ChartKind.LINE, "日期", ("销售额",), thresholds=(1_550_000.0,))
+
+    svg = draw(spec(chart, DAYS, language="zh-hans")).svg
+
+    assert texts(svg).count("155万") == 2  # its edge, and its letters
+    assert f'stroke="{looks.PAPER}" stroke-width="4"' in svg
