@@ -72,10 +72,14 @@ def purge(*, now: datetime) -> int:
 
 
 def purge_incidents(*, now: datetime) -> int:
-    """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them."""
+    """Delete at most CHUNK incidents that are over for longer than LOG_RETENTION_DAYS, with all that hangs on them. If
+    they have pictures, at most CHUNK of these go first, and the next call goes on. Returns how many."""
     ids = list(_old_incidents(now).order_by("resolved_at").values_list("pk", flat=True)[:CHUNK])
     if not ids:
         return 0
+    picture_count = _deleted(Medium.objects.filter(incident__in=ids))
+    if picture_count:
+        return picture_count
     Incident.objects.filter(pk__in=ids).delete()
     logger.info("incidents=%d forgotten", len(ids))
     return len(ids)

@@ -59,7 +59,7 @@ class State:
 def begin(plan: Plan, *, by: User, now: datetime) -> Drawings:
     """Ask for all that the plan wants. Raises TooManyDrawingsError, with nothing asked for."""
     wanted = list(dict.fromkeys([*plan.shown, *([plan.carried] if plan.carried else [])]))
-    waiting = Medium.objects.filter(run__isnull=True, status=Medium.Status.WAITING)
+    waiting = Medium.objects.previews().filter(status=Medium.Status.WAITING)
     if wanted and waiting[:WAITING_AT_MOST].count() == WAITING_AT_MOST:
         raise TooManyDrawingsError
     media = {each: attaching.preview(each, now=now) for each in wanted}
@@ -80,7 +80,7 @@ def state_of(token: str, *, by: User, now: datetime) -> State | None:
         medium_id, user_id, since = signing.loads(token, salt=_SALT, max_age=making.PREVIEW_KEPT)
     except signing.BadSignature:
         return None
-    medium = Medium.objects.filter(pk=medium_id, run__isnull=True).defer("recipe").first()
+    medium = Medium.objects.previews().filter(pk=medium_id).defer("recipe").first()
     if user_id != by.pk or medium is None:
         return None
     seconds = max(0, int(now.timestamp()) - since)

@@ -149,7 +149,7 @@ def preview(wanted: Wanted, *, now: datetime) -> Medium:
     """A medium that belongs to no run, for whoever looks at a form; asked for again soon, it is the same, unless it
     could not be made."""
     digest = recipes.digest(wanted.kind, wanted.recipe)
-    same = Medium.objects.filter(run__isnull=True, digest=digest, created_at__gt=now - PREVIEW_SHARED)
+    same = Medium.objects.previews().filter(digest=digest, created_at__gt=now - PREVIEW_SHARED)
     known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
     if known is not None:
         return known

@@ -48,14 +48,14 @@ def due(now: Moment) -> list[QuerySet[Medium]]:
 
 
 def hand_out(*, now: datetime) -> list[int]:
-    """Ids of what is to be made now; nobody else gets them for QUEUED."""
+    """Ids of what is to be made now; nobody else gets them for QUEUED. Pictures of incidents pass those of reports."""
     if not Medium.objects.due(now).exists():
         return []
     room = QUEUED_AT_MOST - Medium.objects.filter(status=Medium.Status.WAITING, make_after__gt=now).count()
     if room <= 0:
         return []
     with transaction.atomic():
-        due = Medium.objects.due(now).order_by("make_count", "pk").only("pk")
+        due = Medium.objects.due(now).order_by("make_count", F("incident").asc(nulls_last=True), "pk").only("pk")
         ids = [medium.pk for medium in unlocked(due)[:room]]
         Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
     return ids
@@ -65,7 +65,7 @@ def hand_out_previews(medium_ids: list[int], *, now: datetime) -> list[int]:
     """Which of these are to be made now, whatever else waits: somebody looks at the page. Nobody else gets them for
     QUEUED."""
     with transaction.atomic():
-        due = Medium.objects.due(now).filter(pk__in=medium_ids, run__isnull=True).order_by("pk").only("pk")
+        due = Medium.objects.due(now).previews().filter(pk__in=medium_ids).order_by("pk").only("pk")
         ids = [medium.pk for medium in unlocked(due)]
         Medium.objects.filter(pk__in=ids).update(make_after=now + QUEUED)
     return ids
@@ -135,7 +135,7 @@ def sweep(*, now: datetime) -> int:
 
 
 def _old_previews(now: Moment) -> QuerySet[Medium]:
-    return Medium.objects.filter(run__isnull=True, created_at__lte=now - PREVIEW_KEPT)
+    return Medium.objects.previews().filter(created_at__lte=now - PREVIEW_KEPT)
 
 
 def overdue_count(*, now: datetime, at_most: int) -> int:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from integrations.models import Corp
+from integrations.models import Card, Corp
 from notifications.models.addressing import Addressed
 from notifications.models.api import ApiToken
 from notifications.models.outbox import Delivery, Run
@@ -219,6 +219,8 @@ class Incident(models.Model):
     corp = models.ForeignKey(
         Corp, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("only for the company")
     )
+    # Of a rule: whose data it is about. It decides which administrators see the pictures.
+    card = models.ForeignKey(Card, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("card"))
     sender = models.ForeignKey(
         ApiToken, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("handed in with")
     )

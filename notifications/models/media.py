@@ -1,4 +1,4 @@
-"""Pictures and files of a run: what they are made of, then what was made, and which deliveries have them."""
+"""Pictures and files: what they are made of, then what was made, and what has them: deliveries, or an incident."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from notifications.models.alerts import Incident
 from notifications.models.outbox import Delivery, Run
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ class MediumQuerySet(models.QuerySet["Medium"]):
         """Those to be made that nobody makes, and no task will make soon."""
         return self.filter(status=Medium.Status.WAITING, make_after__lte=now)
 
+    def previews(self) -> Self:
+        """Those of somebody who looks at a form."""
+        return self.filter(run__isnull=True, incident__isnull=True)
+
 
 class Medium(models.Model):
-    """A picture or a file, made once for all deliveries of its run that have the same.
+    """A picture or a file: of a run, made once for all its deliveries that have the same; or of an incident, the data
+    over which it opened.
 
-    Why without a run? A preview in the administration, forgotten after an hour.
+    Why of neither? A preview in the administration, forgotten after an hour.
     """
 
     class Kind(models.TextChoices):
@@ -38,6 +44,7 @@ class Medium(models.Model):
         FAILED = "failed", _("failed")
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, null=True, related_name="media", db_index=False)
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False)
     kind = models.CharField(max_length=16, choices=Kind.choices)
     # Of the recipe: what is equal is made once (notifications.media.recipes).
     digest = models.CharField(max_length=64)
@@ -67,12 +74,18 @@ class Medium(models.Model):
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["run", "digest"], name="one_medium_per_run_and_digest"),
+            models.UniqueConstraint(fields=["incident", "digest"], name="one_medium_per_incident_and_digest"),
+            models.CheckConstraint(
+                condition=Q(run__isnull=True) | Q(incident__isnull=True), name="medium_of_a_run_or_an_incident"
+            ),
         ]
         indexes = [
             # MediumQuerySet.due(), and what waits for a worker: notifications.media.making.
             models.Index(fields=["make_after"], condition=Q(status="waiting"), name="medium_waiting"),
             # Previews that are to be forgotten.
-            models.Index(fields=["created_at"], condition=Q(run__isnull=True), name="medium_preview"),
+            models.Index(
+                fields=["created_at"], condition=Q(run__isnull=True, incident__isnull=True), name="medium_preview"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The migrations that brought the HTTP API, attribute rules, and one run at a time, from the state before with rows."""
+"""Later migrations, each from the state before with rows in it."""
 
 from __future__ import annotations
 
@@ -237,3 +237,30 @@ def test_rules_that_were_split_before_end_nothing_that_is_gone(stages: Stages) -
 
     rule = after.get_model("notifications", "AlertRule").objects.get()
     assert (rule.absent_checks, rule.absent, rule.holding) == (0, {}, {"上海": 1})
+
+
+def test_pictures_of_before_stay_their_runs_or_previews_and_incidents_may_have_some(stages: Stages) -> None:
+    apps = stages.enter([("integrations", "0012_slow_sources"), ("notifications", "0023_parts_that_are_gone")])
+    run = apps.get_model("notifications", "Run").objects.create(
+        key="test:1", trigger="manual", slot_at=NOW, claimed_at=NOW, render_after=NOW, status="sending"
+    )
+    fields = {"kind": "picture", "digest": "d" * 64, "recipe": b"r", "created_at": NOW, "make_after": NOW}
+    of_run = apps.get_model("notifications", "Medium").objects.create(run=run, **fields)
+    preview = apps.get_model("notifications", "Medium").objects.create(**fields)
+    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    known = apps.get_model("notifications", "Incident").objects.create(key="k", title="x", **times)
+
+    after = migrated([("notifications", "0024_pictures_of_incidents")])
+
+    media = after.get_model("notifications", "Medium").objects
+    assert list(media.order_by("pk").values_list("pk", "run", "incident")) == [
+        (of_run.pk, run.pk, None),
+        (preview.pk, None, None),
+    ]
+    incident = after.get_model("notifications", "Incident").objects.get()
+    assert (incident.pk, incident.card) == (known.pk, None)
+    assert "medium_preview" in index_names("notifications_medium")
+    media.create(incident=incident, **fields)
+    for owners in ({"incident_id": known.pk}, {"incident_id": known.pk, "run_id": run.pk}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            media.create(**owners, **{**fields, "digest": "e" * 64 if "run_id" in owners else fields["digest"]})
