@@ -289,7 +289,7 @@ def _figures() -> Spec:
 
 def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
     """The drawing with a dashed line for each, across it, and its figure beside the line. A line never crosses out a
-    bar's own figure: it lies between the two."""
+    bar's own figure: it lies between the two. Over time the figure stands where the oldest values are."""
     drawn = {name: part for name, part in body.items() if name != "data"}
     axis = "x" if is_lying else "y"
     along = {axis: body["encoding"][axis]}
@@ -297,7 +297,7 @@ def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool,
     beside: Spec = (
         {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
         if is_lying
-        else {"align": "right", "dy": -3, "x": "width", "baseline": "bottom"}
+        else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
     )
     mark = {"type": "text", "color": looks.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
     figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
