@@ -12,8 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from notifications.alerts import acting, pages
+from notifications.alerts import acting, incident_pictures, pages
 from notifications.alerts.acting import Deed
+from notifications.media_views import made_answer
 from notifications.views import sign_in_url, signed_in
 
 # What may be done here. Closing is for the administration.
@@ -47,17 +48,28 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     """One alert: for those who are told of it, and administrators of its company."""
     if not request.user.is_authenticated:
         return redirect(sign_in_url(request.GET.get("m", ""), reverse("alert", args=[pk])))
-    person = signed_in(request.user)
+    person, now = signed_in(request.user), timezone.now()
     incident = pages.incident_for(person, pk)
     if incident is None:
         return render(request, "notifications/not_yours.html", status=404)
     context = {
-        "shown": pages.shown(incident, person=person, now=timezone.now()),
+        "shown": pages.shown(incident, person=person, now=now),
+        "pictures": incident_pictures.shown(incident, person=person, now=now),
         "incident": incident,
         "labels": list(incident.labels.items()),
         "timeline": pages.timeline(incident),
     }
     return render(request, "notifications/alert.html", context)
+
+
+@require_safe
+@login_required
+def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+    """A picture (svg or png) of an alert's data, for those who may see it at this moment."""
+    person = signed_in(request.user)
+    incident = pages.incident_for(person, pk)
+    medium = None if incident is None else incident_pictures.picture_of(incident, picture, person=person)
+    return made_answer(medium, extension)
 
 
 @require_POST

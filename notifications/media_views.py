@@ -97,7 +97,7 @@ def picture_answer(medium: Medium | None) -> HttpResponse:
 
 
 def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
-    """A picture or a file that was made for a page of the administration. Raises Http404."""
+    """A picture or a file on a page that alone decides who sees it: never kept on the way. Raises Http404."""
     if medium is None or medium.status != Medium.Status.READY:
         raise Http404
     content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}

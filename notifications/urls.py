@@ -12,6 +12,7 @@ urlpatterns = [
     path("subscriptions/<int:pk>/choice/", views.choose, name="choose-subscription"),
     path("alerts/", alert_views.alerts, name="alerts"),
     path("alerts/<int:pk>/", alert_views.alert, name="alert"),
+    path("alerts/<int:pk>/<int:picture>.<str:extension>", alert_views.picture, name="alert-picture"),
     path("alerts/<int:pk>/act/", alert_views.act, name="act-on-alert"),
     path("api/v1/", api.urls),
     path("metrics", metrics, name="metrics"),

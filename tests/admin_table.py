@@ -536,6 +536,11 @@ ORDERS = [
     never("notifications_incident_change", "incident", method="post"),
     never("notifications_incident_delete", "incident", method="post"),
     Row(
+        "notifications_incident_picture",
+        expect(ORDER_READERS, unseen=(ORDER_READERS_ELSEWHERE, 404)),
+        args=("incident", "incident_picture", "=svg"),
+    ),
+    Row(
         "notifications_incident_act",
         expect(EDITORS, 302, unseen=(BLIND, 404)),
         method="post",

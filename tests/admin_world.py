@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -59,6 +60,7 @@ from notifications.models import (
     Delivery,
     Incident,
     IncidentEvent,
+    Medium,
     Receipt,
     Report,
     Robot,
@@ -227,25 +229,31 @@ def _alerts(world: World, first: Corp) -> None:
     route = AlertRoute.objects.create(name="Alpha route", receiver=receiver, matchers=[["team", "=", "Alpha"]])
     source = DataSource.objects.create(name="Alpha figures", kind="sql", corp=first)
     card = Card.objects.create(name="Alpha sales", source=source, sql="SELECT 1")
+    rule = AlertRule.objects.create(
+        name="Alpha rule",
+        receiver=receiver,
+        card=card,
+        conditions=[{"aggregate": "count", "column": "", "comparison": "gt", "values": ["1"], "filters": {}}],
+        crontab="0 9 * * *",
+    )
+    incident = Incident.objects.create(
+        key="alpha",
+        title="Alpha alert",
+        rule=rule,
+        card=card,
+        corp=first,
+        **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now),
+    )
+    picture = Medium.objects.create(
+        incident=incident,
+        kind="picture",
+        status="ready",
+        svg=zlib.compress(b"<svg>Alpha</svg>"),
+        **dict.fromkeys(("created_at", "make_after"), now),
+    )
     world.things |= {
-        "receiver": receiver,
-        "route": route,
-        "alert_rule": AlertRule.objects.create(
-            name="Alpha rule",
-            receiver=receiver,
-            card=card,
-            conditions=[
-                {"aggregate": "count", "column": "", "comparison": "gt", "values": ["1"], "filters": {}},
-            ],
-            crontab="0 9 * * *",
-        ),
-        "incident": Incident.objects.create(
-            key="alpha",
-            title="Alpha alert",
-            route=route,
-            corp=first,
-            **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), now),
-        ),
+        **{"receiver": receiver, "route": route, "alert_rule": rule},
+        **{"incident": incident, "incident_picture": picture},
     }
 
 

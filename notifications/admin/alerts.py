@@ -34,10 +34,11 @@ from notifications.admin.log import CorpFilter
 from notifications.admin.looks import WithLooks
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
 from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
-from notifications.alerts import acting, matching, orphans, pages, receiving, trying
+from notifications.alerts import acting, incident_pictures, matching, orphans, pages, receiving, trying
 from notifications.alerts.acting import Deed
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.forms import unreachable_lines
+from notifications.media_views import made_answer
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
@@ -407,8 +408,13 @@ class IncidentAdmin(ReadOnlyAdmin):
         return Incident.objects.visible_to(request.user)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.act_view))
-        return [path("<int:pk>/act/", view, name="notifications_incident_act"), *super().get_urls()]
+        act = self.admin_site.admin_view(require_POST(self.act_view))
+        picture = self.admin_site.admin_view(require_safe(self.picture_view))
+        ours = [
+            path("<int:pk>/act/", act, name="notifications_incident_act"),
+            path("<int:pk>/<int:picture>.<str:extension>", picture, name="notifications_incident_picture"),
+        ]
+        return [*ours, *super().get_urls()]
 
     @admin.display(description=_("severity"), ordering="severity")
     def level(self, incident: Incident) -> SafeString:
@@ -447,11 +453,12 @@ class IncidentAdmin(ReadOnlyAdmin):
         extra: dict[str, Any] = {**(extra_context or {})}
         incident = self.get_object(request, unquote(object_id)) if object_id else None
         if incident is not None and self.has_view_permission(request, incident):
-            person = administrator(request)
+            person, now = administrator(request), timezone.now()
             extra |= {
                 "title": incident.title,
                 "incident": incident,
-                "shown": pages.shown(incident, person=person, now=timezone.now()),
+                "shown": pages.shown(incident, person=person, now=now),
+                "pictures": incident_pictures.shown(incident, person=person, now=now),
                 "labels": list(incident.labels.items()),
                 "timeline": pages.timeline(incident),
                 "severity": self.level(incident),
@@ -462,6 +469,16 @@ class IncidentAdmin(ReadOnlyAdmin):
                 "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
             }
         return super().changeform_view(request, object_id, form_url, extra)
+
+    def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
+        """A picture (svg or png) of the data."""
+        incident = self.get_queryset(request).filter(pk=pk).first()
+        if not self.has_view_permission(request, incident):
+            raise PermissionDenied
+        if incident is None:
+            raise Http404
+        medium = incident_pictures.picture_of(incident, picture, person=administrator(request))
+        return made_answer(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take, take over, silence, end a silence or close it by hand."""

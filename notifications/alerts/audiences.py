@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from accounts.models import AttributeValue, User, fold_value
-from integrations.models import Corp
+from integrations.models import Card, Corp
 from notifications.attribute_rules import Rule, matching
 from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
 from notifications.recipients import Audience, chosen, named_audience, resolve
@@ -81,6 +81,13 @@ def concerns(incident: Incident, person: User) -> bool:
 def may_act(incident: Incident, person: User) -> bool:
     """Recipients, and administrators of the company who may change incidents."""
     return person.is_active and (concerns(incident, person) or _administers(incident, person))
+
+
+def may_see_data(incident: Incident, person: User) -> bool:
+    """Of those who may see the incident: whoever is told of it, and administrators who see the card that it is about.
+    A receiver and a card may belong to different companies."""
+    is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
+    return is_seen or concerns(incident, person)
 
 
 def _administers(incident: Incident, person: User) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 from accounts.models import fold_value
 from integrations import card_data
 from notifications import schedule
-from notifications.alerts import card_updates, condition_words, conditions, incidents
+from notifications.alerts import card_updates, condition_words, conditions, incident_pictures, incidents
 from notifications.alerts.conditions import ConditionError, Join, Memory, Verdict
+from notifications.alerts.incident_pictures import Fired
 from notifications.clock import database_clock
 from notifications.crontabs import ScheduleError
 from notifications.locking import BATCH, unlocked
@@ -114,10 +115,13 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         if not rule.is_enabled:
             check.delete()
             return None
-        outcome = _decided(rule, check, state, now)
-        AlertCheck.objects.filter(pk=check.pk).update(outcome=outcome, decided_at=now)
-    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), outcome)
-    return outcome
+        decision = _decided(rule, check, state, now)
+        AlertCheck.objects.filter(pk=check.pk).update(outcome=decision.outcome, decided_at=now)
+    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
+    # Why after it? What was decided stands, and is told, whatever becomes of its pictures.
+    if decision.fired:
+        incident_pictures.ask_for(rule, decision.fired, now=now)
+    return decision.outcome
 
 
 def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
@@ -154,9 +158,17 @@ def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
     return parts
 
 
-def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime) -> AlertCheck.Outcome:
+@dataclass(frozen=True)
+class _Decision:
+    """`fired`: the incidents that were opened by the rule's conditions."""
+
+    outcome: AlertCheck.Outcome
+    fired: Sequence[Fired] = ()
+
+
+def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime) -> _Decision:
     if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
-        return Outcome.LATE
+        return _Decision(Outcome.LATE)
     try:
         if state is None or state.status != state.Status.READY:
             problem = "" if state is None else state.problem
@@ -166,10 +178,13 @@ def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: da
         if found and all(one.holds is None for one in found.values()):
             raise ConditionError("cut" if table.is_cut else "no_value")
     except ConditionError as error:
-        return _without_data(rule, check, condition_words.sentence(error), now)
+        return _Decision(_without_data(rule, check, condition_words.sentence(error), now))
     except _NoDataError as error:
-        return _without_data(rule, check, str(error), now)
-    return _with_data(rule, check, found, now, is_cut=table.is_cut)
+        return _Decision(_without_data(rule, check, str(error), now))
+    opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
+    tables = parts_of(rule, table) if opened else {}
+    fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
+    return _Decision(Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired)
 
 
 class _NoDataError(Exception):
@@ -178,27 +193,31 @@ class _NoDataError(Exception):
 
 def _with_data(
     rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
-) -> AlertCheck.Outcome:
+) -> dict[str, Incident]:
     """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one without an
-    answer, or that is not in the data at all, stays as it is, the latter for as many checks as the rule says."""
-    holding, reports = {}, [_report(rule, Kind.NO_DATA, "", check.slot_at, ends_at=check.slot_at)]
+    answer, or that is not in the data at all, stays as it is, the latter for as many checks as the rule says.
+
+    Returns what was opened, by part.
+    """
+    holding, reports = {}, [_report(rule, check, Kind.NO_DATA, "", ends_at=check.slot_at)]
+    parts = {}
     for part, verdict in found.items():
         if verdict.holds is None:
             continue
         if not verdict.holds:
-            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, ends_at=check.slot_at, verdict=verdict))
+            reports.append(_report(rule, check, Kind.FIRING, part, ends_at=check.slot_at, verdict=verdict))
             continue
         holding[part] = rule.holding.get(part, 0) + 1
         if holding[part] >= rule.hold_checks:
             is_going_on = holding[part] > rule.hold_checks
-            reports.append(_report(rule, Kind.FIRING, part, check.slot_at, is_going_on=is_going_on, verdict=verdict))
+            reports.append(_report(rule, check, Kind.FIRING, part, is_going_on=is_going_on, verdict=verdict))
+            parts[reports[-1].key] = part
     if not is_cut:
         reports += _absences(rule, check, found)
     rule.holding, rule.memory = holding, _remembered(rule, found)
     rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
     rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at"])
-    _apply(reports, rule, now)
-    return Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE
+    return {parts[incident.key]: incident for incident in _apply(reports, rule, now).opened}
 
 
 def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:
@@ -227,12 +246,12 @@ def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetim
     rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
     if rule.failure_count >= rule.no_data_checks:
         is_going_on = rule.failure_count > rule.no_data_checks
-        report = _report(rule, Kind.NO_DATA, "", check.slot_at, is_going_on=is_going_on, problem=problem)
+        report = _report(rule, check, Kind.NO_DATA, "", is_going_on=is_going_on, problem=problem)
         _apply([report], rule, now)
     return Outcome.NO_DATA
 
 
-def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> None:
+def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> incidents.Outcome:
     """Ends of what never began are nothing: of every check there would be one."""
     keys = {report.key for report in reports if report.ends_at is not None}
     link = bi_link([rule.card])
@@ -242,13 +261,14 @@ def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) 
     meant = [report for report in reports if report.ends_at is None or report.key in is_open]
     outcome = incidents.apply(meant, source=rule, now=now)
     card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
+    return outcome
 
 
 def _report(
     rule: AlertRule,
+    check: AlertCheck,
     kind: Incident.Kind,
     part: str,
-    slot_at: datetime,
     *,
     ends_at: datetime | None = None,
     is_going_on: bool = False,
@@ -261,7 +281,7 @@ def _report(
     labels: dict[str, Any] = {rule.split_column: part} if part else {}
     return incidents.Report(
         key=_key(rule, kind, part),
-        starts_at=slot_at,
+        starts_at=check.slot_at,
         ends_at=ends_at,
         is_going_on=is_going_on,
         columns={
@@ -269,6 +289,7 @@ def _report(
             "kind": kind,
             "part": part[:255],
             "corp_id": rule.receiver.corp_id,
+            "card_id": check.card_id,
             "title": title[:TITLE_CHARACTERS],
             "summary": problem or (condition_words.findings(rule, verdict) if verdict is not None else ""),
             "severity": rule.severity,

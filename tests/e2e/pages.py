@@ -124,18 +124,22 @@ def make_rows() -> Rows:
     return Rows(root, person, corp, subscription, delivery, _make_writes(corp), other, moves)
 
 
-def _make_chart(delivery: Delivery) -> None:
-    """On the page of a message: a chart that is ready, one that could not be made, and one that is being drawn."""
+def _pictures() -> list[dict[str, object]]:
+    """One that is ready, one that could not be made, and one that is being drawn."""
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="390" height="300"><rect width="390" height="300"/></svg>'
     kinds: tuple[dict[str, object], ...] = (
         {"status": "ready", "content": b"", "svg": zlib.compress(svg.encode()), "width": 390, "height": 300},
         {"status": "failed", "error": "数据中没有列「成本」。"},
         {"status": "waiting", "recipe": b""},
     )
-    for position, kind in enumerate(kinds):
-        medium = Medium.objects.create(
-            run=delivery.run, kind="picture", digest=str(position), created_at=NOW, make_after=NOW, **kind
-        )
+    common = {"kind": "picture", "created_at": NOW, "make_after": NOW}
+    return [{**common, "digest": str(number), **kind} for number, kind in enumerate(kinds)]
+
+
+def _make_chart(delivery: Delivery) -> None:
+    """On the page of a message."""
+    for position, fields in enumerate(_pictures()):
+        medium = Medium.objects.create(run=delivery.run, **fields)
         Attachment.objects.create(delivery=delivery, medium=medium, position=position, title="各城市销售额")
 
 
@@ -212,6 +216,7 @@ def _make_alerts(corp: Corp, person: User) -> None:
     SilenceWindow.objects.create(rule=rule, name="夜间", weekdays="6,7", from_time=time(22), to_time=time(6))
     common = {"rule": rule, "corp": corp, "severity": "critical", "labels": {"区域": "华东"}, "starts_at": NOW}
     common |= {"stretch_at": NOW, "opened_at": NOW, "seen_at": NOW, "notified_at": NOW, "part": "华东"}
+    common |= {"card": rule.card}
     Incident.objects.create(
         key="over", title="库存不足 · 华东", status="resolved", ends_at=NOW, resolved_at=timezone.now(), **common
     )
@@ -219,6 +224,8 @@ def _make_alerts(corp: Corp, person: User) -> None:
         key="open", title="库存不足 · 华东", summary="库存 任意一行 ≤ 0：3 行", taken_by=person, taken_at=NOW,
         silenced_by=person, silenced_until=timezone.now() + timedelta(days=1), **common,
     )  # fmt: skip
+    for fields in _pictures():
+        Medium.objects.create(incident=incident, **fields)
     for kind in ("opened", "notified", "taken", "silenced"):
         IncidentEvent.objects.create(incident=incident, kind=kind, at=NOW, user=person, note="预警")
 

@@ -1,4 +1,4 @@
-"""Reports and alert rules tried in a real browser: their charts, drawn by a real worker, over a real query."""
+"""Reports and alert rules tried, and alerts, in a real browser: charts drawn by a real worker over a real query."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from notifications.models import AlertRule, OwnRowsRule, Report, ReportChart
+from accounts.models import Attribute, User, WeComAccount
+from integrations.sources.table import Column, Kind, Table
+from notifications import tasks
+from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ
 from tests.e2e import sales
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
+from tests.e2e.waiting import eventually
 from tests.integrations.sandbox.programs import npm_modules
 from tests.notifications.alerts.conftest import make_receiver
-from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.alerts.test_rules import check, make_rule
 from tests.notifications.factories import make_corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -140,3 +145,46 @@ def test_a_rule_is_tried_with_a_picture_of_its_column(
     for appearance in (PHONE, DESK):
         look(page, appearance)
         assert faults_of(page) == {}
+
+
+def test_an_alert_shows_the_data_over_which_it_fired_on_a_phone_and_in_the_administration(
+    browser: Browser, live_server: LiveServer, report: Report, charts_worker: Program
+) -> None:
+    wait_for_log("ready.", charts_worker)
+    corp, card, person = make_corp(), report.report_cards.get().card, User.objects.get(username="hanmeimei")
+    WeComAccount.objects.create(user=person, corp=corp, userid="hanmeimei")
+    split = {"split_column": "区域", "split_attribute": Attribute.objects.get(key="region")}
+    rule = make_rule(card, make_receiver(person, corp=corp), "any 销售额 < 100", **split)
+    columns = (Column("区域", Kind.TEXT), Column("门店", Kind.TEXT), Column("销售额", Kind.NUMBER, "万元"))
+    rows = (("华东", "上海", 128.5), ("华东", "杭州", 96), ("华南", "广州", 64))
+    check(rule, timezone.now(), Table(columns, rows, timezone.now()))
+    incident = Incident.objects.get(part="华东")
+    context = browser.new_context(locale="zh-CN", **PHONE)
+    context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    refusals, page = refusals_in(context), context.new_page()
+    address = f"{signed_in(context, live_server, 'hanmeimei')}/alerts/{incident.pk}/"
+
+    page.goto(address)
+    expect(page.locator("figure.chart")).to_contain_text("仍在绘制")
+    tasks._make_media(timezone.now())  # what the next tick does
+    eventually(lambda: not Medium.objects.filter(status="waiting").exists())
+    page.reload()
+
+    image = page.locator("figure.chart img")
+    expect(image).to_be_visible()
+    expect(image).to_have_js_property("complete", value=True)
+    assert image.evaluate("one => one.naturalWidth") == 390
+    drawn = page.request.get(str(image.evaluate("one => one.src"))).text()
+    assert "杭州" in drawn
+    assert "广州" not in drawn
+    assert "stroke-dasharray" in drawn
+    assert page.request.get(str(page.locator("figure.chart a").evaluate("one => one.href"))).body()[:4] == b"\x89PNG"
+    assert refusals == []
+    for appearance in (PHONE, DESK):
+        look(page, appearance)
+        assert faults_of(page) == {}
+    page.goto(f"{signed_in(context, live_server)}/admin/notifications/incident/{incident.pk}/change/")
+    expect(image).to_be_visible()
+    expect(image).to_have_js_property("complete", value=True)
+    assert image.evaluate("one => one.naturalWidth") == 390
+    context.close()

@@ -1,0 +1,355 @@
+"""Pictures of the data over which an incident opened: which are asked for, how long they live, who sees them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import Attribute, AttributeValue, User
+from integrations.models import Card, Corp, DataSource
+from integrations.sources.table import Column, Kind, Table
+from notifications import purging, report_drawings
+from notifications.alerts import conditions, incident_pictures
+from notifications.media import attaching, making
+from notifications.models import AlertCheck, AlertRule, Incident, Medium
+from tests.notifications.alerts.conftest import alert, make_receiver, make_route
+from tests.notifications.alerts.lines import parse
+from tests.notifications.alerts.test_incidents import hand_in
+from tests.notifications.alerts.test_rules import STEP, check, make_rule
+from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
+from tests.notifications.media.places import make_medium, make_run
+
+pytestmark = pytest.mark.django_db
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+SHOPS = (Column("城市", Kind.TEXT), Column("门店", Kind.TEXT), Column("销售额", Kind.NUMBER), Column("店长", Kind.TEXT))
+# 上海 and 北京 are below 100, 广州 is not.
+DATA = Table(
+    SHOPS,
+    (
+        ("上海", "南京路", 20, "甲"),
+        ("上海", "淮海路", 30, "乙"),
+        ("北京", "王府井", 40, "丙"),
+        ("北京", "西单", 50, "丁"),
+        ("广州", "天河", 500, "戊"),
+    ),
+    NOW,
+)
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def people(corp: Corp) -> list[User]:
+    return [make_person(corp, "zhang", name="张三"), make_person(corp, "li", name="李四")]
+
+
+@pytest.fixture
+def card(corp: Corp) -> Card:
+    source = DataSource.objects.create(name="数仓", kind="sql", corp=corp)
+    return Card.objects.create(name="各门店销售额", source=source, sql="SELECT 1")
+
+
+@pytest.fixture
+def rule(corp: Corp, card: Card, people: list[User]) -> AlertRule:
+    return make_rule(card, make_receiver(*people, corp=corp), "any 销售额 < 100", time_zone="Asia/Tokyo")
+
+
+def watch(rule: AlertRule, text: str, **fields: Any) -> None:
+    AlertRule.objects.filter(pk=rule.pk).update(conditions=conditions.to_rows(parse(text)), **fields)
+
+
+def split_by_city(rule: AlertRule, people: list[User]) -> None:
+    """张三 has 上海, 李四 北京."""
+    city = Attribute.objects.create(key="city", name="城市", is_many_valued=True)
+    for person, name in zip(people, ("上海", "北京"), strict=True):
+        AttributeValue.objects.create(user=person, attribute=city, value=name, folded=name)
+    watch(rule, "max 销售额 < 100", split_column="城市", split_attribute=city)
+
+
+def recipe_of(medium: Medium) -> dict[str, Any]:
+    return dict(json.loads(zlib.decompress(medium.recipe)))
+
+
+def drawn() -> None:
+    """As a worker leaves what waits."""
+    fields = {"content": b"\x89PNG", "svg": zlib.compress(SVG), "width": 390, "height": 300, "recipe": b""}
+    Medium.objects.filter(status="waiting").update(status="ready", made_at=timezone.now(), **fields)
+
+
+def client_of(person: User) -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def pictures_on(client: Client, path: str) -> list[str]:
+    """The addresses of the pictures that a page shows; the page itself must be there."""
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return re.findall(r'<img src="([^"]+)"', answer.content.decode())
+
+
+class TestAsked:
+    def test_for_an_incident_when_it_opens_and_not_again_while_it_lasts(self, rule: AlertRule) -> None:
+        check(rule, NOW, DATA)
+        check(rule, NOW + STEP, DATA)
+
+        medium = Medium.objects.get()
+        assert (medium.incident, medium.run, medium.kind, medium.status) == (
+            Incident.objects.get(),
+            None,
+            "picture",
+            "waiting",
+        )
+        recipe = recipe_of(medium)
+        assert (recipe["chart"]["title"], recipe["chart"]["thresholds"]) == ("销售额 任意一行 < 100", [100.0])
+        assert (recipe["language"], recipe["time_zone"]) == ("zh-hans", "Asia/Tokyo")
+        assert recipe["table"]["rows"][:2] == [["南京路", 20], ["淮海路", 30]]
+
+    def test_with_the_rows_of_its_own_part_alone(self, rule: AlertRule, people: list[User]) -> None:
+        split_by_city(rule, people)
+
+        check(rule, NOW, DATA)
+
+        rows = {one.part: recipe_of(one.pictures.get())["table"]["rows"] for one in Incident.objects.all()}
+        assert rows == {
+            "上海": [["南京路", 20], ["淮海路", 30]],
+            "北京": [["王府井", 40], ["西单", 50]],
+        }
+
+    def test_of_the_conditions_that_hold(self, rule: AlertRule) -> None:
+        watch(rule, "any 销售额 > 9000\nany 销售额 < 100\nany 销售额 < 100\nsum 销售额 > 1\ncount > 0", join="any")
+
+        check(rule, NOW, DATA)
+
+        titles = [recipe_of(one)["chart"]["title"] for one in Medium.objects.order_by("pk")]
+        assert titles == ["销售额 任意一行 < 100", "销售额 合计 > 1"]
+
+    def test_few_of_many_and_a_first_of_each_before_a_second(
+        self, rule: AlertRule, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(incident_pictures, "ASKED_AT_MOST", 3)
+        watch(rule, "max 销售额 < 100\nmin 销售额 < 90", split_column="城市")
+
+        check(rule, NOW, DATA)
+
+        counts = {one.part: one.pictures.count() for one in Incident.objects.all()}
+        assert counts == {"上海": 2, "北京": 1}
+
+    @pytest.mark.parametrize("text", ["count > 0", "any 店长 = 甲"])
+    def test_not_where_none_would_say_anything(self, rule: AlertRule, text: str) -> None:
+        watch(rule, text)
+
+        assert check(rule, NOW, DATA) == AlertCheck.Outcome.FIRING
+        assert not Medium.objects.exists()
+
+    @pytest.mark.parametrize("rows", [[{"aggregate": "no such"}], [{"aggregate": "any", "column": "没有"}], []])
+    def test_not_of_what_the_data_cannot_answer(self, rule: AlertRule, rows: list[Any]) -> None:
+        AlertRule.objects.update(conditions=rows, no_data_checks=1)
+
+        assert check(rule, NOW, DATA) == AlertCheck.Outcome.NO_DATA
+        assert Incident.objects.get().card == rule.card
+        assert not Medium.objects.exists()
+
+
+class TestLifeOfOne:
+    def test_it_is_drawn_before_what_reports_wait_for(self, rule: AlertRule) -> None:
+        of_a_report = make_medium(make_run())
+        check(rule, NOW, DATA)
+        [of_the_alert] = Medium.objects.exclude(incident=None)
+
+        assert making.hand_out(now=NOW) == [of_the_alert.pk, of_a_report.pk]
+
+    def test_it_is_no_preview(self, rule: AlertRule, clock: FakeClock) -> None:
+        check(rule, NOW, DATA)
+        medium, user = Medium.objects.get(), make_superuser()
+        wanted = attaching.Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
+
+        assert attaching.preview(wanted, now=NOW) != medium
+        assert making.hand_out_previews([medium.pk], now=NOW) == []
+        token = report_drawings._token(medium, user, timezone.now())
+        assert report_drawings.state_of(token, by=user, now=timezone.now()) is None
+        drawn()
+        making.sweep(now=NOW + making.PREVIEW_KEPT)
+        assert list(Medium.objects.all()) == [medium]
+
+    def test_it_goes_with_its_incident(self, rule: AlertRule, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.LOG_RETENTION_DAYS = 30
+        watch(rule, "max 销售额 < 100", split_column="城市")
+        check(rule, NOW, DATA)
+        kept, gone = Incident.objects.order_by("pk")
+        Incident.objects.filter(pk=gone.pk).update(status="resolved", resolved_at=NOW)
+        later = NOW + timedelta(days=31)
+
+        assert purging.purge_incidents(now=NOW + timedelta(days=29)) == 0
+        assert [purging.purge_incidents(now=later) for _ in range(3)] == [1, 1, 0]
+        assert list(Incident.objects.all()) == [kept]
+        assert Medium.objects.get().incident == kept
+
+
+class TestOnTheAlertPage:
+    def test_stands_with_its_lines_for_those_who_are_told(self, rule: AlertRule, people: list[User]) -> None:
+        check(rule, NOW, DATA)
+        drawn()
+        client = client_of(people[0])
+
+        [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
+
+        svg, png = client.get(address), client.get(address.replace(".svg", ".png"))
+        assert (svg.content, svg["Content-Type"]) == (SVG, "image/svg+xml")
+        assert (png.content, png["Content-Type"]) == (b"\x89PNG", "image/png")
+        for answer in (svg, png):
+            assert answer["Cache-Control"].startswith("private, no-store")
+            assert "sandbox" in answer["Content-Security-Policy"]
+            assert "script-src" not in answer["Content-Security-Policy"]
+        assert client.get(address.replace(".svg", ".xlsx")).status_code == 404
+        assert client.post(address).status_code == 405
+
+    def test_is_nobody_elses(self, rule: AlertRule, corp: Corp, people: list[User]) -> None:
+        check(rule, NOW, DATA)
+        drawn()
+        path = f"/alerts/{Incident.objects.get().pk}/"
+        [address] = pictures_on(client_of(people[0]), path)
+
+        colleague, stranger = make_person(corp, "wang"), make_person(make_corp(), "zhang")
+        for person in (colleague, stranger, make_manager(make_corp(), permissions="incident")):
+            assert [client_of(person).get(one).status_code for one in (path, address)] == [404, 404]
+        refused = Client(headers={"host": "localhost:3001"}).get(address)
+        assert (refused.status_code, SVG in refused.content) == (302, False)
+
+    def test_is_shown_no_more_to_who_is_off_duty_disabled_or_gone(self, rule: AlertRule, people: list[User]) -> None:
+        check(rule, NOW, DATA)
+        drawn()
+        client, other = client_of(people[0]), client_of(people[1])
+        [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
+
+        rule.receiver.users.remove(people[0])
+        User.objects.filter(pk=people[1].pk).update(is_active=False)
+
+        assert client.get(address).status_code == 404
+        assert other.get(address).status_code == 302
+
+    def test_of_another_value_is_refused_whatever_address_is_guessed(self, rule: AlertRule, people: list[User]) -> None:
+        split_by_city(rule, people)
+        check(rule, NOW, DATA)
+        drawn()
+        of = {one.part: one for one in Incident.objects.all()}
+        theirs = of["北京"].pictures.get()
+        of_a_message, preview = (
+            make_medium(make_run(), status="ready"),
+            Medium.objects.create(
+                kind="picture", status="ready", svg=zlib.compress(SVG), created_at=NOW, make_after=NOW
+            ),
+        )
+        client = client_of(people[0])
+
+        assert len(pictures_on(client, f"/alerts/{of['上海'].pk}/")) == 1
+        guesses = [f"/alerts/{of['北京'].pk}/", f"/alerts/{of['北京'].pk}/{theirs.pk}.svg"]
+        for pk in (theirs.pk, of_a_message.pk, preview.pk, 0, 10**30):
+            guesses += [f"/alerts/{of['上海'].pk}/{pk}.{extension}" for extension in ("svg", "png")]
+        assert {guess: client.get(guess).status_code for guess in guesses} == dict.fromkeys(guesses, 404)
+
+    def test_is_gone_with_what_was_forgotten(self, rule: AlertRule, people: list[User], settings: Any) -> None:
+        settings.LOG_RETENTION_DAYS = 30
+        check(rule, NOW, DATA)
+        drawn()
+        client = client_of(people[0])
+        [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
+        Incident.objects.update(status="resolved", resolved_at=NOW)
+
+        purging.purge_incidents(now=NOW + timedelta(days=31))
+
+        assert client.get(address).status_code == 404
+
+    def test_that_is_not_there_says_why(self, rule: AlertRule, people: list[User]) -> None:
+        check(rule, timezone.now(), DATA)
+        client, medium = client_of(people[0]), Medium.objects.get()
+        path = f"/alerts/{Incident.objects.get().pk}/"
+
+        def said() -> str:
+            answer = client.get(path).content.decode()
+            assert "<img" not in answer
+            assert client.get(f"{path}{medium.pk}.svg").status_code == 404
+            [words] = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", answer)
+            return str(words)
+
+        assert "仍在绘制" in said()
+        Medium.objects.update(created_at=timezone.now() - making.OVERDUE)
+        assert "charts" in said()  # nobody makes anything
+        make_medium(make_run(), status="ready", made_at=timezone.now())
+        assert "仍在绘制" in said()  # a worker is busy
+        Medium.objects.filter(pk=medium.pk).update(status="failed", error="没有可绘制的内容。")
+        assert said().endswith("未能生成：没有可绘制的内容。")
+
+    def test_of_an_alert_from_outside_there_is_none(self, corp: Corp, people: list[User]) -> None:
+        make_route(make_receiver(*people, corp=corp))
+        hand_in(make_token(make_editor(corp), may_alert=True)[0], alert())
+
+        page = client_of(people[0]).get(f"/alerts/{Incident.objects.get().pk}/").content.decode()
+
+        assert "DiskFull" in page
+        assert "<figure" not in page
+
+
+class TestInTheAdministration:
+    def path(self) -> str:
+        return f"/admin/notifications/incident/{Incident.objects.get().pk}/change/"
+
+    def test_stands_on_the_page_of_the_incident(self, rule: AlertRule) -> None:
+        check(rule, NOW, DATA)
+        drawn()
+        client = client_of(make_superuser())
+
+        [address] = pictures_on(client, self.path())
+
+        answer = client.get(address)
+        assert (answer.content, answer["Content-Type"]) == (SVG, "image/svg+xml")
+        assert answer["Cache-Control"].startswith("private, no-store")
+
+    @pytest.mark.parametrize("is_read", [True, False])
+    def test_shows_no_data_of_a_company_that_the_administrator_does_not_see(
+        self, rule: AlertRule, corp: Corp, is_read: bool
+    ) -> None:
+        """The incident is of the receiver's company, the data of the card's."""
+        check(rule, NOW, DATA)
+        drawn()
+        if not is_read:
+            DataSource.objects.update(corp=make_corp())
+        client = client_of(make_manager(corp, permissions="incident"))
+        incident = Incident.objects.get()
+        medium = incident.pictures.get()
+
+        assert len(pictures_on(client, self.path())) == is_read
+        # On both pages: who may change incidents may look at that of the employees, too.
+        assert len(pictures_on(client, f"/alerts/{incident.pk}/")) == is_read
+        addresses = [
+            f"/admin/notifications/incident/{incident.pk}/{medium.pk}.svg",
+            f"/alerts/{incident.pk}/{medium.pk}.svg",
+        ]
+        assert [client.get(one).status_code for one in addresses] == [200 if is_read else 404] * 2
+
+    def test_stays_with_the_card_of_which_it_is(self, rule: AlertRule, corp: Corp) -> None:
+        """Also where the rule watches another one by now, or is gone. Of a card that is gone nobody knows whose."""
+        check(rule, NOW, DATA)
+        drawn()
+        other = DataSource.objects.create(name="他处", kind="sql", corp=make_corp())
+        AlertRule.objects.update(card=Card.objects.create(name="他处", source=other, sql="SELECT 1"))
+        client = client_of(make_manager(corp, permissions="incident"))
+
+        assert len(pictures_on(client, self.path())) == 1
+        rule.delete()
+        assert len(pictures_on(client, self.path())) == 1
+        Card.objects.all().delete()
+        assert pictures_on(client, self.path()) == []
