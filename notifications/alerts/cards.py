@@ -10,13 +10,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import ngettext, npgettext, pgettext
 
 from integrations.wecom import messages, template_cards
 from integrations.wecom.card_parts import Button, CardAction, HorizontalItem, Source
@@ -196,17 +197,32 @@ def _counts(telling: Telling) -> str:
 
 
 def _list(telling: Telling) -> list[str]:
+    """How many there are comes first: the end of a long text is cut off."""
     if len(telling.incidents) == 1:
         return _further(telling)
-    titles = [f"· {one.title}" for one in telling.incidents[:NAMED_AT_MOST]]
-    return [*titles, *_further(telling)]
+    shared, names = _names(telling.incidents)
+    return [*_further(telling), *shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
+
+
+def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
+    """What tells them apart, behind the title that all share, if they do: where titles are equal, the values of the
+    labels in which they differ."""
+    titles = [one.title for one in incidents]
+    if len(set(titles)) == len(titles):
+        return [], titles
+    labels = [dict(_telling_labels(one)) for one in incidents]
+    differing = [name for name in dict.fromkeys(chain(*labels)) if len({own.get(name) for own in labels}) > 1]
+    values = [", ".join(own[name] for name in differing if own.get(name)) for own in labels]
+    if len(set(titles)) == 1:
+        return titles[:1], [value or "—" for value in values]
+    return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
 
 
 def _further(telling: Telling) -> list[str]:
     lines = []
     more = len(telling.incidents) - NAMED_AT_MOST
     if more > 0:
-        lines.append(ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more})
+        lines.append(npgettext("alerts", "and %(count)d more", "and %(count)d more", more) % {"count": more})
     if left_out := sum(one.truncated_count for one in telling.incidents):
         sentence = ngettext(
             "The sender left out %(count)d more alert.", "The sender left out %(count)d more alerts.", left_out

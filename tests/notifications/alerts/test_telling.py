@@ -390,3 +390,29 @@ def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
     assert (len(done.changed), len(again.unchanged), incident.silenced_until) == (1, 1, None)
     assert incident.notice_due_at == duty.clock.now + timedelta(minutes=10)
     assert duty.timeline()[-1] == ("unsilenced", "韩梅梅")
+
+
+class TestTheListOfAStorm:
+    def text(self, duty: Duty) -> str:
+        return str(duty.card()["sub_title_text"])
+
+    def test_names_what_tells_its_alerts_apart_and_how_many_more_there_are_first(self, duty: Duty) -> None:
+        duty.tell(*(alert(instance=f"db-{number:02}") for number in range(12)), truncated=7)
+
+        lines = self.text(duty).split("\n")
+        assert lines[1:5] == ["另有 2 条", "发送方另外省略了 7 条预警。", "DiskFull 磁盘快满了", "· db-00"]
+        assert len(lines) == 4 + 10
+
+    def test_adds_the_values_only_to_titles_that_are_equal_to_others(self, duty: Duty) -> None:
+        duty.tell(alert("Disk", instance="a"), alert("Disk", instance="b"), alert("Cpu"))
+
+        assert self.text(duty).split("\n")[1:] == [
+            "· Disk 磁盘快满了 (a)",
+            "· Disk 磁盘快满了 (b)",
+            "· Cpu 磁盘快满了",
+        ]
+
+    def test_of_different_titles_is_the_titles(self, duty: Duty) -> None:
+        duty.tell(alert("Disk"), alert("Cpu"))
+
+        assert self.text(duty).split("\n")[1:] == ["· Disk 磁盘快满了", "· Cpu 磁盘快满了"]
