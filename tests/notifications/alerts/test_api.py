@@ -268,6 +268,25 @@ def test_markup_and_tricks_are_only_words(client: Caller, labels: dict[str, str]
 
 
 @pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        ("https://prometheus.example.com/graph?g0.expr=up", "https://prometheus.example.com/graph?g0.expr=up"),
+        ("https://bi.example.com@evil.example/", ""),
+        ("https://evil.example/ bi.example.com", ""),
+        ("ftp://example.com/", ""),
+        ("https:///path", ""),
+    ],
+)
+def test_only_plain_web_addresses_become_links(client: Caller, address: str, link: str) -> None:
+    document = json.loads(payload(alert()))
+    document["alerts"][0]["generatorURL"] = address
+
+    post(client, document)
+
+    assert Incident.objects.get().link == link
+
+
+@pytest.mark.parametrize(
     "moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", 1e18]
 )
 def test_times_at_the_end_of_time_are_no_error(client: Caller, moment: Any) -> None:

@@ -539,6 +539,8 @@ class TestApi:
         client = make_token(make_editor(corp), may_alert=True)[1]
 
         assert client.post(f"/api/v1/alert-rules/{rule.pk}/check").json()["code"] == "rule_disabled"
+        elsewhere = make_token(make_editor(), may_alert=True, reach="corps", corps=[make_corp()])[1]
+        assert elsewhere.post(f"/api/v1/alert-rules/{rule.pk}/check").status_code == 404
         assert not AlertCheck.objects.exists()
 
 

@@ -1,0 +1,110 @@
+"""Who may act on an incident, and which way: those who are told, and administrators of its company."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.alerts import acting, audiences
+from notifications.alerts.acting import Deed
+from notifications.models import AlertRoute, CardCode, Channel, Delivery, Incident, Robot
+from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
+from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def on_duty(corp: Corp) -> User:
+    return make_person(corp, "zhang")
+
+
+@pytest.fixture
+def route(corp: Corp, on_duty: User) -> AlertRoute:
+    return make_route(make_receiver(on_duty, corp=corp))
+
+
+@pytest.fixture
+def incident(corp: Corp, route: AlertRoute) -> Incident:
+    times = dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    return Incident.objects.create(key="route:1:firing:x", title="磁盘", corp=corp, route=route, **times)
+
+
+def test_who_is_told_may_and_a_colleague_may_not(incident: Incident, corp: Corp, on_duty: User) -> None:
+    assert audiences.may_act(incident, on_duty)
+    assert not audiences.may_act(incident, make_person(corp, "li"))
+
+
+def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, corp: Corp, on_duty: User) -> None:
+    receiver = incident.route.receiver  # type: ignore[union-attr]  # the fixture's
+    receiver.channel, receiver.robot = Channel.ROBOT, Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    receiver.save()
+
+    assert not audiences.may_act(Incident.objects.get(), on_duty)
+
+
+def test_administrators_of_the_company_may_if_they_may_change_incidents(incident: Incident, corp: Corp) -> None:
+    assert audiences.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert audiences.may_act(incident, make_superuser())
+    assert not audiences.may_act(incident, make_manager(corp, permissions="view_incident"))
+    assert not audiences.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
+
+
+def test_of_every_company_only_who_sees_all_may(incident: Incident, corp: Corp) -> None:
+    incident.corp = None
+
+    assert not audiences.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert audiences.may_act(incident, make_superuser())
+
+
+def test_an_administrator_of_another_company_closes_nothing(incident: Incident) -> None:
+    client = Client(headers={"host": "localhost:3001"})
+    stranger = make_manager(make_corp(), permissions="incident")
+    client.force_login(stranger, backend="django.contrib.auth.backends.ModelBackend")
+
+    answer = client.post(f"/admin/notifications/incident/{incident.pk}/act/", {"deed": "close"})
+
+    assert answer.status_code == 404
+    assert Incident.objects.get().is_open
+
+
+def test_a_code_is_usable_for_72_hours(duty: Duty) -> None:
+    duty.tell(alert())
+    delivery = Delivery.objects.get()
+    CardCode.objects.create(delivery=delivery, code="c1", received_at=NOW)
+
+    assert CardCode.objects.usable(NOW + timedelta(hours=72, seconds=-1)).exists()
+    assert not CardCode.objects.usable(NOW + timedelta(hours=72)).exists()
+
+
+def test_cards_are_red_while_it_is_critical_and_green_when_it_is_over(duty: Duty) -> None:
+    duty.tell(alert())
+    assert duty.card()["source"]["desc_color"] == 2
+
+    duty.clock.advance(minutes=1)
+    duty.tell(alert(ends=duty.clock.now))
+
+    assert [duty.card(position=position)["source"]["desc_color"] for position in (0, 1)] == [3, 3]
+
+
+def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
+    duty.tell(alert())
+    acting.act(Deed.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
+    duty.work_off()  # that took the card's only code
+    duty.clock.advance(minutes=1)
+    duty.tell(alert(ends=duty.clock.now))
+    assert "已认领" in duty.card("hanmeimei", position=0)["sub_title_text"]
+
+    duty.press("LiLei", "alert-silence-1h", position=0)
+
+    assert ("late", "李雷") in duty.timeline()
+    assert duty.card("hanmeimei", position=0)["main_title"]["title"].startswith("[已恢复]")
