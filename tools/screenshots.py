@@ -120,6 +120,7 @@ def alert(page: Page) -> Page:
     if take.count():
         take.click()
         take.wait_for(state="detached")
+    own_page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
     return own_page
 
 
