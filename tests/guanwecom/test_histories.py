@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.sessions.backends.base import SessionBase
 from django.test import Client, RequestFactory
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override
@@ -24,6 +25,7 @@ def test_each_field_of_each_form_is_named_in_chinese(
 ) -> None:
     request = rf.get("/")
     request.user = User(username="root", is_staff=True, is_superuser=True)
+    request.session = SessionBase()
     form = model_admin.get_form(request, None, change=True)()
 
     texts = texts_of_labels(form)
