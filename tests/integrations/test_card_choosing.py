@@ -169,7 +169,7 @@ def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: Gua
 
 TYPED = {
     "bi_view": "GRAPH", "bi_filters": '[{"name": "城市", "filterType"', "bi_parameters": "[]",
-    "kinds": '{"日期": "date"}', "units": "{}",
+    "kinds": '{"日期": "date"}', "units": "{}", "as_of_column": "日期",
 }  # fmt: skip
 
 

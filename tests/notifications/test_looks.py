@@ -106,10 +106,10 @@ class TestLook:
         assert bi.calls("card_data") == 1
 
     def test_says_how_long_it_has_taken(self, root: Client, card: Card, place: Page, monkeypatch: Any) -> None:
-        values = place.values(root, card)
+        values, now = place.values(root, card), timezone.now()
+        monkeypatch.setattr(timezone, "now", lambda: now)
         asked = root.post(place.path, values).json()["asked"]
-        later = timezone.now() + timedelta(seconds=7)
-        monkeypatch.setattr(timezone, "now", lambda: later)
+        monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=7))
 
         html = root.post(place.path, {**values, "_asked": asked}).json()["html"]
 
