@@ -3,9 +3,9 @@
 from django.contrib import admin
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from notifications.admin import alerts, api_tokens, log, orders, queues, reports, robots
+from notifications.admin import alerts, api_tokens, incidents, log, orders, queues, reports, robots
 
-__all__ = ["alerts", "api_tokens", "log", "orders", "queues", "reports", "robots"]
+__all__ = ["alerts", "api_tokens", "incidents", "log", "orders", "queues", "reports", "robots"]
 
 # Beat's rows are kept by the code (notifications.beat): a page to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):

@@ -1,8 +1,8 @@
-"""Alerts in the administration: receivers, routes with a box to try them, and incidents with their timeline."""
+"""Alerts in the administration: receivers, routes with a box to try them, and rules that are tried on live data."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -13,15 +13,13 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseBadRequest,
-    HttpResponseRedirect,
 )
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language, gettext, ngettext, pgettext, pgettext_lazy
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -29,23 +27,18 @@ from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
 from notifications import schedule
 from notifications.admin.drawings import View
-from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, for_person, moment, run_pill
-from notifications.admin.log import CorpFilter
+from notifications.admin.lists import administrator, for_person, moment, severity_pill
 from notifications.admin.looks import WithLooks
 from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
 from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
-from notifications.alerts import acting, incident_pictures, matching, orphans, pages, receiving, trying
-from notifications.alerts.acting import Deed
+from notifications.alerts import matching, orphans, receiving, trying
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.forms import unreachable_lines
-from notifications.media_views import made_answer
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
 from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
 from notifications.schedule_form import SCHEDULE_FIELDS
 
 if TYPE_CHECKING:
-    from notifications.models.alerts import IncidentQuerySet
-
     ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
     RouteAdminBase = admin.ModelAdmin[AlertRoute]
     RuleAdminBase = admin.ModelAdmin[AlertRule]
@@ -55,11 +48,6 @@ else:
     ReceiverAdminBase = RouteAdminBase = RuleAdminBase = admin.ModelAdmin
 
 CHECKS_SHOWN = 10
-
-
-def severity_pill(severity: str, words: str) -> SafeString:
-    tone = {"critical": "bad", "warning": "warn"}.get(severity, "quiet")
-    return format_html('<span class="pill pill-{}">{}</span>', tone, words)
 
 
 @admin.register(AlertReceiver)
@@ -345,152 +333,3 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         if rule is not None and self.has_view_permission(request, rule):
             extra |= {"rule": rule, "checks": rule.checks.order_by("-slot_at")[:CHECKS_SHOWN]}
         return super().changeform_view(request, object_id, form_url, extra)
-
-
-class OpenedDayFilter(DayFilter):
-    column = "opened_at"
-
-
-class SourceFilter(admin.RelatedOnlyFieldListFilter):
-    """The rules, or routes, of the incidents that one sees: also a single one, since others came from elsewhere."""
-
-    include_empty_choice = False
-
-    def has_output(self) -> bool:
-        return bool(self.lookup_choices)
-
-
-class StateFilter(admin.SimpleListFilter):
-    """What the list says in colours. One that is silent may be taken or not."""
-
-    title = _("status")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("open", Incident.Status.OPEN.label),
-            ("untaken", _("nobody has taken it")),
-            ("taken", pgettext_lazy("state of an incident", "taken")),
-            ("silent", _("silent")),
-            ("over", Incident.Status.RESOLVED.label),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        incidents = cast("IncidentQuerySet", queryset)  # the admin filters its own rows only
-        match self.value():
-            case "open":
-                return incidents.open()
-            case "untaken":
-                return incidents.open().untaken()
-            case "taken":
-                return incidents.open().taken()
-            case "silent":
-                return incidents.open().silent(timezone.now())
-            case "over":
-                return incidents.over()
-        return incidents
-
-
-@admin.register(Incident)
-class IncidentAdmin(ReadOnlyAdmin):
-    empty_list = _("What alerts tell of stands here: since when, who has taken it, and when it was over.")
-    change_form_template = "admin/notifications/incident.html"
-    list_display = ("title", "level", "state", "source_name", "starts", "ends", "taker")
-    list_filter = (
-        *(StateFilter, "severity", "kind", OpenedDayFilter, CorpFilter),
-        *(("rule", SourceFilter), ("route", SourceFilter)),
-    )
-    list_select_related = ("route", "rule", "taken_by", "silenced_by")
-    search_fields = ("title",)
-    ordering = ("-pk",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Incident]:
-        return Incident.objects.visible_to(request.user)
-
-    def get_urls(self) -> list[URLPattern]:
-        act = self.admin_site.admin_view(require_POST(self.act_view))
-        picture = self.admin_site.admin_view(require_safe(self.picture_view))
-        ours = [
-            path("<int:pk>/act/", act, name="notifications_incident_act"),
-            path("<int:pk>/<int:picture>.<str:extension>", picture, name="notifications_incident_picture"),
-        ]
-        return [*ours, *super().get_urls()]
-
-    @admin.display(description=_("severity"), ordering="severity")
-    def level(self, incident: Incident) -> SafeString:
-        return severity_pill(incident.severity, incident.get_severity_display())
-
-    @admin.display(description=_("status"), ordering="status")
-    def state(self, incident: Incident) -> SafeString:
-        now = timezone.now()
-        tone = pages.tone_of(incident, now) or "quiet"
-        words = incident.get_status_display()
-        if incident.is_open and incident.is_silenced(now):
-            words = gettext("silent")
-        elif incident.is_open and incident.taken_at is not None:
-            words = pgettext("state of an incident", "taken")
-        return format_html('<span class="pill pill-{}">{}</span>', tone, words)
-
-    @admin.display(description=_("from"))
-    def source_name(self, incident: Incident) -> str:
-        return str(incident.source or "—")
-
-    @admin.display(description=_("began"), ordering="starts_at")
-    def starts(self, incident: Incident) -> str:
-        return moment(incident.starts_at)
-
-    @admin.display(description=_("ended"), ordering="ends_at")
-    def ends(self, incident: Incident) -> str:
-        return moment(incident.ends_at)
-
-    @admin.display(description=_("taken by"))
-    def taker(self, incident: Incident) -> str:
-        return str(incident.taken_by or "—")
-
-    def changeform_view(
-        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
-    ) -> Any:
-        extra: dict[str, Any] = {**(extra_context or {})}
-        incident = self.get_object(request, unquote(object_id)) if object_id else None
-        if incident is not None and self.has_view_permission(request, incident):
-            person, now = administrator(request), timezone.now()
-            extra |= {
-                "title": incident.title,
-                "incident": incident,
-                "shown": pages.shown(incident, person=person, now=now),
-                "pictures": incident_pictures.shown(incident, person=person, now=now),
-                "labels": list(incident.labels.items()),
-                "timeline": pages.timeline(incident),
-                "severity": self.level(incident),
-                "told": [
-                    {"notice": one, "state": run_pill(one.run)}
-                    for one in incident.notices.select_related("run").order_by("pk")
-                ],
-                "can_act": incident.is_open and request.user.has_perm("notifications.change_incident"),
-            }
-        return super().changeform_view(request, object_id, form_url, extra)
-
-    def picture_view(self, request: HttpRequest, pk: int, picture: int, extension: str) -> HttpResponse:
-        """A picture (svg or png) of the data."""
-        incident = self.get_queryset(request).filter(pk=pk).first()
-        if not self.has_view_permission(request, incident):
-            raise PermissionDenied
-        if incident is None:
-            raise Http404
-        medium = incident_pictures.picture_of(incident, picture, person=administrator(request))
-        return made_answer(medium, extension)
-
-    def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take, take over, silence, end a silence or close it by hand."""
-        if not self.get_queryset(request).filter(pk=pk).exists():
-            raise Http404
-        if not request.user.has_perm("notifications.change_incident"):
-            raise PermissionDenied
-        if request.POST.get("deed") not in set(Deed):
-            return HttpResponseBadRequest()
-        done = acting.act(Deed(request.POST["deed"]), [pk], person=administrator(request), now=timezone.now())
-        if done.changed:
-            messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
-        else:
-            messages.info(request, gettext("Nothing to do: somebody was faster, or it is over."))
-        return HttpResponseRedirect(reverse("admin:notifications_incident_change", args=[pk]))

@@ -75,6 +75,11 @@ def pill(value: str, text: object) -> SafeString:
     return format_html('<span class="pill pill-{}">{}</span>', TONES.get(value, "quiet"), text)
 
 
+def severity_pill(severity: str, words: str) -> SafeString:
+    tone = {"critical": "bad", "warning": "warn"}.get(severity, "quiet")
+    return format_html('<span class="pill pill-{}">{}</span>', tone, words)
+
+
 def run_pill(run: Run) -> SafeString:
     """A run's state; one that ended without reaching anybody, or everybody, is no success."""
     if run.status == Run.Status.FINISHED and not run.recipient_count:
