@@ -64,6 +64,8 @@ def command_of(database: str, databases: list[str], for_pytest: list[str]) -> li
 
 def run_at_once(commands: list[list[str]]) -> list[int]:
     """The exit statuses. A program that is stopped stops those after it."""
+    # What a shell puts into the background begins deaf to it, and so would all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as exits:
         outputs = [None, *(exits.enter_context(tempfile.TemporaryFile()) for _ in commands[1:])]
         programs = [start(command, output) for command, output in zip(commands, outputs, strict=True)]

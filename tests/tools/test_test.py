@@ -99,8 +99,9 @@ def at_once(project_root: Path, tmp_path: Path) -> Callable[..., subprocess.Pope
     def begin(*codes: str) -> subprocess.Popen[str]:
         commands = [python(f"{HELPERS}os.chdir({str(tmp_path)!r})\n{code}") for code in codes]
         code = f"from tools.test import run_at_once; print(run_at_once({commands!r}))"
+        deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a shell begins what it puts into the background
         return subprocess.Popen(
-            python(code), cwd=project_root, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [*deaf, *python(code)], cwd=project_root, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
 
     return begin
