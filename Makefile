@@ -1,7 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements bench chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements sbom bench chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -38,8 +38,11 @@ messages: setup-dev ## bring the translation catalogues up to the code and compi
 	$(RUN) tools/messages.py update
 	$(RUN) tools/messages.py compile
 
-requirements: setup-dev ## pin the requirements*.in files; UPGRADE=1 takes newer versions
+requirements: setup-dev ## pin the requirements*.in files with hashes; UPGRADE=1 takes newer versions
 	$(RUN) -m tools.pins compile $(if $(UPGRADE),--upgrade)
+
+sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as CycloneDX
+	$(RUN) -m tools.pins sbom
 
 bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks

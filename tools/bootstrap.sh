@@ -84,7 +84,7 @@ install() {
     shift
     echo "Installing requirements-$wanted.txt into .venv (a minute or two the first time)"
     rm -f "$venv"/.installed-*
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "requirements-$wanted.txt"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements-$wanted.txt"
     cat "$@" | cksum >"$venv/.installed-$wanted"
 }
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from tools import pins
 
-RUNS = """celery==5.7.0
+HASH = f" \\\n    --hash=sha256:{'0' * 64}"
+RUNS = f"""celery==5.7.0{HASH}{HASH}
     # via -r requirements.in
-django==5.2.19
-numpy==2.4 ; python_version < '3.12'
-numpy==2.5 ; python_version >= '3.12'
+django==5.2.19{HASH}
+numpy==2.4 ; python_version < '3.12'{HASH}
+numpy==2.5 ; python_version >= '3.12'{HASH}
 """
 FILES = {
     "requirements.in": "# what runs\nDjango>=5.2,<5.3\ncelery[redis]\n",
     "requirements.txt": RUNS,
     "requirements-demo.in": "-c requirements.txt\n-r requirements.in\npsutil\n",
-    "requirements-demo.txt": f"{RUNS}psutil==7.2\n",
+    "requirements-demo.txt": f"{RUNS}psutil==7.2{HASH}\n",
     "requirements-dev.in": "-r requirements-demo.in\npytest\n",
-    "requirements-dev.txt": f"{RUNS}psutil==7.2\npytest==9.2.0\n",
+    "requirements-dev.txt": f"{RUNS}psutil==7.2{HASH}\npytest==9.2.0{HASH}\n",
 }
 
 
@@ -50,8 +53,9 @@ def test_pins_that_fit_raise_no_complaint(root: Path) -> None:
             "pytest==9.2.0 is not what requirements-dev.in asks for (pytest<9)",
         ),
         ("requirements-dev.txt", "psutil==7.2", "psutil==7.3", "psutil is pinned otherwise in an earlier file"),
-        ("requirements-dev.txt", "celery==5.7.0", "", "celery of requirements-dev.in is not pinned"),
+        ("requirements-dev.txt", f"celery==5.7.0{HASH}{HASH}", "", "celery of requirements-dev.in is not pinned"),
         ("requirements-dev.txt", "pytest==9.2.0", "pytest>=9", "pytest is not pinned to one version"),
+        ("requirements-dev.txt", f"django==5.2.19{HASH}", "django==5.2.19", "django has no hash"),
         (
             "requirements-dev.txt",
             "celery",
@@ -65,3 +69,12 @@ def test_each_difference_is_named(root: Path, file: str, old: str, new: str, pro
     path.write_text(path.read_text().replace(old, new, 1))
 
     assert f"requirements-dev.txt: {problem}" in pins.check(root)
+
+
+def test_the_bill_of_materials_names_every_pin(tmp_path: Path) -> None:
+    assert pins.write_sbom(tmp_path) == 0
+
+    for name in pins.SETS:
+        pinned = re.findall(r"^([a-z0-9.-]+)==([^ ]+)", (pins.ROOT / f"{name}.txt").read_text(), re.MULTILINE)
+        listed = json.loads((tmp_path / f"{name}.cdx.json").read_text())["components"]
+        assert sorted((part["name"], part["version"]) for part in listed) == sorted(pinned)
