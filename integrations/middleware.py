@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -25,13 +25,15 @@ class SiteAddressMiddleware:
     The saved address's scheme decides whether the request counts as secure, whatever the way from the reverse proxy
     to us looks like; so the CSRF check accepts the address as origin as soon as it is saved. A secure request's
     cookies all get the Secure flag, and its answer HSTS.
+
+    Where a trusted proxy says that a browser came to an https address by plain http, the browser is sent to https.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        proxies.unwrap(request.META)
+        is_plain = proxies.unwrap(request.META)
         if request.path_info == HEALTH_PATH:  # load balancers ask for it by address
             return self.get_response(request)
         try:
@@ -39,6 +41,8 @@ class SiteAddressMiddleware:
         except DisallowedHost:
             return _refused(request, "")
         scheme = hosts.scheme_of_saved(host)
+        if scheme == "https" and is_plain:
+            return _to_https(request, host)
         if scheme is not None:
             request.META["wsgi.url_scheme"] = scheme
         elif not hosts.is_extra(host):
@@ -47,6 +51,16 @@ class SiteAddressMiddleware:
         if request.is_secure():
             _secure(response)
         return response
+
+
+def _to_https(request: HttpRequest, host: str) -> HttpResponse:
+    """The same page under the saved address. What a form or a program sent was readable on the way: it is refused."""
+    if request.method in {"GET", "HEAD"}:
+        return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
+    logger.warning("refused a %s by plain http for the host %r", request.method, host[:255])
+    with translation.override(translation.get_language_from_request(request)):
+        text = _("This was sent without encryption and is not accepted. Use the address that begins with https://.")
+    return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
 
 
 def _secure(response: HttpResponse) -> None:

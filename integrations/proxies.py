@@ -15,8 +15,11 @@ FORWARDED_HEADERS = (
 )
 
 
-def unwrap(meta: dict[str, Any]) -> None:
+def unwrap(meta: dict[str, Any]) -> bool:
     """Put the client's address and scheme where Django looks for them, and drop every forwarded header.
+
+    Returns whether trusted proxies say that the browser came by plain http: all of them, since the inner of two often
+    speaks http where the outer one spoke https with the browser.
 
     The address is the rightmost one in X-Forwarded-For that is no trusted proxy: what stands left of it was written
     by the client itself.
@@ -24,11 +27,12 @@ def unwrap(meta: dict[str, Any]) -> None:
     forwarded = {name: meta.pop(name) for name in FORWARDED_HEADERS if name in meta}
     peer = _address(meta.get("REMOTE_ADDR", ""))
     if peer is None or not _is_trusted(peer):
-        return
+        return False
     meta["REMOTE_ADDR"] = str(_client(peer, forwarded.get("HTTP_X_FORWARDED_FOR", "")))
-    scheme = forwarded.get("HTTP_X_FORWARDED_PROTO", "").rsplit(",", 1)[-1].strip().lower()
-    if scheme in {"http", "https"}:
-        meta["wsgi.url_scheme"] = scheme
+    schemes = [word.strip().lower() for word in forwarded.get("HTTP_X_FORWARDED_PROTO", "").split(",")]
+    if schemes[-1] in {"http", "https"}:
+        meta["wsgi.url_scheme"] = schemes[-1]
+    return set(schemes) == {"http"}
 
 
 def _client(peer: IPAddress, forwarded_for: str) -> IPAddress:

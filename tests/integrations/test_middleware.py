@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from http.cookies import Morsel
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -184,11 +185,87 @@ def test_an_http_address_has_neither() -> None:
     assert response.cookies["csrftoken"]["secure"] == ""
 
 
-def test_the_saved_scheme_counts_whatever_a_proxy_says(settings: Settings) -> None:
+@pytest.mark.parametrize("headers", [{}, {"x-forwarded-proto": "https"}, {"x-forwarded-proto": "http, https"}])
+def test_the_saved_scheme_counts_where_no_proxy_speaks_of_plain_http(
+    settings: Settings, headers: dict[str, str]
+) -> None:
     settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
     save("https://bi.example.com/")
 
-    assert all(morsel["secure"] is True for morsel in cookies_of("bi.example.com", **{"x-forwarded-proto": "http"}))
+    assert all(morsel["secure"] is True for morsel in cookies_of("bi.example.com", **headers))
+
+
+class TestPlainHttp:
+    """A trusted proxy says that the browser came without encryption."""
+
+    @pytest.fixture(autouse=True)
+    def _proxy(self, settings: Settings) -> None:
+        settings.TRUSTED_PROXIES = [ipaddress.ip_network("127.0.0.1")]
+
+    @staticmethod
+    def ask(method: str, host: str = "bi.example.com", proto: str = "http", path: str = f"{LOGIN}?next=/m/1/") -> Any:
+        headers = {"host": host, "x-forwarded-proto": proto, "accept-language": "en"}
+        return Client().generic(method, path, headers=headers)
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    @pytest.mark.parametrize(
+        ("url", "host", "target"),
+        [
+            ("https://bi.example.com/", "bi.example.com", "https://bi.example.com"),
+            ("https://bi.example.com/", "BI.example.com:443", "https://bi.example.com"),
+            ("https://bi.example.com:8443/", "bi.example.com:8443", "https://bi.example.com:8443"),
+        ],
+    )
+    def test_is_led_to_the_saved_address(self, method: str, url: str, host: str, target: str) -> None:
+        save(url)
+
+        response = self.ask(method, host)
+
+        assert (response.status_code, response["Location"]) == (302, f"{target}{LOGIN}?next=/m/1/")
+        assert not response.cookies
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    def test_is_refused_whatever_it_sends(self, method: str) -> None:
+        save("https://bi.example.com/")
+
+        response = self.ask(method)
+
+        assert (response.status_code, response["Content-Type"]) == (403, "text/plain; charset=utf-8")
+        assert response.content.decode().startswith("This was sent without encryption and is not accepted.")
+        assert not response.cookies
+
+    def test_leads_nowhere_else_by_a_path_that_looks_like_a_host(self) -> None:
+        save("https://bi.example.com/")
+
+        assert self.ask("GET", path="/%2Fevil.example/x")["Location"] == "https://bi.example.com//evil.example/x"
+
+    def test_is_answered_under_an_http_address(self) -> None:
+        save("http://bi.example.com/")
+
+        assert self.ask("GET").status_code == 200
+
+    def test_is_answered_under_a_host_of_the_environment(self, settings: Settings) -> None:
+        settings.EXTRA_ALLOWED_HOSTS = ["internal.example"]
+        save("https://bi.example.com/")
+
+        assert self.ask("GET", "internal.example").status_code == 200
+
+    @pytest.mark.parametrize("proto", ["https, http", "http, https", "gopher", ""])
+    def test_is_not_concluded_from_anything_but_the_word(self, proto: str) -> None:
+        save("https://bi.example.com/")
+
+        assert self.ask("GET", proto=proto).status_code == 200
+
+    def test_is_not_believed_of_somebody_unknown(self, settings: Settings) -> None:
+        settings.TRUSTED_PROXIES = []
+        save("https://bi.example.com/")
+
+        assert self.ask("GET").status_code == 200
+
+    def test_health_is_answered(self) -> None:
+        save("https://bi.example.com/")
+
+        assert self.ask("GET", path="/healthz").status_code == 200
 
 
 @pytest.mark.parametrize(("trusted", "secure"), [(["127.0.0.1"], True), ([], "")])
