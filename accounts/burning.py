@@ -25,7 +25,7 @@ def is_well_formed(code: str) -> bool:
 
 def may_burn(*, corp_id: int) -> bool:
     """Count one burning for the corp; False once there were BURNS_PER_MINUTE within the minute."""
-    return rate_limits.allows({f"burns:{corp_id}": BURNS_PER_MINUTE})
+    return rate_limits.allows(f"burns:{corp_id}", at_most=BURNS_PER_MINUTE)
 
 
 def seal(code: AuthorizationCode) -> str:

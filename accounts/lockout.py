@@ -1,6 +1,6 @@
 """Wrong passwords: who is locked out for how long. django-axes counts in its table; the rules are ours.
 
-- For one username from one address (of IPv6: one /64): settings.LOCKOUT_TRIES wrong passwords lock that pair.
+- For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
 - For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with
   that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
   right person out for good by guessing wrong from many addresses.
@@ -41,6 +41,8 @@ PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # 
 _COOKIE = "guanwecom-known"
 _COOKIE_SECONDS = 180 * 24 * 3600
 _COOKIE_SALT = "accounts.lockout.known-browser"
+# What counts as one address of IPv6.
+IPV6_PREFIX = 48
 # So many usernames are remembered of one browser.
 _KNOWN_AT_MOST = 5
 # Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
@@ -154,9 +156,10 @@ def forget_old(*, now: datetime) -> None:
 
 
 def network_of(request: HttpRequest) -> str | None:
-    """The caller's address; of IPv6 the /64, all of which one caller has. Proxies are unwrapped already.
+    """The caller's address; of IPv6 the /48, since one customer of a provider may have all of it. Proxies are unwrapped
+    already.
 
-    A server that listens on `[::]` names IPv4 callers inside one /64 of IPv6: they are told apart as IPv4.
+    A server that listens on `[::]` names IPv4 callers inside one network of IPv6: they are told apart as IPv4.
     """
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
@@ -165,7 +168,7 @@ def network_of(request: HttpRequest) -> str | None:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False).network_address)
     return str(address)
 
 

@@ -15,42 +15,38 @@ from accounts.lockout import network_of
 from integrations.store import valkey
 
 SECONDS = 60
-# KEYS: what is counted, in turn. ARGV: seconds, then how many each may have: past one the rest is not counted.
+# KEYS: what is counted. ARGV: seconds, which begin with the first.
 _COUNT = """
-local count = 0
-for place, key in ipairs(KEYS) do
-    count = redis.call('INCR', key)
-    if count == 1 then redis.call('EXPIRE', key, ARGV[1]) end
-    if count > tonumber(ARGV[place + 1]) then return 0 end
-end
-return 1
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return count
 """
 
 
-def allows(limits: dict[str, int]) -> bool:
-    """Count one more under each key in turn; False past its limit within the minute that the first of them began.
-
-    What comes after a key past its limit is not counted. One round trip; the braces keep the keys on one node.
-    """
-    keys = [_stored(key) for key in limits]
-    return bool(valkey().register_script(_COUNT)(keys=keys, args=[SECONDS, *limits.values()]))
+def allows(key: str, *, at_most: int) -> bool:
+    """Count one more under `key`; False past `at_most` within the minute that the first of them began."""
+    return int(valkey().register_script(_COUNT)(keys=[_stored(key)], args=[SECONDS])) <= at_most
 
 
 def wait(key: str, *, at_most: int) -> int:
     """Count one more under `key`: 0 where that may be, past `at_most` the seconds until the count begins anew."""
-    if allows({key: at_most}):
+    if allows(key, at_most=at_most):
         return 0
     return max(1, math.ceil(int(valkey().pttl(_stored(key))) / 1000))
 
 
-def allows_sign_in(request: HttpRequest, *, corp_id: int) -> bool:
-    """Count one step of a sign-in, for its address (of IPv6: its /64) and for its company.
+def allows_step(request: HttpRequest) -> bool:
+    """Count one step of a sign-in (start, callback, QR panel) for its address (of IPv6: its /48).
 
-    False past settings.SIGN_INS_PER_ADDRESS or settings.SIGN_INS_PER_COMPANY. An address over its limit no longer
-    counts against the company: one caller must not shut out everybody else.
+    False past settings.SIGN_INS_PER_ADDRESS. Nothing that anybody may ask for without a code counts against a company:
+    whoever has many addresses could shut out its people.
     """
-    address, company = f"sign-ins:address:{network_of(request) or 'unknown'}", f"sign-ins:corp:{corp_id}"
-    return allows({address: settings.SIGN_INS_PER_ADDRESS, company: settings.SIGN_INS_PER_COMPANY})
+    return allows(f"sign-ins:address:{network_of(request) or 'unknown'}", at_most=settings.SIGN_INS_PER_ADDRESS)
+
+
+def allows_redeeming(*, corp_id: int) -> bool:
+    """Count one code that is about to be redeemed for its company; False past settings.SIGN_INS_PER_COMPANY."""
+    return allows(f"sign-ins:corp:{corp_id}", at_most=settings.SIGN_INS_PER_COMPANY)
 
 
 def _stored(key: str) -> str:

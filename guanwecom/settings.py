@@ -220,7 +220,8 @@ LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")
 # How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
 # takes two or three; generous, since a whole company behind one address may begin its day at once.
 SIGN_INS_PER_ADDRESS = e.read(e.positive_int, "SIGN_INS_PER_ADDRESS", "1200")
-# The same for one company from everywhere. WeCom takes 10,000 calls a minute of a company for each API.
+# How many codes of one company are redeemed within a minute, wherever they come from. WeCom takes 10,000 calls a minute
+# of a company for each API.
 SIGN_INS_PER_COMPANY = e.read(e.positive_int, "SIGN_INS_PER_COMPANY", "12000")
 # Whether WeCom's menu lets people share our pages with colleagues. What they show is each person's own, so: no.
 SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
@@ -244,7 +245,7 @@ DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", 
 DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
 # What Prometheus brings to /metrics as a bearer token, at least 32 characters; unset: there is no such page.
 METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
-# Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /64), whatever it brings.
+# Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /48), whatever it brings.
 API_CALLS_PER_TOKEN = e.read(e.positive_int, "API_CALLS_PER_TOKEN", "120")
 API_CALLS_PER_ADDRESS = e.read(e.positive_int, "API_CALLS_PER_ADDRESS", "600")
 # How long runs, deliveries and receipts are kept, in days.
@@ -254,7 +255,7 @@ SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "50")
 
 # How long the address of a pushed picture is good, in days: phones ask for it each time that they show the message.
 PICTURE_LINK_DAYS = e.read(e.positive_int, "PICTURE_LINK_DAYS", "30")
-# How many pictures one address (of IPv6: its /64) may fetch by such links within a minute; generous, since the phones
+# How many pictures one address (of IPv6: its /48) may fetch by such links within a minute; generous, since the phones
 # of a whole company may stand behind one.
 PICTURES_PER_ADDRESS = e.read(e.positive_int, "PICTURES_PER_ADDRESS", "3000")
 

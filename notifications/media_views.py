@@ -116,7 +116,7 @@ def _answer(content: bytes, extension: str, headers: dict[str, str]) -> HttpResp
 def _is_allowed(request: HttpRequest) -> bool:
     address = f"pictures:address:{network_of(request) or 'unknown'}"
     try:
-        return rate_limits.allows({address: settings.PICTURES_PER_ADDRESS})
+        return rate_limits.allows(address, at_most=settings.PICTURES_PER_ADDRESS)
     except redis.RedisError as error:
         logger.error("a fetched picture could not be counted: %s", type(error).__name__)
         return False

@@ -36,7 +36,7 @@ def begin(request: HttpRequest, corp_id: int) -> JsonResponse:
         return JsonResponse({"error": "address"}, status=409)
     target = safe_path(request.POST.get("next", ""))
     try:
-        if not rate_limits.allows_sign_in(request, corp_id=corp.pk):
+        if not rate_limits.allows_step(request):
             return JsonResponse({"error": "too-many"}, status=429)
         begun = beginning.begin(request, corp, kind=Kind.QR, target=target, attempt=arrival.FIRST_ATTEMPT)
     except redis.RedisError as error:

@@ -44,7 +44,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
     session = sessions.of_request(request, corp_id=corp_id)
-    if _is_over_limit(request, session, corp_id):
+    if _is_over_limit(request, session):
         return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
     corp = _BEGINNING.first(corp_id)
     if corp is None:
@@ -71,7 +71,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
         return refusals.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
-    if _is_over_limit(request, session, corp.pk):
+    if _is_over_limit(request, session):
         _burn(corp, code)
         return refusals.away(_trouble(Cause.TOO_MANY, corp, target))
     browser_ids = browser.browser_ids(request)
@@ -93,9 +93,9 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     return response
 
 
-def _is_over_limit(request: HttpRequest, session: arrivals.Session, corp_id: int) -> bool:
+def _is_over_limit(request: HttpRequest, session: arrivals.Session) -> bool:
     """Why not those who are signed in? A whole company may follow a message at once, and that asks WeCom nothing."""
-    return not session.is_of_this_corp and not rate_limits.allows_sign_in(request, corp_id=corp_id)
+    return not session.is_of_this_corp and not rate_limits.allows_step(request)
 
 
 def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpResponse:
@@ -124,6 +124,9 @@ def _redeemed(
     """Sign the person in, or say what to do instead."""
     if not burning.is_well_formed(code.value):
         return arrivals.after_refused_code(attempt=step.attempt, target=step.target)
+    if not rate_limits.allows_redeeming(corp_id=corp.pk):
+        _burn(corp, code.value)
+        return refusals.away(_trouble(Cause.TOO_MANY, corp, step.target))
     began_at = time.monotonic()
     refused: list[SignInRefused] = []
     try:

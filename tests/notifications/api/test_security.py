@@ -211,7 +211,7 @@ class TestLimits:
     def test_where_nothing_can_be_counted_nothing_is_done(
         self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def away(_limits: dict[str, int]) -> bool:
+        def away(_key: str, *, at_most: int) -> bool:
             raise redis.ConnectionError
 
         monkeypatch.setattr(rate_limits, "allows", away)
