@@ -259,8 +259,7 @@ class TestSwitchedOff:
         assert capsys.readouterr().out == "Sign-in with a password is on.\n"
         client = visitor(DESKTOP).client
         assert client.post(LOGIN, {"username": "boss", "password": PASSWORD}).status_code == 302
-        entry = AuditEntry.objects.filter(model="accounts.signinpolicy").first()
-        assert entry is not None
+        entry = AuditEntry.objects.filter(model="accounts.signinpolicy").latest("pk")
         assert (entry.changes, entry.actor_name) == ([["password_enabled", False, True]], "")
 
     def test_the_exit_works_where_nobody_could_get_in_any_more(self, corp: Corp) -> None:

@@ -232,7 +232,8 @@ class Town:
     def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
         """On the newest run of an order, where there is one. The clock finds what is to be done."""
         order = self.orders[int(what.target) % len(self.orders)]
-        run = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report").last()
+        runs = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report")
+        run = runs.order_by("-pk").first()
         if run is None:
             return
         person, now = get_user_model().objects.get(username="root"), self.now()

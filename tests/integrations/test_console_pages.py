@@ -167,7 +167,7 @@ def test_what_wecom_named_and_what_was_noted_is_copied_with_semicolons(admin_cli
     assert corp.noted_ips == ["203.0.113.9", "203.0.113.2", "2001:db8::1"]
     copied = fields_of(admin_client.get(address(corp, "change")))
     assert copied["value-ips"] == "203.0.113.1;203.0.113.2;203.0.113.9;2001:db8::1"
-    assert "Own addresses noted: 203.0.113.9;203.0.113.2;2001:db8::1" in LogEntry.objects.first().change_message  # type: ignore[union-attr]  # there is one
+    assert "Own addresses noted: 203.0.113.9;203.0.113.2;2001:db8::1" in LogEntry.objects.get().change_message
 
 
 def test_the_second_of_two_who_note_addresses_is_told(admin_client: Client, corp: Corp) -> None:
@@ -503,7 +503,7 @@ def test_a_pair_of_wecom_s_console_is_pasted(admin_client: Client, corp: Corp) -
     corp.refresh_from_db()
     assert (corp.callback_token, corp.callback_aes_key) == ("tokenOfWeCom", KEY)
     assert KEY not in response.content.decode()
-    assert "Token and EncodingAESKey pasted (app)." in LogEntry.objects.first().change_message  # type: ignore[union-attr]  # there is one
+    assert "Token and EncodingAESKey pasted (app)." in LogEntry.objects.get().change_message
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_reports_say_what_the_data_sets_say() -> None:
 
     drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE)
     assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
-    weather, power = (Delivery.objects.filter(run=run)[0] for run in runs[:2])
+    weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
     assert weather.title == "西雅图天气简报（2015 年 12 月）"
     assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"
     assert "seattle-weather" in weather.text

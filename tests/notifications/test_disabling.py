@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.models import User
 from integrations import services
 from integrations.models import Corp
 from notifications.handing_out import hand_out
@@ -102,8 +101,8 @@ class TestThePageThatAsks:
     def test_says_how_many_people_messages_and_subscriptions_it_concerns(self, corp: Corp, root: Client) -> None:
         pushes(corp, 3)
         make_person(corp, "gone", is_active=False)
-        make_person(corp, "")
-        make_subscription(User.objects.all()[0], report=make_report(corp=corp))
+        unlinked = make_person(corp, "")
+        make_subscription(unlinked, report=make_report(corp=corp))
         address = f"/admin/integrations/corp/{corp.pk}/disable/"
 
         text = root.get(address).content.decode()

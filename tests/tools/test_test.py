@@ -109,7 +109,7 @@ def at_once(project_root: Path, tmp_path: Path) -> Callable[..., subprocess.Pope
 
 def test_runs_are_made_at_once_and_speak_one_after_the_other(at_once: Callable[..., subprocess.Popen[str]]) -> None:
     first = "wait_for('second'); Path('first').touch(); wait_for('third'); print('the first one')"
-    second = "print('the second one'); Path('second').touch(); wait_for('first'); sys.exit('with an error')"
+    second = "print('the second one', flush=True); Path('second').touch(); wait_for('first'); sys.exit('with an error')"
     third = "print('the third one', flush=True); Path('third').touch()"
 
     said, _ = at_once(first, second, third).communicate(timeout=120)
