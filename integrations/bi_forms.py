@@ -180,9 +180,12 @@ class BiConnectionForm(SeenForm):
             self.add_error("is_enabled", _("Save without this tick, generate the key pair below, then switch it on."))
 
     def _check_secrets_stay(self) -> None:
-        """Why ask? Who may change the connection must not learn a secret by sending it to an address of their own."""
+        """Why ask? Who may change the connection must not learn a secret by sending it to an address of their own.
+
+        Compared with the saved row: `initial` lacks what is read-only for the person.
+        """
         saved = {name: getattr(self.instance, name) for name in ("base_url", "ca_bundle")}
-        is_moved = any(self.cleaned_data.get(name, value) != self.initial.get(name) for name, value in saved.items())
+        is_moved = any(self.cleaned_data.get(name, value) != value for name, value in saved.items())
         if not is_moved and not self.cleaned_data.get("new_proxy_url"):
             return
         again = _("Paste it again: with this change it would be sent another way.")

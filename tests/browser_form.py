@@ -1,0 +1,69 @@
+"""What a browser sends of a form that nobody touched, read from the page itself."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+_NEVER_SENT = frozenset({"submit", "button", "reset", "image", "file"})
+Attributes = list[tuple[str, str | None]]
+
+
+class _Reader(HTMLParser):
+    """Collects the fields of the form whose `id` is `form_id`."""
+
+    def __init__(self, form_id: str) -> None:
+        super().__init__()
+        self.form_id = form_id
+        self.sent: dict[str, list[str]] = {}
+        self._is_inside = False
+        self._textarea: str | None = None
+        self._select: str | None = None
+        self._is_multiple = False
+        self._options: list[tuple[str, bool]] = []
+
+    def handle_starttag(self, tag: str, attrs: Attributes) -> None:
+        values = dict(attrs)
+        if tag == "form":
+            self._is_inside = values.get("id") == self.form_id
+        if not self._is_inside:
+            return
+        name = "" if "disabled" in values else values.get("name") or ""
+        if tag == "input" and name:
+            self._add_input(name, values)
+        elif tag == "textarea" and name:
+            self._textarea = name
+            self.sent.setdefault(name, []).append("")
+        elif tag == "select" and name:
+            self._select, self._is_multiple, self._options = name, "multiple" in values, []
+        elif tag == "option" and self._select is not None:
+            self._options.append((values.get("value") or "", "selected" in values))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._is_inside = False
+        elif tag == "textarea":
+            self._textarea = None
+        elif tag == "select" and self._select is not None:
+            chosen = [value for value, is_selected in self._options if is_selected]
+            if not chosen and not self._is_multiple and self._options:
+                chosen = [self._options[0][0]]
+            self.sent.setdefault(self._select, []).extend(chosen)
+            self._select = None
+
+    def handle_data(self, data: str) -> None:
+        if self._textarea is not None:
+            self.sent[self._textarea][-1] += data
+
+    def _add_input(self, name: str, values: dict[str, str | None]) -> None:
+        kind = values.get("type") or "text"
+        is_box = kind in {"checkbox", "radio"}
+        if kind in _NEVER_SENT or (is_box and "checked" not in values):
+            return
+        self.sent.setdefault(name, []).append(values.get("value") or ("on" if is_box else ""))
+
+
+def untouched(html: str, form_id: str) -> dict[str, list[str]]:
+    """The data of a POST of the form as the page has it. A browser leaves out the newline that opens a text area."""
+    reader = _Reader(form_id)
+    reader.feed(html)
+    return {name: [value.removeprefix("\n") for value in values] for name, values in reader.sent.items()}
