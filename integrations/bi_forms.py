@@ -17,6 +17,7 @@ from integrations.bi import external_ids
 from integrations.forms import CompactField, TidyField, VisibleWriteOnlyInput, WriteOnlyInput, saved_proxy
 from integrations.guandata.keys import Flaw, KeyRefused, load
 from integrations.guandata.pages import is_template
+from integrations.guandata.reserved import has_reserved
 from integrations.models import BiConnection, SiteAddress
 from integrations.own_pages import is_own_page
 from integrations.seen_forms import SeenForm
@@ -146,6 +147,9 @@ class BiConnectionForm(SeenForm):
         # Asked as if below /bi, because /login and the like are pages of the BI's own.
         if not is_own_page(f"/bi{path}") or not path.startswith("/") or "#" in path:
             raise ValidationError(_("Write a path that begins with /, without a host."), code="path")
+        if has_reserved(path):
+            message = _("Leave out provider and ssoToken: here they would sign people in as somebody else.")
+            raise ValidationError(message, code="reserved")
         return path
 
     def clean_new_proxy_url(self) -> str:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations.bi import external_ids
 from integrations.guandata import keys, sso
 from integrations.guandata.pages import PageForms, in_path, page_for
+from integrations.guandata.reserved import has_reserved
 from integrations.models import BiConnection, Corp
 from integrations.models.bi import THE_ONE
 from integrations.models.companies import HomePage
@@ -112,9 +113,11 @@ def entrance_for(saved: BiConnection, person: Person, *, page: str, query: str, 
         raise CannotEnter(Obstacle.NO_ADDRESS)
     if not is_page(page, query):
         raise CannotEnter(Obstacle.NO_PAGE)
+    address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
+    if has_reserved(address):  # in the path, from which nothing is left out
+        raise CannotEnter(Obstacle.NO_PAGE)
     claims = sso.Claims(external_id(saved, person), int(now.timestamp()), saved.token_seconds, saved.domain_id)
     token = sso.sealed(claims, private_key(saved))
-    address = page_for(page, query, forms=forms_of(saved), on_phone=on_phone)
     return sso.entrance(base_url=saved.base_url, page=address, provider=saved.provider, token=token)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
+
+from integrations.guandata.reserved import has_reserved, without_reserved
 
 # Where a template has the id of the page.
 ID = "{id}"
 _ID = r"(?P<id>[^/?#]+)"
-# What only we put into the address of a page: somebody else's would bring a person in as somebody else.
-RESERVED = frozenset({"provider", "ssotoken"})
 # Kept as they are in a path; everything else is encoded.
 _PLAIN = "/:@!$&'()*+,;=~-._"
 
@@ -43,9 +43,9 @@ def page_for(asked: str, query: str, *, forms: PageForms, on_phone: bool) -> str
     """The page that was asked for in the form for who asks, with the query that came along.
 
     `asked`: a path without its first slash, decoded; empty for the first page. `query`: as it stood in the address.
-    What is reserved is left out of it, however it is spelt.
+    What is reserved is left out of it and of the forms' own queries, however it is spelt.
     """
-    further = _without_reserved(query)
+    further = without_reserved(query)
     home = forms.phone_home if on_phone else forms.desktop_home
     if not asked:
         return _joined(home, further)
@@ -71,9 +71,9 @@ def embedded(page: str, embedding: Embedding) -> str:
 
 def is_template(text: str) -> bool:
     """Whether `text` names every page: a path with {id} as one whole part of it, and with a query if any."""
-    path, _mark, query = text.partition("?")
+    path = text.partition("?")[0]
     is_path = text.startswith("/") and "//" not in path and "#" not in text
-    return is_path and text.count("{") == 1 and ID in path.split("/") and _without_reserved(query) == query
+    return is_path and text.count("{") == 1 and ID in path.split("/") and not has_reserved(text)
 
 
 def _id_in(asked: str, forms: PageForms) -> str | None:
@@ -85,21 +85,10 @@ def _id_in(asked: str, forms: PageForms) -> str | None:
     return None
 
 
-def _without_reserved(query: str) -> str:
-    return "&".join(pair for pair in query.split("&") if pair and not _is_reserved(pair))
-
-
-def _is_reserved(pair: str) -> bool:
-    """Why also behind `;`, and decoded to the end? Servers differ in what they take for the name of a parameter."""
-    while (decoded := unquote_plus(pair)) != pair:
-        pair = decoded
-    return any(part.partition("=")[0].strip().lower() in RESERVED for part in re.split("[&;?#]", pair))
-
-
 def _joined(page: str, query: str) -> str:
     """`query` behind what the page has of its own; of two with one name, the one that was asked for counts."""
     path, _mark, own = page.partition("?")
     asked = {pair.partition("=")[0] for pair in query.split("&")}
-    kept = [pair for pair in own.split("&") if pair and pair.partition("=")[0] not in asked]
+    kept = [pair for pair in without_reserved(own).split("&") if pair and pair.partition("=")[0] not in asked]
     whole = "&".join([*kept, *([query] if query else [])])
     return f"{path}?{whole}" if whole else path

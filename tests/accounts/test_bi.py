@@ -455,6 +455,18 @@ def test_what_browsers_and_servers_read_in_different_ways_is_no_page(
     assert_no_page(as_person(person, corp).client.get(path))
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["card/c1;ssoToken=evil", "x/%73soToken=1;provider=evil/y", "survey-engine/x%253FssoToken=evil"]
+    + ["card/c1%3BssoToken%5B%5D=evil"],
+)
+def test_a_stranger_s_token_in_the_path_is_no_page(bi: BiConnection, person: User, corp: Corp, path: str) -> None:
+    response = as_person(person, corp).client.get(f"/bi/{path}")
+
+    assert (response.status_code, response.context["trouble"].cause) == (404, "bi-no-page")
+    assert "Location" not in response.headers
+
+
 @pytest.mark.parametrize("query", ["a=b\r\nSet-Cookie:x=1", "a=\\evil", "a=b c", "a=\x00"])
 def test_a_query_that_no_browser_sends_is_no_page(bi: BiConnection, person: User, corp: Corp, query: str) -> None:
     assert refused(as_person(person, corp).client.get("/bi/page/p1", QUERY_STRING=query)) == (404, "bi-no-page")

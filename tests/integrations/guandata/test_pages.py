@@ -61,6 +61,11 @@ STRANGERS = [
     "ssoToken=evil", "provider=evil", "ssotoken=evil", "SSOTOKEN=evil", "%73soToken=evil", "sso%54oken=evil",
     "%2573soToken=evil", "ssoToken", "ssoToken=", "+ssoToken=evil", "%20ssoToken=evil", "a=1;ssoToken=evil",
     "a=1%26ssoToken=evil", "a=%26provider%3Devil", "a?ssoToken=evil", "x%23ssoToken=evil",
+    "ssoToken[]=evil", "ssoToken%5B%5D=evil", "ssoToken[0]=evil", "ssoToken[a][b]=evil", "[ssoToken]=evil",
+    "a[ssoToken]=evil", "ssoToken.0=evil", "user.ssoToken=evil", "ssoToken%00=evil", "ssoToken%00[]=evil",
+    "sso_token=evil", "sso-token=evil", "SSO%20Token=evil", "sso%E2%80%8BToken=evil", "%u0073soToken=evil",
+    "sso%C5%BFtoken=evil;%C5%BFsoToken=evil", "ssoTo%E2%84%AAen=evil", "%EF%BD%93soToken=evil", "%C1%B3soToken=evil",
+    "provider[]=evil", "Provider%5b0%5d=evil", "amp;ssoToken=evil", "path_url=page/p1?ssoToken=evil",
 ]  # fmt: skip
 
 
@@ -71,6 +76,22 @@ def test_a_stranger_s_token_is_left_out(asked: str, stranger: str) -> None:
         page = page_for(asked, f"a=1&{stranger}&b=2", forms=FORMS, on_phone=on_phone)
 
         assert page == page_for(asked, "a=1&b=2", forms=FORMS, on_phone=on_phone)
+
+
+@pytest.mark.parametrize(
+    "query", ["q=ssoToken", "ssoTokens=1", "providers[]=1", "data-provider=x", "q=%B1%A8", "a[]=1"]
+)
+def test_what_only_resembles_it_stays(query: str) -> None:
+    assert page_for("page/p1", query, forms=FORMS, on_phone=False) == f"/page/p1?{query}"
+
+
+@pytest.mark.parametrize("stranger", ["ssoToken=evil", "ssoToken[]=evil", "%73soToken=evil"])
+def test_a_stranger_s_token_in_a_saved_form_is_left_out(stranger: str) -> None:
+    forms = PageForms("/page/{id}?a=1&" + stranger, desktop_home=f"/?{stranger}&a=1")
+
+    assert page_for("", "b=2", forms=forms, on_phone=False) == "/?a=1&b=2"
+    assert page_for("page/7", "b=2", forms=forms, on_phone=False) == "/page/7?a=1&b=2"
+    assert page_for("survey-engine", "", forms=forms, on_phone=False) == "/?a=1&path_url=survey-engine"
 
 
 def test_a_token_inside_the_path_of_a_form_stays_part_of_its_path() -> None:
@@ -106,6 +127,8 @@ def test_another_site_s_frame_asks_for_a_form_of_its_own(page: str, kind: Embedd
         ("/page/{id}#x", False),
         ("/page/{id}?ssoToken=evil", False),
         ("/page/{id}?a=1&provider=evil", False),
+        ("/page/{id}?ssoToken[]=evil", False),
+        ("/page/{id};ssoToken=evil", False),
     ],
 )
 def test_a_template_has_the_id_as_a_whole_part_of_its_path(text: str, is_one: bool) -> None:
