@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth import forms as auth_forms
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_variables
 
-from accounts import companies
+from accounts import companies, lockout
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.visibility import people_visible_to, sees_all
 from integrations.forms import TidyField
 from integrations.models import Corp
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django_stubs_ext import StrOrPromise
+
     from integrations.visibility import Person
 
     AccountFormSetBase = forms.BaseInlineFormSet[WeComAccount, User, forms.ModelForm[WeComAccount]]
@@ -49,6 +57,37 @@ class PasswordForm(PasswordFormBase):
         super().__init__(*args, **kwargs)
         if usable := self.fields.get("usable_password"):
             usable.help_text = render_to_string("admin/accounts/user/_usable_password.html")
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """The old password is a password that is tried: counted, and limited as at sign-in."""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    @sensitive_variables("password")
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        require_right(self.request, self.user, password, wrong=self.error_messages["password_incorrect"])
+        return password
+
+
+@sensitive_variables("password")
+def require_right(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
+    """Raises ValidationError, with `wrong` or until when the person is locked out, unless it is `user`'s password."""
+    try:
+        if lockout.is_password_of(request=request, user=user, password=password):
+            return
+    except lockout.LockedOut as locked:
+        minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
+        sentence = ngettext(
+            "Too many wrong passwords. Try again in %(count)d minute.",
+            "Too many wrong passwords. Try again in %(count)d minutes.",
+            minutes,
+        )
+        raise forms.ValidationError(sentence, code="locked", params={"count": minutes}) from locked
+    raise forms.ValidationError(wrong, code="password_incorrect")
 
 
 class LoginForm(auth_forms.AuthenticationForm):

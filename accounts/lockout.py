@@ -8,6 +8,8 @@
   settings.LOCKOUT_TRIES_ADDRESS wrong passwords each further one makes that address wait, settings.
   LOCKOUT_ADDRESS_SECONDS only, since a whole company may share it. Known browsers are not concerned.
 - What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
+- A try is counted before the password is looked at, and forgotten if it was right: of many at one moment no more are
+  looked at than the limit allows.
 
 Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
 """
@@ -20,6 +22,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from axes.backends import AxesStandaloneBackend
@@ -27,6 +30,7 @@ from axes.handlers.database import AxesDatabaseHandler
 from django.conf import settings
 from django.core import signing
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
@@ -48,10 +52,11 @@ _KNOWN_AT_MOST = 5
 # Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
 _ANY_BROWSER = ""
 _NO_ROWS = Q(pk__in=[])
+_ADDRESS = "address"
 
 
 class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
-    """Before each look at a password: refuses where passwords sign nobody in, and who is locked out.
+    """Before each look at a password: counts it, refuses where passwords sign nobody in, and who is locked out.
 
     By the names of its arguments Django leaves it out for other credentials.
     """
@@ -70,33 +75,27 @@ class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
     """What django-axes asks and reports to."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+        """Count the try that is about to be made, unless it may not be."""
         username = (credentials or {}).get("username")
-        return username is None or lock_on(request=request, username=username, now=timezone.now()) is None
+        return username is None or _admit(request, username, timezone.now()) is None
 
     @sensitive_variables("credentials")
     def user_login_failed(
         self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        """Count a wrong password. Other credentials (WeCom's codes) cannot be guessed and are not counted."""
+        """Tell of a wrong password, counted by is_allowed. Other credentials (WeCom's codes) cannot be guessed."""
         username = credentials.get("username")
         if request is None or username is None or not policy.is_password_enabled():
             return
         request.axes_credentials = {"username": username}
         if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
             return
-        now = timezone.now()
-        _count(request, username, now)
-        is_locked = lock_on(request=request, username=username, now=now) is not None
-        request.axes_locked_out = is_locked
-        action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
-        audit.record_failure(username=username, action=action)
-        logger.warning("wrong password address=%s locked=%s", network_of(request), is_locked)
+        request.axes_locked_out = _tell(request, username, timezone.now()) is not None
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         """The right password: what this place got wrong before is forgotten."""
         if getattr(user, "backend", "") == PASSWORD_BACKEND:
-            username = user.get_username()
-            Lockout.objects.filter(_place(request, username), username=username).delete()
+            _forget_here(request, user.get_username())
 
     def user_logged_out(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         """Nothing: signing out says nothing about passwords."""
@@ -109,25 +108,44 @@ class Lock:
     until: datetime
     is_of_address: bool = False
 
+    def seconds_left(self, now: datetime) -> int:
+        return max(1, ceil((self.until - now).total_seconds()))
+
+
+class LockedOut(Exception):
+    """No password is looked at before `lock` ends."""
+
+    def __init__(self, lock: Lock) -> None:
+        super().__init__("locked out")
+        self.lock = lock
+
+
+@sensitive_variables("password")
+def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
+    """Whether `password` is that of somebody who is signed in already, counted and limited as at sign-in.
+
+    Raises LockedOut where it was not looked at, or was the last wrong one.
+    """
+    username, now = user.get_username(), timezone.now()
+    lock = _admit(request, username, now)
+    if lock is not None:
+        raise LockedOut(lock)
+    if user.check_password(password):
+        _forget_here(request, username)
+        return True
+    lock = _tell(request, username, now)
+    if lock is not None:
+        raise LockedOut(lock)
+    return False
+
 
 def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
     """The lock that ends last for `username` at this place; None where there is none. One query, for any username."""
-    known = _known_browser(request, username)
-    own, around = Q(username=username), _address(request)
-    limits = {
-        "here": (own & _place(request, username), settings.LOCKOUT_TRIES),
-        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), settings.LOCKOUT_TRIES_ANYWHERE),
-        "address": (around & _unless(known), settings.LOCKOUT_TRIES_ADDRESS),
-    }
-    period = timedelta(minutes=settings.LOCKOUT_MINUTES)
-    counted = {name: Sum("failures_since_start", filter=rows) for name, (rows, _limit) in limits.items()}
-    last = {f"{name}_last": Max("attempt_time", filter=rows) for name, (rows, _limit) in limits.items()}
-    found = Lockout.objects.filter(own | around, attempt_time__gt=now - period).aggregate(**counted, **last)
-    waits = dict.fromkeys(limits, period) | {"address": timedelta(seconds=settings.LOCKOUT_ADDRESS_SECONDS)}
+    counts = _counts(request, username, now)
     locks = [
-        Lock(found[f"{name}_last"] + waits[name], name == "address")
-        for name, (_rows, limit) in limits.items()
-        if (found[name] or 0) >= limit
+        Lock(count.last + count.wait, name == _ADDRESS)
+        for name, count in counts.items()
+        if count.total >= count.limit and count.last is not None
     ]
     return max((lock for lock in locks if lock.until > now), key=lambda lock: lock.until, default=None)
 
@@ -182,6 +200,75 @@ def remember_browser(response: HttpResponseBase, request: HttpRequest, user: Use
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many tries count against one limit, and how long it holds after the last of them."""
+
+    total: int
+    last: datetime | None
+    limit: int
+    wait: timedelta
+
+
+def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
+    """By the limit's name. `last` leaves out the row `besides`, which holds the try that is being made."""
+    known = _known_browser(request, username)
+    own, around = Q(username=username), _address(request)
+    period = timedelta(minutes=settings.LOCKOUT_MINUTES)
+    address_wait = timedelta(seconds=settings.LOCKOUT_ADDRESS_SECONDS)
+    limits = {
+        "here": (own & _place(request, username), settings.LOCKOUT_TRIES, period),
+        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), settings.LOCKOUT_TRIES_ANYWHERE, period),
+        _ADDRESS: (around & _unless(known), settings.LOCKOUT_TRIES_ADDRESS, address_wait),
+    }
+    totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
+    last = {
+        f"{name}_last": Max("attempt_time", filter=rows & ~Q(pk=besides) if besides else rows)
+        for name, (rows, *_rest) in limits.items()
+    }
+    found = Lockout.objects.filter(own | around, attempt_time__gt=now - period).aggregate(**totals, **last)
+    return {
+        name: _Count(found[name] or 0, found[f"{name}_last"], limit, wait)
+        for name, (_rows, limit, wait) in limits.items()
+    }
+
+
+def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """Count a try that is about to be made; where it may not be made, the lock, and nothing is counted.
+
+    Others may be counted at the same moment: whoever finds more than the limit after counting takes the own try back.
+    """
+    lock = lock_on(request=request, username=username, now=now)
+    if lock is not None:
+        return lock
+    row = _count(request, username, now)
+    counts = _counts(request, username, now, besides=row)
+    over = [name for name, count in counts.items() if count.total > count.limit and _holds(name, count, now)]
+    if not over:
+        return None
+    _take_back(row)
+    return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
+
+
+def _holds(name: str, count: _Count, now: datetime) -> bool:
+    """An address past its limit may try again, once at a time, whenever it has waited."""
+    return name != _ADDRESS or (count.last is not None and count.last + count.wait > now)
+
+
+def _tell(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """Write down that a counted try was wrong. The lock that it led to comes back."""
+    lock = lock_on(request=request, username=username, now=now)
+    action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
+    audit.record_failure(username=username, action=action)
+    logger.warning("wrong password address=%s locked=%s", network_of(request), lock is not None)
+    return lock
+
+
+def _forget_here(request: HttpRequest, username: str) -> None:
+    """The password was right."""
+    Lockout.objects.filter(_place(request, username), username=username).delete()
+
+
 def _place(request: HttpRequest, username: str) -> Q:
     """The rows that count against this place: of a known browser its own, else those of its address."""
     known = _known_browser(request, username)
@@ -199,20 +286,30 @@ def _unless(known: str) -> Q:
     return _NO_ROWS if known else Q()
 
 
-def _count(request: HttpRequest, username: str, now: datetime) -> None:
+def _count(request: HttpRequest, username: str, now: datetime) -> int:
+    """One more try at this place, for all processes at once. The key of the row that holds it comes back."""
     forget_old(now=now)
     known = _known_browser(request, username)
     place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
-    # Why the first? Of a known browser, which has no address, two may have been made at one moment.
-    row, is_new = Lockout.objects.filter(**place).order_by("pk").first(), False
-    if row is None:
-        row, is_new = Lockout.objects.get_or_create(
-            **place, defaults={"failures_since_start": 1, "path_info": request.path[:255]}
-        )
-    if not is_new:
-        Lockout.objects.filter(pk=row.pk).update(
-            failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=request.path[:255]
-        )
+    path = request.path[:255]
+    while True:  # until a row was changed, or made: others make, change and delete the same one
+        # Why the first? Of a known browser, which has no address, two may have been made at one moment.
+        pk = Lockout.objects.filter(**place).order_by("pk").values_list("pk", flat=True).first()
+        if pk is None:
+            try:
+                with transaction.atomic():
+                    return int(Lockout.objects.create(**place, failures_since_start=1, path_info=path).pk)
+            except IntegrityError:
+                continue
+        row = Lockout.objects.filter(pk=pk)
+        if row.update(failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=path):
+            return int(pk)
+
+
+def _take_back(pk: int) -> None:
+    rows = Lockout.objects.filter(pk=pk)
+    rows.filter(failures_since_start__gt=0).update(failures_since_start=F("failures_since_start") - 1)
+    rows.filter(failures_since_start=0).delete()
 
 
 def _known_browser(request: HttpRequest, username: str) -> str:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from accounts.views.admin_login import AdminLogin
+from accounts.views.own_password import OwnPassword
 from integrations.paging import CappedPaginator
 from notifications.overview import overview
 
@@ -80,3 +81,9 @@ class GuanwecomAdminSite(admin.AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The site's own login page, so that administrators sign in with WeCom, too."""
         return cast("HttpResponse", AdminLogin.as_view(admin_site=self)(request))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Django's page, with our limit on wrong passwords."""
+        request.current_app = self.name  # as Django's own view does
+        context = {**self.each_context(request), **(extra_context or {})}
+        return cast("TemplateResponse", OwnPassword.as_view(extra_context=context)(request))

@@ -22,7 +22,7 @@ def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any
     now = timezone.now()
     username = (credentials or {}).get("username", "")
     lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
-    seconds = max(1, ceil((lock.until - now).total_seconds()))
+    seconds = lock.seconds_left(now)
     minutes = ceil(seconds / 60)
     context = {
         "wait": ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -127,6 +128,96 @@ class TestOneAddress:
         assert fail(client, 2, page="/admin/login/") == [200, 200]
         assert fail(client, 1) == [429]
         assert fail(client, 1, page="/admin/login/") == [429]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+class TestManyAtOneMoment:
+    """Each is counted before its password is looked at: no more are looked at than the limit allows."""
+
+    @staticmethod
+    def at_once(times: int, username: str = "lilei") -> list[int]:
+        def attempt(number: int) -> int:
+            try:
+                return int(sign_in(browser(), WRONG, username=username.format(number)).status_code)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(times) as threads:
+            return list(threads.map(attempt, range(times)))
+
+    def looked_at(self) -> int:
+        return AuditEntry.objects.filter(action__in=["sign-in-failed", "locked-out"]).count()
+
+    def test_for_one_username(self, person: User) -> None:
+        self.at_once(20)
+
+        assert 1 <= self.looked_at() <= 3
+        assert Lockout.objects.get().failures_since_start == self.looked_at()
+
+    def test_for_many_usernames_from_one_address(self, person: User, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS = 5
+
+        self.at_once(20, username="p{}")
+
+        assert 1 <= self.looked_at() <= 5
+        assert Lockout.objects.count() == self.looked_at()
+
+    def test_for_many_usernames_from_an_address_that_has_waited(self, person: User, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS = 5
+        fail(browser(), 2, username="first")
+        fail(browser(), 2, username="second")
+        fail(browser(), 2, username="third")
+        later(1.1)
+
+        before = self.looked_at()
+        self.at_once(10, username="p{}")
+
+        assert self.looked_at() - before <= 1
+
+
+class TestOldPassword:
+    """Whoever finds an open browser tries the old password on the page that changes it."""
+
+    @staticmethod
+    def change(client: Client, old: str) -> Any:
+        new = "a-new-password-2"
+        fields = {"old_password": old, "new_password1": new, "new_password2": new}
+        return client.post("/admin/password_change/", fields, headers={"host": HOST, "accept-language": "en"})
+
+    @pytest.fixture
+    def clerk(self, person: User) -> User:
+        person.is_staff = True
+        person.save()
+        return person
+
+    def test_is_counted_as_at_sign_in(self, clerk: User) -> None:
+        client = browser(language="en")
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+
+        pages = [self.change(client, WRONG).content.decode() for _ in range(3)]
+
+        assert ["Your old password was entered incorrectly." in page for page in pages] == [True, True, False]
+        assert "Too many wrong passwords. Try again in 15 minutes." in pages[-1]
+        assert sign_in(browser(), RIGHT).status_code == 429
+        assert Lockout.objects.get().failures_since_start == 3
+
+    def test_is_not_looked_at_while_locked(self, clerk: User) -> None:
+        client = browser()
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        fail(browser(), 3)
+
+        assert self.change(client, RIGHT).status_code == 200
+        clerk.refresh_from_db()
+        assert clerk.check_password(RIGHT)
+
+    def test_forgets_the_wrong_ones_when_right(self, clerk: User) -> None:
+        client = browser()
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        self.change(client, WRONG)
+
+        assert self.change(client, RIGHT).status_code == 302
+        assert not Lockout.objects.exists()
 
 
 class TestBehindProxies:
