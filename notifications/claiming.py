@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from integrations.models import Corp
 from notifications.bulk_writes import begin_attempts
 from notifications.channels.base import SENT, Sendable
 from notifications.locking import unlocked
-from notifications.models import Delivery
+from notifications.models import Delivery, Run
 
 # What a call needs of its company: secrets most of all cost time.
 _CALLED = ("name", "corpid", "agentid", "secret", "api_base_url", "proxy_url", "ca_bundle")
@@ -38,24 +38,23 @@ class StartedAttempt:
 
 
 def pending(delivery_ids: Collection[int]) -> list[Sendable]:
-    """Those that wait still, as their calls need them."""
-    rows = Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING)
-    return [Sendable(*row) for row in rows.values_list(*SENT, Coalesce("run__due_at", "run__slot_at"))]
+    """Those that wait still, as the limiter is asked for them. What is sent is what the claim returns."""
+    return _sendables(Delivery.objects.filter(pk__in=delivery_ids, status=Delivery.Status.PENDING))
 
 
 def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list[StartedAttempt]:
-    """The attempts of those that may be tried now, each with its delivery (of `pending`) and company.
+    """The attempts of those that may be tried now, each with its delivery as it was locked, and its company.
 
-    Left out are those whose time has not come, that are settled, and that another worker has or looks at. They share
-    one fencing token: it is taken away from each by itself.
+    Left out are those whose time has not come, that are settled, that another worker has or looks at, and that are not
+    any more what `deliveries` say: people were withdrawn, a picture was renewed, or somebody tried them meanwhile. The
+    limiter was asked for something else; they are asked for anew. The attempts share one fencing token: it is taken
+    away from each by itself.
     """
     known = {row.pk: row for row in deliveries}
     with transaction.atomic():
-        claimable = unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk"))
-        rows = []
-        for pk, attempt_count in claimable.values_list("pk", "attempt_count"):
-            known[pk].attempt_count = attempt_count
-            rows.append(known[pk])
+        # PostgreSQL reads a row again once it has its lock: these are the values that nobody can change any more.
+        locked = _sendables(unlocked(Delivery.objects.sendable(now).filter(pk__in=known).order_by("pk")))
+        rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
         # Why before they are taken? A company that cannot be read must leave them untouched.
@@ -71,6 +70,12 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
 def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
     """The same for one, by its id; None if it may not be tried now."""
     return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
+
+
+def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
+    run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
+    # Why no join? Its run would be locked with it.
+    return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
 
 
 def _take(rows: Collection[Sendable], token: uuid.UUID, now: datetime) -> None:

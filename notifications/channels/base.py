@@ -32,7 +32,7 @@ class Sendable:
     recipient_count: int
     attempt_count: int
     due_at: datetime | None = None
-    corp: Corp = field(init=False, repr=False)
+    corp: Corp = field(init=False, repr=False, compare=False)
 
 
 # The columns of Delivery, in this order.
