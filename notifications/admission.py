@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import redis
@@ -127,6 +128,17 @@ def cancel(permits: Sequence[Permit]) -> None:
         logger.warning("the limiter could not be told of %d unused permits: %s", len(permits), type(error).__name__)
 
 
+def known(permits: Sequence[Permit]) -> list[bool]:
+    """Whether each still counts, now that its call's row is committed. None does where that cannot be said."""
+    if not permits:
+        return []
+    try:
+        return gate().is_known(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be asked for %d permits: %s", len(permits), type(error).__name__)
+        return [False] * len(permits)
+
+
 def slow_down(ended: Iterable[Ended]) -> None:
     """Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once."""
     for each in ended:
@@ -175,12 +187,16 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
     corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
     budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
     requesters: dict[tuple[str, int], Requester] = {}
+    # Why not the id of the attempt? Another task may be given the same message: what it does with its permit, as giving
+    # it back, must not touch this one.
+    task = secrets.token_hex(4)
     for row in (rows[pk] for pk in ids if pk in rows):
         way = (row.channel, row.corp_id)
         if way not in requesters:
             budget = budgets.get(row.corp_id, 0)
             requesters[way] = channel_of(row.channel).requester(corps[row.corp_id], daily_budget=budget)
-        yield Waiting(row, requesters[way](row))
+        request = requesters[way](row)
+        yield Waiting(row, replace(request, id=f"{request.id}.{task}"))
 
 
 def _pending(ids: Collection[int]) -> QuerySet[Delivery]:

@@ -1,4 +1,4 @@
-"""What the limiter must know of the past, from the rows: for a store that was emptied."""
+"""What the limiter must know of the past, from the rows: for a store that was emptied, or came back old."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def asked(question: Callable[[Gate], T]) -> T:
-    """The gate's answer; a store that was emptied is filled before, with the calls that the attempts tell of.
+    """The gate's answer; a store that does not know the past is filled before, with the calls that attempts tell of.
 
     Raises StoreLostError while another worker fills it.
     """
@@ -37,7 +37,9 @@ def asked(question: Callable[[Gate], T]) -> T:
     except StoreLostError:
         if not gate().restore(past_calls(now=database_clock()())):
             raise
-        logger.warning("the limiter's store was empty: it begins from the attempts of the last hour and day")
+        logger.warning(
+            "the limiter's store was empty, old or another one: it begins from the attempts of the last hour and day"
+        )
     return question(gate())
 
 

@@ -121,6 +121,7 @@ def crashed(error: BaseException) -> Outcome:
 OTHER_APP = Outcome(Kind.REFUSED, message="the company's app was changed after this message was made")
 ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this message was made")
 NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
+NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
 
 

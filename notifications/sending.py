@@ -22,7 +22,7 @@ from notifications.channels import Caller, Sendable, channel_of
 from notifications.claiming import StartedAttempt, claim_deliveries
 from notifications.ended import Ended, settle_all
 from notifications.limiter.shared import PERMIT_SECONDS
-from notifications.outcomes import NO_THREAD, Outcome, crashed, not_begun
+from notifications.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
 from notifications.timing import STOP_SECONDS, TASK_SECONDS
 
 if TYPE_CHECKING:
@@ -107,9 +107,10 @@ class _Task:
             return
         attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
         admission.cancel([permit for each, permit in admitted if each.delivery.pk not in attempts])
-        for each, permit in admitted:
-            if each.delivery.pk in attempts:
-                self._call(attempts[each.delivery.pk], permit)
+        begun = [(attempts[each.delivery.pk], permit) for each, permit in admitted if each.delivery.pk in attempts]
+        # Why only now? A store that is lost from here on learns of these calls by their attempts.
+        for (attempt, permit), is_counted in zip(begun, admission.known([it[1] for it in begun]), strict=True):
+            self._call(attempt, permit, is_counted=is_counted)
 
     def settle_ended(self, *, waits_for_room: bool) -> None:
         """Wait a moment for calls under way, or for the limiter, and write down what ended."""
@@ -143,11 +144,11 @@ class _Task:
             self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
-    def _call(self, attempt: StartedAttempt, permit: Permit) -> None:
+    def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
         delivery = attempt.delivery
         try:
-            caller = channel_of(delivery.channel).caller(delivery)
+            caller = channel_of(delivery.channel).caller(delivery) if is_counted else _not_counted
         except Exception as error:  # nothing was sent: left to itself, the attempt would count as unclear
             logger.exception("delivery=%d could not be prepared", delivery.pk)
             unprepared = not_begun(error)
@@ -162,6 +163,10 @@ def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
     except Exception:  # the edge of the loop
         logger.exception("delivery=%d could not be tried", delivery.pk)
         return []
+
+
+def _not_counted() -> Outcome:
+    return NOT_COUNTED
 
 
 def _answer(caller: Caller, permit: Permit, clock: Clock) -> _Answered:

@@ -9,9 +9,11 @@
 -- an hour and a lease after its end. Why so coarse? An hour's calls one by one would be half a million entries.
 --
 -- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
--- Answers false where the mark is missing, else for each call the milliseconds to wait: 0 is granted.
+-- Answers false where the mark is not this store's (epoch.lua), else the mark, and for each call the milliseconds to wait:
+-- 0 is granted.
 local ask = cjson.decode(ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 0 then
+local present = epoch(KEYS[1])
+if not present then
   return false
 end
 local now = ask.now
@@ -184,4 +186,4 @@ for number, call in ipairs(ask.calls) do
   end
   answer[number] = math.ceil(wait)
 end
-return answer
+return { present, answer }

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
 from notifications.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
 
+T = TypeVar("T")
 _SCRIPTS = Path(__file__).parent
 _PREFIX = "push:limit:"
-# Set once the store knows the calls of the past; it goes with everything else when the store is emptied.
+# Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
+# everything else when the store is emptied, and is worth nothing in a store that came back with an old snapshot.
 _READY = f"{_PREFIX}ready"
+# Who fills the store has it, and prolongs it with each batch; a worker that died at it is waited for no longer.
 _RESTORING = f"{_PREFIX}restoring"
-_RESTORING_SECONDS = 120
+_RESTORING_SECONDS = 20
 _PAST_AT_ONCE = 500
+_CLEARED_AT_ONCE = 1000
+# What was asked of us for a time stays asked, and its keys end by themselves.
+_KEPT = (":hold", ":ceiling")
 # Members checked by one script, which holds Valkey up for 1 ms for each 250 or so.
 MEMBERS_AT_ONCE = 5000
 # How long a company that had too many calls under way (45033) is kept to fewer.
@@ -28,7 +35,8 @@ CEILING_SECONDS = 300
 
 
 class StoreLostError(Exception):
-    """The store knows nothing of the past, because it is new or was emptied: `Gate.restore` first."""
+    """The store does not know the past, because it is new, was emptied, or came back with an old snapshot:
+    `Gate.restore` first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,8 @@ class Gate:
         """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
         answers: list[Permit | float] = []
         for batch in _batches(requests):
-            waits = self._asked(self._acquire, self._question(batch))
-            answers += [_answer(request, wait) for request, wait in zip(batch, waits, strict=True)]
+            epoch, waits = self._asked(self._acquire, self._question(batch))
+            answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
         return answers
 
     def release(self, permits: Iterable[Permit]) -> None:
@@ -74,13 +82,13 @@ class Gate:
     def cancel(self, permits: Iterable[Permit]) -> None:
         """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
         while."""
-        pipeline = self._store.pipeline(transaction=False)
-        for permit in permits:
-            for scope in permit.request.scopes:
-                pipeline.zrem(_key(scope), permit.request.id)
-            if permit.request.budget is not None:
-                pipeline.decrby(f"{_budget_key(permit.request.budget)}:{self._china_day()}", permit.request.persons)
-        pipeline.execute()
+        self._cancel(keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
+
+    def is_known(self, permits: Sequence[Permit]) -> list[bool]:
+        """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
+        call: a store that is lost later learns of the call by its row."""
+        epoch = self._known(keys=[_READY])
+        return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
 
     def hold(self, scope: Scope, *, seconds: float) -> None:
         """Nothing begins in `scope` for so long, whoever asks: the other side said that it has had too much."""
@@ -117,22 +125,50 @@ class Gate:
         return waits
 
     def restore(self, calls: Iterable[PastCall]) -> bool:
-        """Write the calls of the past into an empty store. False where another worker is at it."""
-        if not self._store.set(_RESTORING, 1, nx=True, ex=_RESTORING_SECONDS):
-            return False
-        try:
-            if not self._store.exists(_READY):
-                past = iter(calls)
-                while batch := [_past(call) for call in islice(past, _PAST_AT_ONCE)]:
-                    self._restore(args=[self._json(calls=batch)])
-                self._store.set(_READY, 1)
-        finally:
-            self._store.delete(_RESTORING)
-        return True
+        """Fill a store that does not know the past: what it holds goes, and the calls of the past are written. False
+        where another worker is at it, or the store was lost meanwhile."""
+        token = secrets.token_hex(8)
+        identity = self._begin_restore(keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
+        if identity is None or identity == b"known":
+            return identity is not None
+        mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
+        for keys in _chunks(self._counts(), _CLEARED_AT_ONCE):
+            if not self._clear(keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
+                return False
+        for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
+            if not self._restore(keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
+                return False
+        return bool(self._end_restore(keys=[_READY, _RESTORING], args=[token, identity]))
+
+    def _counts(self) -> Iterator[str]:
+        """The keys of what was counted. Why no FLUSHDB? Others keep their keys in the same store."""
+        for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
+            if key != _RESTORING and not key.endswith(_KEPT):
+                yield key
 
     @cached_property
     def _acquire(self) -> Any:
         return self._script("acquire")
+
+    @cached_property
+    def _cancel(self) -> Any:
+        return self._script("cancel")
+
+    @cached_property
+    def _known(self) -> Any:
+        return self._script("known")
+
+    @cached_property
+    def _clear(self) -> Any:
+        return self._script("clear")
+
+    @cached_property
+    def _begin_restore(self) -> Any:
+        return self._script("begin_restore")
+
+    @cached_property
+    def _end_restore(self) -> Any:
+        return self._script("end_restore")
 
     @cached_property
     def _release(self) -> Any:
@@ -147,7 +183,8 @@ class Gate:
         return self._script("restore")
 
     def _script(self, name: str) -> Any:
-        return self._store.register_script((_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
+        parts = [(_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
+        return self._store.register_script("\n".join(parts))
 
     def _looked(self, **question: Any) -> list[list[Any]]:
         usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
@@ -169,9 +206,6 @@ class Gate:
         seconds, microseconds = self._store.time()
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    def _china_day(self) -> int:
-        return (self._now() + 8 * 3_600_000) // 86_400_000
-
     def _question(self, requests: Sequence[Request]) -> dict[str, Any]:
         scopes = {scope.key: scope for request in requests for scope in request.scopes}
         positions = {key: number for number, key in enumerate(scopes, start=1)}
@@ -181,8 +215,14 @@ class Gate:
         }
 
 
-def _answer(request: Request, wait_ms: int) -> Permit | float:
-    return Permit(request) if wait_ms == 0 else wait_ms / 1000
+def _answer(request: Request, wait_ms: int, epoch: str) -> Permit | float:
+    return Permit(request, epoch) if wait_ms == 0 else wait_ms / 1000
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
 
 
 def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
@@ -243,6 +283,18 @@ def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
             "per_hour": member.per_hour,
         }
     return asked
+
+
+def _unused(permit: Permit) -> dict[str, Any]:
+    request = permit.request
+    said: dict[str, Any] = {
+        "epoch": permit.epoch,
+        "id": request.id,
+        "windows": [_key(scope) for scope in request.scopes],
+    }
+    if request.budget is not None:
+        said |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    return said
 
 
 def _past(call: PastCall) -> dict[str, Any]:

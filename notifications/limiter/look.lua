@@ -2,7 +2,7 @@
 --
 -- KEYS[1]: the mark that says that the store knows the past. ARGV[1]: JSON (notifications/limiter/gate.py).
 local ask = cjson.decode(ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if not epoch(KEYS[1]) then
   return false
 end
 local now = ask.now

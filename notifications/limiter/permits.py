@@ -47,7 +47,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call that wants to begin. `members` are the folded userids that it reaches, `persons` how many."""
+    """One call that wants to begin. `members` are the folded userids that it reaches, `persons` how many. `id`: of this
+    call alone, or two would count as one."""
 
     id: str
     scopes: tuple[Scope, ...]
@@ -60,9 +61,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One call may begin now. It counts as under way until `Gate.release` says that it ended, or its lease ends."""
+    """One call may begin now. It counts as under way until `Gate.release` says that it ended, or its lease ends.
+
+    `epoch`: of the store that granted it. One that came after it, empty or old, knows nothing of this call, unless it
+    was told of it by a row (`Gate.is_known`).
+    """
 
     request: Request
+    epoch: str = ""
     granted_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -1,10 +1,15 @@
--- Writes calls of the past into the windows. KEYS: none. ARGV[1]: JSON with `now` (tests only) and `calls`.
+-- Writes calls of the past into the windows. KEYS[1]: the lock. ARGV[1]: JSON with `now` (tests only), `token`,
+-- `identity`, `seconds` of the lock, and `calls`. Answers false where the lock is not ours any more, or the store another.
 local said = cjson.decode(ARGV[1])
 local now = said.now
 if now == nil then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
+if redis.call('GET', KEYS[1]) ~= said.token or identity() ~= said.identity then
+  return false
+end
+redis.call('EXPIRE', KEYS[1], said.seconds)
 local WINDOW, HOUR, DAY = 60010, 3600010, 86400000
 local day = math.floor((now + 8 * 3600000) / DAY)
 for _, call in ipairs(said.calls) do

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from pytest_django import Settings
 
 from integrations.models import Corp
 from notifications import admission, limit_history
+from notifications.admission import Admission
 from notifications.channels.wecom_app import address_scope, app_name, company_scope, member_limits
 from notifications.claiming import claim_deliveries, pending
 from notifications.clock import database_clock
@@ -25,6 +27,7 @@ from notifications.sending import send_deliveries
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire, errcode
+from tools.services import Service, start_valkey
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +162,73 @@ def test_a_lost_store_begins_from_the_attempts(
     assert send_all(ids[2:], clock) == 1
     assert len(wire.bodies) == 3
     assert used_today(corp) == 3
+
+
+@pytest.fixture
+def valkey_of_its_own(settings: Settings) -> Iterator[Service]:
+    """One that the test may kill."""
+    server = start_valkey()
+    settings.VALKEY_URL = server.url
+    yield server
+    server.stop()
+
+
+def test_nothing_is_lost_when_valkey_comes_back_with_an_old_snapshot(
+    valkey_of_its_own: Service, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    """WeCom drops in silence what exceeds its limit for a member: the snapshot knows of one call, the rows of three."""
+    settings.LIMIT_MEMBER_PER_MINUTE = 3
+    corp = make_corp(api_base_url=wire.url)
+    person, now = make_person(corp, "LiLei"), database_clock()()
+    clock.now = now
+    ids = [pk for _ in range(5) for pk in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
+    assert send_all(ids[:1], clock) == 1
+    with redis.Redis.from_url(valkey_of_its_own.url) as store:
+        store.save()
+    assert send_all(ids[1:3], clock) == 2
+
+    valkey_of_its_own.kill()
+    valkey_of_its_own.restart()
+
+    assert send_all(ids[3:], clock) == 0
+    assert len(wire.bodies) == 3
+    waiting = Delivery.objects.filter(status="pending", next_attempt_at__gt=now + timedelta(seconds=50))
+    assert waiting.count() == 2
+
+
+def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
+    corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+) -> None:
+    """Nobody could count it: neither the limiter that granted it, nor its attempt, which was not there to be read."""
+    delivery = together(corp, 2)
+
+    def losing_clock() -> datetime:
+        """It is asked last between the permit and the claim."""
+        valkey_client.flushdb()
+        return clock()
+
+    assert send_deliveries([delivery.pk], clock=losing_clock, is_stopping=lambda: False) == 1
+
+    delivery.refresh_from_db()
+    assert wire.bodies == []
+    assert (delivery.status, delivery.unclear_since, delivery.attempt_count) == ("pending", None, 1)
+    assert list(Attempt.objects.values_list("outcome", "errcode")) == [("not_sent", None)]
+
+
+def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
+    """Two tasks may have the same message in their hands: each has a permit of its own."""
+    settings.LIMIT_RESERVED_PERCENT = 0
+    delivery = together(corp, 1)
+    [(_one, first)] = Admission([delivery.pk]).admit(1)
+    [(_other, second)] = Admission([delivery.pk]).admit(1)
+    scope = company_scope(corp.corpid)
+
+    admission.cancel([first])
+
+    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE - 1
+    admission.cancel([second])
+    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE
 
 
 def test_the_past_of_an_hour_is_told_call_by_call_and_the_day_in_sums(corp: Corp) -> None:

@@ -1,0 +1,8 @@
+-- The store knows the past from now on, if nobody took the lock away and it is still the same store.
+-- KEYS: the mark, the lock. ARGV: the token, the identity. Answers 1, or false.
+if redis.call('GET', KEYS[2]) ~= ARGV[1] or identity() ~= ARGV[2] then
+  return false
+end
+redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1])
+redis.call('DEL', KEYS[2])
+return 1
