@@ -11,7 +11,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from integrations import hosts, proxies
-from integrations.views import HEALTH_PATH
+from integrations.views import ANSWERED_UNDER_EVERY_HOST
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class SiteAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         is_plain = proxies.unwrap(request.META)
-        if request.path_info == HEALTH_PATH:  # load balancers ask for it by address
+        if request.path_info in ANSWERED_UNDER_EVERY_HOST:
             return self.get_response(request)
         try:
             host = request.get_host().lower()

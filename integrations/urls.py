@@ -6,7 +6,9 @@ from integrations import views
 from integrations.models import CallbackEvent
 
 urlpatterns = [
-    path(views.HEALTH_PATH.lstrip("/"), views.health, name="health"),
+    path(views.HEALTH_PATH.lstrip("/"), views.ready, name="health"),
+    path(views.LIVE_PATH.lstrip("/"), views.live, name="live"),
+    path(views.READY_PATH.lstrip("/"), views.ready, name="ready"),
     re_path(r"^WW_verify_([0-9A-Za-z]{16})\.txt$", views.verification_file, name="verification-file"),
     path("wecom/<int:corp_id>/events/", views.events, {"kind": CallbackEvent.Kind.APP}, name="wecom-events"),
     path(

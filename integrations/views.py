@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import redis
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -13,42 +11,37 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
 from integrations import callbacks, tasks, verification
+from integrations.core import readiness
 from integrations.models import CallbackEvent
-from integrations.store import valkey
 from integrations.wecom.crypto import CallbackError
 from integrations.without_session import without_session
 
 logger = logging.getLogger(__name__)
 
-HEALTH_PATH = "/healthz"
+# The first is that of earlier versions. The last one is the engine's, guanwecom.operations.
+HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "/healthz/ready", "/healthz/engine"
+# Load balancers and monitors ask for these by address.
+ANSWERED_UNDER_EVERY_HOST = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH})
 
 
 @without_session
 @never_cache
 @require_safe
-def health(request: HttpRequest) -> HttpResponse:
-    """200 and "ok" while database and Valkey answer, else 503 and the name of what does not. Open to everybody."""
-    failed = [name for name, is_up in (("database", _database_answers()), ("valkey", _valkey_answers())) if not is_up]
-    if failed:
-        logger.error("not healthy: %s", ", ".join(failed))
-        return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
+def live(_request: HttpRequest) -> HttpResponse:
+    """200 while this process answers at all: whoever restarts processes asks this. Open to everybody."""
     return HttpResponse("ok", content_type="text/plain")
 
 
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
-
-
-def _valkey_answers() -> bool:
-    try:
-        return bool(valkey().ping())
-    except redis.RedisError:
-        return False
+@without_session
+@never_cache
+@require_safe
+def ready(_request: HttpRequest) -> HttpResponse:
+    """200 and "ok" while this process can serve people, else 503 and what fails. A load balancer asks this of each web
+    process. Open to everybody."""
+    if failed := readiness.failures():
+        logger.error("not ready: %s", ", ".join(failed))
+        return HttpResponse("down: " + ", ".join(failed), status=503, content_type="text/plain")
+    return HttpResponse("ok", content_type="text/plain")
 
 
 @without_session

@@ -6,6 +6,7 @@ from integrations.models.console_writes import ConsoleWrite
 from integrations.models.diagnosis import CheckRun
 from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
 from integrations.models.event_work import EventLane, EventWork
+from integrations.models.heartbeats import EngineWatch, Heartbeat
 from integrations.models.public import CallbackEvent, VerificationFile
 from integrations.models.sources import Card, CardData, CardView, DataSource, HttpMethod, SourceKind
 from integrations.models.sync_runs import SyncChange, SyncRun
@@ -23,8 +24,10 @@ __all__ = [
     "Corp",
     "DataSource",
     "Department",
+    "EngineWatch",
     "EventLane",
     "EventWork",
+    "Heartbeat",
     "HttpMethod",
     "Member",
     "MemberRename",

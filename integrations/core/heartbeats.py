@@ -1,0 +1,51 @@
+"""Signs of life that each process writes into a row of its own.
+
+They stand in the database and on its clock: a Valkey that was emptied kills nobody, and processes whose clocks differ
+agree.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from integrations.models import Heartbeat
+
+# How often a process writes a sign of life, in seconds.
+HEARTBEAT_SECONDS = 5
+# A process that has been silent for so long, in seconds, counts as dead: four signs of life are missing.
+STALE_SECONDS = 20
+# The row of a dead process goes when another of its kind begins so much later, and in any case after some days.
+_REPLACED_AFTER = timedelta(hours=1)
+_FORGOTTEN_AFTER = timedelta(days=7)
+
+
+def process_name() -> str:
+    """What tells this process from all others: its host and its id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def beat(*, kind: Heartbeat.Kind, name: str, queues: Collection[str] = ()) -> None:
+    """Write a sign of life. `queues`: those that a worker takes from now. Raises django.db.Error."""
+    joined = ",".join(sorted(queues))
+    if Heartbeat.objects.filter(kind=kind, name=name).update(queues=joined, beat_at=Now()):
+        return
+    _forget_former(kind, joined)
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(kind=kind, name=name, queues=joined, beat_at=Now())], ignore_conflicts=True
+    )
+
+
+def end(*, kind: Heartbeat.Kind, name: str) -> None:
+    """Take the row away: this process ends in order, and nobody need miss it. Raises django.db.Error."""
+    Heartbeat.objects.filter(kind=kind, name=name).delete()
+
+
+def _forget_former(kind: Heartbeat.Kind, queues: str) -> None:
+    """Rows of processes in whose place this one has come, and of those that are gone for good."""
+    Heartbeat.objects.filter(kind=kind, queues=queues, beat_at__lt=Now() - _REPLACED_AFTER).delete()
+    Heartbeat.objects.filter(beat_at__lt=Now() - _FORGOTTEN_AFTER).delete()
