@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     TextField = models.TextField[str, str]
 else:
     TextField = models.TextField
+
+# Stands before the ciphertext in what dumpdata writes.
+SEALED = "fernet:"
 
 
 def cipher() -> MultiFernet:
@@ -24,12 +28,35 @@ class EncryptedTextField(TextField):
     """Text, encrypted with settings.FIELD_ENCRYPTION_KEYS on its way into the database.
 
     An empty text stays empty. Each saving gives another ciphertext, so look-ups by value are refused.
-    Reading a value that no key opens raises ImproperlyConfigured, naming the setting and never the value.
+    Reading a value that no key opens raises ImproperlyConfigured, naming the setting and never the value. Fixtures
+    (dumpdata) hold ciphertext, which loaddata opens; one of plain text is loaded, too.
     """
 
     def get_prep_value(self, value: Any) -> Any:
-        text = super().get_prep_value(value)
-        return cipher().encrypt(text.encode()).decode() if text else text
+        # Not TextField's own, which asks to_python: what is saved is a text, and never opened.
+        text = models.Field.get_prep_value(self, value)
+        return cipher().encrypt(str(text).encode()).decode() if text else text
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """For serializers: sealed."""
+        sealed: str = self.get_prep_value(self.value_from_object(obj))
+        return f"{SEALED}{sealed}" if sealed else sealed
+
+    def to_python(self, value: Any) -> Any:
+        """For deserializers: opened."""
+        text = super().to_python(value)
+        if not isinstance(text, str) or not text.startswith(SEALED):
+            return text
+        try:
+            return cipher().decrypt(text.removeprefix(SEALED).encode()).decode()
+        except InvalidToken as error:
+            raise ValidationError(f"{self.name}: no key of FIELD_ENCRYPTION_KEYS opens the value") from error
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        """Of a form: nobody enters a ciphertext, which would be opened for them."""
+        if str(value or "").startswith(SEALED):
+            raise ValidationError(_("This is a value that was exported encrypted. Enter the value itself."))
+        return super().clean(value, model_instance)
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         if not value:
