@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
@@ -52,6 +53,29 @@ class NamedChanges(ModelAdminBase):
         return said
 
 
+class ShownLookups(ModelAdminBase):
+    """Lists that can be asked for no column that they do not show: the answers to `?digest__startswith=…` would tell a
+    secret letter by letter. Relations name rows, which the queryset of each list bounds."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        return self._is_shown(lookup.split("__")[0], request) and super().lookup_allowed(lookup, value, request)
+
+    def _is_shown(self, name: str, request: HttpRequest) -> bool:
+        try:
+            column = self.opts.get_field(name)
+        except FieldDoesNotExist:  # the parameter of a filter, or nothing
+            return True
+        shown = {self.date_hierarchy, *self.get_list_display(request), *self.get_search_fields(request)}
+        shown |= {_parameter(one) for one in self.get_list_filter(request)}
+        return column.is_relation or bool(getattr(column, "primary_key", False)) or name in shown
+
+
+def _parameter(chosen: Any) -> str:
+    """What a filter of a list is called in its address."""
+    name = chosen[0] if isinstance(chosen, list | tuple) else getattr(chosen, "parameter_name", chosen)
+    return str(name).split("__")[0]
+
+
 def texts_of_labels(form: BaseForm) -> dict[str, str]:
     """The text behind each label, as the catalogues have it, by the label as Django keeps it."""
     found = {}
@@ -72,7 +96,7 @@ class GuanwecomAdminSite(admin.AdminSite):
     index_template = "admin/notifications/index.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        named = type("NamedAdmin", (NamedChanges, admin_class or admin.ModelAdmin), {})
+        named = type("NamedAdmin", (NamedChanges, ShownLookups, admin_class or admin.ModelAdmin), {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
