@@ -11,6 +11,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from notifications.reports.errors import TemplateError
 from notifications.reports.language import ENVIRONMENT, counted, joined
+from notifications.reports.numbers import LARGEST
 
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
@@ -64,6 +65,8 @@ def _problem(node: nodes.Node) -> str:
     if isinstance(node, nodes.Name | nodes.Getattr):
         name = node.name if isinstance(node, nodes.Name) else node.attr
         return _("Names do not begin with “_”.") if name.startswith("_") else ""
+    if isinstance(node, nodes.Const) and isinstance(node.value, int | float) and abs(node.value) >= LARGEST:
+        return _("This number is too large.")  # 1e9999 is infinity, which Jinja2 would write as a name
     if isinstance(node, nodes.Filter | nodes.Test):
         known = ENVIRONMENT.filters if isinstance(node, nodes.Filter) else ENVIRONMENT.tests
         if node.name not in known or node.name.startswith("_"):

@@ -232,6 +232,9 @@ def test_marks_of_the_author_stay() -> None:
         ("{% set today = 1 %}", 1, "“today”已有含义，请换一个名称。"),
         ("{{ 1|round(99) }}", 1, "小数位数为 0 到 10。"),
         ("{{ 'a' + 'b' }}", 1, "只有数字可以计算"),
+        ("{{ 1e9999 }}", 1, "该数字过大。"),
+        ("一\n{% if -1e9999 < sales.count %}{% endif %}", 2, "该数字过大。"),
+        ("{{ 1|round(1e30) }}", 1, "该数字过大。"),
     ],
 )
 def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
