@@ -61,7 +61,7 @@ def picture(request: HttpRequest, signed: str) -> HttpResponse:
 
 @require_safe
 @login_required
-@cache_control(private=True, max_age=3600)
+@cache_control(private=True, no_store=True)
 def attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
     """A picture (svg or png) or a file of a message, for the people it was sent to."""
     if not isinstance(request.user, User):

@@ -65,7 +65,7 @@ def test_who_got_the_message_sees_its_picture_and_downloads_its_file(person: Use
     assert (file.status_code, file.content) == (200, b"a,b")
     assert quote("销售日报 2026-11-24.xlsx") in file["Content-Disposition"]
     for answer in (svg, png, file):
-        assert "private" in answer["Cache-Control"]
+        assert set(answer["Cache-Control"].split(", ")) == {"private", "no-store"}
         assert "default-src 'none'" in answer["Content-Security-Policy"]
         assert "sandbox" in answer["Content-Security-Policy"]
         assert answer["Referrer-Policy"] == "no-referrer"
