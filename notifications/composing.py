@@ -12,6 +12,7 @@ from django.utils.translation import pgettext
 
 from integrations.wecom import messages, robots
 from integrations.wecom import template_cards as cards
+from integrations.wecom.bodies import in_reading_order
 from integrations.wecom.card_parts import CardAction, CardImage, Emphasis, HorizontalItem, Jump, VerticalItem
 from integrations.wecom.contents import (
     DESCRIPTION_BYTES,
@@ -57,13 +58,13 @@ class Words:
 
 
 def tidy_title(title: str) -> str:
-    """A title on one line."""
-    return " ".join(title.split())
+    """A title on one line, in its reading order."""
+    return " ".join(in_reading_order(title).split())
 
 
 def tidy_text(text: str) -> str:
-    """A text with plain line ends and no space around it."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    """A text with plain line ends, in its reading order and no space around it."""
+    return in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
@@ -258,7 +259,7 @@ def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
     figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
     text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
     mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
-    return json.dumps(mail, ensure_ascii=False).encode()
+    return in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
 
 
 _BUILDERS = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 JSON_TYPE = "application/json; charset=UTF-8"
+# Invisible marks that turn the direction of reading (Unicode UAX #9): with them "fdp.exe" reads as "exe.pdf".
+_DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class MessageError(ValueError):
@@ -19,14 +22,21 @@ class MessageError(ValueError):
         self.reason = reason
 
 
+def in_reading_order(text: str) -> str:
+    """The text without marks that turn the direction of reading."""
+    return _DIRECTION_MARKS.sub("", text)
+
+
 def body_bytes(payload: Mapping[str, Any]) -> bytes:
-    """The JSON bytes of a payload: compact, keys in their order, non-ASCII characters as they are.
+    """The JSON bytes of a payload: compact, keys in their order, non-ASCII characters as they are, but for marks that
+    turn the direction of reading.
 
     Why unescaped? WeCom rejects `\\uXXXX` (40033). Raises MessageError where a text holds half of a surrogate pair,
     which UTF-8 cannot say, or a number that is none.
     """
     try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return in_reading_order(text).encode()
     except UnicodeEncodeError as error:
         raise MessageError("body", "a text holds half of a surrogate pair") from error
     except ValueError as error:

@@ -19,8 +19,9 @@ LABELS_AT_MOST = 64
 LABEL_NAME_CHARACTERS = 128
 LABEL_VALUE_CHARACTERS = 1024
 ANNOTATION_CHARACTERS = 16_384
-# Everything below the space but tab and line ends, DEL, the C1 controls, and halves of surrogate pairs.
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Everything below the space but tab and line ends, DEL, the C1 controls, what turns the direction of reading, and
+# halves of surrogate pairs.
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LINE_ENDS = re.compile("[\t\n\r\u2028\u2029]")
 _REPLACEMENT = "\ufffd"
 

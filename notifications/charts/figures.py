@@ -18,7 +18,7 @@ LARGEST = 1e300
 
 # No XML can hold these, and the renderer ends its process over a single one; what turns the direction of a text would
 # turn that of our own words, too.
-_UNDRAWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
+_UNDRAWABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
 def one_line(text: str, characters: int = 200) -> str:

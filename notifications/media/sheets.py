@@ -20,6 +20,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from integrations.sources.table import Column, Kind, Table, Value
+from integrations.wecom.bodies import in_reading_order
 
 # A spreadsheet's own limits, one row for the head and one for what is left out.
 ROWS_AT_MOST = 1_048_576 - 2
@@ -40,7 +41,7 @@ _MEASURED = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 _NOT_IN_CELLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+_NOT_IN_FILE_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
 
 # What a spreadsheet holds.
@@ -177,7 +178,7 @@ def _number_style(value: float) -> _Style:
 
 def _sheet_name(title: str, taken: set[str]) -> str:
     """Unique whatever its letters' case, as spreadsheets compare them."""
-    base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", title).split()).strip("'") or _("data")
+    base = " ".join(_NOT_IN_SHEET_NAMES.sub(" ", in_reading_order(title)).split()).strip("'") or _("data")
     name, number = base[:SHEET_NAME_CHARACTERS], 1
     while name.lower() in taken or name.lower() == "history":
         number += 1
@@ -187,7 +188,7 @@ def _sheet_name(title: str, taken: set[str]) -> str:
 
 
 def _head(column: Column) -> str:
-    name = " ".join(column.name.split())
+    name = " ".join(in_reading_order(column.name).split())
     return f"{name} ({column.unit})" if column.unit else name
 
 
@@ -202,7 +203,7 @@ def _plain(value: Value) -> _Plain:
     if isinstance(value, date):
         return value if value.year > 1900 else value.isoformat()
     if isinstance(value, str):
-        return value
+        return in_reading_order(value)
     return _number(value)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from integrations.wecom.messages import MessageError
 from notifications.composing import Words, body, mail_body, robot_body, tidy_text, tidy_title
 from notifications.models import MessageForm
+from notifications.reports.content import Figure
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)
@@ -152,6 +153,23 @@ def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm)
     assert isinstance(card, dict)
     assert card.get("title", card.get("main_title", {}).get("title")) == "**y**"
     assert mail["subject"] == "**y**"
+
+
+TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@pytest.mark.parametrize("form", MessageForm)
+def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) -> None:
+    """With such marks "fdp.exe" would read as "exe.pdf"; alerts and cells bring words of strangers."""
+    turned = f"a{TURNING}b"
+    words = Words(turned, turned, URL, figures=(Figure(turned, turned), Figure(turned, turned)), picture_url=URL)
+
+    app = body(form, words, agentid=1000002, userids=["LiLei"]).decode()
+    robot = robot_body(form, words).decode()
+    mail = mail_body(words, sender="a@example.test", to="b@example.test", message_id="").decode()
+
+    assert not set(TURNING) & set(app + robot + mail)
+    assert (tidy_title(turned), tidy_text(turned)) == ("ab", "ab")
 
 
 def test_an_empty_title_is_no_card() -> None:

@@ -207,6 +207,8 @@ class TestRefused:
             {"labels": {"a": "x" * 1025}},
             {"labels": {f"l{n}": "x" for n in range(65)}},
             {"annotations": {"summary": "\x1b[31mdisk\x07"}},
+            {"annotations": {"summary": "fdp\u202eexe", "description": "\u2066a\u200f"}},
+            {"labels": {"a\u202e": "fdp\u202eexe"}},
             {"annotations": {"summary": "x" * 16_385}},
             {"annotations": {f"l{n}": "x" for n in range(65)}},
             {"generatorURL": "http://example.com/" + "x" * 20_000},
@@ -223,7 +225,7 @@ class TestRefused:
             assert len(incident.labels) <= 64
             assert all(len(name) <= 128 and len(value) <= 1024 for name, value in incident.labels.items())
             words = f"{incident.title}{incident.summary}{incident.labels}"
-            assert not any(character in words for character in "\x00\x07\x1b\ud800")
+            assert not any(character in words for character in "\x00\x07\x1b\ud800\u200f\u202e\u2066")
 
     def test_of_more_alerts_than_are_taken_the_others_are_counted(self, client: Caller) -> None:
         alerts = (alert(n=str(number)) for number in range(1003))

@@ -105,6 +105,15 @@ def test_what_a_spreadsheet_cannot_hold_is_text_or_empty() -> None:
     ]
 
 
+def test_nothing_in_a_file_turns_the_direction_of_reading() -> None:
+    table = table_of(("fdp\u202eexe", "\u2066=1+1"), kinds=(Kind.TEXT, Kind.TEXT))
+
+    cells = [cell.value for cell in opened(xlsx([("x", table)])).worksheets[0][2]]
+
+    assert cells == ["fdpexe", "=1+1"]
+    assert csv_text(table).decode("utf-8-sig").splitlines()[1] == "fdpexe,'=1+1"
+
+
 def test_each_table_has_a_sheet_with_a_name_that_a_spreadsheet_takes() -> None:
     table = table_of((1,), kinds=(Kind.NUMBER,))
 
