@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accounts.login_state import Arrival, Finding
+from accounts.login_state import Arrival, Finding, Kind
 from accounts.trouble import Cause
 
 FIRST_ATTEMPT = 1
@@ -19,10 +19,11 @@ LAST_ATTEMPT = 3
 
 @dataclass(frozen=True, slots=True)
 class Redeem:
-    """Use the code, then go to `target`."""
+    """Use the code, then go to `target`. `kind`: by which way it came."""
 
     target: str
     attempt: int
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def next_step(
     target = arrival.state.target if arrival.state else inner_page
     if has_state and not has_code:
         return GiveUp(target)
-    if arrival.finding is Finding.OURS:
-        return Redeem(target, arrival.attempt)
+    if arrival.finding is Finding.OURS and arrival.state is not None:
+        return Redeem(target, arrival.attempt, arrival.state.kind)
     if arrival.finding is Finding.FOREIGN:
         return _after_foreign(arrival, target, has_cookie=has_cookie, session=session)
     return _after_used(arrival, target, session=session)

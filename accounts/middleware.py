@@ -1,4 +1,5 @@
-"""Ends sessions whose person or WeCom account may not sign in any more; names who is at work for the audit trail."""
+"""Ends sessions whose person or WeCom account may not sign in any more, or takes their rights; names who is at work for
+the audit trail."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import audit, own_sessions, sessions
+from accounts.models import User
 from integrations.without_session import needs_no_session
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 class WeComSessionMiddleware:
     """Signs out, at the next request, who was disabled, came through a corp that was, or has no account there any more.
+    Makes an employee of who came through a corp whose sign-in carries no rights that reach beyond it.
 
     Stands after AuthenticationMiddleware, which makes nobody of a disabled user, but leaves the session.
     """
@@ -25,11 +28,18 @@ class WeComSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not needs_no_session(request) and sessions.is_outlived(request):
-            session = request.session
-            logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
-            logout(request)
+        if not needs_no_session(request):
+            self._check(request)
         return self.get_response(request)
+
+    def _check(self, request: HttpRequest) -> None:
+        match sessions.standing_of(request):
+            case sessions.Standing.OUTLIVED:
+                session = request.session
+                logger.info("session ended corp=%s user=%s", session.get(sessions.CORP_KEY), session.get(SESSION_KEY))
+                logout(request)
+            case sessions.Standing.WITHOUT_RIGHTS if isinstance(request.user, User):
+                request.user.withhold_rights()
 
 
 class SessionRecordMiddleware:

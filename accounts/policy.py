@@ -39,25 +39,31 @@ def reason_against_switching_off() -> str:
     if wecom_administrators().exists():
         return ""
     return _(
-        "No superuser has signed in with WeCom yet. Link a superuser with a WeCom account of an enabled company, "
-        "sign in with it once, and then switch passwords off: otherwise nobody could get in any more."
+        "No superuser has signed in with WeCom yet. Link a superuser with a WeCom account of an enabled company that "
+        "lets administrators use their rights, sign in with it once, and then switch passwords off: otherwise nobody "
+        "could get in any more."
     )
 
 
 def wecom_administrators() -> QuerySet[User]:
-    """Superusers who can sign in with WeCom and have done so with the very account that they have now."""
+    """Superusers who can enter the administration by WeCom, and have signed in with the very account that they have
+    now."""
     proven = _proven_accounts()
     return User.objects.filter(pk__in=proven.values("user_id"), is_active=True, is_staff=True)
 
 
 def _proven_accounts() -> QuerySet[WeComAccount]:
     return WeComAccount.objects.signing_in().filter(
-        proven_corp_id=F("corp_id"), proven_userid=F("userid_folded"), user__is_superuser=True
+        proven_corp_id=F("corp_id"),
+        proven_userid=F("userid_folded"),
+        user__is_superuser=True,
+        corp__admin_rights_enabled=True,
     )
 
 
 def disabling_shuts_out(corp: Corp) -> list[str]:
-    """Before `corp` is disabled, or its sign-in switched off: whether administrators could still get in afterwards."""
+    """Before `corp` is disabled, or its sign-in or its administrators' rights are switched off: whether administrators
+    could still get in afterwards."""
     if is_password_enabled():
         return []
     elsewhere = _proven_accounts().exclude(corp=corp)

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 
 from accounts.arrival import Session
+from accounts.authentication.admin_rights import SignInMethod, note_method, reaches_beyond
+from accounts.login_state import Kind
 from accounts.models import WeComAccount
 from integrations.models import Corp
 
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
 CORP_KEY = "corp_id"
 REMEMBERED_SECONDS = 30 * 24 * 3600
+_METHODS = {Kind.QR: SignInMethod.WECOM_QR, Kind.SILENT: SignInMethod.WECOM_SILENT}
 
 
-def tie_to_corp(request: HttpRequest, corp: Corp) -> None:
-    """Note, after login(), that this session was opened through `corp`.
+class Standing(Enum):
+    """What a session is worth at a request."""
+
+    OPEN = "open"
+    WITHOUT_RIGHTS = "without rights"  # an employee's, though its person has rights
+    OUTLIVED = "outlived"
+
+
+def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
+    """Note, after login(), that this session was opened through `corp`, and how.
 
     Django keeps the session of somebody who signs in again: how long a password before it was remembered ends here.
     """
     request.session[CORP_KEY] = corp.pk
+    note_method(request.session, _METHODS[kind])
     request.session.set_expiry(None)
 
 
 def untie(request: HttpRequest) -> None:
     """Note, after login(), that this session was opened by password: it depends on no corp (any more)."""
     request.session.pop(CORP_KEY, None)
+    note_method(request.session, SignInMethod.PASSWORD)
 
 
 def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
@@ -39,18 +54,24 @@ def of_request(request: HttpRequest, *, corp_id: int) -> Session:
     return Session(is_signed_in=is_signed_in, is_of_this_corp=is_signed_in and request.session.get(CORP_KEY) == corp_id)
 
 
-def is_outlived(request: HttpRequest) -> bool:
-    """True for a session whose person is disabled, or that was opened through a corp in which the person has no account
-    any more that may sign in.
+def standing_of(request: HttpRequest) -> Standing:
+    """OUTLIVED: its person is disabled, or has no account any more that may sign in, of the corp through which it was
+    opened. WITHOUT_RIGHTS: see accounts.authentication.admin_rights.
 
     One look-up by index beside that of the person, which the page needs anyway; none for anonymous people, and for
     sessions opened by password. Nothing is remembered from one request to the next: access ends at the next click.
     """
     corp_id, user_id = request.session.get(CORP_KEY), request.session.get(SESSION_KEY)
     if user_id is None:
-        return False
+        return Standing.OPEN
     if not request.user.is_authenticated:  # or it would go on once the person is enabled again
-        return True
+        return Standing.OUTLIVED
     if corp_id is None:
-        return False
-    return not WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id).exists()
+        return Standing.OPEN
+    accounts = WeComAccount.objects.signing_in().filter(user_id=user_id, corp_id=corp_id)
+    carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
+    if not carries_rights:
+        return Standing.OUTLIVED
+    if carries_rights[0] or not reaches_beyond(request.user, corp_id=corp_id):
+        return Standing.OPEN
+    return Standing.WITHOUT_RIGHTS

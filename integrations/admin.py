@@ -59,7 +59,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     actions = None
     fieldsets = [
         (_("Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
-        (_("Sign-in"), {"fields": ["sign_in_enabled", "domain_id", "site_address"]}),
+        (_("Sign-in"), {"fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"]}),
         (_("Home page and BI"), {"fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]}),
         (
             _("Advanced"),
@@ -122,7 +122,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if request.user.is_superuser:
             return ["corpid"] if was_enabled else []
         fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
-        return [*fixed, *(["site_address"] if was_enabled else []), *IDENTITY_FIELDS]
+        return [*fixed, *(["site_address"] if was_enabled else []), "admin_rights_enabled", *IDENTITY_FIELDS]
 
     # --- The form -----------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
             try:
-                services.enable_corp(corp=corp, now=timezone.now())
+                services.enable_corp(corp=corp, by=request.user, now=timezone.now())
             except services.CorpNotReady as refusal:
                 reasons = refusal.reasons
             else:

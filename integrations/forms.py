@@ -102,7 +102,8 @@ class CorpForm(SeenForm):
     class Meta:
         model = Corp
         fields = (
-            *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
+            *("name", "corpid", "agentid", "department_root_ids"),
+            *("sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"),
             *("home_page", "home_bi_page", "bi_sign_in_enabled"),
             *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle"),
         )
@@ -152,12 +153,18 @@ class CorpForm(SeenForm):
 
     def clean_sign_in_enabled(self) -> bool:
         """Unlike disabling, a tick that is taken away is not asked about: nobody may shut everybody out with it."""
-        is_enabled: bool = self.cleaned_data["sign_in_enabled"]
-        if not is_enabled and self.instance.sign_in_enabled and self.instance.is_enabled:
+        return self._switched("sign_in_enabled")
+
+    def clean_admin_rights_enabled(self) -> bool:
+        return self._switched("admin_rights_enabled")
+
+    def _switched(self, name: str) -> bool:
+        is_on: bool = self.cleaned_data[name]
+        if not is_on and getattr(self.instance, name) and self.instance.is_enabled:
             reasons = panels.reasons_against_ending_sign_in(self.instance)
             if reasons:
                 raise ValidationError(reasons)
-        return is_enabled
+        return is_on
 
     def clean_domain_id(self) -> str:
         """It stands encoded in every link, and a menu's links are limited."""

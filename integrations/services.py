@@ -42,10 +42,12 @@ class CorpNotReady(Exception):
 def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     """Store a new corp, or the changed fields of one. Returns whether its connection has to be tested (again).
 
+    The first corp of all lets administrators use their rights after a sign-in with WeCom; further ones do not.
     A changed connection drops the token that all processes share, and a pause after a wrong Secret. Raises ValueError
     for another CorpId after the first enabling: it would point every account at other people.
     """
     if corp._state.adding:
+        corp.admin_rights_enabled |= not Corp.objects.exists()
         corp.save()
         return True
     if corp.first_enabled_at is not None and "corpid" in changed_fields:
@@ -85,8 +87,12 @@ def _local_address(corp: Corp) -> list[str]:
     ]
 
 
-def enable_corp(*, corp: Corp, now: datetime) -> None:
-    """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat."""
+def enable_corp(*, corp: Corp, by: Person, now: datetime) -> None:
+    """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat.
+
+    Until then others than superusers may have chosen which app says who somebody is. Where no superuser vouches for it
+    by enabling it first, its sign-in carries no rights that reach beyond it.
+    """
     reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
@@ -97,9 +103,11 @@ def enable_corp(*, corp: Corp, now: datetime) -> None:
         # Why write the same value? It locks the row if all of this is still so, on every database.
         if not unchanged.update(connection_version=F("connection_version")):
             raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
-        corp.refresh_from_db(fields=["is_enabled", "first_enabled_at"])
+        corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
+        if corp.first_enabled_at is None:
+            corp.admin_rights_enabled &= bool(getattr(by, "is_superuser", False))
         corp.is_enabled, corp.first_enabled_at = True, corp.first_enabled_at or now
-        corp.save(update_fields=["is_enabled", "first_enabled_at"])
+        corp.save(update_fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
 
 
 def disable_corp(*, corp: Corp) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from integrations.visibility import Person
+
+
+# What User.withhold_rights() makes of a person's rights.
+WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}
 
 
 class User(AbstractUser):
@@ -38,6 +42,9 @@ class User(AbstractUser):
         verbose_name=_("manages companies"),
         help_text=_("Sees only these WeCom companies in the administration."),
     )
+
+    # Not stored: true for a session that does not carry its person's rights (accounts.authentication.admin_rights).
+    has_withheld_rights = False
 
     # Counted on to end every session of the person at once, see get_session_auth_hash.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
@@ -68,6 +75,33 @@ class User(AbstractUser):
             return own
         value = f"{self.password}:{self.session_epoch}"
         return salted_hmac("accounts.models.User.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+    def withhold_rights(self) -> None:
+        """Make this object an employee's, whatever the person may do otherwise. Nothing of it is ever saved."""
+        self.has_withheld_rights = True
+        for name, value in WITHHELD.items():
+            setattr(self, name, value)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Leave stored rights as they are where this object has been made an employee's."""
+        if self.has_withheld_rights:
+            named = kwargs.get("update_fields") or {field.name for field in self._meta.concrete_fields}
+            kwargs["update_fields"] = set(named) - {*WITHHELD, "id"}
+        super().save(*args, **kwargs)
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        if self.has_withheld_rights:
+            self.withhold_rights()
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return not self.has_withheld_rights and super().has_perm(perm, obj)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return not self.has_withheld_rights and super().has_module_perms(app_label)
+
+    def get_all_permissions(self, obj: Any = None) -> set[str]:
+        return set() if self.has_withheld_rights else super().get_all_permissions(obj)
 
     def get_full_name(self) -> str:
         return self.name or self.username

@@ -13,6 +13,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 
+from accounts.authentication.admin_rights import admin_rights_allowed
 from accounts.targets import HOME
 from accounts.views.pages import Login
 
@@ -30,9 +31,16 @@ class AdminLogin(Login):
         site = cast("AdminSite", self.admin_site)
         if request.method == "GET" and site.has_permission(request):
             return HttpResponseRedirect(self._target())
-        if request.method == "GET" and request.user.is_authenticated:
+        if request.method == "GET" and request.user.is_authenticated and admin_rights_allowed(request):
             return _refused(request)
         return super().dispatch(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Of somebody whom WeCom signed in without rights only the password is asked."""
+        context = super().get_context_data(**kwargs)
+        if admin_rights_allowed(self.request):
+            return context
+        return {**context, "needs_password": True, "corps": [], "corp": None, "panel": ""}
 
     def _target(self) -> str:
         target = super()._target()

@@ -142,7 +142,7 @@ def _redeemed(
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
         return refusals.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
     login(request, user)
-    sessions.tie_to_corp(request, corp)
+    sessions.tie_to_corp(request, corp, kind=step.kind)
     policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
     response = _landed(corp, step.target)

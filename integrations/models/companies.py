@@ -205,6 +205,18 @@ class Corp(models.Model):
         default=True,
         help_text=_("Off: pushes only; the app's home page is the plain address of the login page."),
     )
+    # Whoever controls the app, the console or the directory in WeCom decides who WeCom says somebody is.
+    admin_rights_enabled = models.BooleanField(
+        _("administrators' rights after a sign-in with WeCom"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "On: superusers, and administrators of more than this company, may use their rights after a sign-in with "
+            "WeCom through this company. Off: they enter the administration with their password. Whoever controls this "
+            "company's app, console or directory in WeCom decides who somebody is there, so leave it off unless these "
+            "people may have every right here. On for the first company; it stays as it is when others are added."
+        ),
+    )
     # Where a link leads that names no page. Without a BI that people enter, it is always the home page here.
     home_page = models.CharField(
         _("home page"),

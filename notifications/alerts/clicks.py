@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils.translation import pgettext_lazy
 
+from accounts.authentication.admin_rights import reaches_beyond
 from accounts.models import User, WeComAccount, fold_userid
 from integrations.events.registry import Batch, Consumer, Outcome
 from integrations.wecom import callbacks as wire
@@ -113,10 +114,14 @@ def _receipt(corp: Corp, delivery: Delivery, userid: str) -> Receipt | None:
 
 
 def _person(corp: Corp, userid: str) -> User | None:
-    """The active person with this account."""
+    """The active person with this account, with no more rights than after a sign-in through this company."""
     accounts = WeComAccount.objects.filter(corp=corp, userid_folded=fold_userid(userid), left_at__isnull=True)
     account = accounts.filter(user__is_active=True).select_related("user").first()
-    return None if account is None else account.user
+    if account is None:
+        return None
+    if not corp.admin_rights_enabled and reaches_beyond(account.user, corp_id=corp.pk):
+        account.user.withhold_rights()
+    return account.user
 
 
 def _text(fields: object, name: str) -> str:

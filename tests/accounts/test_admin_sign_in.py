@@ -32,7 +32,9 @@ def arrive(browser: Visitor, corp: Corp, wecom: WeCom, userid: str, target: str)
 
 @pytest.fixture
 def boss(corp: Corp) -> User:
-    """A superuser with a complete account, who has not signed in with it yet."""
+    """A superuser with a complete account of a company that lets administrators use their rights, who has not signed in
+    with it yet."""
+    Corp.objects.filter(pk=corp.pk).update(admin_rights_enabled=True)
     user = make_person("boss", corp, "Boss", is_staff=True, is_superuser=True)
     user.set_password(PASSWORD)
     user.save()
@@ -147,7 +149,10 @@ class TestSwitchingPasswordsOff:
 
     @pytest.mark.parametrize(
         "loss",
-        ["no-staff", "no-superuser", "inactive", "company-disabled", "no-sign-in", "other-userid", "other-company"],
+        [
+            *("no-staff", "no-superuser", "inactive", "company-disabled", "no-sign-in", "no-rights"),
+            *("other-userid", "other-company"),
+        ],
     )
     def test_what_counts_is_what_works_now(self, boss: User, corp: Corp, loss: str) -> None:
         self.prove(boss, corp)
@@ -160,6 +165,7 @@ class TestSwitchingPasswordsOff:
             "inactive": lambda: user.update(is_active=False),
             "company-disabled": lambda: company.update(is_enabled=False),
             "no-sign-in": lambda: company.update(sign_in_enabled=False),
+            "no-rights": lambda: company.update(admin_rights_enabled=False),
             "other-userid": lambda: account.update(userid="x", userid_folded="x"),
             "other-company": lambda: account.update(corp=make_corp("第三家", 3)),
         }[loss]()
@@ -237,21 +243,22 @@ class TestSwitchedOff:
         last = client.get(f"/admin/integrations/corp/{corp.pk}/disable/")
         assert "请先打开密码登录" not in last.content.decode()
 
-    def test_the_last_way_in_is_not_lost_with_a_tick(self, boss: User, corp: Corp, other_corp: Corp) -> None:
+    @pytest.mark.parametrize("tick", ["sign_in_enabled", "admin_rights_enabled"])
+    def test_the_last_way_in_is_not_lost_with_a_tick(self, boss: User, corp: Corp, other_corp: Corp, tick: str) -> None:
         client = signed_in(boss)
 
         def untick(one: Corp) -> Any:
             path = f"/admin/integrations/corp/{one.pk}/change/"
-            sent = {name: value for name, value in sent_form(client, path).items() if name != "sign_in_enabled"}
+            sent = {name: value for name, value in sent_form(client, path).items() if name != tick}
             return client.post(path, sent)
 
         assert untick(other_corp).status_code == 302
         refused = untick(corp)
-        assert "请先打开密码登录" in refused.context["adminform"].form.errors["sign_in_enabled"][0]
-        assert Corp.objects.get(pk=corp.pk).sign_in_enabled
+        assert "请先打开密码登录" in refused.context["adminform"].form.errors[tick][0]
+        assert getattr(Corp.objects.get(pk=corp.pk), tick)
         policy.set_password_enabled(is_enabled=True)
         assert untick(corp).status_code == 302
-        assert not Corp.objects.get(pk=corp.pk).sign_in_enabled
+        assert not getattr(Corp.objects.get(pk=corp.pk), tick)
 
     def test_the_emergency_exit_opens_them_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("password_sign_in", "on")

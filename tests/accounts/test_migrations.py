@@ -231,3 +231,25 @@ def test_policies_come_out_without_an_employee_number_and_as_they_were(stages: S
 
     assert (policy.mode, policy.match_username, policy.match_email) == ("create", True, True)
     assert (policy.number_attribute_id, policy.number_field) == (None, "")
+
+
+@pytest.mark.parametrize("password_enabled", [True, False])
+def test_superusers_without_passwords_still_get_in_by_the_company_that_signed_them_in(
+    stages: Stages, *, password_enabled: bool
+) -> None:
+    apps = stages.enter([("accounts", "0012_people_exports"), ("integrations", "0015_heartbeats")])
+    apps.get_model("accounts", "SignInPolicy").objects.create(password_enabled=password_enabled)
+    user = apps.get_model("accounts", "User").objects.create(username="boss", is_superuser=True)
+    for number in (1, 2):
+        corp = apps.get_model("integrations", "Corp").objects.create(
+            name=f"公司 {number}", corpid=f"ww{number:016d}", agentid=1, secret="s"
+        )
+        proof = {"proven_corp_id": corp.pk, "proven_userid": "boss"} if number == 2 else {}
+        apps.get_model("accounts", "WeComAccount").objects.create(
+            user=user, corp=corp, userid="Boss", userid_folded="boss", is_primary=number == 1, **proof
+        )
+
+    apps = migrated([("accounts", "0013_rights_without_passwords")])
+
+    found = apps.get_model("integrations", "Corp").objects.order_by("pk").values_list("admin_rights_enabled", flat=True)
+    assert list(found) == [False, not password_enabled]

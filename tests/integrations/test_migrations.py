@@ -31,3 +31,17 @@ def test_cards_of_before_name_no_column_of_the_datas_time(stages: Stages) -> Non
 
     card = after.get_model("integrations", "Card").objects.get()
     assert (card.sql, card.as_of_column) == ("SELECT 1", "")
+
+
+@pytest.mark.parametrize(("count", "carries_rights"), [(1, [True]), (2, [False, False])])
+def test_an_only_company_goes_on_carrying_administrators_rights(
+    stages: Stages, count: int, carries_rights: list[bool]
+) -> None:
+    corps = stages.enter([("integrations", "0015_heartbeats")]).get_model("integrations", "Corp").objects
+    for number in range(count):
+        corps.create(name=f"公司 {number}", corpid=f"ww{number:016d}", agentid=1, secret="s")
+
+    after = migrated([("integrations", "0016_admin_rights_after_wecom")])
+
+    found = after.get_model("integrations", "Corp").objects.values_list("admin_rights_enabled", flat=True)
+    assert list(found) == carries_rights

@@ -192,7 +192,7 @@ def test_the_page_carries_no_secret(first: Client, corp: Corp) -> None:
     values = signing.loads(seen, salt=f"integrations.seen:integrations.corp:{corp.pk}")
     assert set(values) == {
         *("name", "corpid", "agentid", "department_root_ids", "sign_in_enabled", "domain_id", "site_address"),
-        *("home_page", "home_bi_page", "bi_sign_in_enabled"),
+        *("home_page", "home_bi_page", "bi_sign_in_enabled", "admin_rights_enabled"),
         *("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle", "connection_version"),
     }
 

@@ -21,6 +21,7 @@ from tests.integrations.diagnosing import passed
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(days=1)
+ROOT = User(is_superuser=True)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +124,7 @@ def test_the_corpid_is_fixed_once_enabled(corp: Corp) -> None:
 
 def reasons(corp: Corp) -> list[str]:
     with pytest.raises(services.CorpNotReady) as refusal:
-        services.enable_corp(corp=corp, now=NOW)
+        services.enable_corp(corp=corp, by=ROOT, now=NOW)
     corp.refresh_from_db()
     assert not corp.is_enabled
     assert corp.first_enabled_at is None
@@ -134,7 +135,7 @@ def test_a_checked_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
     real_address()
     passed(corp)
 
-    services.enable_corp(corp=corp, now=NOW)
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
 
     assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
     assert Corp.objects.enabled().get() == corp
@@ -143,13 +144,47 @@ def test_a_checked_corp_with_a_real_address_is_enabled(corp: Corp) -> None:
 def test_the_first_enabling_is_remembered(corp: Corp) -> None:
     real_address()
     passed(corp)
-    services.enable_corp(corp=corp, now=NOW)
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
     services.disable_corp(corp=corp)
     assert corp.is_enabled is False
 
-    services.enable_corp(corp=corp, now=LATER)
+    services.enable_corp(corp=corp, by=ROOT, now=LATER)
 
     assert (corp.is_enabled, corp.first_enabled_at) == (True, NOW)
+
+
+@pytest.mark.parametrize(("by", "carries_rights"), [(ROOT, True), (User(is_staff=True), False)])
+def test_without_a_superuser_who_enables_it_first_its_sign_in_carries_no_rights(
+    corp: Corp, by: User, carries_rights: bool
+) -> None:
+    """Whoever set it up may have chosen which app says who somebody is."""
+    Corp.objects.update(admin_rights_enabled=True)
+    real_address()
+    passed(corp)
+
+    services.enable_corp(corp=corp, by=by, now=NOW)
+
+    assert Corp.objects.get().admin_rights_enabled is carries_rights
+
+
+def test_enabling_again_leaves_the_rights_as_they_are(corp: Corp) -> None:
+    Corp.objects.update(admin_rights_enabled=True)
+    real_address()
+    passed(corp)
+    services.enable_corp(corp=corp, by=ROOT, now=NOW)
+    services.disable_corp(corp=corp)
+
+    services.enable_corp(corp=corp, by=User(is_staff=True), now=LATER)
+
+    assert Corp.objects.get().admin_rights_enabled
+
+
+def test_only_the_first_company_of_all_begins_with_rights_after_wecom(db: None) -> None:
+    for number in (2, 3):
+        new = Corp(name=f"公司 {number}", corpid=f"ww{number:016d}", agentid=number, secret="s")
+        services.save_corp(corp=new, changed_fields=())
+
+    assert list(Corp.objects.order_by("pk").values_list("admin_rights_enabled", flat=True)) == [True, False]
 
 
 def test_a_check_before_the_last_change_does_not_count(corp: Corp) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import AnonymousUser
 from django.utils import translation
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -149,7 +150,7 @@ def test_enabling_is_refused_with_the_reason(at_home: Corp) -> None:
     check_run(at_home, "scope", "wrong", problem="empty")
 
     with pytest.raises(services.CorpNotReady, match="sees nobody"):
-        services.enable_corp(corp=at_home, now=NOW)
+        services.enable_corp(corp=at_home, by=AnonymousUser(), now=NOW)
 
     assert not Corp.objects.enabled().exists()
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from integrations.events import lanes
-from integrations.models import CallbackEvent
+from integrations.models import CallbackEvent, Corp
 from integrations.sandbox.faults import Fault
 from notifications.models import AlertCard, CardCode, Delivery, Incident, Run
 from tests.notifications.alerts.conftest import Duty, alert
@@ -100,6 +100,21 @@ def test_a_click_on_one_that_is_over_changes_nothing(duty: Duty) -> None:
     assert ("late", "李雷") in duty.timeline()
     assert duty.card("LiLei", position=0)["main_title"]["title"].startswith("[已恢复]")
     assert message.receivers == ("lilei", "hanmeimei")
+
+
+@pytest.mark.parametrize("carries_rights", [False, True])
+def test_a_superuser_may_by_a_click_what_a_sign_in_through_the_company_allows(
+    duty: Duty, *, carries_rights: bool
+) -> None:
+    """Off duty, so that only the rights in the administration are left."""
+    person = duty.people["LiLei"]
+    User.objects.filter(pk=person.pk).update(is_staff=True, is_superuser=True)
+    Corp.objects.update(admin_rights_enabled=carries_rights)
+    duty.receiver.users.remove(person)
+
+    duty.press("LiLei", TAKE)
+
+    assert incident().taken_by == (person if carries_rights else None)
 
 
 @pytest.mark.parametrize("why", ["left", "disabled", "off duty", "receiver gone"])
