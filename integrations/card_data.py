@@ -25,6 +25,8 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from integrations import asking, queueing
+from integrations.core import lease_keeper
+from integrations.core.clock import Clock
 from integrations.models import Card, CardData, DataSource
 from integrations.models.sources import SECONDS_AT_MOST, SECRETS, packed
 from integrations.sources.failing import Problem, SourceError
@@ -35,11 +37,13 @@ logger = logging.getLogger(__name__)
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
 
-Clock = Callable[[], datetime]
 Follower = Callable[[int, datetime], None]
 
-# Longer than the longest attempt may take, with what a look-up of names and a slow database add.
-LEASE = timedelta(seconds=SECONDS_AT_MOST + 60)
+# Renewed while a fetch lasts (integrations.core.lease_keeper): what a killed worker was at is soon another's.
+LEASE = timedelta(seconds=20)
+# Longer than the longest attempt may take, with what a look-up of names and a slow database add: what hangs any longer
+# is not ours any more.
+KEPT_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
 WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
 # How many fetches there may be at once of all the sources together that ran into their time limit last time. Fewer
 # than the threads of one worker of the queue `data` (docs/data-sources.md).
@@ -47,7 +51,7 @@ SLOW_PLACES = 2
 # How soon it is looked again whether a source has a place free.
 TURN_WAIT = timedelta(seconds=5)
 # A row that was finished so long ago was finished by a worker that died before it told anybody.
-TOLD_WITHIN = timedelta(seconds=30)
+TOLD_WITHIN = timedelta(seconds=15)
 # For somebody who waits at a page: so many rows at most, kept so long, and shared with whoever asks within so long.
 LOOK_ROWS = 10_000
 LOOK_KEPT = timedelta(hours=1)
@@ -134,7 +138,8 @@ def carry_out(*, row_id: int, clock: Clock) -> None:
     if held is None:
         return
     try:
-        is_over = _fetch(held, clock)
+        with lease_keeper.kept(_renewal(held, clock)):
+            is_over = _fetch(held, clock)
     finally:
         _release(held)
     if is_over:
@@ -158,6 +163,18 @@ def _claim(row_id: int, now: datetime) -> Held | None:
         return None
     row.card.source = source
     return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
+
+
+def _renewal(held: Held, clock: Clock) -> Callable[[], None]:
+    end_at = clock() + KEPT_AT_MOST
+
+    def renew() -> None:
+        now = clock()
+        if now < end_at:
+            mine = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
+            mine.update(lease_until=now + LEASE)
+
+    return renew
 
 
 def _locked(source_id: int) -> DataSource:

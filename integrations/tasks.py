@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from integrations import beat, card_data, console_writes, verification
 from integrations.bi import checking, listing
+from integrations.core.clock import database_clock
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
 
@@ -84,13 +85,14 @@ def list_bi(listing_id: int) -> None:
 @shared_task(name=card_data.TASK, ignore_result=True, expires=card_data.TASK_SECONDS)
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
-    card_data.carry_out(row_id=row_id, clock=timezone.now)
+    card_data.carry_out(row_id=row_id, clock=database_clock())
 
 
 def sweep_card_data() -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
-    card_data.sweep(clock=timezone.now)
-    card_data.purge(now=timezone.now())
+    clock = database_clock()
+    card_data.sweep(clock=clock)
+    card_data.purge(now=clock())
 
 
 @shared_task(name=beat.TICK, ignore_result=True, expires=beat.TICK_SECONDS - 1, time_limit=60)

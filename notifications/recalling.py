@@ -117,9 +117,13 @@ def _request(delivery: Delivery) -> Request:
 
 def _recall(delivery: Delivery, clock: Clock) -> bool:
     """Raises ConfigurationError and RateLimitedError."""
-    mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True)
+    mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True, recall_error="")
+    # Why again? Since the task read it, another may have recalled it, and somebody may have mended its company.
+    held = mine.select_related("corp").defer("body", "text").first()
+    if held is None:
+        return False
     try:
-        clients.wecom_client(delivery.corp).message_recall(delivery.msgid)
+        clients.wecom_client(held.corp).message_recall(held.msgid)
     except (ConfigurationError, RateLimitedError):
         raise
     except TransientError as error:

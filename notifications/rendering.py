@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
@@ -16,11 +17,13 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_userid
+from integrations.core import lease_keeper
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
 from notifications import admission, losses, owner_notices
 from notifications.alerts import orders as alert_orders
 from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
+from notifications.locking import update_unlocked
 from notifications.media import attaching
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, ReportChart, Robot, Run
 from notifications.recipients import Audience, Recipient, audience_of, resolve
@@ -58,7 +61,8 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
         return []
     try:
         with translation.override(language or settings.LANGUAGE_CODE):
-            plan = _planned(_read(run_id), now)
+            with lease_keeper.kept(_renewal(run_id, now)):
+                plan = _planned(_read(run_id), now)
             with transaction.atomic():
                 run = _locked(run_id)
                 return [] if run is None else _render(run, plan, now)
@@ -70,6 +74,18 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
         # Nothing failed, so this rendering does not count as one that did.
         started.update(render_count=F("render_count") - 1, render_after=now + data.LOOK_AGAIN)
     return []
+
+
+def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
+    began = time.monotonic()
+
+    def renew() -> None:
+        until = now + timedelta(seconds=time.monotonic() - began) + RENDER_LEASE
+        update_unlocked(
+            Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until), render_after=until
+        )
+
+    return renew
 
 
 def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-# From handing a run out for rendering to handing it out again.
-RENDER_LEASE = timedelta(seconds=60)
+# From handing a run out for rendering to handing it out again. Renewed while its messages are planned; while they are
+# written the row is locked.
+RENDER_LEASE = timedelta(seconds=20)
 # From handing a delivery to a task to handing it to another, while none has tried it.
 QUEUE_LEASE = timedelta(seconds=60)
 # A sending task gives the rest back after so many seconds and the call that it is at: within QUEUE_LEASE, or another

@@ -145,23 +145,18 @@ def _update(card_id: int, clock: Clock) -> bool:
     telling = orders.telling_of(delivery.run, now=now, is_locked=False)
     if telling is None:
         return _settle(card, "")
-    digest = cards.digest_of(telling)
-    if digest == card.shown or not _codes(delivery, now).exists():
-        return _settle(card, card.shown, is_changed=False)
-    with translation.override(delivery.language or settings.LANGUAGE_CODE):
-        address = links.site_address_for(delivery.corp)
-        url = address.absolute(cards.page_path(telling.incidents, delivery.mark))
-        content = cards.content(telling, url=url, mark=delivery.mark, has_buttons=True)
-    return _change_within_limits(card, content, digest, clock)
+    if cards.digest_of(telling) == card.shown or not _codes(delivery, now).exists():
+        return _settle(card)
+    return _change_within_limits(card, clock)
 
 
-def _change_within_limits(card: AlertCard, content: Content, digest: str, clock: Clock) -> bool:
+def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     """Raises _CompanyWaitsError."""
     permit = admission.permit(_request(card.delivery))
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:
-        return _change(card, content, digest, clock)
+        return _change(card, clock)
     except (ConfigurationError, RateLimitedError) as error:
         outcome = outcome_of_error(error)
         _postpone(card.delivery, outcome, clock())
@@ -175,12 +170,18 @@ def _request(delivery: Delivery) -> Request:
     return Request(id=f"card:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
 
 
-def _change(card: AlertCard, content: Content, digest: str, clock: Clock) -> bool:
+def _change(card: AlertCard, clock: Clock) -> bool:
     """Raises ConfigurationError and RateLimitedError."""
     delivery = card.delivery
     code = _use_code(delivery, clock())
     if code is None:
-        return _settle(card, card.shown, is_changed=False)
+        return _settle(card)
+    # Why only now? There may be no second code for what has changed while the limiter was waited for.
+    telling = orders.telling_of(delivery.run, now=clock(), is_locked=False)
+    if telling is None:
+        _free(code)
+        return _settle(card, "")
+    content, digest = _content(delivery, telling), cards.digest_of(telling)
     update = messages.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
     try:
         clients.wecom_client(delivery.corp).message_update_template_card(update)
@@ -203,6 +204,13 @@ def _change(card: AlertCard, content: Content, digest: str, clock: Clock) -> boo
         return False
     blocking.unblock([delivery.corp_id], now=clock())
     return _settle(card, digest)
+
+
+def _content(delivery: Delivery, telling: cards.Telling) -> Content:
+    with translation.override(delivery.language or settings.LANGUAGE_CODE):
+        address = links.site_address_for(delivery.corp)
+        url = address.absolute(cards.page_path(telling.incidents, delivery.mark))
+        return cards.content(telling, url=url, mark=delivery.mark, has_buttons=True)
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
@@ -241,12 +249,16 @@ def _free(code: CardCode) -> None:
     CardCode.objects.filter(pk=code.pk).update(used_at=None)
 
 
-def _settle(card: AlertCard, shown: str, *, is_changed: bool = True) -> bool:
-    """Done, unless it was marked again meanwhile: then its try is due at once, not at the end of the lease."""
+def _settle(card: AlertCard, shown: str | None = None) -> bool:
+    """Done, unless it was marked again meanwhile: then its try is due at once, not at the end of the lease.
+
+    `shown`: what the card was changed to. A worker so late that another took the card over may show an older state.
+    """
     mine = AlertCard.objects.filter(pk=card.pk)
-    mine.update(shown=shown)
-    mine.filter(next_try_at=card.next_try_at).update(is_stale=False)
-    return is_changed
+    changed = {} if shown is None else {"shown": shown}
+    if not mine.filter(next_try_at=card.next_try_at).update(is_stale=False, **changed) and changed:
+        mine.update(is_stale=True, **changed)
+    return bool(changed)
 
 
 def _try_again(card: AlertCard, now: datetime) -> None:

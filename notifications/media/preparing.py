@@ -129,11 +129,9 @@ def _claim(delivery_id: int, now: datetime) -> Delivery | None:
         Delivery.objects.filter(pk__in=ids).update(
             fencing_token=token, lease_until=now + LEASE, prepare_count=F("prepare_count") + 1
         )
-    return (
-        Delivery.objects.select_related("corp", "robot", "medium")
-        .defer("medium__svg", "medium__recipe")
-        .get(pk=delivery_id)
-    )
+        # Inside: the token of a worker that takes it over later is not ours.
+        rows = Delivery.objects.select_related("corp", "robot", "medium").defer("medium__svg", "medium__recipe")
+        return rows.get(pk=delivery_id)
 
 
 def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:

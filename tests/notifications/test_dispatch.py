@@ -12,6 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from notifications import dispatch, schedule
 from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
+from notifications.timing import RENDER_LEASE
 from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +33,7 @@ def test_a_due_subscription_gets_one_run_and_its_next_time() -> None:
     assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
     assert (run.subscription, run.corp, run.trigger) == (subscription, corp, Run.Trigger.SCHEDULE)
     assert (run.status, run.slot_at, run.slot_count) == (Run.Status.WAITING, utc("2026-11-24 01:00"), 1)
-    assert (run.claimed_at, run.render_after) == (NOW, NOW + timedelta(seconds=60))
+    assert (run.claimed_at, run.render_after) == (NOW, NOW + RENDER_LEASE)
     subscription.refresh_from_db()
     assert subscription.next_run_at == utc("2026-11-25 01:00")
 

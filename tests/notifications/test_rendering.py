@@ -14,6 +14,7 @@ from integrations.models import SiteAddress
 from notifications import rendering
 from notifications.models import Delivery, MessageForm, Receipt, Run
 from notifications.rendering import render_run
+from notifications.timing import RENDER_LEASE
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -191,7 +192,7 @@ def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyP
                 render_run(run_id=run.pk, now=NOW)
 
     run.refresh_from_db()
-    assert (run.status, run.render_after) == (Run.Status.WAITING, NOW + timedelta(seconds=60))
+    assert (run.status, run.render_after) == (Run.Status.WAITING, NOW + RENDER_LEASE)
     assert not Delivery.objects.exists()
     assert render_run(run_id=run.pk, now=NOW, language="en") == []
     run.refresh_from_db()

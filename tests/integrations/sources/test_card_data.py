@@ -201,6 +201,38 @@ class TestLeases:
         row.refresh_from_db()
         assert (row.status, row.try_count) == ("ready", 2)
 
+    def test_a_lease_is_renewed_while_its_fetch_lasts_and_no_longer_than_a_fetch_can(self, clock: Clock) -> None:
+        row = asked(make_card())
+        held = card_data._claim(row.pk, clock())
+        assert held is not None
+        renew = card_data._renewal(held, clock)
+
+        clock.advance(seconds=15)
+        renew()
+        row.refresh_from_db()
+        assert row.lease_until == clock() + card_data.LEASE
+
+        clock.advance(seconds=card_data.KEPT_AT_MOST.total_seconds())
+        renew()
+        row.refresh_from_db()
+        assert row.lease_until < clock()
+
+    def test_a_lease_that_another_took_over_is_not_renewed(self, clock: Clock) -> None:
+        row = asked(make_card())
+        late = card_data._claim(row.pk, clock())
+        assert late is not None
+        renew = card_data._renewal(late, clock)
+        clock.advance(seconds=card_data.LEASE.total_seconds())
+        assert card_data._claim(row.pk, clock()) is not None
+        row.refresh_from_db()
+        ends_at = row.lease_until
+
+        clock.advance(seconds=5)
+        renew()
+
+        row.refresh_from_db()
+        assert row.lease_until == ends_at
+
     def test_a_worker_thought_dead_writes_nothing_and_tells_nobody(
         self, bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
     ) -> None:

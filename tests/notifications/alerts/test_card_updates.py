@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 import pytest
 from pytest_django import Settings
@@ -176,3 +176,46 @@ def test_a_card_whose_message_waits_for_a_paused_queue_is_not_given_up(duty: Dut
 
     card.refresh_from_db()
     assert (card.is_stale, card.try_count) == (True, card_updates.DOUBLINGS_AT_MOST)
+
+
+def after(duty: Duty, count: int, work: Callable[[], object]) -> Callable[[], datetime]:
+    """The clock of a worker that was asked so often when `work` is done elsewhere."""
+    times = [lambda: None] * count + [work]
+
+    def clock() -> datetime:
+        if times:
+            times.pop(0)()
+        return duty.clock.now
+
+    return clock
+
+
+def test_a_card_shows_what_is_so_when_its_only_code_is_used(duty: Duty) -> None:
+    """An incident that ends while the limiter is waited for would stand on the phone as if it went on."""
+    duty.tell(alert())
+    Incident.objects.update(taken_by=duty.people["jim"], taken_at=duty.clock.now)
+    card_updates.mark_stale(list(Incident.objects.all()), now=duty.clock.now)
+    ids = due(duty)
+    clock = after(duty, 2, lambda: duty.hand_in(alert(ends=duty.clock.now)))
+
+    assert card_updates.update_cards(ids, clock=clock, is_stopping=lambda: False) == 1
+
+    assert duty.card()["main_title"]["title"].startswith("[已恢复]")
+    assert update(duty, due(duty)) == 0
+    assert not AlertCard.objects.filter(is_stale=True).exists()
+
+
+def test_a_card_that_a_worker_changed_after_it_was_taken_over_is_looked_at_again(duty: Duty) -> None:
+    duty.tell(alert())
+    duty.hand_in(alert(ends=duty.clock.now))
+    [card_id] = due(duty)
+
+    def be_overtaken() -> None:
+        AlertCard.objects.update(is_stale=False, shown="newer", next_try_at=duty.clock.now + timedelta(seconds=90))
+
+    clock = after(duty, 2, be_overtaken)
+    assert card_updates.update_cards([card_id], clock=clock, is_stopping=lambda: False) == 1
+
+    card = AlertCard.objects.get()
+    assert card.is_stale
+    assert card.shown != "newer"

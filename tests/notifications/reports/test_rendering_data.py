@@ -8,14 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from integrations import card_data
+from integrations.beat import TICK_SECONDS
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE
 from integrations.sources.table import Column, Kind, Table
-from notifications import owner_notices, tasks
+from notifications import owner_notices, rendering, tasks
 from notifications.media import making
 from notifications.models import (
     Channel,
@@ -34,6 +37,7 @@ from notifications.rendering import render_run
 from notifications.reports import data
 from notifications.reports.content import thawed
 from notifications.sweeping import sweep
+from notifications.timing import RENDER_LEASE
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -54,8 +58,8 @@ def corp() -> Corp:
     return make_corp()
 
 
-def ordered(report: Report, *people: User, **fields: Any) -> Run:
-    return make_run(make_subscription(*people, report=report, **fields))
+def ordered(report: Report, *people: User, render_after: datetime = NOW, **fields: Any) -> Run:
+    return make_run(make_subscription(*people, report=report, **fields), render_after=render_after)
 
 
 def status_of(run: Run) -> str:
@@ -130,6 +134,30 @@ class TestWaiting:
 
         assert sweep(now=NOW + data.LOOK_AGAIN - timedelta(seconds=1)).run_ids == []
         assert sweep(now=NOW + data.LOOK_AGAIN).run_ids == [run.pk]
+
+    def test_a_worker_that_is_killed_costs_less_than_a_minute(self, corp: Corp) -> None:
+        """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""
+        report = make_data_report()
+        run = ordered(report, make_person(corp, "li"), render_after=NOW + RENDER_LEASE)
+        ticks = timedelta(seconds=TICK_SECONDS + settings.DISPATCH_INTERVAL_SECONDS)
+
+        assert sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
+        render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
+        row = CardData.objects.get()
+        assert card_data._claim(row.pk, NOW + RENDER_LEASE) is not None
+        later = NOW + RENDER_LEASE + card_data.LEASE
+
+        assert list(CardData.objects.due(later)) == [row]
+        assert later + ticks < NOW + timedelta(seconds=60)
+
+    def test_messages_that_take_long_to_plan_are_planned_by_one_worker(self, corp: Corp) -> None:
+        run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
+
+        rendering._renewal(run.pk, NOW + timedelta(seconds=40))()
+
+        run.refresh_from_db()
+        assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
+        assert sweep(now=NOW + timedelta(seconds=50)).run_ids == []
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")
