@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -27,6 +23,7 @@ from integrations.sources.failing import Problem, SourceError
 from integrations.sources.guarded import AddressForbiddenError, open_pool
 from integrations.sources.shaping import Wishes, table_of
 from integrations.sources.table import Column, Kind, Table
+from integrations.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
 from integrations.wecom.deadline import NotConnectedError, total_deadline
 
 ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
@@ -229,25 +226,17 @@ def _as_source_error(error: Exception, seconds: float) -> SourceError:
 def _evaluated(expression: str, rows_at_most: int, content: bytes, seconds: float) -> dict[str, Any]:
     """Names and rows, from a process that is bounded in time and memory. Raises SourceError."""
     head = json.dumps({"expression": expression, "rows_at_most": rows_at_most}).encode()
-    command = [sys.executable, "-I", str(Path(evaluating.__file__).resolve())]
     try:
-        # Nothing of a source's goes into the command or the environment, where other users could read it.
-        done = subprocess.run(  # noqa: S603  # our own program
-            command, input=head + b"\n" + content, capture_output=True, env={}, check=False, timeout=max(0.1, seconds)
-        )
-    except subprocess.TimeoutExpired:
+        return _checked(answer_of(evaluating, head + b"\n" + content, seconds=seconds))
+    except WorkerTooSlow:
         failure = SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
-    else:
-        if done.returncode == 0 and len(done.stdout) <= evaluating.OUTPUT_BYTES_AT_MOST + _CHUNK:
-            return _checked(json.loads(done.stdout))
-        failure = _of_end(done.returncode, seconds)
+    except WorkerBroken as broken:
+        failure = _of_end(broken.code)
     raise failure
 
 
-def _of_end(code: int, seconds: float) -> SourceError:
+def _of_end(code: int) -> SourceError:
     """What it means that the process ended so. Below zero: the signal that ended it."""
-    if code == -signal.SIGXCPU:
-        return SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
     if code < 0:
         return SourceError(Problem.EXPRESSION, what="memory")
     return SourceError(Problem.UNEXPECTED, error="evaluating")

@@ -1,7 +1,8 @@
 """A query to a database as a Table, through SQLAlchemy. Only reads, within a time, no more rows than asked for.
 
 What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
-of which we take so many, and a watch that breaks the connection off when the time is over all the same.
+of which we take so many, and a watch that breaks the connection off when the time is over all the same. SQLite works in
+the process that asks it: it gets one of its own (integrations.sources.sqlite).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,14 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import bindparam, create_engine, event, text
+from sqlalchemy import TextClause, bindparam, create_engine, event, text
 from sqlalchemy.engine import URL, Connection, CursorResult, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from integrations.sources import sql_failures
+from integrations.sources import sql_failures, sqlite
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.shaping import CHARACTERS_AT_MOST, Wishes, table_of
 from integrations.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
@@ -33,12 +32,6 @@ from integrations.sources.table import Table
 # How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
 CONNECT_SECONDS = 10
-# Of one value in SQLite, and the longest pattern for LIKE, which it matches in one step that nothing interrupts.
-_SQLITE_BYTES, _SQLITE_PATTERN = 2**20, 1000
-_SQLITE_STEPS = 20_000
-_SQLITE_READING = frozenset(
-    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-)
 # The watch leaves the database's own limit a moment to say so itself.
 _WATCH_SECONDS = 1.0
 
@@ -66,24 +59,29 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     clause = text(with_plain_colons(statement, backend=backend)).bindparams(
         *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
     )
-    limit = _Limit(seconds)
-    failure: SourceError | None = None
-    columns: Sequence[str] = ()
-    rows: list[Sequence[Any]] = []
+    if backend == "sqlite":
+        columns, rows = sqlite.ask(question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds)
+    else:
+        columns, rows = _asked(question, clause, rows_at_most + 1, seconds)
+    is_cut = len(rows) > rows_at_most
+    return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
+
+
+def _asked(
+    question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
+) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """The names of the columns and the first rows, from a server."""
+    limit, failure = _Limit(seconds), None
     try:
         with _connected(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
-            columns = list(result.keys())
-            rows = _rows(connection, result, rows_at_most + 1, limit)
+            return list(result.keys()), _rows(connection, result, wanted, limit)
     except SQLAlchemyError as error:
         failure = sql_failures.of(error, seconds=seconds, is_late=limit.is_over())
-    except (OSError, sqlite3.Error, ImportError) as error:
+    except (OSError, ImportError) as error:
         failure = sql_failures.of_driver(error, question.url.drivername, seconds=seconds)
-    if failure is not None:
-        # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
-        raise failure
-    is_cut = len(rows) > rows_at_most
-    return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
+    # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
+    raise failure
 
 
 class _Limit:
@@ -151,9 +149,9 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
             _PREPARED.get(question.url.get_backend_name(), _prepare_other)(connection, limit)
             yield connection
         finally:
-            with suppress(SQLAlchemyError, OSError, sqlite3.Error):  # broken off already, or by the other side
+            with suppress(SQLAlchemyError, OSError):  # broken off already, or by the other side
                 connection.rollback()
-            with suppress(SQLAlchemyError, OSError, sqlite3.Error):
+            with suppress(SQLAlchemyError, OSError):
                 connection.close()
     finally:
         for one in watches:
@@ -165,15 +163,6 @@ def _engine(question: SqlQuestion, limit: _Limit) -> Engine:
     """Without a pool: a source is asked now and then, and its connections are not ours to keep."""
     backend, connect_seconds = question.url.get_backend_name(), max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
     known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
-    if backend == "sqlite":
-        path = question.url.database or ""
-        address = f"file:{quote(path)}?mode=ro"
-        wait = min(5.0, limit.seconds / 2)
-        return create_engine(
-            "sqlite+pysqlite://",
-            creator=lambda: sqlite3.connect(address, uri=True, timeout=wait, check_same_thread=False),
-            **known,
-        )
     arguments: dict[str, Any] = {}
     if backend == "postgresql":
         arguments = {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
@@ -220,7 +209,6 @@ _BROKEN_OFF: dict[str, Callable[[Any], None]] = {
     "postgresql": _shut_postgresql,
     "mysql": _shut_mysql,
     "mariadb": _shut_mysql,
-    "sqlite": lambda raw: raw.interrupt(),
 }
 
 
@@ -258,21 +246,6 @@ def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
     )
 
 
-def _prepare_sqlite(connection: Connection, limit: _Limit) -> None:
-    raw: Any = connection.connection.driver_connection
-    raw.execute("PRAGMA query_only = ON")
-    raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _SQLITE_BYTES)
-    raw.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _SQLITE_PATTERN)
-    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    raw.set_authorizer(_only_reading)
-    raw.set_progress_handler(limit.is_over, _SQLITE_STEPS)
-
-
-def _only_reading(action: int, _first: str | None, second: str | None, *_where: str | None) -> int:
-    is_allowed = action in _SQLITE_READING and (second or "").lower() not in ("load_extension", "fts3_tokenizer")
-    return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
-
-
 def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
     """Nothing that every database understands: the account must only read (docs/data-sources.md)."""
 
@@ -280,5 +253,4 @@ def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
 _PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
     "postgresql": _prepare_postgresql,
     "mysql": _prepare_mysql,
-    "sqlite": _prepare_sqlite,
 }

@@ -52,7 +52,7 @@ def of(error: SQLAlchemyError, *, seconds: float, is_late: bool) -> SourceError:
     if cause is None:
         return SourceError(Problem.QUERY_REFUSED, code=type(error).__name__)
     module = type(cause).__module__.partition(".")[0]
-    reader = {"psycopg": _of_psycopg, "pymysql": _of_pymysql, "sqlite3": _of_sqlite}.get(module, _of_other)
+    reader = {"psycopg": _of_psycopg, "pymysql": _of_pymysql}.get(module, _of_other)
     return reader(cause, seconds)
 
 
@@ -62,9 +62,7 @@ def of_driver(error: Exception, driver: str, *, seconds: float) -> SourceError:
         return SourceError(Problem.DRIVER_MISSING, driver=driver)
     if isinstance(error, TimeoutError):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
-    if isinstance(error, OSError):
-        return SourceError(Problem.UNREACHABLE, reason=type(error).__name__)
-    return _of_sqlite(error, seconds)
+    return SourceError(Problem.UNREACHABLE, reason=type(error).__name__)
 
 
 def _made(problem: Problem, code: str | int, seconds: float, said: str = "") -> SourceError:
@@ -121,8 +119,8 @@ def _of_pymysql(cause: Any, seconds: float) -> SourceError:
     return _made(_MYSQL.get(code, Problem.QUERY_REFUSED), code, seconds)
 
 
-def _of_sqlite(cause: Any, seconds: float) -> SourceError:
-    name, said = getattr(cause, "sqlite_errorname", None) or "", str(cause)
+def of_sqlite(name: str, said: str, *, seconds: float) -> SourceError:
+    """`name`: of the error, as SQLite spells it; empty for those of Python's module. `said`: its words."""
     if "one statement at a time" in said:
         return SourceError(Problem.NOT_A_QUERY)
     if "not authorized" in said or "prohibited" in said:
@@ -130,7 +128,7 @@ def _of_sqlite(cause: Any, seconds: float) -> SourceError:
     if name == "SQLITE_ERROR" and _SQLITE_REPEATS.match(said):
         return _made(Problem.QUERY_REFUSED, "SQLite", seconds, said[:CLIPPED_CHARACTERS])
     basic = "_".join(name.split("_")[:2])
-    return _made(_SQLITE.get(basic, Problem.QUERY_REFUSED), name or type(cause).__name__, seconds)
+    return _made(_SQLITE.get(basic, Problem.QUERY_REFUSED), name or "SQLite", seconds)
 
 
 def _of_other(cause: Any, seconds: float) -> SourceError:

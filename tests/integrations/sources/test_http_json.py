@@ -255,14 +255,13 @@ def test_names_of_columns_are_texts_whatever_they_are(columns: Any, rows: Any, n
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        (-signal.SIGXCPU, Problem.TOO_SLOW),
         (-signal.SIGKILL, Problem.EXPRESSION),
         (-signal.SIGSEGV, Problem.EXPRESSION),
         (1, Problem.UNEXPECTED),
     ],
 )
 def test_how_the_process_ended_is_told_apart(code: int, problem: Problem) -> None:
-    assert http_json._of_end(code, 30).problem is problem
+    assert http_json._of_end(code).problem is problem
 
 
 @pytest.mark.parametrize("value", ["[NaN]", "[Infinity]", "[-Infinity]"])

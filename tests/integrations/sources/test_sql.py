@@ -252,6 +252,23 @@ class TestSqlite:
     ) -> None:
         assert sqlite_database.problem(statement) in (problem, Problem.TOO_BIG)
 
+    def test_a_step_that_nothing_interrupts_is_killed_with_its_process(self, sqlite_database: Database) -> None:
+        """Each instr() compares a megabyte with every end of another one, within a single step of SQLite."""
+        megabyte = "hex(zeroblob(500000))"
+        endless = f"SELECT sum(instr({megabyte}, hex(zeroblob(250000)) || 'x')) FROM facts a, facts b"  # noqa: S608  # ours
+
+        assert sqlite_database.problem(endless, seconds=1) is Problem.TOO_SLOW
+
+    def test_bytes_numbers_and_nothing_come_as_they_are(self, sqlite_database: Database) -> None:
+        table = sqlite_database.ask(
+            "SELECT x'ff00' AS a, CAST('甲' AS BLOB) AS b, 9e999 AS c, NULL AS d, :n AS e", n=2**62
+        )
+
+        assert table.rows == (("0xff00", "甲", None, None, 2**62),)
+
+    def test_a_parameter_that_it_does_not_take_is_refused(self, sqlite_database: Database) -> None:
+        assert sqlite_database.problem("SELECT :n", n=2**64) is Problem.QUERY_REFUSED
+
     def test_a_locked_file_is_busy(self, sqlite_file: Path, sqlite_database: Database) -> None:
         with closing(sqlite3.connect(sqlite_file)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
