@@ -6,12 +6,21 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from guanwecom.operations import startup
 from integrations.management.commands import generate_key
+
+# They say themselves what is wrong, or touch nothing.
+WITHOUT_CHECKS = {"check", "help", "version", "--help", "-h", "--version"}
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
-    if sys.argv[1:2] == ["generate_key"]:
-        # Why apart? It makes a value without which the settings do not start, and with them any other command.
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if command == "generate_key":
+        # It makes a value without which the settings do not start, and with them any other command.
         generate_key.Command().run_from_argv(sys.argv)
     else:
+        if command in WITHOUT_CHECKS:
+            startup.load_settings()
+        else:
+            startup.set_up()
         execute_from_command_line(sys.argv)

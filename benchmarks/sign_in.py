@@ -44,7 +44,7 @@ FORM_ONLY = ", form only"
 CONTENDERS = (BARE, BARE + FORM_ONLY, SHELL, SHELL + FORM_ONLY, OURS, NOT_COPIED, ALLAUTH)
 RESULTS = Path(__file__).resolve().parent / "results" / "sign_in.jsonl"
 # Counted as always, and never reached: one address signs everybody in here.
-LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000000", "SIGN_INS_PER_COMPANY": "1000000000"}
+LIMITS = {"SIGN_INS_PER_ADDRESS": "1000000", "SIGN_INS_PER_COMPANY": "1000000"}
 
 
 # --- In the process that is measured ----------------------------------------------------------------------------------

@@ -1,15 +1,30 @@
 """The Celery application: `celery -A guanwecom worker`, `celery -A guanwecom beat`."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import import_modules
 
 from guanwecom import worker_connections
+from guanwecom.operations import startup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
 app = Celery("guanwecom")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@app.on_configure.connect(weak=False)
+def load_settings(**_signal: Any) -> None:
+    startup.load_settings()
+
+
+@import_modules.connect(sender=app, weak=False)
+def pass_checks(**_signal: Any) -> None:
+    """Celery's own receiver, connected before, has set up Django; what it asks the checks it does not look at."""
+    startup.pass_checks()
+
 
 __all__ = ["app", "worker_connections"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -11,63 +14,117 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from cryptography.fernet import Fernet
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 T = TypeVar("T")
 UNSET: Any = object()
 env = environ.FileAwareEnv()
-# Why no cause behind it? Of a password with a bare "/", Python takes what stands before it for the port, and quotes it.
+# No cause behind it: of a password with a bare "/", Python takes what stands before it for the port, and quotes it.
 _NOT_AN_ADDRESS = "not an address; percent-encode / # ? @ in its password (the value is not shown)"
+_ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_0-9]+)=")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+# What `read` was asked for, and what stands in .env with its line: `refuse_unknown` compares the two.
+_read_names: set[str] = set()
+_dotenv_lines: dict[str, int] = {}
+
+
+def read_dotenv(path: Path) -> None:
+    """Take the variables of a .env file, if there is one; what the environment says itself goes first."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{path.name}: {_why_unreadable(path, error)}") from None
+    for number, line in enumerate(lines, start=1):
+        assignment = _ASSIGNMENT.match(line)
+        if assignment:
+            _dotenv_lines.setdefault(assignment[1], number)
+        elif line.strip() and not line.lstrip().startswith("#"):
+            raise ImproperlyConfigured(f"{path.name}: line {number} is not NAME=value (it is not shown)")
+    env.read_env(path)
+
+
+def refuse_unknown() -> None:
+    """Raise ImproperlyConfigured for a variable of .env that no setting reads: a slip of the pen changes nothing."""
+    for name, line in _dotenv_lines.items():
+        if name not in _read_names and name.removesuffix("_FILE") not in _read_names:
+            likely = get_close_matches(name, _read_names, n=1)
+            advice = f"; did you mean {likely[0]}?" if likely else "; .env.example lists those that there are"
+            raise ImproperlyConfigured(f"{name}: no such variable (.env, line {line}){advice}")
 
 
 def read(parse: Callable[[str], T], name: str, default: str | Any = UNSET) -> T:
     """The variable `name` (or the content of the file named by `<name>_FILE`), parsed; `default` is text, too."""
+    _read_names.add(name)
     try:
-        text = env.str(name, default=default) if default is not UNSET else env.str(name)
+        text = env.ENVIRON[name]
+    except KeyError:
+        if default is UNSET:
+            raise ImproperlyConfigured(f"{name}: not set") from None
+        text = default
+    except (OSError, UnicodeDecodeError) as error:
+        file = env.ENVIRON.env[f"{name}_FILE"]
+        raise ImproperlyConfigured(f"{name}_FILE: {_why_unreadable(file, error)}") from None
+    try:
         return parse(text.strip())
     except (ValueError, LookupError, OSError) as error:
-        raise ImproperlyConfigured(f"{name}: {error}") from error
+        source = f"{name}_FILE" if env.ENVIRON.env.get(f"{name}_FILE") else name
+        raise ImproperlyConfigured(f"{source}: {error}") from error
+
+
+def _why_unreadable(path: object, error: OSError | UnicodeDecodeError) -> str:
+    reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+    return f"{path} cannot be read: {reason}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def boolean(text: str) -> bool:
     values = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
     if text.lower() not in values:
-        raise ValueError(f"expected true or false, not {text!r}")
+        raise ValueError(f"expected true or false, not {_shown(text)}")
     return values[text.lower()]
 
 
-def positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"expected a whole number of at least 1, not {text}")
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}, not {_shown(text)}")
+        return int(text)
+
+    return parse
+
+
+count = whole(1, 1_000_000)
+limit = whole(0, 10_000_000)
+percent = whole(0, 100)
+days = whole(1, 36_500)
+minutes = whole(1, 10_080)
+seconds = whole(1, 3_600)
+
+
+def fractional_seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= 3_600:
+        raise ValueError(f"expected seconds above 0 and up to 3600, not {_shown(text)}")
     return number
-
-
-def natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"expected a whole number of at least 0, not {text}")
-    return number
-
-
-def percent(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 100:
-        raise ValueError(f"expected a whole number from 0 to 100, not {text}")
-    return number
-
-
-def positive_seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"expected seconds above 0, not {text}")
-    return seconds
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}, not {text!r}")
+            raise ValueError(f"expected one of {', '.join(choices)}, not {_shown(text)}")
         return text
 
     return parse
@@ -88,8 +145,46 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def hosts(text: str) -> list[str]:
+    """Names or addresses of hosts, each with or without a port."""
+    for word in words(text):
+        if not _HOST.fullmatch(word) and not _is_ip_address(word):
+            raise ValueError(f"expected host names such as bi.example.com, without scheme or path, not {_shown(word)}")
+    return words(text)
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    return [ipaddress.ip_network(word) for word in words(text)]
+    found = [ipaddress.ip_network(word) for word in words(text)]
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("expected the networks of proxies, not the whole internet")
+    return found
+
+
+def mail_address(text: str) -> str:
+    """An address, with or without a name before it: 数据 <bi@example.com>."""
+    try:
+        validate_email(parseaddr(text)[1])
+    except ValidationError:
+        raise ValueError(f"expected a mail address, not {_shown(text)}") from None
+    return text
+
+
+def mail_addresses(text: str) -> list[str]:
+    return [mail_address(word) for word in words(text)]
+
+
+def short_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"expected up to 64 letters, digits, dots, dashes or underscores, not {_shown(text)}")
+    return text
 
 
 def fernet_keys(text: str) -> list[str]:
@@ -107,14 +202,20 @@ def fernet_keys(text: str) -> list[str]:
 def time_zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"unknown time zone {text!r}") from error
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"expected the name of a time zone such as Asia/Shanghai, not {_shown(text)}") from None
     return text
 
 
 def folder(default: Path) -> Callable[[str], Path]:
-    """Reads a folder; `default` where the variable is empty."""
-    return lambda text: Path(text) if text else default
+    """Reads a folder's whole path; `default` where the variable is empty."""
+
+    def parse(text: str) -> Path:
+        if text and not Path(text).is_absolute():
+            raise ValueError(f"expected a whole path, which begins with /, not {_shown(text)}")
+        return Path(text) if text else default
+
+    return parse
 
 
 def valkey_url(text: str) -> str:
@@ -125,26 +226,39 @@ def valkey_url(text: str) -> str:
         raise ValueError(_NOT_AN_ADDRESS) from None
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("expected redis://, rediss:// or unix:// (the value is not shown)")
+    if parts.scheme == "unix":
+        number = parse_qs(parts.query, keep_blank_values=True).get("db", ["0"])[0]
+        if parts.netloc or not parts.path.strip("/"):
+            raise ValueError("names no socket after unix:/// (the value is not shown)")
+    else:
+        number = parts.path.strip("/") or "0"
+        if not parts.hostname:
+            raise ValueError("names no host (the value is not shown)")
+    if not re.fullmatch("[0-9]{1,5}", number):
+        raise ValueError("the number of its database is none (the value is not shown)")
     return text
 
 
 def database(text: str) -> dict[str, Any]:
     """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work."""
+    scheme = text.partition("://")[0]
+    if scheme not in {"sqlite", "postgres", "postgresql"}:
+        raise ValueError("expected postgresql://… or sqlite:///… (the value is not shown)")
     try:
         config: dict[str, Any] = dict(environ.Env.db_url_config(text))
     except ValueError:
         raise ValueError(_NOT_AN_ADDRESS) from None
-    if config.get("ENGINE") == "django.db.backends.sqlite3":
+    if not config["NAME"] or (config["NAME"] == ":memory:" and ":memory:" not in text):
+        raise ValueError("names no database (the value is not shown)")
+    if scheme == "sqlite":
         config["OPTIONS"] = {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
         }
-    elif config.get("ENGINE") == "django.db.backends.postgresql":
+    else:
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
-    else:
-        raise ValueError("expected sqlite:///… or postgresql://… (the value is not shown)")
     return config
 
 
@@ -154,9 +268,12 @@ def email(text: str) -> dict[str, Any]:
     if parts.scheme not in {"smtp", "smtp+tls", "smtp+ssl", "dummymail", "consolemail", "filemail"}:
         raise ValueError("expected smtp://, smtp+tls:// or smtp+ssl:// (the value is not shown)")
     try:
-        return dict(environ.Env.email_url_config(text or "dummymail://"))
+        config = dict(environ.Env.email_url_config(text or "dummymail://"))
     except ValueError:
         raise ValueError(_NOT_AN_ADDRESS) from None
+    if parts.scheme.startswith("smtp") and not config["EMAIL_HOST"]:
+        raise ValueError("names no host (the value is not shown)")
+    return config
 
 
 def broker_url(url: str) -> str:

@@ -15,7 +15,7 @@ from guanwecom import environment as e
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 if os.environ.get("ENVIRONMENT") not in {"demo", "test"}:  # those two must not reach what a developer's .env names
-    e.env.read_env(BASE_DIR / ".env")
+    e.read_dotenv(BASE_DIR / ".env")
 
 # --- Where this runs -------------------------------------------------------------------------------------------------
 # production refuses the sandbox; demo and test are for one machine.
@@ -25,7 +25,7 @@ SECRET_KEY = e.read(e.secret_text, "SECRET_KEY")
 # Keys for secrets at rest, newest first: the first encrypts, all decrypt. Make one with `manage.py generate_key`.
 FIELD_ENCRYPTION_KEYS = e.read(e.fernet_keys, "FIELD_ENCRYPTION_KEYS")
 # Host names that are admitted beside the saved site addresses (health checks, internal names).
-EXTRA_ALLOWED_HOSTS = e.read(e.words, "ALLOWED_HOSTS", "")
+EXTRA_ALLOWED_HOSTS = e.read(e.hosts, "ALLOWED_HOSTS", "")
 # Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
 TRUSTED_PROXIES = e.read(e.networks, "TRUSTED_PROXIES", "")
 
@@ -142,15 +142,15 @@ LOGOUT_REDIRECT_URL = "login"
 
 # --- Wrong passwords (docs/administration.md) ------------------------------------------------------------------------
 # After so many for one username from one address, that address is locked out for that username …
-LOCKOUT_TRIES = e.read(e.positive_int, "LOCKOUT_TRIES", "5")
+LOCKOUT_TRIES = e.read(e.count, "LOCKOUT_TRIES", "5")
 # … and after so many from all addresses together, every browser that has not signed in with that username before.
-LOCKOUT_TRIES_ANYWHERE = e.read(e.positive_int, "LOCKOUT_TRIES_ANYWHERE", "50")
+LOCKOUT_TRIES_ANYWHERE = e.read(e.count, "LOCKOUT_TRIES_ANYWHERE", "50")
 # For so long after the last of them, in minutes.
-LOCKOUT_MINUTES = e.read(e.positive_int, "LOCKOUT_MINUTES", "15")
+LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 # After so many from one address for all usernames together, that address waits after each further one …
-LOCKOUT_TRIES_ADDRESS = e.read(e.positive_int, "LOCKOUT_TRIES_ADDRESS", "50")
+LOCKOUT_TRIES_ADDRESS = e.read(e.count, "LOCKOUT_TRIES_ADDRESS", "50")
 # … for so long, in seconds: a whole company may share the address.
-LOCKOUT_ADDRESS_SECONDS = e.read(e.positive_int, "LOCKOUT_ADDRESS_SECONDS", "60")
+LOCKOUT_ADDRESS_SECONDS = e.read(e.seconds, "LOCKOUT_ADDRESS_SECONDS", "60")
 AXES_HANDLER = "accounts.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
@@ -161,7 +161,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
-AUDIT_RETENTION_DAYS = e.read(e.positive_int, "AUDIT_RETENTION_DAYS", "1095")
+AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
 SESSION_ENGINE = "accounts.session_store"
@@ -213,16 +213,16 @@ if ENVIRONMENT == "production":
 
 # --- WeCom -----------------------------------------------------------------------------------------------------------
 # A call to WeCom: time to connect, and for the whole call, in seconds.
-WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_CONNECT_TIMEOUT_SECONDS", "3.05")
-WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.positive_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
+WECOM_CONNECT_TIMEOUT_SECONDS = e.read(e.fractional_seconds, "WECOM_CONNECT_TIMEOUT_SECONDS", "3.05")
+WECOM_TOTAL_TIMEOUT_SECONDS = e.read(e.fractional_seconds, "WECOM_TOTAL_TIMEOUT_SECONDS", "20")
 # How long the state of one sign-in may wait for its code, in seconds (WeCom's codes live 300).
-LOGIN_STATE_SECONDS = e.read(e.positive_int, "LOGIN_STATE_SECONDS", "300")
+LOGIN_STATE_SECONDS = e.read(e.seconds, "LOGIN_STATE_SECONDS", "300")
 # How many steps of sign-ins with WeCom (start, callback, QR panel) one address may take within a minute. A sign-in
 # takes two or three; generous, since a whole company behind one address may begin its day at once.
-SIGN_INS_PER_ADDRESS = e.read(e.positive_int, "SIGN_INS_PER_ADDRESS", "1200")
+SIGN_INS_PER_ADDRESS = e.read(e.count, "SIGN_INS_PER_ADDRESS", "1200")
 # How many codes of one company are redeemed within a minute, wherever they come from. WeCom takes 10,000 calls a minute
 # of a company for each API.
-SIGN_INS_PER_COMPANY = e.read(e.positive_int, "SIGN_INS_PER_COMPANY", "12000")
+SIGN_INS_PER_COMPANY = e.read(e.count, "SIGN_INS_PER_COMPANY", "12000")
 # Whether WeCom's menu lets people share our pages with colleagues. What they show is each person's own, so: no.
 SHARING_IN_WECOM = e.read(e.boolean, "SHARING_IN_WECOM", "false")
 
@@ -232,7 +232,7 @@ DIRECTORY_GUARD_PERCENT = e.read(e.percent, "DIRECTORY_GUARD_PERCENT", "5")
 
 # --- Data of reports and alerts (docs/data-sources.md) ---------------------------------------------------------------
 # How long fetched data is kept, in days.
-CARD_DATA_RETENTION_DAYS = e.read(e.positive_int, "CARD_DATA_RETENTION_DAYS", "7")
+CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "7")
 # Folders whose SQLite files a data source may open, separated by commas; unset: none.
 DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
@@ -240,24 +240,24 @@ DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds.
-DISPATCH_INTERVAL_SECONDS = e.read(e.positive_int, "DISPATCH_INTERVAL_SECONDS", "2")
+DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
-DELIVERY_LEASE_SECONDS = e.read(e.positive_int, "DELIVERY_LEASE_SECONDS", "60")
+DELIVERY_LEASE_SECONDS = e.read(e.seconds, "DELIVERY_LEASE_SECONDS", "60")
 # What Prometheus brings to /metrics as a bearer token, at least 32 characters; unset: there is no such page.
 METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
 # Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /48), whatever it brings.
-API_CALLS_PER_TOKEN = e.read(e.positive_int, "API_CALLS_PER_TOKEN", "120")
-API_CALLS_PER_ADDRESS = e.read(e.positive_int, "API_CALLS_PER_ADDRESS", "600")
+API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
+API_CALLS_PER_ADDRESS = e.read(e.count, "API_CALLS_PER_ADDRESS", "600")
 # How long runs, deliveries and receipts are kept, in days.
-LOG_RETENTION_DAYS = e.read(e.positive_int, "LOG_RETENTION_DAYS", "365")
+LOG_RETENTION_DAYS = e.read(e.days, "LOG_RETENTION_DAYS", "365")
 # How many calls one sending task has under way at once; a worker has a task in each of its threads.
-SEND_PARALLEL_PER_TASK = e.read(e.positive_int, "SEND_PARALLEL_PER_TASK", "50")
+SEND_PARALLEL_PER_TASK = e.read(e.whole(1, 1000), "SEND_PARALLEL_PER_TASK", "50")
 
 # How long the address of a pushed picture is good, in days: phones ask for it each time that they show the message.
-PICTURE_LINK_DAYS = e.read(e.positive_int, "PICTURE_LINK_DAYS", "30")
+PICTURE_LINK_DAYS = e.read(e.days, "PICTURE_LINK_DAYS", "30")
 # How many pictures one address (of IPv6: its /48) may fetch by such links within a minute; generous, since the phones
 # of a whole company may stand behind one.
-PICTURES_PER_ADDRESS = e.read(e.positive_int, "PICTURES_PER_ADDRESS", "3000")
+PICTURES_PER_ADDRESS = e.read(e.count, "PICTURES_PER_ADDRESS", "3000")
 
 # --- Mail: to the administrators when a company's pushes are held up --------------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
@@ -266,30 +266,30 @@ EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_BACKEND"], _mail["EMAIL_HOS
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 15
-DEFAULT_FROM_EMAIL = e.read(str, "EMAIL_FROM", "guanwecom@localhost")
+DEFAULT_FROM_EMAIL = e.read(e.mail_address, "EMAIL_FROM", "guanwecom@localhost")
 # Who is told, separated by commas.
-OPERATOR_EMAILS = e.read(e.words, "OPERATOR_EMAILS", "")
+OPERATOR_EMAILS = e.read(e.mail_addresses, "OPERATOR_EMAILS", "")
 
 # --- Limits of the platform, respected ahead of time by all workers together (docs/push-engine.md); 0: no limit -------
 # Calls of message/send in any 60 seconds: from one egress address, for all companies together …
-LIMIT_ADDRESS_PER_MINUTE = e.read(e.natural, "LIMIT_ADDRESS_PER_MINUTE", "20000")
+LIMIT_ADDRESS_PER_MINUTE = e.read(e.limit, "LIMIT_ADDRESS_PER_MINUTE", "20000")
 # … and for one company (CorpId).
-LIMIT_COMPANY_PER_MINUTE = e.read(e.natural, "LIMIT_COMPANY_PER_MINUTE", "10000")
+LIMIT_COMPANY_PER_MINUTE = e.read(e.limit, "LIMIT_COMPANY_PER_MINUTE", "10000")
 # The same in any hour.
-LIMIT_ADDRESS_PER_HOUR = e.read(e.natural, "LIMIT_ADDRESS_PER_HOUR", "600000")
-LIMIT_COMPANY_PER_HOUR = e.read(e.natural, "LIMIT_COMPANY_PER_HOUR", "150000")
+LIMIT_ADDRESS_PER_HOUR = e.read(e.limit, "LIMIT_ADDRESS_PER_HOUR", "600000")
+LIMIT_COMPANY_PER_HOUR = e.read(e.limit, "LIMIT_COMPANY_PER_HOUR", "150000")
 # Calls under way at once for one company: above an unpublished number WeCom answers 45033.
-LIMIT_COMPANY_PARALLEL = e.read(e.natural, "LIMIT_COMPANY_PARALLEL", "300")
+LIMIT_COMPANY_PARALLEL = e.read(e.limit, "LIMIT_COMPANY_PARALLEL", "300")
 # Messages of one app to one member in any minute and hour; WeCom drops the surplus without a word.
-LIMIT_MEMBER_PER_MINUTE = e.read(e.natural, "LIMIT_MEMBER_PER_MINUTE", "30")
-LIMIT_MEMBER_PER_HOUR = e.read(e.natural, "LIMIT_MEMBER_PER_HOUR", "1000")
+LIMIT_MEMBER_PER_MINUTE = e.read(e.limit, "LIMIT_MEMBER_PER_MINUTE", "30")
+LIMIT_MEMBER_PER_HOUR = e.read(e.limit, "LIMIT_MEMBER_PER_HOUR", "1000")
 # Messages of one group robot in any minute, and mails in any minute.
-LIMIT_ROBOT_PER_MINUTE = e.read(e.natural, "LIMIT_ROBOT_PER_MINUTE", "20")
-LIMIT_MAIL_PER_MINUTE = e.read(e.natural, "LIMIT_MAIL_PER_MINUTE", "0")
+LIMIT_ROBOT_PER_MINUTE = e.read(e.limit, "LIMIT_ROBOT_PER_MINUTE", "20")
+LIMIT_MAIL_PER_MINUTE = e.read(e.limit, "LIMIT_MAIL_PER_MINUTE", "0")
 # The share of calls per minute and hour, of parallel calls and of daily budgets kept for urgent messages, in percent.
 LIMIT_RESERVED_PERCENT = e.read(e.percent, "LIMIT_RESERVED_PERCENT", "2")
 # Processes that leave by another public address than the others name it here: each name has its calls per minute.
-EGRESS_NAME = e.read(str, "EGRESS_NAME", "default")
+EGRESS_NAME = e.read(e.short_name, "EGRESS_NAME", "default")
 
 # --- Logging: ids, codes and durations; never a URL of WeCom, a body or a token --------------------------------------
 LOGGING = {
@@ -310,3 +310,5 @@ LOGGING = {
         "psycopg.pool": {"level": "WARNING"},
     },
 }
+
+e.refuse_unknown()

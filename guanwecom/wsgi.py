@@ -4,6 +4,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from guanwecom.operations import startup
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
+startup.set_up()
 application = get_wsgi_application()

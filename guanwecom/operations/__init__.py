@@ -1,0 +1,1 @@
+"""What runs a deployment: how processes start, and what they write into their logs."""

@@ -1,0 +1,46 @@
+"""Every process refuses to start on settings that do not hold: in one line for each fault, without a traceback.
+
+Django's own commands ask the system checks; gunicorn and celery would start whatever they say.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import django
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+# What gunicorn takes for "the application cannot be loaded": with most others it starts workers again and again.
+EXIT_CODE = 4
+
+
+def set_up() -> None:
+    """Read the settings, load the apps and ask the checks."""
+    load_settings()
+    django.setup()
+    pass_checks()
+
+
+def load_settings() -> None:
+    """Read the settings; a bad one ends this process."""
+    try:
+        settings.DEBUG  # noqa: B018  # the first look at a setting reads all of them
+    except ImproperlyConfigured as error:
+        _refuse([str(error)])
+
+
+def pass_checks() -> None:
+    """Ask what `manage.py check` asks, once the apps are loaded; an error ends this process."""
+    errors = [found for found in checks.run_checks() if found.is_serious() and not found.is_silenced()]
+    if errors:
+        _refuse([f"({error.id}) {error.msg} {error.hint or ''}".strip() for error in errors])
+
+
+def _refuse(reasons: list[str]) -> NoReturn:
+    for reason in reasons:
+        sys.stderr.write(f"guanwecom does not start: {' '.join(reason.split())}\n")
+    sys.stderr.flush()
+    raise SystemExit(EXIT_CODE)

@@ -1,0 +1,205 @@
+"""Every setting with values that cannot work: the start names the variable, in one line, and shows no secret."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from guanwecom import environment
+
+LONG = "9" * 400
+SWITCH = ("", "maybe", "2", "truefalse")
+LIMIT = ("", "many", "-1", "1.5", "1e3", "99999999999", LONG)
+NUMBER = ("0", *LIMIT)
+SECONDS = ("", "soon", "0", "-1", "inf", "nan", "99999999999", LONG)
+KEY = "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI="
+BAD: dict[str, tuple[str, ...]] = {
+    "ENVIRONMENT": (),  # tests/guanwecom/test_settings.py: this process must not read a developer's .env
+    "DEBUG": SWITCH,
+    "SECRET_KEY": ("", "short"),
+    "FIELD_ENCRYPTION_KEYS": ("", ",", "c2hvcnQ=", "schlüssel", f"{KEY},not-a-key"),
+    "ALLOWED_HOSTS": ("https://bi.example.com", "bi.example.com/", "*", ".example.com", "a b", "bi.example.com:port"),
+    "TRUSTED_PROXIES": ("10.0.0.1/8", "proxy.example.com", "0.0.0.0/0", "::/0"),
+    "DATABASE_URL": (
+        *("", "nonsense", "mysql://root@127.0.0.1/pa55", "postgresql://user:pa55@db.example:5432"),
+        *(
+            "postgresql://user:pa55@db.example/",
+            "postgresql://user:pa55@db.example:port/name",
+            "sqlite://",
+            "sqlite:///",
+        ),
+        *("postgresql://user:pa55@db.example:99999/name", "postgresql://user:pa55/word@db.example/name"),
+    ),
+    "VALKEY_URL": (
+        *("", "nonsense", "http://pa55@127.0.0.1", "redis://", "redis:///0", "redis://:pa55@:6379/0"),
+        *("redis://:pa55@valkey.example:port/0", "redis://:pa55@valkey.example/first", "unix://", "unix://host/socket"),
+        *("unix:///run/valkey.sock?db=first", "rediss://:pa55@valkey.example/0?ssl_cert_reqs=none"),
+        "redis://:pa55/word@valkey.example:6379/0",
+    ),
+    "VALKEY_CA_BUNDLE": ("/nonexistent/ca.pem", "/", __file__),
+    "TIME_ZONE": ("", "Asia/Beijing", "../../etc/passwd", "Asia", LONG),
+    "STATIC_ROOT": ("static", "./static"),
+    "LOG_LEVEL": ("", "LOUD", "info"),
+    "WECOM_CONNECT_TIMEOUT_SECONDS": SECONDS,
+    "WECOM_TOTAL_TIMEOUT_SECONDS": SECONDS,
+    "SHARING_IN_WECOM": SWITCH,
+    "METRICS_TOKEN": ("short",),
+    "EMAIL_URL": (
+        "mail.example.com",
+        "http://pa55@mail.example.com",
+        "smtp://",
+        "smtp://user:pa55@mail.example.com:port",
+    ),
+    "EMAIL_FROM": ("", "guanwecom", "guanwecom@", "数据"),
+    "OPERATOR_EMAILS": ("operator", "a@example.com;b@example.com", "a@example.com,b"),
+    "EGRESS_NAME": ("", "two words", "x" * 65),
+    "DIRECTORY_GUARD_PERCENT": (*LIMIT, "101"),
+    "LIMIT_RESERVED_PERCENT": (*LIMIT, "101"),
+    **dict.fromkeys(
+        ("DATA_SQLITE_FOLDERS", "DATA_SQL_DRIVERS"), ()
+    ),  # system checks: tests/integrations/test_checks.py
+    **dict.fromkeys(
+        (
+            *(
+                "LIMIT_ADDRESS_PER_MINUTE",
+                "LIMIT_COMPANY_PER_MINUTE",
+                "LIMIT_ADDRESS_PER_HOUR",
+                "LIMIT_COMPANY_PER_HOUR",
+            ),
+            *("LIMIT_COMPANY_PARALLEL", "LIMIT_MEMBER_PER_MINUTE", "LIMIT_MEMBER_PER_HOUR", "LIMIT_ROBOT_PER_MINUTE"),
+            "LIMIT_MAIL_PER_MINUTE",
+        ),
+        LIMIT,
+    ),
+    **dict.fromkeys(
+        (
+            *("LOCKOUT_TRIES", "LOCKOUT_TRIES_ANYWHERE", "LOCKOUT_MINUTES", "LOCKOUT_TRIES_ADDRESS"),
+            *("LOCKOUT_ADDRESS_SECONDS", "AUDIT_RETENTION_DAYS", "LOGIN_STATE_SECONDS", "SIGN_INS_PER_ADDRESS"),
+            *(
+                "SIGN_INS_PER_COMPANY",
+                "CARD_DATA_RETENTION_DAYS",
+                "DISPATCH_INTERVAL_SECONDS",
+                "DELIVERY_LEASE_SECONDS",
+            ),
+            *("API_CALLS_PER_TOKEN", "API_CALLS_PER_ADDRESS", "LOG_RETENTION_DAYS", "SEND_PARALLEL_PER_TASK"),
+            *("PICTURE_LINK_DAYS", "PICTURES_PER_ADDRESS"),
+        ),
+        NUMBER,
+    ),
+}
+SHOWS_NOTHING = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "VALKEY_URL", "METRICS_TOKEN", "EMAIL_URL")
+
+
+@pytest.fixture
+def settings_file(project_root: Path) -> Path:
+    return project_root / "guanwecom" / "settings.py"
+
+
+def test_every_setting_stands_in_this_table_and_in_the_example(project_root: Path) -> None:
+    example = (project_root / ".env.example").read_text(encoding="utf-8")
+
+    assert environment._read_names == set(BAD)
+    assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == set(BAD)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_value_is_refused_in_one_line_that_names_its_variable(
+    settings_file: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bad in BAD[name]:
+        monkeypatch.setenv(name, bad)
+
+        with pytest.raises(ImproperlyConfigured) as refused:
+            runpy.run_path(str(settings_file))
+
+        text = str(refused.value)
+        assert text.startswith(f"{name}: "), bad
+        assert "\n" not in text, bad
+        assert len(text) < 200, bad
+        assert "pa55" not in text, bad
+        if name in SHOWS_NOTHING and len(bad) > 8:
+            assert bad not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "{file} cannot be read: No such file or directory"),
+        (b"\xff" * 40, "{file} cannot be read: it is not text in UTF-8"),
+        (b"", "expected at least 32 characters (the value is not shown)"),
+    ],
+)
+def test_a_bad_file_is_refused_by_the_variable_that_names_it(
+    settings_file: Path, tmp_path: Path, content: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("SECRET_KEY_FILE", str(file))
+    monkeypatch.setattr(environment.env.ENVIRON, "cache", False)
+
+    with pytest.raises(ImproperlyConfigured) as refused:
+        runpy.run_path(str(settings_file))
+
+    assert str(refused.value) == f"SECRET_KEY_FILE: {reason.format(file=file)}"
+
+
+def test_a_secret_that_begins_with_a_dollar_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "$" + "x" * 40
+    monkeypatch.setenv("SECRET_KEY", secret)
+
+    assert environment.read(environment.secret_text, "SECRET_KEY") == secret
+
+
+class TestDotenv:
+    """What stands in .env; read here with nothing of it left behind."""
+
+    @pytest.fixture(autouse=True)
+    def _forgets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(environment, "_dotenv_lines", {})
+        monkeypatch.setattr(environment, "_read_names", {"LOG_LEVEL", "SECRET_KEY"})
+        monkeypatch.setattr(environment.env.ENVIRON, "env", {})
+
+    @staticmethod
+    def refused(path: Path) -> str:
+        try:
+            environment.read_dotenv(path)
+            environment.refuse_unknown()
+        except ImproperlyConfigured as refusal:
+            return str(refusal)
+        return "nothing"
+
+    @pytest.mark.parametrize(
+        ("line", "refusal"),
+        [
+            ("LOGLEVEL=DEBUG", "LOGLEVEL: no such variable (.env, line 2); did you mean LOG_LEVEL?"),
+            ("XYZ=1", "XYZ: no such variable (.env, line 2); .env.example lists those that there are"),
+            ("XYZ_FILE=/x", "XYZ_FILE: no such variable (.env, line 2); .env.example lists those that there are"),
+            ("SECRET KEY=pa55", ".env: line 2 is not NAME=value (it is not shown)"),
+            ("pa55", ".env: line 2 is not NAME=value (it is not shown)"),
+        ],
+    )
+    def test_a_slip_of_the_pen_is_refused(self, tmp_path: Path, line: str, refusal: str) -> None:
+        path = tmp_path / ".env"
+        path.write_text(f"# ours\n{line}\n")
+
+        assert self.refused(path) == refusal
+
+    def test_a_file_that_cannot_be_read_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").mkdir()
+
+        assert self.refused(tmp_path / ".env") == f".env: {tmp_path}/.env cannot be read: Is a directory"
+
+    def test_comments_files_of_secrets_and_no_file_at_all_are_fine(self, tmp_path: Path) -> None:
+        path = tmp_path / ".env"
+        path.write_text("# ours\n\nexport LOG_LEVEL=DEBUG\n  # more\nSECRET_KEY_FILE=/run/secret\n")
+
+        environment.read_dotenv(path)
+        environment.read_dotenv(tmp_path / "nothing")
+        environment.refuse_unknown()
+
+        assert environment.env.ENVIRON.env == {"LOG_LEVEL": "DEBUG", "SECRET_KEY_FILE": "/run/secret"}

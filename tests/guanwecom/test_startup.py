@@ -1,0 +1,82 @@
+"""Real processes refuse to start on settings that do not hold, in one line without a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import BIN
+from tools.services import free_port
+
+pytestmark = pytest.mark.processes
+
+PROGRAMS = {
+    "web": ["gunicorn", "guanwecom.wsgi", "--workers", "1", "--no-control-socket", "--bind"],
+    "worker": ["celery", "-A", "guanwecom", "worker", "--pool", "threads", "--concurrency", "1"],
+    "beat": ["celery", "-A", "guanwecom", "beat"],
+    "command": ["python", "manage.py", "migrate"],  # one that Django asks no checks for
+}
+WRONG = [
+    (
+        {"ALLOWED_HOSTS": "https://bi.example.com"},
+        "ALLOWED_HOSTS: expected host names such as bi.example.com, without scheme or path, "
+        "not 'https://bi.example.com'",
+    ),
+    (
+        {"ENVIRONMENT": "production", "DEBUG": "true"},
+        "(integrations.E004) DEBUG is on in production. "
+        "Error pages would show settings and data to anybody. Set DEBUG=false.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG, ids=["a bad value", "a failed check"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_process_starts_with_settings_that_do_not_hold(
+    process_environ: dict[str, str],
+    project_root: Path,
+    tmp_path: Path,
+    program: str,
+    changes: dict[str, str],
+    reason: str,
+) -> None:
+    name, *arguments = PROGRAMS[program]
+    if program == "web":
+        arguments += [f"127.0.0.1:{free_port()}", "--worker-tmp-dir", str(tmp_path)]
+    if program == "beat":
+        arguments += ["--pidfile", str(tmp_path / "beat.pid")]
+
+    done = subprocess.run(
+        [str(BIN / name), *arguments],
+        env={**process_environ, **changes},
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    lines = (done.stdout + done.stderr).splitlines()
+    said_anyway = ("[INFO]", "[ERROR]", "is starting.")  # by gunicorn, and by beat
+    of_ours = [line for line in lines if not any(words in line for words in said_anyway)]
+    assert of_ours == [f"guanwecom does not start: {reason}"]
+    assert done.returncode == 4
+
+
+def test_a_lease_that_is_too_short_keeps_a_worker_from_its_work(
+    process_environ: dict[str, str], project_root: Path
+) -> None:
+    done = subprocess.run(
+        [str(BIN / "celery"), *PROGRAMS["worker"][1:]],
+        env={**process_environ, "DELIVERY_LEASE_SECONDS": "10"},
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 4
+    assert done.stderr.startswith("guanwecom does not start: (integrations.E002) DELIVERY_LEASE_SECONDS is not longer")
