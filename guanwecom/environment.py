@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable
 from difflib import get_close_matches
 from email.utils import parseaddr
@@ -218,6 +219,18 @@ def folder(default: Path) -> Callable[[str], Path]:
     return parse
 
 
+def certificates(text: str) -> str:
+    """The path of a file with certificates (PEM) that are trusted; empty where the system's are."""
+    if not text:
+        return ""
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:  # what OpenSSL does not understand is one, too
+        reason = "it holds no certificates (PEM)" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ValueError(f"{text}: {reason}") from None
+    return text
+
+
 def valkey_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -236,6 +249,8 @@ def valkey_url(text: str) -> str:
             raise ValueError("names no host (the value is not shown)")
     if not re.fullmatch("[0-9]{1,5}", number):
         raise ValueError("the number of its database is none (the value is not shown)")
+    if any(name.startswith("ssl_") for name in parse_qs(parts.query, keep_blank_values=True)):
+        raise ValueError("takes no ssl_ options: certificates are always verified; VALKEY_CA_BUNDLE names whose")
     return text
 
 
@@ -283,3 +298,16 @@ def broker_url(url: str) -> str:
         return url
     database_number = parse_qs(parts.query).get("db", ["0"])[0]
     return f"redis+socket://{parts.path}?virtual_host={database_number}"
+
+
+def valkey_tls(url: str, ca_bundle: str) -> dict[str, Any]:
+    """How redis-py and Celery verify the server of a rediss:// address; empty for the others."""
+    if urlsplit(url).scheme != "rediss":
+        return {}
+    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    return {**verified, "ssl_ca_certs": ca_bundle} if ca_bundle else verified
+
+
+def valkey_options(url: str, ca_bundle: str) -> dict[str, Any]:
+    """How redis-py connects: everything goes on without Valkey, not after minutes, and verifies who answers."""
+    return {"socket_timeout": 5, "socket_connect_timeout": 3, **valkey_tls(url, ca_bundle)}

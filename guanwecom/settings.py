@@ -87,16 +87,20 @@ TEMPLATES = [
 DATABASES = {"default": e.read(e.database, "DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = e.read(e.valkey_url, "VALKEY_URL")
+# Whose certificates a rediss:// address may show, beside those that the system trusts: the path of a PEM file.
+VALKEY_CA_BUNDLE = e.read(e.certificates, "VALKEY_CA_BUNDLE", "")
+VALKEY_OPTIONS = e.valkey_options(VALKEY_URL, VALKEY_CA_BUNDLE)
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": VALKEY_URL,
-        # Sessions go on without it (accounts.session_store): not after minutes.
-        "OPTIONS": {"socket_timeout": 5, "socket_connect_timeout": 3},
+        "OPTIONS": VALKEY_OPTIONS,
     }
 }
 
 CELERY_BROKER_URL = e.broker_url(VALKEY_URL)
+# Left to itself, Celery takes any certificate.
+CELERY_BROKER_USE_SSL = e.valkey_tls(VALKEY_URL, VALKEY_CA_BUNDLE) or False
 # The visibility timeout exceeds the longest task; a killed worker's tasks come back after it, looked for every 5 s.
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     "visibility_timeout": 300,

@@ -10,7 +10,7 @@ from django.conf import settings
 
 @cache
 def _client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3)
+    return redis.Redis.from_url(url, **settings.VALKEY_OPTIONS)
 
 
 def valkey() -> redis.Redis:

@@ -1,0 +1,176 @@
+"""A rediss:// address is verified by every connection to Valkey: the broker's, the cache's and our own.
+
+The Valkey of the tests has no TLS. A TLS server before it takes its place; the certificates are made for the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from django.conf import settings
+
+USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+# Each connection is tried in a process with settings of its own; says what became of it.
+TRY_ALL = """
+import json
+import django
+django.setup()
+from django.core.cache import cache
+from guanwecom.celery import app
+from integrations.store import valkey
+
+def outcome(connect):
+    try:
+        connect()
+    except Exception as error:
+        return "refused" if "certificate verify failed" in str(error) else repr(error)
+    return "connected"
+
+def broker(connection):
+    with connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+        connection.default_channel.client.ping()
+
+print(json.dumps({
+    "broker, read": outcome(lambda: broker(app.connection_for_read())),
+    "broker, write": outcome(lambda: broker(app.connection_for_write())),
+    "cache": outcome(lambda: cache.set("a", 1)),
+    "own": outcome(lambda: valkey().ping()),
+}))
+"""
+
+
+class Authority:
+    """Signs certificates; its own is the file that clients are told to trust."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        own = self._certificate(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None), signs=True)
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(own.public_bytes(serialization.Encoding.PEM))
+
+    def certify(self, host: str) -> Path:
+        """A file with a key and its certificate for `host`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        certificate = self._certificate(subject, key, x509.SubjectAlternativeName([x509.DNSName(host)]))
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        file = self._folder / f"{host}.pem"
+        file.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
+        return file
+
+    def _certificate(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        extension: x509.ExtensionType,
+        *,
+        signs: bool = False,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(signer, critical=False)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        use = dict.fromkeys(USES, False) | {"key_cert_sign" if signs else "digital_signature": True}
+        builder = builder.add_extension(x509.KeyUsage(**use), critical=True)
+        return builder.add_extension(extension, critical=True).sign(self._key, hashes.SHA256())
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority("authority", tmp_path)
+
+
+@pytest.fixture
+def tls_url(authority: Authority) -> Iterator[str]:
+    """The address of a TLS server, certified as localhost, before the tests' Valkey."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certify("localhost"))
+    behind = urlsplit(settings.VALKEY_URL)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threading.Thread(target=_accept, args=(listener, context, ("127.0.0.1", behind.port)), daemon=True).start()
+        yield f"rediss://:{behind.password}@localhost:{listener.getsockname()[1]}/0"
+
+
+def _accept(listener: socket.socket, context: ssl.SSLContext, behind: tuple[str, int]) -> None:
+    with suppress(OSError):  # the listener was closed
+        while True:
+            plain, _address = listener.accept()
+            threading.Thread(target=_serve, args=(plain, context, behind), daemon=True).start()
+
+
+def _serve(plain: socket.socket, context: ssl.SSLContext, behind: tuple[str, int]) -> None:
+    with suppress(OSError):  # a client that does not trust the certificate goes away
+        client, server = context.wrap_socket(plain, server_side=True), socket.create_connection(behind)
+        threading.Thread(target=_pass_on, args=(server, client), daemon=True).start()
+        _pass_on(client, server)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError), source, target:
+        while received := source.recv(65536):
+            target.sendall(received)
+
+
+def outcomes(root: Path, url: str, ca_bundle: Path | None) -> dict[str, str]:
+    changes = {"VALKEY_URL": url, "VALKEY_CA_BUNDLE": str(ca_bundle or "")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRY_ALL],
+        env={**os.environ, **changes, "DJANGO_SETTINGS_MODULE": "guanwecom.settings"},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+EVERY = ("broker, read", "broker, write", "cache", "own")
+
+
+def test_a_certificate_of_the_named_authority_is_accepted(
+    project_root: Path, tls_url: str, authority: Authority
+) -> None:
+    assert outcomes(project_root, tls_url, authority.file) == dict.fromkeys(EVERY, "connected")
+
+
+@pytest.mark.parametrize("trusted", ["the system's", "another's"])
+def test_a_certificate_of_anybody_else_is_refused(
+    project_root: Path, tls_url: str, tmp_path: Path, trusted: str
+) -> None:
+    ca_bundle = None if trusted == "the system's" else Authority("another", tmp_path).file
+
+    assert outcomes(project_root, tls_url, ca_bundle) == dict.fromkeys(EVERY, "refused")
+
+
+def test_a_certificate_for_another_host_is_refused(project_root: Path, tls_url: str, authority: Authority) -> None:
+    url = tls_url.replace("@localhost:", "@127.0.0.1:")
+
+    assert outcomes(project_root, url, authority.file) == dict.fromkeys(EVERY, "refused")
