@@ -123,7 +123,9 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONSUMER = "guanwecom.worker_consumer:LastingConsumer"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Workers and beat wait for a broker that is away however long it takes; the default is 100 tries, some 50 minutes.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # How soon beat notices a changed entry, in seconds.

@@ -1,0 +1,57 @@
+"""A worker and beat wait for a broker that is away, however long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from celery.beat import Scheduler
+
+from guanwecom.celery import app
+from guanwecom.worker_consumer import LastingConsumer
+
+# Celery's default of 100 tries would end in the 2,790th second, with pauses of up to 30 s between them.
+LONG_SECONDS = 10_000
+
+
+class StillWaitingError(Exception):
+    """Raised in place of the last second's sleep."""
+
+
+@pytest.fixture(autouse=True)
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens, and the clock of the pauses runs ahead."""
+    slept = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += seconds
+        if slept > LONG_SECONDS:
+            raise StillWaitingError
+
+    monkeypatch.setattr("kombu.utils.functional.sleep", sleep)
+    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:1/0")
+
+
+def worker(*, is_starting: bool) -> object:
+    consumer = LastingConsumer.__new__(LastingConsumer)  # without a pool, a hub and a name
+    consumer.app, consumer.broker_connection_retry_attempt = app, 0
+    consumer.first_connection_attempt = is_starting
+    return consumer.connection_for_read()
+
+
+def beat() -> object:
+    return Scheduler(app, lazy=True)._ensure_connected()  # type: ignore[attr-defined]  # what its first sending calls
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        pytest.param(lambda: worker(is_starting=True), id="a worker that starts"),
+        pytest.param(lambda: worker(is_starting=False), id="a worker that lost its broker"),
+        pytest.param(beat, id="beat"),
+    ],
+)
+def test_nobody_stops_trying(connect: Callable[[], object]) -> None:
+    with pytest.raises(StillWaitingError):
+        connect()
