@@ -6,35 +6,47 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import SESSION_KEY
 from django.db.models.functions import Lower
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import sessions
+from accounts import limited_administrators, sessions
 from accounts.attribute_values import bi_login_id_of
+from accounts.bi_identity import EMAIL, LOGIN_ID, USERNAME
 from accounts.models import Attribute, DirectoryPolicy, User, WeComAccount, barred_by_wecom
 from accounts.navigation import HomeEntry
+from accounts.visibility import sees_all
 from integrations.bi import entry
-from integrations.bi.external_ids import ExternalId
+from integrations.bi.external_ids import ExternalId, chosen
 from integrations.models import Corp
+from integrations.models.bi import THE_ONE
+from integrations.panels import Attention
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest
 
     from integrations.visibility import Person
-
-USERNAME, EMAIL, LOGIN_ID = "username", "email", "bi_login_id"
 
 
 def external_ids() -> list[ExternalId]:
     """What can be somebody's account in the BI. The attribute is offered while one is marked for it."""
     found = [
-        ExternalId(USERNAME, _("user name"), _("It is the name with which you sign in here."), _username, _caution),
+        ExternalId(
+            USERNAME,
+            _("user name"),
+            _("It is the name with which you sign in here."),
+            _username,
+            _caution_of_wecom,
+            limited_administrators.objection_to_names,
+        ),
         ExternalId(
             EMAIL,
             _("e-mail"),
             _("An administrator sets it on your user's page. It must be yours alone."),
             _email,
-            _caution,
+            objection=_objection_to_email,
         ),
     ]
     attribute = Attribute.objects.bi_login_ids().first()
@@ -86,28 +98,36 @@ def _login_id(person: Person) -> str:
     return bi_login_id_of(user_id=person.pk) if person.pk is not None else ""
 
 
-def _caution() -> str:
-    """Where others than administrators of all companies decide it, in whole sentences."""
-    return " ".join(said for said in (_caution_of_limited(), _caution_of_wecom()) if said)
-
-
 def _caution_of_wecom() -> str:
-    """Where a directory writes it: WeCom lets people change their own e-mail."""
+    """Where a directory brings user names: WeCom's administrators give them."""
     if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
-        "A directory policy takes it from WeCom: its administrators give the account, and people may change their "
-        "e-mail there themselves, and so decide as whom they enter the BI. Choose the loginId attribute, which only "
-        "administrators of all companies set."
+        "A directory policy takes it from WeCom, whose administrators so decide as whom people enter the BI. Choose "
+        "the loginId attribute, which only administrators of all companies set."
     )
 
 
-def _caution_of_limited() -> str:
-    """Where some administrators see their own companies only."""
-    limited = User.objects.filter(is_active=True, is_staff=True, is_superuser=False, manages_all_corps=False)
-    if not limited.exists():
+def _objection_to_email() -> str:
+    """WeCom lets people change their own e-mail, and a directory policy that updates people takes it over."""
+    if found := limited_administrators.objection_to_names():
+        return found
+    if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
         return ""
     return gettext(
-        "Administrators of single companies set it for their people, and so decide as whom these enter the BI. You "
-        "have such administrators: choose the loginId attribute, which only administrators of all companies set."
+        "People must not enter the BI by an e-mail address that they choose: a directory policy takes it from WeCom, "
+        "where they may change it. Choose the loginId attribute, which only administrators of all companies set, or "
+        "let the policy only link people."
+    )
+
+
+def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Of a connection that goes on with what could not be chosen any more, to those who may do something about it."""
+    if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
+        return []
+    connection = entry.connection()
+    source = chosen(connection.external_id_source) if connection.is_enabled else None
+    objection = source.objection() if source is not None else ""
+    return (
+        [Attention(objection, reverse("admin:integrations_biconnection_change", args=[THE_ONE]))] if objection else []
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.bi_identity import EMAIL, is_identity
 from accounts.department_choice import DepartmentSearch
 from accounts.directory.actions import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
@@ -27,9 +30,11 @@ from integrations.paging import CappedPaginator
 
 if TYPE_CHECKING:
     PolicyAdminBase = admin.ModelAdmin[DirectoryPolicy]
+    PolicyFormBase = forms.ModelForm[DirectoryPolicy]
     AnyAdmin = admin.ModelAdmin[Any]
 else:
     PolicyAdminBase = AnyAdmin = admin.ModelAdmin
+    PolicyFormBase = forms.ModelForm
 
 
 class CompanyFilter(admin.SimpleListFilter):
@@ -97,6 +102,24 @@ class ReadOnly(AnyAdmin):
         return visible
 
 
+class DirectoryPolicyForm(PolicyFormBase):
+    class Meta:
+        model = DirectoryPolicy
+        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+
+    def clean_mode(self) -> str:
+        """Whoever it updates chooses their e-mail address: in WeCom."""
+        mode: str = self.cleaned_data["mode"]
+        create = DirectoryPolicy.Mode.CREATE
+        if mode == create != self.instance.mode and is_identity(EMAIL):
+            message = _(
+                "People enter the BI by their e-mail, and may change it in WeCom: with this they could enter as "
+                "somebody else. First have the loginId attribute chosen, under BI platform."
+            )
+            raise ValidationError(message, code="identity")
+        return mode
+
+
 @admin.register(DirectoryPolicy)
 class DirectoryPolicyAdmin(PolicyAdminBase):
     """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
@@ -107,6 +130,7 @@ class DirectoryPolicyAdmin(PolicyAdminBase):
     )
     list_display = ("corp", "mode", "leavers", "takes_effect", "changed_at")
     list_select_related = ("corp",)
+    form = DirectoryPolicyForm
     actions = None
     fieldsets = (
         (None, {"fields": ("corp", "mode")}),

@@ -5,11 +5,13 @@ Whoever may push looks groups up by name as recipients. The roles are not change
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as GroupAdminBase
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
@@ -17,15 +19,33 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import roles
+from accounts import limited_administrators, roles
 from accounts.permission_names import PermissionsField, choosable, name_of
 from integrations.deletion import NamedDeletions
+
+if TYPE_CHECKING:
+    GroupFormBase = forms.ModelForm[Group]
+else:
+    GroupFormBase = forms.ModelForm
 
 admin.site.unregister(Group)
 
 
+class GroupForm(GroupFormBase):
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+    def clean_permissions(self) -> QuerySet[Permission]:
+        chosen: QuerySet[Permission] = self.cleaned_data["permissions"]
+        if objection := limited_administrators.objection_to_permissions(self.instance, chosen):
+            raise ValidationError(objection, code="identity")
+        return chosen
+
+
 @admin.register(Group)
 class GroupAdmin(NamedDeletions, GroupAdminBase):
+    form = GroupForm
     list_display = ("shown_name",)
     # Why not Django's two boxes side by side? Their texts have no Chinese.
     filter_horizontal = ()

@@ -69,6 +69,7 @@ def _show_on_pages() -> None:
     panels.register_attention(directory_attentions)
     panels.register_first_enabling_notice(notice_of_first_enabling)
     panels.register_attention(link_requests.attentions)
+    panels.register_attention(bi.attentions)
     navigation.register_home_entry(bi.home_entries)
     navigation.register_tab(url_name="account", label=_("Account"), place=90)
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from accounts import attribute_fields, attribute_seen, roles
+from accounts import attribute_fields, attribute_seen, limited_administrators, roles
 from accounts.models import Attribute, User
 from accounts.visibility import rights_changeable_by, sees_all
 from integrations.models import Corp
@@ -91,6 +91,8 @@ class UserChangeForm(ChangeFormBase):
         if "managed_corps" in cleaned:
             unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
             cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
+        if objection := limited_administrators.objection_to_rights(self.instance, cleaned):
+            self.add_error(None, objection)
         return cleaned
 
     def _save_m2m(self) -> None:

@@ -159,7 +159,7 @@ class BiConnectionAdmin(BiModelAdmin):
             "may_paste": request.user.is_superuser,
             "public_key": keeping.public_key(saved),
             "place_of_key": wording.PLACE_OF_KEY,
-            "caution": source.caution() if source else "",
+            "caution": " ".join(filter(None, (source.objection(), source.caution()))) if source else "",
             "source": source.label if source else "",
             "own_id": source.of(request.user) if source else "",
             "test": self._test_state(saved),

@@ -167,6 +167,7 @@ class BiConnectionForm(SeenForm):
     def clean(self) -> None:
         super().clean()
         self._check_enabling()
+        self._check_source()
         self._check_secrets_stay()
         for name, (column, tick) in SECRETS.items():
             if self.cleaned_data.get(name):
@@ -182,6 +183,16 @@ class BiConnectionForm(SeenForm):
             self.add_error("is_enabled", _("Enter the address of the BI first."))
         if not self.instance.has_key:
             self.add_error("is_enabled", _("Save without this tick, generate the key pair below, then switch it on."))
+
+    def _check_source(self) -> None:
+        """What comes into use by this form. One that is in use stays: the overview tells of it (accounts.bi)."""
+        key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
+        is_switched_on = bool(self.cleaned_data.get("is_enabled")) and not self.instance.is_enabled
+        source = external_ids.chosen(key)
+        if source is None or not (is_switched_on or key != self.instance.external_id_source):
+            return
+        if objection := source.objection():
+            self.add_error("external_id_source" if "external_id_source" in self.fields else "is_enabled", objection)
 
     def _check_secrets_stay(self) -> None:
         """Why ask? Who may change the connection must not learn a secret by sending it to an address of their own.

@@ -20,7 +20,11 @@ PUBLIC = keys.public_pem(keys.load(KEY))
 
 def make_bi(**values: Any) -> BiConnection:
     """Set up as an administrator would leave it."""
-    usual = {"is_enabled": True, "base_url": BI, "private_key": KEY, "key_saved_at": timezone.now()}
+    usual = {
+        **{"is_enabled": True, "base_url": BI, "private_key": KEY, "key_saved_at": timezone.now()},
+        # What people of tests have anyway; the default is an attribute.
+        "external_id_source": "username",
+    }
     return BiConnection.objects.update_or_create(pk=THE_ONE, defaults={**usual, **values})[0]
 
 

@@ -20,7 +20,8 @@ class ExternalId:
     """A value of people that can be their account in the BI.
 
     `of`: the value for one person, empty where there is none that is theirs alone. `where`: the sentence that says
-    where it is set. `caution`: what an administrator should think of before choosing it, in whole sentences.
+    where it is set. `caution`: what an administrator should think of, in whole sentences. `objection`: why it cannot be
+    chosen now, as a sentence; empty where nothing is against it.
     """
 
     key: str
@@ -28,6 +29,7 @@ class ExternalId:
     where: str | _StrPromise
     of: Callable[[Person], str]
     caution: Callable[[], str] = str
+    objection: Callable[[], str] = str
 
 
 Provider = Callable[[], list[ExternalId]]

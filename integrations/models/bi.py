@@ -42,7 +42,8 @@ class BiConnection(models.Model):
     external_id_source = models.CharField(
         _("who somebody is in the BI"),
         max_length=100,
-        default="username",
+        # The attribute that administrators of all companies alone set (accounts.bi).
+        default="bi_login_id",
         help_text=_("Which value of a person here is the account there: it becomes externalUserId."),
     )
     private_key = EncryptedTextField(_("private key"), blank=True, editable=False)

@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+from accounts.bi_identity import USERNAME
 from accounts.models import User
 from integrations.bi import keeping
 from integrations.models import BiConnection, Corp
@@ -44,9 +45,11 @@ def connect(*, sandbox_address: str, now: datetime) -> BiConnection:
         connection = keeping.ensure()
         connection.api_login, connection.api_password = API_USER, secrets.token_urlsafe(16)
         connection.app_token, connection.is_enabled = secrets.token_urlsafe(16), True
+        connection.external_id_source = USERNAME  # the demo has no administrators of single companies
     connection.base_url = f"{sandbox_address}{PATH}"
     keeping.save(
-        connection=connection, changed_fields={"base_url", "is_enabled", "api_login", "api_password", "app_token"}
+        connection=connection,
+        changed_fields={"base_url", "is_enabled", "external_id_source", "api_login", "api_password", "app_token"},
     )
     return connection
 

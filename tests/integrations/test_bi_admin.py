@@ -240,12 +240,12 @@ class TestWho:
     def test_what_decides_as_whom_people_enter_is_cautioned_about_where_that_can_be_abused(
         self, admin_client: Client, bi: BiConnection, corp: Corp
     ) -> None:
-        assert "Administrators of single companies" not in text_of(admin_client.get(PAGE))
+        assert "administrators of single companies choose" not in text_of(admin_client.get(PAGE))
         with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp)
 
-        assert "Administrators of single companies" in text_of(admin_client.get(PAGE))
+        assert "administrators of single companies choose" in text_of(admin_client.get(PAGE))
         make_bi(external_id_source="bi_login_id")
-        assert "Administrators of single companies" not in text_of(admin_client.get(PAGE))
+        assert "administrators of single companies choose" not in text_of(admin_client.get(PAGE))
 
     def test_what_wecom_decides_is_cautioned_about_where_a_directory_creates_people(
         self, admin_client: Client, bi: BiConnection, corp: Corp
