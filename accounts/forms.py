@@ -96,7 +96,9 @@ class LoginForm(auth_forms.AuthenticationForm):
     remember = forms.BooleanField(
         label=_("Keep me signed in"),
         required=False,
-        help_text=_("For 30 days on this device. Only tick it on a device that nobody else uses."),
+        help_text=_(
+            "For 30 days on this device, shorter for administrators. Only tick it on a device that nobody else uses."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

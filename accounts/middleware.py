@@ -11,10 +11,60 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts import audit, own_sessions, sessions
+from accounts.authentication import binding, lifetimes
 from accounts.models import User
+from accounts.session_store import SessionStore
 from integrations.without_session import needs_no_session
 
 logger = logging.getLogger(__name__)
+
+
+class SessionBindingMiddleware:
+    """Makes nobody of a session that was tied to another browser, and ties each to the browser that signs in with it.
+
+    Directly inside SessionMiddleware: nothing else may have read the session before.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if needs_no_session(request):
+            return self.get_response(request)
+        if not binding.is_at_home(request):
+            logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
+            request.session = SessionStore()
+        key = own_sessions.signed_in_key(request)
+        response = self.get_response(request)
+        if own_sessions.signed_in_key(request) not in {None, key}:
+            binding.tie(request, response)
+        return response
+
+
+class SessionLifetimeMiddleware:
+    """Signs out whose session has reached its end (accounts.authentication.lifetimes).
+
+    After WeComSessionMiddleware, which decides whether the session is one of staff.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not needs_no_session(request) and SESSION_KEY in request.session and isinstance(request.user, User):
+            self._check(request, request.user)
+        return self.get_response(request)
+
+    def _check(self, request: HttpRequest, user: User) -> None:
+        now, session = timezone.now(), request.session
+        opened_at = lifetimes.opened_at(session)
+        if opened_at is None:
+            lifetimes.note_opened(session, now)
+            return
+        used_at = max(opened_at, own_sessions.last_noted(session) or opened_at)
+        if lifetimes.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
+            logger.info("session reached its end user=%s", user.pk)
+            logout(request)
 
 
 class WeComSessionMiddleware:

@@ -7,19 +7,20 @@ removes Django's session; ending all changes what every session of the person mu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from importlib import import_module
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db.models import F
 
+from accounts import session_store
+from accounts.authentication import lifetimes
 from accounts.devices import device_of
 from accounts.models import SignedInSession, User
 from accounts.models.sessions import USER_AGENT_CHARACTERS
-from accounts.sessions import CORP_KEY, REMEMBERED_SECONDS
+from accounts.session_store import stored_key
+from accounts.sessions import CORP_KEY
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
     from accounts.devices import Device
 
-# So often the last use is written down at most.
+# So often the last use is written down at most. Unused sessions of staff end soon: theirs is noted more often.
 NOTED_EVERY = timedelta(minutes=10)
+NOTED_EVERY_OF_STAFF = timedelta(minutes=1)
 # More than anybody has; a list that long would help nobody.
 SHOWN_AT_MOST = 50
 PURGED_AT_ONCE = 1000
-# In the session: under which key and when it was last noted.
+# In the session: under which stored key and when it was last noted.
 _NOTED = "noted"
 
 
@@ -49,7 +51,7 @@ class OwnSession:
 
 
 def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> None:
-    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY.
+    """Write down that the session of `request` is in use; at once for a new one, else every NOTED_EVERY or so.
 
     `was_signed_in`: already before the request, which may have deleted its person. Called before the session is saved.
     Django gives a session another key at sign-in and when a password changes.
@@ -60,17 +62,24 @@ def note_use(request: HttpRequest, *, was_signed_in: bool, now: datetime) -> Non
         return
     if session.session_key is None:
         session.save()
-    key = str(session.session_key)
+    key = stored_key(str(session.session_key))
     noted = session.get(_NOTED)
-    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < NOTED_EVERY.total_seconds():
+    every = NOTED_EVERY_OF_STAFF if _is_staff(request) else NOTED_EVERY
+    if noted is not None and noted[0] == key and now.timestamp() - noted[1] < every.total_seconds():
         return
     if noted is not None and noted[0] != key:
-        forget(session_key=noted[0])
+        _forget(noted[0])
     session[_NOTED] = [key, int(now.timestamp())]
     if noted is not None and noted[0] == key and _write_again(request, int(user_id), key, now):
         return
     if not was_signed_in or User.objects.filter(pk=user_id).exists():
         _write(request, int(user_id), key, now)
+
+
+def last_noted(session: SessionBase) -> datetime | None:
+    """When the session was last written down as used."""
+    noted = session.get(_NOTED)
+    return None if noted is None else datetime.fromtimestamp(noted[1], UTC)
 
 
 def signed_in_key(request: HttpRequest) -> str | None:
@@ -80,13 +89,14 @@ def signed_in_key(request: HttpRequest) -> str | None:
 
 def forget(*, session_key: str) -> None:
     """The session is over: its person signed out in it, or it has another key now."""
-    SignedInSession.objects.filter(session_key=session_key).delete()
+    _forget(stored_key(session_key))
 
 
 def of_person(user: User, *, current_key: str | None, now: datetime) -> list[OwnSession]:
     """Sessions that are still good, this one first, then the last used. Two queries."""
     rows = SignedInSession.objects.filter(user=user).select_related("corp").order_by(F("last_used_at").desc())
-    newest = list(rows[:SHOWN_AT_MOST])
+    newest = [row for row in rows[:SHOWN_AT_MOST] if not _is_over(row, user, now)]
+    current = None if current_key is None else stored_key(current_key)
     good = set(
         Session.objects.filter(session_key__in=[row.session_key for row in newest], expire_date__gt=now).values_list(
             "session_key", flat=True
@@ -99,7 +109,7 @@ def of_person(user: User, *, current_key: str | None, now: datetime) -> list[Own
             company=row.corp.name if row.corp else "",
             began_at=row.began_at,
             last_used_at=row.last_used_at,
-            is_current=row.session_key == current_key,
+            is_current=row.session_key == current,
         )
         for row in newest
         if row.session_key in good
@@ -115,7 +125,7 @@ def end(*, user: User, pk: int) -> bool:
     row = SignedInSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
-    _store(row.session_key).delete()
+    session_store.end(row.session_key)
     row.delete()
     return True
 
@@ -128,7 +138,7 @@ def end_all(*, user: User) -> None:
 
 def purge(*, now: datetime) -> int:
     """Remove what stands for sessions that are over for want of use."""
-    old = SignedInSession.objects.filter(last_used_at__lte=now - timedelta(seconds=_longest_seconds())).order_by("pk")
+    old = SignedInSession.objects.filter(last_used_at__lte=now - lifetimes.longest()).order_by("pk")
     removed = 0
     while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
         removed += SignedInSession.objects.filter(pk__in=keys).delete()[0]
@@ -157,12 +167,13 @@ def _write(request: HttpRequest, user_id: int, key: str, now: datetime) -> None:
     )
 
 
-def _longest_seconds() -> int:
-    """How long a session can last without being used."""
-    from_settings: int = settings.SESSION_COOKIE_AGE
-    return max(from_settings, REMEMBERED_SECONDS)
+def _forget(stored: str) -> None:
+    SignedInSession.objects.filter(session_key=stored).delete()
 
 
-def _store(key: str) -> SessionBase:
-    engine: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
-    return engine(key)
+def _is_over(row: SignedInSession, user: User, now: datetime) -> bool:
+    return lifetimes.is_over(opened_at=row.began_at, used_at=row.last_used_at, is_staff=user.is_staff, now=now)
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_staff

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.apps import apps as installed_apps
+from django.contrib.auth.signals import user_logged_in
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +17,7 @@ from accounts import (
     navigation,
 )
 from accounts.attributes import notice_of_first_enabling
+from accounts.authentication.sign_ins import note_sign_in
 from accounts.beat import ensure_purge_entry, ensure_tick_entries
 from accounts.bi import external_ids
 from accounts.companies import disabling_stops, rests_on_corpid
@@ -49,6 +51,7 @@ def register(app: AppConfig) -> None:
     register_external_ids(external_ids)
     seen_forms.register_last_saved(audit.last_saved)
     track_people_and_companies()
+    user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
 
 
 def _follow_wecom() -> None:

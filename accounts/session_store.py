@@ -2,22 +2,45 @@
 
 Django's own store of this kind answers each request of a signed-in person with an error while the cache is away. This
 one goes on with the database, so that administrators get in by password to see what is wrong.
+
+Both hold a digest of each session's key, never the key that the browser's cookie holds: nobody takes over a session
+with what a dump of the database or of Valkey, or a backup, shows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import VALID_KEY_CHARS
 from django.contrib.sessions.backends.cached_db import SessionStore as CachedStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.base_session import AbstractBaseSession
 
 logger = logging.getLogger(__name__)
 
 _KEY_CHARACTERS = 32
+# The column of Django's table has room for 40 characters.
+_DIGEST_BYTES = 20
+
+
+def stored_key(session_key: str) -> str:
+    """Under which key database and Valkey keep the session of the browser whose cookie holds `session_key`.
+
+    A plain digest will do: keys are random and long, so nobody can try them all.
+    """
+    return hashlib.blake2b(session_key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def end(stored: str) -> None:
+    """End the session kept under `stored`, wherever its browser is. Raises RedisError where a copy may be left."""
+    CachedStore().delete(stored)
 
 
 class SessionStore(CachedStore):
@@ -28,6 +51,24 @@ class SessionStore(CachedStore):
 
     _is_new = False  # the key is not in the database yet
 
+    @property
+    def cache_key(self) -> str:
+        if self.session_key is None:
+            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # not in the stubs
+        return f"{self.cache_key_prefix}{stored_key(str(self.session_key))}"
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        row: AbstractBaseSession = super().create_model_instance(data)
+        row.session_key = stored_key(row.session_key)
+        return row
+
+    def _get_session_from_db(self) -> AbstractBaseSession | None:
+        kept = self.model.objects.filter(session_key=stored_key(str(self.session_key)), expire_date__gt=timezone.now())
+        row: AbstractBaseSession | None = kept.first()
+        if row is None:
+            self._session_key = None  # an unknown key is never taken over
+        return row
+
     def load(self) -> dict[str, Any]:
         try:
             return super().load()
@@ -37,10 +78,10 @@ class SessionStore(CachedStore):
 
     def exists(self, session_key: str) -> bool:
         try:
-            return bool(super().exists(session_key))
+            return bool(super().exists(stored_key(session_key)))
         except RedisError as error:
             _note(error)
-            return bool(DatabaseStore.exists(self, session_key))
+            return bool(DatabaseStore.exists(self, stored_key(session_key)))
 
     def cycle_key(self) -> None:
         """Another key for the same data, as at sign-in; the row under it is written when the session is saved.
@@ -61,6 +102,11 @@ class SessionStore(CachedStore):
     def save(self, must_create: bool = False) -> None:
         super().save(must_create or self._is_new)
         self._is_new = False
+
+    def delete(self, session_key: str | None = None) -> None:
+        key = session_key or self.session_key
+        if key is not None:
+            super().delete(stored_key(key))
 
     def flush(self) -> None:
         self.clear()

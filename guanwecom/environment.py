@@ -108,6 +108,7 @@ count = whole(1, 1_000_000)
 limit = whole(0, 10_000_000)
 percent = whole(0, 100)
 days = whole(1, 36_500)
+hours = whole(1, 8_760)
 minutes = whole(1, 10_080)
 seconds = whole(1, 3_600)
 

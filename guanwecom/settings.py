@@ -55,12 +55,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "accounts.middleware.SessionBindingMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.SessionRecordMiddleware",
     "accounts.middleware.WeComSessionMiddleware",
+    "accounts.middleware.SessionLifetimeMiddleware",
     "accounts.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -171,6 +173,12 @@ AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
 SESSION_ENGINE = "accounts.session_store"
+# How long a session of somebody who may enter the administration lasts after the sign-in, in hours, …
+STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
+# … and without being used, in minutes.
+STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
+# How long everybody else's lasts after the sign-in, in days.
+EMPLOYEE_SESSION_DAYS = e.read(e.days, "EMPLOYEE_SESSION_DAYS", "30")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

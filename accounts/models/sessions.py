@@ -17,7 +17,7 @@ class SignedInSession(models.Model):
     """One browser in which a person is signed in. Written at sign-in and then at most every few minutes."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    # Of Django's session: to end it from another browser. As good as the cookie, so no page ever shows it.
+    # Under which Django's session is stored, to end it from another browser: a digest of what the cookie holds.
     session_key = models.CharField(max_length=40, unique=True)
     # Through which company; empty after sign-in by password.
     corp = models.ForeignKey(Corp, on_delete=models.SET_NULL, null=True, related_name="+")

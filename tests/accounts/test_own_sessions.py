@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts import own_sessions, tasks
 from accounts.models import SignedInSession, User
+from accounts.session_store import stored_key
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, Visitor, make_person, visitor
 from tests.accounts.wecom import WeCom
@@ -57,7 +58,7 @@ class TestNoting:
 
         row = SignedInSession.objects.get()
         assert (row.user_id, row.corp_id, row.user_agent) == (person.pk, corp.pk, IPHONE_WECOM)
-        assert row.session_key == phone.client.session.session_key
+        assert row.session_key == stored_key(str(phone.client.session.session_key))
 
     def test_a_sign_in_by_password_belongs_to_no_company(self, sign_in: Callable[..., Visitor]) -> None:
         sign_in()
@@ -130,7 +131,7 @@ class TestNoting:
 
         browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
 
-        assert SignedInSession.objects.get().session_key == browser.client.session.session_key
+        assert SignedInSession.objects.get().session_key == stored_key(str(browser.client.session.session_key))
 
     @pytest.mark.parametrize("path", ["/logout/", "/admin/logout/"])
     def test_signing_out_removes_it(self, clerk: User, sign_in: Callable[..., Visitor], path: str) -> None:
@@ -196,7 +197,7 @@ class TestPage:
         self, clerk: User, sign_in: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mine, other, gone = sign_in(), sign_in(IPHONE_WECOM), sign_in(IPHONE_WECOM)
-        Session.objects.filter(pk=gone.client.session.session_key).update(expire_date=timezone.now())
+        Session.objects.filter(pk=stored_key(str(gone.client.session.session_key))).update(expire_date=timezone.now())
 
         shown = own_sessions.of_person(clerk, current_key=mine.client.session.session_key, now=timezone.now())
 
@@ -224,7 +225,7 @@ class TestPage:
 class TestEnding:
     def test_one_ends_at_once_and_the_others_last(self, clerk: User, sign_in: Callable[..., Visitor]) -> None:
         mine, other, third = sign_in(), sign_in(IPHONE_WECOM), sign_in()
-        row = SignedInSession.objects.get(session_key=other.client.session.session_key)
+        row = SignedInSession.objects.get(session_key=stored_key(str(other.client.session.session_key)))
 
         response = mine.client.post(f"/account/sessions/{row.pk}/end/")
 

@@ -18,7 +18,7 @@ from integrations.middleware import HSTS_SECONDS
 from integrations.models import Corp, SiteAddress
 from notifications.models import Delivery
 from notifications.rendering import render_run
-from tests.accounts.conftest import DESKTOP, HOST, Visitor, visitor
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_report, make_run, make_subscription
@@ -113,8 +113,8 @@ def test_every_cookie_has_every_flag(corp: Corp, other_corp: Corp, member: User,
 
     names = {re.sub("(?<=^__Host-guanwecom-browser-).{8}$", "…", name) for name in got}
     assert names == {
-        "sessionid", "csrftoken", "__Host-guanwecom-browser-…", "guanwecom-company", "guanwecom-known",
-        "django_language",
+        "sessionid", "csrftoken", "__Host-guanwecom-browser-…", "__Host-guanwecom-session", "guanwecom-company",
+        "guanwecom-known", "django_language",
     }  # fmt: skip
     for name, morsel in got.items():
         assert (morsel["secure"], morsel["httponly"], morsel["samesite"]) == (True, True, "Lax"), name
@@ -169,6 +169,29 @@ def test_a_planted_session_of_the_attacker_does_not_become_the_victim_s(
     assert victim.user_id == member.pk
     assert victim.client.cookies["sessionid"].value != planted
     assert as_session(planted).user_id is None
+
+
+@pytest.mark.parametrize("attacker_signs_in", WAYS_IN)
+def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
+    corp: Corp, member: User, wecom: WeCom, attacker_signs_in: SignIn
+) -> None:
+    """A sibling domain plants the attacker's session cookie; it cannot plant the one that belongs to it."""
+    attacker, victim = visitor(DESKTOP), visitor()
+    attacker_signs_in(corp, wecom, attacker)
+    mallory = User.objects.get(pk=attacker.user_id)
+    make_person("hanmeimei", corp, "HanMeimei")
+    victim.client.cookies["sessionid"] = attacker.client.cookies["sessionid"].value
+
+    shown = victim.get("/account/")
+    start = victim.get(f"/wecom/{corp.pk}/start/", next="/account/")
+
+    assert (shown.status_code, shown.headers["Location"]) == (302, "/login/?next=/account/")
+    assert start.headers["Location"].startswith("https://open.weixin.qq.com/connect/oauth2/authorize?")
+    wecom.gives("VICTIM", userid="hanmeimei")
+    victim.arrive(corp, code="VICTIM", state=state_in(start))
+    assert User.objects.get(pk=victim.user_id).username == "hanmeimei"
+    assert attacker.get("/account/").status_code == 200
+    assert attacker.user_id == mallory.pk
 
 
 def as_session(key: str) -> Visitor:

@@ -14,7 +14,8 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import SignedInSession, User
-from accounts.session_store import SessionStore
+from accounts.session_store import SessionStore, stored_key
+from integrations.store import valkey
 from tests.accounts.conftest import DESKTOP, Visitor, visitor
 
 PASSWORD = "right-password-1"
@@ -95,7 +96,7 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
     clerk: User, valkey_goes: Callable[[], None]
 ) -> None:
     here, there = sign_in(), sign_in()
-    other = SignedInSession.objects.get(session_key=there.client.session.session_key)
+    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
     valkey_goes()
 
     response = here.client.post(f"/account/sessions/{other.pk}/end/")
@@ -108,7 +109,7 @@ def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
 
 def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> None:
     here, there = sign_in(), sign_in()
-    other = SignedInSession.objects.get(session_key=there.client.session.session_key)
+    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
     Session.objects.filter(pk=other.session_key).delete()  # as an attempt meanwhile leaves it
 
     here.client.post(f"/account/sessions/{other.pk}/end/")
@@ -137,7 +138,33 @@ def test_the_key_of_a_session_changes_at_sign_in(clerk: User, valkey_goes: Calla
     planted.cycle_key()
 
     assert planted.session_key != key
-    assert not Session.objects.filter(pk=key).exists()
+    assert not Session.objects.exists()
+
+
+class TestDump:
+    """What database and Valkey hold of a live session lets nobody into it."""
+
+    def test_shows_no_key_of_a_session(self, clerk: User) -> None:
+        key = sign_in().client.cookies["sessionid"].value
+
+        rows = [*Session.objects.values_list(), *SignedInSession.objects.values_list()]
+        decoded = [row.get_decoded() for row in Session.objects.all()]
+        kept = [(name, valkey().dump(name)) for name in valkey().keys("*")]
+
+        assert stored_key(key) in str(rows)
+        assert key not in str([rows, decoded])
+        assert stored_key(key) in str(kept)
+        assert key not in str(kept)
+
+    def test_is_no_key(self, clerk: User) -> None:
+        browser, thief = sign_in(), visitor(DESKTOP)
+
+        for stolen in (Session.objects.get().session_key, SignedInSession.objects.get().session_key):
+            thief.client.cookies["sessionid"] = stolen
+            thief.client.cookies["__Host-guanwecom-session"] = browser.client.cookies["__Host-guanwecom-session"].value
+            assert thief.get("/account/").status_code == 302
+
+        assert browser.get("/account/").status_code == 200
 
 
 class TestAnotherKey:
@@ -211,4 +238,4 @@ def test_deleting_still_says_that_the_cache_is_away(clerk: User, valkey_goes: Ca
     with pytest.raises(redis.ConnectionError):
         SessionStore(key).delete()
 
-    assert not Session.objects.filter(pk=key).exists()
+    assert not Session.objects.exists()

@@ -16,6 +16,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from accounts import link_requests, trouble
 from accounts.models import SignedInSession, SignInPolicy, User, WeComAccount
+from accounts.session_store import stored_key
 from accounts.trouble import Cause, Trouble
 from integrations.models import Corp
 from notifications.models import Receipt, Subscription
@@ -239,8 +240,8 @@ def account(scene: Scene) -> Page:
         client.force_login(scene.rows.person, backend="accounts.backends.WeComBackend")
         used_at = timezone.now() - timedelta(hours=20 * hours)
         SignedInSession.objects.create(
-            user=scene.rows.person, session_key=str(client.session.session_key), began_at=used_at, last_used_at=used_at,
-            user_agent=agent, corp=scene.corp if hours == 2 else None,
+            user=scene.rows.person, session_key=stored_key(str(client.session.session_key)), began_at=used_at,
+            last_used_at=used_at, user_agent=agent, corp=scene.corp if hours == 2 else None,
         )  # fmt: skip
     page = scene.open("/", as_person="lilei")
     page.goto(f"{scene.base}/account/")

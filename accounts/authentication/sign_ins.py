@@ -1,0 +1,17 @@
+"""What a session remembers of the sign-in that opened it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from accounts.authentication import lifetimes
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+def note_sign_in(sender: object, request: HttpRequest, user: Any, **_kwargs: Any) -> None:
+    """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
+    lifetimes.note_opened(request.session, timezone.now())
