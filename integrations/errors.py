@@ -98,3 +98,7 @@ class BadRequestError(IntegrationError):
 
 class UnexpectedResponseError(IntegrationError):
     """The other side said something that we do not know. Fail, and learn what it was."""
+
+
+class ForeignAnswerError(UnexpectedResponseError):
+    """Something else answered in the other side's place, as a proxy or a login page. Look at the way there."""

@@ -29,7 +29,14 @@ from integrations.directory.reading import Reader
 from integrations.directory.records import put_away
 from integrations.directory.stops import LeaseLostError, Stop
 from integrations.directory.writing import LEASE, Writer
-from integrations.errors import IntegrationError, RateLimitedError, RecipientError, TransientError
+from integrations.errors import (
+    ConfigurationError,
+    ForeignAnswerError,
+    IntegrationError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+)
 from integrations.models import Corp, Department, Member, SyncChange, SyncRun
 
 logger = logging.getLogger(__name__)
@@ -129,7 +136,7 @@ def run_sync(
         # The work on an event of WeCom wrote the same rows at the same moment.
         _rest(run, clock(), None)
     except IntegrationError as error:
-        _fail(run, clock(), problem="wecom", **_told(error))
+        _fail(run, clock(), problem=_problem(error), **_told(error))
     except Stop as stop:
         _fail(run, clock(), problem=stop.problem, detail=stop.detail)
     except Exception as error:
@@ -287,8 +294,16 @@ def _update(run: SyncRun, **values: Any) -> None:
         raise LeaseLostError
 
 
+def _problem(error: IntegrationError) -> str:
+    """Why the run ends, a word of `wording`: an answer of WeCom, another server's, or none because of our settings."""
+    if isinstance(error, ForeignAnswerError):
+        return "not_wecom"
+    return "wrong_setting" if error.code is None and isinstance(error, ConfigurationError) else "wecom"
+
+
 def _told(error: IntegrationError) -> dict[str, Any]:
-    return {"errcode": error.code, "hint": error.hint[:64], "detail": str(error)[:1000]}
+    answered = f" {error.answer}" if isinstance(error, ForeignAnswerError) else ""
+    return {"errcode": error.code, "hint": error.hint[:64], "detail": f"{error}{answered}"[:1000]}
 
 
 def _rest(run: SyncRun, now: datetime, error: IntegrationError | None) -> None:

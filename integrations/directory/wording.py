@@ -130,6 +130,23 @@ def _wecom(_run: SyncRun) -> Explanation:
     )
 
 
+def _not_wecom(_run: SyncRun) -> Explanation:
+    return Explanation(
+        _("What answered is not WeCom: a login page of the network, a proxy or another server. Nobody was disabled."),
+        _("The administrator of this server's network."),
+        _("Check the API address and the proxy on the company's page under “Advanced”; the detail below shows what "
+          "answered."),
+    )  # fmt: skip
+
+
+def _wrong_setting(_run: SyncRun) -> Explanation:
+    return Explanation(
+        _("The API address, the proxy, the CA bundle or an encryption key is wrong. Nobody was disabled."),
+        _("The administrator of this site."),
+        _("Check the fields under “Advanced” on the company's page, and run the diagnosis there."),
+    )
+
+
 def _changed_meanwhile(_run: SyncRun) -> Explanation:
     return Explanation(
         _("The directory or the app's visible scope changed while it was read. Nobody was disabled."),
@@ -167,6 +184,8 @@ def _broken(_run: SyncRun) -> Explanation:
 _PROBLEMS: dict[str, Callable[[SyncRun], Explanation]] = {
     "unreachable": _unreachable,
     "wecom": _wecom,
+    "not_wecom": _not_wecom,
+    "wrong_setting": _wrong_setting,
     "changed_meanwhile": _changed_meanwhile,
     "root": _root,
     "too_long": _too_long,

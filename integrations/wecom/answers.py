@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import quote
 
 from integrations.errors import (
+    ForeignAnswerError,
     IntegrationError,
     OutcomeUnknownError,
     RateLimitedError,
     RecipientError,
     TransientError,
-    UnexpectedResponseError,
 )
 from integrations.wecom import errcodes
 from integrations.wecom.calls import Reply
@@ -54,9 +54,9 @@ class Asked:
         cls = TransientError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
-    def unexpected(self, message: str, **known: Any) -> IntegrationError:
+    def foreign(self, message: str, **known: Any) -> IntegrationError:
         """Not an answer of WeCom. Where a repeat is not safe, it is unclear whether WeCom saw the request."""
-        cls = UnexpectedResponseError if self.is_repeatable else OutcomeUnknownError
+        cls = ForeignAnswerError if self.is_repeatable else OutcomeUnknownError
         return cls(message, system="wecom", operation=self.operation, **known)
 
 
@@ -65,7 +65,7 @@ def file_of(asked: Asked, reply: Reply) -> Reply:
     if reply.status == HTTPStatus.OK and reply.disposition:
         return reply
     answer_of(asked, reply)
-    raise asked.unexpected("neither a file nor an error", answer=_clipped(asked, reply.content))
+    raise asked.foreign("neither a file nor an error", answer=_clipped(asked, reply.content))
 
 
 def answer_of(asked: Asked, reply: Reply) -> Mapping[str, Any]:
@@ -78,10 +78,10 @@ def answer_of(asked: Asked, reply: Reply) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise asked.unexpected("the answer is not a JSON object", answer=_clipped(asked, content))
+        raise asked.foreign("the answer is not a JSON object", answer=_clipped(asked, content))
     code = answer.get("errcode", errcodes.OK)
     if isinstance(code, bool) or not isinstance(code, int):
-        raise asked.unexpected("errcode is not a number", answer=_clipped(asked, content))
+        raise asked.foreign("errcode is not a number", answer=_clipped(asked, content))
     if code != errcodes.OK:
         raise _of_code(asked, code, answer, content)
     return answer
@@ -92,7 +92,7 @@ def _of_status(asked: Asked, status: int, content: bytes) -> IntegrationError:
     passes_by_itself = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
     if passes_by_itself:
         return asked.unclear(message, answer=clipped)
-    return asked.unexpected(message, answer=clipped)
+    return asked.foreign(message, answer=clipped)
 
 
 def _of_code(asked: Asked, code: int, answer: Mapping[str, Any], content: bytes) -> IntegrationError:

@@ -353,7 +353,7 @@ def _checked_bundle(ca_bundle: str | None) -> str | bool:
 def _connection_error(asked: Asked, failure: Exception) -> IntegrationError:
     """What a failure below HTTP means. Only without a connection is it certain that nothing was sent."""
     if isinstance(failure, _AnswerTooLongError):
-        return asked.unexpected(f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB")
+        return asked.foreign(f"the answer is longer than {ANSWER_BYTES_AT_MOST // 2**20} MB")
     cause = _root(failure)
     name = type(cause).__name__
     if isinstance(failure, _WRONG_ADDRESS):

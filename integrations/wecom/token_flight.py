@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 
 from integrations.errors import (
     ConfigurationError,
+    ForeignAnswerError,
     IntegrationError,
     RateLimitedError,
     TransientError,
@@ -74,6 +75,7 @@ class Pause:
 _KINDS: dict[str, type[IntegrationError]] = {
     "configuration": ConfigurationError,
     "transient": TransientError,
+    "foreign": ForeignAnswerError,  # before the class that it belongs to
     "unexpected": UnexpectedResponseError,
 }
 

@@ -177,15 +177,36 @@ def test_a_run_that_never_gets_through_ends(corp: Corp, wecom: WeComAnswers) -> 
     assert run.finished_at is not None
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"errcode":0}', b'{"errcode":0,"userlist":{}}', b"[]"])
-def test_garbage_disables_nobody(corp: Corp, wecom: WeComAnswers, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "not_wecom"),
+        (b"<html>please sign in</html>", "not_wecom"),
+        (b"[]", "not_wecom"),
+        (b'{"errcode":0}', "wecom"),
+        (b'{"errcode":0,"userlist":{}}', "wecom"),
+    ],
+)
+def test_garbage_disables_nobody(corp: Corp, wecom: WeComAnswers, body: bytes, problem: str) -> None:
     with_members(corp)
     gives_departments(wecom, department(1, 0))
     wecom.sends("user_list", body)
 
     run = sync(corp)
 
-    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+    assert (run.status, run.problem) == (Status.FAILED, problem)
+    assert ("please sign in" in run.detail) == (b"sign in" in body)
+    assert here(corp) == 30
+
+
+def test_a_proxy_that_cannot_be_one_is_told_as_a_wrong_setting(corp: Corp) -> None:
+    with_members(corp)
+    corp.proxy_url = "ftp://proxy:21"
+    corp.save()
+
+    run = sync(corp)
+
+    assert (run.status, run.problem) == (Status.FAILED, "wrong_setting")
     assert here(corp) == 30
 
 
@@ -196,7 +217,7 @@ def test_an_answer_of_60_megabytes_is_not_swallowed(corp: Corp, wecom: WeComAnsw
 
     run = sync(corp)
 
-    assert (run.status, run.problem) == (Status.FAILED, "wecom")
+    assert (run.status, run.problem) == (Status.FAILED, "not_wecom")
     assert "the answer is longer than 32 MB" in run.detail
     assert here(corp) == 30
 
