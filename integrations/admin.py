@@ -23,7 +23,7 @@ from integrations.corp_pages import ONE_SAVE_BUTTON, pill
 from integrations.diagnosis import results
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.directory.hearing import hearing_of
-from integrations.forms import CorpForm
+from integrations.forms import CorpForm, has_contacts_secret
 from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
 from integrations.site_address_admin import SiteAddressAdmin
@@ -45,6 +45,10 @@ ONLY_SUPERUSERS_MOVE = _(
     "somebody is."
 )
 
+ONLY_SUPERUSERS_CONTACTS = _(
+    "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+)
+
 
 @admin.register(Corp)
 class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
@@ -58,7 +62,15 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     search_fields = ["name", "corpid"]
     actions = None
     fieldsets = [
-        (_("Credentials"), {"fields": ["name", "corpid", "agentid", "new_secret", "department_root_ids"]}),
+        (
+            _("Credentials"),
+            {
+                "fields": [
+                    *("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "remove_contacts_secret"),
+                    "department_root_ids",
+                ]
+            },
+        ),
         (_("Sign-in"), {"fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"]}),
         (_("Home page and BI"), {"fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]}),
         (
@@ -120,21 +132,40 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
         was_enabled = obj is not None and obj.first_enabled_at is not None
         if request.user.is_superuser:
-            return ["corpid"] if was_enabled else []
+            return ["contacts_secret_saved", *(["corpid"] if was_enabled else [])]
         fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
-        return [*fixed, *(["site_address"] if was_enabled else []), "admin_rights_enabled", *IDENTITY_FIELDS]
+        moved = ["site_address"] if was_enabled else []
+        return [*fixed, *moved, "contacts_secret_saved", "admin_rights_enabled", *IDENTITY_FIELDS]
 
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
-        """Those who may only look see no write-only field: it would be empty."""
-        if obj is None or self.has_change_permission(request, obj):
-            return self.fieldsets
-        hidden = {"new_secret", "new_proxy_url", "remove_proxy"}
-        return [
-            (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
-            for title, options in self.fieldsets
+        """Those who may not set a write-only field do not see it: it would be empty."""
+        hidden: set[str] = set()
+        if obj is not None and not self.has_change_permission(request, obj):
+            hidden |= {"new_secret", "new_proxy_url", "remove_proxy"}
+        if not self._may_set_contacts_secret(request, obj):
+            hidden |= {"new_contacts_secret", "remove_contacts_secret"}
+        shown = [
+            (title, [name for name in options["fields"] if name not in hidden]) for title, options in self.fieldsets
         ]
+        if "new_contacts_secret" in hidden:
+            shown[0][1].append("contacts_secret_saved")
+        return [
+            (title, {**options, "fields": fields})
+            for (title, fields), (_title, options) in zip(shown, self.fieldsets, strict=True)
+        ]
+
+    def _may_set_contacts_secret(self, request: HttpRequest, corp: Corp | None) -> bool:
+        """It decides who is whom in the directory: superusers alone change it once the company has been enabled."""
+        if corp is None:
+            return True
+        is_free = corp.first_enabled_at is None or request.user.is_superuser
+        return is_free and self.has_change_permission(request, corp)
+
+    @admin.display(description=_("Contacts sync Secret"))
+    def contacts_secret_saved(self, corp: Corp) -> str:
+        return gettext("saved") if has_contacts_secret(corp) else gettext("not entered")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "site_address":
@@ -146,6 +177,9 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if self.has_change_permission(request, obj):
             kwargs["help_texts"] = self._reasons_for_fixed(request, obj)
         form = super().get_form(request, obj, change=change, **kwargs)
+        if not self._may_set_contacts_secret(request, obj):
+            for name in ("new_contacts_secret", "remove_contacts_secret"):
+                form.base_fields.pop(name, None)
         if "site_address" in form.base_fields:
             widget: Any = form.base_fields["site_address"].widget
             widget.can_add_related = widget.can_change_related = False
@@ -157,6 +191,8 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         fixed = set(self.get_readonly_fields(request, corp))
         reasons: dict[str, Any] = dict.fromkeys(IDENTITY_FIELDS, ONLY_SUPERUSERS)
         reasons["site_address"] = ONLY_SUPERUSERS_MOVE
+        if corp is not None and corp.first_enabled_at is not None:
+            reasons["contacts_secret_saved"] = ONLY_SUPERUSERS_CONTACTS
         return {**CorpForm.Meta.help_texts, **{name: text for name, text in reasons.items() if name in fixed}}
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:

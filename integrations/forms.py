@@ -90,12 +90,14 @@ class DepartmentIdsField(forms.CharField):
 
 
 class CorpForm(SeenForm):
-    """One corp. `new_secret` and `new_proxy_url` are no model fields: what is stored is never read for this form."""
+    """One corp. The `new_` fields are no model fields: what is stored is never shown by this form."""
 
-    # Stands for Secret and proxy, which no page shows.
-    seen_columns = {"connection_version": ("secret", "proxy_url")}
+    # Stands for the Secrets and the proxy, which no page shows.
+    seen_columns = {"connection_version": ("secret", "contacts_secret", "proxy_url")}
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
+    new_contacts_secret = CompactField(label=_("Contacts sync Secret"), required=False, widget=WriteOnlyInput)
+    remove_contacts_secret = forms.BooleanField(label=_("Remove the saved Contacts sync Secret"), required=False)
     new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
     remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
 
@@ -129,6 +131,8 @@ class CorpForm(SeenForm):
         if "new_secret" in self.fields:
             self._describe_secret()
             self._describe_proxy()
+        if "new_contacts_secret" in self.fields:
+            self._describe_contacts_secret()
 
     def _describe_secret(self) -> None:
         secret = self.fields["new_secret"]
@@ -139,6 +143,18 @@ class CorpForm(SeenForm):
                 "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
                 "In WeCom's console: App management → the app's page."
             )
+
+    def _describe_contacts_secret(self) -> None:
+        help_text = _(
+            "With it the whole company is read, not only whom the app may see. In WeCom's console: Security and "
+            "management → Management tools → Contacts sync → Secret. Stored encrypted, never shown. May stay empty."
+        )
+        if has_contacts_secret(self.instance):
+            help_text = _("A Contacts sync Secret is saved. Leave this empty to keep it, or paste a new one.")
+        else:
+            self.fields["remove_contacts_secret"].widget = forms.HiddenInput()
+            self.fields["remove_contacts_secret"].label = ""
+        self.fields["new_contacts_secret"].help_text = help_text
 
     def _describe_proxy(self) -> None:
         proxy = saved_proxy(self.instance)
@@ -224,14 +240,26 @@ class CorpForm(SeenForm):
         super().clean()
         if self._switches_sign_in_on() and (reasons := self._reasons_against_sign_in()):
             self.add_error("sign_in_enabled", ValidationError(reasons))
-        if self._sends_secret_elsewhere() and not self.cleaned_data.get("new_secret"):
-            self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
+        if self._sends_secret_elsewhere():
+            self._ask_for_secrets_again()
         if self.cleaned_data.get("new_secret"):
             self.instance.secret = self.cleaned_data["new_secret"]
+        if self._replaces_contacts_secret():
+            self.instance.contacts_secret = self.cleaned_data.get("new_contacts_secret", "")
         if self.cleaned_data.get("new_proxy_url"):
             self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
         elif self.cleaned_data.get("remove_proxy"):
             self.instance.proxy_url = ""
+
+    def _ask_for_secrets_again(self) -> None:
+        if not self.cleaned_data.get("new_secret"):
+            self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
+        if has_contacts_secret(self.instance) and not self._replaces_contacts_secret():
+            message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
+            self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
+
+    def _replaces_contacts_secret(self) -> bool:
+        return bool(self.cleaned_data.get("new_contacts_secret") or self.cleaned_data.get("remove_contacts_secret"))
 
     def _switches_sign_in_on(self) -> bool:
         """Of an enabled corp: enabling asks the rest. The instance still has the saved value."""
@@ -265,6 +293,8 @@ class CorpForm(SeenForm):
         columns = changed & {field.name for field in Corp._meta.fields}
         if self.cleaned_data.get("new_secret"):
             columns.add("secret")
+        if self._replaces_contacts_secret():
+            columns.add("contacts_secret")
         if not changed.isdisjoint({"new_proxy_url", "remove_proxy"}):
             columns.add("proxy_url")
         return columns
@@ -273,7 +303,7 @@ class CorpForm(SeenForm):
         """Labels of the fields from which spaces or invisible characters were removed."""
         return [
             str(self.fields[name].label)
-            for name in ("name", "corpid", "agentid", "new_secret", "domain_id")
+            for name in ("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "domain_id")
             if name in self.fields and self._was_tidied(name)
         ]
 
@@ -281,6 +311,14 @@ class CorpForm(SeenForm):
         typed = self.data.get(self.add_prefix(name), "")
         kept = self.cleaned_data.get(name)
         return bool(typed) and typed != str(kept)
+
+
+def has_contacts_secret(corp: Corp) -> bool:
+    """Whether one is saved, also one that no key opens."""
+    try:
+        return bool(corp.contacts_secret)
+    except ImproperlyConfigured:
+        return True
 
 
 def saved_proxy(corp: Corp | BiConnection) -> _StrPromise | str:

@@ -58,14 +58,24 @@ def _of_error(error: IntegrationError) -> Finding:
     return obstacles.of_error(error, asked_by=NAME)
 
 
-_WHERE = _("WeCom's console → Security and management → Management tools → Contacts sync.")
+_TO_SECRET = _(
+    "WeCom's console → Security and management → Management tools → Contacts sync → Secret; paste it above under "
+    "Credentials into “Contacts sync Secret”."
+)
 CHECK = Check(
     name=NAME,
-    label=_("Contacts assistant"),
+    label=_("Contacts sync"),
     purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
     look=look,
     advices={
-        "none": Advice(_("No Secret of Contacts sync is saved: the app's own reads whom the app may see.")),
+        "none": Advice(
+            _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),
+            SITE_ADMIN,
+            _(
+                "To read the whole company: WeCom's console → Security and management → Management tools → "
+                "Contacts sync → Secret; paste it above under Credentials into “Contacts sync Secret”."
+            ),
+        ),
         "reads": Advice(_("Contacts sync reads the whole company (departments: %(departments)s), with all details.")),
         "ids_only": Advice(
             _(
@@ -73,11 +83,15 @@ CHECK = Check(
                 "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
             )
         ),
-        "secret_refused": Advice(_("WeCom refuses the Secret of Contacts sync."), WECOM_ADMIN, _WHERE),
+        "secret_refused": Advice(
+            _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."),
+            SITE_ADMIN,
+            _TO_SECRET,
+        ),
         "of_an_app": Advice(
             _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
             SITE_ADMIN,
-            _WHERE,
+            _TO_SECRET,
         ),
         "refused_ip": Advice(
             _("WeCom refuses Contacts sync the address of this server, %(address)s."),

@@ -10,6 +10,7 @@ import requests
 from integrations.errors import (
     BadRequestError,
     ConfigurationError,
+    ForeignAnswerError,
     IntegrationError,
     LoginRefusedError,
     OutcomeUnknownError,
@@ -110,7 +111,7 @@ def test_garbage(case: Case, content: bytes, status: int) -> None:
 
         error = _error(case)
 
-    assert type(error) is (UnexpectedResponseError if case.is_repeatable else OutcomeUnknownError)
+    assert type(error) is (ForeignAnswerError if case.is_repeatable else OutcomeUnknownError)
     assert (error.operation, error.code) == (case.endpoint, None)
 
 
