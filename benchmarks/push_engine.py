@@ -212,7 +212,7 @@ def _scans(now: datetime) -> list[str]:
     """How PostgreSQL finds the next ones to claim."""
     from notifications import dispatch
 
-    plan = dispatch._claimable(now).order_by("next_run_at")[: dispatch.BATCH].explain()
+    plan = dispatch.claimable(now).order_by("next_run_at")[: dispatch.BATCH].explain()
     return [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.views.admin_login import AdminLogin
 from accounts.views.own_password import OwnPassword
+from guanwecom.operations.panel import panel
 from integrations.paging import CappedPaginator
 from notifications.overview import overview
 
@@ -93,14 +94,16 @@ class GuanwecomAdminSite(admin.AdminSite):
     site_header = _("guanwecom · Guandata × WeCom")
     site_title = _("guanwecom")
     index_title = _("Administration")
-    index_template = "admin/notifications/index.html"
+    index_template = "admin/overview.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         named = type("NamedAdmin", (NamedChanges, ShownLookups, admin_class or admin.ModelAdmin), {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        return super().index(request, {"overview": overview(request), **(extra_context or {})})
+        return super().index(
+            request, {"overview": overview(request), "engine": panel(request.user), **(extra_context or {})}
+        )
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The site's own login page, so that administrators sign in with WeCom, too."""

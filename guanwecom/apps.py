@@ -5,3 +5,11 @@ from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 class AdminConfig(DjangoAdminConfig):
     default_site = "guanwecom.admin.GuanwecomAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        # Why here? Models can be imported only after all apps are loaded.
+        from guanwecom.operations.metrics import engine_metrics
+        from notifications.metrics import register_metrics
+
+        register_metrics(engine_metrics)

@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 app = Celery("guanwecom")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["consumer"].add("guanwecom.operations.worker:HeartbeatStep")
 
 
 @app.on_configure.connect(weak=False)

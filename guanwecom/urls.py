@@ -3,9 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from guanwecom.operations.views import engine
+from integrations.views import ENGINE_PATH
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
+    path(ENGINE_PATH.lstrip("/"), engine, name="engine"),
     path("", include("integrations.urls")),
     path("", include("accounts.urls")),
     path("", include("notifications.urls")),

@@ -10,3 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "guanwecom.settings")
 
 startup.set_up()
 application = get_wsgi_application()
+
+from guanwecom.operations import pulse  # noqa: E402  # models can be imported only after the apps are loaded
+
+pulse.start_in_web()

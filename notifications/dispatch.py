@@ -190,7 +190,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
     with transaction.atomic():
         # Why no join? Thousands share a report.
         companies = Prefetch("report", Report.objects.only("corp"))
-        due = _claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+        due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
         found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
         # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
@@ -204,7 +204,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
         return is_last or not is_moving, run_ids
 
 
-def _claimable(now: datetime) -> QuerySet[Subscription]:
+def claimable(now: datetime) -> QuerySet[Subscription]:
     """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
     under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
     # Why wrapped? SQLite has to be told of each part what it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import redis
@@ -59,6 +59,15 @@ def observe(ended: Sequence[tuple[StartedAttempt, Outcome, datetime]]) -> None:
         logger.warning("%d ended calls were not counted: %s", len(ended), type(error).__name__)
 
 
+_providers: list[Callable[[], Iterable[Metric]]] = []
+
+
+def register_metrics(provider: Callable[[], Iterable[Metric]]) -> None:
+    """`provider` gives further metrics, asked at each scrape."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
 class PushCollector(Collector):
     """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
 
@@ -69,6 +78,8 @@ class PushCollector(Collector):
         yield from _alerts()
         yield from _queues()
         yield _refused_callbacks()
+        for provider in _providers:
+            yield from provider()
 
 
 def _attempts() -> Metric:

@@ -1,1 +1,1 @@
-"""What runs a deployment: how processes start, and what they write into their logs."""
+"""What runs a deployment: how processes start and what they log, their heartbeats, and who is told of a standstill."""

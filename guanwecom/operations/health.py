@@ -1,0 +1,130 @@
+"""How the push engine stands: beat, the workers of each queue, the last tick, and what is overdue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import redis
+from django.conf import settings
+from django_celery_beat.models import PeriodicTask
+
+from integrations.core.heartbeats import STALE_SECONDS
+from integrations.models import Heartbeat
+from integrations.store import valkey
+from notifications import dispatch
+from notifications.beat import TICK
+from notifications.clock import database_clock
+from notifications.media import making
+from notifications.models import AlertRule, TickClaim
+from notifications.tasks import CHARTS_QUEUE
+
+# A tick is overdue after so long, and so is a slot, in seconds.
+TICK_STALE_SECONDS = 30
+SLOT_OVERDUE_SECONDS = 30
+# Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
+OPTIONAL_QUEUES = (CHARTS_QUEUE,)
+COUNTED = 1000
+
+
+@dataclass(frozen=True)
+class Served:
+    """Beat, or a queue: how many live processes do its work, and how long ago the latest was heard, in seconds.
+
+    `silent_seconds` is None where none was ever heard, or the last one ended in order.
+    """
+
+    name: str
+    process_count: int
+    silent_seconds: float | None
+    is_optional: bool = False
+    waiting_count: int = 0
+
+    @property
+    def is_failing(self) -> bool:
+        if self.process_count:
+            return False
+        return not self.is_optional or self.silent_seconds is not None or self.waiting_count > 0
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    is_valkey_up: bool
+    beat: Served
+    queues: tuple[Served, ...]
+    # Since the last tick, in seconds; None where there was none yet.
+    tick_seconds: float | None
+    is_tick_enabled: bool
+    # Subscriptions and alert rules whose time has passed, counted up to COUNTED, and how long ago the oldest one's did.
+    overdue_count: int
+    overdue_seconds: float
+
+    @property
+    def is_tick_old(self) -> bool:
+        slowest = max(TICK_STALE_SECONDS, 3 * settings.DISPATCH_INTERVAL_SECONDS)
+        return self.tick_seconds is None or self.tick_seconds > slowest
+
+    @property
+    def problems(self) -> list[str]:
+        """Codes of what fails: "valkey", "beat", "queue:<name>", and "tick" and "slots" where nothing of that explains
+        them. What operators are told of."""
+        found = [] if self.is_valkey_up else ["valkey"]
+        found += [] if self.beat.process_count else ["beat"]
+        if self.is_valkey_up:  # without it no worker can take anything
+            found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
+        if found:
+            return found
+        return ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
+
+
+def read() -> EngineHealth:
+    """Raises django.db.Error."""
+    now = database_clock()()
+    beats = list(Heartbeat.objects.exclude(kind=Heartbeat.Kind.WEB).values_list("kind", "queues", "beat_at"))
+    count, oldest = _overdue(now)
+    period = TickClaim.objects.filter(name=TICK).values_list("period", flat=True).first()
+    return EngineHealth(
+        is_valkey_up=_is_valkey_up(),
+        beat=_served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now),
+        queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
+        tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
+        is_tick_enabled=PeriodicTask.objects.filter(name=TICK, enabled=True).exists(),
+        overdue_count=count,
+        overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
+    )
+
+
+def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Served]:
+    heard: dict[str, list[datetime]] = {}
+    for queues, at in beats:
+        for name in queues.split(","):
+            heard.setdefault(name, []).append(at)
+    for queue in settings.CELERY_TASK_QUEUES:
+        yield _served(queue.name, heard.get(queue.name, []), now)
+    waiting = making.overdue_count(now=now, at_most=COUNTED)
+    yield _served(CHARTS_QUEUE, heard.get(CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
+
+
+def _served(
+    name: str, heard: list[datetime], now: datetime, *, is_optional: bool = False, waiting_count: int = 0
+) -> Served:
+    live = [at for at in heard if (now - at).total_seconds() < STALE_SECONDS]
+    silent = max(0.0, (now - max(heard)).total_seconds()) if heard else None
+    return Served(name, len(live), silent, is_optional, waiting_count)
+
+
+def _overdue(now: datetime) -> tuple[int, datetime | None]:
+    """Times that nobody has claimed."""
+    before = now - timedelta(seconds=SLOT_OVERDUE_SECONDS)
+    times: list[datetime | None] = []
+    for rows in (dispatch.claimable(before), AlertRule.objects.due(before)):
+        times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
+    return min(len(times), COUNTED), min(filter(None, times), default=None)
+
+
+def _is_valkey_up() -> bool:
+    try:
+        return bool(valkey().ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,120 @@
+"""What fails in the engine, in sentences, and the command that mends it. The README's commands (a test compares)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django_celery_beat.models import PeriodicTask
+
+from guanwecom.operations.health import EngineHealth, Served
+
+CELERY = ".venv/bin/celery -A guanwecom"
+BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"
+WORKER_COMMAND = f"{CELERY} worker --pool threads --concurrency 16 --loglevel INFO"
+CHARTS_COMMAND = (
+    f"{CELERY} worker -Q charts -n charts@%h --pool prefork --concurrency 2 --max-tasks-per-child 200 "
+    "--max-memory-per-child 500000 --loglevel INFO"
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is wrong, who mends it how, and the command for it; empty where there is none."""
+
+    what: str
+    fix: str
+    command: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        return [self.what, self.fix, *([f"    {self.command}"] if self.command else [])]
+
+
+def advices(state: EngineHealth) -> list[Advice]:
+    """One for each problem, in the language of the moment."""
+    return [_advice(code, state) for code in state.problems]
+
+
+def names(state: EngineHealth) -> str:
+    """The parts that fail, for a subject."""
+    words = {"valkey": "Valkey", "beat": "beat", "tick": _("scheduled work"), "slots": _("overdue times")}
+    return ", ".join(words.get(code) or code.partition(":")[2] for code in state.problems)
+
+
+def _advice(code: str, state: EngineHealth) -> Advice:
+    if code.startswith("queue:"):
+        return _about_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
+    if code == "valkey":
+        what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
+        return Advice(what, _("Start Valkey. The address /healthz/ready says whether it takes writes."))
+    if code == "beat":
+        what = _("Beat is not running: nothing that is scheduled begins.")
+        return Advice(f"{what} {heard(state.beat)}", _start(), BEAT_COMMAND)
+    return _about_tick(state) if code == "tick" else _about_slots(state)
+
+
+def _about_queue(queue: Served) -> Advice:
+    what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % {
+        "queue": queue.name,
+        "consequence": _consequence(queue.name),
+    }
+    command = CHARTS_COMMAND if queue.is_optional else WORKER_COMMAND
+    return Advice(f"{what} {heard(queue)}", _start(), command)
+
+
+def _consequence(queue: str) -> str:
+    known = {
+        "urgent": _("the clock, alerts and urgent pushes wait."),
+        "celery": _("pushes, directory runs and imports wait."),
+        "data": _("reports and alerts wait for their data."),
+        "charts": _("messages wait for their pictures and files, and go out without them after 30 minutes."),
+    }
+    return known.get(queue, _("what stands in it waits."))
+
+
+def _about_tick(state: EngineHealth) -> Advice:
+    if not state.is_tick_enabled:
+        page = PeriodicTask._meta.verbose_name_plural
+        what = _("The periodic task notifications.tick is switched off: nothing is pushed.")
+        return Advice(what, _("Switch it on in the administration: %(page)s → notifications.tick.") % {"page": page})
+    if state.tick_seconds is None:
+        what = _("Beat and workers are running, but the clock has never ticked.")
+    else:
+        what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
+        what %= {"time": duration(state.tick_seconds)}
+    return Advice(what, _look())
+
+
+def _about_slots(state: EngineHealth) -> Advice:
+    what = ngettext(
+        "%(count)s time of a subscription or alert rule is overdue, since %(time)s.",
+        "%(count)s times of subscriptions or alert rules are overdue, the oldest since %(time)s.",
+        state.overdue_count,
+    )
+    return Advice(what % {"count": state.overdue_count, "time": duration(state.overdue_seconds)}, _look())
+
+
+def heard(served: Served) -> str:
+    """When the last process of its kind was heard."""
+    if served.silent_seconds is None:
+        return _("None has been heard.")
+    return _("The last one was heard %(time)s ago.") % {"time": duration(served.silent_seconds)}
+
+
+def duration(seconds: float) -> str:
+    """Roughly: in seconds, minutes or hours."""
+    if seconds < 120:
+        return ngettext("%(count)d second", "%(count)d seconds", int(seconds)) % {"count": seconds}
+    if seconds < 7200:
+        return ngettext("%(count)d minute", "%(count)d minutes", int(seconds // 60)) % {"count": seconds // 60}
+    return ngettext("%(count)d hour", "%(count)d hours", int(seconds // 3600)) % {"count": seconds // 3600}
+
+
+def _start() -> str:
+    return _("Start it on a server of the product, in its folder, and have a service manager keep it running:")
+
+
+def _look() -> str:
+    return _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")

@@ -1,0 +1,66 @@
+"""The engine on the administration's index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import User
+from accounts.visibility import sees_all
+from guanwecom.operations import health, messages
+from guanwecom.operations.health import EngineHealth, Served
+from guanwecom.operations.messages import Advice
+from integrations.panels import Line
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`lines` and `advices` are for those who see all companies; for others `sentence` alone, where something fails."""
+
+    lines: list[Line]
+    advices: list[Advice]
+    sentence: str = ""
+
+
+def panel(person: User | AnonymousUser) -> Panel | None:
+    """None for whoever has nothing to do with pushes, and for those of single companies while all is well."""
+    if not person.has_perm("notifications.view_delivery"):
+        return None
+    state = health.read()
+    if sees_all(person):
+        return Panel(list(_lines(state)), messages.advices(state))
+    if not state.problems:
+        return None
+    return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))
+
+
+def _lines(state: EngineHealth) -> Iterator[Line]:
+    yield Line(_("Beat (the clock)"), *_served(state.beat))
+    for queue in state.queues:
+        yield Line(_("Queue %(queue)s") % {"queue": queue.name}, *_served(queue))
+    age = _("never") if state.tick_seconds is None else _ago(state.tick_seconds)
+    yield Line(_("Last tick"), age, "bad" if state.is_tick_old else "good")
+    count = state.overdue_count
+    yield Line(_("Overdue times"), _overdue(state) if count else "0", "bad" if count else "good")
+
+
+def _served(served: Served) -> tuple[str, str]:
+    if served.process_count:
+        text = ngettext("%(count)d running", "%(count)d running", served.process_count)
+        return text % {"count": served.process_count}, "good"
+    if served.is_failing:
+        return _("not running"), "bad"
+    return _("not served: start the worker of charts for pictures and files"), "quiet"
+
+
+def _ago(seconds: float) -> str:
+    return _("%(time)s ago") % {"time": messages.duration(seconds)}
+
+
+def _overdue(state: EngineHealth) -> str:
+    words = {"count": state.overdue_count, "time": messages.duration(state.overdue_seconds)}
+    return _("%(count)d, the oldest for %(time)s") % words

@@ -1,0 +1,83 @@
+"""The thread of each process that writes its signs of life and looks after all others.
+
+Every process looks, so that whoever is left tells: a web process where all workers are dead, a worker where beat is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+
+from django.db import Error, connections
+
+from guanwecom.operations import watch
+from integrations.core import heartbeats
+from integrations.models import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse(threading.Thread):
+    """Beats until `end()`. `queues`: those that the process takes from, asked each time; None while it does not do its
+    work, and then no sign of life is written."""
+
+    def __init__(self, kind: Heartbeat.Kind, queues: Callable[[], Collection[str] | None], *, watches: bool) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._kind, self._queues, self._watches = kind, queues, watches
+        self._process = heartbeats.process_name()
+        self._ended = threading.Event()
+        self._is_failing = False
+
+    def run(self) -> None:
+        _use_own_connection()
+        while True:
+            self._beat()
+            if self._ended.wait(heartbeats.HEARTBEAT_SECONDS):
+                return
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def forget(self) -> None:
+        """End, and take the sign of life back: the process ends in order."""
+        self.end()
+        try:
+            heartbeats.end(kind=self._kind, name=self._process)
+        except Error as error:
+            logger.warning("the heartbeat was not taken back: %s", type(error).__name__)
+
+    def _beat(self) -> None:
+        try:
+            queues = self._queues()
+            if queues is not None:
+                heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
+            if self._watches:
+                watch.look()
+        except Error as error:
+            if not self._is_failing:
+                logger.warning("no heartbeat can be written: %s", type(error).__name__)
+            self._is_failing = True
+        except Exception:  # the edge of the loop: the next beat may succeed
+            logger.exception("heartbeat failed")
+        else:
+            self._is_failing = False
+        finally:
+            # An idle process holds no connection, and a child that is forked meanwhile inherits none.
+            connections.close_all()
+
+
+def _use_own_connection() -> None:
+    """A connection of this thread outside the workers' pool, whose threads a forked child would miss."""
+    own = connections["default"].copy()
+    own.settings_dict["OPTIONS"] = {
+        name: value for name, value in own.settings_dict.get("OPTIONS", {}).items() if name != "pool"
+    }
+    connections["default"] = own
+
+
+def start_in_web() -> Pulse:
+    """Called by a web process once it is ready to serve."""
+    pulse = Pulse(Heartbeat.Kind.WEB, lambda: (), watches=True)
+    pulse.start()
+    return pulse

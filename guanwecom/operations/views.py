@@ -1,0 +1,45 @@
+"""What a monitor asks of the engine. It takes no web process out of service: that is /healthz/ready."""
+
+from __future__ import annotations
+
+from django.db import Error
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from guanwecom.operations import health
+from guanwecom.operations.health import EngineHealth, Served
+from integrations.without_session import without_session
+from notifications.metrics_view import for_monitors
+
+
+@without_session
+@never_cache
+@require_safe
+@for_monitors
+def engine(_request: HttpRequest) -> JsonResponse:
+    """200 while everything scheduled goes out, else 503; the same in numbers. For whoever may read the metrics."""
+    try:
+        state = health.read()
+    except Error:
+        return JsonResponse({"status": "down", "problems": ["database"]}, status=503)
+    return JsonResponse(document(state), status=503 if state.problems else 200)
+
+
+def document(state: EngineHealth) -> dict[str, object]:
+    return {
+        "status": "down" if state.problems else "ok",
+        "problems": state.problems,
+        "beat": _served(state.beat),
+        "queues": {queue.name: _served(queue) for queue in state.queues},
+        "tick": {"seconds": _rounded(state.tick_seconds), "enabled": state.is_tick_enabled},
+        "overdue": {"count": state.overdue_count, "seconds": _rounded(state.overdue_seconds)},
+    }
+
+
+def _served(served: Served) -> dict[str, object]:
+    return {"processes": served.process_count, "silent_seconds": _rounded(served.silent_seconds)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

@@ -1,0 +1,30 @@
+"""An engine that runs: fresh signs of life of beat and of a worker for all queues that must be served, and a tick."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+
+from integrations.models import Heartbeat
+from notifications.beat import TICK
+from notifications.clock import database_clock
+from notifications.models import TickClaim
+
+
+def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:
+    at = database_clock()() - timedelta(seconds=seconds_ago)
+    Heartbeat.objects.update_or_create(kind=kind, name=name, defaults={"queues": queues, "beat_at": at})
+
+
+def ticked(*, seconds_ago: float = 0) -> None:
+    period = int(database_clock()().timestamp() - seconds_ago)
+    TickClaim.objects.update_or_create(name=TICK, defaults={"period": period})
+
+
+@pytest.fixture
+def running(db: None) -> None:
+    ticked()
+    heard(Heartbeat.Kind.BEAT, "host:1")
+    heard(Heartbeat.Kind.WORKER, "host:2", queues=",".join(queue.name for queue in settings.CELERY_TASK_QUEUES))

@@ -1,0 +1,227 @@
+"""What counts as a standstill, and what a monitor is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+from django_celery_beat.models import PeriodicTask
+from pytest_django import Settings
+
+from guanwecom.operations import health
+from integrations.core.heartbeats import STALE_SECONDS
+from integrations.models import Card, DataSource, Heartbeat
+from notifications.beat import TICK
+from notifications.clock import database_clock
+from notifications.models import Subscription, TickClaim
+from tests.guanwecom.operations.conftest import heard, ticked
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import make_run, make_subscription
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
+TOKEN = "invented-token-of-at-least-32-characters"
+SILENT = STALE_SECONDS + 1
+
+
+@pytest.fixture(autouse=True)
+def _token(settings: Settings) -> None:
+    settings.METRICS_TOKEN = TOKEN
+
+
+def answer(method: str = "get", token: str = TOKEN) -> Any:
+    return getattr(Client(), method)("/healthz/engine", headers={"authorization": f"Bearer {token}"})
+
+
+def problems() -> list[str]:
+    return health.read().problems
+
+
+def overdue_subscription(**passed: float) -> Subscription:
+    return make_subscription(crontab="* * * * *", next_run_at=database_clock()() - timedelta(**passed))
+
+
+# --- Who may ask, and what they are told ----------------------------------------------------------------------------
+
+
+def test_a_monitor_is_told_how_everything_stands() -> None:
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
+    overdue_subscription(minutes=2)
+
+    response = answer()
+
+    assert response.status_code == 503
+    document = response.json()
+    assert document["beat"].pop("silent_seconds") >= SILENT
+    assert document["overdue"].pop("seconds") >= 120
+    for served in document["queues"].values():
+        served.pop("silent_seconds")
+    document["tick"].pop("seconds")
+    assert document == {
+        "status": "down",
+        "problems": ["beat"],
+        "beat": {"processes": 0},
+        "queues": {
+            "urgent": {"processes": 1},
+            "celery": {"processes": 1},
+            "data": {"processes": 1},
+            "charts": {"processes": 0},
+        },
+        "tick": {"enabled": True},
+        "overdue": {"count": 1},
+    }
+
+
+def test_an_engine_that_runs_is_ok_though_nobody_draws_charts() -> None:
+    response = answer()
+
+    assert (response.status_code, response.json()["status"], response.json()["problems"]) == (200, "ok", [])
+    assert response["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_nobody_else_is_told_anything(token: str) -> None:
+    response = answer(token=token)
+
+    assert (response.status_code, response.content) == (401, b"")
+
+
+def test_where_no_token_is_set_there_is_no_such_address(settings: Settings) -> None:
+    settings.METRICS_TOKEN = ""
+
+    assert answer(token="").status_code == 404
+
+
+def test_it_is_only_read() -> None:
+    assert answer("post").status_code == 405
+
+
+def test_without_a_database_it_says_so() -> None:
+    def refuse(*_statement: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    with connection.execute_wrapper(refuse):
+        response = answer()
+
+    assert (response.status_code, response.json()) == (503, {"status": "down", "problems": ["database"]})
+
+
+def test_prometheus_reads_the_same() -> None:
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
+
+    text = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"}).content.decode()
+
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert values["guanwecom_engine_up"] == "0.0"
+    assert values["guanwecom_beat_processes"] == "0.0"
+    assert values['guanwecom_queue_workers{queue="urgent"}'] == "1.0"
+    assert values['guanwecom_queue_workers{queue="charts"}'] == "0.0"
+    assert values["guanwecom_overdue_slots"] == "0.0"
+    assert 0 <= float(values["guanwecom_tick_age_seconds"]) < 20
+
+
+# --- What fails ------------------------------------------------------------------------------------------------------
+
+
+def test_beat_was_never_started() -> None:
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
+
+    assert problems() == ["beat"]
+
+
+def test_one_of_two_beats_is_enough() -> None:
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
+    heard(Heartbeat.Kind.BEAT, "other:1")
+
+    assert problems() == []
+
+
+def test_a_queue_is_served_while_a_live_worker_takes_from_it() -> None:
+    heard(Heartbeat.Kind.WORKER, "host:2", queues="urgent,celery")
+    heard(Heartbeat.Kind.WORKER, "host:3", queues="data", seconds_ago=SILENT)
+
+    assert problems() == ["queue:data"]
+
+    heard(Heartbeat.Kind.WORKER, "host:4", queues="data")
+
+    assert problems() == []
+
+
+def test_web_processes_serve_no_queue() -> None:
+    Heartbeat.objects.all().delete()
+    heard(Heartbeat.Kind.WEB, "host:9")
+
+    assert problems() == ["beat", "queue:urgent", "queue:celery", "queue:data"]
+
+
+def test_charts_workers_that_were_killed_are_missed_and_those_that_ended_are_not() -> None:
+    heard(Heartbeat.Kind.WORKER, "host:5", queues="charts", seconds_ago=SILENT)
+
+    assert problems() == ["queue:charts"]
+
+    Heartbeat.objects.filter(name="host:5").delete()
+
+    assert problems() == []
+
+
+def test_an_emptied_valkey_alarms_nobody(valkey_client: Any) -> None:
+    valkey_client.flushall()
+
+    assert problems() == []
+
+
+def test_without_valkey_no_queue_is_blamed(settings: Settings) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).delete()
+
+    assert problems() == ["valkey"]
+
+
+def test_a_clock_that_stands_still_is_told_where_nothing_else_explains_it() -> None:
+    ticked(seconds_ago=31)
+
+    assert problems() == ["tick"]
+
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=SILENT)
+
+    assert problems() == ["beat"]
+
+
+def test_an_engine_that_never_ticked() -> None:
+    TickClaim.objects.all().delete()
+
+    assert problems() == ["tick"]
+    assert answer().json()["tick"] == {"seconds": None, "enabled": True}
+
+
+def test_the_clock_was_switched_off() -> None:
+    PeriodicTask.objects.filter(name=TICK).update(enabled=False)
+    ticked(seconds_ago=31)
+
+    assert problems() == ["tick"]
+    assert answer().json()["tick"]["enabled"] is False
+
+
+def test_slots_that_nobody_claims() -> None:
+    overdue_subscription(seconds=31)
+    overdue_subscription(seconds=20)
+    make_subscription(next_run_at=database_clock()() - timedelta(minutes=5), is_enabled=False)
+
+    assert problems() == ["slots"]
+    assert health.read().overdue_count == 1
+
+
+def test_a_slot_that_waits_for_the_run_before_it_is_not_overdue() -> None:
+    make_run(overdue_subscription(minutes=2))
+
+    assert problems() == []
+
+
+def test_an_alert_rule_that_nobody_checks() -> None:
+    card = Card.objects.create(name="各城市销售额", source=DataSource.objects.create(name="数仓", kind="sql"))
+    make_rule(card, make_receiver(), next_run_at=database_clock()() - timedelta(minutes=1))
+
+    assert problems() == ["slots"]

@@ -1,0 +1,71 @@
+"""The engine on the administration's index: to whom it says what."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils.html import strip_tags
+
+from accounts.models import User
+from integrations.core.heartbeats import STALE_SECONDS
+from integrations.models import Heartbeat
+from tests.guanwecom.operations.conftest import heard
+from tests.notifications.factories import make_corp, make_manager, make_superuser
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("running")]
+COMMAND = ".venv/bin/celery -A guanwecom beat --loglevel INFO"
+
+
+def index(person: User, language: str = "zh-hans") -> str:
+    client = Client()
+    client.force_login(person)
+    text = strip_tags(client.get("/admin/", headers={"accept-language": language}).content.decode())
+    return " ".join(text.split())
+
+
+def kill_beat() -> None:
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=STALE_SECONDS + 40)
+
+
+def test_an_administrator_of_everything_sees_that_all_runs() -> None:
+    text = index(make_superuser())
+
+    assert (
+        "后台进程 beat（定时器） 1 个在运行 队列 urgent 1 个在运行 队列 celery 1 个在运行 队列 data 1 个在运行" in text
+    )
+    assert "队列 charts 未启用：需要图片和文件时启动 charts 的 worker" in text
+    assert "逾期未执行 0" in text
+    assert COMMAND not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "what"),
+    [
+        ("zh-hans", "beat 没有运行：所有定时推送都不会开始。 最后一次心跳在 60 秒前。"),
+        ("en", "Beat is not running: nothing that is scheduled begins. The last one was heard 60 seconds ago."),
+    ],
+)
+def test_and_what_does_not_with_the_command_that_mends_it(language: str, what: str) -> None:
+    kill_beat()
+
+    text = index(make_superuser(), language)
+
+    assert what in text
+    assert COMMAND in text
+
+
+def test_an_administrator_of_one_company_is_told_that_pushes_stand_still_and_whom_to_tell() -> None:
+    manager = make_manager(make_corp())
+    assert "后台进程" not in index(manager)
+    kill_beat()
+
+    text = index(manager)
+
+    assert "后台进程 异常 推送已停止：有后台进程没有运行，请联系系统管理员。" in text
+    assert "beat" not in text
+
+
+def test_whoever_has_nothing_to_do_with_pushes_is_told_nothing() -> None:
+    kill_beat()
+
+    assert "后台进程" not in index(make_manager(make_corp(), permissions="nothing"))

@@ -1,0 +1,109 @@
+"""Real processes are killed: the monitor's address, the index and mails to operators say so, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.test import Client
+
+from notifications.models import Run, Subscription
+from tests.e2e.stack import BIN, Program, Stack, wait_for_log
+from tests.e2e.waiting import eventually
+from tests.notifications.factories import make_subscription, make_superuser
+from tests.sandbox import start_sandbox
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.postgresql,
+    pytest.mark.long,
+    pytest.mark.django_db(transaction=True),
+]
+TOKEN = "invented-token-of-at-least-32-characters"
+
+
+@pytest.fixture
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """Mails stand in the logs of whichever process sent them."""
+    ours = {"METRICS_TOKEN": TOKEN, "EMAIL_URL": "consolemail://", "OPERATOR_EMAILS": "ops@example.com"}
+    with start_sandbox() as sandbox:
+        yield Stack(env={**process_environ, **ours}, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+def start_worker(stack: Stack, exits: ExitStack, name: str, queues: str) -> Program:
+    options = ["--pool", "threads", "--concurrency", "4", "--loglevel", "INFO", "-Q", queues, "-n", f"{name}@%h"]
+    program = stack.start(name, [str(BIN / "celery"), "-A", "guanwecom", "worker", *options], exits)
+    wait_for_log("ready.", program)
+    return program
+
+
+def engine(stack: Stack) -> tuple[int, dict[str, Any]]:
+    url, headers = f"{stack.web_url}/healthz/engine", {"Authorization": f"Bearer {TOKEN}"}
+    answer = requests.get(url, headers=headers, timeout=60)
+    return answer.status_code, answer.json()
+
+
+def problems(stack: Stack) -> tuple[int, list[str]]:
+    code, document = engine(stack)
+    return code, document["problems"]
+
+
+def mails(stack: Stack) -> list[str]:
+    """The mails' texts, in no order. A process that was begun again has a log of the same name."""
+    texts = "".join(path.read_text(errors="replace") for path in stack.folder.glob("*.log"))
+    return [part.partition("\n\n")[2].partition("-----")[0] for part in texts.split("Subject: ")[1:]]
+
+
+def index_text() -> str:
+    client = Client()
+    client.force_login(make_superuser())
+    return client.get("/admin/").content.decode()
+
+
+def test_killed_processes_are_told_of_once_each_and_so_is_the_end(stack: Stack) -> None:
+    with ExitStack() as exits:
+        stack.start_web(exits)
+        main = start_worker(stack, exits, "main", "urgent,celery")
+        data = start_worker(stack, exits, "data", "data")
+        beat = stack.start_beat(exits)
+        eventually(lambda: problems(stack) == (200, []), stack.programs.values())
+
+        beat.kill()
+
+        subscription = make_subscription(crontab="* * * * *", now=datetime.now(UTC))
+        due = Subscription.objects.filter(pk=subscription.pk)
+        due.update(next_run_at=datetime.now(UTC) - timedelta(minutes=2))
+        eventually(lambda: problems(stack) == (503, ["beat"]), stack.programs.values())
+        assert requests.get(f"{stack.web_url}/healthz/ready", timeout=60).status_code == 200
+        assert engine(stack)[1]["overdue"]["count"] == 1
+        text = index_text()
+        assert "beat 没有运行：所有定时推送都不会开始。" in text
+        assert ".venv/bin/celery -A guanwecom beat --loglevel INFO" in text
+        (mail,) = eventually(lambda: mails(stack), stack.programs.values())
+        assert "beat 没有运行" in mail
+        assert not Run.objects.exists()
+
+        main.kill()
+        data.kill()
+
+        queues = ["queue:urgent", "queue:celery", "queue:data"]
+        eventually(lambda: problems(stack) == (503, ["beat", *queues]), stack.programs.values())
+        assert index_text().count("没有 worker 处理队列") == 3
+        eventually(lambda: len(mails(stack)) == 2, stack.programs.values())
+
+        start_worker(stack, exits, "main-again", "urgent,celery")
+        start_worker(stack, exits, "data-again", "data")
+        stack.start_beat(exits, "beat-again")
+        eventually(lambda: problems(stack) == (200, []), stack.programs.values())
+        eventually(lambda: len(mails(stack)) == 3, stack.programs.values())
+        eventually(Run.objects.exists, stack.programs.values())
+
+    found = mails(stack)
+    assert sum("没有 worker 处理队列「data」" in mail for mail in found) == 1
+    assert sum("beat 和所有队列的 worker 都在运行。" in mail for mail in found) == 1
+    assert len(found) == 3

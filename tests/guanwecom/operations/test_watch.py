@@ -1,0 +1,174 @@
+"""Who is told of a standstill, how often, and in which words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core import mail
+from django.utils import translation
+from pytest_django import Settings
+
+from guanwecom.operations import health, messages, watch
+from guanwecom.operations.watch import CONFIRMED_AFTER, is_new
+from integrations.models import EngineWatch, Heartbeat
+from tests.guanwecom.operations.conftest import heard, ticked
+
+pytestmark = pytest.mark.django_db
+START = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _watched(running: None) -> None:
+    EngineWatch.objects.create(pk=1)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+LASTED = CONFIRMED_AFTER.total_seconds()
+
+
+# --- How often -------------------------------------------------------------------------------------------------------
+
+
+def test_what_lasts_is_told_once() -> None:
+    assert not is_new(["beat"], now=at(0))
+    assert not is_new(["beat"], now=at(LASTED - 1))
+    assert is_new(["beat"], now=at(LASTED))
+    assert not is_new(["beat"], now=at(LASTED + 5))
+    assert not is_new(["beat"], now=at(3600))
+
+
+def test_what_passes_is_not_told() -> None:
+    assert not is_new(["beat"], now=at(0))
+    assert not is_new([], now=at(LASTED - 1))
+    assert not is_new(["beat"], now=at(LASTED))
+    assert not is_new([], now=at(LASTED + 5))
+
+
+def test_the_end_is_told_once() -> None:
+    is_new(["beat"], now=at(0))
+    assert is_new(["beat"], now=at(LASTED))
+
+    assert not is_new([], now=at(100))
+    assert is_new([], now=at(100 + LASTED))
+    assert not is_new([], now=at(200 + LASTED))
+
+
+def test_what_joins_is_told_and_what_leaves_is_not() -> None:
+    is_new(["beat"], now=at(0))
+    assert is_new(["beat"], now=at(LASTED))
+
+    is_new(["beat", "queue:data"], now=at(100))
+    assert is_new(["beat", "queue:data"], now=at(100 + LASTED))
+
+    is_new(["queue:data"], now=at(200))
+    assert not is_new(["queue:data"], now=at(200 + LASTED))
+
+    is_new(["beat", "queue:data"], now=at(300))
+    assert is_new(["beat", "queue:data"], now=at(300 + LASTED))
+
+
+def test_a_clock_that_was_set_back_begins_anew() -> None:
+    is_new(["beat"], now=at(3600))
+
+    assert not is_new(["beat"], now=at(0))
+    assert is_new(["beat"], now=at(LASTED))
+
+
+def test_of_two_that_look_one_tells() -> None:
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
+
+    watch.look()
+    first = EngineWatch.objects.get().looked_at
+    watch.look()
+
+    assert EngineWatch.objects.get().looked_at == first
+    assert EngineWatch.objects.get().found == "beat"
+
+
+def test_the_first_look_of_all_makes_the_row() -> None:
+    EngineWatch.objects.all().delete()
+
+    watch.look()
+    watch.look()
+
+    assert EngineWatch.objects.get().looked_at is not None
+
+
+# --- What is told ----------------------------------------------------------------------------------------------------
+
+
+def test_operators_get_the_words_and_the_command(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    heard(Heartbeat.Kind.BEAT, "host:1", seconds_ago=45)
+    Heartbeat.objects.filter(kind=Heartbeat.Kind.WORKER).update(queues="urgent,celery")
+
+    watch.tell(health.read())
+
+    (sent,) = mail.outbox
+    assert (sent.subject, sent.to) == ("推送已停止：beat, data", ["ops@example.com"])
+    assert sent.body == (
+        "beat 没有运行：所有定时推送都不会开始。 最后一次心跳在 45 秒前。\n"
+        "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
+        "    .venv/bin/celery -A guanwecom beat --loglevel INFO\n"
+        "\n"
+        "没有 worker 处理队列「data」：报告和预警在等待取数。 没有收到过心跳。\n"
+        "请在产品所在服务器的安装目录下启动，并交给服务管理器（如 systemd）保持运行：\n"
+        "    .venv/bin/celery -A guanwecom worker --pool threads --concurrency 16 --loglevel INFO\n"
+        "\n"
+        "后台首页：http://localhost:3001/admin/"
+    )
+    assert "the engine stands still: beat, queue:data" in caplog.text
+
+
+def test_operators_are_told_that_it_runs_again(settings: Settings) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+
+    watch.tell(health.read())
+
+    (sent,) = mail.outbox
+    assert (sent.subject, sent.body.splitlines()[0]) == ("推送已恢复运行", "beat 和所有队列的 worker 都在运行。")
+
+
+def test_without_addresses_the_log_alone_says_so(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.OPERATOR_EMAILS = []
+    ticked(seconds_ago=31)
+
+    watch.tell(health.read())
+
+    assert mail.outbox == []
+    assert "the engine stands still: tick" in caplog.text
+
+
+def test_a_mail_server_that_does_not_answer_ends_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+
+    watch.tell(health.read())
+
+    assert "operators could not be told of the engine: ConnectionRefusedError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 seconds"), (1.9, "1 second"), (119, "119 seconds"), (150, "2 minutes"), (7300, "2 hours")],
+)
+def test_durations_are_rough(seconds: float, words: str) -> None:
+    with translation.override("en"):
+        assert messages.duration(seconds) == words
+
+
+def test_the_commands_are_those_of_the_readme(project_root: Path) -> None:
+    text = (project_root / "README.md").read_text(encoding="utf-8")
+    (block,) = (found for found in re.findall(r"```sh\n(.*?)```", text, re.S) if "gunicorn" in found)
+    commands = [shlex.split(line) for line in block.strip().splitlines()]
+
+    ours = (messages.WORKER_COMMAND, messages.CHARTS_COMMAND, messages.BEAT_COMMAND)
+    assert commands[1:] == [shlex.split(command) for command in ours]
