@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from notifications.models import Delivery, Receipt, Run
+from notifications.models import Channel, Delivery, MessageForm, Receipt, Run
 
-# Company, folded userid, mark of the delivery: how often it arrived there.
+# Company, folded userid, mark of the delivery: how often it arrived there. A picture has no mark: its media_id stands
+# for it, of which each delivery has one of its own.
 Arrived = Counter[tuple[str, str, str]]
-_MARK = re.compile(r"/m/([0-9a-f]{32})/")
+_MARK = re.compile(r"(?:/m/|[?&]m=)([0-9a-f]{32})|\"media_id\": ?\"([^\"]+)\"")
 _GOES_ON = Delivery.UNSETTLED
 _MAY_HAVE_ARRIVED = {*_GOES_ON, Delivery.Status.UNKNOWN}
 
@@ -22,9 +23,46 @@ def arrived(messages: Iterable[Mapping[str, Any]], corpid: str) -> Arrived:
     """What a company's people have. `messages`: of the sandbox's `companies/{corpid}/messages`."""
     found: Arrived = Counter()
     for message in messages:
-        marks = _MARK.findall(json.dumps(message, ensure_ascii=False))
-        found.update((corpid, folded, marks[0]) for folded in message["receivers"])
+        if message.get("robot"):
+            continue
+        mark = _mark_in(json.dumps(message, ensure_ascii=False), "")
+        found.update((corpid, folded, mark) for folded in message["receivers"])
     return found
+
+
+def in_groups(messages: Iterable[Mapping[str, Any]]) -> int:
+    """How many messages a robot brought."""
+    return sum(bool(message.get("robot")) for message in messages)
+
+
+def wrong_groups(corpid: str, count: int) -> list[str]:
+    """A robot's message stands in its group once if it was accepted, and perhaps if nobody knows: it has no mark."""
+    sent = Delivery.objects.filter(channel=Channel.ROBOT, corpid=corpid)
+    accepted = sent.filter(status=Delivery.Status.ACCEPTED).count()
+    at_most = accepted + sent.filter(status__in=_MAY_HAVE_ARRIVED).count()
+    if accepted <= count <= at_most:
+        return []
+    return [f"the group of {corpid} has {count} messages, of which {accepted} to {at_most} were sent"]
+
+
+def _mark_in(text: str, default: str) -> str:
+    marks: list[tuple[str, str]] = _MARK.findall(text)
+    found = [mark for mark, _media in marks if mark] or [media for _mark, media in marks]
+    return found[0] if found else default
+
+
+def marks() -> dict[str, Delivery]:
+    """What stands on phones for each delivery of the app."""
+    rows = (
+        Delivery.objects.filter(channel=Channel.WECOM).exclude(status=Delivery.Status.PREPARING).select_related("run")
+    )
+    return {_mark_of(row): row for row in rows}
+
+
+def _mark_of(delivery: Delivery) -> str:
+    if delivery.message_form != MessageForm.IMAGE:
+        return delivery.mark
+    return _mark_in(bytes(delivery.body).decode(), delivery.mark)
 
 
 def wrongs(found: Arrived, *, deaf: Collection[tuple[str, str]] = ()) -> list[str]:
@@ -35,11 +73,11 @@ def wrongs(found: Arrived, *, deaf: Collection[tuple[str, str]] = ()) -> list[st
     """
     said: list[str] = []
     explained: set[tuple[str, str, str]] = set()
-    receipts = Receipt.objects.filter(delivery__isnull=False).select_related("delivery").defer("delivery__body")
+    receipts = Receipt.objects.filter(delivery__channel=Channel.WECOM).select_related("delivery")
     for receipt in receipts.order_by("pk"):
         assert receipt.delivery is not None
         delivery, folded = receipt.delivery, receipt.address.partition(":")[2]
-        key = (delivery.corpid, folded, delivery.mark)
+        key = (delivery.corpid, folded, _mark_of(delivery))
         explained.add(key)
         is_excused = delivery.unclear_since is not None and key[:2] in deaf
         said += _complaints(receipt, delivery, found[key], is_excused=is_excused)
@@ -62,7 +100,7 @@ def _complaints(receipt: Receipt, delivery: Delivery, count: int, *, is_excused:
 
 def doubled(found: Arrived) -> list[str]:
     """Who has a run twice, by two of its messages or by being sent it again though it had arrived; in sentences."""
-    runs: dict[str, int] = dict(Delivery.objects.values_list("mark", "run"))
+    runs = {mark: delivery.run_id for mark, delivery in marks().items()}
     origins: dict[int, int | None] = dict(Run.objects.filter(resends__isnull=False).values_list("pk", "resends"))
     known = [(key, runs[key[2]]) for key in found if key[2] in runs]
     has = Counter((run, *key[:2]) for key, run in known)
@@ -88,7 +126,8 @@ def _is_founded(delivery: Delivery) -> bool:
     taken_back = delivery.run.recall_asked_at is not None
     match delivery.status:
         case Delivery.Status.CANCELED:
-            return (worthless or taken_back) and delivery.unclear_since is None
+            # Nobody is left of those whom it was for.
+            return (worthless or taken_back or delivery.recipient_count == 0) and delivery.unclear_since is None
         case Delivery.Status.UNKNOWN:
             return delivery.unclear_since is not None
         case Delivery.Status.FAILED:

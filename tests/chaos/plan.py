@@ -7,13 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-WORKERS, BEATS = ("worker-1", "worker-2"), ("beat-1", "beat-2")
-PROGRAMS = ("web", *WORKERS, *BEATS)
+WORKERS, BEATS, CHARTS = ("worker-1", "worker-2"), ("beat-1", "beat-2"), "charts"
+PROGRAMS = ("web", *WORKERS, *BEATS, CHARTS)
 # Seconds over which a round's disturbances are spread, and how long what was killed stays away.
 SPAN_SECONDS, AWAY_SECONDS = 5.0, (0.2, 3.0)
-DISTURBANCES = (2, 6)
+DISTURBANCES = (3, 7)
+# A stopped program sleeps through its leases, or not; a server that is full or read-only is so for a moment.
+ASLEEP_SECONDS, FULL_SECONDS = (1.0, 8.0), (0.5, 4.0)
+# People who leave a company at once.
+LEAVERS = 5
 # Of a round; those by their number that an administrator meddles with.
-ORDERS = 10
+ORDERS = 14
 JUMPS_SECONDS = (-600, -30, 45, 90, 900, 2 * 3600, 4 * 3600)
 # Faults of the sandbox on message/send: values, and for how many calls at most.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -58,6 +62,9 @@ def plan(seed: int, number: int, *, companies: int) -> list[Disturbance]:
     # Every kind comes first in some round; what else happens beside it is chance.
     kinds = [_KINDS[number % len(_KINDS)], *chance.choices(_KINDS, k=count - 1)]
     found = [make(chance, chance.uniform(0, SPAN_SECONDS), companies) for make in kinds]
+    if any(each.kind == "old_snapshot" for each in found):
+        # What a lost store is filled from has times of the database's clock: moved in the same minute, they are wrong.
+        found = [each for each in found if each.kind != "jump"]
     return sorted(found, key=lambda each: each.at)
 
 
@@ -82,8 +89,24 @@ def _order(kind: str) -> Callable[[random.Random, float, int], Disturbance]:
     return lambda chance, at, _companies: Disturbance(at, kind, str(chance.randrange(ORDERS)))
 
 
-def _freeze(chance: random.Random, at: float, _companies: int) -> Disturbance:
-    return Disturbance(at, "freeze", "sandbox", chance.uniform(1, 4))
+def _freeze(*targets: str) -> Callable[[random.Random, float, int], Disturbance]:
+    def make(chance: random.Random, at: float, _companies: int) -> Disturbance:
+        target = chance.choice(targets)
+        return Disturbance(at, "freeze", target, chance.uniform(*(ASLEEP_SECONDS if target in PROGRAMS else (1, 4))))
+
+    return make
+
+
+def _ill(kind: str, target: str) -> Callable[[random.Random, float, int], Disturbance]:
+    return lambda chance, at, _companies: Disturbance(at, kind, target, chance.uniform(*FULL_SECONDS))
+
+
+def _at_once(kind: str, target: str = "") -> Callable[[random.Random, float, int], Disturbance]:
+    return lambda _chance, at, _companies: Disturbance(at, kind, target)
+
+
+def _leave(chance: random.Random, at: float, companies: int) -> Disturbance:
+    return Disturbance(at, "leave", f"company-{chance.randrange(companies)}", float(chance.randrange(1, LEAVERS + 1)))
 
 
 def _jump(chance: random.Random, at: float, _companies: int) -> Disturbance:
@@ -119,7 +142,7 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _company("invalidate"),
     _server("restart", "database"),
     _fault,
-    _freeze,
+    _freeze("sandbox"),
     _stop_worker,
     _company("reset_secret"),
     _server("restart", "broker"),
@@ -129,4 +152,18 @@ _KINDS: tuple[Callable[[random.Random, float, int], Disturbance], ...] = (
     _fault,
     _order("recall"),
     _order("resend"),
+    _server("old_snapshot", "broker"),
+    _leave,
+    _freeze(*WORKERS),
+    _ill("read_only", "database"),
+    _at_once("flush", "broker"),
+    _order("edit"),
+    _freeze("web", *BEATS, CHARTS),
+    _ill("full", "database"),
+    _leave,
+    _ill("crowd", "database"),
+    _at_once("cut", "database"),
+    _ill("full", "broker"),
+    _server("kill", CHARTS),
+    _freeze("broker"),
 )

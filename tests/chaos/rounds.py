@@ -12,26 +12,29 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import requests
 from django.core.management import call_command
 from django.db import connection
 
-from notifications.models import Delivery, Receipt, Run, Subscription
-from tests.chaos import clock
-from tests.chaos.judging import doubled, stuck, unfounded, wrongs
+from integrations.card_data import WAITS
+from notifications.models import Channel, Delivery, Incident, Receipt, Run, Subscription
+from tests.chaos import database as databases
+from tests.chaos.breaking import Breaker, at_once
+from tests.chaos.judging import doubled, in_groups, stuck, unfounded, wrong_groups, wrongs
 from tests.chaos.plan import Disturbance, plan
-from tests.chaos.town import PEOPLE, Town, at_once, corpid, userids, with_servers
+from tests.chaos.town import ON_DUTY, PEOPLE, Asked, Town, corpid, robot_key, userids, with_servers
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Stack
 from tests.sandbox import ROOT, company
 from tools.services import Service
 
-COMPANIES = 2
+COMPANIES = 3
 # If nothing moves for so long, what is next is a matter of waiting, and the clock is moved on.
 STILL_SECONDS = 1.6
 # A round that is not over by then is stuck.
 ROUND_SECONDS = 240
 LOG_CHARACTERS = 6000
+# After all waits between the tries of a fetch, under a clock that jumps.
+PATIENCE_FOR_DATA = sum(WAITS, timedelta())
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Verdict:
     seconds: float
     wrongs: list[str]
     counts: dict[str, int]
+    # Receipts that say accepted so far, of messages of apps.
+    accepted: int
     revived: list[str]
 
 
@@ -50,7 +55,7 @@ class Verdict:
 def running_town(database: Service, broker: Service, folder: Path) -> Iterator[Town]:
     """Tables, the sandbox, and all programs."""
     call_command("migrate", verbosity=0)
-    clock.make_movable(database.url)
+    databases.make_movable(database.url)
     connection.close()
     secrets = {number: f"secret-{number}" for number in range(COMPANIES)}
     seed = {"companies": [_company(number, secret) for number, secret in secrets.items()]}
@@ -69,17 +74,19 @@ def play(town: Town, seed: int, number: int) -> Verdict:
     started = time.monotonic()
     disturbances = plan(seed, number, companies=COMPANIES)
     town.barred.clear()
+    town.left.clear()
     town.control("DELETE", "calls", {})
-    orders = town.order(number)
-    with at_once(town, disturbances):
-        asked = _asked_by_hand(town)
+    orders = town.order(number, is_burst=any(each.kind == "old_snapshot" for each in disturbances))
+    with at_once(Breaker(town), disturbances):
+        asked = town.ask(number)
     town.mend()
     revived = town.revive()
     is_over = _drained(town, started)
     said = with_servers(lambda: _judged(town, orders, asked))
     if not is_over:
         said += with_servers(lambda: stuck(now=town.now()))
-    return Verdict(number, disturbances, time.monotonic() - started, said, with_servers(_counts), revived)
+    counts, accepted = with_servers(_counts), with_servers(_accepted)
+    return Verdict(number, disturbances, time.monotonic() - started, said, counts, accepted, revived)
 
 
 def play_all(database: Service, broker: Service, *, seed: int, numbers: Iterable[int]) -> bool:
@@ -92,14 +99,6 @@ def play_all(database: Service, broker: Service, *, seed: int, numbers: Iterable
                 _tell_logs(Path(name))
                 return False
     return True
-
-
-def _asked_by_hand(town: Town) -> str:
-    """The key of a run that the web promised; empty where it was away."""
-    try:
-        return with_servers(town.ask_by_hand)
-    except (requests.RequestException, IndexError):
-        return ""
 
 
 def _drained(town: Town, started: float) -> bool:
@@ -126,18 +125,45 @@ def _state() -> str:
         *runs.order_by("pk").values_list("pk", "status", "render_count"),
         *Delivery.objects.unsettled().order_by("pk").values_list("pk", "status", "attempt_count"),
         *waiting.order_by("pk").values_list("pk"),
+        *Incident.objects.filter(notices__isnull=True).order_by("pk").values_list("pk"),
     ]
     return repr(rows) if rows else ""
 
 
-def _judged(town: Town, orders: list[Subscription], asked: str) -> list[str]:
+def _judged(town: Town, orders: list[Subscription], asked: Asked) -> list[str]:
     found = town.arrived()
     said = [*wrongs(found, deaf=town.deaf), *doubled(found), *unfounded()]
+    for number in town.secrets:
+        said += wrong_groups(corpid(number), in_groups(town.messages(number)))
     for order in orders:
         said += _complaints_of_order(town, order)
-    if asked and Run.objects.filter(key=asked).count() != 1:
-        said.append(f"the web promised {asked}, and there is no such run")
-    return said
+    return said + list(_complaints_of_asked(town, asked))
+
+
+def _complaints_of_asked(town: Town, asked: Asked) -> Iterator[str]:
+    """What the web said yes to is there, once however often it was asked."""
+    if asked.by_hand and Run.objects.filter(key=asked.by_hand).count() != 1:
+        yield f"the web promised {asked.by_hand}, and there is no such run"
+    for order in town.asked.values():
+        if (count := Run.objects.filter(subscription=order).count()) > 1:
+            yield f"{order} ran {count} times"
+    if asked.by_key and set(Run.objects.filter(subscription=town.asked["接口"]).values_list("pk", flat=True)) != set(
+        asked.by_key
+    ):
+        yield f"callers with one key were told of the runs {asked.by_key}"
+    if asked.alert:
+        yield from _complaints_of_alert(asked.alert)
+
+
+def _complaints_of_alert(name: str) -> Iterator[str]:
+    """One incident, told once to each person on duty."""
+    incidents = list(Incident.objects.filter(labels__alertname=name))
+    if len(incidents) != 1:
+        yield f"the alert {name} has {len(incidents)} incidents"
+        return
+    receipts = Receipt.objects.filter(run__incident_notices__incident=incidents[0])
+    if receipts.count() != ON_DUTY * COMPANIES:
+        yield f"the alert {name} has {receipts.count()} receipts for {ON_DUTY * COMPANIES} people on duty"
 
 
 def _complaints_of_order(town: Town, order: Subscription) -> Iterator[str]:
@@ -148,22 +174,44 @@ def _complaints_of_order(town: Town, order: Subscription) -> Iterator[str]:
         yield f"{order} ran {len(runs)} times"
         return
     [run] = runs
-    is_late = run.claimed_at - run.slot_at > timedelta(minutes=order.grace_minutes)
-    if run.status == Run.Status.MISSED and is_late:
-        return
-    if run.status == Run.Status.FAILED and run.recall_asked_at is not None:
+    if _is_excused(run, order):
         return
     if run.status != Run.Status.FINISHED:
         yield f"{order} is {run.status}: {run.error}"
         return
     receipts = Receipt.objects.filter(run=run)
-    expected = PEOPLE * (1 if order.report.corp_id else COMPANIES) if order.to_everyone else order.users.count()
+    expected = _expected(order)
     if receipts.count() != expected:
         yield f"{order} has {receipts.count()} receipts for {expected} people"
-    for receipt in receipts.filter(status=Receipt.Status.SKIPPED).exclude(reason=Receipt.Reason.CORP_DISABLED):
-        yield f"{order} skipped {receipt.address}: {receipt.reason}"
-    if receipts.filter(status=Receipt.Status.SKIPPED).exists() and not town.barred:
+    skipped = receipts.filter(status=Receipt.Status.SKIPPED)
+    if skipped.filter(reason=Receipt.Reason.CORP_DISABLED).exists() and not town.barred:
         yield f"{order} skipped people of a company that was enabled all the time"
+    for receipt in skipped.exclude(reason=Receipt.Reason.CORP_DISABLED):
+        if receipt.reason != Receipt.Reason.BARRED or receipt.address not in town.left:
+            yield f"{order} skipped {receipt.address}: {receipt.reason}"
+
+
+def _is_excused(run: Run, order: Subscription) -> bool:
+    """Too late, taken back, or without data for longer than it is waited for."""
+    is_late = run.claimed_at - run.slot_at > timedelta(minutes=order.grace_minutes)
+    if run.status == Run.Status.MISSED:
+        return is_late
+    if run.status != Run.Status.FAILED:
+        return False
+    waited = (run.finished_at or run.claimed_at) - run.claimed_at
+    is_without_data = order.report.report_cards.exists() and waited > PATIENCE_FOR_DATA
+    return run.recall_asked_at is not None or is_without_data
+
+
+def _expected(order: Subscription) -> int:
+    if order.channel == Channel.ROBOT:
+        return 1
+    return PEOPLE * (1 if order.report.corp_id else COMPANIES) if order.to_everyone else order.users.count()
+
+
+def _accepted() -> int:
+    of_app = Receipt.objects.filter(delivery__channel=Channel.WECOM, delivery__status=Delivery.Status.ACCEPTED)
+    return of_app.filter(status="").count()
 
 
 def _counts() -> dict[str, int]:
@@ -175,12 +223,24 @@ def _company(number: int, secret: str) -> dict[str, object]:
     base = company()
     members = [{"userid": userid, "name": userid, "department": [2]} for userid in userids(number)]
     app = {**base["apps"][0], "secret": secret}
-    return {**base, "corpid": corpid(number), "name": f"公司{number}", "members": members, "tags": [], "apps": [app]}
+    robots = [{"key": robot_key(number), "name": f"群{number}"}]
+    return {
+        **base,
+        "corpid": corpid(number),
+        "name": f"公司{number}",
+        "members": members,
+        "tags": [],
+        "apps": [app],
+        "robots": robots,
+    }
 
 
 def _tell(verdict: Verdict) -> None:
     how = "WRONG" if verdict.wrongs else "right"
-    lines = [f"round {verdict.number}: {how} in {verdict.seconds:.0f} s; deliveries so far {verdict.counts}"]
+    lines = [
+        f"round {verdict.number}: {how} in {verdict.seconds:.0f} s; so far {verdict.accepted} accepted, "
+        f"deliveries {verdict.counts}"
+    ]
     ended = [f"{name} had ended by itself" for name in verdict.revived]
     lines += [f"    {line}" for line in (*verdict.plan, *ended, *verdict.wrongs)]
     sys.stdout.write("\n".join(lines) + "\n")

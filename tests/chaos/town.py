@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,28 +15,40 @@ import psutil
 import psycopg
 import redis
 import requests
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
-from django.test import Client
 
-from accounts.models import User, WeComAccount
+from accounts.models import User, WeComAccount, fold_userid
 from integrations import services
-from integrations.models import Corp
-from notifications import recalling, resending
+from integrations.bi import keeping
+from integrations.models import CardData, Corp
 from notifications.clock import database_clock
-from notifications.models import CorpQueue, Delivery, MessageForm, Report, Run, Subscription
-from tests.chaos import clock
+from notifications.demo import bi
+from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    ApiToken,
+    CorpQueue,
+    Delivery,
+    Incident,
+    Medium,
+    Robot,
+    Run,
+    Subscription,
+)
+from tests.chaos import callers, database
 from tests.chaos.judging import Arrived, arrived
-from tests.chaos.plan import BEATS, PROGRAMS, WORKERS, Disturbance
+from tests.chaos.orders import Orders, card_of_the_bi, give_regions
+from tests.chaos.plan import BEATS, CHARTS, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Program, Stack
 from tests.sandbox import AGENTID
 from tools.services import Service
 
 T = TypeVar("T")
-PEOPLE = 12
-PERSONAL_ORDERS = 8
+PEOPLE = 100
+# On duty for alerts, of each company.
+ON_DUTY = 2
 # How long a program that was killed, or a server, may take to come back.
 BACK_SECONDS = 60
 
@@ -49,7 +58,20 @@ def corpid(number: int) -> str:
 
 
 def userids(number: int) -> list[str]:
-    return [f"P{number}x{person:02}" for person in range(PEOPLE)]
+    return [f"P{number}x{person:03}" for person in range(PEOPLE)]
+
+
+def robot_key(number: int) -> str:
+    return f"00000000-0000-0000-0000-{number:012d}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the web said yes to: a run by its key, runs by their ids, an alert by its name; empty where it did not."""
+
+    by_hand: str
+    by_key: list[int]
+    alert: str
 
 
 @dataclass
@@ -65,18 +87,24 @@ class Town:
     corps: list[Corp] = field(default_factory=list)
     secrets: dict[int, str] = field(default_factory=dict)
     orders: list[Subscription] = field(default_factory=list)
-    by_hand: Subscription = field(default_factory=Subscription)
+    # Orders by how they are asked for.
+    asked: dict[str, Subscription] = field(default_factory=dict)
+    writer: Orders | None = None
+    # Of the token of a system that calls.
+    secret: str = ""
+    # Receipts' addresses of people who left in this round.
+    left: set[str] = field(default_factory=set)
     deaf: set[tuple[str, str]] = field(default_factory=set)
     barred: set[int] = field(default_factory=set)
     running: dict[str, Program] = field(default_factory=dict)
-    # One thing at a time is done to a program, a server or a company.
-    locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     # --- Its life ---------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
         if name in WORKERS:
             self.running[name] = self.stack.start_worker(self.exits, name)
+        elif name == CHARTS:
+            self.running[name] = self.stack.start_charts_worker(self.exits)
         elif name in BEATS:
             self.running[name] = self.stack.start_beat(self.exits, name)
         else:
@@ -94,155 +122,65 @@ class Town:
                 is_enabled=True,
             )
             self.corps.append(corp)
-            for userid in userids(number):
-                WeComAccount.objects.create(user=User.objects.create(username=userid), corp=corp, userid=userid)
+            people = User.objects.bulk_create(User(username=userid) for userid in userids(number))
+            WeComAccount.objects.bulk_create(
+                WeComAccount(user=person, corp=corp, userid=person.username, userid_folded=fold_userid(person.username))
+                for person in people
+            )
+            Robot.objects.create(corp=corp, name=f"群{number}", key=robot_key(number))
         get_user_model().objects.create_superuser("root")
+        self._connect_bi()
+        people = list(User.objects.filter(wecom_accounts__isnull=False).order_by("pk"))
+        self.writer = Orders(self.corps, people, card_of_the_bi(), give_regions(people))
+        token, self.secret = callers.make_token()
+        self._put_on_duty(people, token)
         for name in PROGRAMS:
             self.start(name)
+
+    def _connect_bi(self) -> None:
+        """The sandbox's, which learns our keys."""
+        bi.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
+        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(keeping.ensure(), self.corps)}
+        self.stack.sandbox.load(seed)
+
+    def _put_on_duty(self, people: list[User], token: ApiToken) -> None:
+        receiver = AlertReceiver.objects.create(name="值班")
+        receiver.users.set([people[number * PEOPLE + turn] for number in self.secrets for turn in range(ON_DUTY)])
+        AlertRoute.objects.create(name="数据平台", receiver=receiver, gather_seconds=0)
 
     def now(self) -> datetime:
         return database_clock()()
 
     # --- Orders -------------------------------------------------------------------------------------------------
 
-    def order(self, number: int) -> list[Subscription]:
-        """What a round sends: to everyone, to one company, to some people a message each; all due now, once."""
+    def order(self, number: int, *, is_burst: bool) -> list[Subscription]:
+        """What a round sends; all due now, once."""
         slot = self.now().replace(second=0, microsecond=0)
-        orders = [
-            self._order(f"轮{number} 全员", slot, to_everyone=True),
-            self._order(f"轮{number} 一家", slot, corp=self.corps[number % len(self.corps)], to_everyone=True),
-        ]
-        people = list(User.objects.filter(wecom_accounts__isnull=False).order_by("pk"))
-        for turn in range(PERSONAL_ORDERS):
-            order = self._order(f"轮{number} 个人{turn}", slot, priority=turn % 2)
-            order.users.add(people[(number * PERSONAL_ORDERS + turn) % len(people)])
-            orders.append(order)
-        Subscription.objects.filter(pk__in=[order.pk for order in orders]).update(next_run_at=slot)
-        self.orders = orders
+        assert self.writer is not None
+        self.orders = self.writer.of_round(number, slot, is_burst=is_burst)
         # Not due, or its run by hand would be refused beside that of its slot.
-        self.by_hand = self._order(f"轮{number} 手动", slot, priority=1)
-        self.by_hand.users.add(people[number % len(people)])
-        return orders
+        for name in ("手动", "接口"):
+            person = self.writer.of_person(number + len(self.asked))
+            self.asked[name] = self.writer.personal(f"轮{number} {name}", slot, person, priority=1)
+        return self.orders
 
-    def _order(self, title: str, slot: datetime, *, corp: Corp | None = None, **fields: Any) -> Subscription:
-        report = Report.objects.create(title=title, body="今天一切正常。", corp=corp)
-        validity = {"valid_from": slot, "valid_to": slot + timedelta(seconds=30)}
-        form = MessageForm.TEXT if "priority" in fields else MessageForm.TEXTCARD
-        return Subscription.objects.create(
-            name=title, report=report, crontab="* * * * *", message_form=form, **validity, **fields
-        )
+    def ask(self, number: int) -> Asked:
+        """By hand, over the API, with an alert: whoever asks repeats it, and the web may be away."""
+        name = f"Chaos{number}"
+        with ThreadPoolExecutor() as pool:
+            by_hand = pool.submit(_closing, lambda: with_servers(self._ask_by_hand))
+            by_key = pool.submit(callers.run_by_key, self.stack.web_url, self.secret, self.asked["接口"])
+            alert = pool.submit(callers.hand_in_alert, self.stack.web_url, self.secret, name)
+            return Asked(by_hand.result(), by_key.result(), name if alert.result() else "")
 
-    def ask_by_hand(self) -> str:
-        """Through the web, twice, as an impatient person does. Returns the key of the run if the web said yes."""
-        token = uuid.uuid4().hex
-        client = Client()
-        client.force_login(get_user_model().objects.get(username="root"), "django.contrib.auth.backends.ModelBackend")
-        with requests.Session() as session:
-            session.trust_env = False
-            session.cookies[settings.SESSION_COOKIE_NAME] = client.cookies[settings.SESSION_COOKIE_NAME].value
-            address = f"{self.stack.web_url}/admin/notifications/subscription/{self.by_hand.pk}/run/"
-            page = session.get(address, timeout=20)
-            csrf = page.text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
-            form = {"csrfmiddlewaretoken": csrf, "token": token}
-            headers = {"Referer": address, "Origin": self.stack.web_url}
-            answers = [
-                session.post(address, data=form, headers=headers, timeout=20, allow_redirects=False) for _ in range(2)
-            ]
-        return f"manual:{token}" if all(answer.status_code == 302 for answer in answers) else ""
-
-    # --- What is broken -------------------------------------------------------------------------------------------
-
-    def disturb(self, what: Disturbance) -> None:
-        with self.locks[what.target or what.kind]:
-            getattr(self, f"_{what.kind}")(what)
-
-    def _kill(self, what: Disturbance) -> None:
-        if what.target == "sandbox":
-            self.wecom.kill()
-            time.sleep(what.seconds)
-            self.stack.sandbox = self.wecom.start()
-            return
-        service = self._services().get(what.target)
-        if service is not None:
-            service.kill()
-            time.sleep(what.seconds)
-            service.restart()
-            return
-        kill_with_children(self.running[what.target])
-        time.sleep(what.seconds)
-        self.start(what.target)
-
-    def _restart(self, what: Disturbance) -> None:
-        self._services()[what.target].restart()
-
-    def _stop(self, what: Disturbance) -> None:
-        self.running[what.target].stop()
-        self.start(what.target)
-
-    def _freeze(self, what: Disturbance) -> None:
-        """WeCom answers nothing for a while, and does what it was asked when it wakes up."""
-        sandbox = psutil.Process(self.stack.sandbox.pid)
-        sandbox.send_signal(signal.SIGSTOP)
+    def _ask_by_hand(self) -> str:
         try:
-            time.sleep(what.seconds)
-        finally:
-            sandbox.send_signal(signal.SIGCONT)
+            return callers.run_by_hand(self.stack.web_url, self.asked["手动"])
+        except (requests.RequestException, IndexError):
+            return ""
 
-    def _jump(self, what: Disturbance) -> None:
-        self.move_clock(what.seconds)
-
-    def _fault(self, what: Disturbance) -> None:
-        values = dict(what.fault)
-        fault = {"kind": values.pop("kind"), "endpoint": values.pop("endpoint"), **values}
-        self.control("POST", "faults", fault)
-
-    def _disable(self, what: Disturbance) -> None:
-        corp = self.corps[int(what.target)]
-        self.barred.add(corp.pk)
-        with_servers(lambda: services.disable_corp(corp=corp))
-        time.sleep(what.seconds)
-        with_servers(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
-
-    def _invalidate(self, what: Disturbance) -> None:
-        """The app's token is worth nothing any more."""
-        path = f"companies/{corpid(int(what.target))}/apps/{AGENTID}/invalidate"
-        self.control("POST", path, {"code": 40014})
-
-    def _reset_secret(self, what: Disturbance) -> None:
-        """In WeCom's console. Here it is pasted when the round is mended."""
-        number = int(what.target)
-        self.secrets[number] = uuid.uuid4().hex
-        path = f"companies/{corpid(number)}/apps/{AGENTID}"
-        self.control("PATCH", path, {"secret": self.secrets[number]})
-
-    def _disable_member(self, what: Disturbance) -> None:
-        number = int(what.target)
-        userid = userids(number)[0]
-        self.deaf.add((corpid(number), userid.lower()))
-        self._set_status(number, userid, 2)
-
-    def _recall(self, what: Disturbance) -> None:
-        """An administrator takes a run back, whatever has become of it."""
-        with_servers(lambda: self._act_on_run(what, recalls=True))
-
-    def _resend(self, what: Disturbance) -> None:
-        """An administrator sends a run again to whom it did not reach."""
-        with_servers(lambda: self._act_on_run(what, recalls=False))
-
-    def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
-        """On the newest run of an order, where there is one. The clock finds what is to be done."""
-        order = self.orders[int(what.target) % len(self.orders)]
-        runs = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report")
-        run = runs.order_by("-pk").first()
-        if run is None:
-            return
-        person, now = get_user_model().objects.get(username="root"), self.now()
-        if recalls and recalling.can_be_recalled(run, now=now):
-            recalling.request_recall(run, person=person, now=now)
-        elif not recalls and resending.can_be_resent(run):
-            resending.request_resend(run, number=1, with_unknown=False, person=person, now=now)
-
-    def _services(self) -> dict[str, Service]:
+    @property
+    def services(self) -> dict[str, Service]:
         return {"database": self.database, "broker": self.broker}
 
     # --- Mending --------------------------------------------------------------------------------------------------
@@ -251,7 +189,7 @@ class Town:
         """All that a person, or WeCom, would put right; programs are back by then."""
         self.control("DELETE", "faults", {})
         for number in self.secrets:
-            self._set_status(number, userids(number)[0], 1)
+            self.set_status(number, userids(number)[0], 1)
             with_servers(partial(self._paste_secret, number))
         with_servers(lambda: Corp.objects.update(is_enabled=True))
 
@@ -263,7 +201,7 @@ class Town:
         return ended
 
     def move_clock(self, seconds: float) -> None:
-        with_servers(lambda: clock.move(self.database.url, seconds))
+        with_servers(lambda: database.move(self.database.url, seconds))
 
     def pass_time(self) -> None:
         """Move the clocks on to what is due next, at most ten minutes: nobody wants to wait for a back-off.
@@ -277,6 +215,11 @@ class Town:
         moments += Run.objects.filter(status=Run.Status.WAITING).values_list("render_after", flat=True)
         probes = CorpQueue.objects.blocked().values_list("probe_at", flat=True)
         moments += [moment for moment in probes if moment is not None]
+        notices = Incident.objects.filter(notice_due_at__isnull=False).values_list("notice_due_at", flat=True)
+        moments += [moment for moment in notices if moment is not None]
+        moments += Medium.objects.filter(status=Medium.Status.WAITING).values_list("make_after", flat=True)
+        for pair in CardData.objects.waiting().values_list("next_try_at", "lease_until"):
+            moments += [moment for moment in pair if moment is not None]
         seconds = min((each - now).total_seconds() for each in moments if each > now) + 1
         self.move_clock(seconds)
         self.control("POST", "clock/advance", {"seconds": max(0.0, seconds)})
@@ -291,11 +234,14 @@ class Town:
         """A call of the sandbox's control interface, as soon as it is there: it may be away just now."""
         return patiently(lambda: self.stack.sandbox.control(method, path, document), requests.ConnectionError)
 
+    def messages(self, number: int) -> list[dict[str, Any]]:
+        """All that arrived in a company, at people and in groups."""
+        return list(self.control("GET", f"companies/{corpid(number)}/messages")["messages"])
+
     def arrived(self) -> Arrived:
         found: Arrived = Arrived()
         for number in self.secrets:
-            path = f"companies/{corpid(number)}/messages"
-            found += arrived(self.control("GET", path)["messages"], corpid(number))
+            found += arrived(self.messages(number), corpid(number))
         return found
 
     def _paste_secret(self, number: int) -> None:
@@ -304,7 +250,7 @@ class Town:
             corp.secret = self.secrets[number]
             services.save_corp(corp=corp, changed_fields={"secret"})
 
-    def _set_status(self, number: int, userid: str, status: int) -> None:
+    def set_status(self, number: int, userid: str, status: int) -> None:
         path = f"companies/{corpid(number)}/members"
         self.control("POST", path, [{"userid": userid, "status": status}])
 
@@ -338,27 +284,9 @@ def patiently(work: Callable[[], T], *errors: type[Exception]) -> T:
             time.sleep(0.2)
 
 
-@contextmanager
-def at_once(town: Town, plan: list[Disturbance]) -> Iterator[None]:
-    """The disturbances begin, each in its thread at its time; on the way out all of them are over."""
-    failures: list[BaseException] = []
-
-    def run(what: Disturbance) -> None:
-        time.sleep(what.at)
-        try:
-            town.disturb(what)
-        except BaseException as error:  # noqa: BLE001  # raised below, in the thread that waits
-            failures.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(what,)) for what in plan]
-    for thread in threads:
-        thread.start()
+def _closing(work: Callable[[], T]) -> T:
+    """In a thread of its own, whose connection ends with it."""
     try:
-        yield
+        return work()
     finally:
-        for thread in threads:
-            thread.join()
-    if failures:
-        raise failures[0]
+        connection.close()

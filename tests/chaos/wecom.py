@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -36,7 +37,7 @@ class WeCom:
     """One sandbox on one port. Raises TimeoutError where it does not come up."""
 
     folder: Path
-    seed: object
+    seed: dict[str, Any]
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 

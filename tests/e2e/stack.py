@@ -150,6 +150,13 @@ class Stack:
         ]
         return self.start(name, worker, exits)
 
+    def start_charts_worker(self, exits: ExitStack) -> Program:
+        """One that makes pictures and files, and nothing else (docs/charts.md)."""
+        options = ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "-Q", "charts", "-n", "charts@%h"]
+        program = self.start("charts", [str(BIN / "celery"), "-A", "guanwecom", "worker", *options], exits)
+        wait_for_log("ready.", program)
+        return program
+
     def start_beat(self, exits: ExitStack, name: str = "beat") -> Program:
         program = self.begin_beat(exits, name)
         wait_for_log("is starting", program)

@@ -1,0 +1,101 @@
+"""People and systems that ask the web for something while it is being broken, impatiently."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+
+from notifications import api_tokens
+from notifications.models import ApiToken, Subscription
+from tests.chaos.orders import administrator
+
+# How often a system repeats a call that was not answered well, and how many of its threads call at once.
+REPEATS, AT_ONCE = 6, 4
+
+
+def make_token() -> tuple[ApiToken, str]:
+    """A token that may do everything, and its secret."""
+    now, secret = timezone.now(), api_tokens.new_secret()
+    # The database's clock is moved by hours.
+    lasts = {"expires_at": now + timedelta(days=700), "reach": ApiToken.Reach.EVERYTHING, "may_alert": True}
+    token = ApiToken(name="数据仓库", owner=administrator(), form_key=secret[-32:], **lasts)
+    api_tokens.seal(token, secret=secret, now=now)
+    token.save()
+    return token, secret
+
+
+def run_by_hand(web_url: str, order: Subscription) -> str:
+    """Through the administration, twice, as an impatient person does. The key of the run if the web said yes."""
+    token = uuid.uuid4().hex
+    client = Client()
+    client.force_login(administrator(), "django.contrib.auth.backends.ModelBackend")
+    with requests.Session() as session:
+        session.trust_env = False
+        session.cookies[settings.SESSION_COOKIE_NAME] = client.cookies[settings.SESSION_COOKIE_NAME].value
+        address = f"{web_url}/admin/notifications/subscription/{order.pk}/run/"
+        page = session.get(address, timeout=20)
+        csrf = page.text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+        form = {"csrfmiddlewaretoken": csrf, "token": token}
+        headers = {"Referer": address, "Origin": web_url}
+        answers = [session.post(address, data=form, headers=headers, timeout=20, allow_redirects=False) for _ in "12"]
+    return f"manual:{token}" if all(answer.status_code == 302 for answer in answers) else ""
+
+
+def run_by_key(web_url: str, secret: str, order: Subscription) -> list[int]:
+    """Over the API, with one Idempotency-Key from some threads at once, each again and again until it has an answer:
+    the ids of the runs that they were told."""
+    key = f"load-{order.pk}"
+
+    def call() -> int | None:
+        address = f"{web_url}/api/v1/subscriptions/{order.pk}/run"
+        answer = _answered(lambda: _post(address, secret, {"Idempotency-Key": key}))
+        return None if answer is None else int(answer["id"])
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = list(pool.map(lambda _turn: call(), range(AT_ONCE)))
+    return [pk for pk in told if pk is not None]
+
+
+def hand_in_alert(web_url: str, secret: str, name: str) -> bool:
+    """One alert that fires, handed in until the web has taken it, and once more."""
+    moment = timezone.now().isoformat()
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": name, "severity": "critical"},
+        "annotations": {"summary": f"{name} 磁盘快满了"},
+        "startsAt": moment,
+        "endsAt": "0001-01-01T00:00:00Z",
+        "fingerprint": uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:16],
+    }
+    payload = {"version": "4", "status": "firing", "groupKey": name, "receiver": "guanwecom", "alerts": [alert]}
+    taken = [_answered(lambda: _post(f"{web_url}/api/v1/alerts", secret, json=payload)) for _ in "12"]
+    return any(answer is not None for answer in taken)
+
+
+def _post(address: str, secret: str, headers: dict[str, str] | None = None, json: object = None) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        bearer = {"Authorization": f"Bearer {secret}", **(headers or {})}
+        return session.post(address, headers=bearer, json=json, timeout=8)
+
+
+def _answered(call: Callable[[], requests.Response]) -> Any:
+    """The answer's document as soon as it is 202; None where that never comes."""
+    for _ in range(REPEATS):
+        try:
+            answer = call()
+            if answer.status_code == 202:
+                return answer.json()
+        except requests.RequestException:
+            pass
+        time.sleep(0.5)
+    return None

@@ -1,0 +1,111 @@
+"""A database whose clock can be moved, while the machine's stays right, and that can be read-only, full and crowded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import psycopg
+
+# How long a server that was killed may take to come back.
+BACK_SECONDS = 60
+
+# pg_catalog comes after our schema in the search path, so that our functions are found first.
+_SETUP = """
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.clock (shift interval NOT NULL);
+INSERT INTO chaos.clock VALUES ('0 s');
+CREATE FUNCTION chaos.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    'SELECT pg_catalog.clock_timestamp() + shift FROM chaos.clock';
+CREATE FUNCTION chaos.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    'SELECT pg_catalog.now() + shift FROM chaos.clock';
+CREATE FUNCTION chaos.statement_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+    'SELECT pg_catalog.statement_timestamp() + shift FROM chaos.clock';
+CREATE TABLE chaos.disk (is_full boolean NOT NULL);
+INSERT INTO chaos.disk VALUES (false);
+CREATE FUNCTION chaos.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT is_full FROM chaos.disk) THEN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+    END IF;
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format(
+            'CREATE TRIGGER disk BEFORE INSERT OR UPDATE ON public.%I EXECUTE FUNCTION chaos.refuse()', name
+        );
+    END LOOP;
+END $$;
+ALTER DATABASE postgres SET search_path = public, chaos, pg_catalog;
+"""
+
+
+def make_movable(url: str) -> None:
+    """Once, after the tables were made: every connection from now on sees the clock that `move` moves, and every write
+    the disk that `fill` fills."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_SETUP)
+
+
+def move(url: str, seconds: float) -> None:
+    """Forward, or back."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE chaos.clock SET shift = shift + make_interval(secs => %s)", (seconds,))
+
+
+@contextmanager
+def full(url: str) -> Iterator[None]:
+    """Every write is refused as by a full disk (53100)."""
+    _execute(url, "UPDATE chaos.disk SET is_full = true")
+    try:
+        yield
+    finally:
+        _execute(url, "UPDATE chaos.disk SET is_full = false")
+
+
+@contextmanager
+def read_only(url: str) -> Iterator[None]:
+    """As a replica that was not promoted yet, for connections that are open, too."""
+    _execute(url, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        _execute(url, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+
+@contextmanager
+def crowded(url: str) -> Iterator[None]:
+    """Somebody else has every connection that is left."""
+    with ExitStack() as held:
+        with suppress(psycopg.OperationalError):
+            while True:
+                held.enter_context(psycopg.connect(url))
+        yield
+
+
+def cut(url: str) -> None:
+    """End every connection, as a proxy or an operator does."""
+    _execute(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+    )
+
+
+def _execute(url: str, *statements: str) -> None:
+    """As soon as the database is there; whatever it lets others do."""
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        try:
+            with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
