@@ -21,13 +21,14 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, VerificationFile
+from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
 
 
 def track_people_and_companies() -> None:
     tracking.track(
         Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at")
     )
+    tracking.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
     tracking.track(SiteAddress, corps=_at_address, left_out=("changed_at",))
     tracking.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
     tracking.track(
@@ -54,6 +55,7 @@ def track_people_and_companies() -> None:
 
 
 _RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
+_OF_STAGING = ("staged_by", "staged_at", "next_try_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
 _BI_TEST = (
     *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
     *("connection_version", "key_saved_at", "changed_at"),

@@ -20,10 +20,11 @@ from integrations.bi_admin import BiConnectionAdmin
 from integrations.callback_pages import CallbackPages
 from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
+from integrations.credential_pages import CredentialPages
 from integrations.diagnosis import results
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.directory.hearing import hearing_of
-from integrations.forms import CorpForm, has_contacts_secret
+from integrations.forms import CorpForm, has_contacts_secret, saved_proxy
 from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
 from integrations.site_address_admin import SiteAddressAdmin
@@ -35,8 +36,12 @@ from integrations.visibility import corp_condition
 __all__ = ["BiConnectionAdmin", "CardAdmin", "CorpAdmin", "DataSourceAdmin", "SiteAddressAdmin"]
 
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
-# among them. Therefore superusers alone set these, and the address to which WeCom's codes go once it is in use.
+# among them. Therefore superusers alone set these. The proxy's fields are none of the model's.
 IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
+PROXY_FIELDS = ("new_proxy_url", "remove_proxy")
+SECRET_FIELDS = ("new_secret", "new_contacts_secret", "remove_contacts_secret")
+# The same holds, once the company has been enabled, for the app that says it and for the address of the codes.
+FIXED_ONCE_ENABLED = ("agentid", "site_address")
 # For the history, which translates them. The audit trail has the value before and after by itself.
 SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
 ONLY_SUPERUSERS = _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is.")
@@ -44,14 +49,33 @@ ONLY_SUPERUSERS_MOVE = _(
     "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
     "somebody is."
 )
-
+ONLY_SUPERUSERS_APP = _(
+    "Only a superuser may change this once the company has been enabled: another app says who somebody is."
+)
 ONLY_SUPERUSERS_CONTACTS = _(
     "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
 )
+ONLY_SUPERUSERS_RIGHTS = _(
+    "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "
+    "administration with their password, also after a sign-in with WeCom."
+)
+REASONS = {
+    **dict.fromkeys((*IDENTITY_FIELDS, "saved_proxy_host"), ONLY_SUPERUSERS),
+    **dict.fromkeys(("agentid", "saved_secret"), ONLY_SUPERUSERS_APP),
+    "contacts_secret_saved": ONLY_SUPERUSERS_CONTACTS,
+    "site_address": ONLY_SUPERUSERS_MOVE,
+    "admin_rights_enabled": ONLY_SUPERUSERS_RIGHTS,
+}
+# What stands in the place of a write-only field for those who may not write it.
+SHOWN_INSTEAD = {
+    "new_secret": "saved_secret",
+    "new_contacts_secret": "contacts_secret_saved",
+    "new_proxy_url": "saved_proxy_host",
+}
 
 
 @admin.register(Corp)
-class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
+class CorpAdmin(CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     empty_list = _(
         "No WeCom company is connected yet. Add one: its page leads through every step, and says what is wrong."
     )
@@ -130,38 +154,43 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
         """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
-        was_enabled = obj is not None and obj.first_enabled_at is not None
+        was_enabled = obj is not None and obj.was_enabled
         if request.user.is_superuser:
-            return ["contacts_secret_saved", *(["corpid"] if was_enabled else [])]
+            return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
         fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
-        moved = ["site_address"] if was_enabled else []
-        return [*fixed, *moved, "contacts_secret_saved", "admin_rights_enabled", *IDENTITY_FIELDS]
+        once = FIXED_ONCE_ENABLED if was_enabled else ()
+        return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
+
+    def _withheld(self, request: HttpRequest, corp: Corp | None) -> set[str]:
+        """The fields for writing only that this person may not write."""
+        if request.user.is_superuser:
+            return set()
+        return {*PROXY_FIELDS, *(SECRET_FIELDS if corp is not None and corp.was_enabled else ())}
+
+    @admin.display(description="Secret")
+    def saved_secret(self, corp: Corp) -> str:
+        return gettext("saved, never shown")
+
+    @admin.display(description=_("proxy"))
+    def saved_proxy_host(self, corp: Corp) -> str:
+        return str(saved_proxy(corp)) or "—"
 
     # --- The form -----------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
         """Those who may not set a write-only field do not see it: it would be empty."""
-        hidden: set[str] = set()
-        if obj is not None and not self.has_change_permission(request, obj):
-            hidden |= {"new_secret", "new_proxy_url", "remove_proxy"}
-        if not self._may_set_contacts_secret(request, obj):
-            hidden |= {"new_contacts_secret", "remove_contacts_secret"}
-        shown = [
-            (title, [name for name in options["fields"] if name not in hidden]) for title, options in self.fieldsets
-        ]
-        if "new_contacts_secret" in hidden:
-            shown[0][1].append("contacts_secret_saved")
-        return [
-            (title, {**options, "fields": fields})
-            for (title, fields), (_title, options) in zip(shown, self.fieldsets, strict=True)
-        ]
+        if obj is None or self.has_change_permission(request, obj):
+            withheld = self._withheld(request, obj)
+            instead = {name: SHOWN_INSTEAD.get(name, "") for name in withheld}
+        else:
+            instead = dict.fromkeys((*SECRET_FIELDS, *PROXY_FIELDS), "") | {
+                "new_contacts_secret": "contacts_secret_saved"
+            }
 
-    def _may_set_contacts_secret(self, request: HttpRequest, corp: Corp | None) -> bool:
-        """It decides who is whom in the directory: superusers alone change it once the company has been enabled."""
-        if corp is None:
-            return True
-        is_free = corp.first_enabled_at is None or request.user.is_superuser
-        return is_free and self.has_change_permission(request, corp)
+        def shown(names: Any) -> list[str]:
+            return [name for name in (instead.get(one, one) for one in names) if name]
+
+        return [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
 
     @admin.display(description=_("Contacts sync Secret"))
     def contacts_secret_saved(self, corp: Corp) -> str:
@@ -177,9 +206,8 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if self.has_change_permission(request, obj):
             kwargs["help_texts"] = self._reasons_for_fixed(request, obj)
         form = super().get_form(request, obj, change=change, **kwargs)
-        if not self._may_set_contacts_secret(request, obj):
-            for name in ("new_contacts_secret", "remove_contacts_secret"):
-                form.base_fields.pop(name, None)
+        for name in self._withheld(request, obj):
+            form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
         if "site_address" in form.base_fields:
             widget: Any = form.base_fields["site_address"].widget
             widget.can_add_related = widget.can_change_related = False
@@ -188,12 +216,8 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
 
     def _reasons_for_fixed(self, request: HttpRequest, corp: Corp | None) -> dict[str, Any]:
         """The form's help texts, with the reason in place of those of fields that only superusers change."""
-        fixed = set(self.get_readonly_fields(request, corp))
-        reasons: dict[str, Any] = dict.fromkeys(IDENTITY_FIELDS, ONLY_SUPERUSERS)
-        reasons["site_address"] = ONLY_SUPERUSERS_MOVE
-        if corp is not None and corp.first_enabled_at is not None:
-            reasons["contacts_secret_saved"] = ONLY_SUPERUSERS_CONTACTS
-        return {**CorpForm.Meta.help_texts, **{name: text for name, text in reasons.items() if name in fixed}}
+        fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, corp))
+        return {**CorpForm.Meta.help_texts, **{name: text for name, text in REASONS.items() if name in fixed}}
 
     def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
         needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
@@ -201,6 +225,8 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
         if tidied:
             message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
             messages.info(request, message % {"fields": ", ".join(tidied)})
+        if form.new_credentials is not None:
+            self.stage_credentials(request, obj, form.new_credentials)
         changed = None if needs_test else results.outdated(obj)
         if needs_test or changed:
             start_checks(request, obj, changed)
@@ -238,6 +264,7 @@ class CorpAdmin(VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
             "callback_panel": self.callback_panel(request, corp),
             "hearing": hearing_of(corp, now=timezone.now()),
             "refused_elsewhere": self.refused_elsewhere(),
+            **self.staged_panel(request, corp),
             "site_address": links.site_address_for(corp),
             "reasons": corp_reasons(corp),
         }

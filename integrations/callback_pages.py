@@ -4,25 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import messages
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import RegexValidator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import callbacks
 from integrations.clients import callback_crypto
 from integrations.corp_pages import CorpPages
-from integrations.forms import CallbackKeysForm
+from integrations.forms import CompactField, VisibleWriteOnlyInput
 from integrations.models import CallbackEvent, Corp
-from integrations.wecom.crypto import CallbackCrypto
+from integrations.wecom.crypto import CallbackCrypto, decode_key
 
 Kind = CallbackEvent.Kind
 SECTION = "callback"
+
+
+class CallbackKeysForm(forms.Form):
+    """Token and EncodingAESKey of a callback address, made by WeCom's console or by another program before."""
+
+    token = CompactField(
+        label="Token",
+        widget=VisibleWriteOnlyInput,
+        validators=[RegexValidator(r"^[0-9A-Za-z]{1,32}$", _("A Token has 1 to 32 letters and digits."))],
+    )
+    aes_key = CompactField(label="EncodingAESKey", widget=VisibleWriteOnlyInput)
+
+    def clean_aes_key(self) -> str:
+        """Says how long the text was: a key that lost its end in copying is the usual mistake."""
+        key: str = self.cleaned_data["aes_key"]
+        if len(key) != callbacks.AES_KEY_CHARACTERS:
+            raise ValidationError(
+                _("An EncodingAESKey has exactly %(right)s characters; this has %(count)s."),
+                code="length",
+                params={"right": callbacks.AES_KEY_CHARACTERS, "count": len(key)},
+            )
+        try:
+            decode_key(key)
+        except ValueError:
+            raise ValidationError(_("An EncodingAESKey has letters and digits only."), code="characters") from None
+        return key
 
 
 class CallbackPages(CorpPages):

@@ -72,6 +72,11 @@ def testing_client(corp: Corp) -> WeComClient:
     return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=corp.secret)
 
 
+def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
+    """A client with credentials that are not those of `corp` (yet), and no token yet."""
+    return _client(corp, InMemoryTokenStore(), agentid=agentid, secret=secret)
+
+
 def network_client(corp: Corp) -> NetworkClient:
     """What goes the way to the corp's API address, through its proxy, without a Secret."""
     return NetworkClient(

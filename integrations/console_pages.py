@@ -19,9 +19,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from integrations import console_values, console_writes, guide, links, trusted_ips
 from integrations.bi import entry
+from integrations.companies import credentials
 from integrations.corp_pages import CorpPages, pill
 from integrations.diagnosis.obstacles import IP_REFUSED
-from integrations.models import ConsoleWrite, Corp
+from integrations.models import ConsoleWrite, Corp, StagedCredentials
 from integrations.own_pages import inner_page_from, rooted
 from integrations.panels import landing_pages
 from integrations.queueing import queue_on_commit
@@ -78,17 +79,23 @@ class ConsolePages(CorpPages):
         corp = self._corp(request, corp_id, to_change=False)
         panel = self.steps_panel(corp)
         parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
+        parts["staged-credentials"] = panel["staged_html"]
         parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
         return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": parts})
 
     def steps_panel(self, corp: Corp) -> dict[str, Any]:
         """The steps as the corp's page shows them: the list at its top, and the state at each heading."""
         steps, values = guide.steps(corp), guide.values(corp)
+        staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
+        is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
         return {
+            "staged": staged,
+            "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
             "steps_html": render_to_string(f"{FOLDER}/_steps.html", {"steps": steps}),
             "step_states": {step.anchor: pill(step.state.tone, step.state.words) for step in steps},
             "seen": {place: pill(state.tone, guide.words_of_value(state)) for place, state in values.items()},
-            "is_on_the_way": any(step.state not in {guide.State.DONE, guide.State.OPTIONAL} for step in steps),
+            "is_on_the_way": is_checked
+            or any(step.state not in {guide.State.DONE, guide.State.OPTIONAL} for step in steps),
         }
 
     # --- Deep links ---------------------------------------------------------------------------------------------------
@@ -185,6 +192,10 @@ def _queue(write: ConsoleWrite) -> None:
 
 def _known_ips(corp: Corp) -> dict[str, Any]:
     return {"ips": trusted_ips.known(corp), "ips_to_paste": trusted_ips.to_paste(corp)}
+
+
+def _of_staged(staged: StagedCredentials) -> dict[str, Any]:
+    return {"staged": staged, "explanation": credentials.explanation(staged)}
 
 
 def _wants_json(request: HttpRequest) -> bool:

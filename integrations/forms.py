@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.core.validators import RegexValidator
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -21,12 +21,10 @@ from integrations.models import BiConnection, Corp, SiteAddress
 from integrations.models.companies import HomePage
 from integrations.own_pages import LONGEST_IN_LINK, length_in_link
 from integrations.seen_forms import SeenForm
-from integrations.wecom.crypto import decode_key
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-AES_KEY_CHARACTERS = 43
 DOMAIN_ID_IN_LINK = 128
 # Pages that administrators paste where the address of the server is asked for.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
@@ -89,8 +87,19 @@ class DepartmentIdsField(forms.CharField):
             return True
 
 
+@dataclass(frozen=True, slots=True)
+class NewCredentials:
+    """What is handed in for a corp that has been enabled, where it serves only once WeCom has confirmed it."""
+
+    agentid: int
+    secret: str
+
+
 class CorpForm(SeenForm):
-    """One corp. The `new_` fields are no model fields: what is stored is never shown by this form."""
+    """One corp. The `new_` fields are no model fields: what is stored is never shown by this form.
+
+    Once the corp was enabled, another Secret or AgentId is not written into it but left in `new_credentials`.
+    """
 
     # Stands for the Secrets and the proxy, which no page shows.
     seen_columns = {"connection_version": ("secret", "contacts_secret", "proxy_url")}
@@ -126,10 +135,12 @@ class CorpForm(SeenForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.new_credentials: NewCredentials | None = None
         if "home_page" in self.fields:
             self.fields["home_page"].required = False  # the choice has no empty one; nothing sent means no change
         if "new_secret" in self.fields:
             self._describe_secret()
+        if "new_proxy_url" in self.fields:
             self._describe_proxy()
         if "new_contacts_secret" in self.fields:
             self._describe_contacts_secret()
@@ -142,6 +153,11 @@ class CorpForm(SeenForm):
             secret.help_text = _(
                 "A Secret is saved. Leave this empty to keep it, or paste a new one to replace it. "
                 "In WeCom's console: App management → the app's page."
+            )
+        if self.instance.was_enabled:
+            secret.help_text = _(
+                "A Secret is saved. Leave this empty to keep it. A new Secret or AgentId serves once WeCom has "
+                "confirmed that both belong to one app; until then the old ones do."
             )
 
     def _describe_contacts_secret(self) -> None:
@@ -240,9 +256,13 @@ class CorpForm(SeenForm):
         super().clean()
         if self._switches_sign_in_on() and (reasons := self._reasons_against_sign_in()):
             self.add_error("sign_in_enabled", ValidationError(reasons))
-        if self._sends_secret_elsewhere():
+        is_another_way = self._sends_secret_elsewhere()
+        if is_another_way:
             self._ask_for_secrets_again()
-        if self.cleaned_data.get("new_secret"):
+        # Over another way the old credentials tell nothing: there the new ones serve at once.
+        if self.instance.was_enabled and not is_another_way:
+            self._stage_credentials()
+        elif self.cleaned_data.get("new_secret"):
             self.instance.secret = self.cleaned_data["new_secret"]
         if self._replaces_contacts_secret():
             self.instance.contacts_secret = self.cleaned_data.get("new_contacts_secret", "")
@@ -250,6 +270,21 @@ class CorpForm(SeenForm):
             self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
         elif self.cleaned_data.get("remove_proxy"):
             self.instance.proxy_url = ""
+
+    def _stage_credentials(self) -> None:
+        """Take a new AgentId and Secret out of what is saved."""
+        saved, secret = self.instance.agentid, self.cleaned_data.get("new_secret", "")
+        agentid: int = self.cleaned_data.get("agentid", saved)
+        if agentid == saved and not secret:
+            return
+        if Corp.objects.filter(corpid=self.instance.corpid, agentid=agentid).exclude(pk=self.instance.pk).exists():
+            return  # the model's own check says so
+        if not secret:
+            self.add_error("new_secret", _("Paste the Secret of the app with this AgentId, too."))
+            return
+        self.new_credentials = NewCredentials(agentid, secret)
+        self.cleaned_data["agentid"] = saved
+        self.changed_data = [name for name in self.changed_data if name not in {"agentid", "new_secret"}]
 
     def _ask_for_secrets_again(self) -> None:
         if not self.cleaned_data.get("new_secret"):
@@ -291,7 +326,7 @@ class CorpForm(SeenForm):
         """The names of the columns that this form changes."""
         changed = set(self.changed_data)
         columns = changed & {field.name for field in Corp._meta.fields}
-        if self.cleaned_data.get("new_secret"):
+        if self.cleaned_data.get("new_secret") and self.new_credentials is None:
             columns.add("secret")
         if self._replaces_contacts_secret():
             columns.add("contacts_secret")
@@ -344,29 +379,3 @@ class SiteAddressForm(SeenForm):
         if SiteAddress.objects.filter(url__in=twins).exclude(pk=self.instance.pk).exists():
             raise ValidationError(_("There is a site address with this host already."), code="twin")
         return url
-
-
-class CallbackKeysForm(forms.Form):
-    """Token and EncodingAESKey of a callback address, made by WeCom's console or by another program before."""
-
-    token = CompactField(
-        label="Token",
-        widget=VisibleWriteOnlyInput,
-        validators=[RegexValidator(r"^[0-9A-Za-z]{1,32}$", _("A Token has 1 to 32 letters and digits."))],
-    )
-    aes_key = CompactField(label="EncodingAESKey", widget=VisibleWriteOnlyInput)
-
-    def clean_aes_key(self) -> str:
-        """Says how long the text was: a key that lost its end in copying is the usual mistake."""
-        key: str = self.cleaned_data["aes_key"]
-        if len(key) != AES_KEY_CHARACTERS:
-            raise ValidationError(
-                _("An EncodingAESKey has exactly %(right)s characters; this has %(count)s."),
-                code="length",
-                params={"right": AES_KEY_CHARACTERS, "count": len(key)},
-            )
-        try:
-            decode_key(key)
-        except ValueError:
-            raise ValidationError(_("An EncodingAESKey has letters and digits only."), code="characters") from None
-        return key

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from integrations import beat, card_data, console_writes, verification
 from integrations.bi import checking, listing
+from integrations.companies import credentials
 from integrations.core.clock import database_clock
 from integrations.diagnosis import running
 from integrations.events import consuming, lanes
@@ -31,6 +32,21 @@ def retry_checks() -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
     for run_id in running.claim_due_again(now=timezone.now()):
         run_check.delay(run_id)
+
+
+@shared_task(name="integrations.check_credentials", expires=600, time_limit=120)
+def check_credentials(staged_id: int) -> None:
+    """Have WeCom confirm new credentials of a company, then check its connection with them; a repeat does nothing."""
+    corp = credentials.carry_out(staged_id=staged_id, clock=timezone.now)
+    if corp is not None:
+        for run in running.request_checks(corp=corp, checks=None, now=timezone.now()):
+            run_check.delay(run.pk)
+
+
+def retry_credentials() -> None:
+    """Queue the credentials whose time has come to be tried again, and those whose place in the queue was lost."""
+    for staged_id in credentials.claim_due(now=timezone.now()):
+        check_credentials.delay(staged_id)
 
 
 @shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)
@@ -98,7 +114,7 @@ def sweep_card_data() -> None:
 @shared_task(name=beat.TICK, ignore_result=True, expires=beat.TICK_SECONDS - 1, time_limit=60)
 def tick() -> None:
     """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
-    for sweep in (retry_checks, sweep_events, sweep_card_data):
+    for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data):
         try:
             sweep()
         except Exception:  # the edge of the loop: each is done also where another fails

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,20 +55,25 @@ def explanation(run: CheckRun) -> Explanation:
     """What the result of a run means, in the active language; empty while it is not finished."""
     if run.is_unfinished:
         return Explanation("")
-    advice = _advice(run)
-    facts = _Facts(run.facts)
-    if run.problem == "blocked":
+    return explained(run.check_name, run.problem, run.errcode, run.facts)
+
+
+def explained(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
+    """What a finding of a check means, in the active language. `found`: its facts."""
+    advice = _advice(check_name, problem, errcode)
+    facts = _Facts(found)
+    if problem == "blocked":
         facts["by_label"] = label(facts["by"])
     return Explanation(*(_(text) % facts if text else "" for text in (advice.what, advice.who, advice.where)))
 
 
-def _advice(run: CheckRun) -> Advice:
-    own = CHECKS[run.check_name].advices.get(run.problem) or obstacles.ADVICES.get(run.problem)
+def _advice(check_name: str, problem: str, errcode: int | None) -> Advice:
+    own = CHECKS[check_name].advices.get(problem) or obstacles.ADVICES.get(problem)
     if own is not None:
         return own
-    if run.errcode is None:
+    if errcode is None:
         return _UNKNOWN
-    said = errcodes.explain(run.errcode)
+    said = errcodes.explain(errcode)
     return Advice(said.what, said.who, said.where)
 
 

@@ -3,6 +3,7 @@
 from integrations.models.bi import BiConnection, BiListing
 from integrations.models.companies import DEFAULT_SITE_ADDRESS, Corp, SiteAddress, is_local_host
 from integrations.models.console_writes import ConsoleWrite
+from integrations.models.credentials import StagedCredentials
 from integrations.models.diagnosis import CheckRun
 from integrations.models.directory import Department, Member, MemberRename, Membership, fold_userid
 from integrations.models.event_work import EventLane, EventWork
@@ -34,6 +35,7 @@ __all__ = [
     "Membership",
     "SiteAddress",
     "SourceKind",
+    "StagedCredentials",
     "SyncChange",
     "SyncRun",
     "VerificationFile",

@@ -260,6 +260,11 @@ class Corp(models.Model):
         return self.name
 
     @property
+    def was_enabled(self) -> bool:
+        """Whether it is enabled or has been: from then on WeCom may say through it who somebody is."""
+        return self.is_enabled or self.first_enabled_at is not None
+
+    @property
     def is_sandbox(self) -> bool:
         """True when the API address is this machine's own: the sandbox, not WeCom."""
         return is_local_host(urlsplit(self.api_base_url).hostname or "")

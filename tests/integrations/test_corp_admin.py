@@ -415,13 +415,11 @@ def test_saving_what_no_check_looks_at_starts_none(admin_client: Client, corp: C
     assert TESTING not in text_of(response)
 
 
-def test_new_credentials_of_an_enabled_company_are_checked_while_it_stays_enabled(
-    admin_client: Client, corp: Corp
-) -> None:
+def test_another_way_of_an_enabled_company_is_checked_while_it_stays_enabled(admin_client: Client, corp: Corp) -> None:
     passed(corp)
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
-    post(admin_client, page(corp), new_secret="another")
+    post(admin_client, page(corp), new_secret="the-secret", new_proxy_url="http://proxy.example.com:3128")
 
     assert set(CheckRun.objects.newest_of([corp]).values_list("status", "connection_version")) == {("waiting", 2)}
     assert Corp.objects.enabled().get() == corp
@@ -652,7 +650,7 @@ def test_no_role_gives_a_company_that_was_enabled_another_address(corp: Corp, ro
     corp.refresh_from_db()
     assert (corp.name, corp.site_address) == ("新名", None)
     assert FIXED in text
-    assert text.count("Only a superuser may change this: whoever answers here") == 4
+    assert text.count("Only a superuser may change this: whoever answers here") == 5
 
 
 def test_before_the_first_enabling_the_roles_choose_it(corp: Corp) -> None:

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from integrations.clients import wecom_client
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.findings import Advice, Check, Finding, Question, Status, clipped, failed, ok, wrong
 from integrations.errors import IntegrationError
-from integrations.models import Corp
 from integrations.wecom.errcode_entry import SITE_ADMIN
 from integrations.wecom.errcode_entry import gettext_noop as _
 
+if TYPE_CHECKING:
+    from integrations.wecom.client import WeComClient
+    from integrations.wecom.schemas import Agent
+
 
 def look(question: Question) -> Finding:
-    corp = question.corp
+    client = wecom_client(question.corp)
     try:
-        agent = wecom_client(corp).agent_get()
+        agent = client.agent_get()
     except IntegrationError as error:
-        return _of_error(corp, error)
-    if agent.agentid != corp.agentid:
+        return of_error(client, error, asked_by=obstacles.AGENTID)
+    return of_agent(agent, agentid=question.corp.agentid)
+
+
+def of_agent(agent: Agent, *, agentid: int) -> Finding:
+    """Whether the app that WeCom shows is the one of this AgentId."""
+    if agent.agentid != agentid:
         return wrong("other_app", {"theirs": agent.agentid}, heals=False)
     return ok("named", {"app_name": clipped(agent.name, 128)})
 
 
-def _of_error(corp: Corp, error: IntegrationError) -> Finding:
+def of_error(client: WeComClient, error: IntegrationError, *, asked_by: str) -> Finding:
+    """What WeCom's refusal to show the app means."""
     if error.operation == "gettoken" or error.code is None:
-        return obstacles.of_error(error, asked_by=obstacles.AGENTID)
+        return obstacles.of_error(error, asked_by=asked_by)
     if error.code in obstacles.OTHER_APP:
         return failed(error, "other_app", Status.WRONG, heals=False)
     if error.code == obstacles.NOT_OF_AN_APP:
-        problem = "contacts_secret" if _is_contacts_assistant(corp) else "no_app"
+        problem = "contacts_secret" if _is_contacts_assistant(client) else "no_app"
         return failed(error, problem, Status.WRONG, heals=False)
-    return obstacles.of_error(error, asked_by=obstacles.AGENTID)
+    return obstacles.of_error(error, asked_by=asked_by)
 
 
-def _is_contacts_assistant(corp: Corp) -> bool:
+def _is_contacts_assistant(client: WeComClient) -> bool:
     """Only the directory-sync assistant may list all ids."""
     try:
-        wecom_client(corp).user_list_id(limit=1)
+        client.user_list_id(limit=1)
     except IntegrationError:
         return False
     return True
@@ -53,6 +64,11 @@ CHECK = Check(
         "other_app": Advice(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
         "contacts_secret": Advice(
             _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), SITE_ADMIN, _COPY_BOTH
+        ),
+        "connected": Advice(
+            _("This app is connected as another company here already."),
+            SITE_ADMIN,
+            _("Use that company, or another app."),
         ),
         "no_app": Advice(
             _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),

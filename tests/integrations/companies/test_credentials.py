@@ -1,0 +1,307 @@
+"""New credentials of a company that was enabled serve once WeCom has confirmed them, and not before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+import responses
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone, translation
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from accounts.models import AuditEntry, User
+from integrations.clients import token_store
+from integrations.companies import credentials
+from integrations.models import CheckRun, Corp, StagedCredentials
+from integrations.tasks import check_credentials, retry_credentials
+from integrations.wecom.tokens import FetchedToken
+from tests.integrations.conftest import client_of
+from tests.integrations.diagnosing import queued
+from tests.integrations.diagnosis.wire import AGENT, API, Wire, refusal
+from tests.integrations.test_corp_admin import errors_of, page, post, text_of
+
+pytestmark = pytest.mark.django_db
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+NEW = "new-secret"
+State = StagedCredentials.State
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with responses.RequestsMock() as mock, translation.override("en"):
+        yield Wire(mock)
+
+
+@pytest.fixture
+def used(corp: Corp) -> Corp:
+    """The company, enabled for the first time long ago."""
+    Corp.objects.update(is_enabled=True, first_enabled_at=NOW)
+    corp.refresh_from_db()
+    return corp
+
+
+def staged(corp: Corp, agentid: int = 1000002, *, at: dt.datetime = NOW) -> StagedCredentials:
+    return credentials.stage(corp=corp, agentid=agentid, secret=NEW, by="root", now=at)
+
+
+def tried(waiting: StagedCredentials, *, at: dt.datetime = NOW) -> StagedCredentials:
+    credentials.carry_out(staged_id=waiting.pk, clock=lambda: at)
+    return StagedCredentials.objects.get()
+
+
+def in_force() -> tuple[int, str]:
+    corp = Corp.objects.get(corpid="ww0123456789abcdef")
+    return corp.agentid, corp.secret
+
+
+OLD = (1000002, "the-secret")
+
+
+class TestAskingWeCom:
+    def test_what_it_confirms_serves_and_drops_the_old_token(
+        self, used: Corp, wire: Wire, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        assert token_store().get(used.corpid, used.agentid, lambda: FetchedToken("old", 7200)) == "old"
+        wire.token(secret=NEW)
+        wire.agent()
+
+        with django_capture_on_commit_callbacks(execute=True):
+            settled = tried(staged(used))
+
+        assert in_force() == (1000002, NEW)
+        assert (settled.state, settled.settled_at, settled.secret) == (State.IN_FORCE, NOW, "")
+        assert Corp.objects.get().connection_version == 2
+        assert token_store().get(used.corpid, used.agentid, lambda: FetchedToken("new", 7200)) == "new"
+
+    def test_another_app_is_taken_with_its_agentid(self, used: Corp, wire: Wire) -> None:
+        wire.token(secret=NEW)
+        wire.get("agent/get", {**AGENT, "agentid": 1000009}, agentid=1000009)
+
+        tried(staged(used, 1000009))
+
+        assert in_force() == (1000009, NEW)
+
+    @pytest.mark.parametrize(
+        ("answer", "problem"),
+        [({**AGENT, "agentid": 1000009}, "other_app"), (refusal(301002), "other_app"), (refusal(40056), "other_app")],
+    )
+    def test_the_secret_of_another_app_is_refused(
+        self, used: Corp, wire: Wire, answer: dict[str, object], problem: str
+    ) -> None:
+        wire.token(secret=NEW)
+        wire.agent(answer)
+
+        refused = tried(staged(used))
+
+        assert in_force() == OLD
+        assert (refused.state, refused.problem, refused.next_try_at) == (State.REFUSED, problem, None)
+        explained = credentials.explanation(refused)
+        assert explained is not None
+        assert explained.what == "The Secret belongs to another app than the AgentId."
+
+    def test_a_mistyped_secret_is_refused_in_wecom_s_words_and_not_tried_again(self, used: Corp, wire: Wire) -> None:
+        wire.token(refusal(40001), secret=NEW)
+
+        refused = tried(staged(used))
+
+        assert in_force() == OLD
+        assert (refused.state, refused.errcode, refused.next_try_at) == (State.REFUSED, 40001, None)
+        assert wire.paths() == ["gettoken"]
+
+    def test_an_address_that_is_not_trusted_yet_is_waited_for_and_named(self, used: Corp, wire: Wire) -> None:
+        wire.token(secret=NEW)
+        wire.agent(refusal(60020))
+
+        waiting = tried(staged(used))
+
+        assert (waiting.state, waiting.caller_ip) == (State.WAITING, "203.0.113.9")
+        assert waiting.next_try_at == NOW + credentials.TRY_AGAIN
+
+    def test_silence_is_tried_for_a_day(self, used: Corp, wire: Wire) -> None:
+        for _time in range(2):
+            wire.mock.get(f"{API}/gettoken", status=502)
+        waiting = tried(staged(used))
+        assert (waiting.state, waiting.problem) == (State.WAITING, "unreachable")
+
+        refused = tried(waiting, at=NOW + credentials.TRIED_FOR)
+
+        assert (refused.state, refused.next_try_at) == (State.REFUSED, None)
+        assert in_force() == OLD
+
+    def test_an_app_that_became_another_company_meanwhile_is_refused_unasked(self, used: Corp, wire: Wire) -> None:
+        waiting = staged(used, 1000009)
+        Corp.objects.create(name="另一个", corpid=used.corpid, agentid=1000009, secret="x")
+
+        assert tried(waiting).problem == "connected"
+
+    @pytest.mark.parametrize("change", ["discarded", "replaced"])
+    def test_what_was_discarded_or_replaced_while_wecom_was_asked_never_serves(
+        self, used: Corp, wire: Wire, change: str
+    ) -> None:
+        waiting = staged(used)
+
+        def answer(_request: object) -> tuple[int, dict[str, str], str]:
+            if change == "discarded":
+                credentials.discard(corp=used)
+            else:
+                credentials.stage(corp=used, agentid=1000002, secret="newer", by="", now=NOW + dt.timedelta(seconds=1))
+            return 200, {}, '{"errcode": 0, "errmsg": "ok", "access_token": "sim-token", "expires_in": 7200}'
+
+        wire.mock.add_callback("GET", f"{API}/gettoken", callback=answer)
+        wire.agent()
+
+        assert credentials.carry_out(staged_id=waiting.pk, clock=lambda: NOW) is None
+
+        assert in_force() == OLD
+        left = list(StagedCredentials.objects.values_list("state", flat=True))
+        assert left == ([] if change == "discarded" else [State.WAITING])
+
+    def test_a_saved_secret_that_no_key_opens_is_no_hindrance(self, used: Corp, wire: Wire) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE integrations_corp SET secret = 'gAAA'")
+        wire.token(secret=NEW)
+        wire.agent()
+
+        tried(staged(used))
+
+        assert in_force() == (1000002, NEW)
+
+
+class TestInTheBackground:
+    def test_the_connection_is_checked_with_what_came_into_force(
+        self, used: Corp, wire: Wire, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        wire.token(secret=NEW)
+        wire.agent()
+
+        check_credentials(staged(used).pk)
+        check_credentials(StagedCredentials.objects.get().pk)
+
+        assert set(CheckRun.objects.values_list("connection_version", flat=True)) == {2}
+        assert wire.paths() == ["gettoken", "agent/get"]
+
+    def test_beat_queues_what_is_due_once(self, used: Corp) -> None:
+        waiting = staged(used, at=timezone.now() - credentials.TRY_AGAIN)
+
+        retry_credentials()
+        retry_credentials()
+
+        assert queued() == [("integrations.check_credentials", [waiting.pk])]
+
+
+class TestThePage:
+    def test_a_new_secret_waits_and_the_old_one_serves(
+        self, admin_client: Client, used: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            text = text_of(post(admin_client, page(used), new_secret=NEW, name="新名"))
+
+        assert in_force() == OLD
+        assert Corp.objects.get().name == "新名"
+        waiting = StagedCredentials.objects.get()
+        assert (waiting.agentid, waiting.secret, waiting.staged_by) == (1000002, NEW, "root")
+        assert queued() == [("integrations.check_credentials", [waiting.pk])]
+        assert "being checked New AgentId 1000002 and Secret, handed in by root at" in text
+        assert NEW not in text
+        assert not AuditEntry.objects.filter(changes__icontains=NEW).exists()
+
+    def test_a_new_agentid_needs_its_secret(self, admin_client: Client, used: Corp) -> None:
+        refused = errors_of(post(admin_client, page(used), agentid="1000009"))
+        assert refused == {"new_secret": ["Paste the Secret of the app with this AgentId, too."]}
+
+        post(admin_client, page(used), agentid="1000009", new_secret=NEW)
+
+        assert in_force() == OLD
+        assert StagedCredentials.objects.get().agentid == 1000009
+
+    def test_over_another_way_they_serve_at_once(self, admin_client: Client, used: Corp) -> None:
+        post(admin_client, page(used), api_base_url="https://gate.example", new_secret=NEW)
+
+        assert in_force() == (1000002, NEW)
+        assert not StagedCredentials.objects.exists()
+
+    def test_it_says_why_they_were_refused_and_offers_what_to_do(
+        self, admin_client: Client, used: Corp, wire: Wire
+    ) -> None:
+        wire.token(secret=NEW)
+        wire.agent(refusal(301002))
+        tried(staged(used))
+
+        text = text_of(admin_client.get(page(used)))
+        assert "refused New AgentId 1000002 and Secret, handed in by root at" in text
+        assert "The Secret belongs to another app than the AgentId." in text
+
+        admin_client.post(page(used, "credentials_check"))
+        assert StagedCredentials.objects.get().state == State.WAITING
+        admin_client.post(page(used, "credentials_discard"))
+        assert not StagedCredentials.objects.exists()
+        assert "No new credentials wait any more." in text_of(
+            admin_client.post(page(used, "credentials_check"), follow=True)
+        )
+
+    def test_it_says_since_when_they_are_in_force(self, admin_client: Client, used: Corp, wire: Wire) -> None:
+        wire.token(secret=NEW)
+        wire.agent()
+        tried(staged(used))
+
+        parts = admin_client.get(reverse("admin:integrations_corp_steps", args=[used.pk])).json()["parts"]
+
+        assert "are in force since" in parts["staged-credentials"]
+        assert "Discard the new credentials" not in text_of(admin_client.get(page(used)))
+
+    @pytest.mark.parametrize("action", ["credentials_check", "credentials_discard"])
+    def test_nobody_but_a_superuser_does_anything_with_them(self, administrator: User, used: Corp, action: str) -> None:
+        StagedCredentials.objects.filter(pk=staged(used).pk).update(state=State.REFUSED)
+
+        assert client_of(administrator).post(page(used, action)).status_code == 403
+        assert client_of(None).post(page(used, action)).status_code == 302
+        assert StagedCredentials.objects.get().state == State.REFUSED
+
+
+class TestWhoIsNoSuperuser:
+    """Whoever may change a company chooses its app until it is enabled, and its proxy never."""
+
+    def test_chooses_no_other_app_for_a_company_that_was_enabled(self, administrator: User, used: Corp) -> None:
+        manager = client_of(administrator)
+        before = Corp.objects.values().get()
+        content = manager.get(page(used)).content.decode()
+
+        post(manager, page(used), agentid="1000009", new_secret=NEW)
+
+        assert Corp.objects.values().get() == before
+        assert not StagedCredentials.objects.exists()
+        assert not {name for name in ("agentid", "new_secret") if f'name="{name}"' in content}
+        assert "another app says who somebody is" in content
+
+    def test_keeps_choosing_until_it_is_enabled(self, administrator: User, corp: Corp) -> None:
+        post(client_of(administrator), page(corp), agentid="1000009", new_secret=NEW)
+
+        assert in_force() == (1000009, NEW)
+
+    @pytest.mark.parametrize(
+        "changes", [{"new_proxy_url": "http://own.example:1", "new_secret": NEW}, {"remove_proxy": "on"}]
+    )
+    def test_sets_no_proxy(self, administrator: User, corp: Corp, changes: dict[str, str]) -> None:
+        corp.proxy_url = "http://user:pr0xy-pass@proxy.example.com:3128"
+        corp.save()
+        manager = client_of(administrator)
+
+        content = manager.get(page(corp)).content.decode()
+        post(manager, page(corp), **changes)
+
+        assert Corp.objects.get().proxy_url == "http://user:pr0xy-pass@proxy.example.com:3128"
+        assert "proxy.example.com:3128" in content
+        assert "pr0xy-pass" not in content
+        assert 'name="new_proxy_url"' not in content
+
+    def test_does_not_set_the_rights_after_a_sign_in(self, administrator: User, corp: Corp) -> None:
+        manager = client_of(administrator)
+
+        post(manager, page(corp), admin_rights_enabled="on")
+
+        assert not Corp.objects.get().admin_rights_enabled
+        assert 'name="admin_rights_enabled"' not in manager.get(page(corp)).content.decode()
