@@ -257,7 +257,7 @@ DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
 DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.seconds, "DELIVERY_LEASE_SECONDS", "60")
-# What Prometheus brings to /metrics as a bearer token, at least 32 characters; unset: there is no such page.
+# What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.
 METRICS_TOKEN = e.read(e.optional_secret, "METRICS_TOKEN", "")
 # Calls of the HTTP API within a minute: with one token, and from one address (of IPv6: its /48), whatever it brings.
 API_CALLS_PER_TOKEN = e.read(e.count, "API_CALLS_PER_TOKEN", "120")
@@ -273,7 +273,7 @@ PICTURE_LINK_DAYS = e.read(e.days, "PICTURE_LINK_DAYS", "30")
 # of a whole company may stand behind one.
 PICTURES_PER_ADDRESS = e.read(e.count, "PICTURES_PER_ADDRESS", "3000")
 
-# --- Mail: to the administrators when a company's pushes are held up --------------------------------------------------
+# --- Mail: to the administrators when pushes are held up or stand still -------------------------------------------
 # smtp://user:password@host:25, smtp+tls://…:587 or smtp+ssl://…:465. Unset: nothing is mailed.
 _mail = e.read(e.email, "EMAIL_URL", "")
 EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_BACKEND"], _mail["EMAIL_HOST"] or "", _mail["EMAIL_PORT"] or 25
