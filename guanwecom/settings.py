@@ -251,6 +251,9 @@ CARD_DATA_RETENTION_DAYS = e.read(e.days, "CARD_DATA_RETENTION_DAYS", "7")
 DATA_SQLITE_FOLDERS = e.read(e.words, "DATA_SQLITE_FOLDERS", "")
 # Further kinds of databases by SQLAlchemy's names, such as oracle+oracledb; their drivers are not installed with us.
 DATA_SQL_DRIVERS = e.read(e.words, "DATA_SQL_DRIVERS", "")
+# Whether sources that may enter the internal network may also ask services of this machine itself: for installations
+# that run on a single machine.
+DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds.

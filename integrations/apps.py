@@ -22,11 +22,12 @@ class IntegrationsConfig(AppConfig):
         from integrations.beat import ensure_tick_entry
         from integrations.directory.events import DIRECTORY_CONSUMER
         from integrations.events.registry import register_consumer
-        from integrations.index_card import connection_attentions, connection_lines
+        from integrations.index_card import connection_attentions, connection_lines, source_attentions
         from integrations.panels import register_attention, register_index_card
 
         register_consumer(DIRECTORY_CONSUMER)
         register_index_card(connection_lines, place=0)
         register_attention(connection_attentions)
+        register_attention(source_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
         post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="integrations.tick_entry")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -10,16 +10,22 @@ from django.utils import timezone
 
 from integrations.bi import entry
 from integrations.clients import certificate_path, guandata_client
-from integrations.models import BiConnection, Card, SourceKind
+from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.guandata_card import GuandataQuestion, read_card
+from integrations.sources.guarded import Reach
 from integrations.sources.http_json import JsonQuestion, read_json
 from integrations.sources.shaping import Wishes
 from integrations.sources.sql import SqlQuestion, read_query
+from integrations.sources.sql_account import powers_of
 from integrations.sources.sql_address import AddressRefused, Admitted, admitted_url
 from integrations.sources.table import Table
 from integrations.sources.web_address import headers_from, joined
+
+# How often a database is asked what the account of its source may do, and how long it may take to answer.
+ACCOUNT_CHECKED_EVERY = timedelta(days=1)
+ACCOUNT_SECONDS = 5.0
 
 
 def ask(card: Card, *, rows_at_most: int, now: datetime) -> Table:
@@ -60,10 +66,25 @@ def _ask_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=url,
         statement=card.sql,
         parameters=card.sql_parameters,
+        reach=_reach_of(source),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         wishes=_wishes(card),
     )
-    return read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    table = read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
+        _check_account(source, question, now)
+    return table
+
+
+def _check_account(source: DataSource, question: SqlQuestion, now: datetime) -> None:
+    """Note what the account may do beyond reading tables: whoever sees the source is warned."""
+    try:
+        powers = powers_of(question, seconds=ACCOUNT_SECONDS)
+    except SourceError:  # some databases do not say it; the data is here all the same
+        powers = frozenset()
+    # Not where somebody entered another address meanwhile.
+    rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
+    rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
 
 
 def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
@@ -76,11 +97,18 @@ def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         body=card.http_body,
         headers=headers_from(source.http_headers),
         expression=card.expression,
-        allows_private=source.allows_private_addresses,
+        reach=_reach_of(source),
         ca_bundle=certificate_path(source.ca_bundle) or "",
         wishes=_wishes(card),
     )
     return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+
+
+def _reach_of(source: DataSource) -> Reach:
+    """This machine only where the settings say that everything runs on it."""
+    if not source.allows_private_addresses:
+        return Reach.PUBLIC
+    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
 
 
 def admitted_databases() -> Admitted:

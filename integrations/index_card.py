@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from integrations import source_wording
 from integrations.diagnosis.results import Health, health_of
-from integrations.models import CheckRun, Corp, SiteAddress
+from integrations.models import CheckRun, Corp, DataSource, SiteAddress
 from integrations.panels import Attention, Line
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     _fetch_newest_runs(corps)
     found = [_attention(corp, _health(corp)) for corp in corps]
     return [*(item for item in found if item is not None), *_about_the_site_address(request, corps)]
+
+
+def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:
+    """Databases whose account may do more than read tables, to whoever may change the source."""
+    if not request.user.has_perm("integrations.change_datasource"):
+        return []
+    found = DataSource.objects.visible_to(request.user).with_too_much_power()
+    sentence = _("“%(source)s”: the account of this database may do more than read tables (%(powers)s).")
+    return [
+        Attention(
+            sentence % {"source": source.name, "powers": source_wording.powers(source.account_powers)},
+            reverse("admin:integrations_datasource_change", args=[source.pk]),
+            "warn",
+        )
+        for source in found.only("name", "account_powers").order_by("name")
+    ]
 
 
 def _may_see_corps(request: HttpRequest) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
@@ -16,11 +16,12 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations import card_choosing, card_data, card_drafts, card_looks
+from integrations import card_choosing, card_data, card_drafts, card_looks, source_wording
 from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
@@ -44,8 +45,8 @@ _KINDS = {
 @admin.register(DataSource)
 class DataSourceAdmin(SourceModelAdmin):
     form = DataSourceForm
-    list_display = ("name", "kind", "company", "is_enabled", "cards_count")
-    list_filter = ("kind", "is_enabled")
+    list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
+    list_filter = ("kind", "is_enabled", "allows_private_addresses")
     search_fields = ("name",)
     actions = None
     empty_list = _(
@@ -67,7 +68,8 @@ class DataSourceAdmin(SourceModelAdmin):
         """Those of its kind. Who may only look sees no write-only field: it would be empty."""
         may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
-        further = {SourceKind.SQL: ("new_sql_url",) if may else (), SourceKind.JSON: web}
+        database = (("new_sql_url",) if may else ()) + ("allows_private_addresses",)
+        further = {SourceKind.SQL: database, SourceKind.JSON: web}
         kind = self._kind(request, obj)
         fields = further.get(kind, ()) if kind else ()
         return [(None, {"fields": self._common}), *([(_("Connection"), {"fields": fields})] if fields else [])]
@@ -83,6 +85,10 @@ class DataSourceAdmin(SourceModelAdmin):
                 {"name": kind.label, "help": _KINDS[kind], "query": _with(request, kind=kind.value)}
                 for kind in SourceKind
             ])  # fmt: skip
+        if object_id is not None and request.method == "GET":
+            source = self.get_object(request, object_id)
+            if source is not None and source.account_powers:
+                messages.warning(request, source_wording.too_much_power(source.account_powers))
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def _kind(self, request: HttpRequest, source: DataSource | None) -> SourceKind | None:
@@ -92,6 +98,13 @@ class DataSourceAdmin(SourceModelAdmin):
     @admin.display(description=_("company"), ordering="corp__name")
     def company(self, source: DataSource) -> str:
         return source.corp.name if source.corp else gettext("all companies")
+
+    @admin.display(description=_("account"))
+    def powers(self, source: DataSource) -> str:
+        """What it may do beyond reading tables."""
+        if not source.account_powers:
+            return "—"
+        return format_html('<span class="pill pill-warn">{}</span>', source_wording.powers(source.account_powers))
 
     @admin.display(description=_("cards"))
     def cards_count(self, source: DataSource) -> int:
@@ -188,7 +201,7 @@ class CardAdmin(CardModelAdmin):
         card = self.get_object(request, object_id) if object_id else None
         extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
         if card is not None and self.has_change_permission(request, card):
-            extra |= {"card": card, "test": _test_of(card)}
+            extra |= {"card": card, "test": _test_of(card, request)}
         return super().changeform_view(request, object_id, form_url, extra)
 
     def _choose_source(self, request: HttpRequest) -> HttpResponse:
@@ -210,7 +223,7 @@ class CardAdmin(CardModelAdmin):
         return HttpResponseRedirect(f"{reverse('admin:integrations_card_change', args=[card.pk])}#test")
 
     def state_view(self, request: HttpRequest, card_id: int) -> JsonResponse:
-        return JsonResponse(_test_of(self._card(request, card_id)))
+        return JsonResponse(_test_of(self._card(request, card_id), request))
 
     def _card(self, request: HttpRequest, card_id: int) -> Card:
         """One that `request`'s person may change, because a test shows rows; else 403 or 404."""
@@ -258,7 +271,7 @@ def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
     return form
 
 
-def _test_of(card: Card) -> dict[str, Any]:
+def _test_of(card: Card, request: HttpRequest) -> dict[str, Any]:
     """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
     now, of_slots = timezone.now(), CardData.objects.filter(card=card, slot_at__isnull=False)
     latest = of_slots.order_by("-requested_at", "-pk").first()
@@ -268,6 +281,7 @@ def _test_of(card: Card) -> dict[str, Any]:
     table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
     context = {
         "latest": latest,
+        "problem": latest.problem_for(sees_network=request.user.is_superuser) if latest is not None else "",
         "is_running": is_running,
         "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
         "hindrance": card_looks.hindrance(latest, now=now) if latest is not None and is_running else "",

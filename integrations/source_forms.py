@@ -21,7 +21,7 @@ from integrations.source_wording import address_flaws, sentence
 from integrations.sources.failing import SourceError
 from integrations.sources.http_json import ExpressionRefused, check_expression
 from integrations.sources.shaping import COLUMNS_AT_MOST
-from integrations.sources.sql_address import AddressRefused, admitted_url, backend_of, shown
+from integrations.sources.sql_address import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.sources.sql_statement import checked, parameters_of
 from integrations.sources.table import Kind
 from integrations.sources.web_address import WrittenWrong, headers_from, is_base, is_below
@@ -134,6 +134,8 @@ class DataSourceForm(SourceFormBase):
         has_database = bool(self.cleaned_data.get("new_sql_url") or self._saved("sql_url"))
         if kind == SourceKind.SQL and not has_database and "new_sql_url" not in self.errors:
             self.add_error("new_sql_url", _("Enter the address of the database."))
+        if self.cleaned_data.get("new_sql_url"):
+            self.instance.account_powers, self.instance.account_checked_at = "", None
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
         self._check_moving()
@@ -145,15 +147,26 @@ class DataSourceForm(SourceFormBase):
 
     def _check_moving(self) -> None:
         """Why? Who may change a source must learn no secret by it, nor reach where only a superuser may let it."""
-        is_moved = bool(self.instance.pk) and bool({"http_url", "ca_bundle"} & set(self.changed_data))
-        if not is_moved:
+        is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
+        if not self.instance.pk:
+            return
+        is_inner = self.cleaned_data.get("allows_private_addresses")
+        if is_inner and not getattr(self.person, "is_superuser", False):
+            self._check_place(is_service_moved)
+        if not is_service_moved:
             return
         typed = self.cleaned_data.get("new_http_headers") or self.cleaned_data.get("remove_http_headers")
         if self._saved("http_headers") and not typed:
             self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
-        if self.cleaned_data.get("allows_private_addresses") and not getattr(self.person, "is_superuser", False):
-            message = _("Only a superuser may change the address of a source that may lie in the internal network.")
+
+    def _check_place(self, is_service_moved: bool) -> None:
+        """A database may get another user, password and name: what connects to it stays where it was."""
+        message = _("Only a superuser may change the address of a source that may lie in the internal network.")
+        if is_service_moved:
             self.add_error("http_url", message)
+        typed = self.cleaned_data.get("new_sql_url")
+        if typed and place_of(typed) != place_of(self._saved("sql_url")):
+            self.add_error("new_sql_url", message)
 
 
 class BiCardInput(forms.TextInput):

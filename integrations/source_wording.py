@@ -7,12 +7,18 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from integrations.sources.failing import Problem
+from integrations.sources.failing import Power, Problem
 
 
-def sentence(code: str, facts: Mapping[str, Any]) -> str:
-    """In the language in force. A code of another version gets the sentence of what nobody expected."""
+def sentence(code: str, facts: Mapping[str, Any], *, sees_network: bool = False) -> str:
+    """In the language in force. A code of another version gets the sentence of what nobody expected.
+
+    `sees_network`: tell a port where nothing listens from one where something is silent. That is for superusers: with
+    sources at addresses of their choice, others would learn what runs in the network.
+    """
     known = _sentences()
+    if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
+        return known["silence"]
     words = known.get(code) or known[Problem.UNEXPECTED]
     spoken = _words(facts)
     try:
@@ -53,6 +59,19 @@ def _words(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def powers(found: str) -> str:
+    """What the account of a database may do beyond reading tables, in a few words. `found`: powers with commas."""
+    words = {Power.SUPERUSER: _("superuser"), Power.FILES: _("reads files")}
+    return _(", ").join(str(words[Power(one)]) for one in found.split(",") if one in words)
+
+
+def too_much_power(found: str) -> str:
+    return _(
+        "The account of this database may do more than read tables (%(powers)s): whoever writes a query may read files "
+        "of the database's server. Give the source an account that may only read the tables it needs."
+    ) % {"powers": powers(found)}
+
+
 def address_flaws(detail: str) -> dict[str, str]:
     """Why an address of a database is refused, in whole sentences, by integrations.sources.sql_address.Flaw."""
     known = {"detail": detail}
@@ -69,6 +88,10 @@ def address_flaws(detail: str) -> dict[str, str]:
 
 def _sentences() -> dict[str, str]:
     return {
+        "silence": _(
+            "The data source gave no answer. Check that it runs, its address, the firewall and its time limit, or ask "
+            "for less. A superuser sees more."
+        ),
         Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this card."),
         Problem.NOT_SET_UP: _("The data source is not set up completely: %(missing)s is missing."),
         Problem.KEY_MISSING: _(
@@ -103,6 +126,17 @@ def _sentences() -> dict[str, str]:
         ),
         Problem.ADDRESS_FORBIDDEN: _(
             "The address leads into an internal network, which this source may not enter. A superuser can allow it."
+        ),
+        Problem.ADDRESS_NEVER: _(
+            "The address leads to where no data source may go, such as the metadata of a cloud. Enter another."
+        ),
+        Problem.LOOPBACK_FORBIDDEN: _(
+            "The address leads to this machine itself. Where everything runs on one machine, set DATA_ALLOW_LOOPBACK, "
+            "and let a superuser allow the source the internal network."
+        ),
+        Problem.DRIVER_UNCHECKED: _(
+            "Nobody can check where the driver of this kind of database connects to. A superuser can allow the source "
+            "the internal network, and so all addresses."
         ),
         Problem.REDIRECTED: _(
             "The service sends the question on to another address, which is not followed. Enter the final address."

@@ -32,6 +32,7 @@ ENVIRON = {
     "FIELD_ENCRYPTION_KEYS": "dGVzdHMtb25seS1rZXktMC10ZXN0cy1vbmx5LWtleS0=",
     "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
     "TRUSTED_PROXIES": "",
+    "DATA_ALLOW_LOOPBACK": "true",
     "TIME_ZONE": "Asia/Shanghai",
     "LOG_LEVEL": "INFO",
     # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.

@@ -170,6 +170,7 @@ def demo_environ(place: Place, valkey: str) -> dict[str, str]:
         "VALKEY_URL": valkey,
         "ALLOWED_HOSTS": "localhost",
         "TRUSTED_PROXIES": "",
+        "DATA_ALLOW_LOOPBACK": "true",
         "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
         "PYTHONUNBUFFERED": "1",
     }

@@ -34,6 +34,10 @@ class DataSourceQuerySet(models.QuerySet["DataSource"]):
         """Those of the companies that `person` sees; those of no company for who sees all."""
         return self.filter(_of_visible_corps(person, ""))
 
+    def with_too_much_power(self) -> DataSourceQuerySet:
+        """Those whose account at the database may do more than read tables."""
+        return self.exclude(account_powers="")
+
     def slow(self) -> DataSourceQuerySet:
         """Those whose last answer did not come within their time limit."""
         return self.filter(slow_since__isnull=False)
@@ -76,6 +80,10 @@ class DataSource(models.Model):
     )
     # --- SQL ----------------------------------------------------------------------------------------------------------
     sql_url = EncryptedTextField(_("address of the database"), blank=True)
+    # What its account may do beyond reading tables (failing.Power, with commas), as the database said when it was asked
+    # last.
+    account_powers = models.CharField(max_length=40, blank=True, default="", db_default="", editable=False)
+    account_checked_at = models.DateTimeField(null=True, editable=False)
     # --- JSON over HTTP -----------------------------------------------------------------------------------------------
     http_url = models.CharField(
         _("address of the service"),
@@ -87,7 +95,10 @@ class DataSource(models.Model):
     allows_private_addresses = models.BooleanField(
         _("may lie in the internal network"),
         default=False,
-        help_text=_("Only a superuser may tick this: it lets the service be at private and loopback addresses."),
+        db_default=False,
+        help_text=_(
+            "Only a superuser may tick this: it lets the source be at addresses that the internet does not see."
+        ),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
     # Since when its fetches run into the time limit; null where the last one ended within it (integrations.card_data).
@@ -267,7 +278,13 @@ class CardData(models.Model):
 
         Never holds an address, a credential or a value of the data.
         """
-        return source_wording.sentence(self.problem_code, self.problem_facts) if self.problem_code else ""
+        return self.problem_for(sees_network=False)
+
+    def problem_for(self, *, sees_network: bool) -> str:
+        """`sees_network`: for a superuser, who may learn what of the network answers."""
+        if not self.problem_code:
+            return ""
+        return source_wording.sentence(self.problem_code, self.problem_facts, sees_network=sees_network)
 
 
 def packed(table: Table) -> bytes:

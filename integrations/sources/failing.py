@@ -24,6 +24,9 @@ class Problem(StrEnum):
     CERTIFICATE = "certificate"
     ADDRESS_REFUSED = "address-refused"
     ADDRESS_FORBIDDEN = "address-forbidden"
+    ADDRESS_NEVER = "address-never"
+    LOOPBACK_FORBIDDEN = "loopback-forbidden"
+    DRIVER_UNCHECKED = "driver-unchecked"
     REDIRECTED = "redirected"
     QUERY_REFUSED = "query-refused"
     NOT_A_QUERY = "not-a-query"
@@ -31,6 +34,13 @@ class Problem(StrEnum):
     DRIVER_MISSING = "driver-missing"
     EXPRESSION = "expression"
     UNEXPECTED = "unexpected"
+
+
+class Power(StrEnum):
+    """What the account of a database may do beyond reading tables."""
+
+    SUPERUSER = "superuser"
+    FILES = "files"
 
 
 # They may be gone when it is asked again.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from enum import IntEnum
 from typing import Any
 
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from integrations.sources.failing import Problem
 from integrations.wecom.deadline import DeadlinedConnection, DeadlinedTLSConnection, patience_seconds
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -30,23 +32,51 @@ _TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::fff
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
+class Reach(IntEnum):
+    """How far a source may reach; each includes the ones before it."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    THIS_MACHINE = 2
+    NOWHERE = 3  # what no source may reach needs this
+
+
 class AddressForbiddenError(OSError):
-    """A name leads to an address that the source may not reach."""
+    """A name leads to an address that the source may not reach. `needed`: the reach that would admit it."""
+
+    def __init__(self, needed: Reach) -> None:
+        super().__init__("not an admitted address")
+        self.needed = needed
+
+    @property
+    def problem(self) -> Problem:
+        return _PROBLEMS[self.needed]
 
 
-def is_admitted(address: str, *, allows_private: bool) -> bool:
-    """Whether a source may connect to this IP address. `allows_private`: also to internal networks and this machine."""
+_PROBLEMS = {
+    Reach.PRIVATE: Problem.ADDRESS_FORBIDDEN,
+    Reach.THIS_MACHINE: Problem.LOOPBACK_FORBIDDEN,
+    Reach.NOWHERE: Problem.ADDRESS_NEVER,
+}
+
+
+def needed_for(address: str) -> Reach:
+    """The least reach with which a source may connect to this IP address."""
     try:
         found = _inner(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
-        return False
+        return Reach.NOWHERE
     if found in _METADATA or found.is_link_local or found.is_multicast or found.is_unspecified:
-        return False
-    if found.is_loopback or found in _SHARED:
-        return allows_private
+        return Reach.NOWHERE
+    if found.is_loopback:
+        return Reach.THIS_MACHINE
+    if found in _SHARED:
+        return Reach.PRIVATE
     if found.is_reserved or found in _LOCAL_NAT64 or (found.version == 6 and found.is_site_local):
-        return False
-    return found.is_global or (allows_private and found.is_private)
+        return Reach.NOWHERE
+    if found.is_global:
+        return Reach.PUBLIC
+    return Reach.PRIVATE if found.is_private else Reach.NOWHERE
 
 
 def _inner(address: Address) -> Address:
@@ -64,14 +94,20 @@ def _inner(address: Address) -> Address:
     return address
 
 
-def _connected(host: str, port: int, seconds: float | None, *, allows_private: bool) -> socket.socket:
-    """A connection to the first address of `host` that answers; to none where one of them is not admitted."""
+def addresses_of(host: str, port: int, *, reach: Reach) -> list[str]:
+    """The addresses of a name, looked up once. Raises AddressForbiddenError where one of them is out of reach."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not addresses or not all(is_admitted(one, allows_private=allows_private) for one in addresses):
-        raise AddressForbiddenError("not an admitted address")
+    needed = max(map(needed_for, addresses), default=Reach.NOWHERE)
+    if needed > reach:
+        raise AddressForbiddenError(needed)
+    return addresses
+
+
+def connected(host: str, port: int, seconds: float | None, *, reach: Reach) -> socket.socket:
+    """A connection to the first address of `host` that answers; to none where one of them is out of reach."""
     failure: OSError | None = None
-    for address in addresses:
+    for address in addresses_of(host, port, reach=reach):
         try:
             return socket.create_connection((address, port), timeout=seconds and patience_seconds(seconds))
         except OSError as error:
@@ -80,23 +116,17 @@ def _connected(host: str, port: int, seconds: float | None, *, allows_private: b
 
 
 class _Guarded(DeadlinedConnection):
-    allows_private = False
+    def __init__(self, *args: Any, reach: Reach, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reach = reach
 
     def _new_conn(self) -> socket.socket:
         seconds = self.timeout if isinstance(self.timeout, int | float) else None
-        return _connected(self._dns_host, self.port, seconds, allows_private=self.allows_private)
+        return connected(self._dns_host, self.port, seconds, reach=self._reach)
 
 
 class _GuardedTLS(_Guarded, DeadlinedTLSConnection):
     """The same over TLS: the certificate is that of the name."""
-
-
-class _Internal(_Guarded):
-    allows_private = True
-
-
-class _InternalTLS(_GuardedTLS):
-    allows_private = True
 
 
 class _GuardedPool(HTTPConnectionPool):
@@ -107,18 +137,9 @@ class _GuardedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedTLS
 
 
-class _InternalPool(HTTPConnectionPool):
-    ConnectionCls = _Internal
-
-
-class _InternalTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _InternalTLS
-
-
-def open_pool(scheme: str, host: str, port: int, *, allows_private: bool, ca_file: str) -> HTTPConnectionPool:
+def open_pool(scheme: str, host: str, port: int, *, reach: Reach, ca_file: str) -> HTTPConnectionPool:
     """Connections to one origin, without a proxy and without the environment."""
-    plain, tls = (_InternalPool, _InternalTLSPool) if allows_private else (_GuardedPool, _GuardedTLSPool)
-    known: dict[str, Any] = {"maxsize": 1, "retries": False}
+    known: dict[str, Any] = {"maxsize": 1, "retries": False, "reach": reach}
     if scheme == "https":
-        return tls(host, port, cert_reqs="CERT_REQUIRED", ca_certs=ca_file, **known)
-    return plain(host, port, **known)
+        return _GuardedTLSPool(host, port, cert_reqs="CERT_REQUIRED", ca_certs=ca_file, **known)
+    return _GuardedPool(host, port, **known)

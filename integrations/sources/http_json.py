@@ -20,7 +20,7 @@ from jmespath.exceptions import JMESPathError
 from integrations.network.client import causes, moment_of
 from integrations.sources import evaluating
 from integrations.sources.failing import Problem, SourceError
-from integrations.sources.guarded import AddressForbiddenError, open_pool
+from integrations.sources.guarded import AddressForbiddenError, Reach, open_pool
 from integrations.sources.shaping import Wishes, table_of
 from integrations.sources.table import Column, Kind, Table
 from integrations.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
@@ -56,7 +56,7 @@ class JsonQuestion:
     body: Any = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     expression: str = ""
-    allows_private: bool = False
+    reach: Reach = Reach.PUBLIC
     ca_bundle: str = ""
     wishes: Wishes = field(default_factory=Wishes)
 
@@ -135,7 +135,7 @@ def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | st
         parts.scheme,
         parts.hostname or "",
         parts.port or _PORTS[parts.scheme],
-        allows_private=question.allows_private,
+        reach=question.reach,
         ca_file=question.ca_bundle or certifi.where(),
     )
     path = urllib3.util.parse_url(url).request_uri
@@ -210,11 +210,11 @@ def _as_source_error(error: Exception, seconds: float) -> SourceError:
     chain = causes(error)
     for cause in chain:
         if isinstance(cause, AddressForbiddenError):
-            return SourceError(Problem.ADDRESS_FORBIDDEN)
+            return SourceError(cause.problem)
         if isinstance(cause, NotConnectedError) and (cause.is_certificate_refused or cause.is_bundle_unreadable):
             return SourceError(Problem.CERTIFICATE)
         if isinstance(cause, TimeoutError) and not isinstance(chain[0], NotConnectedError):
-            return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
+            return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
         if isinstance(cause, zlib.error):
             return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
     return SourceError(Problem.UNREACHABLE, reason=type(chain[-1]).__name__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,20 +19,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TextClause, bindparam, create_engine, event, text
-from sqlalchemy.engine import URL, Connection, CursorResult, Engine
+from sqlalchemy import TextClause, bindparam, event, text
+from sqlalchemy.engine import URL, Connection, CursorResult
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from integrations.sources import sql_failures, sqlite
 from integrations.sources.failing import Problem, SourceError
+from integrations.sources.guarded import Reach
 from integrations.sources.shaping import CHARACTERS_AT_MOST, Wishes, table_of
+from integrations.sources.sql_engine import engine_for
 from integrations.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
 from integrations.sources.table import Table
 
 # How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
 CONNECT_SECONDS = 10
+# What PyMySQL raises over an answer of something that is no database.
+_GARBLED = (struct.error, IndexError, ValueError)
 # The watch leaves the database's own limit a moment to say so itself.
 _WATCH_SECONDS = 1.0
 
@@ -43,6 +47,7 @@ class SqlQuestion:
     url: URL = field(repr=False)
     statement: str
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reach: Reach = Reach.PUBLIC
     ca_bundle: str = ""
     wishes: Wishes = field(default_factory=Wishes)
 
@@ -62,26 +67,26 @@ def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now:
     if backend == "sqlite":
         columns, rows = sqlite.ask(question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds)
     else:
-        columns, rows = _asked(question, clause, rows_at_most + 1, seconds)
+        columns, rows = asked(question, clause, rows_at_most + 1, seconds)
     is_cut = len(rows) > rows_at_most
     return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
 
 
-def _asked(
+def asked(
     question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
 ) -> tuple[Sequence[str], list[Sequence[Any]]]:
     """The names of the columns and the first rows, from a server."""
-    limit, failure = _Limit(seconds), None
+    limit = _Limit(seconds)
     try:
         with _connected(question, limit) as connection:
             result = connection.execution_options(stream_results=True).execute(clause)
             return list(result.keys()), _rows(connection, result, wanted, limit)
     except SQLAlchemyError as error:
         failure = sql_failures.of(error, seconds=seconds, is_late=limit.is_over())
-    except (OSError, ImportError) as error:
+    except (OSError, ImportError, *_GARBLED) as error:
         failure = sql_failures.of_driver(error, question.url.drivername, seconds=seconds)
     # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
-    raise failure
+    raise failure if limit.is_connected else sql_failures.before_connecting(failure)
 
 
 class _Limit:
@@ -89,6 +94,8 @@ class _Limit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        # Whether the database has let us in.
+        self.is_connected = False
         self._ends_at = time.monotonic() + seconds
 
     def left(self) -> float:
@@ -133,10 +140,18 @@ def _length(value: Any) -> int:
 @contextmanager
 def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
     """A connection in a read-only transaction, which is undone, and broken off when the time is over."""
-    engine = _engine(question, limit)
+    connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
+    engine = engine_for(
+        question.url,
+        reach=question.reach,
+        ca_bundle=question.ca_bundle,
+        connect_seconds=connect_seconds,
+        seconds=max(1, math.ceil(limit.seconds)),
+    )
     watches: list[threading.Timer] = []
 
     def watch(raw: Any, _record: Any) -> None:
+        limit.is_connected = True
         watches.append(threading.Timer(limit.left() + _WATCH_SECONDS, _break_off, (raw, engine.dialect.name)))
         watches[-1].daemon = True
         watches[-1].start()
@@ -157,24 +172,6 @@ def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
         for one in watches:
             one.cancel()
         engine.dispose()
-
-
-def _engine(question: SqlQuestion, limit: _Limit) -> Engine:
-    """Without a pool: a source is asked now and then, and its connections are not ours to keep."""
-    backend, connect_seconds = question.url.get_backend_name(), max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
-    known: dict[str, Any] = {"poolclass": NullPool, "pool_reset_on_return": None, "hide_parameters": True}
-    arguments: dict[str, Any] = {}
-    if backend == "postgresql":
-        arguments = {"connect_timeout": connect_seconds, "gssencmode": "disable", "passfile": os.devnull}
-        if question.ca_bundle:
-            arguments |= {"sslrootcert": question.ca_bundle, "sslmode": "verify-full"}
-    if backend == "mysql":
-        whole = max(1, math.ceil(limit.seconds))
-        arguments = {"connect_timeout": connect_seconds, "read_timeout": whole, "write_timeout": whole}
-        arguments |= {"local_infile": False}
-        if question.ca_bundle:
-            arguments |= {"ssl": {"ca": question.ca_bundle, "check_hostname": True}}
-    return create_engine(question.url, connect_args=arguments, **known)
 
 
 def _break_off(raw: Any, dialect: str) -> None:

@@ -101,6 +101,15 @@ def backend_of(text: str) -> str:
     return DRIVERS.get(name, name).partition("+")[0]
 
 
+def place_of(text: str) -> tuple[str, str, int | None] | None:
+    """Driver, host and port: where a connection leads. None for an address that is none."""
+    try:
+        url = make_url(text.strip())
+        return DRIVERS.get(url.drivername, url.drivername), (url.host or "").lower(), url.port
+    except (ArgumentError, ValueError):
+        return None
+
+
 def shown(text: str) -> str:
     """The address without password and options, as a page may show it; empty for one that is none."""
     try:

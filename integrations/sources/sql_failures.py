@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from integrations.sources.failing import Problem, SourceError
+from integrations.sources.guarded import AddressForbiddenError
+from integrations.sources.sql_engine import UncheckedDriverError
 
 CLIPPED_CHARACTERS = 160
 _POSTGRESQL = {
@@ -58,11 +60,34 @@ def of(error: SQLAlchemyError, *, seconds: float, is_late: bool) -> SourceError:
 
 def of_driver(error: Exception, driver: str, *, seconds: float) -> SourceError:
     """A failure outside of what SQLAlchemy wraps: no module, no file, no line."""
+    if isinstance(error, AddressForbiddenError):
+        return SourceError(error.problem)
+    if isinstance(error, UncheckedDriverError):
+        return SourceError(Problem.DRIVER_UNCHECKED)
     if isinstance(error, ImportError):
         return SourceError(Problem.DRIVER_MISSING, driver=driver)
     if isinstance(error, TimeoutError):
         return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
     return SourceError(Problem.UNREACHABLE, reason=type(error).__name__)
+
+
+# What a database says of itself before it lets anybody in, and what is known before anybody is asked.
+_BEFORE_CONNECTING = frozenset(
+    {
+        *(Problem.NOT_ADMITTED, Problem.NOT_FOUND, Problem.BUSY, Problem.CERTIFICATE, Problem.DRIVER_MISSING),
+        *(Problem.ADDRESS_FORBIDDEN, Problem.ADDRESS_NEVER, Problem.LOOPBACK_FORBIDDEN, Problem.DRIVER_UNCHECKED),
+    }
+)
+
+
+def before_connecting(failure: SourceError) -> SourceError:
+    """The same where no database has let us in: whatever else answers, or does not, is one and the same silence, so
+    that nobody learns from it which ports are open."""
+    if failure.problem in _BEFORE_CONNECTING:
+        return failure
+    if failure.problem is Problem.TOO_SLOW:
+        return SourceError(Problem.TOO_SLOW, **failure.facts, silent=1)
+    return SourceError(Problem.UNREACHABLE, reason=failure.facts.get("reason", "protocol"))
 
 
 def _made(problem: Problem, code: str | int, seconds: float, said: str = "") -> SourceError:

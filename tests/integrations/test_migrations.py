@@ -45,3 +45,22 @@ def test_an_only_company_goes_on_carrying_administrators_rights(
 
     found = after.get_model("integrations", "Corp").objects.values_list("admin_rights_enabled", flat=True)
     assert list(found) == carries_rights
+
+
+def test_databases_of_before_are_reached_wherever_they_lie(stages: Stages) -> None:
+    sources = stages.enter([("integrations", "0018_staged_credentials")]).get_model("integrations", "DataSource")
+    for name, columns in {
+        "server": {"kind": "sql", "sql_url": "mysql://reader@10.0.0.1/bi"},
+        "file": {"kind": "sql", "sql_url": "sqlite:////data/facts.db"},
+        "service": {"kind": "json", "http_url": "https://api.example.com"},
+    }.items():
+        sources.objects.create(name=name, **columns)
+
+    after = migrated([("integrations", "0019_reach_of_sources")]).get_model("integrations", "DataSource").objects
+
+    assert dict(after.values_list("name", "allows_private_addresses")) == {
+        "server": True,
+        "file": False,
+        "service": False,
+    }
+    assert set(after.values_list("account_powers", "account_checked_at")) == {("", None)}

@@ -10,13 +10,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 from integrations import card_data
 from integrations.models import Card, CardData, Corp, DataSource
 from integrations.models.sources import packed
 from integrations.sources.table import Column, Kind, Table
 from tests.integrations.conftest import staff
-from tests.integrations.sources.place import NOW, make_source
+from tests.integrations.sources.place import NOW, make_card, make_source
 
 pytestmark = pytest.mark.django_db
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -120,6 +120,81 @@ def test_only_a_superuser_lets_a_source_into_the_internal_network(client: Client
     assert "Only a superuser may change the address" in page
     source.refresh_from_db()
     assert source.http_url == "http://10.0.0.1"
+
+
+INNER = f"postgresql://reader:{SECRET}@10.0.0.1/sales"
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_saved"),
+    [
+        ("postgresql://other:new@10.0.0.1/stock?sslmode=require", True),
+        ("postgres://other@10.0.0.1/sales", True),
+        ("postgresql://reader@10.0.0.2/sales", False),
+        ("postgresql://reader@10.0.0.1:6379/sales", False),
+        ("mysql://reader@10.0.0.1/sales", False),
+    ],
+)
+def test_the_place_of_a_database_in_the_internal_network_is_the_superusers(
+    client: Client, root: Client, corp: Corp, typed: str, is_saved: bool
+) -> None:
+    chief = Client()
+    chief.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    source = make_source(name="库", kind="sql", corp=corp, sql_url=INNER, allows_private_addresses=True)
+    values = {**SOURCE, "corp": corp.pk, "new_sql_url": typed}
+
+    page = send(chief, "datasource_change", source, **values)
+
+    source.refresh_from_db()
+    assert (source.sql_url, source.allows_private_addresses) == (typed if is_saved else INNER, True)
+    assert ("Only a superuser may change the address" in page.text) is not is_saved
+    send(root, "datasource_change", source, **values, allows_private_addresses="on")
+    source.refresh_from_db()
+    assert source.sql_url == typed
+
+
+def test_sources_that_may_enter_the_internal_network_are_listed(root: Client) -> None:
+    make_source(name="inner one", kind="sql", sql_url=INNER, allows_private_addresses=True)
+    make_source(name="outer one", kind="sql", sql_url="postgresql://reader@db.example.com/sales")
+
+    page = root.get(reverse("admin:integrations_datasource_changelist"), {"allows_private_addresses__exact": "1"}).text
+
+    assert "inner one" in page
+    assert "outer one" not in page
+
+
+def test_an_account_that_may_do_too_much_is_warned_of_until_another_address_is_entered(root: Client) -> None:
+    powers = {"account_powers": "files,superuser", "account_checked_at": NOW}
+    source = make_source(name="库", kind="sql", sql_url=INNER, allows_private_addresses=True, **powers)
+    pages = (
+        reverse("admin:integrations_datasource_change", args=[source.pk]),
+        reverse("admin:integrations_datasource_changelist"),
+        reverse("admin:index"),
+    )
+
+    for page in pages:
+        assert "reads files, superuser" in root.get(page, headers={"accept-language": "en"}).text
+    typed = {"new_sql_url": "postgresql://reader@10.0.0.1/sales", "allows_private_addresses": "on"}
+    send(root, "datasource_change", source, **SOURCE, **typed)
+
+    source.refresh_from_db()
+    assert (source.account_powers, source.account_checked_at) == ("", None)
+    assert "reads files" not in root.get(pages[2], headers={"accept-language": "en"}).text
+
+
+@pytest.mark.parametrize(("is_superuser", "said"), [(True, "could not be reached"), (False, "gave no answer")])
+def test_only_superusers_are_told_what_answers_in_the_network(corp: Corp, is_superuser: bool, said: str) -> None:
+    person = staff("chief", corp, permissions=ALL)
+    User.objects.filter(pk=person.pk).update(is_superuser=is_superuser)
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(User.objects.get(pk=person.pk), backend=BACKEND)
+    card = make_card(make_source(name="库", kind="sql", corp=corp, sql_url=INNER))
+    failed = {"problem_code": "unreachable", "problem_facts": {"reason": "connection"}, "status": "failed"}
+    CardData.objects.create(card=card, slot_at=NOW, requested_at=NOW, next_try_at=NOW, finished_at=NOW, **failed)
+
+    page = browser.get(reverse("admin:integrations_card_state", args=[card.pk])).json()["html"]
+
+    assert said in page
 
 
 def test_whoever_manages_one_company_makes_no_source_for_all(client: Client, corp: Corp, other_corp: Corp) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils import translation
 from integrations import asking, card_data, source_wording
 from integrations.models import Card, DataSource
 from integrations.sources.failing import Problem, SourceError
+from tests.integrations.sources.databases import Database
 from tests.integrations.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
 from tests.integrations.sources.web import says, web_service
 
@@ -88,8 +90,45 @@ def test_a_service_of_the_internal_network_is_refused_unless_allowed() -> None:
     with web_service(says(b"[1]")) as service:
         source = make_source(name="服务", kind="json", http_url=service.url)
 
-        assert problem(make_card(source)) is Problem.ADDRESS_FORBIDDEN
+        assert problem(make_card(source)) is Problem.LOOPBACK_FORBIDDEN
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("is_ticked", "is_set", "found"),
+    [
+        (False, True, Problem.LOOPBACK_FORBIDDEN),
+        (True, False, Problem.LOOPBACK_FORBIDDEN),
+        (True, True, Problem.UNREACHABLE),
+    ],
+)
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", "http"])
+def test_this_machine_is_asked_with_the_tick_and_the_setting_alone(
+    kind: str, is_ticked: bool, is_set: bool, found: Problem, settings: LazySettings
+) -> None:
+    settings.DATA_ALLOW_LOOPBACK = is_set
+    url = f"{kind}://127.0.0.1:1/db"
+    columns = {"kind": "json", "http_url": url} if kind == "http" else {"kind": "sql", "sql_url": url}
+    source = make_source(name="本机", allows_private_addresses=is_ticked, **columns)
+
+    assert problem(make_card(source, sql="SELECT 1")) is found
+
+
+def test_what_the_account_may_do_is_asked_once_a_day(mariadb: Database) -> None:
+    url = mariadb.of_account("filer").url
+    source = make_source(name="库", kind="sql", sql_url=url, allows_private_addresses=True)
+    card = make_card(source, sql="SELECT n FROM facts WHERE n = 3")
+
+    def powers(now: datetime, **meanwhile: Any) -> str:
+        DataSource.objects.update(**meanwhile)
+        card.source.refresh_from_db()
+        assert asking.ask(card, rows_at_most=10, now=now).rows == ((3,),)
+        return DataSource.objects.get().account_powers
+
+    assert powers(NOW, account_powers="") == "files"
+    assert powers(NOW + timedelta(hours=23), account_powers="superuser") == "superuser"
+    assert powers(NOW + timedelta(hours=24)) == "files"
+    assert DataSource.objects.get().account_checked_at == NOW + timedelta(hours=24)
 
 
 def test_what_is_not_set_up_is_said() -> None:

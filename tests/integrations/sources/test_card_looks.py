@@ -115,7 +115,7 @@ def test_several_cards_are_there_once_all_are(bi: GuandataAnswers, clock: Clock)
         (b"busy", 503, "answers with an error of its own (HTTP 503)"),
         (b"<html>", 200, "is not of the form that was expected"),
         (requests.ReadTimeout(), 200, "took longer than 30 seconds. Ask for less, or raise its time limit."),
-        (requests.ConnectionError(), 200, "could not be reached"),
+        (requests.ConnectionError(), 200, "The data source gave no answer."),
     ],
 )
 def test_a_source_that_fails_is_asked_once_and_the_sentence_says_what_to_do(

@@ -16,9 +16,9 @@ import pytest
 from django.utils import translation
 
 from integrations import source_wording
-from integrations.sources import guarded, http_json
+from integrations.sources import http_json
 from integrations.sources.failing import Problem, SourceError
-from integrations.sources.guarded import is_admitted
+from integrations.sources.guarded import Reach, needed_for
 from integrations.sources.http_json import ExpressionRefused, JsonQuestion, check_expression, read_json
 from integrations.sources.shaping import Wishes
 from integrations.sources.table import Kind, Table
@@ -32,7 +32,7 @@ LITTLE, SECONDS = 1.5, 30
 
 def asked(answer: Answer, *, rows_at_most: int = 100, seconds: float = SECONDS, **values: Any) -> Table:
     with web_service(answer) as service:
-        question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "allows_private": True, **values})
+        question = JsonQuestion(**{"url": f"{service.url}/v1/facts", "reach": Reach.THIS_MACHINE, **values})
         return read_json(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
 
 
@@ -90,7 +90,7 @@ class TestRows:
         with web_service(says_json([1])) as service:
             question = JsonQuestion(
                 url=f"{service.url}/v1/q?a=中", method="POST", body={"城": 1}, headers={"X-Key": "sim-key"},
-                allows_private=True,
+                reach=Reach.THIS_MACHINE,
             )  # fmt: skip
             read_json(question, rows_at_most=1, seconds=SECONDS, now=NOW)
             sent = service.requests[0]
@@ -286,18 +286,22 @@ class TestAddresses:
         ],
     )
     def test_inner_addresses_are_refused(self, address: str) -> None:
-        assert is_admitted(address, allows_private=False) is False
+        assert needed_for(address) > Reach.PUBLIC
 
     @pytest.mark.parametrize(
         "address",
         ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "::ffff:0:808:808"],
     )
     def test_public_ones_are_admitted(self, address: str) -> None:
-        assert is_admitted(address, allows_private=False) is True
+        assert needed_for(address) is Reach.PUBLIC
 
-    @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fc00::1", "100.64.0.1"])
+    @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "fc00::1", "100.64.0.1", "::ffff:10.0.0.1"])
     def test_a_superuser_can_allow_the_internal_network(self, address: str) -> None:
-        assert is_admitted(address, allows_private=True) is True
+        assert needed_for(address) is Reach.PRIVATE
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"])
+    def test_this_machine_needs_the_setting_too(self, address: str) -> None:
+        assert needed_for(address) is Reach.THIS_MACHINE
 
     @pytest.mark.parametrize(
         "address",
@@ -311,13 +315,13 @@ class TestAddresses:
         ],
     )
     def test_the_clouds_credentials_never(self, address: str) -> None:
-        assert is_admitted(address, allows_private=True) is False
+        assert needed_for(address) is Reach.NOWHERE
 
     def test_a_service_of_this_machine_is_not_asked_without_leave(self) -> None:
         with web_service(says_json([1])) as service, pytest.raises(SourceError) as found:
             read_json(JsonQuestion(url=service.url), rows_at_most=1, seconds=SECONDS, now=NOW)
 
-        assert found.value.problem is Problem.ADDRESS_FORBIDDEN
+        assert found.value.problem is Problem.LOOPBACK_FORBIDDEN
         assert service.requests == []
 
     def test_a_name_is_looked_up_once_and_that_address_is_connected_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +330,7 @@ class TestAddresses:
 
         def answers(host: str, port: int, **_known: Any) -> list[Any]:
             looked_up.append(host)
-            address = "127.0.0.1" if len(looked_up) > 1 else "192.0.2.1" if port else ""
+            address = "127.0.0.1" if len(looked_up) > 1 else "1.1.1.1" if port else ""
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
         connected: list[Any] = []
@@ -335,14 +339,13 @@ class TestAddresses:
             connected.append(address)
             raise ConnectionRefusedError
 
-        monkeypatch.setattr(guarded, "is_admitted", lambda address, *, allows_private: address != "127.0.0.1")
         monkeypatch.setattr(socket, "getaddrinfo", answers)
         monkeypatch.setattr(socket, "create_connection", connection)
 
         with pytest.raises(SourceError):
             read_json(JsonQuestion(url="http://rebind.example.com/"), rows_at_most=1, seconds=SECONDS, now=NOW)
 
-        assert (looked_up, connected) == (["rebind.example.com"], [("192.0.2.1", 80)])
+        assert (looked_up, connected) == (["rebind.example.com"], [("1.1.1.1", 80)])
 
     def test_one_inner_address_among_others_is_enough_to_refuse(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("1.1.1.1", "10.0.0.1")]

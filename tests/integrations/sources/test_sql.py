@@ -2,112 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import threading
 import tracemalloc
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import psycopg
-import pymysql
 import pytest
 from django.utils import translation
 
 from integrations import source_wording
 from integrations.sources.failing import Problem, SourceError
 from integrations.sources.shaping import Wishes
-from integrations.sources.sql import SqlQuestion, mysql_limits, read_query
+from integrations.sources.sql import SqlQuestion, mysql_limits
 from integrations.sources.sql_address import AddressRefused, Admitted, Flaw, admitted_url, shown
 from integrations.sources.sql_statement import checked, parameters_of
-from integrations.sources.table import Kind, Table
+from integrations.sources.table import Kind
+from tests.integrations.sources.databases import FACTS, SECRET, Database
 from tests.integrations.sources.place import NOW
-from tools.services import find_mariadb, start_mariadb, start_postgresql
-
-SECRET = "sim-sql-password"
-
-
-class Database:
-    """A database with the table facts(n, city, amount) of 100 rows; `url`: of an account that may only read it."""
-
-    def __init__(self, url: str, allowed: Admitted | None = None) -> None:
-        self.url = url
-        self.allowed = allowed or Admitted()
-
-    def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 30, **parameters: Any) -> Table:
-        question = SqlQuestion(admitted_url(self.url, self.allowed), statement, parameters)
-        return read_query(question, rows_at_most=rows_at_most, seconds=seconds, now=NOW)
-
-    def problem(self, statement: str, **known: Any) -> Problem:
-        with pytest.raises(SourceError) as found:
-            self.ask(statement, **known)
-        with translation.override("en"):
-            sentence = source_wording.sentence(found.value.problem, found.value.facts)
-        said = f"{sentence} {found.value.facts} {found.value.__cause__!r} {found.value.__context__!r}"
-        assert SECRET not in said
-        assert "127.0.0.1" not in said
-        return found.value.problem
-
-
-FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for number in range(100)]
-
-
-@pytest.fixture(scope="module")
-def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("admitted") / "facts 100%.sqlite3"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE facts (n INTEGER, city TEXT, amount NUMERIC)")
-        connection.executemany(
-            "INSERT INTO facts VALUES (?, ?, ?)", [(n, city, float(sum_)) for n, city, sum_ in FACTS]
-        )
-        connection.commit()
-    return file
-
-
-@pytest.fixture(scope="module")
-def sqlite_database(sqlite_file: Path) -> Database:
-    return Database(f"sqlite:///{sqlite_file}".replace("%", "%25"), Admitted(folders=[str(sqlite_file.parent)]))
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Database]:
-    service = start_postgresql()
-    try:
-        with psycopg.connect(service.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE facts (n integer, city text, amount numeric)")
-            connection.cursor().executemany("INSERT INTO facts VALUES (%s, %s, %s)", FACTS)
-            connection.execute(f"CREATE ROLE reader LOGIN PASSWORD '{SECRET}'")
-            connection.execute("CREATE TABLE hidden (n integer)")
-            connection.execute("GRANT SELECT, INSERT, DELETE ON facts TO reader")
-        place = service.url.partition("@")[2]
-        yield Database(f"postgresql://reader:{SECRET}@{place}")
-    finally:
-        service.stop()
-
-
-@pytest.fixture(scope="module")
-def mariadb() -> Iterator[Database]:
-    if find_mariadb() is None:
-        assert not os.environ.get("CI"), "MariaDB must be installed where the suite must be whole"
-        pytest.skip("no MariaDB is installed (Debian: mariadb-server)")
-    service = start_mariadb()
-    try:
-        port = int(service.url.rpartition(":")[2].partition("/")[0])
-        root = pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True)
-        with closing(root), root.cursor() as cursor:
-            cursor.execute("CREATE DATABASE sales CHARACTER SET utf8mb4")
-            cursor.execute("CREATE TABLE sales.facts (n integer, city text, amount decimal(10,2))")
-            cursor.executemany("INSERT INTO sales.facts VALUES (%s, %s, %s)", FACTS)
-            cursor.execute("CREATE TABLE sales.hidden (n integer)")
-            cursor.execute(f"CREATE USER reader IDENTIFIED BY '{SECRET}'")
-            cursor.execute("GRANT SELECT, INSERT, DELETE ON sales.facts TO reader")
-        yield Database(f"mysql://reader:{SECRET}@127.0.0.1:{port}/sales")
-    finally:
-        service.stop()
 
 
 @pytest.fixture(params=["sqlite_database", "postgresql", "mariadb"])
@@ -452,7 +367,7 @@ class TestAddresses:
         assert shown("nonsense") == ""
 
     def test_a_driver_that_is_not_installed_is_named(self) -> None:
-        database = Database("oracle+oracledb://u:p@h/db", Admitted(drivers=["oracle+oracledb"]))
+        database = Database("oracle+oracledb://u:p@localhost/db", Admitted(drivers=["oracle+oracledb"]))
 
         assert database.problem("SELECT 1") is Problem.DRIVER_MISSING
 

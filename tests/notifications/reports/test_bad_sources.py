@@ -64,7 +64,7 @@ def bad_cards(stack: ExitStack) -> dict[str, Card]:
     cards: dict[str, Card] = {}
 
     def add(name: str, source: dict[str, Any], **question: Any) -> None:
-        row = DataSource.objects.create(name=name, **{"timeout_seconds": 1, **source})
+        row = DataSource.objects.create(name=name, **{"timeout_seconds": 1, "allows_private_addresses": True, **source})
         cards[name] = Card.objects.create(name=name, source=row, **question)
 
     for name, (answer, expression, problem) in JSON_CASES.items():
