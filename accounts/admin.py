@@ -40,6 +40,7 @@ from accounts.permission_names import PermissionsField, choosable
 from accounts.rights import EVERY_RIGHT, UserChangeForm, rights_fields
 from accounts.selected_people import ask, changeable_of
 from accounts.visibility import people_changeable_by, people_visible_to, sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.deletion import NamedDeletions
 from integrations.models import Corp
 
@@ -143,7 +144,7 @@ def may_change(request: HttpRequest, person: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(MovePages, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
+class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
     add_form = UserCreationForm
     change_password_form = PasswordForm
     add_form_template = "admin/accounts/user/add_form.html"

@@ -23,6 +23,7 @@ from accounts.department_choice import DepartmentSearch
 from accounts.directory.actions import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.visibility import people_visible_to, sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.directory import admit_member
 from integrations.directory.hearing import hearing_of
 from integrations.models import Corp, Department, Member
@@ -121,7 +122,7 @@ class DirectoryPolicyForm(PolicyFormBase):
 
 
 @admin.register(DirectoryPolicy)
-class DirectoryPolicyAdmin(PolicyAdminBase):
+class DirectoryPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
     """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
 
     empty_list = _(

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import limited_administrators, roles
 from accounts.permission_names import PermissionsField, choosable, name_of
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.deletion import NamedDeletions
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class GroupForm(GroupFormBase):
 
 
 @admin.register(Group)
-class GroupAdmin(NamedDeletions, GroupAdminBase):
+class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     list_display = ("shown_name",)
     # Why not Django's two boxes side by side? Their texts have no Chinese.

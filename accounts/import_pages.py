@@ -27,6 +27,7 @@ from accounts.run_pages import RunPages
 from accounts.sheets import asking, wording, writing
 from accounts.sheets.running import CHANGE, IMPORT
 from accounts.visibility import sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.models import Corp
 from integrations.queueing import queue_on_commit
 
@@ -89,8 +90,10 @@ class UploadForm(forms.Form):
 
 
 @admin.register(PeopleImport)
-class PeopleImportAdmin(RunPages):
+class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
+    # A file changes nothing; the answer to what would come of it does.
+    unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
     list_filter = ("status",)
 

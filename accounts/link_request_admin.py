@@ -15,6 +15,7 @@ from accounts import link_requests
 from accounts.directory_admin import CompanyFilter
 from accounts.models import LinkRequest
 from accounts.visibility import people_changeable_by
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.models import Member
 from integrations.paging import CappedPaginator
 
@@ -55,7 +56,7 @@ class LinkRequestForm(LinkRequestFormBase):
 
 
 @admin.register(LinkRequest)
-class LinkRequestAdmin(LinkRequestAdminBase):
+class LinkRequestAdmin(ConfirmedChanges, LinkRequestAdminBase):
     """Linked by those who may change people's accounts, with people whom they may change."""
 
     form = LinkRequestForm

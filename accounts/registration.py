@@ -30,10 +30,12 @@ from accounts.policy import disabling_shuts_out
 from accounts.ready_made import ensure_bi_login_id
 from accounts.roles import ensure_roles
 from accounts.tracked import track_people_and_companies
+from accounts.views.confirmation import gate
 from accounts.visibility import corps_of
 from integrations import panels, seen_forms
 from integrations.bi.entry import is_open
 from integrations.bi.external_ids import register as register_external_ids
+from integrations.confirmed_changes import register_gate
 from integrations.directory.followers import register_rename_follower, register_rename_guard
 from integrations.events.registry import register_consumer
 from integrations.visibility import register_corp_filter
@@ -48,6 +50,7 @@ def register(app: AppConfig) -> None:
     _show_on_pages()
     _after_migrating(app)
     register_corp_filter(corps_of)
+    register_gate(gate)
     register_external_ids(external_ids)
     seen_forms.register_last_saved(audit.last_saved)
     track_people_and_companies()

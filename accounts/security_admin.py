@@ -21,6 +21,7 @@ from accounts import lockout, policy
 from accounts.models import Lockout, SignInPolicy
 from accounts.models.security import THE_ONE
 from accounts.visibility import lockouts_visible_to, sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 
 if TYPE_CHECKING:
     PolicyFormBase = forms.ModelForm[SignInPolicy]
@@ -45,7 +46,7 @@ class SignInPolicyForm(PolicyFormBase):
 
 
 @admin.register(SignInPolicy)
-class SignInPolicyAdmin(PolicyAdminBase):
+class SignInPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
     """One row, for the whole site: for those alone who see all companies."""
 
     form = SignInPolicyForm

@@ -8,9 +8,10 @@ from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 
 from accounts.arrival import Session
-from accounts.authentication.admin_rights import SignInMethod, note_method, reaches_beyond
+from accounts.authentication import confirmation
+from accounts.authentication.admin_rights import SignInMethod, carries_rights, note_method, reaches_beyond
 from accounts.login_state import Kind
-from accounts.models import WeComAccount
+from accounts.models import User, WeComAccount
 from integrations.models import Corp
 
 # In the session: the corp through which the person signed in. Absent after sign-in by password.
@@ -35,6 +36,8 @@ def tie_to_corp(request: HttpRequest, corp: Corp, *, kind: Kind) -> None:
     request.session[CORP_KEY] = corp.pk
     note_method(request.session, _METHODS[kind])
     request.session.set_expiry(None)
+    if not (kind is Kind.QR and isinstance(request.user, User) and carries_rights(request.user, corp=corp)):
+        confirmation.forget(request.session)
 
 
 def untie(request: HttpRequest) -> None:

@@ -26,6 +26,7 @@ from accounts.move_pages import may_link
 from accounts.run_pages import OwnPages
 from accounts.unlinked_forms import BulkForm, key_in
 from accounts.visibility import people_changeable_by, people_visible_to
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.models import Corp, Department, Member
 from integrations.paging import KeysetPage, keyset_page
 
@@ -53,7 +54,7 @@ class Row:
 
 
 @admin.register(LinkConflict)
-class LinkConflictAdmin(OwnPages):
+class LinkConflictAdmin(ConfirmedChanges, OwnPages):
     folder = "admin/accounts/linkconflict"
     fields = ("member", "why", "since")
     empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
+from django.urls import path
 from django.utils.text import capfirst
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
+from accounts.views import confirmation
 from accounts.views.admin_login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom.operations.panel import panel
@@ -99,6 +101,9 @@ class GuanwecomAdminSite(admin.AdminSite):
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         named = type("NamedAdmin", (NamedChanges, ShownLookups, admin_class or admin.ModelAdmin), {})
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
+
+    def get_urls(self) -> list[Any]:
+        return [path("confirm/", self.admin_view(confirmation.page), name="confirm"), *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(

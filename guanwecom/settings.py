@@ -179,6 +179,9 @@ STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 STAFF_SESSION_IDLE_MINUTES = e.read(e.minutes, "STAFF_SESSION_IDLE_MINUTES", "60")
 # How long everybody else's lasts after the sign-in, in days.
 EMPLOYEE_SESSION_DAYS = e.read(e.days, "EMPLOYEE_SESSION_DAYS", "30")
+# How long a password (or what counts like one) lets its person change rights, secrets, addresses and API tokens, in
+# minutes.
+CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations import links, services
 from integrations.bi_admin import BiConnectionAdmin
 from integrations.callback_pages import CallbackPages
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
 from integrations.credential_pages import CredentialPages
@@ -75,11 +76,15 @@ SHOWN_INSTEAD = {
 
 
 @admin.register(Corp)
-class CorpAdmin(CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
+class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
     empty_list = _(
         "No WeCom company is connected yet. Add one: its page leads through every step, and says what is wrong."
     )
     form = CorpForm
+    unconfirmed_pages = frozenset(
+        f"integrations_corp_{name}"
+        for name in ("diagnosis_run", "diagnosis_message", "verification", "verification_check", "ips", "write_start")
+    )
     change_form_template = "admin/integrations/corp/change_form.html"
     list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
     list_filter = ["is_enabled"]

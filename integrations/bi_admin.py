@@ -22,6 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations import content_policy, origins
 from integrations.bi import checking, entry, external_ids, keeping, wording
 from integrations.bi_forms import BiConnectionForm, KeyForm
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.corp_pages import ONE_SAVE_BUTTON
 from integrations.models import BiConnection
 from integrations.models.bi import THE_ONE
@@ -43,10 +44,11 @@ SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_toke
 
 
 @admin.register(BiConnection)
-class BiConnectionAdmin(BiModelAdmin):
+class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
     """One row, for the whole site: for those alone who see all companies."""
 
     form = BiConnectionForm
+    unconfirmed_pages = frozenset({"integrations_biconnection_test", "integrations_biconnection_enter"})
     change_form_template = f"{FOLDER}/change_form.html"
     actions = None
     fieldsets = (

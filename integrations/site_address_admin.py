@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations import content_policy, hosts, services
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.corp_pages import ONE_SAVE_BUTTON
 from integrations.forms import SiteAddressForm
 from integrations.models import Corp, SiteAddress
@@ -30,7 +31,7 @@ COMPANIES_NAMED = 3
 
 
 @admin.register(SiteAddress)
-class SiteAddressAdmin(SiteAddressModelAdmin):
+class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
     form = SiteAddressForm
     fields = ["url"]
     list_display = ["url", "is_default", "companies", "changed_at"]
@@ -49,7 +50,9 @@ class SiteAddressAdmin(SiteAddressModelAdmin):
         places = {
             f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)
         }
-        seen = super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        seen: QuerySet[SiteAddress] = (
+            super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        )
         return seen.annotate(**places).order_by("-is_default", "url")
 
     @admin.display(description=_("companies with this address"))

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations import card_choosing, card_data, card_drafts, card_looks, source_wording
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
@@ -43,7 +44,7 @@ _KINDS = {
 
 
 @admin.register(DataSource)
-class DataSourceAdmin(SourceModelAdmin):
+class DataSourceAdmin(ConfirmedChanges, SourceModelAdmin):
     form = DataSourceForm
     list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
     list_filter = ("kind", "is_enabled", "allows_private_addresses")

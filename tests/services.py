@@ -35,6 +35,8 @@ ENVIRON = {
     "DATA_ALLOW_LOOPBACK": "true",
     "TIME_ZONE": "Asia/Shanghai",
     "LOG_LEVEL": "INFO",
+    # Tests share sessions, and a run may take long: only tests about confirming are asked for a password.
+    "CONFIRMATION_MINUTES": "600",
     # Playwright's synchronous interface runs inside an event loop, where Django refuses database access by default.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }

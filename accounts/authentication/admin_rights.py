@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
     from django.http import HttpRequest
 
+    from integrations.models import Corp
+
 # In the session. Absent in sessions from before it was written down.
 METHOD_KEY = "sign_in_method"
 
@@ -39,6 +41,11 @@ def method_of(session: SessionBase) -> SignInMethod | None:
 def admin_rights_allowed(request: HttpRequest) -> bool:
     """Whether this session carries whatever rights its person has."""
     return not (isinstance(request.user, User) and request.user.has_withheld_rights)
+
+
+def carries_rights(person: User, *, corp: Corp) -> bool:
+    """Whether a sign-in with WeCom through `corp` carries whatever rights `person` has."""
+    return corp.admin_rights_enabled or not reaches_beyond(person, corp_id=corp.pk)
 
 
 def reaches_beyond(person: User, *, corp_id: int) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from accounts.authentication import lifetimes
+from accounts.authentication import confirmation, lifetimes
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -14,4 +14,6 @@ if TYPE_CHECKING:
 
 def note_sign_in(sender: object, request: HttpRequest, user: Any, **_kwargs: Any) -> None:
     """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
-    lifetimes.note_opened(request.session, timezone.now())
+    now = timezone.now()
+    lifetimes.note_opened(request.session, now)
+    confirmation.note_confirmed(request.session, now)  # what WeCom's ways prove, accounts.sessions knows

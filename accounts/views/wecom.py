@@ -24,7 +24,7 @@ from accounts.sign_in import AuthorizationCode, SignInRefused
 from accounts.surfaces import surface_of
 from accounts.targets import HOME, inner_page, raw_query_of, safe_path
 from accounts.trouble import Cause, Trouble, cause_of_error, cause_of_refusal
-from accounts.views import refusals
+from accounts.views import confirmation, refusals
 from integrations import links
 from integrations.bi import entry
 from integrations.errors import IntegrationError, LoginRefusedError
@@ -51,7 +51,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
         return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
         return refusals.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
-    if session.is_of_this_corp:
+    if session.is_of_this_corp and not confirmation.is_asked_for(target):
         return _landed(corp, target)
     attempt = arrivals.SECOND_ATTEMPT if request.GET.get("again") else arrivals.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt)
@@ -141,6 +141,9 @@ def _redeemed(
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
         return refusals.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
+    if request.user.is_authenticated and confirmation.is_asked_for(step.target):
+        confirmation.after_scan(request, user, corp=corp, kind=step.kind)
+        return HttpResponseRedirect(step.target)
     login(request, user)
     sessions.tie_to_corp(request, corp, kind=step.kind)
     policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
@@ -159,7 +162,7 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
         address = links.site_address_for(corp)
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
-    kind = Kind.SILENT if surface.is_inside_wecom else Kind.QR
+    kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_asked_for(target) else Kind.QR
     begun = beginning.begin(request, corp, kind=kind, target=target, attempt=attempt)
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
     browser.keep_browser_id(response, request, begun.browser_id)

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.confirmed_changes import ConfirmedChanges
 from notifications import api_tokens
 from notifications.admin.lists import administrator, moment
 from notifications.models import ApiToken
@@ -34,12 +35,14 @@ LISTED_AT_MOST = 50
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(TokenAdminBase):
+class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
     empty_list = _(
         "With a token another system runs subscriptions over the HTTP API, for example after a data update. It may do "
         "what you give it of your own rights, until it expires or is revoked."
     )
     form = ApiTokenForm
+    # Whoever revokes one is in a hurry, and gets nothing by it.
+    unconfirmed_pages = frozenset({"notifications_apitoken_revoke"})
     change_form_template = "admin/notifications/api_token.html"
     list_display = ("name", "begins_with", "owner", "purposes", "reach", "state", "last_used")
     list_select_related = ("owner",)

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from integrations.confirmed_changes import ConfirmedChanges
 from notifications.admin.lists import administrator
 from notifications.models import Robot
 from notifications.robot_form import RobotForm
@@ -20,7 +21,7 @@ else:
 
 
 @admin.register(Robot)
-class RobotAdmin(RobotAdminBase):
+class RobotAdmin(ConfirmedChanges, RobotAdminBase):
     form = RobotForm
     list_display = ("name", "corp_name", "created_at")
     search_fields = ("name",)

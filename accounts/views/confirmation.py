@@ -1,0 +1,116 @@
+"""Asks administrators who have not proven lately to be there for a proof, and goes on where they were."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from accounts.authentication import confirmation
+from accounts.authentication.admin_rights import carries_rights
+from accounts.authentication.forms import ConfirmForm
+from accounts.login_state import Kind
+from accounts.models import User
+from accounts.targets import HOME, safe_path
+from integrations.models import Corp
+
+logger = logging.getLogger(__name__)
+
+ROUTE = "admin:confirm"
+# Beside the fields of ConfirmForm: what was sent before it was asked.
+TYPED = "_confirm-typed"
+_OF_THE_FORM = ("csrfmiddlewaretoken", TYPED)
+
+
+def gate(request: HttpRequest) -> HttpResponse | None:
+    """Answers in place of a page whose person has to be confirmed first. What was typed comes back with the answer."""
+    person = request.user
+    if not isinstance(person, User) or not (person.is_active and person.is_staff):
+        return None  # the page itself refuses
+    sealed = request.POST.get(TYPED)
+    if sealed is None:
+        return None if _is_fresh(request) else _ask(request, person, _typed(request))
+    typed = confirmation.unseal(sealed, person=person, path=request.get_full_path())
+    if typed is None:
+        messages.error(request, _("This took too long. Nothing was saved: please enter it again."))
+        return HttpResponseRedirect(request.get_full_path())
+    if not _is_fresh(request):
+        form = ConfirmForm(request.POST, request=request, person=person)
+        if not form.is_valid():
+            return _ask(request, person, typed, form)
+        _note(request, person)
+    request.POST = typed  # type: ignore[assignment]  # the stubs know it as never assigned
+    return None
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """Asks before a page is opened, and says so to those who have scanned a code for another tab."""
+    person = request.user
+    if not isinstance(person, User):
+        raise TypeError("the administration lets nobody else in")
+    target = safe_path(request.GET.get("next", ""))
+    form = ConfirmForm(request.POST if request.method == "POST" else None, request=request, person=person)
+    if not _is_fresh(request) and form.is_valid():
+        _note(request, person)
+    if not _is_fresh(request):
+        return _page(request, person, form, scan_target=request.get_full_path())
+    return _page(request, person, form, is_done=True) if target == HOME else HttpResponseRedirect(target)
+
+
+def is_asked_for(target: str) -> bool:
+    """Whether a sign-in with WeCom was begun to confirm who is there."""
+    return target.partition("?")[0] == reverse(ROUTE)
+
+
+def after_scan(request: HttpRequest, scanned: User, *, corp: Corp, kind: Kind) -> None:
+    """Somebody signed in had a QR code scanned, to be confirmed. The session stays as it is: so do open forms."""
+    if scanned != request.user:
+        messages.error(request, _("Somebody else has scanned the code: {name}.").format(name=scanned.get_full_name()))
+    elif kind is Kind.QR and carries_rights(scanned, corp=corp):
+        _note(request, scanned)
+
+
+def _ask(request: HttpRequest, person: User, typed: Any, form: ConfirmForm | None = None) -> HttpResponse:
+    sealed = confirmation.seal(typed, person=person, path=request.get_full_path())
+    form = form or ConfirmForm(request=request, person=person)
+    return _page(request, person, form, typed=sealed, scan_target=reverse(ROUTE))
+
+
+def _page(request: HttpRequest, person: User, form: ConfirmForm, **more: Any) -> HttpResponse:
+    context = {
+        **admin.site.each_context(request),
+        "title": _("Is it you?"),
+        "form": form,
+        "corps": confirmation.companies_to_scan_for(person),
+        "typed_name": TYPED,
+        "query": urlencode({"next": more.get("scan_target", HOME)}),
+        **more,
+    }
+    request.current_app = admin.site.name  # as Django's own admin views do
+    response = TemplateResponse(request, "admin/accounts/confirm.html", context)
+    add_never_cache_headers(response)
+    return response
+
+
+def _typed(request: HttpRequest) -> Any:
+    typed = request.POST.copy()
+    for name in _OF_THE_FORM:
+        typed.pop(name, None)
+    return typed
+
+
+def _is_fresh(request: HttpRequest) -> bool:
+    return confirmation.is_fresh(request.session, timezone.now())
+
+
+def _note(request: HttpRequest, person: User) -> None:
+    confirmation.note_confirmed(request.session, timezone.now())
+    logger.info("confirmed user=%s", person.pk)

@@ -1,0 +1,61 @@
+"""Pages of the administration whose changes ask first whether their person is still there.
+
+Whoever finds an open browser must not be able to give rights, read or replace secrets, move addresses or make tokens.
+`accounts` registers in its AppConfig.ready() who asks and how; integrations, the lowest app, knows no passwords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern
+
+if TYPE_CHECKING:
+    ModelAdminBase = admin.ModelAdmin[Any]
+else:
+    ModelAdminBase = object
+
+Gate = Callable[[HttpRequest], HttpResponseBase | None]
+_gates: list[Gate] = []
+
+
+def register_gate(gate: Gate) -> None:
+    """`gate` answers in a page's place while it does not know its person to be there; None lets the page answer."""
+    if gate not in _gates:
+        _gates.append(gate)
+
+
+class ConfirmedChanges(ModelAdminBase):
+    """Everything that is sent to the pages of this admin is confirmed first; before the other bases.
+
+    Why not when a page is opened? It may be there to be looked at, and nothing that was typed is lost by asking later.
+    Pages that show a secret take a POST, too.
+    """
+
+    # Names of pages that take what gives nobody anything: a check to run, a file that is public anyway.
+    unconfirmed_pages: frozenset[str] = frozenset()
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self._confirmed(pattern) for pattern in super().get_urls()]
+
+    def _confirmed(self, pattern: URLPattern) -> URLPattern:
+        view, name = pattern.callback, pattern.name
+        if name in self.unconfirmed_pages:
+            return pattern
+
+        @wraps(view)
+        def confirmed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method == "POST":
+                for gate in _gates:
+                    answer = gate(request)
+                    if answer is not None:
+                        return answer
+            response: HttpResponseBase = view(request, *args, **kwargs)
+            return response
+
+        return URLPattern(pattern.pattern, confirmed, pattern.default_args, name)

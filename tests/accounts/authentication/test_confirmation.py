@@ -1,0 +1,303 @@
+"""Who changes rights, secrets, addresses or tokens has proven within 15 minutes to be there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport, SignInPolicy, User
+from integrations.confirmed_changes import ConfirmedChanges
+from integrations.fields import EncryptedTextField
+from integrations.models import BiConnection, Corp, DataSource, SiteAddress
+from notifications.models import ApiToken, Robot
+from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
+from tests.accounts.wecom import WeCom
+
+PASSWORD = "right-password-1"
+ADD, PAGE = "/admin/auth/group/add/", "/admin/confirm/"
+CHANGES = {"name": "Controlling & <Sales>", "_save": "Save"}
+
+
+@pytest.fixture(autouse=True)
+def _minutes(settings: Any) -> None:
+    settings.CONFIRMATION_MINUTES = 15
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    user = make_person("chief", corp, "Chief", is_staff=True, is_superuser=True, name="王芳")
+    user.set_password(PASSWORD)
+    user.save()
+    return user
+
+
+@pytest.fixture
+def desk(chief: User) -> Visitor:
+    browser = visitor(DESKTOP)
+    browser.client.post("/login/", {"username": "chief", "password": PASSWORD})
+    assert browser.user_id == chief.pk
+    return browser
+
+
+def later(browser: Visitor, minutes: float) -> None:
+    session = browser.client.session
+    session["confirmed_at"] -= minutes * 60
+    session.save()
+
+
+def typed_in(response: Any) -> str:
+    """What the page that asks holds of what was sent."""
+    found = re.search(r'name="_confirm-typed" value="([^"]+)"', response.content.decode())
+    assert found is not None
+    return found[1]
+
+
+def asks(response: Any) -> bool:
+    return "是您本人吗？" in response.content.decode()
+
+
+def groups() -> list[str]:
+    return [*Group.objects.filter(name=CHANGES["name"]).values_list("name", flat=True)]
+
+
+class TestPassword:
+    def test_at_sign_in_counts_for_a_quarter_of_an_hour(self, desk: Visitor) -> None:
+        later(desk, 14.9)
+
+        assert desk.client.post(ADD, CHANGES).status_code == 302
+        assert groups() == [CHANGES["name"]]
+
+    def test_is_asked_for_then_and_nothing_is_saved(self, desk: Visitor) -> None:
+        later(desk, 15)
+
+        response = desk.client.post(ADD, CHANGES)
+
+        assert (response.status_code, asks(response)) == (200, True)
+        assert "no-store" in response.headers["Cache-Control"]
+        assert groups() == []
+
+    def test_goes_on_with_what_was_typed(self, desk: Visitor) -> None:
+        later(desk, 15)
+        sealed = typed_in(desk.client.post(ADD, CHANGES))
+
+        response = desk.client.post(ADD, {"_confirm-typed": sealed, "_confirm-password": PASSWORD})
+
+        assert (response.status_code, groups()) == (302, [CHANGES["name"]])
+        assert desk.client.post(ADD, {"name": "Next", "_save": "Save"}).status_code == 302
+
+    def test_that_is_wrong_is_asked_for_again_with_what_was_typed(self, desk: Visitor) -> None:
+        later(desk, 15)
+        sealed = typed_in(desk.client.post(ADD, CHANGES))
+
+        again = desk.client.post(ADD, {"_confirm-typed": sealed, "_confirm-password": "wrong"})
+        response = desk.client.post(ADD, {"_confirm-typed": typed_in(again), "_confirm-password": PASSWORD})
+
+        assert "密码不正确" in again.content.decode()
+        assert (response.status_code, groups()) == (302, [CHANGES["name"]])
+
+    def test_is_limited_as_at_sign_in(self, desk: Visitor, settings: Any) -> None:
+        settings.LOCKOUT_TRIES = 3
+        later(desk, 15)
+        for _time in range(3):
+            desk.client.post(PAGE, {"_confirm-password": "wrong"})
+
+        locked = desk.client.post(PAGE, {"_confirm-password": PASSWORD})
+
+        assert "密码错误次数过多，请 15 分钟后再试。" in locked.content.decode()
+        assert asks(desk.client.post(ADD, CHANGES))
+        assert AuditEntry.objects.filter(action="locked-out").count() == 1
+
+    def test_is_not_asked_for_while_passwords_sign_nobody_in(self, desk: Visitor) -> None:
+        SignInPolicy.objects.update_or_create(pk=1, defaults={"password_enabled": False})
+        later(desk, 15)
+
+        response = desk.client.post(PAGE, {"_confirm-password": PASSWORD})
+
+        assert 'type="password"' not in response.content.decode()
+        assert asks(desk.client.post(ADD, CHANGES))
+
+    def test_leaves_looking_alone(self, desk: Visitor) -> None:
+        later(desk, 60)
+
+        pages = ["/admin/auth/group/", ADD, f"/admin/accounts/user/{desk.user_id}/change/"]
+
+        assert [desk.get(page).status_code for page in pages] == [200] * 3
+        assert not any(asks(desk.get(page)) for page in pages)
+
+    def test_holds_for_the_minutes_of_the_setting(self, desk: Visitor, settings: Any) -> None:
+        settings.CONFIRMATION_MINUTES = 5
+        later(desk, 5)
+
+        assert asks(desk.client.post(ADD, CHANGES))
+
+
+class TestTyped:
+    """What was typed waits sealed in the page: it is of no use elsewhere."""
+
+    @pytest.fixture
+    def sealed(self, desk: Visitor) -> str:
+        later(desk, 15)
+        return typed_in(desk.client.post(ADD, CHANGES))
+
+    def test_by_somebody_else_is_refused(self, sealed: str) -> None:
+        User.objects.create_superuser("other", password=PASSWORD)
+        other = visitor(DESKTOP)
+        other.client.post("/login/", {"username": "other", "password": PASSWORD})
+
+        response = other.client.post(ADD, {"_confirm-typed": sealed})
+
+        assert (response.status_code, response.headers["Location"], groups()) == (302, ADD, [])
+
+    @pytest.mark.parametrize("change", [lambda text: text[:-4], lambda _text: "x", lambda _text: "汉"])
+    def test_that_was_changed_is_refused(self, desk: Visitor, sealed: str, change: Any) -> None:
+        response = desk.client.post(ADD, {"_confirm-typed": change(sealed), "_confirm-password": PASSWORD})
+
+        assert (response.status_code, response.headers["Location"], groups()) == (302, ADD, [])
+
+    def test_for_another_page_is_refused(self, desk: Visitor, sealed: str) -> None:
+        response = desk.client.post("/admin/integrations/siteaddress/add/", {"_confirm-typed": sealed})
+
+        assert (response.status_code, groups()) == (302, [])
+
+    def test_cannot_be_read_in_the_page(self, sealed: str, desk: Visitor) -> None:
+        page = desk.client.post(ADD, CHANGES).content.decode()
+
+        assert "Controlling" not in page
+        assert "Controlling" not in sealed
+
+
+class TestOwnPage:
+    def test_leads_to_where_it_was_asked_for(self, desk: Visitor) -> None:
+        later(desk, 15)
+        page = f"{PAGE}?next={ADD}"
+
+        shown, done = desk.get(page), desk.client.post(page, {"_confirm-password": PASSWORD})
+
+        assert asks(shown)
+        assert done.headers["Location"] == ADD
+
+    def test_leads_nowhere_else(self, desk: Visitor) -> None:
+        response = desk.client.post(f"{PAGE}?next=https://evil.example/", {"_confirm-password": PASSWORD})
+
+        assert response.status_code == 200
+
+    def test_is_for_staff_alone(self, desk: Visitor) -> None:
+        User.objects.update(is_staff=False, is_superuser=False)
+
+        assert desk.get(PAGE).headers["Location"].startswith("/admin/login/")
+
+    def test_says_what_to_do_where_nothing_can_be_asked(self, corp: Corp) -> None:
+        nobody = make_person("nobody", is_staff=True, is_superuser=True)
+        nobody.set_unusable_password()
+        nobody.save()
+        browser = visitor(DESKTOP)
+        browser.client.force_login(nobody, backend="django.contrib.auth.backends.ModelBackend")
+        later(browser, 15)
+
+        assert "请让超级管理员为您设置密码" in browser.get(PAGE).content.decode()
+        assert asks(browser.client.post(ADD, {**CHANGES, "_confirm-typed": "x"}, follow=True)) is False
+        assert groups() == []
+
+
+class TestWeCom:
+    @pytest.fixture(autouse=True)
+    def _carries_rights(self, corp: Corp) -> None:
+        Corp.objects.update(admin_rights_enabled=True)
+
+    def test_signing_in_silently_never_counts(self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
+        wecom.gives("C", userid="chief")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        assert phone.user_id == chief.pk
+        assert asks(phone.client.post(ADD, CHANGES))
+
+    def test_signing_in_by_a_scan_counts(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
+        wecom.gives("C", userid="chief")
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+
+        assert desktop.client.post(ADD, CHANGES).status_code == 302
+        assert groups() == [CHANGES["name"]]
+
+    def test_a_scan_in_another_tab_lets_what_was_typed_go_on(self, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+        later(desk, 15)
+        asked = desk.client.post(ADD, CHANGES)
+        key = desk.client.session.session_key
+        assert f'href="/wecom/{corp.pk}/start/?next=%2Fadmin%2Fconfirm%2F" target="_blank"' in asked.content.decode()
+        wecom.gives("C", userid="chief")
+
+        landed = desk.arrive(corp, code="C", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+        saved = desk.client.post(ADD, {"_confirm-typed": typed_in(asked)})
+
+        assert landed.headers["Location"] == PAGE
+        assert "请回到原来的标签页" in desk.get(PAGE).content.decode()
+        assert (saved.status_code, groups()) == (302, [CHANGES["name"]])
+        assert desk.client.session.session_key == key, "open forms keep their session and its CSRF token"
+
+    def test_even_inside_wecom_a_confirmation_is_a_scan(
+        self, chief: User, corp: Corp, wecom: WeCom, phone: Visitor
+    ) -> None:
+        wecom.gives("C", userid="chief")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        start = phone.get(f"/wecom/{corp.pk}/start/", next=PAGE)
+
+        assert start.headers["Location"].startswith("https://login.work.weixin.qq.com/wwlogin/sso/login?")
+
+    def test_somebody_else_s_scan_confirms_nobody(self, chief: User, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+        make_person("lilei", corp, "LiLei", name="李雷")
+        later(desk, 15)
+        wecom.gives("C", userid="lilei")
+
+        desk.arrive(corp, code="C", state=state_in(desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)))
+
+        assert "扫码的是另一个人：李雷" in desk.get(PAGE).content.decode()
+        assert desk.user_id == chief.pk
+        assert asks(desk.client.post(ADD, CHANGES))
+
+    def test_a_company_that_carries_no_rights_confirms_nobody(self, desk: Visitor, corp: Corp, wecom: WeCom) -> None:
+        Corp.objects.update(admin_rights_enabled=False)
+        later(desk, 15)
+        wecom.gives("C", userid="chief")
+        start = desk.get(f"/wecom/{corp.pk}/start/", next=PAGE)
+
+        desk.arrive(corp, code="C", state=state_in(start))
+
+        asked = desk.client.post(ADD, CHANGES)
+        assert asks(asked)
+        assert f"/wecom/{corp.pk}/start/" not in asked.content.decode()
+
+
+# Whose changes give rights, hold secrets, move addresses or make tokens.
+CONFIRMED = {
+    *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
+    *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken),
+}
+
+
+def test_every_page_of_rights_secrets_addresses_and_tokens_asks() -> None:
+    """A model with an encrypted field belongs to them whoever adds it."""
+    registered = admin.site._registry
+    with_secrets = {
+        model for model in registered if any(isinstance(field, EncryptedTextField) for field in model._meta.fields)
+    }
+
+    asking = {model for model, pages in registered.items() if isinstance(pages, ConfirmedChanges)}
+
+    assert with_secrets <= CONFIRMED
+    assert asking == CONFIRMED
+
+
+def test_what_is_left_out_exists() -> None:
+    for pages in admin.site._registry.values():
+        if isinstance(pages, ConfirmedChanges):
+            assert pages.unconfirmed_pages <= {pattern.name for pattern in pages.get_urls()}
+
+
+def test_others_are_refused_by_the_page_itself(db: None, client: Client) -> None:
+    assert client.post(ADD, CHANGES, headers={"host": "bi.example.com"}).status_code == 302
+    assert groups() == []
