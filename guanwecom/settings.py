@@ -182,6 +182,13 @@ EMPLOYEE_SESSION_DAYS = e.read(e.days, "EMPLOYEE_SESSION_DAYS", "30")
 # How long a password (or what counts like one) lets its person change rights, secrets, addresses and API tokens, in
 # minutes.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
+# Whether the cookies of session and forms have the prefix __Host-, so that no sibling domain can plant them. Browsers
+# take such cookies over https only: for sites all of whose addresses are https (a system check).
+HOST_COOKIES = e.read(e.boolean, "HOST_COOKIES", "false")
+SESSION_COOKIE_NAME = "__Host-sessionid" if HOST_COOKIES else "sessionid"
+SESSION_COOKIE_SECURE = HOST_COOKIES
+CSRF_COOKIE_NAME = "__Host-csrftoken" if HOST_COOKIES else "csrftoken"
+CSRF_COOKIE_SECURE = HOST_COOKIES
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

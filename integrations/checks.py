@@ -10,8 +10,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.db import connection
+from django.db import DatabaseError, connection
 
+from integrations.models import SiteAddress
 from integrations.sources.sql_address import is_installed
 
 
@@ -111,6 +112,25 @@ def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
         )
         for name in settings.DATA_SQL_DRIVERS
         if not is_installed(name)
+    ]
+
+
+@checks.register()
+def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Browsers throw a cookie with the prefix __Host- away over http: nobody could sign in there."""
+    if not settings.HOST_COOKIES:
+        return []
+    try:
+        plain = list(SiteAddress.objects.without_https().order_by("url").values_list("url", flat=True)[:3])
+    except DatabaseError:  # before the first migration, or without a database: there is nothing to compare with
+        return []
+    return [
+        checks.Error(
+            f"HOST_COOKIES is on, and the site address {url} is not https.",
+            hint="Nobody could sign in there. Set HOST_COOKIES=false, or save this address with https:// first.",
+            id="integrations.E008",
+        )
+        for url in plain
     ]
 
 

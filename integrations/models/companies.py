@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q, Subquery
@@ -31,6 +33,9 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
         """The one default address; should it be missing, the initial one, which may stand there as another row."""
         found = self.filter(is_default=True).first()
         return found or self.update_or_create(url=DEFAULT_SITE_ADDRESS, defaults={"is_default": True})[0]
+
+    def without_https(self) -> Self:
+        return self.filter(url__startswith="http://")
 
     def visible_to(self, person: visibility.Person) -> Self:
         """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""
@@ -69,6 +74,11 @@ class SiteAddress(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+    def clean(self) -> None:
+        if settings.HOST_COOKIES and self.url.startswith("http://"):
+            text = _("HOST_COOKIES is on: nobody could sign in under an address without https.")
+            raise ValidationError({"url": text}, code="https")
 
     @property
     def scheme(self) -> str:

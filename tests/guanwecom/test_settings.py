@@ -131,6 +131,21 @@ def test_celery_gets_its_own_spelling_of_valkey_s_address(project_root: Path, ur
     assert value(project_root, "settings.CELERY_BROKER_URL", VALKEY_URL=url) == broker
 
 
+@pytest.mark.parametrize(
+    ("host_cookies", "names"),
+    [
+        ("true", ["__Host-sessionid", True, "/", None, "__Host-csrftoken", True, "/", None]),
+        ("false", ["sessionid", False, "/", None, "csrftoken", False, "/", None]),
+    ],
+)
+def test_cookies_that_no_sibling_domain_can_plant(project_root: Path, host_cookies: str, names: list[object]) -> None:
+    """What browsers ask of the prefix: Secure, the path / and no domain."""
+    parts = ("NAME", "SECURE", "PATH", "DOMAIN")
+    asked = ", ".join(f"settings.{kind}_COOKIE_{part}" for kind in ("SESSION", "CSRF") for part in parts)
+
+    assert value(project_root, f"[{asked}]", HOST_COOKIES=host_cookies) == str(names)
+
+
 def test_debug_in_production_is_refused_by_the_checks(project_root: Path) -> None:
     variables = {**GOOD, "ENVIRONMENT": "production", "DEBUG": "true", "PATH": os.environ["PATH"]}
     command = [sys.executable, "manage.py", "check"]

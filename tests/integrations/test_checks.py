@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from django.core import checks
+from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
 from integrations.checks import sandbox_allowed
+from integrations.forms import SiteAddressForm
+from integrations.models import SiteAddress
 
 
 def ids() -> set[str | None]:
@@ -47,6 +50,41 @@ def test_a_combination_is_found(settings: Settings, changed: dict[str, Any], fou
     if settings.ENVIRONMENT == "production" and connection.vendor == "sqlite":
         expected.add("integrations.W001")
     assert ids() == expected
+
+
+@pytest.mark.django_db
+class TestHostCookies:
+    """Browsers throw cookies with the prefix __Host- away over http."""
+
+    @pytest.fixture(autouse=True)
+    def _on(self, settings: Settings) -> None:
+        settings.HOST_COOKIES = True
+
+    def test_are_refused_where_an_address_is_without_https(self) -> None:
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+        SiteAddress.objects.create(url="http://intern.example.com/")
+
+        found = [message for message in checks.run_checks() if message.id == "integrations.E008"]
+
+        assert [message.msg for message in found] == [
+            "HOST_COOKIES is on, and the site address http://intern.example.com/ is not https."
+        ]
+
+    def test_pass_where_every_address_is_https(self) -> None:
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+
+        assert ids() == set()
+
+    def test_let_no_address_without_https_be_saved(self) -> None:
+        form = SiteAddressForm({"url": "http://intern.example.com/"})
+
+        assert form.errors["url"] == ["HOST_COOKIES 已开启：没有 https 的地址下任何人都无法登录。"]
+
+    def test_let_the_command_save_none_either(self) -> None:
+        with pytest.raises(CommandError, match="HOST_COOKIES"):
+            call_command("site_address", "http://intern.example.com/", skip_checks=True)
+
+        assert not SiteAddress.objects.filter(url="http://intern.example.com/").exists()
 
 
 def test_each_message_says_what_to_do(settings: Settings) -> None:
