@@ -8,9 +8,9 @@ and the events that came meanwhile are worked off once more after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import redis
 from django.conf import settings
@@ -56,7 +56,7 @@ def consume(batch: Batch) -> Outcome:
     except Stop:  # a department root is not there any more: the run says so, where it is read
         _request_run(batch)
         return Outcome()
-    writer = _write(batch, found)
+    writer = _write(batch, found, own=renamed.written)
     is_to_repeat = bool(renamed.blocked or found.has_unexplained or writer.left_count)
     return Outcome(writer.touched, _again_after(corp, is_to_repeat=is_to_repeat))
 
@@ -80,12 +80,21 @@ def _rename(batch: Batch, told: Told, look: Look) -> Renamed:
     renames = sorted([*told.renames, *_waiting_renames(batch)], key=lambda one: one.happened_at)
     if not renames:
         return Renamed()
-    known = look.existing(sorted({userid for one in renames for userid in (one.old, one.new)}))
+    read_since = batch.clock()
+    known = look.existing(sorted({userid for one in renames for userid in (one.old, one.new)}), now=read_since)
     renamed = apply_renames(
-        corp=batch.corp, renames=renames, known=known, now=batch.clock(), hold=batch.hold, touch=batch.touch
+        corp=batch.corp,
+        renames=renames,
+        known=known,
+        read_since=read_since,
+        now=batch.clock(),
+        hold=batch.hold,
+        touch=batch.touch,
     )
     for one in renamed.blocked:
         told.leave_out((one.old, one.new))
+    for one in renamed.outdated:
+        look.forget((one.old, one.new))
     return renamed
 
 
@@ -97,9 +106,10 @@ def _waiting_renames(batch: Batch) -> list[Rename]:
     return told_by([one.event for one in found], {one.event_id: one.try_count for one in found}).renames
 
 
-def _write(batch: Batch, found: Found) -> EventWriter:
+def _write(batch: Batch, found: Found, *, own: Mapping[int, datetime]) -> EventWriter:
+    """`own`: members whom this batch has written already, and when."""
     writer = EventWriter(
-        corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold, touch=batch.touch
+        corp=batch.corp, read_since=found.read_since, clock=batch.clock, hold=batch.hold, touch=batch.touch, own=own
     )
     losing = [one.state.folded for one in found.plan.losing if one.state.is_able]
     if losing and _is_suspicious(batch.corp, losing):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -19,7 +19,7 @@ from integrations.directory.reading import Whereabouts
 from integrations.models import Member, SyncChange, SyncRun
 
 Presence, Source = Member.Presence, SyncRun.Source
-LookUp = Callable[[Sequence[str]], Iterator[Whereabouts]]
+LookUp = Callable[[Sequence[str]], Iterable[Whereabouts]]
 
 # Of how many people who seem to be gone a run asks WeCom why, one call each. A company's leavers of a day are fewer;
 # of those beyond, the contacts secret's list is believed, and without one the reason stays unknown.

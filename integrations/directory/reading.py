@@ -77,6 +77,8 @@ class Reader:
         self._snapshot = Snapshot()
         self._seen_by_app: set[int] = set()
         self._unknown: set[int] = set()
+        # What user/get has said, by folded userid.
+        self._answers: dict[str, schemas.User | bool] = {}
 
     def read(self) -> Snapshot:
         self._progress(Phase.DEPARTMENTS, 0, 0)
@@ -89,12 +91,10 @@ class Reader:
                 self._read_singles()
         return self._snapshot
 
-    def look_up(self, userids: Sequence[str]) -> Iterator[Whereabouts]:
+    def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
         """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
-        asked = (partial(self._found, userid) for userid in userids)
-        for done, found in enumerate(self._calling.many(asked)):
-            self._progress(Phase.COMPARING, done, len(userids))
-            yield self._whereabouts(found)
+        self._ask(userids)
+        return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
 
     # --- A part of it, for some people only (touching.py) -------------------------------------------------------------
 
@@ -122,6 +122,16 @@ class Reader:
         if self._contacts is not None:
             self._read_userids(self._contacts, wanted)
         return self._snapshot.company
+
+    def existing(self, userids: Collection[str]) -> set[str]:
+        """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
+        self._ask(userids)
+        return {folded for folded in map(fold_userid, userids) if self._whereabouts(self._answers[folded]).exists}
+
+    def forget(self, userids: Iterable[str]) -> None:
+        """Ask about these anew when they are looked up."""
+        for folded in map(fold_userid, userids):
+            self._answers.pop(folded, None)
 
     def read_scope_tags(self) -> set[int]:
         """The tags that the app's visible scope names."""
@@ -258,6 +268,15 @@ class Reader:
             return True
         self._snapshot.warnings.add("userid", userid)
         return False
+
+    def _ask(self, userids: Collection[str]) -> None:
+        """Nobody twice, in whatever letters."""
+        named = {fold_userid(userid): userid for userid in userids}
+        new = {folded: userid for folded, userid in named.items() if folded not in self._answers}
+        answers = self._calling.many(partial(self._found, userid) for userid in new.values())
+        for done, (folded, answer) in enumerate(zip(new, answers, strict=True)):
+            self._progress(Phase.COMPARING, done, len(new))
+            self._answers[folded] = answer
 
     def _found(self, userid: str) -> schemas.User | bool:
         """The person; else whether they exist where the app does not see them."""

@@ -31,10 +31,19 @@ TRIES = 5
 
 @dataclass(slots=True)
 class Renamed:
-    """`touched`: members who were written. `blocked`: renames that wait for another one."""
+    """`touched`: members who were written, at `written_at`. `blocked`: renames that wait for another one. `outdated`:
+    renames of whose people somebody else has written since WeCom was asked: what it said of their userids is old.
+    """
 
+    written_at: datetime | None = None
     touched: list[int] = field(default_factory=list)
     blocked: list[Rename] = field(default_factory=list)
+    outdated: list[Rename] = field(default_factory=list)
+
+    @property
+    def written(self) -> dict[int, datetime]:
+        """When each member was written."""
+        return {} if self.written_at is None else dict.fromkeys(self.touched, self.written_at)
 
 
 def apply_renames(
@@ -42,23 +51,25 @@ def apply_renames(
     corp: Corp,
     renames: Sequence[Rename],
     known: Collection[str],
+    read_since: datetime,
     now: datetime,
     hold: Callable[[], None],
     touch: Callable[[Sequence[int]], None],
 ) -> Renamed:
     """Carry out what can be, in whatever order they came: a userid must be given up before another person gets it.
 
-    `known`: those of the userids named, folded, that exist in WeCom now. Where the old one does, it is somebody else's
-    or the event is wrong: whoever has it here waits for an administrator.
+    `known`: those of the userids named, folded, that exist in WeCom, as read from `read_since` on. Where the old one
+    does, it is somebody else's or the event is wrong: whoever has it here waits for an administrator.
     What still waits after TRIES is carried out all the same: the event before it does not come any more, and who has
     the userid is taken for gone. Safe to repeat. All of it is one transaction, in which `hold` is called, and `touch`
     with the keys of the members that are written.
     """
-    done = Renamed()
+    done = Renamed(now)
     if not renames:
         return done
     with transaction.atomic():
         hold()
+        done.outdated = _outdated(corp, renames, read_since)
         waiting = [one for one in renames if _is_true(corp, one, renames, known, done.touched, now)]
         while waiting:
             blocked = [one for one in waiting if not _apply(corp, one, done.touched, now, by_force=False)]
@@ -72,6 +83,13 @@ def apply_renames(
                 _apply(corp, one, done.touched, now, by_force=True)
         touch(done.touched)
     return done
+
+
+def _outdated(corp: Corp, renames: Sequence[Rename], read_since: datetime) -> list[Rename]:
+    """Locks all who are named, so that what is found here holds until the renames are written."""
+    members = _locked(corp, {fold_userid(userid) for one in renames for userid in (one.old, one.new)})
+    newer = {one.userid_folded for one in members if one.changed_at > read_since}
+    return [one for one in renames if not newer.isdisjoint({fold_userid(one.old), fold_userid(one.new)})]
 
 
 def _is_true(

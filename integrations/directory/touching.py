@@ -8,7 +8,7 @@ run of the whole directory.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,15 +80,19 @@ class Look:
         self._wanted: dict[str, str] = {}
         self._found = Found()
 
-    def existing(self, userids: Sequence[str]) -> set[str]:
-        """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
+    def existing(self, userids: Collection[str], *, now: datetime) -> set[str]:
+        """Those of these userids, folded, that exist in the company. They are not asked about again by `found`."""
+        self._found.read_since = now
         self._reader.take_departments(_present(self._departments))
-        found = zip(userids, self._reader.look_up(userids), strict=True)
-        return {fold_userid(userid) for userid, where in found if where.exists}
+        return self._reader.existing(userids)
+
+    def forget(self, userids: Iterable[str]) -> None:
+        """Somebody else knows more about these than `existing` has read."""
+        self._reader.forget(userids)
 
     def found(self, *, now: datetime) -> Found:
-        """`now`: from then on it was read."""
-        self._found.read_since = now
+        """`now`: from then on it is read, unless `existing` has begun before."""
+        self._found.read_since = self._found.read_since or now
         self._wanted = {**self._told.people, **self._tagged()}
         if self._told.has_structure or self._corp.department_root_ids:
             self._read_departments()
@@ -180,8 +184,9 @@ class EventWriter(RowWriter):
         clock: Callable[[], datetime],
         hold: Callable[[], None],
         touch: Callable[[Sequence[int]], None],
+        own: Mapping[int, datetime],
     ) -> None:
-        super().__init__(corp=corp, read_since=read_since)
+        super().__init__(corp=corp, read_since=read_since, own=own)
         self._clock, self._hold, self._touch = clock, hold, touch
 
     @contextmanager

@@ -32,11 +32,14 @@ _ROWS_A_STATEMENT = 500
 
 class RowWriter(ABC):
     """Writes a plan. What holds for all who write: who somebody else has changed since the plan's reading began is
-    left to them, as they know more. `read_since`: when that was.
+    left to them, as they know more. `read_since`: when that was. `own`: when whoever writes has changed members since,
+    by their keys; who changed one of these later knows more, too.
     """
 
-    def __init__(self, *, corp: Corp, read_since: datetime | None = None) -> None:
-        self._corp, self.read_since = corp, read_since
+    def __init__(
+        self, *, corp: Corp, read_since: datetime | None = None, own: Mapping[int, datetime] | None = None
+    ) -> None:
+        self._corp, self.read_since, self._own = corp, read_since, own or {}
         self._department_keys: dict[int, int] = {}
         # Keys of the members that were written, and how many were left to somebody else.
         self.touched: list[int] = []
@@ -99,10 +102,13 @@ class RowWriter(ABC):
 
     def _locked(self, chunk: Sequence[Difference]) -> dict[int, Member]:
         rows = Member.objects.select_for_update().filter(pk__in=[one.state.pk for one in chunk]).order_by("pk")
-        since = self.read_since
-        members = {one.pk: one for one in rows if since is None or one.changed_at <= since}
+        members = {one.pk: one for one in rows if self._knows(one)}
         self.left_count += len(chunk) - len(members)
         return members
+
+    def _knows(self, member: Member) -> bool:
+        is_as_read = self.read_since is None or member.changed_at <= self.read_since
+        return is_as_read or self._own.get(member.pk) == member.changed_at
 
     def _write_memberships(self, chunk: Sequence[Difference]) -> None:
         moved = [one for one in chunk if one.departments is not None]

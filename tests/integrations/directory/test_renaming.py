@@ -35,6 +35,35 @@ def test_a_rename_keeps_the_member(telling: Telling) -> None:
     assert telling.place.stored() == telling.place.theirs()
 
 
+def test_a_rename_costs_one_call_for_each_of_its_userids(telling: Telling) -> None:
+    telling.place.rename("LiLei", "li.lei")
+    telling.place.put_members({"userid": "li.lei", "name": "李磊"})
+    posts = telling.heard()
+    telling.place.calls()
+
+    telling.tell(*posts)
+    telling.work_off()
+
+    assert telling.place.calls() == {"user/get": 2}
+    assert telling.place.stored() == telling.place.theirs()
+
+
+def test_of_somebody_who_was_written_meanwhile_wecom_is_asked_anew(telling: Telling) -> None:
+    """Whoever wrote since the first call has read WeCom later than it."""
+    member = telling.place.member("LiLei")
+    telling.place.rename("LiLei", "li.lei")
+    posts = telling.heard()
+    telling.place.calls()
+    later = telling.clock() + timedelta(minutes=1)
+    Member.objects.filter(pk=member.pk).update(name="later", changed_at=later)
+
+    telling.tell(*posts)
+    telling.work_off()
+
+    assert telling.place.calls() == {"user/get": 4}
+    assert telling.place.stored() == telling.place.theirs()
+
+
 def test_a_rename_to_other_letters_of_the_same_userid(telling: Telling) -> None:
     before = telling.place.member("LiLei")
     telling.place.rename("LiLei", "LILEI")
