@@ -81,7 +81,10 @@ def is_entered_by_login_id() -> bool:
 
 
 def _username(person: Person) -> str:
-    """Why not one that somebody else spells in upper case? Two names here can be one account in the BI."""
+    """Not one that somebody else spells in upper case: two names here can be one account in the BI. Nor one that the
+    directory has made (accounts.directory.newcomers): it may be another person's there."""
+    if isinstance(person, User) and person.has_made_username:
+        return ""
     others = User.objects.alias(folded=Lower("username")).filter(folded=person.get_username().lower())
     return "" if others.exclude(username=person.get_username()).exists() else person.get_username()
 

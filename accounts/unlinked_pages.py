@@ -6,7 +6,7 @@ speaks for it. Whoever may change a person may link them (decision 0008); whoeve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods
 
-from accounts.directory import linking, suggesting, wording
+from accounts.directory import linking, newcomers, suggesting, wording
 from accounts.directory.conflicts import conflicts
 from accounts.models import LinkConflict, User, WeComAccount, fold_userid
 from accounts.move_pages import may_link
@@ -51,6 +51,8 @@ class Row:
     left_out: bool
     reason: str = ""
     linkable: frozenset[int] = frozenset()
+    # The username of whoever would be created for the member; empty where nobody can be.
+    created_as: str = ""
 
 
 @admin.register(LinkConflict)
@@ -63,14 +65,18 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
         css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
 
     def get_urls(self) -> list[URLPattern]:
-        views: list[tuple[str, Any]] = [("link", self.link_view), ("bulk", self.bulk_view)]
+        views: list[tuple[str, Any, list[str]]] = [
+            ("link", self.link_view, ["GET", "POST"]),
+            ("create", self.create_view, ["POST"]),
+            ("bulk", self.bulk_view, ["GET", "POST"]),
+        ]
         routes = [
             path(
                 f"{name}/",
-                self.admin_site.admin_view(require_http_methods(["GET", "POST"])(view)),
+                self.admin_site.admin_view(require_http_methods(methods)(view)),
                 name=f"accounts_linkconflict_{name}",
             )
-            for name, view in views
+            for name, view, methods in views
         ]
         return [*routes, *super().get_urls()]
 
@@ -153,6 +159,20 @@ class LinkConflictAdmin(ConfirmedChanges, OwnPages):
             sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
             messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
 
+    def create_view(self, request: HttpRequest) -> HttpResponse:
+        """Somebody new for a member who is none of those proposed."""
+        if not _may_create(request):
+            raise PermissionDenied
+        member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
+        try:
+            user = newcomers.create_by_hand(member=member, editor=_editor(request))
+        except linking.LinkRefusedError as refused:
+            messages.error(request, str(refused))
+        else:
+            sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
+            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
+        return HttpResponseRedirect(_back(request.POST.get("back", "")))
+
     # --- Many links ---------------------------------------------------------------------------------------------------
 
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
@@ -189,7 +209,9 @@ def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> d
     departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
     page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
     found = suggesting.people_for(page.rows, among=people_visible_to(request.user))
-    return {"rows": _rows(request, page, found), **_around(kept, page)}
+    names = _names_to_create(request, page.rows)
+    rows = [replace(row, created_as=names.get(row.subject.pk, "")) for row in _rows(request, page, found)]
+    return {"rows": rows, **_around(kept, page)}
 
 
 def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
@@ -238,6 +260,15 @@ def _rows(request: HttpRequest, page: KeysetPage, found: dict[int, list[suggesti
     ]
 
 
+def _names_to_create(request: HttpRequest, members: list[Member]) -> dict[int, str]:
+    """By the member's key: as whom they could be created."""
+    if not _may_create(request):
+        return {}
+    free = [one for one in members if one.waits_since is None]
+    names = newcomers.usernames_for([one.userid for one in free])
+    return {one.pk: names[one.userid_folded] for one in free}
+
+
 def _reason(request: HttpRequest, row: Any) -> str:
     """Why the last run linked the member with nobody; nothing where none has looked."""
     conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
@@ -256,6 +287,10 @@ def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
 
 def _may_look(request: HttpRequest, side: str) -> bool:
     return side == "members" or request.user.has_perm("accounts.view_user")
+
+
+def _may_create(request: HttpRequest) -> bool:
+    return may_link(request) and request.user.has_perms(("accounts.add_user", "accounts.add_wecomaccount"))
 
 
 def _bulk_members(corp: Corp, after: int | None) -> KeysetPage:

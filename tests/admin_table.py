@@ -640,6 +640,7 @@ DIRECTORY = [
     ),
     Row("accounts_linkconflict_link", expect("U SA S1 S2", 404)),
     Row("accounts_linkconflict_link", expect("U SA S1 S2", 404), method="post"),
+    Row("accounts_linkconflict_create", expect("U SA S1 S2", 404), method="post"),
     Row("accounts_linkconflict_bulk", expect("U SA S1 S2")),
     Row("accounts_linkconflict_bulk", expect("U SA S1 S2"), method="post"),
     Row("integrations_syncrun_start", expect(INTEGRATION, unseen=(BLIND, 404)), args=("corp",)),

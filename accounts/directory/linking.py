@@ -95,6 +95,11 @@ def _check(member: Member, user: User, editor: User) -> None:
     locked = User.objects.select_for_update().filter(pk=user.pk)
     if not locked.exists() or not people_changeable_by(editor).filter(pk=user.pk).exists():
         raise LinkRefusedError(_("You may not change this person."))
+    check_member(member, editor)
+
+
+def check_member(member: Member, editor: User) -> None:
+    """Raises LinkRefusedError where `editor` cannot have anybody linked with the member as things are now."""
     now = Member.objects.filter(pk=member.pk, corp__in=Corp.objects.visible_to(editor)).here().first()
     if now is None:
         raise LinkRefusedError(_("“%(member)s” is not there any more in WeCom.") % {"member": member})

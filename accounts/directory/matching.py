@@ -42,6 +42,12 @@ class Candidate:
             return Reason.OTHER_ACCOUNT
         return None
 
+    def is_somebody_else(self, member: Member) -> bool:
+        """Whether the same userid says nothing, because it is another company's and the names do not agree."""
+        corps = {one.corp_id for one in self.accounts}
+        is_of_another = bool(corps - {None, member.corp_id}) and member.corp_id not in corps
+        return is_of_another and not (member.name and member.name == self.user.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -88,7 +94,7 @@ class _Known:
         keys = self._keys(member)
         if self._shared & {value for _people, value in keys}:
             return Match(member, conflict=Reason.SHARED)
-        people = {pk for index, value in keys for pk in index[value]}
+        people = {pk for index, value in keys for pk in index[value]} - self._strangers(member, keys)
         if len(people) > 1:
             return Match(member, conflict=Reason.SEVERAL)
         if not people:
@@ -110,9 +116,22 @@ class _Known:
     def _without_candidate(self, member: Member) -> Match:
         if self._policy.mode != DirectoryPolicy.Mode.CREATE:
             return Match(member, conflict=Reason.NOBODY)
-        if self._by_username[member.userid_folded]:
+        if any(not self._has_name_by_chance(pk, member) for pk in self._by_username[member.userid_folded]):
             return Match(member, conflict=Reason.USERNAME_TAKEN)
         return Match(member)
+
+    def _strangers(self, member: Member, keys: list[tuple[dict[str, set[int]], str]]) -> set[int]:
+        """Whom nothing but the username speaks for, and who has it by chance."""
+        otherwise = {pk for index, value in keys if index is not self._by_username for pk in index[value]}
+        named = self._by_username[member.userid_folded] - otherwise
+        if self._policy.mode == DirectoryPolicy.Mode.CREATE:
+            return {pk for pk in named if self._has_name_by_chance(pk, member)}
+        # Nobody is created beside them: an administrator reads that they belong to another company.
+        return {pk for pk in named if self._people[pk].user.has_made_username}
+
+    def _has_name_by_chance(self, pk: int, member: Member) -> bool:
+        candidate = self._people[pk]
+        return candidate.user.has_made_username or candidate.is_somebody_else(member)
 
     def _by(self, people: QuerySet[User], column: Lower | F, values: set[str]) -> dict[str, set[int]]:
         """Those of `people` with each of these values in a column; the three columns each have an index."""

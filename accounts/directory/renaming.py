@@ -7,7 +7,7 @@ lend their rights. They look like somebody deleted and somebody who joined, and 
 
 from __future__ import annotations
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts import audit, bulk_audit
 from accounts.models import AuditEntry, User, WeComAccount, fold_userid
@@ -44,7 +44,8 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
 
 
 def _disable_stray(user_id: int, userid: str) -> None:
-    people = User.objects.select_for_update().filter(pk=user_id, username__iexact=userid, last_login__isnull=True)
+    made_for_it = Q(username__iexact=userid) | Q(made_username=F("username"))
+    people = User.objects.select_for_update().filter(made_for_it, pk=user_id, last_login__isnull=True)
     user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
     if user is None or user.has_usable_password() or WeComAccount.objects.complete().filter(user=user).exists():
         return

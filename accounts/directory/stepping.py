@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.contrib.auth.hashers import make_password
 from django.db.models import QuerySet
 
 from accounts import bulk_audit
 from accounts.directory.following import FOLLOWING, differences, newest_userids, told
 from accounts.directory.leaving import is_let_in
-from accounts.directory.linking import account_of, link_matches, make_accounts
+from accounts.directory.linking import link_matches
 from accounts.directory.matching import Match, matches
+from accounts.directory.newcomers import create_people
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations.models import Corp, Member
 
@@ -121,12 +121,7 @@ class Step:
         self._counts["linked"] += len(found)
 
     def _create(self, members: list[Member]) -> None:
-        people = [User(username=one.userid, password=make_password(None), **told(one)) for one in members]
-        made = User.objects.bulk_create(people, batch_size=500)
-        pairs = zip(made, members, strict=True)
-        make_accounts([account_of(self._corp, user, member, is_primary=True) for user, member in pairs])
-        self._counts["created"] += len(made)
-        bulk_audit.record_people({user.pk: [["username", None, user.username]] for user in made}, Action.CREATED)
+        self._counts["created"] += len(create_people(corp=self._corp, members=members)) if members else 0
 
     def _write_conflicts(self, found: list[Match]) -> None:
         wanted = {one.member.pk: one.conflict for one in found if one.conflict is not None}

@@ -68,6 +68,7 @@ def people_for(members: Sequence[Member], *, among: QuerySet[User]) -> dict[int,
         member.pk: _ranked(
             Suggestion(member, candidates[pk].user, grounds, candidates[pk].objection(member.corp))
             for pk, grounds in _grounds(keys[member.pk], found).items()
+            if _says_something(grounds, candidates[pk], member)
         )
         for member in members
     }
@@ -86,6 +87,7 @@ def members_for(people: Sequence[User], *, among: QuerySet[Member]) -> dict[int,
         user.pk: _ranked(
             Suggestion(fetched[pk], user, grounds, candidates[user.pk].objection(fetched[pk].corp))
             for pk, grounds in _grounds(keys[user.pk], found).items()
+            if _says_something(grounds, candidates[user.pk], fetched[pk])
         )
         for user in people
     }
@@ -177,6 +179,13 @@ def _grounds(keys: set[_Key], found: dict[_Key, Any]) -> dict[int, tuple[Ground,
         for row in found[key]:
             grounds[row.pk].add(key[0])
     return {pk: tuple(sorted(some, key=_ORDER.index)) for pk, some in grounds.items()}
+
+
+def _says_something(grounds: tuple[Ground, ...], candidate: Candidate, member: Member) -> bool:
+    """Not the same userid in another company alone, nor a username that the directory has made."""
+    if grounds != (Ground.USERNAME,):
+        return True
+    return not (candidate.user.has_made_username or candidate.is_somebody_else(member))
 
 
 def _ranked(suggestions: Iterable[Suggestion]) -> list[Suggestion]:

@@ -46,6 +46,9 @@ class User(AbstractUser):
     # Not stored: true for a session that does not carry its person's rights (accounts.authentication.admin_rights).
     has_withheld_rights = False
 
+    # The username that the directory has made because somebody else has the userid (accounts.directory.newcomers).
+    made_username = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
+
     # Counted on to end every session of the person at once, see get_session_auth_hash.
     session_epoch = models.PositiveIntegerField(default=0, editable=False)
 
@@ -102,6 +105,11 @@ class User(AbstractUser):
 
     def get_all_permissions(self, obj: Any = None) -> set[str]:
         return set() if self.has_withheld_rights else super().get_all_permissions(obj)
+
+    @property
+    def has_made_username(self) -> bool:
+        """Not any more once an administrator has given another one."""
+        return bool(self.made_username) and self.made_username == self.username
 
     def get_full_name(self) -> str:
         return self.name or self.username

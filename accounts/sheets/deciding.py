@@ -108,7 +108,8 @@ def _needed(cells: Cells, target: str) -> str:
 
 def _by_choice(run: PeopleImport, known: Known, cells: Cells, account: str) -> set[User]:
     if run.match_by == Match.USERNAME:
-        return known.by_username(account)
+        # One that the directory has made is nobody's account elsewhere.
+        return {user for user in known.by_username(account) if not user.has_made_username}
     if run.match_by == Match.EMAIL:
         return known.by_email([cells[one] for one in (EMAIL, BIZ_MAIL) if cells.get(one)])
     if run.match_by == Match.MOBILE:

@@ -264,6 +264,11 @@ class TestTheListOfTheBi:
         assert ImportRow.objects.get(run=by_username).name == "李雷 (lilei)"
         assert ImportRow.objects.get(run=by_email).name == "other"
 
+    def test_a_made_username_is_no_account_there(self, editor: User, login: Attribute) -> None:
+        make_person("lilei-2", made_username="lilei-2")
+
+        assert reason_of(uploaded(editor, csv_bytes(["loginId", "姓名"], ["lilei-2", "李雷"]))) == "nobody"
+
     def test_is_refused_from_who_sees_some_companies_only(self, limited: User, login: Attribute, person: User) -> None:
         run = uploaded(limited, csv_bytes(["loginId", "姓名"], ["lilei", "李雷"]))
 

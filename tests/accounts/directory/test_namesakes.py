@@ -1,0 +1,238 @@
+"""The same userid in two companies: two people, of whom the second gets a made username and no identity by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.bi_identity import USERNAME
+from accounts.directory.linking import LinkRefusedError
+from accounts.directory.newcomers import create_by_hand, usernames_for
+from accounts.directory.renaming import follow_rename
+from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
+from accounts.roles import Role
+from integrations.bi import external_ids
+from integrations.models import Corp, Member
+from tests.accounts.conftest import make_corp, make_person
+from tests.accounts.directory.people_of import People, links, make
+from tests.accounts.people import sent_form, signed_in, with_role
+from tests.notifications.factories import NOW
+
+LIST = "/admin/accounts/linkconflict/"
+CREATE = f"{LIST}create/"
+
+
+@pytest.fixture
+def namesake(people: People) -> User:
+    """Somebody of another company who has the userid of 李雷 there, and the username with it."""
+    people.set_policy(mode="create")
+    user = make("lilei", name="李蕾")
+    WeComAccount.objects.create(user=user, corp=make_corp("南湖贸易", 7), userid="lilei")
+    return user
+
+
+def made_names() -> set[str]:
+    return {user.username for user in User.objects.all() if user.has_made_username}
+
+
+@pytest.mark.parametrize("match_username", [True, False])
+def test_a_namesake_of_another_company_gets_somebody_beside(
+    people: People, namesake: User, match_username: bool
+) -> None:
+    people.set_policy(match_username=match_username)
+
+    assert people.counts() == {"created": 3}
+    assert people.counts() == {}
+    assert links(people.corp) == {"LiLei-2": "LiLei", "hanmeimei": "hanmeimei", "jim": "jim"}
+    assert made_names() == {"LiLei-2"}
+    assert people.conflicts() == {}
+    assert list(namesake.wecom_accounts.values_list("corp__name", "userid")) == [("南湖贸易", "lilei")]
+
+
+@pytest.mark.parametrize(
+    ("same", "keys"),
+    [({"name": "李雷"}, {}), ({"mobile": "13000000001"}, {"match_mobile": True}), ({"is_staff": True}, {})],
+)
+def test_who_may_be_the_same_person_is_left_to_an_administrator(
+    people: People, namesake: User, same: dict[str, Any], keys: dict[str, bool]
+) -> None:
+    """Not so an administrator of the other company: rights make nobody the same person."""
+    people.set_policy(**keys)
+    User.objects.filter(pk=namesake.pk).update(**same)
+
+    people.sync()
+
+    is_staff = "is_staff" in same
+    assert people.conflicts() == ({} if is_staff else {"LiLei": "other_company"})
+    assert ("LiLei-2" in links(people.corp)) is is_staff
+
+
+def test_a_made_username_is_nobody_elses_name_or_userid(people: People, namesake: User) -> None:
+    make("lilei-2")
+    other = Corp.objects.get(name="南湖贸易")
+    Member.objects.create(
+        corp=other, userid="LILEI-3", userid_folded="lilei-3", first_seen_at=people.place.clock(),
+        changed_at=people.place.clock(),
+    )  # fmt: skip
+
+    people.sync()
+
+    assert links(people.corp)["LiLei-4"] == "LiLei"
+
+
+def test_nobody_is_found_by_a_made_username(people: People, namesake: User) -> None:
+    people.sync()
+    WeComAccount.objects.filter(user__username="LiLei-2").delete()
+    people.place.delete_member("LiLei")
+    people.put("lilei-2")
+
+    people.sync()
+
+    assert links(people.corp)["lilei-2-2"] == "lilei-2"
+    people.set_policy(mode="link")
+    WeComAccount.objects.filter(user__username="lilei-2-2").delete()
+    people.sync()
+    assert people.conflicts()["lilei-2"] == "nobody"
+
+
+def test_a_hundred_namesakes_cost_a_query_more_for_each_number(people: People, namesake: User) -> None:
+    userids = [f"u{number}" for number in range(100)]
+    User.objects.bulk_create(User(username=userid) for userid in userids)
+
+    with CaptureQueriesContext(connection) as queries:
+        found = usernames_for(userids)
+
+    assert found["u7"] == "u7-2"
+    assert len(queries) == 3
+
+
+# --- The page 未关联 ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
+
+
+def member(corp: Corp, userid: str, **values: Any) -> Member:
+    times = {"first_seen_at": NOW, "changed_at": NOW}
+    return Member.objects.create(corp=corp, userid=userid, userid_folded=userid.lower(), **times, **values)
+
+
+def shown(client: Client) -> str:
+    response = client.get(LIST)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_the_page_does_not_propose_the_namesake_and_offers_to_create_somebody(
+    root: Client, corp: Corp, other_corp: Corp
+) -> None:
+    one = member(corp, "LiLei", name="李雷", email="li@example.com")
+    make_person("lilei", other_corp, "lilei", name="李蕾")
+    LinkConflict.objects.create(member=one, reason="username_taken", since=NOW)
+    text = shown(root)
+    assert "李蕾 (lilei)" not in text
+    assert "创建为“LiLei-2”" in text
+
+    response = root.post(CREATE, {"member": one.pk, "back": "side=members"})
+
+    assert response["Location"] == f"{LIST}?side=members"
+    user = User.objects.get(username="LiLei-2")
+    assert (user.name, user.email, user.has_usable_password(), user.has_made_username) == (
+        *("李雷", "li@example.com"),
+        *(False, True),
+    )
+    assert links(corp) == {"LiLei-2": "LiLei"}
+    assert not LinkConflict.objects.exists()
+    assert {entry.model for entry in AuditEntry.objects.filter(action="created", actor_name="root")} == {
+        *("accounts.user", "accounts.wecomaccount")
+    }
+
+
+def test_who_may_be_the_same_person_is_proposed_beside_it(root: Client, corp: Corp, other_corp: Corp) -> None:
+    member(corp, "LiLei", name="李雷")
+    make_person("lilei", other_corp, "lilei", name="李雷")
+    text = shown(root)
+
+    assert "李雷 (lilei)" in text
+    assert "创建为“LiLei-2”" in text
+
+
+def test_a_name_that_is_free_is_given_as_it_is(root: Client, corp: Corp) -> None:
+    one = member(corp, "LiLei")
+    assert "创建为“LiLei”" in shown(root)
+
+    root.post(CREATE, {"member": one.pk, "back": ""})
+
+    assert not User.objects.get(username="LiLei").has_made_username
+
+
+def test_an_administrator_of_the_company_may_create_and_others_not(corp: Corp, other_corp: Corp) -> None:
+    one, elsewhere = member(corp, "LiLei"), member(other_corp, "jim")
+    chief = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp))
+    for role in (Role.INTEGRATION_ADMINISTRATOR, Role.READ_ONLY):
+        other = signed_in(with_role(f"other-{role.name}", role, corp))
+        assert CREATE not in shown(other)
+        assert other.post(CREATE, {"member": one.pk}).status_code == 403
+    assert chief.post(CREATE, {"member": elsewhere.pk}).status_code == 404
+    assert chief.get(CREATE).status_code == 405
+    assert links(corp) == links(other_corp) == {}
+
+    assert chief.post(CREATE, {"member": one.pk}).status_code == 302
+    assert links(corp) == {"LiLei": "LiLei"}
+
+
+@pytest.mark.parametrize(
+    "values", [{"waits_since": NOW}, {"presence": "deleted", "left_at": NOW}, {"userid": "linked"}]
+)
+def test_nobody_is_created_for_a_member_who_cannot_be_linked(corp: Corp, values: dict[str, Any]) -> None:
+    make_person("somebody", corp, "linked")
+    one = member(corp, **{"userid": "LiLei", **values})
+    editor = User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+    with pytest.raises(LinkRefusedError):
+        create_by_hand(member=one, editor=editor)
+    assert links(corp) == {"somebody": "linked"}
+    assert CREATE not in shown(signed_in(editor))
+
+
+# --- What a made username is not --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(corp: Corp, other_corp: Corp, root: Client) -> User:
+    make_person("lilei", other_corp, "lilei")
+    root.post(CREATE, {"member": member(corp, "LiLei").pk})
+    return User.objects.get(username="LiLei-2")
+
+
+def bi_identity(user: User) -> str:
+    source = external_ids.chosen(USERNAME)
+    assert source is not None
+    return source.of(user)
+
+
+def test_no_identity_in_the_bi_until_an_administrator_gives_another(made: User, root: Client) -> None:
+    assert bi_identity(User.objects.get(username="lilei")) == "lilei"
+    assert bi_identity(made) == ""
+    page = f"/admin/accounts/user/{made.pk}/change/"
+
+    root.post(page, {**sent_form(root, page), "username": "li.lei"})
+
+    made.refresh_from_db()
+    assert bi_identity(made) == "li.lei"
+
+
+def test_made_for_a_rename_that_was_told_late_somebody_is_disabled(made: User, corp: Corp) -> None:
+    make_person("old", corp, "old-userid")
+
+    follow_rename(corp, "old-userid", "LiLei")
+
+    made.refresh_from_db()
+    assert not made.is_active
+    assert links(corp) == {"old": "LiLei"}
