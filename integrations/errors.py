@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_SHOWN = re.compile(r"[a-z]+ (\w+)(?: -?\d+)?: ")
 
 
 class IntegrationError(Exception):
@@ -40,6 +43,12 @@ class IntegrationError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Why? An exception with required keywords does not survive pickling, which hides it between processes."""
         return (_rebuilt, (type(self), dict(self.__dict__)))
+
+
+def operation_of(text: str) -> str:
+    """The operation in the text of an IntegrationError; empty for any other text."""
+    found = _SHOWN.match(text)
+    return found[1] if found else ""
 
 
 def _rebuilt(cls: type[IntegrationError], attributes: dict[str, Any]) -> IntegrationError:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations import source_wording
-from integrations.diagnosis.results import Health, health_of
+from integrations.diagnosis.results import Health, health_of, held_until
 from integrations.models import CheckRun, Corp, DataSource, SiteAddress
 from integrations.panels import Attention, Line
 
@@ -35,7 +35,7 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
     if not _may_see_corps(request):
         return []
     _fetch_newest_runs(corps)
-    found = [_attention(corp, _health(corp)) for corp in corps]
+    found = [*_held(corps), *(_attention(corp, _health(corp)) for corp in corps)]
     return [*(item for item in found if item is not None), *_about_the_site_address(request, corps)]
 
 
@@ -99,6 +99,20 @@ def _attention(corp: Corp, health: Health) -> Attention | None:
     if health.tone == "warn":
         return Attention(_("“%(corp)s”: %(words)s.") % words, page, "warn")
     return None
+
+
+def _held(corps: Sequence[Corp]) -> list[Attention]:
+    """Those to which WeCom gives no token for a while."""
+    until = held_until([corp for corp in corps if corp.is_enabled])
+    sentence = _("WeCom gives “%(corp)s” no token until %(time)s: sign-ins and pushes wait.")
+    return [
+        Attention(
+            sentence % {"corp": corp, "time": f"{timezone.localtime(until[corp.pk]):%Y-%m-%d %H:%M}"},
+            _diagnosis_of(corp),
+        )
+        for corp in corps
+        if corp.pk in until
+    ]
 
 
 def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:

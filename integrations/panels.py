@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.http import HttpRequest
     from django.utils.functional import _StrPromise
     from django.utils.safestring import SafeString
@@ -42,6 +44,8 @@ _first_enabling_notices: list[FirstEnablingNotice] = []
 _landing_pages: list[LandingPage] = []
 _corpid_users: list[Callable[[Corp], bool]] = []
 _sign_in_guards: list[Callable[[Corp], list[str]]] = []
+ConnectionListener = Callable[[int, "datetime"], None]
+_connection_listeners: list[ConnectionListener] = []
 
 
 def register_disable_effect(effect: DisableEffect) -> None:
@@ -67,6 +71,18 @@ def register_sign_in_guard(guard: Callable[[Corp], list[str]]) -> None:
 def reasons_against_ending_sign_in(corp: Corp) -> list[str]:
     """The sentences of every registered guard, in the order of registration."""
     return [sentence for guard in _sign_in_guards for sentence in guard(corp)]
+
+
+def register_connection_listener(listener: ConnectionListener) -> None:
+    """`listener` is told of each corp, by its id and now, whose credentials were saved or that passed a check."""
+    if listener not in _connection_listeners:
+        _connection_listeners.append(listener)
+
+
+def connection_mended(corp_id: int, now: datetime) -> None:
+    """Tell every registered listener that the corp may work again."""
+    for listener in _connection_listeners:
+        listener(corp_id, now)
 
 
 def register_corp_action(provider: CorpActionProvider) -> None:

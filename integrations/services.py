@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from integrations import hosts, links
+from integrations import hosts, links, panels
 from integrations.clients import token_store
 from integrations.diagnosis import readiness
 from integrations.errors import TransientError
@@ -63,6 +64,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     # None: the contacts assistant, which has no agent.
     for application in {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}:
         transaction.on_commit(partial(_forget_token, *application))
+    transaction.on_commit(lambda: panels.connection_mended(corp.pk, timezone.now()))
     return True
 
 

@@ -18,6 +18,7 @@ class NotificationsConfig(AppConfig):
         from integrations.events.registry import register_consumer
         from integrations.panels import (
             register_attention,
+            register_connection_listener,
             register_disable_effect,
             register_index_card,
             register_landing_page,
@@ -27,6 +28,7 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.clicks import CLICKS_CONSUMER
         from notifications.attribute_rules import rules_naming
         from notifications.beat import ensure_tick_entry
+        from notifications.blocking import probe_at_once
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
         from notifications.rights import grant_to_roles, track_orders
@@ -40,6 +42,7 @@ class NotificationsConfig(AppConfig):
         register_leaver_follower(withdraw)
         register_rename_follower(readdress)
         register_disable_effect(disabling_holds_back)
+        register_connection_listener(probe_at_once)
         register_index_card(push_lines)
         register_attention(push_attentions)
         register_move_effect(moving_leaves_behind)

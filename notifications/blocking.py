@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from integrations.models import Corp
+from integrations.visibility import Person
 from integrations.wecom import errcodes
+from notifications.locking import update_unlocked
 from notifications.models import CorpQueue, Delivery
 from notifications.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
 
@@ -40,7 +42,7 @@ def block(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
     CorpQueue.objects.filter(pk=queue.pk).update(
         blocked_errcode=outcome.errcode,
         blocked_error=outcome.message,
-        probe_at=now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS),
+        probe_at=now + timedelta(seconds=outcome.held_seconds),
     )
     if is_first:
         logger.warning("corp=%d cannot send (errcode=%s): its queue waits", corp_id, outcome.errcode)
@@ -57,10 +59,24 @@ def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
     for queue in blocked:
         if not blocked.filter(pk=queue.pk).update(**_CLEARED):
             continue
-        soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
-        waiting = Delivery.objects.filter(corp=queue.corp_id, status=Delivery.Status.PENDING, attempt_count__gt=0)
-        waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon).update(next_attempt_at=now)
+        _let_go(queue, now=now)
         logger.warning("corp=%d can send again", queue.corp_id)
+
+
+def probe_at_once(corp_id: int, now: datetime) -> None:
+    """Something about the company's connection was mended: the next tick tries one message."""
+    queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
+    if queue is not None and CorpQueue.objects.blocked().filter(pk=queue.pk).update(probe_at=now):
+        _let_go(queue, now=now)
+
+
+def _let_go(queue: CorpQueue, *, now: datetime) -> None:
+    """What waits as long as a broken configuration makes it wait is due. What the limiter holds back asks it again."""
+    soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+    waiting = Delivery.objects.filter(
+        corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
+    )
+    update_unlocked(waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon), next_attempt_at=now)
 
 
 _CLEARED = {
@@ -108,12 +124,42 @@ def _mail(queue: CorpQueue) -> None:
             logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
 
 
+def held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
+    """Until when WeCom gives the company no token; None where no time is known at which it goes on."""
+    is_limit = queue.blocked_since is not None and queue.blocked_errcode == errcodes.RATE_LIMITED
+    return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
+
+
+def sentence(queue: CorpQueue, *, now: datetime) -> str:
+    """That its pushes are held up, for pages that are about something else."""
+    words = {"corp": queue, "code": "—" if queue.blocked_errcode is None else queue.blocked_errcode}
+    until = held_until(queue, now=now)
+    if until is None:
+        return (
+            _("Pushes of %(corp)s are held up (errcode %(code)s); they go on by themselves when it is mended.") % words
+        )
+    words["time"] = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
+    return _("Pushes of %(corp)s are held until %(time)s (errcode %(code)s): WeCom gives no token before.") % words
+
+
+def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person, now: datetime) -> list[str]:
+    """A sentence for each of these companies (None: of all) whose pushes are held up, as far as the person sees it."""
+    queues = CorpQueue.objects.visible_to(seen_by).blocked().select_related("corp").defer(*CORP_SECRETS)
+    found = queues if corp_ids is None else queues.filter(corp__in=list(corp_ids))
+    return [sentence(queue, now=now) for queue in found]
+
+
 def explanation(queue: CorpQueue) -> str:
-    """What holds the company up, who can mend it and where, in sentences."""
+    """What holds the company up, until when where that is known, who can mend it and where, in sentences."""
     what = [queue.blocked_error]
     if queue.blocked_errcode is not None:
-        advice = errcodes.explain(queue.blocked_errcode)
+        # Of the limits, that of gettoken alone holds a company up.
+        operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
+        advice = errcodes.explain(queue.blocked_errcode, operation=operation)
         what = [_(advice.what), _(advice.who), _(advice.where)]
+    until = held_until(queue, now=timezone.now())
+    if until is not None:
+        what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})
     return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from integrations.models import Corp
 from integrations.panels import Attention, Line
-from notifications import day_counts, pace, workdays
+from notifications import blocking, day_counts, pace, workdays
 from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
@@ -70,7 +70,7 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
     if request.user.has_perm("notifications.view_incident"):
         found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
     if request.user.has_perm("notifications.view_corpqueue"):
-        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps)
+        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps, now)
     return found
 
 
@@ -94,12 +94,14 @@ def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attent
     return found
 
 
-def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> list[Attention]:
+def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp], now: datetime) -> list[Attention]:
     """Queues that are paused or held up, and days that are nearly used up."""
     relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
     relevant = relevant.filter(Q(is_paused=True) | Q(blocked_since__isnull=False) | Q(daily_budget__gt=0))
     rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
-    found = [Attention(_held_up(queue), _queue(queue)) for queue in rows if queue.blocked_since is not None]
+    found = [
+        Attention(blocking.sentence(queue, now=now), _queue(queue)) for queue in rows if queue.blocked_since is not None
+    ]
     for queue in rows:
         if queue.is_paused:
             sentence = _("Pushes of %(corp)s are paused.") % {"corp": queue}
@@ -108,11 +110,6 @@ def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp]) -> list[At
         sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
         found.append(Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn"))
     return found
-
-
-def _held_up(queue: CorpQueue) -> str:
-    words = {"corp": queue, "code": "—" if queue.blocked_errcode is None else queue.blocked_errcode}
-    return _("Pushes of %(corp)s are held up (errcode %(code)s); they go on by themselves when it is mended.") % words
 
 
 def _queue(queue: CorpQueue) -> str:

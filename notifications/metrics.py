@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
+from django.utils import timezone
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from integrations import callbacks
 from integrations.store import valkey
-from notifications import pace
+from notifications import blocking, pace
 from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.models import CorpQueue, Delivery, Incident, Priority
@@ -135,12 +136,20 @@ def _queues() -> Iterable[Metric]:
     budget = GaugeMetricFamily("guanwecom_push_daily_budget", "Person-messages a day; 0: no limit", labels=["corp"])
     spent = GaugeMetricFamily("guanwecom_push_sent_today", "Person-messages of this day in China", labels=["corp"])
     held = GaugeMetricFamily("guanwecom_push_held_up", "1: paused, or its configuration is broken", labels=["corp"])
+    until = GaugeMetricFamily(
+        "guanwecom_push_held_until_seconds",
+        "When WeCom gives a token again, in Unix time; 0: not held",
+        labels=["corp"],
+    )
+    now = timezone.now()
     for queue in queues:
         labels = [str(queue.corp_id)]
+        held_until = blocking.held_until(queue, now=now)
+        until.add_metric(labels, 0 if held_until is None else held_until.timestamp())
         budget.add_metric(labels, queue.daily_budget)
         spent.add_metric(labels, used.get(queue.pk, 0))
         held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
-    return budget, spent, held
+    return budget, spent, held, until
 
 
 def _refused_callbacks() -> Metric:

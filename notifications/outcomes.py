@@ -18,7 +18,7 @@ from integrations.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.wecom.errcodes import NOBODY_REACHED
+from integrations.wecom.errcodes import NOBODY_REACHED, RATE_LIMITED
 from integrations.wecom.schemas import SendResult
 
 SENDS = frozenset({"message_send", "webhook_send"})
@@ -39,7 +39,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone."""
+    """The outcome of one attempt. `answer` and `message` hold no secret; `wait_seconds` is for POSTPONED alone.
+
+    `is_configuration`: the company cannot be sent to; after `held_seconds` one message finds out whether it can.
+    """
 
     kind: Kind
     message: str = ""
@@ -47,6 +50,7 @@ class Outcome:
     answer: str = ""
     wait_seconds: int = 0
     is_configuration: bool = False
+    held_seconds: int = CONFIGURATION_WAIT_SECONDS
     msgid: str = ""
     response_code: str = ""
     invalid_userids: tuple[str, ...] = ()
@@ -90,13 +94,15 @@ def outcome_of_result(result: SendResult) -> Outcome:
 
 def outcome_of_error(error: IntegrationError) -> Outcome:
     kind, wait_seconds = _kind_and_wait(error)
+    held_seconds = _held_seconds(error) if kind == Kind.POSTPONED else 0
     return Outcome(
         kind,
         message=str(error),
         errcode=error.code,
         answer=error.answer or error.message,
-        wait_seconds=wait_seconds,
-        is_configuration=kind == Kind.POSTPONED and not isinstance(error, RateLimitedError),
+        wait_seconds=min(wait_seconds, CONFIGURATION_WAIT_SECONDS) if held_seconds else wait_seconds,
+        is_configuration=held_seconds > 0,
+        held_seconds=held_seconds,
         invalid_userids=error.invalid_userids if isinstance(error, RecipientError) else (),
         unlicensed_userids=error.unlicensed_userids if isinstance(error, RecipientError) else (),
     )
@@ -123,6 +129,16 @@ ROBOT_GONE = Outcome(Kind.REFUSED, message="the robot was deleted after this mes
 NO_THREAD = Outcome(Kind.NOT_SENT, message="the call did not begin in time")
 NOT_COUNTED = Outcome(Kind.NOT_SENT, message="the limiter lost its counts before the call began")
 LOST_WORKER = Outcome(Kind.UNCLEAR, message="the worker ended before the answer was written down")
+
+
+def _held_seconds(error: IntegrationError) -> int:
+    """For how long the company of a message that was postponed is held; 0: it is not, other limits are the limiter's.
+
+    Too many tokens were asked for, or with a wrong Secret: WeCom gives this address none for an hour.
+    """
+    if not isinstance(error, RateLimitedError):
+        return CONFIGURATION_WAIT_SECONDS
+    return error.retry_after_seconds if (error.operation, error.code) == ("gettoken", RATE_LIMITED) else 0
 
 
 def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:

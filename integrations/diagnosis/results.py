@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,9 +22,6 @@ from integrations.errors import TransientError
 from integrations.explanations import Explanation
 from integrations.models import CheckRun, Corp
 from integrations.wecom import errcodes
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _UNKNOWN = Advice("")
 
@@ -64,6 +64,8 @@ def explained(check_name: str, problem: str, errcode: int | None, found: Mapping
     facts = _Facts(found)
     if problem == "blocked":
         facts["by_label"] = label(facts["by"])
+    if "until" in facts:
+        facts["until"] = f"{timezone.localtime(datetime.fromisoformat(facts['until'])):%Y-%m-%d %H:%M}"
     return Explanation(*(_(text) % facts if text else "" for text in (advice.what, advice.who, advice.where)))
 
 
@@ -73,7 +75,7 @@ def _advice(check_name: str, problem: str, errcode: int | None) -> Advice:
         return own
     if errcode is None:
         return _UNKNOWN
-    said = errcodes.explain(errcode)
+    said = errcodes.explain(errcode, operation="gettoken" if check_name == obstacles.TOKEN else "")
     return Advice(said.what, said.who, said.where)
 
 
@@ -137,9 +139,14 @@ def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class TokenPause:
-    """Why no token is fetched for a corp at the moment, in the active language, and for how many seconds more."""
+    """Why no token is fetched for a corp at the moment, in the active language, for how many seconds more, until when.
+
+    `is_limit`: WeCom itself gives none before, to whichever Secret.
+    """
 
     seconds: int
+    until: datetime
+    is_limit: bool
     what: str
     where: str
 
@@ -152,5 +159,24 @@ def token_pause(corp: Corp) -> TokenPause | None:
         return None
     if pause is None or pause.code is None:
         return None
-    advice = errcodes.explain(pause.code)
-    return TokenPause(max(1, round(pause.remaining_seconds)), _(advice.what), _(advice.where))
+    advice = errcodes.explain(pause.code, operation=pause.operation)
+    seconds = max(1, round(pause.remaining_seconds))
+    return TokenPause(
+        seconds,
+        timezone.now() + timedelta(seconds=seconds),
+        pause.code == errcodes.RATE_LIMITED,
+        _(advice.what),
+        _(advice.where),
+    )
+
+
+def held_until(corps: Iterable[Corp]) -> dict[int, datetime]:
+    """Until when WeCom gives no token, whichever Secret asks, by the key of each corp of which it said so."""
+    found: dict[int, datetime] = {}
+    now = timezone.now()
+    with suppress(TransientError):  # the store is down: it is asked once, not for each corp
+        for corp in corps:
+            pause = token_store().pause(corp.corpid, corp.agentid)
+            if pause is not None and pause.code == errcodes.RATE_LIMITED:
+                found[corp.pk] = now + timedelta(seconds=pause.remaining_seconds)
+    return found

@@ -17,9 +17,10 @@ from integrations.clients import token_store
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.checks import message
 from integrations.diagnosis.findings import NO_FACTS, Check, Finding, Question, Status, storable, wrong
-from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
+from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
 from integrations.errors import IntegrationError
 from integrations.models import CheckRun, Corp
+from integrations.panels import connection_mended
 from integrations.wecom.deadline import total_deadline
 
 if TYPE_CHECKING:
@@ -214,7 +215,11 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
         return [run.pk]
     if obstacle is not None:
         return _doubted(obstacle, finding, corp, now)
-    return _unblocked(corp, check.name, now) if finding.status in {Status.OK, Status.WARNING} else []
+    if finding.status not in {Status.OK, Status.WARNING}:
+        return []
+    if check.name in ESSENTIAL:
+        connection_mended(corp.pk, now)
+    return _unblocked(corp, check.name, now)
 
 
 def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> dict[str, Any]:

@@ -192,3 +192,17 @@ ENTRIES = (
     ),
     Entry(2000002, _SETTING, _("The CorpId does not exist."), SITE_ADMIN, TO_CORP_PAGE),
 )
+
+# What a code means of one call, where that differs.
+OF_OPERATIONS = {
+    ("gettoken", 45009): Entry(
+        45009,
+        _LIMIT,
+        _("WeCom gives this server no token for an hour: too many were asked for, or with a wrong Secret."),
+        SITE_ADMIN,
+        _(
+            "Correct the Secret on the company's page, and in every other program that calls WeCom from the same "
+            "address. It goes on by itself when the time is over; asking again earlier makes it longer."
+        ),
+    )
+}

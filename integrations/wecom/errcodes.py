@@ -55,7 +55,7 @@ def error_class(code: int) -> type[IntegrationError]:
     return UnexpectedResponseError if entry is None else entry.error
 
 
-def explain(code: int) -> Advice:
-    """What to tell an administrator about `code`."""
-    entry = ENTRIES.get(code)
+def explain(code: int, *, operation: str = "") -> Advice:
+    """What to tell an administrator about `code`. `operation`: the call that was refused, where it is known."""
+    entry = errcode_access.OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
     return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)

@@ -143,7 +143,10 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
     if queue.corp is not None and not queue.corp.is_enabled:
         return "quiet", gettext("the company is disabled")
     if queue.blocked_since is not None:
-        return "bad", gettext("held up")
+        until = blocking.held_until(queue, now=timezone.now())
+        if until is None:
+            return "bad", gettext("held up")
+        return "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
     return "good", gettext("in order")
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.core import mail
-from pytest_django import Settings
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from integrations.clients import token_store
+from integrations.diagnosis import running
+from integrations.diagnosis.findings import ok, wrong
+from integrations.diagnosis.registry import CHECKS
 from integrations.errors import ConfigurationError
 from integrations.models import Corp
+from integrations.services import save_corp
 from notifications import blocking
 from notifications.handing_out import hand_out
 from notifications.models import CorpQueue, Delivery
@@ -94,6 +101,92 @@ def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
 
     assert len(wire.tokens) == 19
     assert statuses() == ["pending"] * 5
+
+
+def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_when_it_ends(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+    ids = personal(corp, 4)
+    wire.tokens.append(errcode(45009))
+
+    assert send_all(ids, clock) == 1
+
+    queue = CorpQueue.objects.get(corp=corp)
+    assert (queue.blocked_since, queue.blocked_errcode) == (NOW, 45009)
+    assert blocking.held_until(queue, now=NOW) == NOW + timedelta(hours=1)
+    assert hand_out(now=clock.advance(minutes=59)).ordinary == []
+    [probe] = hand_out(now=clock.advance(minutes=1)).ordinary
+    token_store().forget(corp.corpid, corp.agentid)  # Valkey's own clock has not moved
+    send_all([probe], clock)
+
+    assert CorpQueue.objects.get(corp=corp).blocked_since is None
+    rest = hand_out(now=clock.now).ordinary
+    assert len(rest) == 3
+    send_all(rest, clock)
+    assert statuses() == ["accepted"] * 4
+    assert len(wire.bodies) == 4
+
+
+def test_too_many_messages_hold_no_company(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(45009))
+
+    send_all(personal(corp, 1), clock)
+
+    assert not CorpQueue.objects.blocked().exists()
+
+
+class TestSomethingWasMended:
+    @pytest.fixture
+    def ids(self, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> list[int]:
+        """Messages of a company that is held up, none of them due."""
+        settings.SEND_PARALLEL_PER_TASK = 1
+        ids = personal(corp, 3)
+        wire.sends.append(errcode(60020))
+        send_all(ids, clock)
+        assert hand_out(now=clock.advance(seconds=1)).ordinary == []
+        return ids
+
+    @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope"])
+    def test_a_check_that_passes_has_one_message_tried_at_once(
+        self, name: str, ids: list[int], corp: Corp, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], look=lambda _question: ok("given")))
+        [run] = running.request_checks(corp=corp, checks=[name], now=clock.now)
+        running.carry_out(run_id=run.pk, clock=clock)
+
+        [probe] = hand_out(now=clock.now).ordinary
+
+        assert hand_out(now=clock.now).ordinary == []
+        send_all([probe], clock)
+        assert sorted([probe, *hand_out(now=clock.now).ordinary]) == ids
+
+    def test_a_check_that_finds_something_wrong_does_not(
+        self, ids: list[int], corp: Corp, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(CHECKS, "ip", replace(CHECKS["ip"], look=lambda _question: wrong("refused")))
+        [run] = running.request_checks(corp=corp, checks=["ip"], now=clock.now)
+        running.carry_out(run_id=run.pk, clock=clock)
+
+        assert hand_out(now=clock.now).ordinary == []
+
+    def test_saved_credentials_have_one_tried_at_once(
+        self, ids: list[int], corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        corp.secret, before = "another", timezone.now()
+        with django_capture_on_commit_callbacks(execute=True):
+            save_corp(corp=corp, changed_fields={"secret"})
+
+        queue = CorpQueue.objects.get()
+        assert queue.probe_at is not None
+        assert before <= queue.probe_at <= timezone.now()
+
+    def test_a_company_that_works_is_left_as_it_is(self, corp: Corp) -> None:
+        CorpQueue.objects.create(corp=corp)
+
+        blocking.probe_at_once(corp.pk, NOW)
+
+        assert CorpQueue.objects.get().probe_at is None
 
 
 def test_a_refused_message_shows_that_the_configuration_is_in_order(corp: Corp, wire: Wire, clock: FakeClock) -> None:

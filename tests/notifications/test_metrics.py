@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import redis
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from integrations import callbacks
@@ -79,6 +80,18 @@ def test_a_company_that_is_held_up_is_told() -> None:
     CorpQueue.objects.create(corp=corp, blocked_since=NOW - timedelta(hours=1))
 
     assert scraped()[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 1
+
+
+def test_until_when_a_company_is_held_is_told() -> None:
+    until = timezone.now() + timedelta(minutes=50)
+    held, mended = make_corp(), make_corp()
+    CorpQueue.objects.create(corp=held, blocked_since=NOW, blocked_errcode=45009, probe_at=until)
+    CorpQueue.objects.create(corp=mended)
+
+    found = scraped()
+
+    assert found[f'guanwecom_push_held_until_seconds{{corp="{held.pk}"}}'] == until.timestamp()
+    assert found[f'guanwecom_push_held_until_seconds{{corp="{mended.pk}"}}'] == 0
 
 
 def test_refused_callbacks_are_told_by_company_and_address() -> None:

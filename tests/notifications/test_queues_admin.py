@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import AuditEntry, User
@@ -99,6 +101,21 @@ def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Cl
 
     assert cells(root, "state") == ["暂停", "全部企业已暂停"]
     assert cells(root, "time_left") == ["—", "—"]
+
+
+def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    blocking.ensure_queues()
+    until = timezone.now() + timedelta(minutes=50)
+    CorpQueue.objects.filter(corp=corp).update(blocked_since=NOW, blocked_errcode=45009, probe_at=until)
+    shown = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
+
+    text = root.get(change(CorpQueue.objects.get(corp=corp))).content.decode()
+
+    assert cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
+    assert cells(root, "time_left") == ["—", "—"]
+    assert "企业微信在一小时内不再向本服务器发放 token" in text
+    assert f"推送暂停至 {shown}" in root.get("/admin/").content.decode()
 
 
 def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:

@@ -137,7 +137,7 @@ def test_what_is_wrong_here_is_named(
     ("kind", "name", "outcome"),
     [
         ("busy", "token", ("wrong", "refused", -1)),
-        ("rate_limited", "token", ("wrong", "refused", 45009)),
+        ("rate_limited", "token", ("wrong", "held", 45009)),
         ("html", "token", ("skipped", "blocked", None)),
         ("http_500", "app", ("skipped", "blocked", None)),
     ],

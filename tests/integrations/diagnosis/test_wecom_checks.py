@@ -9,6 +9,7 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.utils import timezone
 from pytest_django import Settings
 
 from integrations import links
@@ -158,7 +159,6 @@ def test_a_token_is_given(corp: Corp, wire: Wire) -> None:
         ),
         (40013, "The CorpId does not exist."),
         (40091, "The Secret is not valid; it may belong to another company."),
-        (45009, "Too many calls: WeCom's frequency limit is reached."),
     ],
 )
 def test_a_refused_token_is_not_asked_for_again_by_itself(corp: Corp, wire: Wire, code: int, what: str) -> None:
@@ -170,6 +170,18 @@ def test_a_refused_token_is_not_asked_for_again_by_itself(corp: Corp, wire: Wire
     assert results.explanation(run).what == what
     assert run.next_try_at is None
     assert len(wire.paths()) == 1
+
+
+def test_the_limit_of_gettoken_says_until_when(corp: Corp, wire: Wire) -> None:
+    wire.token(refusal(45009))
+
+    run = run_one(corp, "token")
+
+    assert (found(run), run.next_try_at) == (("wrong", "held", 45009), None)
+    until = timezone.localtime(NOW + dt.timedelta(seconds=3601))
+    said = results.explanation(run)
+    assert said.what.startswith(f"WeCom gives this server no token until about {until:%Y-%m-%d %H:%M}: ")
+    assert said.where.startswith("Correct the Secret on the company's page")
 
 
 @pytest.mark.parametrize(("code", "what"), [(-1, "WeCom is busy."), (50003, "The app is disabled.")])
