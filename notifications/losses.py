@@ -13,7 +13,7 @@ from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from notifications.models import Delivery, Receipt
+from notifications.models import Delivery, Receipt, Run
 
 Status = Delivery.Status
 
@@ -31,6 +31,24 @@ def of_ended(run_ids: Collection[int]) -> dict[int, str]:
         counts[run_id][status] = count
     found = {run_id: _sentences(by_status) for run_id, by_status in counts.items()}
     return {run_id: words for run_id, words in found.items() if words}
+
+
+def shown(runs: Collection[Run]) -> dict[int, str]:
+    """By run why it was missed or failed, or whom it did not reach, in the reader's language. Three queries at most.
+
+    What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
+    """
+    found = {run.pk: run.error for run in runs}
+    ended = [run.pk for run in runs if run.status == Run.Status.FINISHED and run.error]
+    if not ended:
+        return found
+    with_messages = set(Delivery.objects.filter(run__in=ended).order_by().values_list("run", flat=True).distinct())
+    found |= of_ended(with_messages)
+    reasons: dict[int, set[Receipt.Reason | None]] = {pk: set() for pk in ended if pk not in with_messages}
+    skipped = Receipt.objects.filter(run__in=reasons).order_by().values_list("run", "reason").distinct()
+    for run_id, reason in skipped:
+        reasons[run_id].add(Receipt.Reason(reason) if reason else None)
+    return found | {run_id: without_messages(its_reasons) or found[run_id] for run_id, its_reasons in reasons.items()}
 
 
 def without_messages(reasons: Collection[Receipt.Reason | None]) -> str:

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from notifications import losses
 from notifications.locking import BATCH, unlocked
 from notifications.models import (
     Channel,
@@ -126,9 +127,10 @@ def _title(count: int, unsent_count: int) -> str:
 
 
 def _text(runs: Sequence[Run], further_count: int) -> str:
+    reasons = losses.shown(runs)
     lines = [
         _("“%(name)s”, due %(time)s: %(reason)s")
-        % {"name": _name(run), "time": moment_line(run.slot_at, _time_zone(run)), "reason": run.error}
+        % {"name": _name(run), "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}
         for run in runs
     ]
     if further_count:

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
-from notifications import day_counts, searching
+from notifications import blocking, day_counts, failures, losses, searching
 from notifications.admin import run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
@@ -86,6 +88,18 @@ class ReceiptStatusFilter(admin.SimpleListFilter):
         return cast("ReceiptQuerySet", queryset).with_status(value)  # the admin filters its own rows only
 
 
+class RunList(ChangeList):
+    """With why runs went wrong, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        runs = list(self.result_list)
+        reasons = losses.shown(runs)
+        for run in runs:
+            run.reason_shown = reasons[run.pk]
+        self.result_list = runs
+
+
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     empty_list = _(
@@ -135,6 +149,9 @@ class RunAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
+
     @admin.display(description=_("subscription"))
     def subject(self, run: Run) -> str:
         """A notice has its reader instead."""
@@ -153,7 +170,7 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("reason"))
     def why(self, run: Run) -> str:
         """Why it was missed, or failed, or whom it did not reach."""
-        return run.error
+        return str(run.reason_shown)  # type: ignore[attr-defined]  # set by RunList
 
     @admin.display(description=_("accepted"))
     def accepted(self, run: Run) -> int:
@@ -179,6 +196,8 @@ class RunAdmin(ReadOnlyAdmin):
                 "states": _states(run, deliveries),
                 "receipts_url": _receipts_url(run__id__exact=run.pk),
                 "reasons": _reasons(request, run),
+                "failures": failures.of_run(deliveries),
+                "held_up": _held_up(request, deliveries),
                 **run_actions.possible(request, run),
             }
         return super().change_view(request, object_id, form_url, extra)
@@ -208,7 +227,17 @@ def _run_facts(run: Run) -> list[tuple[Any, Any]]:
         facts.append((_("owner told"), _told(run)))
     if run.recall_asked_at is not None:
         facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
-    return [*facts, (_("error"), run.error)] if run.error else facts
+    return [*facts, (_("error"), losses.shown([run])[run.pk])] if run.error else facts
+
+
+def _held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
+    """Of the companies for which some of these deliveries wait."""
+    waiting = deliveries.filter(pk__in=Delivery.objects.unsettled()).order_by().values_list("corp", flat=True)
+    return blocking.held_up(set(waiting.distinct()), seen_by=request.user, now=timezone.now())
+
+
+def _failures(failure: failures.Failure | None) -> list[failures.Failure]:
+    return [] if failure is None else [failure]
 
 
 def _people(counts: day_counts.Counts) -> list[tuple[Any, Any]]:
@@ -342,6 +371,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 "attempts": delivery.attempts.order_by("number"),
                 "preview": _look(delivery),
                 "receipts_url": _receipts_url(delivery__id__exact=delivery.pk),
+                "failures": _failures(failures.of_delivery(delivery)),
+                "held_up": _held_up(request, Delivery.objects.filter(pk=delivery.pk)),
             }
         return super().change_view(request, object_id, form_url, extra)
 
@@ -388,7 +419,9 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         facts.append((_("taken back"), moment(delivery.recalled_at)))
     if delivery.recall_error:
         facts.append((_("why it was not taken back"), delivery.recall_error))
-    return [*facts, (_("error"), delivery.error)] if delivery.error else facts
+    # Of one that was accepted, what WeCom remarked.
+    is_remark = delivery.error and delivery.status == Delivery.Status.ACCEPTED
+    return [*facts, (_("error"), delivery.error)] if is_remark else facts
 
 
 def _channel(delivery: Delivery) -> str:
@@ -452,7 +485,8 @@ class ReceiptAdmin(ReadOnlyAdmin):
             return format_html('<a href="{}">{}</a>', url, receipt.get_reason_display())
         if receipt.reason:
             return receipt.get_reason_display()
-        return receipt.delivery.error if receipt.delivery and not receipt.status else ""
+        said = failures.explanation_of_receipt(receipt)
+        return "" if said is None else said.what
 
     @admin.display(description=_("message"))
     def message(self, receipt: Receipt) -> SafeString:
@@ -486,6 +520,8 @@ class ReceiptAdmin(ReadOnlyAdmin):
                 *_times(receipt),
                 (_("read"), self.read(receipt)),
             ]
+            extra["failures"] = _failures(failures.of_receipt(receipt))
+            extra["held_up"] = _held_up(request, Delivery.objects.filter(pk=receipt.delivery_id))
         return super().change_view(request, object_id, form_url, extra)
 
 

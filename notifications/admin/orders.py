@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
-from notifications import forms, outlook, schedule, triggering
+from notifications import blocking, forms, losses, outlook, schedule, triggering
 from notifications.admin.lists import LOST_SOME, administrator, for_person, moment, pill, run_pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Run, Subscription
@@ -197,7 +198,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
                 "subscription": subscription,
                 "can_act": self.has_change_permission(request, subscription),
                 "form_token": uuid.uuid4().hex,
-                "runs": [(run, run_pill(run)) for run in runs[:RUNS_SHOWN]],
+                "runs": _with_reasons(runs[:RUNS_SHOWN]),
+                "held_up": _held_up(request, subscription),
                 "can_see_runs": request.user.has_perm("notifications.view_run"),
                 "runs_url": _runs_url(subscription),
                 "outlook": _drawn(
@@ -252,6 +254,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             "unreachable_lines": forms.unreachable_lines(found),
             "department_lines": forms.about_departments(found),
             "form_token": uuid.uuid4().hex,
+            "held_up": _held_up(request, subscription),
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do
         status = 409 if request.method == "POST" else 200
@@ -292,6 +295,19 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         if not self.has_change_permission(request, subscription):
             raise PermissionDenied
         return subscription
+
+
+def _with_reasons(runs: Iterable[Run]) -> list[tuple[Run, SafeString, str]]:
+    """The runs with their state, and why they were missed or failed, or whom they did not reach."""
+    known = list(runs)
+    reasons = losses.shown(known)
+    return [(run, run_pill(run), reasons[run.pk]) for run in known]
+
+
+def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
+    """Of the companies to which it goes."""
+    corp_id = subscription.report.corp_id
+    return blocking.held_up(None if corp_id is None else [corp_id], seen_by=request.user, now=timezone.now())
 
 
 def _runs_url(subscription: Subscription) -> str:
