@@ -14,6 +14,7 @@ from integrations import source_wording
 from integrations.diagnosis.results import Health, health_of, held_until
 from integrations.models import CheckRun, Corp, DataSource, SiteAddress
 from integrations.panels import Attention, Line
+from integrations.visibility import corp_condition
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -117,7 +118,8 @@ def _held(corps: Sequence[Corp]) -> list[Attention]:
 
 def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Only to somebody who may change it, and not while every corp is the sandbox's."""
-    if not request.user.has_perm("integrations.change_siteaddress") or all(corp.is_sandbox for corp in corps):
+    may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
+    if not may_change or all(corp.is_sandbox for corp in corps):
         return []
     address = SiteAddress.objects.filter(is_default=True).first()
     if address is None or not address.is_local:

@@ -135,7 +135,8 @@ def is_in_service(address: SiteAddress) -> bool:
 def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
     """Why `person` may not change `address`, and who can; empty where they may (docs/decisions/0008).
 
-    The default one of no corp concerns those who see all corps: the next corp begins there.
+    Each saved address is admitted at once as host and as origin of forms, so it is nothing for those who manage some
+    companies only.
     """
     if getattr(person, "is_superuser", False):
         return ""
@@ -144,11 +145,9 @@ def reason_against_changing(*, address: SiteAddress, person: Person) -> str:
             "A company that has been enabled uses this address: WeCom sends the codes there that say who somebody is. "
             "A superuser can change it."
         )
-    corps = Corp.objects.at(address)
-    is_theirs = not corps.exclude(pk__in=Corp.objects.visible_to(person)).exists()
-    if address.is_default and not corps.exists():
-        is_theirs = not corp_condition(person)
-    return "" if is_theirs else _("This address is not your companies' alone: who manages all companies can change it.")
+    if corp_condition(person):
+        return _("This site answers under each address that is saved: who manages all companies can change it.")
+    return ""
 
 
 @dataclass(frozen=True)

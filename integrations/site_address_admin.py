@@ -19,6 +19,7 @@ from integrations.corp_pages import ONE_SAVE_BUTTON
 from integrations.forms import SiteAddressForm
 from integrations.models import Corp, SiteAddress
 from integrations.paging import CappedPaginator
+from integrations.visibility import corp_condition
 
 if TYPE_CHECKING:
     SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
@@ -60,6 +61,10 @@ class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
         names = [getattr(address, f"corp_{place}") for place in range(COMPANIES_NAMED + 1)]
         named = [name for name in names[:COMPANIES_NAMED] if name]
         return gettext(", ").join(named) + ("…" if names[-1] else "") or "—"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not for those who manage some companies only: the site answers at once under what is added."""
+        return super().has_add_permission(request) and not corp_condition(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
         may = super().has_change_permission(request, obj)

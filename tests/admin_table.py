@@ -44,6 +44,7 @@ EVERYBODY_INSIDE = " ".join(STAFF)
 SYSTEM, SYSTEM_ELSEWHERE = "U SA S1", "S2"
 SYSTEM_OF_ALL = "U SA"
 INTEGRATION, INTEGRATION_ELSEWHERE = "U SA S1 IA I1", "S2 I2"
+INTEGRATION_OF_ALL = "U SA IA"
 CORP_READERS, CORP_READERS_ELSEWHERE = f"{INTEGRATION} RA R1", "S2 I2 R2"
 PEOPLE_READERS, PEOPLE_READERS_ELSEWHERE = "U SA S1 IA I1 PA P1 RA R1", "S2 I2 P2 R2"
 EDITORS, EDITORS_ELSEWHERE = "U SA S1 PA P1", "S2 P2"
@@ -176,6 +177,8 @@ CORPS = [
     of_corp("disable", INTEGRATION),
     of_corp("disable", INTEGRATION, 302, method="post"),
     of_corp("steps", CORP_READERS),
+    of_corp("credentials_check", "U", 302, method="post", changes=True),
+    of_corp("credentials_discard", "U", 302, method="post", changes=True),
     of_corp("link", CORP_READERS),
     of_corp("ips", INTEGRATION, 302, method="post", data={"addresses": "203.0.113.9"}, changes=True),
     of_corp("write_start", INTEGRATION, 302, method="post", args=("=settings",), changes=True),
@@ -211,15 +214,15 @@ CORPS = [
         )
     ),
     lists("integrations_siteaddress", CORP_READERS, CORP_READERS_ELSEWHERE),
-    *adds("integrations_siteaddress", f"{INTEGRATION} {INTEGRATION_ELSEWHERE}"),
+    *adds("integrations_siteaddress", INTEGRATION_OF_ALL),
     reads("integrations_siteaddress", "address", CORP_READERS, CORP_READERS_ELSEWHERE),
     Row(
         "integrations_siteaddress_change",
-        expect(INTEGRATION, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
+        expect(INTEGRATION_OF_ALL, 302, unseen=(INTEGRATION_ELSEWHERE, 302)),
         method="post",
         args=("address",),
         form={"url": "https://new.example.com/", "_confirmed": "1"},
-        changed_by=INTEGRATION,
+        changed_by=INTEGRATION_OF_ALL,
     ),
     Row(
         "integrations_siteaddress_change",
@@ -230,7 +233,7 @@ CORPS = [
         changed_by="U",
     ),
     history("integrations_siteaddress", "address", CORP_READERS, BLIND),
-    *deletes("integrations_siteaddress", "address", INTEGRATION, INTEGRATION_ELSEWHERE, is_gone=False),
+    *deletes("integrations_siteaddress", "address", INTEGRATION_OF_ALL, INTEGRATION_ELSEWHERE, is_gone=False),
 ]
 
 BI_READERS = "U SA IA RA"

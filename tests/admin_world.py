@@ -46,6 +46,7 @@ from integrations.models import (
     Department,
     Member,
     SiteAddress,
+    StagedCredentials,
     SyncRun,
     VerificationFile,
 )
@@ -123,6 +124,7 @@ def _companies(world: World, first: Corp) -> None:
     first.save()
     for kind in CallbackEvent.Kind:
         generate_callback_keys(corp=first, kind=kind)
+    StagedCredentials.objects.create(corp=first, agentid=1000009, secret="s3", state="refused", staged_at=now)
     world.things |= {
         "corp": first,
         "second": Corp.objects.get(name="Beta Company"),
@@ -319,7 +321,7 @@ def state() -> dict[str, list[Any]]:
 def statements() -> dict[str, str]:
     """What state() asks, by table. Kept: Django takes longer to word it for fifty models than a database to answer."""
     models = (
-        *(Corp, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
+        *(Corp, StagedCredentials, SiteAddress, VerificationFile, ConsoleWrite, BiConnection, BiListing),
         *(DataSource, Card, CardData),
         *(User, WeComAccount, Attribute, AttributeValue, PeopleImport, PeopleMove),
         *(SignInPolicy, Lockout, Group, LinkRequest),

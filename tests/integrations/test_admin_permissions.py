@@ -61,6 +61,14 @@ EVERY_PAGE = [
         method="post",
         data={"userid": "lilei"},
     ),
+    *(
+        Page(
+            f"credentials_{action}",
+            statuses(bystander=404, manager_of_another=404, manager=403, superuser=302),
+            method="post",
+        )
+        for action in ("check", "discard")
+    ),
     Page("steps", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
     Page("link", statuses(bystander=404, manager_of_another=404, viewer=200, manager=200, superuser=200)),
     Page(
@@ -148,17 +156,17 @@ EVERY_PAGE = [
         model="siteaddress",
         has_object=False,
     ),
-    Page("add", statuses(manager_of_another=200, manager=200, superuser=200), model="siteaddress", has_object=False),
+    Page("add", statuses(manager_of_another=403, manager=403, superuser=200), model="siteaddress", has_object=False),
     Page("change", statuses(viewer=200, manager=200, superuser=200), model="siteaddress"),
     Page(
         "change",
-        statuses(manager=302, superuser=302),
+        statuses(manager=403, superuser=302),
         model="siteaddress",
         method="post",
         data={"url": "https://new.example/", "_confirmed": "1"},
     ),
     Page("history", statuses(bystander=302, viewer=200, manager=200, superuser=200), model="siteaddress"),
-    Page("delete", statuses(manager=200, superuser=200), model="siteaddress"),
+    Page("delete", statuses(manager=403, superuser=200), model="siteaddress"),
 ]
 PEOPLE = ["anonymous", "employee", "bystander", "manager_of_another", "viewer", "manager", "superuser"]
 

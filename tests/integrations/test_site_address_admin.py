@@ -293,39 +293,28 @@ def test_who_may_change_no_address_reads_no_reason(default: SiteAddress, corp: C
     assert KEPT not in text_of(in_role(role).get(page(default), headers=HERE))
 
 
-def test_whose_companies_are_not_the_only_ones_is_told_who_can(
-    default: SiteAddress, corp: Corp, other_corp: Corp
-) -> None:
-    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+class TestWhoManagesSomeCompaniesOnly:
+    """A saved address is a host of this site, and an origin from which its forms are taken, at once."""
 
-    text = text_of(client.get(page(default), headers=HERE))
+    @pytest.fixture
+    def limited(self, corp: Corp) -> Client:
+        return client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
 
-    assert "This address is not your companies&#x27; alone: who manages all companies can change it." in text
+    def test_adds_none(self, limited: Client, default: SiteAddress) -> None:
+        answers = [limited.get(ADD, headers=HERE), limited.post(ADD, {"url": "https://evil.example"}, headers=HERE)]
 
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert list(SiteAddress.objects.all()) == [default]
+        assert limited.get("/", headers={"host": "evil.example"}).status_code == 400
 
-def test_an_address_that_other_companies_use_too_is_not_theirs_to_change(
-    default: SiteAddress, corp: Corp, other_corp: Corp
-) -> None:
-    client = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
+    def test_changes_and_deletes_none_and_is_told_who_can(self, limited: Client, corp: Corp) -> None:
+        own = corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+        corp.save()
 
-    assert client.get(page(default), headers=HERE).status_code == 200
-    response = client.post(page(default), {"url": "https://bi.example.com", "_confirmed": "1"}, headers=HERE)
+        shown = limited.get(page(own), headers=HERE)
+        changed = limited.post(page(own), {"url": "https://evil.example", "_confirmed": "1"}, headers=HERE)
+        deleted = limited.post(page(own, "delete"), {"post": "yes"}, headers=HERE)
 
-    assert response.status_code == 403
-    default.refresh_from_db()
-    assert default.url == "http://localhost:3001/"
-
-
-def test_the_default_address_that_no_company_uses_is_theirs_who_see_all_companies(
-    default: SiteAddress, corp: Corp, superuser: User
-) -> None:
-    """The next company begins there, and everybody who signs in by password."""
-    Corp.objects.update(site_address=SiteAddress.objects.create(url="https://bi.subsidiary.example/"))
-    limited = client_of(staff("one", corp, permissions=ADDRESS_PERMISSIONS))
-
-    response = limited.post(page(default), {"url": "https://bi.example.com", "_confirmed": "1"}, headers=HERE)
-
-    assert response.status_code == 403
-    default.refresh_from_db()
-    assert default.url == "http://localhost:3001/"
-    assert b"_save" in client_of(superuser).get(page(default), headers=HERE).content
+        assert "This site answers under each address that is saved: who manages all companies can" in text_of(shown)
+        assert [changed.status_code, deleted.status_code] == [403, 403]
+        assert SiteAddress.objects.get(pk=own.pk).url == "https://bi.subsidiary.example/"
