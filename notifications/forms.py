@@ -24,7 +24,7 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         fields = (
             *("name", "report", "message_form", "priority", *RECIPIENT_FIELDS, *TIME_FIELDS),
             *("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale"),
-            *("grace_minutes", "lifetime_hours", "is_enabled", "is_paused"),
+            *("grace_minutes", "lifetime_hours", "pauses_after_failures", "is_enabled", "is_paused"),
         )
         field_classes = FIELD_CLASSES
         help_texts = {
@@ -44,7 +44,12 @@ class SubscriptionForm(RecipientsFormPart, ScheduleFormPart):
         if self.instance._state.adding:
             self.initial.update(repeat=Repeat.DAILY, local_time=schedule_form.USUAL_TIME)
         fields["report"].queryset = Report.objects.visible_to(self.person)
-        fields["if_stale"].required = False  # left out, it stays as it is
+        for name in ("if_stale", "pauses_after_failures"):
+            fields[name].required = False  # left out, it stays as it is
+
+    def clean_pauses_after_failures(self) -> int:
+        typed: int | None = self.cleaned_data["pauses_after_failures"]
+        return self.instance.pauses_after_failures if typed is None else typed
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from integrations.models import Corp
 from integrations.panels import Attention, Line
-from notifications import blocking, day_counts, pace, workdays
+from notifications import blocking, day_counts, pace, self_pausing, workdays
 from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
     from integrations.visibility import Person
     from notifications.models.alerts import IncidentQuerySet
+    from notifications.models.orders import SubscriptionQuerySet
 
 # Counted no further: what needs attention is more than enough by then.
 COUNTED = 1000
 # A message that may be sent for so long and is not: no worker takes it.
 OVERDUE = timedelta(minutes=5)
+# Of subscriptions that paused themselves so many are named.
+PAUSED_NAMED = 5
 # How far back something that went wrong is pointed at.
 RECENT = timedelta(days=1)
 # So long before days begin whose holidays are not known.
@@ -58,7 +61,7 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
-    Five queries, two more while the calendar ends.
+    Six queries, two more while the calendar ends.
     """
     now = timezone.now()
     found = _about_calendar(request, now)
@@ -67,6 +70,8 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_deliveries(deliveries, now) + _about_media(now)
     if request.user.has_perm("notifications.view_run"):
         found += _about_runs(Run.objects.visible_to(request.user), now)
+    if request.user.has_perm("notifications.view_subscription"):
+        found += _about_subscriptions(Subscription.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_incident"):
         found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
     if request.user.has_perm("notifications.view_corpqueue"):
@@ -92,6 +97,16 @@ def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attent
         )
         found.append(Attention(sentence % {"count": f"{count:,}"}, _list("alertroute", []), "warn"))
     return found
+
+
+def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
+    """Those that paused themselves because their runs failed."""
+    paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:PAUSED_NAMED]
+    return [
+        Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
+        for one in paused
+        for sentence in self_pausing.sentences([one])
+    ]
 
 
 def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp], now: datetime) -> list[Attention]:

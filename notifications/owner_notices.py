@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from notifications import losses
+from notifications import losses, self_pausing
 from notifications.locking import BATCH, unlocked
 from notifications.models import (
     Channel,
@@ -136,6 +136,7 @@ def _text(runs: Sequence[Run], further_count: int) -> str:
     if further_count:
         more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
         lines.append(more % {"count": further_count})
+    lines += self_pausing.sentences(run.subscription for run in runs if run.subscription is not None)
     return "\n".join(lines)
 
 

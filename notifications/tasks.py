@@ -33,6 +33,7 @@ from notifications import (
     purging,
     recalling,
     rendering,
+    self_pausing,
     sending,
     sweeping,
 )
@@ -132,6 +133,7 @@ def _sweep(now: datetime) -> None:
 
 
 def _tell_owners(now: datetime) -> None:
+    self_pausing.pause_failing(now=now)
     enqueue_runs(owner_notices.request_notices(now=now))
 
 

@@ -26,7 +26,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.department_choice import DepartmentsSelect
 from integrations.deletion import NamedDeletions
-from notifications import blocking, forms, losses, outlook, schedule, triggering
+from notifications import blocking, forms, losses, outlook, schedule, self_pausing, triggering
 from notifications.admin.lists import LOST_SOME, administrator, for_person, moment, pill, run_pill
 from notifications.attribute_rules import rules_list, rules_of, save_rules
 from notifications.models import Run, Subscription
@@ -75,7 +75,13 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             {"classes": ("collapse",), "fields": ("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale")},
         ),
         (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
-        (_("If something is late"), {"classes": ("collapse",), "fields": ("grace_minutes", "lifetime_hours")}),
+        (
+            _("If something is late or fails"),
+            {
+                "classes": ("collapse",),
+                "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures"),
+            },
+        ),
     )
 
     class Media:
@@ -107,6 +113,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     def state(self, subscription: Subscription) -> SafeString:
         if subscription.is_paused:
             return pill("paused", gettext("paused"))
+        if subscription.failures_paused_at is not None and not subscription.is_enabled:
+            return pill("failed", gettext("paused after failures"))
         if subscription.is_enabled and subscription.next_run_at is None:
             return pill("paused", gettext("no further time"))
         if subscription.is_enabled:
@@ -147,6 +155,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         }
         if "channel" in changed:
             changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
+        if change and "is_enabled" in changed and obj.is_enabled:
+            changed |= self_pausing.resume(obj, now=timezone.now())
         if change and changed & SCHEDULE_FIELDS:
             schedule.reschedule(obj, now=timezone.now())
             # All of them: the form empties what another way of writing the schedule needed.
@@ -196,6 +206,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
             extra |= {
                 "subscription": subscription,
+                "paused_itself": [] if subscription.is_enabled else self_pausing.sentences([subscription]),
                 "can_act": self.has_change_permission(request, subscription),
                 "form_token": uuid.uuid4().hex,
                 "runs": _with_reasons(runs[:RUNS_SHOWN]),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_GRACE_MINUTES = 24 * 60
 MAX_LIFETIME_HOURS = 7 * 24
+MAX_FAILURES = 100
 # A year.
 MAX_STALE_MINUTES = 366 * 24 * 60
 
@@ -109,6 +110,10 @@ class IfStale(models.TextChoices):
 
 
 class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
+    def self_paused(self) -> Self:
+        """Those that paused themselves because their runs failed, and were not enabled since."""
+        return self.filter(failures_paused_at__isnull=False, is_enabled=False)
+
     def visible_to(self, person: Person) -> Self:
         return self.filter(report__in=Report.objects.visible_to(person))
 
@@ -166,6 +171,19 @@ class Subscription(Addressed, Scheduled):
             "a run waits are missed."
         ),
     )
+    pauses_after_failures = models.PositiveSmallIntegerField(
+        _("pause after failed runs in a row"),
+        default=5,
+        db_default=5,
+        validators=[MaxValueValidator(MAX_FAILURES)],
+        help_text=_(
+            "After so many runs that reached nobody it is disabled, and its owner is told. What waits for a company "
+            "does not count. 0: never."
+        ),
+    )
+    # When it paused itself for that; and from when on failures count: since it was enabled again. See self_pausing.
+    failures_paused_at = models.DateTimeField(null=True, editable=False)
+    failures_counted_from = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = SubscriptionQuerySet.as_manager()
