@@ -177,12 +177,18 @@ def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:
 
 
 def _burn(corp: Corp, code: str) -> None:
-    """Have a refused code spent in the background. Without a broker it dies by itself within minutes."""
-    if not burning.is_well_formed(code) or not burning.may_burn(corp_id=corp.pk):
+    """Take a refused code from nobody any more, and have it spent in the background, for whoever else could use it.
+
+    Without a broker it dies by itself within minutes.
+    """
+    if not burning.is_well_formed(code):
+        return
+    login_state.refuse(code)
+    if not burning.may_burn(corp_id=corp.pk):
         return
     sealed = burning.seal(AuthorizationCode(code))
     try:
-        tasks.burn_code.apply_async((corp.pk, sealed), expires=burning.CODE_SECONDS, retry=False)
+        tasks.burn_code.apply_async((corp.pk, sealed), expires=login_state.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 
