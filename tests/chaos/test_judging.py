@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from notifications.models import Delivery, Receipt, Run
+from notifications.models import Channel, Delivery, MessageForm, Receipt, Run
 from notifications.rendering import render_run
-from tests.chaos.judging import Arrived, arrived, stuck, unfounded, wrongs
+from tests.chaos.judging import Arrived, arrived, in_groups, stuck, unfounded, wrong_groups, wrongs
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -129,3 +129,48 @@ def test_what_has_not_ended(delivery: Delivery) -> None:
     settle(delivery, Status.ACCEPTED)
     Run.objects.update(status=Run.Status.FINISHED)
     assert stuck(now=later) == []
+
+
+def test_a_picture_is_known_by_what_was_uploaded_for_it(delivery: Delivery) -> None:
+    body = b'{"touser":"u0|u1","msgtype":"image","image":{"media_id":"media-7"}}'
+    settle(delivery, Status.ACCEPTED, body=body, message_form=MessageForm.IMAGE)
+    message = {"msgtype": "image", "image": {"media_id": "media-7"}, "receivers": ["u0"]}
+
+    [said] = wrongs(arrived([message], delivery.corpid))
+
+    assert said.startswith("never arrived: ")
+    assert ":u1: accepted" in said
+
+
+def test_a_card_of_alerts_is_known_by_the_mark_in_its_address(delivery: Delivery) -> None:
+    settle(delivery, Status.ACCEPTED)
+    card = {"card": {"url": f"https://bi.example.com/alerts/7/?m={delivery.mark}"}, "receivers": ["u0", "u1"]}
+
+    assert wrongs(arrived([card], delivery.corpid)) == []
+
+
+def test_a_message_from_which_everybody_was_taken_out_ended_for_a_reason(delivery: Delivery) -> None:
+    settle(delivery, Status.CANCELED, recipient_count=0)
+
+    assert unfounded() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "count", "is_right"),
+    [
+        ("accepted", 1, True),
+        ("accepted", 0, False),
+        ("accepted", 2, False),
+        ("unknown", 0, True),
+        ("unknown", 1, True),
+        ("failed", 1, False),
+    ],
+)
+def test_a_group_has_what_was_accepted_and_perhaps_what_nobody_knows(
+    status: str, count: int, is_right: bool, delivery: Delivery
+) -> None:
+    settle(delivery, status, channel=Channel.ROBOT)
+    messages = [{"msgtype": "text", "robot": "key", "receivers": []}] * count
+
+    assert (wrong_groups(delivery.corpid, in_groups(messages)) == []) is is_right
+    assert arrived(messages, delivery.corpid) == Arrived()
