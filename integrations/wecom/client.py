@@ -219,9 +219,10 @@ class WeComClient(LoginCalls, ContactCalls, AppCalls, MessageCalls, ChatCalls, M
     def __repr__(self) -> str:
         return f"WeComClient(corpid={self.corpid!r}, agentid={self.agentid!r})"
 
-    def fetch_token(self) -> None:
-        """Have a token: the one in the store, else a new one. Raises what gettoken raises."""
-        self._token()
+    def renew_token(self) -> None:
+        """Try the Secret: ask for a token though there may be one, for everybody. Raises what gettoken raises, also
+        where another caller has just asked."""
+        self._tokens.renew(self.corpid, self.agentid, self._gettoken)
 
     def jsapi_ticket(self) -> str:
         """The company's ticket for `jssdk.sign`, kept in the token store."""

@@ -25,6 +25,8 @@ TOO_MANY_PARALLEL = 45033
 IP_NOT_TRUSTED = 60020
 NOBODY_REACHED = 81013
 
+# gettoken refuses the Secret itself.
+SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
 # The token of the call is not good (any more): fetch another one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
 

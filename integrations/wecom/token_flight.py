@@ -26,6 +26,7 @@ from integrations.errors import (
     TransientError,
     UnexpectedResponseError,
 )
+from integrations.wecom import errcodes
 from integrations.wecom.deadline import patience_seconds
 
 Kind = Literal["token", "jsapi_ticket", "agent_ticket"]
@@ -34,6 +35,7 @@ KINDS: tuple[Kind, ...] = ("token", "jsapi_ticket", "agent_ticket")
 RENEW_AHEAD_SECONDS = 300
 LEADER_SECONDS = 60  # longer than a gettoken call can take; after it another caller may try
 WAIT_SECONDS = 30
+SHARED_SECONDS = 5  # a refused Secret is no news to whoever tries it so soon after
 BRIEF_PAUSE_SECONDS = 1  # after an outage: those who waited share the failure, the next caller tries again
 _POLL_SECONDS = (0.01, 0.1)
 
@@ -96,6 +98,12 @@ class TokenStore(Protocol):
         for another caller took too long.
         """
 
+    def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
+        """Ask for a token though there may be one, and keep it for everybody. Raises what `fetch` raised.
+
+        What another caller asks at this moment, and a Secret that was refused a moment ago, are not asked about again.
+        """
+
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         """Forget `token`, which WeCom refused. A newer token stays."""
 
@@ -147,6 +155,36 @@ class SingleFlightStore:
 
     def get(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken], kind: Kind = "token") -> str:
         return self._obtained(application_key(corpid, agentid, kind), fetch).value
+
+    def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
+        key, owner = application_key(corpid, agentid, "token"), secrets.token_hex(8)
+        is_second = self._leads_after_others(key, owner)
+        try:
+            held, pause = self._shelf.read(key)
+            if pause is not None and (is_second or self._is_news(pause)):
+                raise pause.error(system=self._system)
+            if held is None or not is_second:
+                self._published(key, owner, fetch)
+        finally:
+            self._shelf.release(key, owner)
+
+    def _leads_after_others(self, key: str, owner: str) -> bool:
+        """Wait until nobody else fetches, and lead. Returns whether somebody did."""
+        is_second, give_up_at = False, time.monotonic() + patience_seconds(self._wait_seconds)
+        while not self._shelf.lead(key, owner):
+            is_second = True
+            if time.monotonic() >= give_up_at:
+                message = "waited too long for another caller's token"
+                raise TransientError(message, system=self._system, operation="gettoken")
+            time.sleep(_POLL_SECONDS[0])
+        return is_second
+
+    def _is_news(self, pause: Pause) -> bool:
+        """Whether the Secret was refused a moment ago, or WeCom gives no token to whichever Secret."""
+        if pause.code == errcodes.RATE_LIMITED:
+            return True
+        is_secret = pause.code in errcodes.SECRET_REFUSED
+        return is_secret and pause.remaining_seconds > self._pause_seconds - SHARED_SECONDS
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         self._shelf.drop(application_key(corpid, agentid, kind), token)

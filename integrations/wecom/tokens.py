@@ -307,6 +307,12 @@ class ValkeyTokenStore(SingleFlightStore):
         self._copies[key] = _Copy(held, now + fresh_seconds, now + held.remaining_seconds)
         return held.value
 
+    def renew(self, corpid: str, agentid: int | None, fetch: Callable[[], FetchedToken]) -> None:
+        try:
+            super().renew(corpid, agentid, fetch)
+        finally:
+            self._copies.pop(application_key(corpid, agentid, "token"), None)
+
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         key = application_key(corpid, agentid, kind)
         # Why alone? A thread that read the token from Valkey a moment ago would put it back as this process's copy.

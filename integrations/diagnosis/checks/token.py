@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from integrations.clients import testing_client, token_store
+from integrations.clients import testing_client, wecom_client
 from integrations.diagnosis import obstacles
 from integrations.diagnosis.findings import Advice, Check, Finding, Question, Status, failed, ok
 from integrations.errors import IntegrationError, RateLimitedError, TransientError
@@ -18,23 +17,24 @@ if TYPE_CHECKING:
 
 
 def look(question: Question) -> Finding:
-    """Why not the token that all processes share? It says nothing of the Secret. Passing ends their pause."""
+    """The token that all processes share says nothing of the Secret: another one is asked for, for all of them."""
     try:
-        testing_client(question.corp).fetch_token()
+        _try_secret(question.corp)
     except IntegrationError as error:
         if isinstance(error, RateLimitedError) and error.code == errcodes.RATE_LIMITED:
             until = question.now + timedelta(seconds=error.retry_after_seconds)
             return failed(error, "held", Status.WRONG, heals=False, facts={"until": until.isoformat()})
         return obstacles.of_error(error, asked_by=obstacles.TOKEN)
-    _end_pause(question.corp)
     return ok("given")
 
 
-def _end_pause(corp: Corp) -> None:
-    with suppress(TransientError):  # without Valkey there is no pause that could be ended
-        store = token_store()
-        if store.pause(corp.corpid, corp.agentid) is not None:
-            store.forget(corp.corpid, corp.agentid)
+def _try_secret(corp: Corp) -> None:
+    try:
+        wecom_client(corp).renew_token()
+    except TransientError as error:
+        if error.system != "valkey":
+            raise
+        testing_client(corp).renew_token()
 
 
 _LIMIT = errcodes.explain(errcodes.RATE_LIMITED, operation="gettoken")

@@ -39,9 +39,9 @@ PAGE = "http://localhost:3001/home?from=wecom#/top"
 
 
 @case("gettoken")
-def fetch_token(at: Place) -> None:
-    at.app.fetch_token()
-    at.app.fetch_token()
+def renew_token(at: Place) -> None:
+    at.app.renew_token()
+    at.app.renew_token()
     assert at.errcodes("gettoken") == [0]
 
 

@@ -19,6 +19,7 @@ from integrations.diagnosis.checks import domain, home_page
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
 from integrations.errors import ConfigurationError
 from integrations.models import CheckRun, Corp
+from integrations.wecom import token_flight
 from integrations.wecom.bodies import MessageError
 from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import CORPID
@@ -222,7 +223,10 @@ def test_a_check_goes_by_no_token_that_another_process_has_forgotten(corp: Corp,
     assert wire.paths() == ["gettoken", "agent/get"]
 
 
-def test_a_given_token_ends_the_pause_after_a_wrong_secret(corp: Corp, wire: Wire) -> None:
+def test_a_given_token_ends_the_pause_after_a_wrong_secret(
+    corp: Corp, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_flight, "SHARED_SECONDS", 0)  # it was refused some time ago
     with pytest.raises(ConfigurationError):
         token_store().get(CORPID, 1000002, refused_token)
     assert token_store().pause(CORPID, 1000002) is not None
@@ -231,6 +235,17 @@ def test_a_given_token_ends_the_pause_after_a_wrong_secret(corp: Corp, wire: Wir
     run_one(corp, "token")
 
     assert token_store().pause(CORPID, 1000002) is None
+
+
+@pytest.mark.parametrize("order", [["token", *BEHIND_TOKEN], [*BEHIND_TOKEN, "token"]])
+def test_all_checks_together_ask_once_with_a_wrong_secret(corp: Corp, wire: Wire, order: list[str]) -> None:
+    """Whichever of them a worker takes first."""
+    wire.token(refusal(40001))
+
+    runs = {name: run_one(corp, name) for name in order}
+
+    assert wire.paths() == ["gettoken"]
+    assert found(runs["token"]) == ("wrong", "refused", 40001)
 
 
 def test_the_other_checks_ask_no_second_time_with_a_wrong_secret(corp: Corp, wire: Wire) -> None:

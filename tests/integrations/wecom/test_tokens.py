@@ -331,6 +331,65 @@ def test_an_expired_token_is_never_given(shared_redis: redis.Redis) -> None:
     assert store.get(CORPID, AGENTID, fetch) == "token-6"
 
 
+def test_who_tries_the_secret_gets_another_token_for_everybody(new_store: Callable[..., TokenStore]) -> None:
+    store, fetch = new_store(), Fetch()
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+
+    store.renew(CORPID, AGENTID, fetch)
+
+    assert store.get(CORPID, AGENTID, fetch) == "token-2"
+    assert fetch.count == 2
+
+
+def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(
+    new_store: Callable[..., TokenStore],
+) -> None:
+    store, begun, go_on, fetch = new_store(), threading.Event(), threading.Event(), Fetch()
+
+    def slow() -> FetchedToken:
+        begun.set()
+        go_on.wait(60)
+        raise wrong_secret()
+
+    def first() -> None:
+        with pytest.raises(ConfigurationError):
+            store.get(CORPID, AGENTID, slow)
+
+    def second() -> None:
+        with pytest.raises(ConfigurationError):
+            store.renew(CORPID, AGENTID, fetch)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    begun.wait(60)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert fetch.count == 0
+
+
+def test_a_secret_refused_a_moment_ago_is_not_tried_again_before_it_was_saved_anew(
+    new_store: Callable[..., TokenStore],
+) -> None:
+    store, fetch = new_store(), Fetch()
+
+    def refused() -> FetchedToken:
+        raise wrong_secret()
+
+    with pytest.raises(ConfigurationError):
+        store.get(CORPID, AGENTID, refused)
+
+    with pytest.raises(ConfigurationError):
+        store.renew(CORPID, AGENTID, fetch)
+
+    assert fetch.count == 0
+    store.forget(CORPID, AGENTID)
+    store.renew(CORPID, AGENTID, fetch)
+    assert fetch.count == 1
+
+
 def test_a_waiter_gives_up_at_its_deadline(new_store: Callable[..., TokenStore]) -> None:
     store = new_store(wait_seconds=0.3)
     go_on = threading.Event()
