@@ -33,7 +33,10 @@ ENTRIES = (
         _SETTING,
         _("WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."),
         SITE_ADMIN,
-        _("WeCom's console → App management → the app → Secret; copy it to Integrations → WeCom → the company."),
+        _(
+            "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom companies → "
+            "the company."
+        ),
     ),
     Entry(40013, _SETTING, _("The CorpId does not exist."), SITE_ADMIN, TO_CORP_PAGE),
     Entry(40014, _NOT_NOW, _("WeCom refuses the access token, also a fresh one."), NOBODY, TO_WAIT),
@@ -43,14 +46,20 @@ ENTRIES = (
         _SETTING,
         _("The AgentId is wrong."),
         SITE_ADMIN,
-        _("WeCom's console → App management → the app → AgentId; copy it to Integrations → WeCom → the company."),
+        _(
+            "WeCom's console → App management → the app → AgentId; copy it to System integration → WeCom companies → "
+            "the company."
+        ),
     ),
     Entry(
         40091,
         _SETTING,
         _("The Secret is not valid; it may belong to another company."),
         SITE_ADMIN,
-        _("WeCom's console → App management → the app → Secret; copy it to Integrations → WeCom → the company."),
+        _(
+            "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom companies → "
+            "the company."
+        ),
     ),
     Entry(41001, _BUG, _("The access token was missing from the request."), SUPPORT, TO_SUPPORT),
     Entry(41002, _SETTING, _("The CorpId is empty."), SITE_ADMIN, TO_CORP_PAGE),
@@ -163,7 +172,7 @@ ENTRIES = (
         _SETTING,
         _("The ownership of the trusted domain is not verified."),
         WECOM_ADMIN,
-        _("Download the verification file in WeCom's console, upload it here under “Verification files”, then verify."),
+        _("Download the verification file in WeCom's console, upload it here under “Verification file”, then verify."),
     ),
     Entry(85006, _SETTING, _("The list of trusted IPs is too long."), WECOM_ADMIN, TO_TRUSTED_IP),
     Entry(85007, _SETTING, _("An entry of the trusted IPs is not an address."), WECOM_ADMIN, TO_TRUSTED_IP),

@@ -35,7 +35,9 @@ PERSON = _("The person who signs in.")
 SUPPORT = _("The support of this product: this is a mistake of the program.")
 
 TO_SUPPORT = _("Send the code and the hint of this error to support.")
-TO_CORP_PAGE = _("Integrations → WeCom → the company: correct the field, save, and test the connection.")
+TO_CORP_PAGE = _(
+    "System integration → WeCom companies → the company: correct the field, save, and test the connection."
+)
 TO_APP_PAGE = _("WeCom's console → App management → the app.")
 TO_SCOPE = _("WeCom's console → App management → the app → Visible scope.")
 TO_TRUSTED_DOMAIN = _("WeCom's console → App management → the app → Web authorisation and JS-SDK.")

@@ -326,7 +326,7 @@ SAVED_WRONGLY = [
     State(
         "the proxy is down",
         "proxy",
-        ("无法连接代理 127.0.0.1 的端口", IN_THE_NETWORK, "请启动代理，或更正“高级”中的代理地址。"),
+        ("无法连接代理 127.0.0.1 的端口", IN_THE_NETWORK, "请启动代理，或更正“高级设置”中的代理地址。"),
         lambda scene: scene.saved(proxy_url=f"http://127.0.0.1:{free_port()}"),
         lambda scene: scene.form(remove_proxy=True),
         reason=BY_NETWORK,

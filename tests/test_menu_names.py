@@ -1,0 +1,95 @@
+"""Sentences that send somebody to a page of the administration call it as its menu does, in both languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from babel.messages.pofile import read_po
+from django.apps import apps
+from django.contrib import admin
+from django.test import RequestFactory
+from django.utils.text import capfirst
+from django.utils.translation import gettext, override
+
+from accounts.models import User
+from tools.messages import APPS, ROOT
+
+# Where a way begins, or a place is named, that is not ours: in WeCom, on the site's own pages, in the browser.
+ELSEWHERE = (
+    *("WeCom's console", "App management", "Management tools", "Contacts", "My company", "App home page"),
+    *("WeCom authorised sign-in", "Web authorisation and JS-SDK", "The group in WeCom", "Security and management"),
+    "Take the account from WeCom's console",
+)
+# A way of more than one step, and a page or a section that is named.
+_WAY = re.compile(r"(?:^|[.;:,(] ?|\bto )“?([A-Z][\w' -]*?)”? → “?(\w[\w' -]*)")
+_PLACE = re.compile(r"\b(?:under|page|section) “?(?=[A-Z])([^.;:”]+)")
+# A step that is one row of a list.
+_ROW = ("the ", "a ")
+_HEADING = re.compile(r'<h[1-4][^>]*>[^<{]*{% translate "([^"]+)" %}')
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text of every app in English, with its translation."""
+    for app in APPS:
+        with (ROOT / app / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po").open("rb") as file:
+            for message in read_po(file):
+                if message.id:
+                    one = (message.id, message.string)
+                    yield tuple(text if isinstance(text, str) else text[0] for text in one)  # type: ignore[misc]  # two
+
+
+def called(language: str) -> list[list[str]]:
+    """The names of apps, of their lists, and of the sections of their pages."""
+    request = RequestFactory().get("/")
+    request.user = User(username="root", is_staff=True, is_superuser=True)
+    with override(language):
+        models = list(admin.site._registry.items())
+        names = [str(apps.get_app_config(app).verbose_name) for app in APPS if app != "guanwecom"]
+        lists = [capfirst(str(model._meta.verbose_name_plural)) for model, _admin in models]
+        sections = [
+            str(title) for _model, its in models for title, _fields in its.get_fieldsets(request) if title is not None
+        ]
+        headings = [gettext(text) for text in _headings()]
+        return [names, lists, sections, headings]
+
+
+def _headings() -> list[str]:
+    """Of the sections that templates of the administration add to a page."""
+    files = sorted(file for app in APPS for file in (ROOT / app / "templates" / "admin").rglob("*.html"))
+    return [text for file in files for text in _HEADING.findall(file.read_text())]
+
+
+@pytest.fixture(scope="module")
+def chinese() -> dict[str, str]:
+    """The Chinese name of each of them by the English one."""
+    pairs = zip(called("en"), called("zh-hans"), strict=True)
+    return {english: name for mine, theirs in pairs for english, name in zip(mine, theirs, strict=True)}
+
+
+def known_name(text: str, names: dict[str, str]) -> str:
+    """The longest name with which `text` begins; empty where it is none."""
+    return max((name for name in names if re.match(rf"{re.escape(name)}\b", text)), key=len, default="")
+
+
+def test_every_way_and_every_page_that_a_sentence_names_is_there(chinese: dict[str, str]) -> None:
+    wrong = []
+    for text, translation in texts():
+        ways = [way for way in _WAY.findall(text) if not way[0].startswith(ELSEWHERE)]
+        steps = [step for way in ways for step in way if not step.startswith(_ROW)]
+        places = [place for place in _PLACE.findall(text) if not place.startswith(ELSEWHERE)]
+        for named in (*steps, *places):
+            name = known_name(named, chinese)
+            if not name or chinese[name] not in translation:
+                wrong.append((named, text, translation))
+    assert wrong == []
+
+
+def test_the_names_are_looked_for() -> None:
+    """What the test above goes through is not empty, and would find a menu that does not exist."""
+    found = [way[0] for text, _translation in texts() for way in _WAY.findall(text)]
+
+    assert {"System integration", "Users", "WeCom's console"} <= set(found)
+    assert _WAY.findall("Reset it; copy it to Integrations → WeCom → the company.") == [("Integrations", "WeCom ")]
+    assert _PLACE.findall("Correct the proxy under “Advanced”, or start it.") == ["Advanced"]
