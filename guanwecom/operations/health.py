@@ -10,6 +10,8 @@ import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
+from accounts import beat as accounts_beat
+from integrations import beat as integrations_beat
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat
 from integrations.store import valkey
@@ -25,6 +27,8 @@ TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
 OPTIONAL_QUEUES = (CHARTS_QUEUE,)
+# Beat's entries, made by migrations. The administration lets them be switched off.
+PERIODIC_TASKS = (TICK, integrations_beat.TICK, accounts_beat.DIRECTORY, accounts_beat.IMPORTS, accounts_beat.PURGE)
 COUNTED = 1000
 
 
@@ -55,7 +59,8 @@ class EngineHealth:
     queues: tuple[Served, ...]
     # Since the last tick, in seconds; None where there was none yet.
     tick_seconds: float | None
-    is_tick_enabled: bool
+    # Names of PERIODIC_TASKS that are switched off or missing.
+    idle_tasks: tuple[str, ...]
     # Subscriptions and alert rules whose time has passed, counted up to COUNTED, and how long ago the oldest one's did.
     overdue_count: int
     overdue_seconds: float
@@ -67,12 +72,13 @@ class EngineHealth:
 
     @property
     def problems(self) -> list[str]:
-        """Codes of what fails: "valkey", "beat", "queue:<name>", and "tick" and "slots" where nothing of that explains
-        them. What operators are told of."""
+        """Codes of what fails: "valkey", "beat", "queue:<name>", "task:<name>", and "tick" and "slots" where nothing of
+        that explains them. What operators are told of."""
         found = [] if self.is_valkey_up else ["valkey"]
         found += [] if self.beat.process_count else ["beat"]
         if self.is_valkey_up:  # without it no worker can take anything
             found += [f"queue:{queue.name}" for queue in self.queues if queue.is_failing]
+        found += [f"task:{name}" for name in self.idle_tasks]
         if found:
             return found
         return ["tick"] * self.is_tick_old + ["slots"] * (self.overdue_count > 0)
@@ -89,7 +95,7 @@ def read() -> EngineHealth:
         beat=_served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now),
         queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
-        is_tick_enabled=PeriodicTask.objects.filter(name=TICK, enabled=True).exists(),
+        idle_tasks=_idle_tasks(),
         overdue_count=count,
         overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
     )
@@ -104,6 +110,11 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
         yield _served(queue.name, heard.get(queue.name, []), now)
     waiting = making.overdue_count(now=now, at_most=COUNTED)
     yield _served(CHARTS_QUEUE, heard.get(CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
+
+
+def _idle_tasks() -> tuple[str, ...]:
+    enabled = set(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS, enabled=True).values_list("name", flat=True))
+    return tuple(name for name in PERIODIC_TASKS if name not in enabled)
 
 
 def _served(

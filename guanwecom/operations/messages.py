@@ -52,6 +52,8 @@ def _advice(code: str, state: EngineHealth) -> Advice:
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
         return Advice(f"{what} {heard(state.beat)}", _start(), BEAT_COMMAND)
+    if code.startswith("task:"):
+        return _about_task(code.partition(":")[2])
     return _about_tick(state) if code == "tick" else _about_slots(state)
 
 
@@ -74,11 +76,21 @@ def _consequence(queue: str) -> str:
     return known.get(queue, _("what stands in it waits."))
 
 
+def _about_task(name: str) -> Advice:
+    consequences = {
+        "notifications.tick": _("nothing is pushed."),
+        "integrations.tick": _("events, diagnoses and data that were broken off are not taken up again."),
+        "accounts.directory_tick": _("no nightly directory run begins, and moves of people stand still."),
+        "accounts.people_import_tick": _("imports and exports of people that were broken off are not taken up again."),
+        "accounts.purge_audit": _("what is too old in the audit trail is not removed."),
+    }
+    words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
+    what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
+    fix = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, run manage.py migrate.")
+    return Advice(what, fix % words)
+
+
 def _about_tick(state: EngineHealth) -> Advice:
-    if not state.is_tick_enabled:
-        page = PeriodicTask._meta.verbose_name_plural
-        what = _("The periodic task notifications.tick is switched off: nothing is pushed.")
-        return Advice(what, _("Switch it on in the administration: %(page)s → notifications.tick.") % {"page": page})
     if state.tick_seconds is None:
         what = _("Beat and workers are running, but the clock has never ticked.")
     else:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
+from django.utils import translation
 from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 
-from guanwecom.operations import health
+from guanwecom.operations import health, messages
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
 from notifications.beat import TICK
@@ -70,7 +71,7 @@ def test_a_monitor_is_told_how_everything_stands() -> None:
             "data": {"processes": 1},
             "charts": {"processes": 0},
         },
-        "tick": {"enabled": True},
+        "tick": {},
         "overdue": {"count": 1},
     }
 
@@ -194,15 +195,31 @@ def test_an_engine_that_never_ticked() -> None:
     TickClaim.objects.all().delete()
 
     assert problems() == ["tick"]
-    assert answer().json()["tick"] == {"seconds": None, "enabled": True}
+    assert answer().json()["tick"] == {"seconds": None}
 
 
-def test_the_clock_was_switched_off() -> None:
-    PeriodicTask.objects.filter(name=TICK).update(enabled=False)
+@pytest.mark.parametrize("name", health.PERIODIC_TASKS)
+def test_a_periodic_task_that_was_switched_off(name: str) -> None:
+    PeriodicTask.objects.filter(name=name).update(enabled=False)
     ticked(seconds_ago=31)
 
-    assert problems() == ["tick"]
-    assert answer().json()["tick"]["enabled"] is False
+    assert problems() == [f"task:{name}"]
+    with translation.override("en"):
+        (advice,) = messages.advices(health.read())
+    assert advice.what.startswith(f"The periodic task {name} is switched off: ")
+    assert advice.fix.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
+
+
+def test_a_periodic_task_that_is_missing() -> None:
+    PeriodicTask.objects.filter(name=TICK).delete()
+
+    assert problems() == [f"task:{TICK}"]
+
+
+def test_every_periodic_task_that_migrations_make_is_looked_at() -> None:
+    ours = PeriodicTask.objects.exclude(name="celery.backend_cleanup").values_list("name", flat=True)
+
+    assert sorted(ours) == sorted(health.PERIODIC_TASKS)
 
 
 def test_slots_that_nobody_claims() -> None:
