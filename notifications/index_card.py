@@ -61,10 +61,14 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
+<<<<<<< HEAD
     Six queries, two more while the calendar ends.
+=======
+    Seven queries, two more while the calendar ends.
+>>>>>>> 4173107 (Name enabled subscriptions and rules without a further time)
     """
     now = timezone.now()
-    found = _about_calendar(request, now)
+    found = _about_calendar(request, now) + _about_times(request)
     if request.user.has_perm("notifications.view_delivery"):
         deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
         found += _about_deliveries(deliveries, now) + _about_media(now)
@@ -207,8 +211,29 @@ def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
     for name, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
         concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays()
         if request.user.has_perm(f"notifications.view_{name}") and concerned.exists():
-            return [Attention(calendar_ends(years[0]), _list(name, [("is_enabled__exact", "1")]), "warn")]
+            return [Attention(calendar_ends(years[0]), _enabled(name), "warn")]
     return []
+
+
+def _about_times(request: HttpRequest) -> list[Attention]:
+    """What is enabled and yet has no time to come: it would be silent for ever."""
+    found, person = [], request.user
+    subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
+    if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
+        sentence = ngettext(
+            "%(count)s enabled subscription has no further time: save its schedule again.",
+            "%(count)s enabled subscriptions have no further time: save their schedules again.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _enabled("subscription")))
+    if person.has_perm("notifications.view_alertrule") and (count := _counted(rules.without_times())):
+        sentence = ngettext(
+            "%(count)s enabled alert rule has no further time: save its schedule again.",
+            "%(count)s enabled alert rules have no further time: save their schedules again.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _enabled("alertrule")))
+    return found
 
 
 def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
@@ -255,6 +280,10 @@ def _deliveries(**filters: str | int) -> str:
 
 def _runs(**filters: str | int) -> str:
     return _list("run", filters.items())
+
+
+def _enabled(model: str) -> str:
+    return _list(model, [("is_enabled__exact", "1")])
 
 
 def _list(model: str, filters: Iterable[tuple[str, str | int]]) -> str:

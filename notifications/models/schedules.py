@@ -49,6 +49,10 @@ class ScheduledQuerySet(models.QuerySet[M]):
     def due(self, now: Moment) -> Self:
         return self.filter(is_enabled=True, next_run_at__lte=now)
 
+    def without_times(self) -> Self:
+        """Enabled without an end, and yet nothing is to come: their times failed to be worked out."""
+        return self.filter(is_enabled=True, next_run_at__isnull=True, valid_to__isnull=True)
+
     def by_workdays(self) -> Self:
         """Those in whose times the calendar of working days has a say."""
         return self.exclude(~Q(month_day__in=WORKDAYS_OF_MONTH), free_days=FreeDays.SEND)
