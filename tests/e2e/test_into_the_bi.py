@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from accounts.bi_identity import USERNAME
 from accounts.models import User
 from integrations import links
 from integrations.bi import keeping
@@ -34,7 +35,8 @@ def corp(joined: Joined, sandbox: SandboxHandle) -> Corp:
     keeping.generate_key(now=timezone.now())
     connection = BiConnection.objects.get()
     connection.base_url, connection.is_enabled = f"{sandbox.base_url}/guandata", True
-    keeping.save(connection=connection, changed_fields={"base_url", "is_enabled"})
+    connection.external_id_source = USERNAME
+    keeping.save(connection=connection, changed_fields={"base_url", "external_id_source", "is_enabled"})
     public = keeping.public_key(connection)
     assert public is not None
     card = {"card_id": "c1", "name": "每日销售额", "columns": ["日"], "rows": [{"日": 1}]}
