@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
@@ -24,8 +24,6 @@ TEXT_CHARACTERS = 300
 NAMES_AT_MOST = 20
 # Set on an instance between the signals before and after its saving or deletion.
 _BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
-# A secret that no key opens any more.
-_UNREADABLE = object()
 
 Corps = Callable[[Any], Iterable[int | None]]
 
@@ -122,7 +120,7 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields:
     wanted = [column for column in tracked.fields if _is_saved(instance, column, update_fields)]
     if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
         return
-    setattr(instance, _BEFORE, _stored(sender, instance.pk, tracked, wanted))
+    setattr(instance, _BEFORE, _stored(sender, instance.pk, wanted))
     setattr(instance, _CORPS, corps_of(instance))
 
 
@@ -132,18 +130,10 @@ def _is_saved(instance: Model, column: Field[Any, Any], update_fields: Any) -> b
     return update_fields is None or column.name in update_fields or column.attname in update_fields
 
 
-def _stored(sender: type[Model], pk: Any, tracked: Tracked, wanted: list[Field[Any, Any]]) -> dict[str, Any]:
-    """What is stored. Secrets one by one: one that no key opens must not stop the rest from being saved."""
-    rows = sender._base_manager.filter(pk=pk)
-    plain = [column.attname for column in wanted if not tracked.is_secret(column)]
-    stored: dict[str, Any] = rows.values(*plain).first() or {} if plain else {}
-    for column in wanted:
-        if tracked.is_secret(column):
-            try:
-                stored[column.attname] = rows.values_list(column.attname, flat=True).first()
-            except ImproperlyConfigured:
-                stored[column.attname] = _UNREADABLE
-    return stored
+def _stored(sender: type[Model], pk: Any, wanted: list[Field[Any, Any]]) -> dict[str, Any]:
+    """What is stored. A secret that no key opens is one, too."""
+    stored = sender._base_manager.filter(pk=pk).values(*(column.attname for column in wanted)).first()
+    return dict(stored or {})
 
 
 def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:
@@ -251,8 +241,6 @@ def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool)
 
 def _shown(tracked: Tracked, column: Field[Any, Any], value: Any) -> Any:
     """A value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped."""
-    if value is _UNREADABLE:
-        return audit.MASK
     if value is None or isinstance(value, bool):
         return value
     if tracked.is_secret(column):

@@ -25,7 +25,8 @@ from integrations.credential_pages import CredentialPages
 from integrations.diagnosis import results
 from integrations.diagnosis_pages import DiagnosisPages, corp_reasons, start_checks
 from integrations.directory.hearing import hearing_of
-from integrations.forms import CorpForm, has_contacts_secret, saved_proxy
+from integrations.fields import UNREADABLE_NOTE, Unreadable
+from integrations.forms import CorpForm, saved_proxy
 from integrations.models import Corp, SiteAddress
 from integrations.panels import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
 from integrations.site_address_admin import SiteAddressAdmin
@@ -174,7 +175,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
     @admin.display(description="Secret")
     def saved_secret(self, corp: Corp) -> str:
-        return gettext("saved, never shown")
+        return str(UNREADABLE_NOTE) if isinstance(corp.secret, Unreadable) else gettext("saved, never shown")
 
     @admin.display(description=_("proxy"))
     def saved_proxy_host(self, corp: Corp) -> str:
@@ -199,7 +200,9 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
 
     @admin.display(description=_("Contacts sync Secret"))
     def contacts_secret_saved(self, corp: Corp) -> str:
-        return gettext("saved") if has_contacts_secret(corp) else gettext("not entered")
+        if isinstance(corp.contacts_secret, Unreadable):
+            return str(UNREADABLE_NOTE)
+        return gettext("saved") if corp.contacts_secret else gettext("not entered")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "site_address":

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from integrations.bi import entry
 from integrations.clients import certificate_path, guandata_client
+from integrations.errors import UnreadableSecretError
+from integrations.fields import opened
 from integrations.models import BiConnection, Card, DataSource, SourceKind
 from integrations.models.bi import THE_ONE
 from integrations.sources.failing import Problem, SourceError
@@ -34,7 +35,7 @@ def ask(card: Card, *, rows_at_most: int, now: datetime) -> Table:
         raise SourceError(Problem.SOURCE_OFF)
     try:
         return _ASKED[SourceKind(card.source.kind)](card, rows_at_most, now)
-    except ImproperlyConfigured:  # a secret that no key opens
+    except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     raise failure
 
@@ -57,7 +58,7 @@ def _ask_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
 def _ask_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
     source, failure = card.source, None
     try:
-        url = admitted_url(source.sql_url, admitted_databases())
+        url = admitted_url(opened(source.sql_url), admitted_databases())
     except AddressRefused as refusal:
         failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
     if failure is not None:
@@ -95,7 +96,7 @@ def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
         url=joined(source.http_url, card.http_path),
         method="POST" if card.http_method == "POST" else "GET",
         body=card.http_body,
-        headers=headers_from(source.http_headers),
+        headers=headers_from(opened(source.http_headers)),
         expression=card.expression,
         reach=_reach_of(source),
         ca_bundle=certificate_path(source.ca_bundle) or "",

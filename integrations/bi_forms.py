@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from integrations import validators
 from integrations.bi import external_ids
-from integrations.forms import CompactField, TidyField, VisibleWriteOnlyInput, WriteOnlyInput, saved_proxy
+from integrations.fields import UNREADABLE_NOTE, Unreadable
+from integrations.forms import CompactField, TidyField, VisibleWriteOnlyInput, WriteOnlyInput, about_proxy
 from integrations.guandata.keys import Flaw, KeyRefused, load
 from integrations.guandata.pages import is_template
 from integrations.guandata.reserved import has_reserved
@@ -86,25 +87,18 @@ class BiConnectionForm(SeenForm):
             field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
 
     def _describe_secrets(self) -> None:
-        if self._has("api_password"):
-            self.fields["new_api_password"].help_text = _SAVED
-        if self._has("app_token"):
-            self.fields["new_app_token"].help_text = _SAVED
-        proxy = saved_proxy(self.instance)
-        self.fields["new_proxy_url"].help_text = BiConnection._meta.get_field("proxy_url").help_text
-        if proxy:
-            saved = _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": proxy}
-            self.fields["new_proxy_url"].help_text = saved
+        for name in ("api_password", "app_token"):
+            if self._has(name):
+                is_unreadable = isinstance(getattr(self.instance, name), Unreadable)
+                self.fields[f"new_{name}"].help_text = UNREADABLE_NOTE if is_unreadable else _SAVED
+        self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
         for column, tick in SECRETS.values():
             if tick and not self._has(column):
                 self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
 
     def _has(self, column: str) -> bool:
         """Whether a secret is saved, also one that no key opens any more."""
-        try:
-            return bool(getattr(self.instance, column))
-        except ImproperlyConfigured:
-            return True
+        return bool(getattr(self.instance, column))
 
     # --- Each field ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from integrations import callbacks
 from integrations.clients import callback_crypto
 from integrations.corp_pages import CorpPages
+from integrations.errors import UnreadableSecretError
 from integrations.forms import CompactField, VisibleWriteOnlyInput
 from integrations.models import CallbackEvent, Corp
 from integrations.wecom.crypto import CallbackCrypto, decode_key
@@ -160,7 +161,7 @@ class CallbackPages(CorpPages):
     def _saved_keys(self, request: HttpRequest, corp: Corp, kind: Kind) -> CallbackCrypto | None:
         try:
             crypto = callback_crypto(corp, kind)
-        except ImproperlyConfigured:
+        except UnreadableSecretError:
             messages.error(
                 request,
                 gettext(

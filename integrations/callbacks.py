@@ -21,6 +21,7 @@ from django.urls import reverse
 
 from integrations import links
 from integrations.clients import CALLBACK_COLUMNS, callback_crypto
+from integrations.errors import UnreadableSecretError
 from integrations.events import lanes
 from integrations.models import CallbackEvent, Corp, SiteAddress
 from integrations.store import valkey
@@ -191,7 +192,10 @@ def _addressee(corp_id: int, kind: CallbackEvent.Kind) -> tuple[Corp, CallbackCr
     corp = Corp.objects.only("corpid", "agentid", columns.token, columns.aes_key).filter(pk=corp_id).first()
     if corp is None:
         raise CallbackError("there is no such corp")
-    crypto = callback_crypto(corp, kind)
+    try:
+        crypto = callback_crypto(corp, kind)
+    except UnreadableSecretError:
+        raise CallbackError("the address's keys cannot be read with the present encryption keys") from None
     if crypto is None:
         raise CallbackError("the address has no keys yet")
     return corp, crypto

@@ -5,6 +5,7 @@ One check is not registered: sandbox_allowed, which `manage.py wecom_sandbox` al
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, connection
 
-from integrations.models import SiteAddress
+from integrations.fields import Unreadable
+from integrations.models import CallbackEvent, SiteAddress
+from integrations.reencrypting import encrypted_columns
 from integrations.sources.sql_address import is_installed
 
 
@@ -112,6 +115,29 @@ def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
         )
         for name in settings.DATA_SQL_DRIVERS
         if not is_installed(name)
+    ]
+
+
+@checks.register(checks.Tags.database)
+def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """Of `check --database default`, and of migrate. Events of WeCom are not looked at: they are many, and pass."""
+    if not databases:
+        return []
+    counts: Counter[str] = Counter()
+    for model, names in encrypted_columns().items():
+        if model is CallbackEvent or model._meta.db_table not in connection.introspection.table_names():
+            continue
+        rows = model._base_manager.values_list(*names)
+        counts[model._meta.label] += sum(any(isinstance(value, Unreadable) for value in row) for row in rows)
+    return [
+        checks.Warning(
+            f"{label}: secrets of {count} rows cannot be read with the present FIELD_ENCRYPTION_KEYS.",
+            hint="Add the lost key behind the present ones, or enter the secrets again in the administration. "
+            "`manage.py reencrypt_secrets --check` names them; see docs/secrets.md.",
+            id="integrations.W003",
+        )
+        for label, count in counts.items()
+        if count
     ]
 
 

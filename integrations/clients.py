@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from django.conf import settings
 
 from integrations.errors import TransientError
-from integrations.fields import cipher
+from integrations.fields import cipher, opened
 from integrations.guandata.client import TOKEN_SECONDS, GuandataClient, Login
 from integrations.models import CallbackEvent
 from integrations.network.client import NetworkClient
@@ -46,30 +46,33 @@ _session = cache(open_session)
 
 
 def wecom_client(corp: Corp) -> WeComClient:
-    """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work."""
-    return _client(corp, token_store(), agentid=corp.agentid, secret=corp.secret)
+    """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work.
+
+    Raises UnreadableSecretError, as every client here does whose secrets or proxy no key opens.
+    """
+    return _client(corp, token_store(), agentid=corp.agentid, secret=opened(corp.secret))
 
 
 def robot_client(corp: Corp, key: str) -> RobotClient:
     """The client of a group's robot, by the way on which the company is called."""
     return RobotClient(
-        key=key,
+        key=opened(key),
         base_url=corp.api_base_url,
         session=_session(),
         timeouts=_timeouts(),
-        proxy=corp.proxy_url or None,
+        proxy=opened(corp.proxy_url) or None,
         ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
     )
 
 
 def contacts_client(corp: Corp) -> WeComClient:
     """The client of the directory-sync assistant, which has a secret of its own and no agent."""
-    return _client(corp, token_store(), agentid=None, secret=corp.contacts_secret)
+    return _client(corp, token_store(), agentid=None, secret=opened(corp.contacts_secret))
 
 
 def testing_client(corp: Corp) -> WeComClient:
     """The same with no token yet, so that its first call tries the Secret itself."""
-    return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=corp.secret)
+    return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=opened(corp.secret))
 
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
@@ -81,7 +84,7 @@ def network_client(corp: Corp) -> NetworkClient:
     """What goes the way to the corp's API address, through its proxy, without a Secret."""
     return NetworkClient(
         base_url=corp.api_base_url,
-        proxy=corp.proxy_url,
+        proxy=opened(corp.proxy_url),
         ca_bundle=certificate_path(corp.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
@@ -94,9 +97,12 @@ def token_store() -> TokenStore:
 
 
 def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
-    """What opens the calls to one of a corp's callback addresses; None as long as it has no keys."""
+    """What opens the calls to one of a corp's callback addresses; None as long as it has no keys.
+
+    Raises UnreadableSecretError.
+    """
     columns = CALLBACK_COLUMNS[kind]
-    token, aes_key = getattr(corp, columns.token), getattr(corp, columns.aes_key)
+    token, aes_key = opened(getattr(corp, columns.token)), opened(getattr(corp, columns.aes_key))
     return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
 
 
@@ -135,14 +141,16 @@ class BiTokens:
 
 
 def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClient:
-    has_login = bool(connection.api_login and connection.api_password)
+    login = None
+    if connection.api_login and connection.api_password:
+        login = Login(connection.api_domain, connection.api_login, opened(connection.api_password))
     return GuandataClient(
         base_url=connection.base_url,
         session=_session(),
         token_store=tokens,
-        login=Login(connection.api_domain, connection.api_login, connection.api_password) if has_login else None,
-        app_token=connection.app_token,
-        proxy=connection.proxy_url,
+        login=login,
+        app_token=opened(connection.app_token),
+        proxy=opened(connection.proxy_url),
         ca_bundle=certificate_path(connection.ca_bundle),
         connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
         total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
@@ -163,7 +171,7 @@ def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) 
         session=_session(),
         token_store=store,
         timeouts=_timeouts(),
-        proxy=corp.proxy_url or None,
+        proxy=opened(corp.proxy_url) or None,
         ca_bundle=certificate_path(corp.ca_bundle),
     )
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -101,8 +100,6 @@ def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], c
         values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
     except IntegrationError as error:
         refusal, values = error, _failure(error)
-    except ImproperlyConfigured as error:  # no key opens the stored Secret; the text names the setting
-        values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     except (LinkError, MessageError) as error:  # a value of ours that WeCom would not take; the text names it
         values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
     now = clock()

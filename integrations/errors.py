@@ -77,6 +77,10 @@ class ConfigurationError(IntegrationError):
     """Stop and tell an administrator: no retry helps until somebody changes a setting."""
 
 
+class UnreadableSecretError(ConfigurationError):
+    """A stored secret that none of the present keys opens: the key comes back, or somebody enters the secret again."""
+
+
 class RecipientError(IntegrationError):
     """Drop these recipients and go on with the rest. What the other side did not name stays empty."""
 

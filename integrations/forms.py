@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations import panels, validators
 from integrations.bi import entry
 from integrations.diagnosis import readiness
+from integrations.fields import UNREADABLE_NOTE, Unreadable
 from integrations.models import BiConnection, Corp, SiteAddress
 from integrations.models.companies import HomePage
 from integrations.own_pages import LONGEST_IN_LINK, length_in_link
@@ -159,13 +160,18 @@ class CorpForm(SeenForm):
                 "A Secret is saved. Leave this empty to keep it. A new Secret or AgentId serves once WeCom has "
                 "confirmed that both belong to one app; until then the old ones do."
             )
+        if isinstance(self.instance.secret, Unreadable):
+            secret.help_text = UNREADABLE_NOTE
 
     def _describe_contacts_secret(self) -> None:
         help_text = _(
             "With it the whole company is read, not only whom the app may see. In WeCom's console: Security and "
             "management → Management tools → Contacts sync → Secret. Stored encrypted, never shown. May stay empty."
         )
-        if has_contacts_secret(self.instance):
+        saved = self.instance.contacts_secret
+        if isinstance(saved, Unreadable):
+            help_text = UNREADABLE_NOTE
+        elif saved:
             help_text = _("A Contacts sync Secret is saved. Leave this empty to keep it, or paste a new one.")
         else:
             self.fields["remove_contacts_secret"].widget = forms.HiddenInput()
@@ -173,13 +179,8 @@ class CorpForm(SeenForm):
         self.fields["new_contacts_secret"].help_text = help_text
 
     def _describe_proxy(self) -> None:
-        proxy = saved_proxy(self.instance)
-        self.fields["new_proxy_url"].help_text = Corp._meta.get_field("proxy_url").help_text
-        if proxy:
-            self.fields["new_proxy_url"].help_text = _("Saved: %(proxy)s. Leave this empty to keep it.") % {
-                "proxy": proxy
-            }
-        else:
+        self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
+        if not self.instance.proxy_url:
             self.fields["remove_proxy"].widget = forms.HiddenInput()
             self.fields["remove_proxy"].label = ""
 
@@ -289,7 +290,7 @@ class CorpForm(SeenForm):
     def _ask_for_secrets_again(self) -> None:
         if not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
-        if has_contacts_secret(self.instance) and not self._replaces_contacts_secret():
+        if self.instance.contacts_secret and not self._replaces_contacts_secret():
             message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
             self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
 
@@ -348,21 +349,21 @@ class CorpForm(SeenForm):
         return bool(typed) and typed != str(kept)
 
 
-def has_contacts_secret(corp: Corp) -> bool:
-    """Whether one is saved, also one that no key opens."""
-    try:
-        return bool(corp.contacts_secret)
-    except ImproperlyConfigured:
-        return True
+def about_proxy(row: Corp | BiConnection) -> _StrPromise | str:
+    """Help for the field of the proxy: what is saved, and where nothing is, what is to be entered."""
+    if not row.proxy_url:
+        return row._meta.get_field("proxy_url").help_text
+    if isinstance(row.proxy_url, Unreadable):
+        return UNREADABLE_NOTE
+    return _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(row)}
 
 
-def saved_proxy(corp: Corp | BiConnection) -> _StrPromise | str:
+def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
     """Host and port of the saved proxy, without its password."""
-    try:
-        parts = urlsplit(corp.proxy_url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
-    except ImproperlyConfigured:
-        return _("a proxy that cannot be decrypted")
+    if isinstance(row.proxy_url, Unreadable):
+        return UNREADABLE_NOTE
+    parts = urlsplit(row.proxy_url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
 
 
 class SiteAddressForm(SeenForm):

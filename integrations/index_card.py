@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import Model, Prefetch, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations import source_wording
 from integrations.diagnosis.results import Health, health_of, held_until
-from integrations.models import CheckRun, Corp, DataSource, SiteAddress
+from integrations.fields import unreadable_names
+from integrations.models import BiConnection, CheckRun, Corp, DataSource, SiteAddress
 from integrations.panels import Attention, Line
 from integrations.visibility import corp_condition
 
@@ -37,7 +38,30 @@ def connection_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[A
         return []
     _fetch_newest_runs(corps)
     found = [*_held(corps), *(_attention(corp, _health(corp)) for corp in corps)]
-    return [*(item for item in found if item is not None), *_about_the_site_address(request, corps)]
+    present = [item for item in found if item is not None]
+    return [*about_unreadable(_with_secrets(request, corps)), *present, *_about_the_site_address(request, corps)]
+
+
+def about_unreadable(rows: Iterable[Model]) -> list[Attention]:
+    """Rows with secrets that no present key opens; each of them with its encrypted columns."""
+    found = []
+    for row in rows:
+        if names := unreadable_names(row):
+            words = {"row": row, "fields": _(", ").join(names)}
+            sentence = _("“%(row)s”: %(fields)s cannot be read with the present keys: enter it again.") % words
+            page = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+            found.append(Attention(sentence, page))
+    return found
+
+
+def _with_secrets(request: HttpRequest, corps: Sequence[Corp]) -> list[Model]:
+    """Rows whose secrets people enter, as far as the person may see them. Three queries at most."""
+    found: list[Model] = list(Corp.objects.filter(pk__in=[corp.pk for corp in corps]))
+    if request.user.has_perm("integrations.view_biconnection"):
+        found += BiConnection.objects.all()
+    if request.user.has_perm("integrations.view_datasource"):
+        found += DataSource.objects.visible_to(request.user)
+    return found
 
 
 def source_attentions(request: HttpRequest, _corps: Sequence[Corp]) -> list[Attention]:

@@ -8,13 +8,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations import validators
 from integrations.asking import admitted_databases
+from integrations.errors import UnreadableSecretError
+from integrations.fields import UNREADABLE_NOTE, Unreadable, opened
 from integrations.forms import TidyField, WriteOnlyInput
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.source_wording import address_flaws, sentence
@@ -79,24 +81,20 @@ class DataSourceForm(SourceFormBase):
 
     def _describe_database(self) -> None:
         usual = _("kind://user:password@host:port/database. Let the user be one that may only read.")
-        found = self._saved("sql_url")
+        found = self.instance.sql_url
         saved = _("Saved: %(address)s. Leave this empty to keep it.") % {"address": shown(found) or "***"}
-        self.fields["new_sql_url"].help_text = saved if found else usual
+        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else saved
+        self.fields["new_sql_url"].help_text = about if found else usual
 
     def _describe_headers(self) -> None:
         lines = _("One a line: Authorization: Bearer … They are stored encrypted and never shown.")
         kept = _("Headers are saved. Leave this empty to keep them, or write all of them anew.")
-        self.fields["new_http_headers"].help_text = kept if self._saved("http_headers") else lines
-        if not self._saved("http_headers"):
+        found = self.instance.http_headers
+        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else kept
+        self.fields["new_http_headers"].help_text = about if found else lines
+        if not found:
             self.fields["remove_http_headers"].widget = forms.HiddenInput()
             self.fields["remove_http_headers"].label = ""
-
-    def _saved(self, column: str) -> str:
-        """What is saved of a secret; one that no key opens counts as saved."""
-        try:
-            return str(getattr(self.instance, column) or "")
-        except ImproperlyConfigured:
-            return "?"
 
     def clean_new_sql_url(self) -> str:
         typed: str = self.cleaned_data["new_sql_url"].strip()
@@ -131,7 +129,7 @@ class DataSourceForm(SourceFormBase):
     def clean(self) -> None:
         super().clean()
         kind = self.cleaned_data.get("kind")
-        has_database = bool(self.cleaned_data.get("new_sql_url") or self._saved("sql_url"))
+        has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
         if kind == SourceKind.SQL and not has_database and "new_sql_url" not in self.errors:
             self.add_error("new_sql_url", _("Enter the address of the database."))
         if self.cleaned_data.get("new_sql_url"):
@@ -156,7 +154,7 @@ class DataSourceForm(SourceFormBase):
         if not is_service_moved:
             return
         typed = self.cleaned_data.get("new_http_headers") or self.cleaned_data.get("remove_http_headers")
-        if self._saved("http_headers") and not typed:
+        if self.instance.http_headers and not typed:
             self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
 
     def _check_place(self, is_service_moved: bool) -> None:
@@ -165,7 +163,7 @@ class DataSourceForm(SourceFormBase):
         if is_service_moved:
             self.add_error("http_url", message)
         typed = self.cleaned_data.get("new_sql_url")
-        if typed and place_of(typed) != place_of(self._saved("sql_url")):
+        if typed and place_of(typed) != place_of(self.instance.sql_url):
             self.add_error("new_sql_url", message)
 
 
@@ -299,8 +297,8 @@ class CardForm(CardFormBase):
     def _check_query(self) -> None:
         statement: str = self.cleaned_data["sql"]
         try:
-            backend = backend_of(self.cleaned_data["source"].sql_url)
-        except ImproperlyConfigured:  # no key opens the address: what holds for every database is checked all the same
+            backend = backend_of(opened(self.cleaned_data["source"].sql_url))
+        except UnreadableSecretError:  # no key opens the address: what holds for every database is checked all the same
             backend = ""
         try:
             checked(statement, backend=backend)

@@ -13,13 +13,14 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from integrations.index_card import about_unreadable
 from integrations.models import Corp
 from integrations.panels import Attention, Line
 from notifications import blocking, day_counts, pace, self_pausing, workdays
 from notifications.alerts import counters
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
-from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Run, Subscription
+from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Robot, Run, Subscription
 from notifications.schedule_words import calendar_ends
 from notifications.visibility import sees_all_corps
 
@@ -78,6 +79,8 @@ def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attenti
         found += _about_subscriptions(Subscription.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_incident"):
         found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
+    if request.user.has_perm("notifications.view_robot"):
+        found += about_unreadable(Robot.objects.visible_to(request.user))
     if request.user.has_perm("notifications.view_corpqueue"):
         found += _about_queues(CorpQueue.objects.visible_to(request.user), corps, now)
     return found

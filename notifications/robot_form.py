@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from integrations.fields import UNREADABLE_NOTE, Unreadable
 from integrations.forms import CompactField, WriteOnlyInput
 from integrations.models import Corp
 from notifications.models import Robot
@@ -51,6 +52,8 @@ class RobotForm(RobotModelForm):
             corp.queryset = Corp.objects.visible_to(self.person)
         if "webhook" in self.fields:
             self.fields["webhook"].required = self.instance._state.adding
+            if isinstance(self.instance.key, Unreadable):
+                self.fields["webhook"].help_text = UNREADABLE_NOTE
 
     def clean_webhook(self) -> str:
         pasted: str = self.cleaned_data["webhook"]

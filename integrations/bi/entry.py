@@ -11,11 +11,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.urls import Resolver404, resolve
 from django.utils.translation import gettext_lazy as _
 
 from integrations.bi import external_ids
+from integrations.errors import UnreadableSecretError
+from integrations.fields import opened
 from integrations.guandata import keys, sso
 from integrations.guandata.pages import PageForms, in_path, page_for
 from integrations.guandata.reserved import has_reserved
@@ -146,8 +148,8 @@ def private_key(saved: BiConnection) -> RSAPrivateKey:
     if not saved.has_key:
         raise CannotEnter(Obstacle.NO_KEY)
     try:
-        return keys.load(saved.private_key)
-    except (ImproperlyConfigured, keys.KeyRefused) as error:
+        return keys.load(opened(saved.private_key))
+    except (UnreadableSecretError, keys.KeyRefused) as error:
         raise CannotEnter(Obstacle.KEY_UNREADABLE) from error
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 from integrations.clients import guandata_client
-from integrations.errors import IntegrationError
+from integrations.errors import IntegrationError, UnreadableSecretError
 from integrations.guandata.client import GuandataClient
 from integrations.models import BiConnection, BiListing
 from integrations.models.bi import THE_ONE
@@ -67,7 +66,7 @@ def _entries(page_id: str) -> list[list[str]]:
         if page_id:
             return [[card.card_id, card.name, card.kind] for card in client.page_cards(page_id)]
         return [[page.page_id, page.name, page.kind] for page in client.page_list() if not page.is_deleted]
-    except ImproperlyConfigured:  # a secret that no key opens
+    except UnreadableSecretError:
         failure = SourceError(Problem.KEY_MISSING)
     except IntegrationError as error:
         failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from integrations import links
@@ -14,6 +13,7 @@ from integrations.clients import CALLBACK_COLUMNS
 from integrations.diagnosis.findings import Status
 from integrations.diagnosis.registry import CHECKS
 from integrations.diagnosis.results import explanation, is_current, label, latest
+from integrations.fields import Unreadable
 from integrations.models import CheckRun, Corp
 
 _SECRET_COLUMNS = (
@@ -83,10 +83,9 @@ def _scrubbed(text: str, corp: Corp) -> str:
 def _secrets(corp: Corp) -> set[str]:
     found: set[str] = set()
     for name in (*_SECRET_COLUMNS, "proxy_url"):
-        try:
-            # Why one by one? The page's own query leaves them out, and one may have no key that opens it.
-            value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
-        except ImproperlyConfigured:
+        # Why one by one? The page's own query leaves them out.
+        value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
+        if isinstance(value, Unreadable):
             continue
         if value and name == "proxy_url":
             found |= {value, urlsplit(value).password or ""}

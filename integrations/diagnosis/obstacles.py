@@ -10,6 +10,7 @@ from integrations.errors import (
     RateLimitedError,
     TransientError,
     UnexpectedResponseError,
+    UnreadableSecretError,
 )
 from integrations.wecom import errcodes
 from integrations.wecom.errcode_entry import gettext_noop as _
@@ -86,7 +87,7 @@ def of_silence(error: IntegrationError) -> str:
 def _obstacle(error: IntegrationError) -> str:
     if error.code is None:
         return NETWORK
-    if error.operation == "gettoken":
+    if error.operation == "gettoken" or isinstance(error, UnreadableSecretError):
         return TOKEN
     if error.code in IP_REFUSED:
         return IP

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Q
 
@@ -191,8 +190,6 @@ def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fi
         return None, wrong("crashed", heals=False)
     except IntegrationError as error:
         return corp, obstacles.of_error(error, asked_by=check.name)
-    except ImproperlyConfigured as error:  # no key opens what is stored; the text names the setting
-        return corp, wrong("wrong_setting", heals=False, detail=str(error))
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
         # Why without its text? It may hold an address with a Secret in it.
         logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)

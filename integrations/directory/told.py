@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from integrations.directory.people import is_userid
+from integrations.fields import Unreadable
 from integrations.models import CallbackEvent, fold_userid
 from integrations.wecom import callbacks as wire
 
@@ -71,6 +72,8 @@ def told_by(events: Iterable[CallbackEvent], tries: Mapping[int, int]) -> Told:
     """`events`: in the order in which they happened; `tries`: how often each, by its key, was tried before."""
     told = Told()
     for event in events:
+        if isinstance(event.body, Unreadable):  # stored under a key that is lost: the next synchronisation sees it
+            continue
         callback = wire.parse(event.body.encode())
         if event.event == CHANGE_CONTACT:
             _take_change(told, event, callback, tries.get(event.pk, 0))

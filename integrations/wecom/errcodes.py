@@ -27,6 +27,9 @@ NOBODY_REACHED = 81013
 
 # gettoken refuses the Secret itself.
 SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
+# No code of WeCom's: it was not asked, because what is stored for it cannot be decrypted.
+UNREADABLE_SECRET = -9001
+
 # The token of the call is not good (any more): fetch another one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
 
@@ -51,6 +54,13 @@ _UNKNOWN = Advice(
 )
 
 
+_UNREADABLE = Advice(
+    what=_("A stored secret cannot be read with the present keys (FIELD_ENCRYPTION_KEYS)."),
+    who=SITE_ADMIN,
+    where=_("Add the lost key behind the present ones and restart, or enter the secret again on its page."),
+)
+
+
 def error_class(code: int) -> type[IntegrationError]:
     """The error class of `code`; an unknown code is never retried."""
     entry = ENTRIES.get(code)
@@ -60,4 +70,6 @@ def error_class(code: int) -> type[IntegrationError]:
 def explain(code: int, *, operation: str = "") -> Advice:
     """What to tell an administrator about `code`. `operation`: the call that was refused, where it is known."""
     entry = errcode_access.OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
+    if code == UNREADABLE_SECRET:
+        return _UNREADABLE
     return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)

@@ -104,7 +104,7 @@ def company_scope(corpid: str, api: str = _API) -> Scope:
 
 def address_scope(corp: Corp, api: str = _API) -> Scope:
     """The public address that WeCom sees: the proxy's where there is one, else that of this process."""
-    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None
+    proxy = urlsplit(corp.proxy_url) if corp.proxy_url else None  # of an unreadable one no call comes to be
     name = f"proxy:{proxy.hostname}:{proxy.port}" if proxy is not None else settings.EGRESS_NAME
     return Scope(
         f"address:{name}:{api}",

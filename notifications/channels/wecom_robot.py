@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 
 from integrations import clients
-from integrations.errors import IntegrationError
+from integrations.errors import IntegrationError, UnreadableSecretError
 from integrations.models import Corp
 from notifications.channels.base import Caller, Requester, Sendable
 from notifications.limiter import Request, Scope
@@ -37,7 +37,11 @@ class WeComRobot:
         robot, body = Robot.objects.filter(pk=delivery.robot_id or 0).first(), bytes(delivery.body)
         if robot is None:
             return lambda: ROBOT_GONE
-        client = clients.robot_client(delivery.corp, robot.key)
+        try:
+            client = clients.robot_client(delivery.corp, robot.key)
+        except UnreadableSecretError as error:
+            unread = outcome_of_error(error)
+            return lambda: unread
 
         def call() -> Outcome:
             try:

@@ -19,7 +19,7 @@ SECONDS = ("", "soon", "0", "-1", "inf", "nan", "99999999999", LONG)
 KEY = "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI="
 BAD: dict[str, tuple[str, ...]] = {
     "ENVIRONMENT": (),  # tests/guanwecom/test_settings.py: this process must not read a developer's .env
-    "DEBUG": SWITCH,
+    **dict.fromkeys(("DEBUG", "HOST_COOKIES", "DATA_ALLOW_LOOPBACK"), SWITCH),
     "SECRET_KEY": ("", "short"),
     "FIELD_ENCRYPTION_KEYS": ("", ",", "c2hvcnQ=", "schlüssel", f"{KEY},not-a-key"),
     "ALLOWED_HOSTS": ("https://bi.example.com", "bi.example.com/", "*", ".example.com", "a b", "bi.example.com:port"),
@@ -86,7 +86,8 @@ BAD: dict[str, tuple[str, ...]] = {
                 "DELIVERY_LEASE_SECONDS",
             ),
             *("API_CALLS_PER_TOKEN", "API_CALLS_PER_ADDRESS", "LOG_RETENTION_DAYS", "SEND_PARALLEL_PER_TASK"),
-            *("PICTURE_LINK_DAYS", "PICTURES_PER_ADDRESS"),
+            *("PICTURE_LINK_DAYS", "PICTURES_PER_ADDRESS", "STAFF_SESSION_HOURS", "STAFF_SESSION_IDLE_MINUTES"),
+            *("EMPLOYEE_SESSION_DAYS", "CONFIRMATION_MINUTES"),
         ),
         NUMBER,
     ),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core import mail
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
@@ -204,6 +205,24 @@ def test_another_company_is_not_held_up(corp: Corp, wire: Wire, clock: FakeClock
     ids = personal(corp, 2)
 
     assert hand_out(now=NOW).ordinary == ids
+
+
+def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    ids = personal(corp, 1)
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    send_all(ids, clock)
+
+    queue = CorpQueue.objects.get(corp=corp)
+    assert (statuses(), queue.blocked_since, queue.blocked_errcode) == (["pending"], NOW, -9001)
+    assert "FIELD_ENCRYPTION_KEYS" in blocking.explanation(queue)
+    assert wire.bodies == []
+    Corp.objects.filter(pk=corp.pk).update(secret="entered again", proxy_url="")
+    clock.advance(seconds=121)
+    send_all(hand_out(now=clock.now).ordinary, clock)
+    assert statuses() == ["accepted"]
 
 
 def test_the_administrators_are_told_once(corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> None:
