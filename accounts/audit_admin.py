@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit, roles, tracking
+from accounts.authentication import totp
 from accounts.models import AuditEntry
 from accounts.visibility import audit_entries_visible_to
 from integrations.models import Corp
@@ -157,6 +158,8 @@ class AuditEntryAdmin(AuditAdminBase):
 
     @admin.display(description=_("note"))
     def note_shown(self, entry: AuditEntry) -> str:
+        if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+            return gettext(entry.note)
         if entry.action != AuditEntry.Action.SIGNED_IN:
             return entry.note
         ways = {audit.PASSWORD: gettext("with a password"), audit.WECOM: gettext("with WeCom")}

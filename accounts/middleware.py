@@ -7,13 +7,16 @@ import logging
 from collections.abc import Callable
 
 from django.contrib.auth import SESSION_KEY, logout
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from accounts import audit, own_sessions, sessions
-from accounts.authentication import binding, lifetimes
+from accounts.authentication import binding, lifetimes, totp
 from accounts.models import User
 from accounts.session_store import SessionStore
+from accounts.views import second_factor
 from integrations.without_session import needs_no_session
 
 logger = logging.getLogger(__name__)
@@ -65,6 +68,48 @@ class SessionLifetimeMiddleware:
         if lifetimes.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
             logger.info("session reached its end user=%s", user.pk)
             logout(request)
+
+
+class SecondFactorMiddleware:
+    """Leads administrators whose session lacks a code of their app, or who must set one up, to the page for that.
+
+    Everywhere else they are employees meanwhile. After WeComSessionMiddleware.
+    """
+
+    # Beside the page itself.
+    OPEN = frozenset({"login", "logout", "jsi18n"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not needs_no_session(request) and isinstance(request.user, User) and request.user.is_staff:
+            answer = self._answer(request, request.user)
+            if answer is not None:
+                return answer
+        return self.get_response(request)
+
+    def _answer(self, request: HttpRequest, user: User) -> HttpResponse | None:
+        if totp.needs_code(request.session):
+            route, is_open = second_factor.CODE_ROUTE, {"second-factor-code", *self.OPEN}
+        elif totp.needs_device(request.session):
+            route, is_open = second_factor.OWN_ROUTE, {"second-factor", "confirm", *self.OPEN}
+        else:
+            return None
+        if not request.path_info.startswith(reverse("admin:index")):
+            user.withhold_rights()
+            return None
+        if _name_of(request.path_info) in is_open:
+            return None
+        target = request.get_full_path() if request.method in {"GET", "HEAD"} else reverse("admin:index")
+        return HttpResponseRedirect(f"{reverse(route)}?{urlencode({'next': target})}")
+
+
+def _name_of(path: str) -> str | None:
+    try:
+        return resolve(path).url_name
+    except Resolver404:
+        return None
 
 
 class WeComSessionMiddleware:

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
-from accounts.views import confirmation
+from accounts.views import confirmation, second_factor
 from accounts.views.admin_login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom.operations.panel import panel
@@ -103,7 +103,12 @@ class GuanwecomAdminSite(admin.AdminSite):
         super().register(model_or_iterable, named, **{**LIGHT_LISTS, **options})
 
     def get_urls(self) -> list[Any]:
-        return [path("confirm/", self.admin_view(confirmation.page), name="confirm"), *super().get_urls()]
+        pages = [
+            path("confirm/", self.admin_view(confirmation.page), name="confirm"),
+            path("second-factor/", self.admin_view(second_factor.own_page), name="second-factor"),
+            path("second-factor/code/", self.admin_view(second_factor.code_page), name="second-factor-code"),
+        ]
+        return [*pages, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(

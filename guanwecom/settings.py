@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "accounts.middleware.SessionRecordMiddleware",
     "accounts.middleware.WeComSessionMiddleware",
     "accounts.middleware.SessionLifetimeMiddleware",
+    "accounts.middleware.SecondFactorMiddleware",
     "accounts.middleware.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -182,6 +183,9 @@ EMPLOYEE_SESSION_DAYS = e.read(e.days, "EMPLOYEE_SESSION_DAYS", "30")
 # How long a password (or what counts like one) lets its person change rights, secrets, addresses and API tokens, in
 # minutes.
 CONFIRMATION_MINUTES = e.read(e.minutes, "CONFIRMATION_MINUTES", "15")
+# Whether everybody who may enter the administration has to set up an authenticator app and give its code at sign-in;
+# without it who has set one up is asked for its code.
+STAFF_TOTP_REQUIRED = e.read(e.boolean, "STAFF_TOTP_REQUIRED", "false")
 # Whether the cookies of session and forms have the prefix __Host-, so that no sibling domain can plant them. Browsers
 # take such cookies over https only: for sites all of whose addresses are https (a system check).
 HOST_COOKIES = e.read(e.boolean, "HOST_COOKIES", "false")

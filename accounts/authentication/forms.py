@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from accounts import policy
+from accounts import lockout, policy
+from accounts.authentication import totp
 from accounts.forms import require_right
 from accounts.models import User
+
+
+def _code_field(*, is_required: bool = True) -> forms.CharField:
+    attrs = {"autocomplete": "one-time-code", "inputmode": "text", "autofocus": is_required}
+    label = _("Code of your authenticator app")
+    return forms.CharField(label=label, max_length=40, required=is_required, widget=forms.TextInput(attrs=attrs))
+
+
+@sensitive_variables("code")
+def _require_code(person: User, code: str) -> None:
+    try:
+        if totp.is_code_of(person=person, code=code, now=timezone.now()):
+            return
+    except lockout.LockedOut as locked:
+        minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
+        sentence = ngettext(
+            "Too many wrong codes. Try again in %(count)d minute.",
+            "Too many wrong codes. Try again in %(count)d minutes.",
+            minutes,
+        )
+        raise forms.ValidationError(sentence, code="locked", params={"count": minutes}) from locked
+    raise forms.ValidationError(gettext("The code is wrong. Enter the one that the app shows now."), code="wrong")
+
+
+class CodeForm(forms.Form):
+    """Asks for a code of the person's authenticator app, or a recovery code."""
+
+    code = _code_field()
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person = person
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        _require_code(self.person, code)
+        return code
 
 
 class ConfirmForm(forms.Form):
@@ -22,6 +62,7 @@ class ConfirmForm(forms.Form):
     password = forms.CharField(
         label=_("Your password"),
         strip=False,
+        required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True}),
     )
 
@@ -30,13 +71,22 @@ class ConfirmForm(forms.Form):
         self.request, self.person = request, person
         if not (policy.is_password_enabled() and person.has_usable_password()):
             del self.fields["password"]
+        if totp.device_of(person) is not None:
+            self.fields["code"] = _code_field(is_required=False)
 
     @sensitive_variables("password")
     def clean_password(self) -> str:
         password: str = self.cleaned_data["password"]
-        require_right(self.request, self.person, password, wrong=gettext("The password is wrong."))
+        if password:
+            require_right(self.request, self.person, password, wrong=gettext("The password is wrong."))
         return password
 
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"]
+        if code:
+            _require_code(self.person, code)
+        return code
+
     def is_valid(self) -> bool:
-        """Nothing asked is nothing confirmed."""
-        return bool(self.fields) and super().is_valid()
+        """One of the proofs will do; nothing given is nothing confirmed."""
+        return super().is_valid() and any(self.cleaned_data.values())

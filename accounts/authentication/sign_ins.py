@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from accounts.authentication import confirmation, lifetimes
+from accounts.authentication import confirmation, lifetimes, totp
+from accounts.models import User
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -16,4 +17,6 @@ def note_sign_in(sender: object, request: HttpRequest, user: Any, **_kwargs: Any
     """A receiver of user_logged_in: whatever the session held of an earlier sign-in is replaced."""
     now = timezone.now()
     lifetimes.note_opened(request.session, now)
+    if isinstance(user, User):
+        totp.note_sign_in(request.session, user)
     confirmation.note_confirmed(request.session, now)  # what WeCom's ways prove, accounts.sessions knows

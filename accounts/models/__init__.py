@@ -9,6 +9,7 @@ from accounts.models.imports import ImportFile, ImportRow, PeopleImport
 from accounts.models.moves import PeopleMove
 from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 from accounts.models.requests import LinkRequest
+from accounts.models.second_factors import TotpDevice
 from accounts.models.security import Lockout, SignInPolicy
 from accounts.models.sessions import SignedInSession
 
@@ -31,6 +32,7 @@ __all__ = [
     "PeopleRun",
     "SignInPolicy",
     "SignedInSession",
+    "TotpDevice",
     "User",
     "WeComAccount",
     "WeComAccountQuerySet",

@@ -107,6 +107,11 @@ def _typed(request: HttpRequest) -> Any:
     return typed
 
 
+def to_page(request: HttpRequest) -> HttpResponse:
+    """For a page that shows what only its person may see: asks before it is opened."""
+    return HttpResponseRedirect(f"{reverse(ROUTE)}?{urlencode({'next': request.get_full_path()})}")
+
+
 def _is_fresh(request: HttpRequest) -> bool:
     return confirmation.is_fresh(request.session, timezone.now())
 

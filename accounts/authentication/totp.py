@@ -1,0 +1,223 @@
+"""Codes of an authenticator app (RFC 6238), beside the password, for those who may enter the administration.
+
+A code is good once. After settings.LOCKOUT_TRIES wrong ones in a row none is looked at for settings.LOCKOUT_MINUTES.
+Whoever has lost the app has recovery codes, each good once; who has lost these, too, is helped on the server:
+`manage.py reset_second_factor USERNAME`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext_noop
+from django.views.decorators.debug import sensitive_variables
+from django_otp.oath import hotp
+
+from accounts import audit
+from accounts.lockout import Lock, LockedOut
+from accounts.models import AuditEntry, TotpDevice, User
+from integrations.fields import cipher
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
+
+ISSUER = "guanwecom"
+# In the audit trail, which translates them.
+SET_UP, RENEWED = gettext_noop("Authenticator app set up."), gettext_noop("Recovery codes renewed.")
+REMOVED = gettext_noop("Authenticator app removed.")
+# What apps expect where an address says nothing else.
+STEP_SECONDS, DIGITS, KEY_BYTES = 30, 6, 20
+# So many half minutes a phone's clock may be early or late.
+TOLERANCE = 1
+RECOVERY_CODES = 10
+# How long a key waits in the page that shows it.
+KEY_SECONDS = 3600
+# In the session: a code is missing; a code was given.
+_PENDING, _VERIFIED = "totp_pending", "totp_verified"
+
+
+def device_of(person: User) -> TotpDevice | None:
+    """Without the key, which nobody is shown a second time."""
+    return TotpDevice.objects.defer("key").filter(user=person).first()
+
+
+# --- Setting it up ----------------------------------------------------------------------------------------------------
+
+
+def new_key() -> str:
+    return base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def address_of(key: str, *, person: User) -> str:
+    """What the QR code says to the app."""
+    label = quote(f"{ISSUER}:{person.get_username()}")
+    return f"otpauth://totp/{label}?{urlencode({'secret': key, 'issuer': ISSUER})}"
+
+
+def seal(key: str, *, person: User) -> str:
+    """A new key for the page that shows it: it is kept nowhere before its first code was right."""
+    return cipher().encrypt(json.dumps([person.pk, key]).encode()).decode()
+
+
+def unseal(sealed: str, *, person: User) -> str | None:
+    """None for what was not sealed for `person`, or too long ago."""
+    try:
+        person_id, key = json.loads(cipher().decrypt(sealed.encode(), ttl=KEY_SECONDS))
+    except (InvalidToken, UnicodeEncodeError):
+        return None
+    return str(key) if person_id == person.pk else None
+
+
+@sensitive_variables("key", "code")
+def set_up(*, person: User, key: str, code: str, now: datetime) -> list[str] | None:
+    """Keep `key` for `person`, in place of an earlier one. The recovery codes come back; None where `code` is wrong."""
+    counter = _counter_of(key, code, now, after=0)
+    if counter is None:
+        return None
+    codes = _recovery_codes()
+    values = {
+        "key": key,
+        "confirmed_at": now,
+        "last_counter": counter,
+        "failed_count": 0,
+        "recovery_digests": [_digest(one) for one in codes],
+    }
+    TotpDevice.objects.update_or_create(user=person, defaults=values)
+    audit.record(action=AuditEntry.Action.DONE, subject=person, note=SET_UP)
+    return codes
+
+
+def renew_recovery_codes(person: User) -> list[str]:
+    codes = _recovery_codes()
+    TotpDevice.objects.filter(user=person).update(recovery_digests=[_digest(one) for one in codes])
+    audit.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)
+    return codes
+
+
+def remove(person: User) -> bool:
+    """Whether there was one."""
+    removed, _by_model = TotpDevice.objects.filter(user=person).delete()
+    if removed:
+        audit.record(action=AuditEntry.Action.DONE, subject=person, note=REMOVED)
+    return bool(removed)
+
+
+# --- Codes ------------------------------------------------------------------------------------------------------------
+
+
+@sensitive_variables("code")
+def is_code_of(*, person: User, code: str, now: datetime) -> bool:
+    """Whether `code` is one that the person's app shows, or a recovery code. It is good once.
+
+    Raises LockedOut where it was not looked at, or was the last wrong one.
+    """
+    with transaction.atomic():
+        device = TotpDevice.objects.select_for_update().filter(user=person).first()
+        if device is None:
+            return False
+        _require_open(device, now)
+        is_right = _take(device, code, now)
+        if not is_right:
+            _count_failure(device, now)
+    if is_right:
+        return True
+    is_locked = device.failed_count >= settings.LOCKOUT_TRIES
+    action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
+    audit.record_failure(username=person.get_username(), action=action)
+    _require_open(device, now)
+    return False
+
+
+def _require_open(device: TotpDevice, now: datetime) -> None:
+    until = _waits_until(device)
+    if device.failed_count >= settings.LOCKOUT_TRIES and until is not None and until > now:
+        raise LockedOut(Lock(until))
+
+
+def _waits_until(device: TotpDevice) -> datetime | None:
+    return device.failed_at and device.failed_at + timedelta(minutes=settings.LOCKOUT_MINUTES)
+
+
+def _count_failure(device: TotpDevice, now: datetime) -> None:
+    until = _waits_until(device)
+    device.failed_count = device.failed_count + 1 if until is not None and until > now else 1
+    device.failed_at = now
+    device.save(update_fields=["failed_count", "failed_at"])
+
+
+def _take(device: TotpDevice, code: str, now: datetime) -> bool:
+    counter = _counter_of(device.key, code, now, after=device.last_counter)
+    digest = _digest(code)
+    if counter is not None:
+        device.last_counter = counter
+    elif digest in device.recovery_digests:
+        device.recovery_digests = [one for one in device.recovery_digests if one != digest]
+    else:
+        return False
+    device.failed_count = 0
+    device.save(update_fields=["last_counter", "recovery_digests", "failed_count"])
+    return True
+
+
+def _counter_of(key: str, code: str, now: datetime, *, after: int) -> int | None:
+    """The half minute to which `code` belongs; None for a wrong one, or one of no later half minute than `after`."""
+    digits = re.sub(r"\s", "", code)
+    if re.fullmatch(rf"[0-9]{{{DIGITS}}}", digits) is None:
+        return None
+    current = int(now.timestamp()) // STEP_SECONDS
+    for counter in range(max(current - TOLERANCE, after + 1), current + TOLERANCE + 1):
+        if hmac.compare_digest(f"{hotp(base64.b32decode(key), counter, DIGITS):0{DIGITS}}", digits):
+            return counter
+    return None
+
+
+def _recovery_codes() -> list[str]:
+    """Sixteen letters and digits each, in groups of four."""
+    texts = [base64.b32encode(secrets.token_bytes(10)).decode() for _number in range(RECOVERY_CODES)]
+    return ["-".join(text[place : place + 4] for place in range(0, len(text), 4)) for text in texts]
+
+
+def _digest(code: str) -> str:
+    """Random codes of 80 bits: nobody can try them all, so a plain digest will do."""
+    return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()
+
+
+# --- Sessions ---------------------------------------------------------------------------------------------------------
+
+
+def note_sign_in(session: SessionBase, person: User) -> None:
+    """After login(): whether a code is missing. No query for employees."""
+    session.pop(_VERIFIED, None)
+    if person.is_staff and TotpDevice.objects.filter(user=person).exists():
+        session[_PENDING] = True
+    else:
+        session.pop(_PENDING, None)
+
+
+def note_verified(session: SessionBase) -> None:
+    session.pop(_PENDING, None)
+    session[_VERIFIED] = True
+
+
+def forget_verified(session: SessionBase) -> None:
+    session.pop(_VERIFIED, None)
+
+
+def needs_code(session: SessionBase) -> bool:
+    return bool(session.get(_PENDING))
+
+
+def needs_device(session: SessionBase) -> bool:
+    """Where every administrator has to have an app, a session that none has opened yet."""
+    return settings.STAFF_TOTP_REQUIRED and not session.get(_VERIFIED) and not needs_code(session)

@@ -1,0 +1,321 @@
+"""Administrators' authenticator apps: setting one up, its codes, recovery codes, and what a session without may do."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+from django_otp.oath import hotp
+
+from accounts.authentication import totp
+from accounts.lockout import LockedOut
+from accounts.models import AuditEntry, TotpDevice, User
+from accounts.session_store import SessionStore
+from integrations.models import Corp
+from tests.accounts.conftest import DESKTOP, Visitor, make_person, visitor
+from tests.accounts.wecom import WeCom
+
+PASSWORD = "right-password-1"
+OWN, CODE, INDEX = "/admin/second-factor/", "/admin/second-factor/code/", "/admin/"
+RFC_KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+@pytest.fixture(autouse=True)
+def _minutes(settings: Any) -> None:
+    settings.CONFIRMATION_MINUTES, settings.LOCKOUT_TRIES, settings.LOCKOUT_MINUTES = 15, 3, 15
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    user = make_person("chief", corp, "Chief", is_staff=True, is_superuser=True, name="王芳")
+    user.set_password(PASSWORD)
+    user.save()
+    return user
+
+
+def sign_in(username: str = "chief") -> Visitor:
+    browser = visitor(DESKTOP)
+    browser.client.post("/login/", {"username": username, "password": PASSWORD})
+    return browser
+
+
+def code_now(key: str, *, later: int = 0) -> str:
+    """`later`: so many half minutes. The code now still holds when the half minute ends before it arrives."""
+    return f"{hotp(base64.b32decode(key), int(time.time()) // 30 + later):06}"
+
+
+def sealed_in(page: str) -> str:
+    found = re.search(r'name="key" value="([^"]+)"', page)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def key_in(page: str) -> str:
+    found = re.search(r"<code>([A-Z2-7 ]+)</code>", page)
+    assert found is not None
+    return found[1].replace(" ", "")
+
+
+def set_up(browser: Visitor) -> tuple[str, list[str]]:
+    """The key, and the recovery codes that were shown."""
+    page = browser.get(OWN).content.decode()
+    key = key_in(page)
+    done = browser.client.post(OWN, {"key": sealed_in(page), "code": code_now(key)}).content.decode()
+    return key, re.findall(r"<code>([A-Z2-7-]{19})</code>", done)
+
+
+class TestSettingUp:
+    def test_shows_a_picture_and_a_key_and_keeps_nothing_yet(self, chief: User) -> None:
+        page = sign_in().get(OWN)
+
+        text = page.content.decode()
+        assert "<svg" in text
+        assert len(key_in(text)) == 32
+        assert "no-store" in page.headers["Cache-Control"]
+        assert not TotpDevice.objects.exists()
+
+    def test_ends_with_the_first_right_code(self, chief: User) -> None:
+        key, codes = set_up(sign_in())
+
+        device = TotpDevice.objects.get()
+        assert (device.user_id, device.key) == (chief.pk, key)
+        assert len(set(codes)) == totp.RECOVERY_CODES
+        assert [entry.note for entry in AuditEntry.objects.filter(action="done")] == ["Authenticator app set up."]
+
+    def test_leaves_key_and_recovery_codes_readable_nowhere(self, chief: User) -> None:
+        key, codes = set_up(sign_in())
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM accounts_totpdevice")
+            stored = str(cursor.fetchall())
+        stored += str([*AuditEntry.objects.values()])
+        assert [text for text in (key, *codes, codes[0].replace("-", "")) if text in stored] == []
+
+    @pytest.mark.parametrize("code", ["000000", "", "12345", "abcdef"])
+    def test_is_not_done_by_a_wrong_code(self, chief: User, code: str) -> None:
+        browser = sign_in()
+        page = browser.get(OWN).content.decode()
+
+        again = browser.client.post(OWN, {"key": sealed_in(page), "code": code}).content.decode()
+
+        assert "验证码不正确" in again
+        assert key_in(again) == key_in(page)
+        assert not TotpDevice.objects.exists()
+
+    def test_takes_no_key_of_somebody_else(self, chief: User) -> None:
+        other = User.objects.create_superuser("other", password=PASSWORD)
+        page = sign_in().get(OWN).content.decode()
+        browser = sign_in("other")
+
+        response = browser.client.post(OWN, {"key": sealed_in(page), "code": code_now(key_in(page))})
+
+        assert response.headers["Location"] == OWN
+        assert not TotpDevice.objects.filter(user=other).exists()
+
+    def test_asks_first_whether_it_is_its_person(self, chief: User) -> None:
+        """Or whoever finds an open browser would set up an app of their own."""
+        browser = sign_in()
+        session = browser.client.session
+        session["confirmed_at"] -= 16 * 60
+        session.save()
+
+        assert browser.get(OWN).headers["Location"] == "/admin/confirm/?next=%2Fadmin%2Fsecond-factor%2F"
+        assert browser.client.post(OWN, {"remove": ""}).status_code == 302
+
+    def test_is_for_staff_alone(self, chief: User) -> None:
+        User.objects.update(is_staff=False, is_superuser=False)
+
+        assert sign_in().get(OWN).headers["Location"].startswith("/admin/login/")
+
+
+class TestSigningIn:
+    @pytest.fixture
+    def key(self, chief: User) -> str:
+        return set_up(sign_in())[0]
+
+    def test_leads_to_the_code_and_then_on(self, key: str) -> None:
+        browser = sign_in()
+
+        asked = browser.get("/admin/accounts/user/")
+        shown = browser.get(asked.headers["Location"])
+        done = browser.client.post(asked.headers["Location"], {"code": code_now(key, later=1)})
+
+        assert asked.headers["Location"] == f"{CODE}?next=%2Fadmin%2Faccounts%2Fuser%2F"
+        assert "六位数字" in shown.content.decode()
+        assert done.headers["Location"] == "/admin/accounts/user/"
+        assert browser.get("/admin/accounts/user/").status_code == 200
+
+    @pytest.mark.parametrize(
+        "page", [INDEX, OWN, "/admin/confirm/", "/admin/password_change/", "/admin/auth/group/add/"]
+    )
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_opens_nothing_of_the_administration_before(self, key: str, page: str, method: str) -> None:
+        browser = sign_in()
+
+        response = getattr(browser.client, method)(page, {"remove": "", "name": "x"})
+
+        assert response.headers["Location"].startswith(f"{CODE}?next=")
+        assert TotpDevice.objects.exists()
+
+    def test_leaves_an_employee_s_pages_open(self, key: str) -> None:
+        browser = sign_in()
+
+        assert browser.get("/account/").status_code == 200
+        assert browser.client.post("/admin/logout/").status_code in {200, 302}
+
+    def test_gives_the_session_another_key(self, key: str) -> None:
+        browser = sign_in()
+        before = browser.client.session.session_key
+
+        browser.client.post(CODE, {"code": code_now(key, later=1)})
+
+        assert browser.client.session.session_key != before
+        assert SessionStore(before).load() == {}
+
+    def test_with_wecom_asks_as_well(self, key: str, chief: User, corp: Corp, wecom: WeCom, phone: Visitor) -> None:
+        Corp.objects.update(admin_rights_enabled=True)
+        wecom.gives("C", userid="chief")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        assert phone.get(INDEX).headers["Location"].startswith(CODE)
+
+    def test_asks_who_has_none_for_none(self, chief: User) -> None:
+        assert sign_in().get(INDEX).status_code == 200
+
+    def test_a_code_is_a_confirmation_too(self, key: str) -> None:
+        browser = sign_in()
+        browser.client.post(CODE, {"code": code_now(key, later=1)})
+        session = browser.client.session
+        session["confirmed_at"] -= 16 * 60
+        session.save()
+        TotpDevice.objects.update(last_counter=0)
+
+        browser.client.post("/admin/confirm/", {"_confirm-code": code_now(key)})
+
+        assert browser.client.session["confirmed_at"] > time.time() - 60
+
+
+class TestCodes:
+    @pytest.fixture
+    def device(self, chief: User) -> TotpDevice:
+        return TotpDevice.objects.create(user=chief, key=RFC_KEY, confirmed_at=timezone.now())
+
+    def takes(self, device: TotpDevice, code: str, at: int) -> bool:
+        return totp.is_code_of(person=device.user, code=code, now=datetime.fromtimestamp(at, UTC))
+
+    @pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (1234567890, "005924")])
+    def test_are_those_of_the_standard(self, device: TotpDevice, at: int, code: str) -> None:
+        """RFC 6238, appendix B, the last six digits."""
+        assert self.takes(device, code, at)
+
+    @pytest.mark.parametrize(("seconds", "is_taken"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)])
+    def test_may_be_half_a_minute_early_or_late(self, device: TotpDevice, seconds: int, is_taken: bool) -> None:
+        assert self.takes(device, "005924", 1234567890 + seconds) is is_taken
+
+    def test_are_good_once(self, device: TotpDevice) -> None:
+        assert self.takes(device, "005924", 1234567890)
+        assert not self.takes(device, "005924", 1234567890)
+        assert not self.takes(device, "005924", 1234567900)
+
+    def test_are_not_looked_at_after_some_wrong_ones(self, device: TotpDevice) -> None:
+        now = timezone.now()
+        assert [totp.is_code_of(person=device.user, code="000000", now=now) for _time in range(2)] == [False, False]
+        with pytest.raises(LockedOut):
+            totp.is_code_of(person=device.user, code="000000", now=now)
+
+        right = f"{hotp(b'12345678901234567890', int(now.timestamp()) // 30):06}"
+        with pytest.raises(LockedOut):
+            totp.is_code_of(person=device.user, code=right, now=now)
+        TotpDevice.objects.update(failed_at=now - timedelta(minutes=15))
+
+        assert totp.is_code_of(person=device.user, code=right, now=now)
+        assert AuditEntry.objects.filter(action="locked-out").count() == 1
+
+    def test_of_somebody_without_an_app_are_wrong(self, db: None) -> None:
+        assert not totp.is_code_of(person=make_person("nobody"), code="000000", now=timezone.now())
+
+
+class TestRecovery:
+    def test_a_code_is_good_once_however_it_is_typed(self, chief: User) -> None:
+        _key, codes = set_up(sign_in())
+        browser = sign_in()
+
+        done = browser.client.post(CODE, {"code": codes[0].lower().replace("-", " ")})
+        again = sign_in().client.post(CODE, {"code": codes[0]})
+
+        assert done.headers["Location"] == INDEX
+        assert "验证码不正确" in again.content.decode()
+        assert len(TotpDevice.objects.get().recovery_digests) == totp.RECOVERY_CODES - 1
+
+    def test_new_codes_end_the_old_ones(self, chief: User) -> None:
+        browser = sign_in()
+        _key, codes = set_up(browser)
+
+        renewed = browser.client.post(OWN, {"renew": ""}).content.decode()
+
+        assert codes[1] not in renewed
+        assert "验证码不正确" in sign_in().client.post(CODE, {"code": codes[1]}).content.decode()
+
+    def test_the_app_can_be_removed(self, chief: User) -> None:
+        browser = sign_in()
+        set_up(browser)
+
+        browser.client.post(OWN, {"remove": ""})
+
+        assert not TotpDevice.objects.exists()
+        assert sign_in().get(INDEX).status_code == 200
+        assert AuditEntry.objects.filter(action="done", note="Authenticator app removed.").count() == 1
+
+    def test_the_server_helps_who_has_lost_everything(self, chief: User) -> None:
+        set_up(sign_in())
+
+        call_command("reset_second_factor", "chief", verbosity=0)
+
+        assert sign_in().get(INDEX).status_code == 200
+        assert AuditEntry.objects.filter(action="done", note="Authenticator app removed.").count() == 1
+
+    @pytest.mark.parametrize("username", ["chief", "nobody"])
+    def test_the_server_says_where_there_is_nothing_to_remove(self, chief: User, username: str) -> None:
+        with pytest.raises(CommandError, match=username):
+            call_command("reset_second_factor", username)
+
+
+class TestRequired:
+    @pytest.fixture(autouse=True)
+    def _required(self, settings: Any) -> None:
+        settings.STAFF_TOTP_REQUIRED = True
+
+    def test_who_has_none_is_led_to_it_and_does_nothing_else(self, chief: User) -> None:
+        browser = sign_in()
+
+        for page in (INDEX, "/admin/auth/group/add/", CODE):
+            assert browser.get(page).headers["Location"].startswith(f"{OWN}?next=")
+        assert browser.client.post("/admin/auth/group/add/", {"name": "x"}).headers["Location"].startswith(OWN)
+        assert browser.get(OWN).status_code == 200
+
+    def test_setting_one_up_opens_the_administration(self, chief: User) -> None:
+        browser = sign_in()
+        set_up(browser)
+
+        assert browser.get(INDEX).status_code == 200
+
+    def test_removing_it_closes_it_again(self, chief: User) -> None:
+        browser = sign_in()
+        set_up(browser)
+
+        browser.client.post(OWN, {"remove": ""})
+
+        assert browser.get(INDEX).headers["Location"].startswith(OWN)
+
+    def test_employees_are_asked_for_nothing(self, chief: User) -> None:
+        User.objects.update(is_staff=False, is_superuser=False)
+
+        assert sign_in().get("/account/").status_code == 200
