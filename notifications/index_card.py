@@ -62,11 +62,7 @@ def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Li
 def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
 
-<<<<<<< HEAD
-    Six queries, two more while the calendar ends.
-=======
-    Seven queries, two more while the calendar ends.
->>>>>>> 4173107 (Name enabled subscriptions and rules without a further time)
+    Eight queries, two more while the calendar ends.
     """
     now = timezone.now()
     found = _about_calendar(request, now) + _about_times(request)
