@@ -36,7 +36,10 @@ def external_ids() -> list[ExternalId]:
         ExternalId(
             USERNAME,
             _("user name"),
-            _("It is the name with which you sign in here."),
+            _(
+                "It is the name with which you sign in here. One that was made with a number, because somebody else "
+                "had yours, does not count: an administrator can give you another."
+            ),
             _username,
             _caution_of_wecom,
             limited_administrators.objection_to_names,

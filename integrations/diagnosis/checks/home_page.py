@@ -94,7 +94,10 @@ CHECK = Check(
             _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), WECOM_ADMIN, _WHERE
         ),
         "plain": Advice(
-            _("The home page in WeCom is the plain login address: people have to sign in by hand."),
+            _(
+                "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
+                "several companies they may have to choose theirs."
+            ),
             WECOM_ADMIN,
             _WHERE,
         ),
