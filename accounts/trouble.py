@@ -158,7 +158,7 @@ GUIDES: dict[Cause, Guide] = {
     Cause.OUT_OF_SCOPE: Guide(
         403,
         _("You are outside the app's visible scope"),
-        _("In the WeCom company “%(corp)s” this app is not visible to you."),
+        _("In the WeCom company “%(corp)s” this app is not visible to you. WeCom itself says: 你暂无权限登陆此应用."),
         _(
             "Your company's WeCom administrator can add you in WeCom's console: App management → the app → "
             "Visible scope. After that, sign in again."
@@ -230,8 +230,14 @@ GUIDES: dict[Cause, Guide] = {
     Cause.IP_NOT_TRUSTED: Guide(
         502,
         _("WeCom does not trust this server's IP address"),
-        _("WeCom refused the call because this server's IP address is not among the app's trusted IPs."),
-        _("An administrator must add the address below in WeCom's console: App management → the app → Trusted IPs."),
+        _(
+            "WeCom refused the call because this server's IP address is not among the app's trusted IPs. WeCom itself "
+            "says: not allow to access from your ip."
+        ),
+        _(
+            "Your company's WeCom administrator must add the address below in WeCom's console: App management → "
+            "the app → Trusted company IP."
+        ),
     ),
     Cause.MISCONFIGURED: Guide(
         502,

@@ -110,6 +110,7 @@ class TestLoginPage:
         ("words", "advice"),
         [
             ("你暂无权限登陆此应用", "可见范围"),
+            ("not allow to access from your ip", "企业可信IP"),
             ("请在企业微信客户端打开链接", "企业微信工作台"),
             ("redirect_uri 参数错误", "可信域名"),
         ],
