@@ -11,7 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, Count, OuterRef, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
 from notifications import blocking, day_counts, failures, losses, searching
-from notifications.admin import run_actions
+from notifications.admin import receipts_export, run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
 from notifications.media.sheets import file_name
@@ -436,6 +436,7 @@ class ReceiptAdmin(ReadOnlyAdmin):
         "of a subscription."
     )
     change_form_template = "admin/notifications/log_page.html"
+    change_list_template = "admin/notifications/receipt/change_list.html"
     list_display = ("person", "company_and_account", "state", "why", "message", "due", "read")
     list_filter = (ReceiptStatusFilter, RunDayFilter)
     search_fields = ("address",)
@@ -460,6 +461,17 @@ class ReceiptAdmin(ReadOnlyAdmin):
         if not words:
             return queryset, False
         return searching.receipts_found(queryset, words, seen_by=administrator(request)), False
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.csv_view)
+        return [path("csv/", page, name="notifications_receipt_csv"), *super().get_urls()]
+
+    def csv_view(self, request: HttpRequest) -> StreamingHttpResponse:
+        """The rows of the list under the filters of its address."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = self.get_changelist_instance(request).get_queryset(request)
+        return receipts_export.answer(found, account=self.company_and_account)
 
     @admin.display(description=_("user"))
     def person(self, receipt: Receipt) -> str:
