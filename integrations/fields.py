@@ -63,8 +63,7 @@ class EncryptedTextField(TextField):
 
     An empty text stays empty. Each saving gives another ciphertext, so look-ups by value are refused.
     A value that no key opens is read as Unreadable, so that pages show it; whoever uses a value takes it by `opened`.
-    Fixtures
-    (dumpdata) hold ciphertext, which loaddata opens; one of plain text is loaded, too.
+    Fixtures (dumpdata) hold ciphertext, which loaddata opens; one of plain text is loaded, too.
     """
 
     def get_prep_value(self, value: Any) -> Any:

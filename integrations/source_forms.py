@@ -3,12 +3,15 @@ without its password."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -167,6 +170,31 @@ class DataSourceForm(SourceFormBase):
             self.add_error("new_sql_url", message)
 
 
+# As it is written in JSON; behind an odd number of backslashes it is text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class _JsonField(forms.JSONField):
+    """JSON as every database keeps it: Python also reads numbers without end and takes them for infinity."""
+
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value)
+        try:
+            written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+            written.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise ValidationError(_("A text holds characters that are none."), code="characters") from None
+        except ValueError:
+            raise ValidationError(_("This number is too large."), code="number") from None
+        if _NUL.search(written):
+            raise ValidationError(_("A text holds characters that are none."), code="characters")
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was refused is shown as it was typed."""
+        return initial if self.disabled or data is None else InvalidJSONInput(data)
+
+
 class BiCardInput(forms.TextInput):
     """The card's id in the BI, to be typed, with a button that leads to the list of cards. `address`: of that list."""
 
@@ -199,6 +227,9 @@ class CardForm(CardFormBase):
             "bi_card_id": TidyField,
             "bi_page_id": TidyField,
             "http_path": TidyField,
+            **dict.fromkeys(
+                ("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), _JsonField
+            ),
         }
         widgets: ClassVar[dict[str, Any]] = {
             name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})

@@ -122,6 +122,30 @@ def test_only_a_superuser_lets_a_source_into_the_internal_network(client: Client
     assert source.http_url == "http://10.0.0.1"
 
 
+@pytest.mark.parametrize("typed", ["1e9999", "-1e9999", "NaN", "Infinity", r'"\u0000"', r'"\ud800"'])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("sql", "sql_parameters"), ("json", "http_body"), ("guandata", "bi_parameters")]
+)
+def test_json_that_no_database_keeps_is_refused(root: Client, kind: str, name: str, typed: str) -> None:
+    source = make_source(kind=kind, sql_url="postgresql://u@h/db", http_url="https://api.example.com")
+    value = {"sql_parameters": f'{{"n": {typed}}}', "http_body": typed, "bi_parameters": f"[{typed}]"}[name]
+
+    page = send(root, "card_add", **{**CARD, "sql": "SELECT 1", "bi_card_id": "c1", name: value}, source=source.pk)
+
+    assert page.status_code == 200
+    assert name in page.context["adminform"].form.errors
+    assert not Card.objects.exists()
+
+
+def test_json_may_hold_every_character_that_is_one(root: Client) -> None:
+    source = make_source(kind="sql", sql_url="postgresql://u@h/db")
+    typed = {"sql": "SELECT :n", "sql_parameters": r'{"n": "\ud83d\ude00 \\u0000 甲 1e9999"}'}
+
+    send(root, "card_add", **{**CARD, **typed}, source=source.pk)
+
+    assert Card.objects.get().sql_parameters == {"n": r"😀 \u0000 甲 1e9999"}
+
+
 INNER = f"postgresql://reader:{SECRET}@10.0.0.1/sales"
 
 
