@@ -57,6 +57,9 @@ ONLY_SUPERUSERS_APP = _(
 ONLY_SUPERUSERS_CONTACTS = _(
     "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
 )
+ONLY_ALL_RENAME = _(
+    "Only who manages all companies may change this once the company has been enabled: imports link people by it."
+)
 ONLY_SUPERUSERS_RIGHTS = _(
     "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "
     "administration with their password, also after a sign-in with WeCom."
@@ -66,6 +69,7 @@ REASONS = {
     **dict.fromkeys(("agentid", "saved_secret"), ONLY_SUPERUSERS_APP),
     "contacts_secret_saved": ONLY_SUPERUSERS_CONTACTS,
     "site_address": ONLY_SUPERUSERS_MOVE,
+    "name": ONLY_ALL_RENAME,
     "admin_rights_enabled": ONLY_SUPERUSERS_RIGHTS,
 }
 # What stands in the place of a write-only field for those who may not write it.
@@ -164,7 +168,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         if request.user.is_superuser:
             return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
         fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
-        once = FIXED_ONCE_ENABLED if was_enabled else ()
+        once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
         return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
 
     def _withheld(self, request: HttpRequest, corp: Corp | None) -> set[str]:

@@ -40,7 +40,9 @@ FOLDER = "admin/integrations/biconnection"
 WORKER_MISSING = timedelta(seconds=20)
 # Who receives the tokens, or says who somebody is, could enter the BI as anybody, superusers among them.
 IDENTITY_FIELDS = ("base_url", "external_id_source", "ca_bundle")
-SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_token", "new_proxy_url", "remove_proxy"})
+# The same holds for what stands in the way to the BI: a test sends a token of whoever tests.
+PROXY_FIELDS = frozenset({"new_proxy_url", "remove_proxy"})
+SECRET_FIELDS = frozenset({"new_api_password", "new_app_token", "remove_app_token", *PROXY_FIELDS})
 
 
 @admin.register(BiConnection)
@@ -98,13 +100,23 @@ class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
         return () if request.user.is_superuser else IDENTITY_FIELDS
 
     def get_fieldsets(self, request: HttpRequest, obj: BiConnection | None = None) -> Any:
-        """Those who may only look see no write-only field: it would be empty."""
-        if self.has_change_permission(request, obj):
-            return self.fieldsets
+        """Those who may not set a write-only field do not see it: it would be empty."""
+        hidden = self._withheld(request) if self.has_change_permission(request, obj) else SECRET_FIELDS
         return [
-            (title, {**options, "fields": [name for name in options["fields"] if name not in SECRET_FIELDS]})
+            (title, {**options, "fields": [name for name in options["fields"] if name not in hidden]})
             for title, options in self.fieldsets
         ]
+
+    def get_form(
+        self, request: HttpRequest, obj: BiConnection | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        for name in self._withheld(request):
+            form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
+        return form
+
+    def _withheld(self, request: HttpRequest) -> frozenset[str]:
+        return frozenset() if request.user.is_superuser else PROXY_FIELDS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BiConnection]:
         """Without the secrets: one that no key opens any more must not keep the page shut."""

@@ -91,9 +91,10 @@ class BiConnectionForm(SeenForm):
             if self._has(name):
                 is_unreadable = isinstance(getattr(self.instance, name), Unreadable)
                 self.fields[f"new_{name}"].help_text = UNREADABLE_NOTE if is_unreadable else _SAVED
-        self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
+        if "new_proxy_url" in self.fields:
+            self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
         for column, tick in SECRETS.values():
-            if tick and not self._has(column):
+            if tick in self.fields and not self._has(column):
                 self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
 
     def _has(self, column: str) -> bool:

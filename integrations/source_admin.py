@@ -27,6 +27,7 @@ from integrations.models import Card, CardData, DataSource, SourceKind
 from integrations.models.sources import SECRETS
 from integrations.source_forms import CardForm, DataSourceForm
 from integrations.sources.table import Kind
+from integrations.visibility import corp_condition
 
 if TYPE_CHECKING:
     SourceModelAdmin = admin.ModelAdmin[DataSource]
@@ -85,6 +86,7 @@ class DataSourceAdmin(ConfirmedChanges, SourceModelAdmin):
             return _choices(self, request, gettext("Which kind of data source?"), [
                 {"name": kind.label, "help": _KINDS[kind], "query": _with(request, kind=kind.value)}
                 for kind in SourceKind
+                if kind != SourceKind.GUANDATA or not corp_condition(request.user)
             ])  # fmt: skip
         if object_id is not None and request.method == "GET":
             source = self.get_object(request, object_id)

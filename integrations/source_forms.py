@@ -99,6 +99,16 @@ class DataSourceForm(SourceFormBase):
             self.fields["remove_http_headers"].widget = forms.HiddenInput()
             self.fields["remove_http_headers"].label = ""
 
+    def clean_kind(self) -> str:
+        """Cards of the BI are read as its API user, whom no company limits."""
+        kind: str = self.cleaned_data["kind"]
+        if kind == SourceKind.GUANDATA and not self.instance.pk and corp_condition(self.person):
+            message = _(
+                "Only who manages all companies adds the BI as a data source: its API user may read every card."
+            )
+            raise ValidationError(message, code="reach")
+        return kind
+
     def clean_new_sql_url(self) -> str:
         typed: str = self.cleaned_data["new_sql_url"].strip()
         if typed:

@@ -227,7 +227,11 @@ def test_whoever_manages_one_company_makes_no_source_for_all(client: Client, cor
     make_source(name="of nobody")
 
     for chosen in ("", other_corp.pk):
-        send(client, "datasource_add", **{**SOURCE, "kind": "guandata", "corp": chosen})
+        send(
+            client,
+            "datasource_add",
+            **{**SOURCE, "kind": "json", "http_url": "https://data.example.com", "corp": chosen},
+        )
     page = client.get(reverse("admin:integrations_datasource_changelist")).text
     choices = client.get(reverse("admin:integrations_card_add")).text
     choices += client.get(reverse("admin:integrations_card_add"), {"source": make_source(name="m", corp=corp).pk}).text
