@@ -327,7 +327,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # A server that is away is one line, then one a minute.
+    "filters": {"outages": {"()": "guanwecom.operations.log_throttle.OutageFilter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
     "root": {"handlers": ["console"], "level": e.read(e.one_of("DEBUG", "INFO", "WARNING"), "LOG_LEVEL", "INFO")},
     "loggers": {
         # urllib3 logs paths with their query at DEBUG: that is where WeCom puts secrets and tokens.
