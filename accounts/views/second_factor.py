@@ -34,7 +34,8 @@ def code_page(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         _verified(request)
         return HttpResponseRedirect(target)
-    return _page(request, "code", title=_("Code of your authenticator app"), form=form, has_permission=False)
+    title = _("Code of your authenticator app")
+    return _page(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
 
 
 def own_page(request: HttpRequest) -> HttpResponse:

@@ -178,8 +178,7 @@ def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
     """A sibling domain plants the attacker's session cookie; it cannot plant the one that belongs to it."""
     attacker, victim = visitor(DESKTOP), visitor()
     attacker_signs_in(corp, wecom, attacker)
-    mallory = User.objects.get(pk=attacker.user_id)
-    make_person("hanmeimei", corp, "HanMeimei")
+    other = make_person("hanmeimei", corp, "HanMeimei")
     victim.client.cookies["sessionid"] = attacker.client.cookies["sessionid"].value
 
     shown = victim.get("/account/")
@@ -189,9 +188,9 @@ def test_a_planted_session_takes_no_sign_in_into_the_attacker_s(
     assert start.headers["Location"].startswith("https://open.weixin.qq.com/connect/oauth2/authorize?")
     wecom.gives("VICTIM", userid="hanmeimei")
     victim.arrive(corp, code="VICTIM", state=state_in(start))
-    assert User.objects.get(pk=victim.user_id).username == "hanmeimei"
+    assert victim.user_id == other.pk
     assert attacker.get("/account/").status_code == 200
-    assert attacker.user_id == mallory.pk
+    assert attacker.user_id == member.pk
 
 
 def as_session(key: str) -> Visitor:
