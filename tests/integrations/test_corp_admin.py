@@ -22,7 +22,7 @@ from integrations import links, panels
 from integrations.clients import token_store
 from integrations.diagnosis.checks import home_page as home_page_check
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE
-from integrations.errors import ConfigurationError
+from integrations.errors import ConfigurationError, RateLimitedError
 from integrations.models import CheckRun, Corp, SiteAddress
 from integrations.wecom import errcodes
 from integrations.wecom.tokens import FetchedToken
@@ -738,3 +738,20 @@ def test_the_page_tells_of_the_pause_after_a_wrong_secret(admin_client: Client, 
     text = text_of(admin_client.get(page(corp)))
     assert re.search(r"WeCom gave no token, and is not asked again for \d+ seconds\.", text)
     assert errcodes.explain(40001).what in text
+
+
+def test_the_page_and_the_overview_tell_until_when_wecom_gives_no_token(admin_client: Client, corp: Corp) -> None:
+    def too_many() -> FetchedToken:
+        raise RateLimitedError(
+            "api freq out of limit", system="wecom", operation="gettoken", code=45009, retry_after_seconds=3600
+        )
+
+    Corp.objects.update(is_enabled=True)
+    with pytest.raises(RateLimitedError):
+        token_store().get(corp.corpid, corp.agentid, too_many)
+
+    page_text, overview = text_of(admin_client.get(page(corp))), text_of(admin_client.get("/admin/"))
+
+    assert re.search(r"Held until [\d-]+ \d\d:\d\d: sign-ins and pushes wait for a token\.", page_text)
+    assert errcodes.explain(45009, operation="gettoken").where in page_text
+    assert re.search(r"WeCom gives “北山制造” no token until [\d-]+ \d\d:\d\d: sign-ins and pushes wait\.", overview)
