@@ -77,7 +77,7 @@ def testing_client(corp: Corp) -> WeComClient:
 
 def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
     """A client with credentials that are not those of `corp` (yet), and no token yet."""
-    return _client(corp, InMemoryTokenStore(), agentid=agentid, secret=secret)
+    return _client(corp, InMemoryTokenStore(), agentid=agentid, secret=opened(secret))
 
 
 def network_client(corp: Corp) -> NetworkClient:

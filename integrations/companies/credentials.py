@@ -17,7 +17,7 @@ from integrations.clients import trial_client
 from integrations.diagnosis import obstacles, results
 from integrations.diagnosis.checks import agentid as agentid_check
 from integrations.diagnosis.findings import Finding, Status, wrong
-from integrations.errors import IntegrationError
+from integrations.errors import IntegrationError, UnreadableSecretError
 from integrations.models import Corp, StagedCredentials
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
     twins = Corp.objects.filter(corpid=corp.corpid, agentid=staged.agentid).exclude(pk=corp.pk)
     if twins.exists():
         return wrong("connected", heals=False)
-    client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
+    try:
+        client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
+    except UnreadableSecretError as error:
+        return obstacles.of_error(error, asked_by=obstacles.TOKEN)
     try:
         agent = client.agent_get()
     except IntegrationError as error:

@@ -18,6 +18,7 @@ from integrations.clients import token_store
 from integrations.companies import credentials
 from integrations.models import CheckRun, Corp, StagedCredentials
 from integrations.tasks import check_credentials, retry_credentials
+from integrations.wecom import errcodes
 from integrations.wecom.tokens import FetchedToken
 from tests.integrations.conftest import client_of
 from tests.integrations.diagnosing import queued
@@ -169,6 +170,16 @@ class TestAskingWeCom:
         tried(staged(used))
 
         assert in_force() == (1000002, NEW)
+
+    def test_new_ones_that_no_key_opens_are_said_to_be_so(self, used: Corp, wire: Wire) -> None:
+        waiting = staged(used)
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE integrations_stagedcredentials SET secret = 'gAAA'")
+
+        found = tried(waiting)
+
+        assert (found.state, found.errcode) == (State.REFUSED, errcodes.UNREADABLE_SECRET)
+        assert in_force() == OLD
 
 
 class TestInTheBackground:
