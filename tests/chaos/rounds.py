@@ -80,8 +80,8 @@ def play(town: Town, seed: int, number: int) -> Verdict:
     with at_once(Breaker(town), disturbances):
         asked = town.ask(number)
     town.mend()
-    revived = town.revive()
-    is_over = _drained(town, started)
+    revived: list[str] = []
+    is_over = _drained(town, started, revived)
     said = with_servers(lambda: _judged(town, orders, asked))
     if not is_over:
         said += with_servers(lambda: stuck(now=town.now()))
@@ -101,10 +101,12 @@ def play_all(database: Service, broker: Service, *, seed: int, numbers: Iterable
     return True
 
 
-def _drained(town: Town, started: float) -> bool:
-    """Wait until nothing is under way. False where that takes too long."""
+def _drained(town: Town, started: float, revived: list[str]) -> bool:
+    """Wait until nothing is under way, and note in `revived` which programs had to be started again: one that gives up
+    a server that is full may take a while to end. False where it takes too long."""
     before, still_since = "", time.monotonic()
     while time.monotonic() < started + ROUND_SECONDS:
+        revived += town.revive()
         state = with_servers(_state)
         if not state:
             return True
