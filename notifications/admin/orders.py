@@ -204,9 +204,11 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         subscription = self.get_object(request, unquote(object_id)) if object_id else None
         if subscription is not None and self.has_view_permission(request, subscription):
             runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
+            if request.method == "GET" and not subscription.is_enabled:
+                for sentence in self_pausing.sentences([subscription]):
+                    messages.warning(request, sentence)
             extra |= {
                 "subscription": subscription,
-                "paused_itself": [] if subscription.is_enabled else self_pausing.sentences([subscription]),
                 "can_act": self.has_change_permission(request, subscription),
                 "form_token": uuid.uuid4().hex,
                 "runs": _with_reasons(runs[:RUNS_SHOWN]),
