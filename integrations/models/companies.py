@@ -78,7 +78,7 @@ class SiteAddress(models.Model):
     def clean(self) -> None:
         if settings.HOST_COOKIES and self.url.startswith("http://"):
             text = _("HOST_COOKIES is on: nobody could sign in under an address without https.")
-            raise ValidationError({"url": text}, code="https")
+            raise ValidationError({"url": ValidationError(text, code="https")})
 
     @property
     def scheme(self) -> str:
