@@ -35,9 +35,11 @@ def texts() -> Iterator[tuple[str, str]]:
     for app in APPS:
         with (ROOT / app / "locale" / "zh_Hans" / "LC_MESSAGES" / "django.po").open("rb") as file:
             for message in read_po(file):
-                if message.id:
-                    one = (message.id, message.string)
-                    yield tuple(text if isinstance(text, str) else text[0] for text in one)  # type: ignore[misc]  # two
+                text, translation = (
+                    one if isinstance(one, str) else one[0] if one else "" for one in (message.id, message.string)
+                )
+                if text:
+                    yield text, translation
 
 
 def called(language: str) -> list[list[str]]:
