@@ -41,8 +41,10 @@ PAGE = "http://localhost:3001/home?from=wecom#/top"
 @case("gettoken")
 def renew_token(at: Place) -> None:
     at.app.renew_token()
-    at.app.renew_token()
+    at.app.agent_get()
     assert at.errcodes("gettoken") == [0]
+    at.app.renew_token()
+    assert at.errcodes("gettoken") == [0, 0]
 
 
 @case("agent/get")

@@ -11,6 +11,7 @@ import pytest
 
 from integrations.errors import (
     ConfigurationError,
+    ForeignAnswerError,
     IntegrationError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -116,9 +117,9 @@ FAULTS: tuple[Row, ...] = (
     ("errcode", {"code": 987654}, UnexpectedResponseError, UnexpectedResponseError, 987654, False),
     ("http_500", {}, TransientError, OutcomeUnknownError, None, False),
     ("http_500", {"processed": True}, TransientError, OutcomeUnknownError, None, True),
-    ("html", {}, UnexpectedResponseError, OutcomeUnknownError, None, False),
-    ("html", {"processed": True}, UnexpectedResponseError, OutcomeUnknownError, None, True),
-    ("broken_json", {"processed": True}, UnexpectedResponseError, OutcomeUnknownError, None, True),
+    ("html", {}, ForeignAnswerError, OutcomeUnknownError, None, False),
+    ("html", {"processed": True}, ForeignAnswerError, OutcomeUnknownError, None, True),
+    ("broken_json", {"processed": True}, ForeignAnswerError, OutcomeUnknownError, None, True),
     ("close_before", {}, TransientError, OutcomeUnknownError, None, False),
     ("close_after", {}, TransientError, OutcomeUnknownError, None, True),
     ("hang", {"seconds": 60}, TransientError, OutcomeUnknownError, None, False),
