@@ -40,8 +40,10 @@ class ConfirmedChanges(ModelAdminBase):
     # Names of pages that take what gives nobody anything: a check to run, a file that is public anyway.
     unconfirmed_pages: frozenset[str] = frozenset()
 
-    def get_urls(self) -> list[URLPattern]:
-        return [self._confirmed(pattern) for pattern in super().get_urls()]
+    @property
+    def urls(self) -> list[URLPattern]:
+        """Why not get_urls()? An admin adds its own pages there, around what its bases add."""
+        return [self._confirmed(pattern) for pattern in self.get_urls()]
 
     def _confirmed(self, pattern: URLPattern) -> URLPattern:
         view, name = pattern.callback, pattern.name

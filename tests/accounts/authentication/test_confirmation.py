@@ -129,6 +129,20 @@ class TestPassword:
         assert [desk.get(page).status_code for page in pages] == [200] * 3
         assert not any(asks(desk.get(page)) for page in pages)
 
+    @pytest.mark.parametrize(
+        "page",
+        [
+            *("integrations/biconnection/key/generate/", "integrations/biconnection/key/paste/"),
+            *("integrations/corp/1/enable/", "integrations/corp/1/disable/"),
+            *("accounts/linkconflict/link/", "accounts/linkconflict/create/", "accounts/linkconflict/bulk/"),
+            "accounts/peopleimport/1/answer/",
+        ],
+    )
+    def test_is_asked_for_by_pages_beside_those_of_django(self, desk: Visitor, page: str) -> None:
+        later(desk, 15)
+
+        assert asks(desk.client.post(f"/admin/{page}"))
+
     def test_holds_for_the_minutes_of_the_setting(self, desk: Visitor, settings: Any) -> None:
         settings.CONFIRMATION_MINUTES = 5
         later(desk, 5)
