@@ -19,7 +19,7 @@ SECONDS = ("", "soon", "0", "-1", "inf", "nan", "99999999999", LONG)
 KEY = "c2V0dGluZ3MtdGVzdHMtb25seS1rZXktMDEyMzQ1YWI="
 BAD: dict[str, tuple[str, ...]] = {
     "ENVIRONMENT": (),  # tests/guanwecom/test_settings.py: this process must not read a developer's .env
-    **dict.fromkeys(("DEBUG", "HOST_COOKIES", "DATA_ALLOW_LOOPBACK"), SWITCH),
+    **dict.fromkeys(("DEBUG", "HOST_COOKIES", "DATA_ALLOW_LOOPBACK", "STAFF_TOTP_REQUIRED"), SWITCH),
     "SECRET_KEY": ("", "short"),
     "FIELD_ENCRYPTION_KEYS": ("", ",", "c2hvcnQ=", "schlüssel", f"{KEY},not-a-key"),
     "ALLOWED_HOSTS": ("https://bi.example.com", "bi.example.com/", "*", ".example.com", "a b", "bi.example.com:port"),
