@@ -68,6 +68,12 @@ def is_somebody(page: Page, joined: Joined) -> bool:
 
 
 @pytest.fixture
+def context(browser: Browser) -> BrowserContext:
+    """The browser of whoever administers."""
+    return browser.new_context(locale="zh-CN")
+
+
+@pytest.fixture
 def attacker(browser: Browser) -> Page:
     return browser.new_context(user_agent=ua.CHROME, locale="en").new_page()
 
