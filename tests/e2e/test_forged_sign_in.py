@@ -115,8 +115,12 @@ def test_nobody_is_signed_in_as_somebody_else(
     attacker.goto(own)
     assert signed_in_as(attacker, joined) == ("韩梅梅" if is_inside else "")
 
-    # The victim's state is good all the same: the other browser could not take it. (A worker would have spent its code
-    # by now, and the sign-in would begin once more; there is none here.)
+    # The victim's own code was refused in the attacker's browser, and from there on is good for nobody, not for the
+    # victim either. Their sign-in begins once more, and a fresh code signs them in.
     victim.context.clear_cookies(name="sessionid")
     victim.goto(own)
+    if not is_inside:
+        assert signed_in_as(victim, joined) == ""
+        scan(victim, "LiLei")
+        victim.wait_for_url(f"{joined.base}/account/")
     assert signed_in_as(victim, joined) == "李雷"
