@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from integrations import links, services
 from integrations.bi_admin import BiConnectionAdmin
 from integrations.callback_pages import CallbackPages
+from integrations.companies import credentials
 from integrations.confirmed_changes import ConfirmedChanges
 from integrations.console_pages import ConsolePages
 from integrations.corp_pages import ONE_SAVE_BUTTON, pill
@@ -44,6 +45,7 @@ PROXY_FIELDS = ("new_proxy_url", "remove_proxy")
 SECRET_FIELDS = ("new_secret", "new_contacts_secret", "remove_contacts_secret")
 # The same holds, once the company has been enabled, for the app that says it and for the address of the codes.
 FIXED_ONCE_ENABLED = ("agentid", "site_address")
+APP_COLUMNS = frozenset({"agentid", "secret"})
 # For the history, which translates them. The audit trail has the value before and after by itself.
 SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
 ONLY_SUPERUSERS = _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is.")
@@ -239,6 +241,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             messages.info(request, message % {"fields": ", ".join(tidied)})
         if form.new_credentials is not None:
             self.stage_credentials(request, obj, form.new_credentials)
+        elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
+            credentials.discard(corp=obj)  # older ones that still wait must not replace what serves from now on
         changed = None if needs_test else results.outdated(obj)
         if needs_test or changed:
             start_checks(request, obj, changed)

@@ -235,6 +235,17 @@ class TestThePage:
         assert in_force() == (1000002, NEW)
         assert not StagedCredentials.objects.exists()
 
+    def test_older_ones_that_still_wait_never_replace_what_serves_at_once(
+        self, admin_client: Client, used: Corp
+    ) -> None:
+        older = staged(used)
+
+        post(admin_client, page(used), api_base_url="https://gate.example", new_secret="newest-secret")
+
+        assert credentials.carry_out(staged_id=older.pk, clock=lambda: NOW) is None
+        assert in_force() == (1000002, "newest-secret")
+        assert not StagedCredentials.objects.exists()
+
     def test_it_says_why_they_were_refused_and_offers_what_to_do(
         self, admin_client: Client, used: Corp, wire: Wire
     ) -> None:
