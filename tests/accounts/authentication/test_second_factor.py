@@ -255,6 +255,18 @@ class TestRecovery:
         assert "验证码不正确" in again.content.decode()
         assert len(TotpDevice.objects.get().recovery_digests) == totp.RECOVERY_CODES - 1
 
+    def test_is_what_is_left_where_no_key_opens_the_app_s(self, chief: User) -> None:
+        _key, codes = set_up(sign_in())
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE accounts_totpdevice SET key = 'gAAA'")
+        browser = sign_in()
+
+        refused = browser.client.post(CODE, {"code": "123456"})
+        done = browser.client.post(CODE, {"code": codes[0]})
+
+        assert "验证码不正确" in refused.content.decode()
+        assert done.headers["Location"] == INDEX
+
     def test_new_codes_end_the_old_ones(self, chief: User) -> None:
         browser = sign_in()
         _key, codes = set_up(browser)
