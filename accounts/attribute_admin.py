@@ -19,6 +19,7 @@ from accounts.models import Attribute, fold_value
 from accounts.models.attributes import CHOICES_AT_MOST, SEPARATORS, VALUE_CHARACTERS
 from accounts.sheets.headers import RESERVED, folded
 from accounts.visibility import sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.seen_forms import SeenForm
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class AttributeForm(SeenForm):
 
 
 @admin.register(Attribute)
-class AttributeAdmin(AttributeAdminBase):
+class AttributeAdmin(ConfirmedChanges, AttributeAdminBase):
     form = AttributeForm
     list_display = ("name", "key", "kind", "is_many_valued", "is_unique", "is_employee_number", "is_bi_login_id")
     search_fields = ("name", "key")

@@ -18,6 +18,7 @@ from accounts.directory_admin import CompanyFilter, pill
 from accounts.models import DepartmentGroup, User
 from accounts.models.groups import ROLE_PREFIX
 from accounts.visibility import sees_all
+from integrations.confirmed_changes import ConfirmedChanges
 from integrations.directory.departments import paths_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class CompanyOfDepartmentFilter(CompanyFilter):
 
 
 @admin.register(DepartmentGroup)
-class DepartmentGroupAdmin(RuleAdminBase):
+class DepartmentGroupAdmin(ConfirmedChanges, RuleAdminBase):
     form = DepartmentGroupForm
     empty_list = _(
         "Here you say into which group the people of a department of WeCom are put with each synchronisation."

@@ -10,7 +10,17 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 
-from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport, SignInPolicy, User
+from accounts.models import (
+    Attribute,
+    AuditEntry,
+    DepartmentGroup,
+    DirectoryPolicy,
+    LinkConflict,
+    LinkRequest,
+    PeopleImport,
+    SignInPolicy,
+    User,
+)
 from integrations.confirmed_changes import ConfirmedChanges
 from integrations.fields import EncryptedTextField
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress
@@ -289,6 +299,7 @@ class TestWeCom:
 # Whose changes give rights, hold secrets, move addresses or make tokens.
 CONFIRMED = {
     *(User, Group, SignInPolicy, DirectoryPolicy, LinkConflict, LinkRequest, PeopleImport),
+    *(Attribute, DepartmentGroup),  # which attribute names people in the BI; groups lend rights
     *(Corp, SiteAddress, BiConnection, DataSource, Robot, ApiToken),
 }
 
