@@ -6,6 +6,7 @@ from typing import Any
 
 import segno
 from django.contrib import admin, messages
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,6 +15,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from accounts import own_sessions
 from accounts.authentication import confirmation, totp
 from accounts.authentication.forms import CodeForm
 from accounts.models import User
@@ -69,8 +71,16 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
+    _end_other_sessions(request, person)
     _verified(request)
     return _codes_page(request, codes)
+
+
+def _end_other_sessions(request: HttpRequest, person: User) -> None:
+    """They were opened without a code. As when a password changes, this one goes on."""
+    own_sessions.end_all(user=person)
+    person.refresh_from_db(fields=["session_epoch"])
+    update_session_auth_hash(request, person)
 
 
 def _verified(request: HttpRequest) -> None:

@@ -90,6 +90,14 @@ class TestSettingUp:
         assert len(set(codes)) == totp.RECOVERY_CODES
         assert [entry.note for entry in AuditEntry.objects.filter(action="done")] == ["Authenticator app set up."]
 
+    def test_ends_the_sessions_that_were_opened_without_a_code(self, chief: User) -> None:
+        elsewhere, here = sign_in(), sign_in()
+
+        set_up(here)
+
+        assert elsewhere.get(INDEX).headers["Location"].startswith("/admin/login/")
+        assert here.get(INDEX).status_code == 200
+
     def test_leaves_key_and_recovery_codes_readable_nowhere(self, chief: User) -> None:
         key, codes = set_up(sign_in())
 
