@@ -303,7 +303,9 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         if request.method == "POST":
             is_first = not Corp.objects.ever_enabled().exists()
             try:
-                services.enable_corp(corp=corp, by=request.user, now=timezone.now())
+                services.enable_corp(
+                    corp=corp, by=request.user, now=timezone.now(), seen_version=_seen_version(request)
+                )
             except services.CorpNotReady as refusal:
                 reasons = refusal.reasons
             else:
@@ -332,3 +334,9 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "action": action, **extra}
         request.current_app = self.admin_site.name  # as Django's own admin views do
         return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
+
+
+def _seen_version(request: HttpRequest) -> int | None:
+    """The connection that stood on the page whose button was pressed."""
+    version = request.POST.get("connection_version", "")
+    return int(version) if version.isdecimal() else None

@@ -160,6 +160,25 @@ def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
     ]
 
 
+@checks.register(checks.Tags.database)
+def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """Of `check --database default`, and of migrate: the setting is of use as soon as every address is https."""
+    addresses = SiteAddress.objects
+    if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":
+        return []
+    if SiteAddress._meta.db_table not in connection.introspection.table_names():
+        return []
+    if addresses.without_https().exists() or not addresses.exists():
+        return []
+    return [
+        checks.Warning(
+            "Every site address is https, and HOST_COOKIES is off.",
+            hint="Set HOST_COOKIES=true: then no sibling domain can plant cookies. Everybody signs in once more.",
+            id="integrations.W004",
+        )
+    ]
+
+
 @checks.register()
 def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
     if connection.vendor != "sqlite" or settings.ENVIRONMENT != "production":

@@ -89,15 +89,18 @@ def _local_address(corp: Corp) -> list[str]:
     ]
 
 
-def enable_corp(*, corp: Corp, by: Person, now: datetime) -> None:
+def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | None = None) -> None:
     """Let the corp's people sign in and receive. Raises CorpNotReady. Safe to repeat.
 
+    `seen_version`: the corp's connection_version when `by` looked at it; a connection changed since is not enabled.
     Until then others than superusers may have chosen which app says who somebody is. Where no superuser vouches for it
     by enabling it first, its sign-in carries no rights that reach beyond it.
     """
     reasons = reasons_against_enabling(corp, now=now)
     if reasons:
         raise CorpNotReady(reasons)
+    if seen_version is not None and seen_version != corp.connection_version:
+        raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
     # What the reasons were about. The domain and the home page count with sign-in, and follow the other two.
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})

@@ -75,6 +75,17 @@ class TestHostCookies:
 
         assert ids() == set()
 
+    @pytest.mark.parametrize(
+        ("url", "found"), [("https://bi.example.com/", ["integrations.W004"]), ("http://bi.example.com/", [])]
+    )
+    def test_are_advised_where_every_address_is_https(self, settings: Settings, url: str, found: list[str]) -> None:
+        settings.HOST_COOKIES, settings.ENVIRONMENT = False, "production"
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": url})
+
+        messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+
+        assert [message.id for message in messages if message.id == "integrations.W004"] == found
+
     def test_let_no_address_without_https_be_saved(self) -> None:
         form = SiteAddressForm({"url": "http://intern.example.com/"})
 

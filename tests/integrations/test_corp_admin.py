@@ -489,6 +489,27 @@ def test_a_ready_company_is_enabled_after_a_confirmation(admin_client: Client, c
     assert LogEntry.objects.get().get_change_message() == "Changed enabled: no → yes."
 
 
+def test_a_connection_that_changed_since_the_confirmation_was_shown_is_not_enabled(
+    admin_client: Client, corp: Corp
+) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/")
+    headers = {"host": "bi.example.com"}
+    seen = corp.connection_version
+    Corp.objects.update(agentid=1000009, connection_version=seen + 1)
+    corp.refresh_from_db()
+    passed(corp)
+    assert (
+        f'name="connection_version" value="{seen + 1}"'
+        in admin_client.get(page(corp, "enable"), headers=headers).content.decode()
+    )
+
+    response = admin_client.post(page(corp, "enable"), {"connection_version": seen}, headers=headers)
+
+    assert response.status_code == 409
+    assert "Somebody changed the connection in the meantime. Test it again." in text_of(response)
+    assert not Corp.objects.enabled().exists()
+
+
 def test_without_sign_in_enabling_promises_messages_only(admin_client: Client, corp: Corp) -> None:
     SiteAddress.objects.update(url="https://bi.example.com/")
     Corp.objects.update(sign_in_enabled=False)
