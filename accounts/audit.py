@@ -27,7 +27,7 @@ PURGED_AT_ONCE = 5000
 # So many of a row's newest entries are looked through for who changed a column.
 ENTRIES_SEARCHED = 20
 # How somebody signed in, as it stands in the note of an entry.
-PASSWORD, WECOM = "password", "wecom"  # noqa: S105  # names of ways, no password
+PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
 # Shown in place of a secret: the same whatever the secret is.
 MASK = "••••••"
 

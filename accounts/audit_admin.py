@@ -162,7 +162,11 @@ class AuditEntryAdmin(AuditAdminBase):
             return gettext(entry.note)
         if entry.action != AuditEntry.Action.SIGNED_IN:
             return entry.note
-        ways = {audit.PASSWORD: gettext("with a password"), audit.WECOM: gettext("with WeCom")}
+        ways = {
+            audit.PASSWORD: gettext("with a password"),
+            audit.WECOM: gettext("with WeCom"),
+            audit.WECOM_AND_CODE: gettext("with WeCom and a code"),
+        }
         return ways.get(entry.note, entry.note)
 
     @admin.display(description=_("WeCom company name"))

@@ -6,10 +6,12 @@ from enum import Enum
 
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
+from django.utils import timezone
 
+from accounts import audit
 from accounts.arrival import Session
-from accounts.authentication import confirmation
-from accounts.authentication.admin_rights import SignInMethod, carries_rights, note_method, reaches_beyond
+from accounts.authentication import confirmation, lifetimes, sign_ins
+from accounts.authentication.admin_rights import SignInMethod, carries_rights, method_of, note_method, reaches_beyond
 from accounts.login_state import Kind
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
@@ -46,6 +48,22 @@ def untie(request: HttpRequest) -> None:
     note_method(request.session, SignInMethod.PASSWORD)
 
 
+def add_code(request: HttpRequest, person: User) -> None:
+    """Note that `person`, whom WeCom signed in without rights, gave a right code. The session goes on as a full one.
+
+    It still depends on the corp: the code says that the person is there, not that they may sign in without WeCom.
+    """
+    sign_ins.note_code(request.session)
+    lifetimes.note_opened(request.session, timezone.now())
+    note_method(request.session, SignInMethod.WECOM_AND_CODE)
+    audit.record_sign_in(user=User.objects.get(pk=person.pk), note=audit.WECOM_AND_CODE)
+
+
+def is_independent_of_wecom(request: HttpRequest) -> bool:
+    """Whether its person gave something that whoever decides what WeCom says does not have."""
+    return CORP_KEY not in request.session or method_of(request.session) is SignInMethod.WECOM_AND_CODE
+
+
 def set_length(request: HttpRequest, *, is_remembered: bool) -> None:
     """After sign-in by password: until the browser is closed, or for REMEMBERED_SECONDS after the last use."""
     request.session.set_expiry(REMEMBERED_SECONDS if is_remembered else 0)
@@ -75,6 +93,6 @@ def standing_of(request: HttpRequest) -> Standing:
     carries_rights = accounts.values_list("corp__admin_rights_enabled", flat=True)[:1]
     if not carries_rights:
         return Standing.OUTLIVED
-    if carries_rights[0] or not reaches_beyond(request.user, corp_id=corp_id):
+    if carries_rights[0] or is_independent_of_wecom(request) or not reaches_beyond(request.user, corp_id=corp_id):
         return Standing.OPEN
     return Standing.WITHOUT_RIGHTS

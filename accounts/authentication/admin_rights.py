@@ -2,7 +2,8 @@
 
 Whoever controls a company's app, its console or its directory in WeCom decides who WeCom says somebody is. A sign-in
 with WeCom must therefore not carry rights that reach beyond that company, unless a superuser allowed it for this one
-(Corp.admin_rights_enabled). Such a session is an employee's until its person has given a password.
+(Corp.admin_rights_enabled). Such a session is an employee's until its person has given a password, or a code
+of an authenticator app that WeCom alone cannot have set up.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class SignInMethod(StrEnum):
     PASSWORD = "password"  # noqa: S105  # a way in, not a secret
     WECOM_QR = "wecom-qr"
     WECOM_SILENT = "wecom-silent"
+    WECOM_AND_CODE = "wecom-and-code"  # with a code of the authenticator app in place of a password
 
 
 def note_method(session: SessionBase, method: SignInMethod) -> None:

@@ -1,4 +1,4 @@
-"""What a session remembers of the sign-in that opened it."""
+"""What a session remembers of the sign-in that opened it, and of a code given after it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from accounts.authentication import confirmation, lifetimes, totp
 from accounts.models import User
 
 if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
     from django.http import HttpRequest
 
 
@@ -20,3 +21,10 @@ def note_sign_in(sender: object, request: HttpRequest, user: Any, **_kwargs: Any
     if isinstance(user, User):
         totp.note_sign_in(request.session, user)
     confirmation.note_confirmed(request.session, now)  # what WeCom's ways prove, accounts.sessions knows
+
+
+def note_code(session: SessionBase) -> None:
+    """Its person gave a right code. Another key for the session, as at sign-in: it can do more now."""
+    session.cycle_key()
+    totp.note_verified(session)
+    confirmation.note_confirmed(session, timezone.now())

@@ -52,6 +52,11 @@ def device_of(person: User) -> TotpDevice | None:
     return TotpDevice.objects.defer("key").filter(user=person).first()
 
 
+def is_independent(person: User) -> bool:
+    """Whether the person has an app that nobody can have set up who only decides what WeCom says."""
+    return TotpDevice.objects.filter(user=person, is_independent=True).exists()
+
+
 # --- Setting it up ----------------------------------------------------------------------------------------------------
 
 
@@ -80,8 +85,11 @@ def unseal(sealed: str, *, person: User) -> str | None:
 
 
 @sensitive_variables("key", "code")
-def set_up(*, person: User, key: str, code: str, now: datetime) -> list[str] | None:
-    """Keep `key` for `person`, in place of an earlier one. The recovery codes come back; None where `code` is wrong."""
+def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: bool) -> list[str] | None:
+    """Keep `key` for `person`, in place of an earlier one. The recovery codes come back; None where `code` is wrong.
+
+    `is_independent`: see TotpDevice.
+    """
     counter = _counter_of(key, code, now, after=0)
     if counter is None:
         return None
@@ -89,6 +97,7 @@ def set_up(*, person: User, key: str, code: str, now: datetime) -> list[str] | N
     values = {
         "key": key,
         "confirmed_at": now,
+        "is_independent": is_independent,
         "last_counter": counter,
         "failed_count": 0,
         "recovery_digests": [_digest(one) for one in codes],

@@ -13,7 +13,11 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 
+from accounts import sessions
+from accounts.authentication import totp
 from accounts.authentication.admin_rights import admin_rights_allowed
+from accounts.authentication.forms import CodeForm
+from accounts.models import User
 from accounts.targets import HOME
 from accounts.views.pages import Login
 
@@ -35,12 +39,33 @@ class AdminLogin(Login):
             return _refused(request)
         return super().dispatch(request, *args, **kwargs)
 
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """A code is looked at only where its person is signed in already, and only as theirs."""
+        person = self._who_may_give_a_code()
+        if person is None or "code" not in request.POST:
+            return super().post(request, *args, **kwargs)
+        form = CodeForm(request.POST, person=person)
+        if form.is_valid():
+            sessions.add_code(request, person)
+            return HttpResponseRedirect(self._target())
+        context = self.get_context_data(form=self.get_form_class()(request), code_form=form)
+        return self.render_to_response(context)
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Of somebody whom WeCom signed in without rights only the password is asked."""
+        """Somebody whom WeCom signed in without rights is asked for the password or a code, not for WeCom again."""
         context = super().get_context_data(**kwargs)
         if admin_rights_allowed(self.request):
             return context
-        return {**context, "needs_password": True, "corps": [], "corp": None, "panel": ""}
+        person = self._who_may_give_a_code()
+        code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
+        return {**context, "lacks_rights": True, "code_form": code_form, "corps": [], "corp": None, "panel": ""}
+
+    def _who_may_give_a_code(self) -> User | None:
+        """Whom WeCom signed in without rights, and whose authenticator app cannot be of somebody else."""
+        person = self.request.user
+        if admin_rights_allowed(self.request) or not isinstance(person, User):
+            return None
+        return person if totp.is_independent(person) else None
 
     def _target(self) -> str:
         target = super()._target()

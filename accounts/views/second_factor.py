@@ -15,8 +15,8 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from accounts import own_sessions
-from accounts.authentication import confirmation, totp
+from accounts import own_sessions, sessions
+from accounts.authentication import confirmation, sign_ins, totp
 from accounts.authentication.forms import CodeForm
 from accounts.models import User
 from accounts.targets import HOME, safe_path
@@ -34,7 +34,7 @@ def code_page(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(target)
     form = CodeForm(request.POST if request.method == "POST" else None, person=person)
     if form.is_valid():
-        _verified(request)
+        sign_ins.note_code(request.session)
         return HttpResponseRedirect(target)
     title = _("Code of your authenticator app")
     return _page(request, "code", title=title, form=form, has_permission=False, is_nav_sidebar_enabled=False)
@@ -67,12 +67,18 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
     if is_set_up or key is None:
         messages.error(request, _("This took too long, or was done in another tab meanwhile. Please look again."))
         return HttpResponseRedirect(reverse(OWN_ROUTE))
-    codes = totp.set_up(person=person, key=key, code=request.POST.get("code", ""), now=timezone.now())
+    codes = totp.set_up(
+        person=person,
+        key=key,
+        code=request.POST.get("code", ""),
+        now=timezone.now(),
+        is_independent=sessions.is_independent_of_wecom(request),
+    )
     if codes is None:
         wrong = _("The code is wrong. Enter the one that the app shows now.")
         return _set_up_page(request, person, key, CodeForm(person=person), error=wrong)
     _end_other_sessions(request, person)
-    _verified(request)
+    sign_ins.note_code(request.session)
     return _codes_page(request, codes)
 
 
@@ -81,13 +87,6 @@ def _end_other_sessions(request: HttpRequest, person: User) -> None:
     own_sessions.end_all(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
-
-
-def _verified(request: HttpRequest) -> None:
-    """Another key for the session, as at sign-in: it can do more now."""
-    request.session.cycle_key()
-    totp.note_verified(request.session)
-    confirmation.note_confirmed(request.session, timezone.now())
 
 
 def _set_up_page(request: HttpRequest, person: User, key: str, form: CodeForm, **more: Any) -> HttpResponse:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import time
 from typing import Any
 
 import pytest
+from django.utils import timezone
+from django_otp.oath import hotp
 
 from accounts.authentication.admin_rights import METHOD_KEY, SignInMethod
-from accounts.models import User
+from accounts.models import AuditEntry, SignInPolicy, TotpDevice, User
 from accounts.roles import Role
+from accounts.sessions import CORP_KEY
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, Visitor, make_person, visitor
 from tests.accounts.people import signed_in, with_role
@@ -128,6 +134,170 @@ class TestWhereTheSwitchIsOff:
             found.append(phone.get("/admin/").status_code)
 
         assert found == [200, 302]
+
+
+class TestByACode:
+    """Of an authenticator app, where WeCom's sign-in gives no rights."""
+
+    KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+    RECOVERY = "ABCD-EFGH-IJKL-MNOP"
+
+    @pytest.fixture(autouse=True)
+    def _limits(self, settings: Any) -> None:
+        settings.LOCKOUT_TRIES, settings.LOCKOUT_MINUTES = 3, 15
+
+    @pytest.fixture
+    def device(self, boss: User) -> TotpDevice:
+        return self.device_of(boss)
+
+    def device_of(self, person: User, **values: Any) -> TotpDevice:
+        digests = [hashlib.sha256(self.RECOVERY.replace("-", "").encode()).hexdigest()]
+        known = {"key": self.KEY, "is_independent": True, "recovery_digests": digests, **values}
+        return TotpDevice.objects.create(user=person, confirmed_at=timezone.now(), **known)
+
+    @pytest.fixture
+    def phone(self, boss: User, corp: Corp, wecom: WeCom) -> Visitor:
+        """Signed in as the superuser, without rights."""
+        return through_wecom(corp, wecom, "Boss")
+
+    @staticmethod
+    def enter(browser: Visitor, code: str, target: str = PAGES[1]) -> Any:
+        return browser.client.post(LOGIN, {"code": code, "next": target})
+
+    def code(self) -> str:
+        return f"{hotp(base64.b32decode(self.KEY), int(time.time()) // 30):06}"
+
+    def test_the_session_becomes_a_full_one(self, device: TotpDevice, phone: Visitor, corp: Corp) -> None:
+        before = phone.client.session
+        AuditEntry.objects.all().delete()
+
+        answer = self.enter(phone, self.code())
+
+        after = phone.client.session
+        assert answer.headers["Location"] == PAGES[1]
+        assert [phone.get(page).status_code for page in PAGES] == [200] * 4
+        assert after.session_key != before.session_key
+        assert (after[METHOD_KEY], after[CORP_KEY]) == (SignInMethod.WECOM_AND_CODE, corp.pk)
+        entry = AuditEntry.objects.get(action="signed-in")
+        assert (entry.actor_name, entry.object_id, entry.note) == ("老板 (boss)", device.user_id, "wecom-and-code")
+
+    def test_a_recovery_code_will_do_once(self, device: TotpDevice, phone: Visitor, corp: Corp, wecom: WeCom) -> None:
+        assert self.enter(phone, self.RECOVERY).status_code == 302
+
+        again = self.enter(through_wecom(corp, wecom, "Boss"), self.RECOVERY)
+
+        assert "验证码不正确" in again.content.decode()
+
+    def test_a_used_code_is_wrong(self, device: TotpDevice, phone: Visitor, corp: Corp, wecom: WeCom) -> None:
+        code = self.code()
+        self.enter(phone, code)
+        other = through_wecom(corp, wecom, "Boss")
+
+        assert "验证码不正确" in self.enter(other, code).content.decode()
+        assert other.get("/admin/").status_code == 302
+
+    def test_wrong_ones_are_counted_until_none_is_looked_at(self, device: TotpDevice, phone: Visitor) -> None:
+        words = [self.enter(phone, "000000").content.decode() for _time in range(3)]
+
+        assert ["验证码不正确" in text for text in words] == [True, True, False]
+        assert "请 15 分钟后再试" in self.enter(phone, self.code()).content.decode()
+        assert phone.get("/admin/").status_code == 302
+        assert AuditEntry.objects.filter(action="sign-in-failed").count() == 2
+        assert AuditEntry.objects.filter(action="locked-out").count() == 1
+
+    def test_the_page_offers_it_beside_the_password(self, device: TotpDevice, phone: Visitor) -> None:
+        text = phone.get(LOGIN, next=PAGES[1]).content.decode()
+
+        assert 'name="code"' in text
+        assert 'name="password"' in text
+        assert text.count(f'<input type="hidden" name="next" value="{PAGES[1]}">') == 2
+
+    def test_it_opens_the_administration_where_passwords_are_switched_off(
+        self, device: TotpDevice, phone: Visitor
+    ) -> None:
+        SignInPolicy.objects.update_or_create(pk=1, defaults={"password_enabled": False})
+
+        text = phone.get(LOGIN).content.decode()
+
+        assert 'type="password"' not in text
+        assert "密码登录已关闭" not in text
+        assert self.enter(phone, self.code()).status_code == 302
+        assert phone.get("/admin/").status_code == 200
+
+    def test_who_has_no_app_sees_the_password_alone(self, phone: Visitor) -> None:
+        text = phone.get(LOGIN).content.decode()
+
+        assert 'name="code"' not in text
+        assert 'name="password"' in text
+        assert self.enter(phone, self.code()).status_code == 200
+        assert phone.get("/admin/").status_code == 302
+
+    def test_an_app_that_was_set_up_by_wecom_s_word_alone_opens_nothing(self, boss: User, phone: Visitor) -> None:
+        self.device_of(boss, is_independent=False)
+
+        assert 'name="code"' not in phone.get(LOGIN).content.decode()
+        assert self.enter(phone, self.code()).status_code == 200
+        assert phone.get("/admin/").status_code == 302
+        assert TotpDevice.objects.get().failed_count == 0, "it was not even looked at"
+
+    def test_somebody_else_s_app_opens_nothing(self, device: TotpDevice, phone: Visitor) -> None:
+        self.device_of(make_person("other", is_staff=True, is_superuser=True), key="A" * 32)
+        other_code = f"{hotp(base64.b32decode('A' * 32), int(time.time()) // 30):06}"
+
+        assert "验证码不正确" in self.enter(phone, other_code).content.decode()
+        assert phone.get("/admin/").status_code == 302
+
+    def test_nobody_is_let_in_who_is_not_signed_in(self, device: TotpDevice) -> None:
+        stranger = visitor(DESKTOP)
+
+        answer = stranger.client.post(LOGIN, {"username": "boss", "code": self.code()})
+
+        assert (answer.status_code, stranger.user_id) == (200, None)
+        assert TotpDevice.objects.get().last_counter == 0
+
+    def test_an_old_session_begins_anew(self, device: TotpDevice, phone: Visitor, settings: Any) -> None:
+        """Sessions of administrators end earlier than those of employees."""
+        session = phone.client.session
+        session["opened_at"] -= (settings.STAFF_SESSION_HOURS + 1) * 3600
+        session.save()
+
+        self.enter(phone, self.code())
+
+        assert phone.get("/admin/").status_code == 200
+
+    def test_it_ends_with_the_company_as_before(self, device: TotpDevice, phone: Visitor) -> None:
+        self.enter(phone, self.code())
+
+        Corp.objects.update(sign_in_enabled=False)
+
+        assert phone.get("/admin/").status_code == 302
+        assert phone.user_id is None
+
+    def test_it_ends_with_the_next_sign_in_with_wecom(
+        self, boss: User, device: TotpDevice, phone: Visitor, other_corp: Corp, wecom: WeCom
+    ) -> None:
+        boss.wecom_accounts.create(corp=other_corp, userid="Boss", is_primary=False)
+        self.enter(phone, self.code())
+
+        state = phone.begin(other_corp)
+        wecom.gives("again", userid="Boss")
+        phone.arrive(other_corp, code="again", state=state)
+
+        assert phone.get("/admin/").headers["Location"] == f"{LOGIN}?next=/admin/"
+
+    def test_it_is_the_second_factor_where_everybody_needs_one(
+        self, device: TotpDevice, phone: Visitor, settings: Any
+    ) -> None:
+        settings.STAFF_TOTP_REQUIRED = True
+
+        self.enter(phone, self.code())
+
+        assert phone.get("/admin/").status_code == 200
+
+    def test_the_password_asks_for_the_code_after_it_as_before(self, device: TotpDevice, phone: Visitor) -> None:
+        phone.client.post(LOGIN, {"username": "boss", "password": PASSWORD})
+
+        assert phone.get("/admin/").headers["Location"].startswith("/admin/second-factor/code/")
 
 
 def test_where_passwords_are_switched_off_the_page_says_who_helps(boss: User, corp: Corp, wecom: WeCom) -> None:

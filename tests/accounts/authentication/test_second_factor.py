@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 from django_otp.oath import hotp
 
@@ -127,6 +130,21 @@ class TestSettingUp:
 
         assert response.headers["Location"] == OWN
         assert not TotpDevice.objects.filter(user=other).exists()
+
+    def test_notes_that_a_password_opened_the_session(self, chief: User) -> None:
+        set_up(sign_in())
+
+        assert TotpDevice.objects.get().is_independent
+
+    def test_notes_that_wecom_alone_did(self, chief: User, corp: Corp, wecom: WeCom, desktop: Visitor) -> None:
+        """Whoever decides what WeCom says could have set it up: it gives no rights that WeCom's sign-in does not."""
+        Corp.objects.update(admin_rights_enabled=True)
+        wecom.gives("C", userid="chief")
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+
+        set_up(desktop)
+
+        assert not TotpDevice.objects.get().is_independent
 
     def test_asks_first_whether_it_is_its_person(self, chief: User) -> None:
         """Or whoever finds an open browser would set up an app of their own."""
@@ -249,6 +267,29 @@ class TestCodes:
 
     def test_of_somebody_without_an_app_are_wrong(self, db: None) -> None:
         assert not totp.is_code_of(person=make_person("nobody"), code="000000", now=timezone.now())
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("code", ["005924", "ABCD-EFGH-IJKL-MNOP"], ids=["of the app", "recovery"])
+def test_of_many_with_one_code_at_one_moment_one_gets_in(chief: User, settings: Any, code: str) -> None:
+    settings.LOCKOUT_TRIES = 100
+    digests = [hashlib.sha256(b"ABCDEFGHIJKLMNOP").hexdigest()]
+    TotpDevice.objects.create(user=chief, key=RFC_KEY, confirmed_at=timezone.now(), recovery_digests=digests)
+    start = Barrier(8)
+
+    def attempt(_number: int) -> bool:
+        try:
+            start.wait(60)
+            return totp.is_code_of(person=chief, code=code, now=datetime.fromtimestamp(1234567890, UTC))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(attempt, range(8)))
+
+    assert sorted(taken) == [False] * 7 + [True]
+    assert TotpDevice.objects.get().failed_count == 7
 
 
 class TestRecovery:
