@@ -27,7 +27,8 @@ from tools.services import start_valkey
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
-MESSAGES = 30
+# As many as one task makes and one task sends: when the first is accepted, none is still to be made or handed out.
+MESSAGES = tasks.RUNS_PER_TASK
 # What a service manager gives a program that it asks to end, before it kills it.
 GRACE_SECONDS = 60
 # The shortest that the checks allow: longer than a call's total deadline.
@@ -57,7 +58,7 @@ def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -
 
 
 def ask_for_personal_messages() -> None:
-    """One run, and so one delivery, for each person: all of them travel in one task."""
+    """One run, and so one delivery, for each person: all of them are made by one task, and sent by another."""
     now = datetime.now(UTC)
     form = MessageForm.TEXT
     runs: list[Run] = []
