@@ -583,6 +583,7 @@ ORDERS = [
         args=("run",),
         changed_by=EDITORS,
     ),
+    Row("notifications_receipt_csv", expect(f"{ORDER_READERS} {ORDER_READERS_ELSEWHERE}")),
     # It carries no picture: 404 for whoever may see it as well.
     Row("notifications_delivery_picture", expect(ORDER_READERS, 404), args=("delivery",)),
     *(
