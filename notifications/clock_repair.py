@@ -13,13 +13,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Cast, Coalesce, Concat
-from django.utils.translation import gettext as _
 
 from notifications import schedule
 from notifications.crontabs import ScheduleError
 from notifications.locking import BATCH, update_unlocked
 from notifications.models import REPEAT_SECONDS, Delivery, Run, Subscription
 from notifications.models.orders import MAX_LIFETIME_HOURS
+from notifications.sentences import Sentence
 from notifications.timing import QUEUE_LEASE
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def _repair_runs(now: datetime) -> int:
             status=Run.Status.MISSED,
             # The old key is that of a slot to come.
             key=Concat(F("key"), Value(":early:"), Cast("pk", CharField())),
-            error=_("This was written while the clock ran ahead. Its times run when they come."),
+            error=Sentence("This was written while the clock ran ahead. Its times run when they come.").stored(),
             finished_at=now,
             owner_told_at=Coalesce("owner_told_at", Value(now)),
         )

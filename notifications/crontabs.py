@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import TYPE_CHECKING
 
 from cronsim import CronSim, CronSimError
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
+from notifications.sentences import Sentence, SentenceError
 
-FIELDS: tuple[StrOrPromise, ...] = (
-    gettext_lazy("minute"),
-    gettext_lazy("hour"),
-    gettext_lazy("day of month"),
-    gettext_lazy("month"),
-    gettext_lazy("day of week"),
+FIELDS = (
+    Sentence("minute"),
+    Sentence("hour"),
+    Sentence("day of month"),
+    Sentence("month"),
+    Sentence("day of week"),
 )
 # Any moment will do to read a field; this one is before every schedule.
 SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -31,7 +27,7 @@ SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 LOOKED_AHEAD = timedelta(days=20 * 366)
 
 
-class ScheduleError(ValueError):
+class ScheduleError(SentenceError, ValueError):
     """A schedule or time zone that cannot be used; the text is a sentence for the person who wrote it."""
 
 
@@ -78,7 +74,9 @@ def _end_of(day: date, zone: tzinfo) -> datetime:
 def _simulation(crontab: str, after: datetime) -> CronSim:
     words = crontab.split()
     if len(words) != len(FIELDS):
-        message = _("A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d.")
+        message = Sentence(
+            "A schedule has five fields (minute, hour, day of month, month, day of week), this has %(count)d."
+        )
         raise ScheduleError(message % {"count": len(words)})
     try:
         return CronSim(" ".join(words), after)
@@ -86,11 +84,11 @@ def _simulation(crontab: str, after: datetime) -> CronSim:
         raise ScheduleError(_complaint(words)) from error
 
 
-def _complaint(words: list[str]) -> str:
+def _complaint(words: list[str]) -> Sentence:
     """Which field of a refused crontab is wrong; if each is right by itself, their combination names no day."""
     for position, word in enumerate(words):
         if not _is_readable(position, word):
-            return _("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
+            return Sentence("“%(word)s” is no %(field)s.") % {"word": word, "field": FIELDS[position]}
     return never_fires()
 
 
@@ -104,5 +102,5 @@ def _is_readable(position: int, word: str) -> bool:
     return True
 
 
-def never_fires() -> str:
-    return _("This schedule never fires: its fields name a date that no year has, like 30 February.")
+def never_fires() -> Sentence:
+    return Sentence("This schedule never fires: its fields name a date that no year has, like 30 February.")

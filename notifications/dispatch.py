@@ -26,7 +26,6 @@ from django.db.models import (
     Value,
 )
 from django.db.models.functions import Least
-from django.utils.translation import gettext as _
 
 from notifications import schedule
 from notifications.bulk_writes import PlannedRun, insert_runs, move_subscriptions
@@ -34,6 +33,7 @@ from notifications.crontabs import ScheduleError
 from notifications.locking import unlocked
 from notifications.models import Report, Run, Subscription, TickClaim
 from notifications.schedule import DueTime
+from notifications.sentences import Sentence
 from notifications.timing import RENDER_LEASE
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def plan(
         found = (look_back or LookBack(now))(subscription, first)
     except ScheduleError as error:
         # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
-        return _failed(subscription, now, str(error))
+        return _failed(subscription, now, error.sentence)
     runs = []
     if found.missed:
         runs.append(_missed_run(subscription, found.missed, now, former_id))
@@ -165,9 +165,11 @@ def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _F
 def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
     """One row for the stretch; for all that one run held up, whenever it is found, one row, too."""
     if former_id is None:
-        reason = _("It did not begin within its grace period of %(minutes)d minutes.")
+        reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
     else:
-        reason = _("The run before it was still under way at the end of its grace period of %(minutes)d minutes.")
+        reason = Sentence(
+            "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
+        )
     sentence = reason % {"minutes": subscription.grace_minutes}
     run = _scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
     if former_id is not None:
@@ -179,7 +181,9 @@ def _ended_early(subscription: Subscription, now: datetime) -> list[PlannedRun]:
     """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
     if subscription.valid_to is not None:
         return []
-    sentence = _("No further time is known: its days are all free days. It is not sent until its schedule is changed.")
+    sentence = Sentence(
+        "No further time is known: its days are all free days. It is not sent until its schedule is changed."
+    )
     run = _scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence)
     run.key += ":end"
     return [run]
@@ -246,17 +250,24 @@ def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | N
         return plan(subscription, now=now, former_id=former_id, look_back=look_back)
     except Exception as error:  # the edge of the loop
         logger.exception("subscription=%d could not be planned", subscription.pk)
-        sentence = _("Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again.")
+        sentence = Sentence(
+            "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
+        )
         return _failed(subscription, now, sentence % {"error": type(error).__name__})
 
 
-def _failed(subscription: Subscription, now: datetime, error: str) -> Plan:
+def _failed(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
     first = subscription.next_run_at or now
-    return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, error)], None)
+    return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None)
 
 
 def _scheduled_run(
-    subscription: Subscription, found: DueTime, now: datetime, status: Run.Status, slot_count: int, error: str = ""
+    subscription: Subscription,
+    found: DueTime,
+    now: datetime,
+    status: Run.Status,
+    slot_count: int,
+    why: Sentence | None = None,
 ) -> PlannedRun:
     return PlannedRun(
         key=f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
@@ -270,7 +281,7 @@ def _scheduled_run(
         claimed_at=now,
         render_after=now + RENDER_LEASE,
         finished_at=None if status == Run.Status.WAITING else now,
-        error=error,
+        error=why.stored() if why is not None else "",
     )
 
 

@@ -15,6 +15,7 @@ from integrations.errors import operation_of
 from integrations.explanations import Explanation
 from integrations.wecom import errcodes
 from integrations.wecom.errcode_entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
+from notifications import sentences
 from notifications.models import Attempt, Channel, Delivery, Receipt
 from notifications.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 
@@ -86,7 +87,7 @@ def _explanation(channel: str, errcode: int | None, error: str) -> Explanation:
             _(NETWORK_ADMIN),
             _("Open the company's page and run the diagnosis; the raw answer stands below."),
         )
-    return Explanation(error)
+    return Explanation(sentences.shown(error))
 
 
 def _of_code(code: int, *, operation: str = "") -> Explanation:
@@ -129,4 +130,4 @@ def _last_answer(delivery: Delivery) -> str:
 
 
 def _raw(error: str, answer: str) -> str:
-    return "\n".join(dict.fromkeys(filter(None, [error, answer])))
+    return "\n".join(dict.fromkeys(filter(None, [sentences.shown(error), answer])))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import translation
-from django.utils.translation import gettext as _
 
 from integrations import links
 from integrations.models import Corp
@@ -21,18 +20,19 @@ from notifications.media import attaching
 from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.recipients import Recipient
 from notifications.reports.content import Content, frozen
+from notifications.sentences import Sentence, SentenceError
 
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
     from notifications.models import Subscription
 
 
-class RenderingError(Exception):
-    """This cannot become a message; the text is a sentence for its owner."""
+class RenderingError(SentenceError):
+    """This cannot become a message."""
 
     @classmethod
     def of(cls, error: MessageError) -> RenderingError:
-        return cls(_("This cannot be a message: %(reason)s") % {"reason": error})
+        return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def mail_batches(
         return
     enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
     if not enabled:
-        raise RenderingError(_("No company is enabled."))
+        raise RenderingError(Sentence("No company is enabled."))
     usual = enabled.get(subscription.report.corp_id or 0) or next(iter(enabled.values()))
     for person in people:
         content, content_id = content_of(person)

@@ -7,18 +7,17 @@ or have an outcome that nobody knows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from django.db.models import F, Sum
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from notifications.models import Delivery, Receipt, Run
+from notifications.sentences import Sentence, counted_sentence, joined
 
 Status = Delivery.Status
+_NOBODY = Sentence("It reached nobody: the receipts say why.")
 
 
-def of_ended(run_ids: Collection[int]) -> dict[int, str]:
+def of_ended(run_ids: Collection[int]) -> dict[int, Sentence]:
     """By run what it lost, for those of these runs that lost anything. One query.
 
     People whom WeCom names, as invalid or without licence, are no loss while others got it: their receipts say so, and
@@ -29,8 +28,8 @@ def of_ended(run_ids: Collection[int]) -> dict[int, str]:
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
     for run_id, status, count in rows.annotate(people=people):
         counts[run_id][status] = count
-    found = {run_id: _sentences(by_status) for run_id, by_status in counts.items()}
-    return {run_id: words for run_id, words in found.items() if words}
+    found = {run_id: _sentence(by_status) for run_id, by_status in counts.items()}
+    return {run_id: sentence for run_id, sentence in found.items() if sentence is not None}
 
 
 def shown(runs: Collection[Run]) -> dict[int, str]:
@@ -38,55 +37,48 @@ def shown(runs: Collection[Run]) -> dict[int, str]:
 
     What a run that ended lost is told from its rows: what stands in them as text says only that it lost something.
     """
-    found = {run.pk: run.error for run in runs}
+    found = {run.pk: run.error_text for run in runs}
     ended = [run.pk for run in runs if run.status == Run.Status.FINISHED and run.error]
     if not ended:
         return found
     with_messages = set(Delivery.objects.filter(run__in=ended).order_by().values_list("run", flat=True).distinct())
-    found |= of_ended(with_messages)
+    found |= {run_id: str(sentence) for run_id, sentence in of_ended(with_messages).items()}
     reasons: dict[int, set[Receipt.Reason | None]] = {pk: set() for pk in ended if pk not in with_messages}
     skipped = Receipt.objects.filter(run__in=reasons).order_by().values_list("run", "reason").distinct()
     for run_id, reason in skipped:
         reasons[run_id].add(Receipt.Reason(reason) if reason else None)
-    return found | {run_id: without_messages(its_reasons) or found[run_id] for run_id, its_reasons in reasons.items()}
+    return found | {run_id: str(without_messages(known) or found[run_id]) for run_id, known in reasons.items()}
 
 
-def without_messages(reasons: Collection[Receipt.Reason | None]) -> str:
+def without_messages(reasons: Collection[Receipt.Reason | None]) -> Sentence | None:
     """What to say of a run that made no message at all. `reasons`: of the people whom it skipped; empty where they
     wanted none, or were meant to get none."""
     if not reasons:
-        return _("It reached nobody: nobody is chosen.")
-    return "" if Receipt.NOT_SENT_AGAIN.issuperset(reasons) else _nobody()
+        return Sentence("It reached nobody: nobody is chosen.")
+    return None if Receipt.NOT_SENT_AGAIN.issuperset(reasons) else _NOBODY
 
 
-def _sentences(people: Mapping[str, int]) -> str:
+def _sentence(people: Mapping[str, int]) -> Sentence | None:
     failed, canceled, unknown = (people.get(status, 0) for status in (Status.FAILED, Status.CANCELED, Status.UNKNOWN))
     said = []
     if failed:
-        sentence = ngettext("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", failed)
-        said.append(sentence % _number(failed))
+        said.append(counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", failed))
     if canceled:
-        sentence = ngettext(
-            "Worthless before it could be sent to %(count)d recipient.",
-            "Worthless before it could be sent to %(count)d recipients.",
-            canceled,
+        said.append(
+            counted_sentence(
+                "Worthless before it could be sent to %(count)d recipient.",
+                "Worthless before it could be sent to %(count)d recipients.",
+                canceled,
+            )
         )
-        said.append(sentence % _number(canceled))
     if unknown:
-        sentence = ngettext(
-            "Of %(count)d recipient nobody knows whether it arrived.",
-            "Of %(count)d recipients nobody knows whether it arrived.",
-            unknown,
+        said.append(
+            counted_sentence(
+                "Of %(count)d recipient nobody knows whether it arrived.",
+                "Of %(count)d recipients nobody knows whether it arrived.",
+                unknown,
+            )
         )
-        said.append(sentence % _number(unknown))
     if not said and not people.get(Status.ACCEPTED, 0):
-        return _nobody()
-    return " ".join(said)
-
-
-def _nobody() -> str:
-    return _("It reached nobody: the receipts say why.")
-
-
-def _number(count: int) -> dict[str, Any]:
-    return {"count": count}
+        return _NOBODY
+    return joined(said) if said else None

@@ -7,8 +7,6 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.utils.translation import gettext as _
-
 from integrations.visibility import Person
 from notifications import schedule, schedule_form, schedule_words
 from notifications.crontabs import ScheduleError
@@ -21,6 +19,7 @@ from notifications.reports.content import Content
 from notifications.reports.data import cards_of
 from notifications.reports.writing import link_of, order_of, written
 from notifications.schedule_form import SCHEDULE_FIELDS
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -135,9 +134,9 @@ def _content(subscription: Subscription, now: datetime) -> Content:
     """
     report, cards = subscription.report, cards_of(subscription.report)
     if OwnRowsRule.objects.filter(report=report).exists():
-        raise RenderingError(_("Each person gets rows of their own. The report's page shows it as any person."))
+        raise RenderingError(Sentence("Each person gets rows of their own. The report's page shows it as any person."))
     tables = latest_tables({card.alias: card.card_id for card in cards})
     if len(tables) < len(cards):
-        raise RenderingError(_("No data was fetched yet. The report's page shows it over real data."))
+        raise RenderingError(Sentence("No data was fetched yet. The report's page shows it over real data."))
     schedule.zone(subscription.time_zone)
     return written(report, cards, tables, order_of(subscription, now), link_of(report, cards))

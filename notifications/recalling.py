@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 
 from integrations import clients
 from integrations.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
@@ -20,6 +19,7 @@ from notifications.locking import update_unlocked
 from notifications.models import Channel, Delivery, Run
 from notifications.moments import Moment
 from notifications.outcomes import Outcome, outcome_of_error
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -34,6 +34,7 @@ HANDED_OUT_AT_ONCE = 500
 RETRY = timedelta(minutes=1)
 # WeCom counts the calls of each API by themselves.
 RECALL_API = "message_recall"
+_TAKEN_BACK = Sentence("Taken back before its messages were made.")
 
 
 def can_be_recalled(run: Run, *, now: datetime) -> bool:
@@ -51,7 +52,7 @@ def request_recall(run: Run, *, person: User, now: datetime) -> bool:
     if not asked.update(recall_asked_at=now, recall_asked_by=person):
         return False
     waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
-    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_("Taken back before its messages were made."))
+    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_TAKEN_BACK.stored())
     cancel_recalled(now=now)
     return True
 

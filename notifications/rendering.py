@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import translation
-from django.utils.translation import gettext as _
 
 from accounts.models import fold_userid
 from integrations.core import lease_keeper
@@ -31,6 +30,7 @@ from notifications.reports import data, skipping
 from notifications.reports.content import Content
 from notifications.reports.data import DataPending, Loaded
 from notifications.reports.writing import Contents, order_of, reason_to_skip
+from notifications.sentences import Sentence, SentenceError
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ RENDERINGS_AT_MOST = 5
 RECEIPT_BATCH = 2000
 
 
-class NotWorthSending(Exception):  # noqa: N818  # no error: as the subscription asks
-    """The run is not sent; the text is a sentence that says why."""
+class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent."""
 
 
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
@@ -67,9 +67,9 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
                 run = _locked(run_id)
                 return [] if run is None else _render(run, plan, now)
     except RenderingError as error:
-        started.update(status=Run.Status.FAILED, error=str(error), finished_at=now)
+        started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except NotWorthSending as skipped:
-        started.update(status=Run.Status.SKIPPED, error=str(skipped), finished_at=now)
+        started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
     except DataPending:
         # Nothing failed, so this rendering does not count as one that did.
         started.update(render_count=F("render_count") - 1, render_after=now + data.LOOK_AGAIN)
@@ -127,7 +127,7 @@ class _Plan:
 def _planned(run: Run, now: datetime) -> _Plan:
     """Who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
     if run.render_count > RENDERINGS_AT_MOST:
-        raise RenderingError(_("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
+        raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
     subscription, audience = _order(run)
     loaded = _loaded(run, subscription, now)
     if reason := reason_to_skip(run, subscription, loaded):
@@ -199,7 +199,7 @@ def _order(run: Run) -> tuple[Subscription, Audience]:
     if run.trigger == Run.Trigger.ALERT:
         return alert_orders.order_of(run)
     if run.subscription is None:
-        raise RenderingError(_("The subscription was deleted before its messages were made."))
+        raise RenderingError(Sentence("The subscription was deleted before its messages were made."))
     return run.subscription, audience_of(run, run.subscription)
 
 
@@ -245,7 +245,8 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     run.rendered_at = now
     run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
     run.finished_at = None if delivery_ids else now
-    run.error = "" if delivery_ids else losses.without_messages({person.reason for person in plan.skipped})
+    loss = None if delivery_ids else losses.without_messages({person.reason for person in plan.skipped})
+    run.error = "" if loss is None else loss.stored()
     run.fingerprint = plan.fingerprint
     run.save(update_fields=_RENDERED)
     if run.trigger == Run.Trigger.ALERT and run.error:

@@ -87,7 +87,7 @@ def state_of(token: str, *, by: User, now: datetime) -> State | None:
     if medium.status == Medium.Status.READY:
         return State(seconds, medium)
     if medium.status == Medium.Status.FAILED:
-        return State(seconds, problem=medium.error)
+        return State(seconds, problem=medium.error_text)
     if seconds >= PATIENCE.total_seconds():
         return State(seconds, problem=_late(medium, seconds))
     return State(seconds)

@@ -14,12 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.utils.translation import gettext as _
-
 from notifications import workdays
 from notifications.crontabs import ScheduleError, crontab_slots, crontab_slots_on
 from notifications.models import FreeDays, Repeat
 from notifications.presets import preset_slots
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from notifications.models import AlertRule, Scheduled, Subscription
@@ -45,7 +44,7 @@ def zone(time_zone: str) -> ZoneInfo:
     try:
         return ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ScheduleError(_("“%(name)s” is not a time zone.") % {"name": time_zone}) from error
+        raise ScheduleError(Sentence("“%(name)s” is not a time zone.") % {"name": time_zone}) from error
 
 
 def slots(subscription: Scheduled, after: datetime) -> Iterator[datetime]:

@@ -132,8 +132,8 @@ def _finish_runs(now: datetime) -> int:
             taken_back_at = dict(rows)
             ended = Run.objects.filter(pk__in=taken_back_at)
             ended.update(status=Run.Status.FINISHED, finished_at=now)
-            for run_id, words in losses.of_ended([pk for pk, at in taken_back_at.items() if at is None]).items():
-                ended.filter(pk=run_id).update(error=words)
+            for run_id, sentence in losses.of_ended([pk for pk, at in taken_back_at.items() if at is None]).items():
+                ended.filter(pk=run_id).update(error=sentence.stored())
         count += len(taken_back_at)
         if len(taken_back_at) < BATCH:
             return count

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
-from notifications import blocking, day_counts, failures, losses, searching
+from notifications import blocking, day_counts, failures, losses, searching, sentences
 from notifications.admin import receipts_export, run_actions
 from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.blocking import CORP_SECRETS
@@ -421,7 +421,7 @@ def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
         facts.append((_("why it was not taken back"), delivery.recall_error))
     # Of one that was accepted, what WeCom remarked.
     is_remark = delivery.error and delivery.status == Delivery.Status.ACCEPTED
-    return [*facts, (_("error"), delivery.error)] if is_remark else facts
+    return [*facts, (_("error"), sentences.shown(delivery.error))] if is_remark else facts
 
 
 def _channel(delivery: Delivery) -> str:

@@ -107,7 +107,7 @@ def _words(medium: Medium, now: datetime) -> str:
     if medium.status == Medium.Status.READY:
         return ""
     if medium.status == Medium.Status.FAILED:
-        return _("Could not be made: %(reason)s") % {"reason": medium.error}
+        return _("Could not be made: %(reason)s") % {"reason": medium.error_text}
     if not medium.make_count and now - medium.created_at >= making.OVERDUE and making.overdue_count(now=now, at_most=1):
         return _("It is not drawn: no worker takes from the queue “charts”. Your administrator can start one.")
     return _("It is still being drawn: open this page again in a moment.")

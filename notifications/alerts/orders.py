@@ -76,7 +76,7 @@ def card_body(run: Run, corp: Corp, userids: list[str], *, address: SiteAddress,
 def note_unreached(run: Run) -> None:
     """Say in the timelines that this message told nobody. In the transaction that finds it out."""
     lines = IncidentEvent.objects.filter(incident__notices__run=run, kind=IncidentEvent.Kind.NOTIFIED, at=run.slot_at)
-    lines.update(note=run.error[:NOTE_CHARACTERS])
+    lines.update(note=run.error_text[:NOTE_CHARACTERS])
 
 
 def has_callbacks(corp: Corp) -> bool:

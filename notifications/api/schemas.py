@@ -72,7 +72,8 @@ class RunState(Schema):
             trigger=_plain(run.trigger),
             state=_plain(run.status),
             due_at=run.slot_at,
-            **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at", "error")},
+            **{name: getattr(run, name) for name in ("claimed_at", "rendered_at", "finished_at")},
+            error=run.error_text,
             counts=RunCounts(
                 recipients=run.recipient_count,
                 skipped=run.skipped_count,

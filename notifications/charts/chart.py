@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from integrations.sources.table import Kind, Table
+from notifications.sentences import Sentence, SentenceError
 
 # More lines or parts than these nobody tells apart: the rest is one, 其他.
 SERIES_AT_MOST = 6
@@ -49,8 +48,8 @@ class Aggregate(StrEnum):
     COUNT = "count"
 
 
-class ChartError(ValueError):
-    """This data cannot be drawn so; the text is a sentence for the report's owner."""
+class ChartError(SentenceError, ValueError):
+    """This data cannot be drawn so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +79,19 @@ _ONE_VALUE = ROUND | {ChartKind.NUMBER}
 def check(chart: Chart, table: Table) -> None:
     """Raises ChartError where the chart names columns that the table does not have, or cannot count with."""
     if not chart.y and chart.kind != ChartKind.TABLE:
-        raise ChartError(_("The chart has no column of values."))
+        raise ChartError(Sentence("The chart has no column of values."))
     if not chart.x and chart.kind in _NEEDS_X:
-        raise ChartError(_("The chart has no column to stand along its axis."))
+        raise ChartError(Sentence("The chart has no column to stand along its axis."))
     kinds = {column.name: column.kind for column in table.columns}
     for name in (chart.x, chart.series, *chart.y):
         if name and name not in kinds:
-            raise ChartError(_("The data has no column “%(name)s”.") % {"name": name})
+            raise ChartError(Sentence("The data has no column “%(name)s”.") % {"name": name})
     if chart.kind != ChartKind.TABLE and chart.aggregate != Aggregate.COUNT:
         for name in chart.y:
             if kinds[name] != Kind.NUMBER:
-                raise ChartError(_("The column “%(name)s” holds no numbers.") % {"name": name})
+                raise ChartError(Sentence("The column “%(name)s” holds no numbers.") % {"name": name})
     if len(chart.y) > 1 and (chart.series or chart.kind in _ONE_VALUE):
-        raise ChartError(_("This chart shows one column of values only."))
+        raise ChartError(Sentence("This chart shows one column of values only."))
 
 
 def to_document(chart: Chart) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from notifications.charts.columns import places as places_of
 from notifications.charts.figures import number_of, one_line, short, within
 from notifications.charts.naming import FONT_SIZE as _TEXT
 from notifications.charts.shaping import along
+from notifications.sentences import Sentence
 
 Spec = dict[str, Any]
 
@@ -61,7 +62,7 @@ def number_spec(chart: Chart, table: Table, size: looks.Size, *, language: str) 
     numbers, notes = along(chart, table)
     known = [number for number in numbers if number is not None]
     if not known:
-        raise ChartError(_("There is nothing to draw: the data has no row with a value."))
+        raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     unit = chart.unit or next((column.unit for column in table.columns if column.name == chart.y[0]), "")
     height = size.height if size.is_fixed else _NUMBER_HEIGHT
     layers = [
@@ -127,7 +128,7 @@ def _columns(chart: Chart, table: Table) -> list[Column]:
     by_name = {column.name: column for column in table.columns}
     found = [by_name[name] for name in chosen][:COLUMNS_AT_MOST]
     if not found or not table.rows:
-        raise ChartError(_("There is nothing to draw: the data has no rows."))
+        raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
     return found
 
 

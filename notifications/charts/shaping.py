@@ -25,6 +25,7 @@ from notifications.charts.chart import (
 )
 from notifications.charts.figures import number_of, one_line
 from notifications.charts.naming import shown_within, told_apart
+from notifications.sentences import Sentence
 
 # More places than these along an axis are counted together (times) or cut off (others).
 POINTS_AT_MOST = 120
@@ -148,7 +149,7 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
     unit = _unit(chart, table) if is_timed else None
     groups = _grouped(chart, table, unit)
     if not any(found.count for found in groups.sums.values()):
-        raise ChartError(_("There is nothing to draw: the data has no row with a value."))
+        raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
     notes: list[str] = []
     negatives: list[float] = []
     if chart.kind in ROUND:

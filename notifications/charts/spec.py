@@ -23,6 +23,7 @@ from notifications.charts.figures import one_line, scales, short, within
 from notifications.charts.naming import shown_within, width_of
 from notifications.charts.placed import number_spec, table_spec
 from notifications.charts.shaping import LABEL_PIXELS, Shaped, Unit, shape
+from notifications.sentences import Sentence
 
 Spec = dict[str, Any]
 
@@ -328,7 +329,7 @@ def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
     totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
     whole = sum(totals.values())
     if not whole:
-        raise ChartError(_("There is nothing to draw: no value is above zero."))
+        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
     names = [place for place in shaped.places or () if place in totals]
     named = {place: f"{shown_within(str(place), LABEL_PIXELS)} {100 * totals[place] / whole:.1f}%" for place in names}
     rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.utils.translation import gettext as _
 
 from notifications.locking import unlocked, update_unlocked
 from notifications.media import recipes
 from notifications.models import Medium
 from notifications.moments import Moment
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from notifications.clock import Clock
@@ -40,6 +40,8 @@ PATIENCE = timedelta(minutes=30)
 PREVIEW_KEPT = timedelta(hours=1)
 # A picture that waits so long: no worker takes from the queue.
 OVERDUE = timedelta(minutes=2)
+_CRASHED = Sentence("Making it took too long, or ended the program each time.")
+_LATE = Sentence("No worker made it within 30 minutes: does one take from the queue “charts”?")
 
 
 def due(now: Moment) -> list[QuerySet[Medium]]:
@@ -90,7 +92,7 @@ def make(medium_id: int, *, clock: Clock) -> bool:
     try:
         made = recipes.make(medium.kind, bytes(medium.recipe))
     except recipes.MediumError as error:
-        _fail(medium_id, str(error), clock())
+        _fail(medium_id, error.sentence, clock())
         return False
     is_mine = waiting.update(
         status=Medium.Status.READY,
@@ -109,9 +111,9 @@ def _lease(medium: Medium) -> timedelta:
     return timedelta(seconds=seconds) + LEASE_AFTER
 
 
-def _fail(medium_id: int, sentence: str, now: datetime) -> None:
+def _fail(medium_id: int, sentence: Sentence, now: datetime) -> None:
     waiting = Medium.objects.filter(pk=medium_id, status=Medium.Status.WAITING)
-    if waiting.update(status=Medium.Status.FAILED, error=sentence, recipe=b"", made_at=now):
+    if waiting.update(status=Medium.Status.FAILED, error=sentence.stored(), recipe=b"", made_at=now):
         logger.info("medium=%d cannot be made", medium_id)
 
 
@@ -120,13 +122,11 @@ def sweep(*, now: datetime) -> int:
     waiting = Medium.objects.filter(status=Medium.Status.WAITING)
     fields = {"status": Medium.Status.FAILED, "recipe": b"", "made_at": now}
     crashed = waiting.filter(make_count__gte=TRIES_AT_MOST, make_after__lte=now)
-    count = update_unlocked(crashed, error=_("Making it took too long, or ended the program each time."), **fields)
+    count = update_unlocked(crashed, error=_CRASHED.stored(), **fields)
     if count:
         logger.error("%d pictures or files given up: each try ended its worker", count)
     late = waiting.filter(created_at__lte=now - PATIENCE)
-    late_count = update_unlocked(
-        late, error=_("No worker made it within 30 minutes: does one take from the queue “charts”?"), **fields
-    )
+    late_count = update_unlocked(late, error=_LATE.stored(), **fields)
     if late_count:
         logger.error("%d pictures or files given up: no worker took them", late_count)
     previews = _old_previews(now)

@@ -18,13 +18,14 @@ from notifications.charts import drawing, looks
 from notifications.charts.chart import Chart, ChartError
 from notifications.charts.spec import spec
 from notifications.media import sheets
+from notifications.sentences import Sentence, SentenceError
 
 # Moved on where the same recipe gives another picture than before.
 VERSION = 2
 
 
-class MediumError(Exception):
-    """It cannot be made, however often it is tried; the text is a sentence for the report's owner."""
+class MediumError(SentenceError):
+    """It cannot be made, however often it is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,10 @@ def _drawn(document: dict[str, Any]) -> Made:
     try:
         found = spec(chart, table, language=document["language"], shape_of=looks.Shape(document["shape"]))
         drawn = drawing.draw(found, scale=looks.SCALE)
-    except (ChartError, drawing.DrawingError) as error:
-        raise MediumError(str(error)) from error
+    except ChartError as error:
+        raise MediumError(error.sentence) from error
+    except drawing.DrawingError as error:
+        raise MediumError(Sentence("The picture could not be drawn (%(reason)s).") % {"reason": error}) from error
     return Made(drawn.png, drawn.svg, drawn.width, drawn.height)
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from notifications import sentences
 from notifications.models.alerts import Incident
 from notifications.models.outbox import Delivery, Run
 
@@ -57,7 +58,7 @@ class Medium(models.Model):
     # How often somebody began: a recipe that ends its worker each time is given up.
     make_count = models.PositiveSmallIntegerField(default=0)
     made_at = models.DateTimeField(null=True)
-    # A sentence for the report's owner.
+    # A stored sentence for the report's owner (notifications.sentences).
     error = models.TextField(blank=True)
     # PNG, xlsx or csv; of a picture also the SVG, compressed, and its size on a page.
     content = models.BinaryField()
@@ -90,6 +91,11 @@ class Medium(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.digest[:12]}"
+
+    @property
+    def error_text(self) -> str:
+        """Its error in the language in force."""
+        return sentences.shown(self.error)
 
 
 class Attachment(models.Model):

@@ -16,6 +16,7 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from accounts.visibility import people_visible_to
 from integrations.models import Corp
+from notifications import sentences
 from notifications.models.addressing import Channel
 from notifications.models.orders import MessageForm, Priority, Subscription
 from notifications.models.queues import CorpQueue
@@ -123,7 +124,7 @@ class Run(models.Model):
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
-    # Also of one that ended: whom it did not reach (notifications.losses).
+    # A stored sentence (notifications.sentences), also of one that ended: whom it did not reach (notifications.losses).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.reports.skipping); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)
@@ -169,6 +170,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subscription or self.key} {timezone.localtime(self.slot_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def error_text(self) -> str:
+        """Its error in the language in force."""
+        return sentences.shown(self.error)
 
 
 def new_mark() -> str:

@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import gettext as _
-
 from integrations.sources.table import Column, Kind
 from notifications.reports.errors import ExpressionError
 from notifications.reports.values import Nothing, to_day, to_number
+from notifications.sentences import Sentence
 
 # A cell as it is compared; None for one that cannot be, such as an empty one.
 Like = Callable[[Any], Any]
@@ -30,7 +29,7 @@ def alike(column: Column, wanted: Any, zone: ZoneInfo) -> tuple[Like, Any]:
         return (lambda cell: cell if isinstance(cell, Nothing) else None), wanted
     like, value = _pair(column.kind, wanted, zone)
     if value is None:
-        sentence = _("The values of the column “%(column)s” cannot be compared with this one.")
+        sentence = Sentence("The values of the column “%(column)s” cannot be compared with this one.")
         raise ExpressionError(sentence % {"column": column.name})
     return like, value
 

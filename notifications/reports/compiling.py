@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from django.utils.translation import gettext as _
 from jinja2 import TemplateSyntaxError, nodes
 
 from notifications.reports.errors import TemplateError
 from notifications.reports.language import ENVIRONMENT, counted, joined
 from notifications.reports.numbers import LARGEST
+from notifications.sentences import Sentence
 
 TEMPLATE_CHARACTERS = 10_000
 DEPTH_AT_MOST = 30
@@ -27,7 +27,7 @@ _LANGUAGE = (
 def compiled(source: str, known: frozenset[str]) -> Any:
     """A template of Jinja2, in which `known` are the names that it is given. Raises TemplateError with the line."""
     if len(source) > TEMPLATE_CHARACTERS:
-        sentence = _("The template is longer than %(most)d characters.")
+        sentence = Sentence("The template is longer than %(most)d characters.")
         raise TemplateError(0, sentence % {"most": TEMPLATE_CHARACTERS})
     try:
         tree = ENVIRONMENT.parse(source)
@@ -38,7 +38,9 @@ def compiled(source: str, known: frozenset[str]) -> Any:
     except TemplateSyntaxError as error:
         raise TemplateError(error.lineno, _spelt(error)) from error
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
-        raise TemplateError(0, _("The template is nested too deeply, or holds a number that is too long.")) from error
+        raise TemplateError(
+            0, Sentence("The template is nested too deeply, or holds a number that is too long.")
+        ) from error
 
 
 def _check_depth(tree: nodes.Node) -> None:
@@ -47,40 +49,40 @@ def _check_depth(tree: nodes.Node) -> None:
         level = [child for node in level for child in node.iter_child_nodes()]
         if not level:
             return
-    raise TemplateError(level[0].lineno, _("The template is nested too deeply."))
+    raise TemplateError(level[0].lineno, Sentence("The template is nested too deeply."))
 
 
 def _check_language(tree: nodes.Node) -> None:
     for node in _all(tree):
         if not isinstance(node, _LANGUAGE):
-            sentence = _("“%(what)s” is not part of a report's templates.")
+            sentence = Sentence("“%(what)s” is not part of a report's templates.")
             raise TemplateError(node.lineno, sentence % {"what": _WORDS.get(type(node), type(node).__name__)})
         problem = _problem(node)
         if problem:
             raise TemplateError(node.lineno, problem)
 
 
-def _problem(node: nodes.Node) -> str:
+def _problem(node: nodes.Node) -> Sentence | None:
     """Why a node of the language is not allowed as it is written."""
     if isinstance(node, nodes.Name | nodes.Getattr):
         name = node.name if isinstance(node, nodes.Name) else node.attr
-        return _("Names do not begin with “_”.") if name.startswith("_") else ""
+        return Sentence("Names do not begin with “_”.") if name.startswith("_") else None
     if isinstance(node, nodes.Const) and isinstance(node.value, int | float) and abs(node.value) >= LARGEST:
-        return _("This number is too large.")  # 1e9999 is infinity, which Jinja2 would write as a name
+        return Sentence("This number is too large.")  # 1e9999 is infinity, which Jinja2 would write as a name
     if isinstance(node, nodes.Filter | nodes.Test):
         known = ENVIRONMENT.filters if isinstance(node, nodes.Filter) else ENVIRONMENT.tests
         if node.name not in known or node.name.startswith("_"):
             names = ", ".join(sorted(name for name in known if not name.startswith("_")))
-            return _("There is no format “%(name)s”. There is: %(known)s.") % {"name": node.name, "known": names}
+            return Sentence("There is no format “%(name)s”. There is: %(known)s.") % {"name": node.name, "known": names}
     if isinstance(node, nodes.Call | nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
-        return _("Arguments are written one by one.")
+        return Sentence("Arguments are written one by one.")
     if isinstance(node, nodes.Assign | nodes.For) and not isinstance(node.target, nodes.Name):
-        return _("Only one name at a time can be set.")
+        return Sentence("Only one name at a time can be set.")
     if isinstance(node, nodes.For) and node.recursive:
-        return _("“%(what)s” is not part of a report's templates.") % {"what": "recursive"}
+        return Sentence("“%(what)s” is not part of a report's templates.") % {"what": "recursive"}
     if isinstance(node, nodes.List | nodes.Tuple) and not all(isinstance(one, nodes.Const) for one in node.items):
-        return _("A list holds texts and numbers only.")
-    return ""
+        return Sentence("A list holds texts and numbers only.")
+    return None
 
 
 def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
@@ -88,10 +90,10 @@ def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
     taken = {node.name for node in names if node.ctx == "store"}
     for node in names:
         if node.ctx == "store" and node.name in known:
-            sentence = _("“%(name)s” has a meaning already; choose another name.")
+            sentence = Sentence("“%(name)s” has a meaning already; choose another name.")
             raise TemplateError(node.lineno, sentence % {"name": node.name})
         if node.ctx == "load" and node.name not in known | taken | {"loop"}:
-            raise TemplateError(node.lineno, _("There is nothing called “%(name)s” here.") % {"name": node.name})
+            raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
 
 
 def _guarded(node: Any) -> Any:
@@ -118,8 +120,8 @@ def _all(tree: nodes.Node) -> Iterator[nodes.Node]:
         waiting.extend(node.iter_child_nodes())
 
 
-def _spelt(error: TemplateSyntaxError) -> str:
-    return _("This cannot be read as a template (%(detail)s).") % {"detail": error.message}
+def _spelt(error: TemplateSyntaxError) -> Sentence:
+    return Sentence("This cannot be read as a template (%(detail)s).") % {"detail": error.message}
 
 
 _WORDS: dict[type[nodes.Node], str] = {

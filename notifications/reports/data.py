@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.utils.translation import gettext as _
-
 from integrations import card_data
 from integrations.models import CardData
 from integrations.sources.table import Table
 from notifications.freezing import RenderingError
 from notifications.models import Report, ReportCard, Run
+from notifications.sentences import NoData, Sentence
 
 # Nobody told us, and nothing is there: the sweep looks again after so long.
 LOOK_AGAIN = timedelta(seconds=20)
@@ -53,11 +52,11 @@ def load(run: Run, report: Report, *, now: datetime) -> Loaded:
     found = card_data.states(card_ids, slot_at=run.slot_at)
     failed = [one for one in cards if _status(found, one) == CardData.Status.FAILED]
     if failed:
-        raise RenderingError(_problem(failed[0], found[failed[0].card_id].problem))
+        raise RenderingError(_problem(failed[0], _no_data(found[failed[0].card_id])))
     missing = card_ids - found.keys()
     waiting = [one for one in cards if _status(found, one) != CardData.Status.READY]
     if waiting and now > run.claimed_at + WAIT_AT_MOST:
-        raise RenderingError(_problem(waiting[0], _("nothing came within an hour.")))
+        raise RenderingError(_problem(waiting[0], Sentence("nothing came within an hour.")))
     if missing:
         card_data.request(missing, slot_at=run.slot_at, now=now)
     if waiting:
@@ -78,5 +77,9 @@ def _status(found: dict[int, CardData], one: ReportCard) -> str | None:
     return None if state is None else state.status
 
 
-def _problem(card: ReportCard, problem: str) -> str:
-    return _("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": problem}
+def _no_data(found: CardData) -> NoData:
+    return NoData(found.problem_code, found.problem_facts)
+
+
+def _problem(card: ReportCard, problem: Sentence | NoData) -> Sentence:
+    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": problem}

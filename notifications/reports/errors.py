@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from django.utils.translation import gettext as _
+from notifications.sentences import Sentence, SentenceError
 
 
-class TemplateError(Exception):
-    """`line` counts from 1; 0 where no line is to blame. `reason`: a sentence in the language of whoever asked."""
+class TemplateError(SentenceError):
+    """`line` counts from 1; 0 where no line is to blame."""
 
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line, self.reason = line, reason
-
-    def __str__(self) -> str:
-        if not self.line:
-            return self.reason
-        return _("Line %(line)d: %(reason)s") % {"line": self.line, "reason": self.reason}
+    def __init__(self, line: int, reason: Sentence) -> None:
+        at_line = Sentence("Line %(line)d: %(reason)s") % {"line": line, "reason": reason}
+        super().__init__(at_line if line else reason)
+        self.line = line
 
 
-class ExpressionError(Exception):
-    """What an expression of a template asked for cannot be had; the text is a sentence. The engine adds the line."""
+class ExpressionError(SentenceError):
+    """What an expression of a template asked for cannot be had. The engine adds the line."""

@@ -22,6 +22,7 @@ from notifications.reports.errors import ExpressionError
 from notifications.reports.escaping import escaped
 from notifications.reports.numbers import ARITHMETIC, LARGEST
 from notifications.reports.values import DASH, NOTHING, Exposed, Function, Nothing, to_number
+from notifications.sentences import Sentence
 
 OUTPUT_CHARACTERS = 20_000
 # Under this name a template's context holds the work that it is part of; no template can name it.
@@ -45,8 +46,8 @@ class Work(Protocol):
         """Count work done. Raises ExpressionError when it is too much."""
 
 
-def too_long() -> str:
-    return _("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
+def too_long() -> Sentence:
+    return Sentence("The text would be longer than %(most)d characters.") % {"most": OUTPUT_CHARACTERS}
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -62,7 +63,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return getattr(obj, attribute)
         if isinstance(obj, Nothing):
             return NOTHING
-        raise ExpressionError(_("There is nothing called “%(name)s” here.") % {"name": attribute[:64]})
+        raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": attribute[:64]})
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, Exposed):
@@ -71,11 +72,11 @@ class _Environment(ImmutableSandboxedEnvironment):
             return obj[argument] if -len(obj) <= argument < len(obj) else NOTHING
         if isinstance(obj, Nothing):
             return NOTHING
-        raise ExpressionError(_("This has no parts in square brackets."))
+        raise ExpressionError(Sentence("This has no parts in square brackets."))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # as Jinja2 has it
         if not isinstance(__obj, Function):
-            raise ExpressionError(_("This cannot be called."))
+            raise ExpressionError(Sentence("This cannot be called."))
         __context[RENDERING].charge(1)
         # Within loops Jinja2 hands its own variables on; functions of templates have no use for them.
         given = {name: value for name, value in kwargs.items() if name not in {"_loop_vars", "_block_vars"}}
@@ -98,17 +99,17 @@ def _computed(sign: str, left: Any, right: Any) -> Any:
     if isinstance(left, Nothing) or isinstance(right, Nothing):
         return NOTHING
     if not isinstance(left, int | float | Decimal) or not isinstance(right, int | float | Decimal):
-        raise ExpressionError(_("Only numbers can be computed with; texts are joined by ~."))
+        raise ExpressionError(Sentence("Only numbers can be computed with; texts are joined by ~."))
     if all(type(each) is int and abs(each) < LARGEST for each in (left, right)) and sign in {"+", "-"}:
         return {"+": operator.add, "-": operator.sub}[sign](left, right)
     first, second = to_number(left), to_number(right)
     if first is None or second is None or max(abs(first), abs(second)) >= LARGEST:
-        raise ExpressionError(_("This number is too large."))
+        raise ExpressionError(Sentence("This number is too large."))
     if second == 0 and sign in {"/", "%"}:
         return NOTHING
     result = _OPERATORS[sign](first, second)
     if abs(result) >= LARGEST:
-        raise ExpressionError(_("This number is too large."))
+        raise ExpressionError(Sentence("This number is too large."))
     return result
 
 
@@ -132,7 +133,7 @@ def _written(value: Any) -> str:
         return moments.written(value)
     if isinstance(value, Exposed):
         return value.shown()
-    raise ExpressionError(_("This is not a value that can be shown; name what is meant of it."))
+    raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
 def _bounded(text: str) -> str:
@@ -154,7 +155,7 @@ def counted(context: Context, items: Any) -> Any:
     if isinstance(items, Nothing):
         return ()
     if not isinstance(items, tuple | list):
-        raise ExpressionError(_("One can go through the rows of a card only: for row in card.rows."))
+        raise ExpressionError(Sentence("One can go through the rows of a card only: for row in card.rows."))
     return _steps(context[RENDERING], items)
 
 
@@ -180,19 +181,19 @@ def _default(value: Any, other: Any) -> Any:
 def _length(value: Any) -> int:
     if isinstance(value, str | tuple | list):
         return len(value)
-    raise ExpressionError(_("This has no length."))
+    raise ExpressionError(Sentence("This has no length."))
 
 
 def _clipped(value: Any, length: int = 20) -> str:
     text = _written(value)
     if type(length) is not int or length < 1:
-        raise ExpressionError(_("A length is 1 or more."))
+        raise ExpressionError(Sentence("A length is 1 or more."))
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _list_joined(values: Any, by: str = ", ") -> str:
     if not isinstance(values, tuple | list) or not isinstance(by, str):
-        raise ExpressionError(_("Only a list can be joined."))
+        raise ExpressionError(Sentence("Only a list can be joined."))
     text, size = [], 0
     for value in values:
         text.append(_written(value))

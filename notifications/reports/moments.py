@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from notifications.reports.errors import ExpressionError
 from notifications.reports.values import DASH, NOTHING, Exposed, Nothing, exposed_of
+from notifications.sentences import Sentence
 
 USUAL_FORMAT = "YYYY-MM-DD"
 MOMENT_FORMAT = "YYYY-MM-DD HH:mm"
@@ -75,11 +76,13 @@ def written(at: Any, pattern: str = "") -> str:
     Raises ExpressionError for what is no time.
     """
     if not isinstance(pattern, str) or len(pattern) > _FORMAT_CHARACTERS:
-        raise ExpressionError(_("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"})
+        raise ExpressionError(
+            Sentence("A time's format is a short text, such as %(example)s.") % {"example": "YYYY-MM-DD"}
+        )
     if isinstance(at, Period):
         return at.formatted(pattern or USUAL_FORMAT)
     if not isinstance(at, date):
-        raise ExpressionError(_("This is neither a day nor a time."))
+        raise ExpressionError(Sentence("This is neither a day nor a time."))
     usual = MOMENT_FORMAT if isinstance(at, datetime) else USUAL_FORMAT
     return _TOKEN.sub(lambda found: _TOKENS[found[0]](at), pattern or usual)
 
@@ -91,11 +94,11 @@ def written_or_dash(at: Any, pattern: str = "") -> str:
 def moved(day: date, days: int) -> date:
     """So many days later; a negative number goes back. Raises ExpressionError for more than 10,000."""
     if isinstance(days, bool) or not isinstance(days, int) or abs(days) > MOST_DAYS or not isinstance(day, date):
-        raise ExpressionError(_("A day is moved by a number of days, %(most)d at most.") % {"most": MOST_DAYS})
+        raise ExpressionError(Sentence("A day is moved by a number of days, %(most)d at most.") % {"most": MOST_DAYS})
     try:
         return day + timedelta(days=days)
     except OverflowError as error:
-        raise ExpressionError(_("There is no such day.")) from error
+        raise ExpressionError(Sentence("There is no such day.")) from error
 
 
 def same_day_of_last_year(day: date) -> date:
@@ -173,7 +176,7 @@ def of_day(period: Callable[[date], Period]) -> Callable[[Any], Any]:
         if isinstance(day, Nothing):
             return NOTHING
         if not isinstance(day, date):
-            raise ExpressionError(_("This is neither a day nor a time."))
+            raise ExpressionError(Sentence("This is neither a day nor a time."))
         return period(day)
 
     return around

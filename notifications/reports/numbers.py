@@ -5,10 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from notifications.reports.errors import ExpressionError
 from notifications.reports.values import DASH, NOTHING, Exposed, exposed_of, to_number
+from notifications.sentences import Sentence
 
 UP, DOWN, SAME = "↑", "↓", "→"
 # A number without a format is shown with no more decimals than this, and none that are 0.
@@ -140,12 +139,12 @@ def _divided(value: Any, by: Decimal, decimals: int, unit: str) -> str:
 
 def _fixed(number: Decimal, decimals: int) -> str:
     if abs(number) >= LARGEST:
-        raise ExpressionError(_("This number is too large."))
+        raise ExpressionError(Sentence("This number is too large."))
     text = format(number.quantize(Decimal(1).scaleb(-decimals), context=Context(prec=60, rounding=ROUND_HALF_UP)), "f")
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
 def _decimals(decimals: Any) -> int:
     if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= MOST_DECIMALS:
-        raise ExpressionError(_("The number of decimals is from 0 to %(most)d.") % {"most": MOST_DECIMALS})
+        raise ExpressionError(Sentence("The number of decimals is from 0 to %(most)d.") % {"most": MOST_DECIMALS})
     return decimals

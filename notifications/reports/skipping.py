@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from integrations.sources.table import Table, to_document
 from notifications.models import IfStale
+from notifications.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,16 @@ def is_stale(tables: Mapping[str, Table], rules: Rules, slot_at: datetime) -> bo
 
 def reason_to_skip(
     tables: Mapping[str, Table], rules: Rules, *, slot_at: datetime, print_of_last: str, moment: str
-) -> str:
-    """A sentence why the run is not sent, or empty. `print_of_last`: the fingerprint of what was sent last; `moment`:
+) -> Sentence | None:
+    """Why the run is not sent, or None. `print_of_last`: the fingerprint of what was sent last; `moment`:
     the data's, in words."""
     if rules.if_empty and not any(table.rows for table in tables.values()):
-        return _("Not sent: the data is empty.")
+        return Sentence("Not sent: the data is empty.")
     if is_stale(tables, rules, slot_at) and rules.if_stale == IfStale.SKIP:
-        return _("Not sent: the data is of %(moment)s, older than asked.") % {"moment": moment}
+        return Sentence("Not sent: the data is of %(moment)s, older than asked.") % {"moment": moment}
     if rules.if_unchanged and print_of_last and fingerprint(tables) == print_of_last:
-        return _("Not sent: the data is the same as in the message before.")
-    return ""
+        return Sentence("Not sent: the data is the same as in the message before.")
+    return None
 
 
 def stale_note(moment: str) -> str:

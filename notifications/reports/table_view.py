@@ -8,14 +8,13 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import gettext as _
-
 from integrations.sources.table import Kind, Table
 from notifications.reports import comparing, moments
 from notifications.reports.errors import ExpressionError
 from notifications.reports.moments import Period
 from notifications.reports.numbers import ARITHMETIC, LARGEST, Change
 from notifications.reports.values import NOTHING, Exposed, Function, Nothing, exposed_of, from_cell, to_day, to_number
+from notifications.sentences import Sentence
 
 # Asked of whatever goes through rows: how much a rendering may do is limited.
 Charge = Callable[[int], None]
@@ -48,7 +47,7 @@ class RowView(Exposed):
 
     def item(self, key: object) -> Any:
         if not isinstance(key, str):
-            raise ExpressionError(_("A column is named by a text."))
+            raise ExpressionError(Sentence("A column is named by a text."))
         return from_cell(self._row[_position(self._positions, key)], self._zone)
 
     def exposed(self, name: str) -> Any:
@@ -122,7 +121,7 @@ class TableView(Exposed):
     def _value(self, column: Any, row: Any = 0) -> Any:
         position = self._of(column)
         if isinstance(row, bool) or not isinstance(row, int):
-            raise ExpressionError(_("A row is named by its number; the first is 0."))
+            raise ExpressionError(Sentence("A row is named by its number; the first is 0."))
         rows = self._table.rows
         return from_cell(rows[row][position], self._zone) if -len(rows) <= row < len(rows) else NOTHING
 
@@ -131,7 +130,7 @@ class TableView(Exposed):
 
     def _of(self, column: Any) -> int:
         if not isinstance(column, str):
-            raise ExpressionError(_("A column is named by a text."))
+            raise ExpressionError(Sentence("A column is named by a text."))
         return _position(self._positions, column)
 
     # --- Aggregates ---------------------------------------------------------------------------------------------------
@@ -140,7 +139,7 @@ class TableView(Exposed):
         numbers = [to_number(value) for value in self._values(column)]
         found = [number for number in numbers if number is not None]
         if any(abs(number) >= LARGEST for number in found):
-            raise ExpressionError(_("This number is too large."))
+            raise ExpressionError(Sentence("This number is too large."))
         return found
 
     def _sum(self, column: Any) -> Any:
@@ -176,11 +175,11 @@ class TableView(Exposed):
     def _where(self, column: Any, *condition: Any) -> TableView:
         """`where("区域", "华东")`, `where("销售额", ">", 100)`."""
         if len(condition) not in {1, 2}:
-            raise ExpressionError(_("Write where(column, value) or where(column, comparison, value)."))
+            raise ExpressionError(Sentence("Write where(column, value) or where(column, comparison, value)."))
         operator, wanted = ("=", condition[0]) if len(condition) == 1 else condition
         if not isinstance(operator, str) or operator not in _COMPARISONS:
             known = " ".join(_COMPARISONS)
-            raise ExpressionError(_("A comparison is one of %(known)s.") % {"known": known})
+            raise ExpressionError(Sentence("A comparison is one of %(known)s.") % {"known": known})
         compared = _COMPARISONS[operator]
         like, wanted = self._like(column, wanted)
         values = [like(value) for value in self._values(column)]
@@ -201,7 +200,7 @@ class TableView(Exposed):
         if isinstance(period, Nothing):
             return self._with(())
         if not isinstance(period, Period):
-            raise ExpressionError(_("This is not a period, such as last_week."))
+            raise ExpressionError(Sentence("This is not a period, such as last_week."))
         days = self._days(column)
         return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
 
@@ -225,7 +224,7 @@ class TableView(Exposed):
     def _day(self, value: Any) -> date:
         day = to_day(value, self._zone)
         if day is None:
-            raise ExpressionError(_("This is neither a day nor a time."))
+            raise ExpressionError(Sentence("This is neither a day nor a time."))
         return day
 
     def _day_column(self, column: Any) -> str:
@@ -234,7 +233,9 @@ class TableView(Exposed):
             return self._table.names[self._of(column)]
         days = [one.name for one in self._table.columns if one.kind in {Kind.DATE, Kind.DATETIME}]
         if len(days) != 1:
-            raise ExpressionError(_("Say in which column the day stands: there is not exactly one column of days."))
+            raise ExpressionError(
+                Sentence("Say in which column the day stands: there is not exactly one column of days.")
+            )
         return days[0]
 
     def _latest(self, column: Any = None) -> Any:
@@ -247,9 +248,9 @@ class TableView(Exposed):
         `on`: the day, the table's latest where none is named; `by`: the column of days.
         """
         if against not in _EARLIER:
-            raise ExpressionError(_("A change is against “day”, “week”, “month” or “year”."))
+            raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
         if of not in {"sum", "avg", "min", "max"}:
-            raise ExpressionError(_("A change is of “sum”, “avg”, “min” or “max”."))
+            raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
         day = self._latest(by) if on is None else on
         if isinstance(day, Nothing):
             return Change(None, None)
@@ -276,11 +277,11 @@ def _position(positions: Mapping[str, int], column: str) -> int:
         return positions[column]
     known = ", ".join(positions)
     raise ExpressionError(
-        _("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
+        Sentence("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
     )
 
 
 def _count(count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ExpressionError(_("A number of rows is 0 or more."))
+        raise ExpressionError(Sentence("A number of rows is 0 or more."))
     return count

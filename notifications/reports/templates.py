@@ -15,8 +15,6 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import gettext as _
-
 from integrations.sources.table import Table
 from notifications.reports import moments
 from notifications.reports.compiling import compiled
@@ -26,6 +24,7 @@ from notifications.reports.numbers import Change
 from notifications.reports.table_view import TableView
 from notifications.reports.unknown import UnknownView
 from notifications.reports.values import Function
+from notifications.sentences import Sentence
 
 STEPS_AT_MOST = 1_000_000
 SECONDS_AT_MOST = 5.0
@@ -92,7 +91,7 @@ class _Rendering:
         """Count work done. Raises ExpressionError when it is too much."""
         self._steps_left -= steps
         if self._steps_left < 0 or time.monotonic() > self._end:
-            raise ExpressionError(_("This goes through too many rows, or through rows within rows."))
+            raise ExpressionError(Sentence("This goes through too many rows, or through rows within rows."))
 
     def text_of(self, template: Any, names: dict[str, Any]) -> str:
         """Raises TemplateError."""
@@ -104,9 +103,9 @@ class _Rendering:
                 if size > OUTPUT_CHARACTERS:
                     raise ExpressionError(too_long())
         except ExpressionError as error:
-            raise TemplateError(_line(error, template), str(error)) from error
+            raise TemplateError(_line(error, template), error.sentence) from error
         except (TypeError, ValueError, ArithmeticError, DecimalException, RecursionError) as error:
-            sentence = _("These values cannot be used together like this, or an argument is missing.")
+            sentence = Sentence("These values cannot be used together like this, or an argument is missing.")
             raise TemplateError(_line(error, template), sentence) from error
         return "".join(parts)
 

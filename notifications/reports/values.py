@@ -9,10 +9,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.translation import gettext as _
-
 from integrations.sources.table import Value
 from notifications.reports.errors import ExpressionError
+from notifications.sentences import Sentence
 
 # What is shown where there is no value.
 DASH = "—"
@@ -60,14 +59,14 @@ class Exposed:
 
     def exposed(self, name: str) -> Any:
         """The attribute of this name. Raises ExpressionError for all others."""
-        raise ExpressionError(_("There is nothing called “%(name)s” here.") % {"name": name})
+        raise ExpressionError(Sentence("There is nothing called “%(name)s” here.") % {"name": name})
 
     def item(self, key: object) -> Any:
-        raise ExpressionError(_("This has no parts in square brackets."))
+        raise ExpressionError(Sentence("This has no parts in square brackets."))
 
     def shown(self) -> str:
         """As it stands in a text."""
-        raise ExpressionError(_("This is not a value that can be shown; name what is meant of it."))
+        raise ExpressionError(Sentence("This is not a value that can be shown; name what is meant of it."))
 
 
 class Function:
@@ -87,7 +86,7 @@ def exposed_of(found: Mapping[str, Any], name: str) -> Any:
     if name in found:
         return found[name]
     known = ", ".join(sorted(found))
-    sentence = _("There is nothing called “%(name)s” here. There is: %(known)s.")
+    sentence = Sentence("There is nothing called “%(name)s” here. There is: %(known)s.")
     raise ExpressionError(sentence % {"name": name, "known": known})
 
 

@@ -25,6 +25,7 @@ from notifications.reports.errors import TemplateError
 from notifications.reports.own_rows import ColumnMissingError, Condition, OwnRows
 from notifications.reports.templates import Given
 from notifications.schedule_words import moment_line
+from notifications.sentences import Sentence
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
@@ -101,7 +102,7 @@ class Contents:
         if self._own_rows is None:
             key, tables = None, self._loaded.tables
         elif user_id is None:
-            raise RenderingError(_("Everybody in the group would read the same: own rows cannot go to a robot."))
+            raise RenderingError(Sentence("Everybody in the group would read the same: own rows cannot go to a robot."))
         else:
             key = self._own_rows.key(self._values.get(user_id, {}))
             tables = self._own_rows.tables(key)
@@ -122,9 +123,9 @@ def written(
     title, text, figures = report.title, report.body, ""
     if report.is_template:
         given = Given(order.slot_at, order.zone, tables)
-        title = _rendered(_("title"), title, given, "")
-        text = _rendered(_("body"), text, given, order.form)
-        figures = _rendered(_("key figures"), report.figures, given, "")
+        title = _rendered(Sentence("title"), title, given, "")
+        text = _rendered(Sentence("body"), text, given, order.form)
+        figures = _rendered(Sentence("key figures"), report.figures, given, "")
     text = composing.tidy_text(text)
     return Content(
         title=_clipped(composing.tidy_title(title)) if report.is_template else composing.tidy_title(title),
@@ -150,10 +151,10 @@ def bi_link(cards: Iterable[Card]) -> str:
     return own_address(f"page/{page_id}") if page_id and is_open() else ""
 
 
-def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> str:
-    """Why the run is not worth sending, in a sentence; empty where it is, and for what somebody asks for by hand."""
+def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sentence | None:
+    """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
     if not loaded.cards or run.trigger not in _SKIPPED:
-        return ""
+        return None
     rules = rules_of(subscription)
     oldest = skipping.as_of(loaded.tables)
     return skipping.reason_to_skip(
@@ -191,7 +192,9 @@ def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
     try:
         return checked_own_rows(loaded.tables, conditions)
     except ColumnMissingError as error:
-        sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
+        sentence = Sentence(
+            "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+        )
         raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
 
 
@@ -200,7 +203,7 @@ def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
     read sums without them, and nobody would notice. Raises RenderingError."""
     for alias in sorted(aliases & tables.keys()):
         if tables[alias].is_cut:
-            sentence = _(
+            sentence = Sentence(
                 "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss "
                 "rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
             )
@@ -215,16 +218,12 @@ def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) 
     return OwnRows(tables, conditions, fold_value)
 
 
-def _rendered(part: str, source: str, given: Given, form: str) -> str:
+def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
     try:
         return templates.rendered(source, given, form)
     except TemplateError as error:
-        raise RenderingError(in_part(part, error)) from error
-
-
-def in_part(part: str, error: TemplateError) -> str:
-    """Which template it is, with line and reason."""
-    return _("Template of the %(part)s: %(error)s") % {"part": part, "error": error}
+        sentence = Sentence("Template of the %(part)s: %(error)s")
+        raise RenderingError(sentence % {"part": part, "error": error.sentence}) from error
 
 
 def _figures(text: str) -> tuple[Figure, ...]:

@@ -164,7 +164,7 @@ def test_a_schedule_that_cannot_be_read_fails_visibly_and_blocks_nobody() -> Non
     assert len(run_ids) == 1
     failed = Run.objects.get(status=Run.Status.FAILED)
     assert failed.subscription == bad
-    assert failed.error
+    assert failed.error_text
     bad.refresh_from_db()
     assert bad.next_run_at is None
 
@@ -179,7 +179,7 @@ def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: py
     assert list(Run.objects.filter(pk__in=run_ids).values_list("subscription", flat=True)) == [good.pk]
     failed = Run.objects.get(status=Run.Status.FAILED)
     assert failed.subscription == bad
-    assert "OverflowError" in failed.error
+    assert "OverflowError" in failed.error_text
     assert f"subscription={bad.pk} could not be planned" in caplog.text
     bad.refresh_from_db()
     assert bad.next_run_at is None
@@ -239,7 +239,7 @@ def test_a_schedule_that_runs_out_of_working_days_says_so() -> None:
 
     run = Run.objects.get()
     assert (run.status, run.subscription, run.finished_at) == (Run.Status.FAILED, subscription, run.claimed_at)
-    assert "工作日" in run.error
+    assert "工作日" in run.error_text
     subscription.refresh_from_db()
     assert subscription.next_run_at is None
 

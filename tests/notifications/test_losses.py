@@ -95,7 +95,7 @@ def test_a_run_that_lost_somebody_says_so_and_its_owner_is_told(
 ) -> None:
     run = ended(rendered(owner, owner=owner), *deliveries)
 
-    assert run.error == sentence
+    assert run.error_text == sentence
     [notice] = notices()
     assert list(notice.told_runs.all()) == [run]
     assert notices() == []
@@ -143,7 +143,7 @@ def test_what_became_worthless_is_told(owner: User, clock: FakeClock) -> None:
     sweep(now=clock.advance(hours=2))
 
     run.refresh_from_db()
-    assert run.error == "1 个收件人的消息在发出前已过期作废。"
+    assert run.error_text == "1 个收件人的消息在发出前已过期作废。"
     assert len(notices()) == 1
 
 
@@ -154,7 +154,7 @@ def test_what_was_taken_back_is_no_loss(owner: User) -> None:
     sweep(now=NOW)
 
     run.refresh_from_db()
-    assert (run.status, run.error) == (Run.Status.FINISHED, "")
+    assert (run.status, run.error_text) == (Run.Status.FINISHED, "")
     assert notices() == []
 
 
@@ -164,7 +164,7 @@ def test_what_a_paused_one_lets_become_worthless_is_no_news(owner: User, clock: 
     sweep(now=clock.advance(hours=2))
 
     run.refresh_from_db()
-    assert run.error
+    assert run.error_text
     assert notices() == []
 
 
@@ -173,14 +173,14 @@ def test_people_who_cannot_be_reached_at_all_are_told_of(owner: User) -> None:
 
     run = rendered(*make_people(off, 2), owner=owner)
 
-    assert (run.status, run.error) == (Run.Status.FINISHED, "没有送达任何人：原因见送达明细。")
+    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：原因见送达明细。")
     assert len(notices()) == 1
 
 
 def test_an_order_that_names_nobody_any_more_is_told_of(owner: User) -> None:
     run = rendered(owner=owner)
 
-    assert (run.status, run.error) == (Run.Status.FINISHED, "没有送达任何人：没有选中任何人。")
+    assert (run.status, run.error_text) == (Run.Status.FINISHED, "没有送达任何人：没有选中任何人。")
     assert len(notices()) == 1
 
 

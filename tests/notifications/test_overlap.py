@@ -101,7 +101,7 @@ def test_a_slot_waits_no_longer_than_its_grace_period() -> None:
 
     assert later_runs(former) == [("missed", utc("2026-11-24 01:00"), 1)]
     missed = Run.objects.get(status=Run.Status.MISSED)
-    assert missed.error == "上一次执行在 60 分钟的宽限期结束时仍在进行中。"
+    assert missed.error_text == "上一次执行在 60 分钟的宽限期结束时仍在进行中。"
     assert missed.finished_at == missed.claimed_at
     subscription.refresh_from_db()
     assert subscription.next_run_at == utc("2026-11-24 02:00")

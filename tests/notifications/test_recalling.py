@@ -195,4 +195,4 @@ def test_a_run_that_is_not_rendered_yet_makes_no_messages(corp: Corp, me: User) 
 
     assert render_run(run_id=run.pk, now=NOW) == []
     run.refresh_from_db()
-    assert (run.status, run.error) == (Run.Status.FAILED, "在生成消息之前已撤回。")
+    assert (run.status, run.error_text) == (Run.Status.FAILED, "在生成消息之前已撤回。")

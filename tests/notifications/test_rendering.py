@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError
+from django.utils import translation
 
 from integrations.models import SiteAddress
 from notifications import rendering
@@ -31,6 +32,11 @@ pytestmark = pytest.mark.django_db
 def payload(delivery: Delivery) -> dict[str, Any]:
     decoded: dict[str, Any] = json.loads(bytes(delivery.body))
     return decoded
+
+
+def in_english(run: Run) -> str:
+    with translation.override("en"):
+        return run.error_text
 
 
 def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
@@ -163,7 +169,7 @@ def test_a_run_whose_subscription_is_gone_fails_with_the_reason() -> None:
 
     run.refresh_from_db()
     assert (run.status, run.finished_at) == (Run.Status.FAILED, NOW)
-    assert run.error == "The subscription was deleted before its messages were made."
+    assert in_english(run) == "The subscription was deleted before its messages were made."
 
 
 def test_content_that_is_no_message_fails_and_leaves_nothing_behind() -> None:
@@ -174,7 +180,7 @@ def test_content_that_is_no_message_fails_and_leaves_nothing_behind() -> None:
 
     run.refresh_from_db()
     assert run.status == Run.Status.FAILED
-    assert run.error == "This cannot be a message: textcard.title: is empty"
+    assert in_english(run) == "This cannot be a message: textcard.title: is empty"
     assert not Delivery.objects.exists()
     assert not Receipt.objects.exists()
 
@@ -196,7 +202,7 @@ def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyP
     assert not Delivery.objects.exists()
     assert render_run(run_id=run.pk, now=NOW, language="en") == []
     run.refresh_from_db()
-    assert (run.status, run.error) == (Run.Status.FAILED, "Making the messages failed 5 times.")
+    assert (run.status, in_english(run)) == (Run.Status.FAILED, "Making the messages failed 5 times.")
 
 
 def test_the_language_is_frozen() -> None:

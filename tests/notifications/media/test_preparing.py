@@ -454,7 +454,7 @@ def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> No
     assert making.sweep(now=NOW + making.PATIENCE) == 1
 
     medium.refresh_from_db()
-    assert "charts" in medium.error
+    assert "charts" in medium.error_text
 
 
 def test_no_more_is_handed_out_than_is_made_soon() -> None:
@@ -479,7 +479,7 @@ def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> No
     assert not making.make(medium.pk, clock=clock)
 
     medium.refresh_from_db()
-    assert (medium.status, medium.error) == (Medium.Status.FAILED, "数据中没有列「没有」。")
+    assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列「没有」。")
 
 
 # --- Fetched by their addresses ---

@@ -168,10 +168,10 @@ class TestWaiting:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error == f"卡片“{card_of(report)}”没有数据：{CardData.objects.get().problem}"
+        assert run.error_text == f"卡片“{card_of(report)}”没有数据：{CardData.objects.get().problem}"
         [notice] = owner_notices.request_notices(now=NOW)
         [pk] = render_run(run_id=notice, now=NOW)
-        assert run.error in Delivery.objects.get(pk=pk).text
+        assert run.error_text in Delivery.objects.get(pk=pk).text
 
     def test_data_that_never_comes_ends_the_run(self, corp: Corp) -> None:
         run = ordered(make_data_report(), make_person(corp, "li"))
@@ -189,7 +189,7 @@ class TestWaiting:
         render_run(run_id=run.pk, now=NOW)
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error == "正文模板：第 2 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
+        assert run.error_text == "正文模板：第 2 行：没有“没有”这一列。现有：日期, 区域, 销售额。"
 
     def test_a_slow_card_holds_up_its_own_report_alone(self, corp: Corp) -> None:
         slow, quick = make_data_report(), make_data_report()
@@ -298,7 +298,7 @@ class TestOwnRows:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
+        assert run.error_text == "按人分行：卡片“sales”没有“大区”这一列，因此没有人可以看到其中的行。"  # noqa: RUF001
 
     def test_data_that_was_cut_fails_the_run_and_leaves_nobody_out(self, corp: Corp) -> None:
         """The rows behind the limit are somebody's, who would be told that they have none."""
@@ -311,7 +311,7 @@ class TestOwnRows:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.FAILED
-        assert run.error.startswith("按人分行：卡片“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
+        assert run.error_text.startswith("按人分行：卡片“sales”只读取了前 8 行，会有人缺少自己的数据。")  # noqa: RUF001
         assert not Receipt.objects.exists()
 
     def test_a_rule_whose_card_was_taken_away_fails_the_run(self, corp: Corp) -> None:
@@ -390,7 +390,7 @@ class TestSkipping:
 
         run = self.again(subscription, days=0)
 
-        assert (run.status, run.error) == (Run.Status.SKIPPED, "未发送：数据为空。")  # noqa: RUF001
+        assert (run.status, run.error_text) == (Run.Status.SKIPPED, "未发送：数据为空。")  # noqa: RUF001
         assert run.finished_at is not None
         assert not Delivery.objects.exists()
         assert owner_notices.request_notices(now=NOW) == []
@@ -422,7 +422,7 @@ class TestSkipping:
 
         run = self.again(subscription, as_of=NOW - timedelta(minutes=90))
 
-        assert (run.status, run.error) == (
+        assert (run.status, run.error_text) == (
             Run.Status.SKIPPED,
             "未发送：数据截至 2026-11-24 07:30:30，早于所要求的时间。",  # noqa: RUF001
         )

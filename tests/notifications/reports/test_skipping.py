@@ -13,7 +13,7 @@ from tests.notifications.reports.tables import SLOT, sales
 
 def reason(rules: Rules, days: int = 1, age: timedelta = timedelta(), last: str = "") -> str:
     tables = {"sales": sales(days=days, as_of=SLOT - age)}
-    return reason_to_skip(tables, rules, slot_at=SLOT, print_of_last=last, moment="11-24 09:00")
+    return str(reason_to_skip(tables, rules, slot_at=SLOT, print_of_last=last, moment="11-24 09:00") or "")
 
 
 def test_sends_whatever_there_is_where_nothing_is_asked() -> None:

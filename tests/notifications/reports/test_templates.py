@@ -242,7 +242,6 @@ def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
         said(source)
 
     assert refused.value.line == line
-    assert refused.value.reason.startswith(reason)
     with translation.override("zh-hans"):
         assert str(refused.value).startswith(f"第 {line} 行：{reason}")
 

@@ -1,0 +1,122 @@
+"""Sentences that rows keep: stored as an English text with its values, and translated for whoever reads them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import gettext, ngettext
+
+from integrations import source_wording
+
+_PLACEHOLDER = re.compile(r"%%|%\((\w+)\)[sd]")
+
+
+@dataclass(frozen=True)
+class NoData:
+    """Why a card has no data, as integrations.source_wording says it."""
+
+    code: str
+    facts: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return source_wording.sentence(self.code, self.facts)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """`msgid`: in English, with placeholders %(name)s or %(name)d; tools/messages.py extracts it. `str` translates it.
+
+    `plural`: of one that counts; then `count` is among the values.
+    """
+
+    msgid: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    plural: str = ""
+
+    def __mod__(self, values: Mapping[str, object]) -> Sentence:
+        """With these values. What is neither a number nor a sentence is kept as text."""
+        return Sentence(self.msgid, {name: _kept(value) for name, value in values.items()}, self.plural)
+
+    def __str__(self) -> str:
+        count = self.values.get("count")
+        if self.plural and isinstance(count, int):
+            text = ngettext(self.msgid, self.plural, count)
+        else:
+            text = gettext(self.msgid) if self.msgid else ""
+        return _PLACEHOLDER.sub(self._filled, text)
+
+    def stored(self) -> str:
+        """As a row keeps it; `shown` reads it."""
+        return json.dumps(_document(self), ensure_ascii=False, separators=(",", ":"))
+
+    def _filled(self, placeholder: re.Match[str]) -> str:
+        """A value that is not there leaves its placeholder."""
+        if placeholder[0] == "%%":
+            return "%"
+        return str(self.values.get(placeholder[1], placeholder[0]))
+
+
+class SentenceError(Exception):
+    """Says why in a sentence: `str` shows it to whoever reads, `sentence.stored()` is for a row."""
+
+    def __init__(self, sentence: Sentence) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return str(self.sentence)
+
+
+def counted_sentence(msgid: str, plural: str, count: int) -> Sentence:
+    return Sentence(msgid, {"count": count}, plural)
+
+
+def joined(sentences: Iterable[Sentence]) -> Sentence:
+    """One after the other."""
+    values = {f"sentence{number}": each for number, each in enumerate(sentences, start=1)}
+    in_a_row = " ".join(f"%({name})s" for name in values)
+    return Sentence(in_a_row, values)
+
+
+def shown(text: str) -> str:
+    """What a row keeps, in the language in force. Text that is no stored sentence is shown as it is."""
+    if not text.startswith('{"msgid":'):
+        return text
+    try:
+        return str(_read(json.loads(text)))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return text
+
+
+def _kept(value: object) -> object:
+    return value if isinstance(value, int | Sentence | NoData) else str(value)
+
+
+def _document(value: object) -> object:
+    match value:
+        case Sentence(msgid, values, plural):
+            document: dict[str, object] = {"msgid": msgid}
+            if plural:
+                document["plural"] = plural
+            if values:
+                document["values"] = {name: _document(each) for name, each in values.items()}
+            return document
+        case NoData(code, facts):
+            return {"no_data": code, "facts": dict(facts)}
+        case _:
+            return value
+
+
+def _read(document: Any) -> Any:
+    """The sentence, or the value, of a document. Raises KeyError and TypeError for what is none."""
+    if not isinstance(document, dict):
+        return document
+    if "no_data" in document:
+        return NoData(str(document["no_data"]), dict(document["facts"]))
+    msgid, plural = str(document["msgid"]), str(document.get("plural", ""))
+    values = {name: _read(each) for name, each in dict(document.get("values", {})).items()}
+    return Sentence(msgid, values, plural)

@@ -1,0 +1,132 @@
+"""Sentences that rows keep are read in the reader's language, not in that of the moment at which they were written."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+from django.utils import translation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifications import owner_notices
+from notifications.models import Delivery, Run
+from notifications.rendering import render_run
+from notifications.sentences import NoData, Sentence, counted_sentence, joined, shown
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.notifications.test_failures import in_language
+
+VALUES = st.recursive(
+    st.text() | st.integers(),
+    lambda inner: st.builds(
+        Sentence,
+        st.sampled_from(["Line %(line)d: %(reason)s", "“%(name)s” %d 100%"]),
+        st.dictionaries(st.text(), inner),
+    ),
+)
+
+
+@given(st.text(), st.dictionaries(st.text(), VALUES))
+def test_what_is_stored_is_shown_as_it_was(msgid: str, values: dict[str, object]) -> None:
+    sentence = Sentence(msgid) % values
+
+    assert shown(sentence.stored()) == str(sentence)
+
+
+@given(st.text())
+def test_a_text_that_is_no_stored_sentence_is_shown_as_it_is(text: str) -> None:
+    assert shown(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"msgid":',
+        '{"msgid":"a"',
+        '{"msgid":"a"}}',
+        '{"msgid":"a","values":7}',
+        '{"msgid":"a","values":{"b":{}}}',
+        '{"msgid":"a","values":' * 2000,
+    ],
+)
+def test_a_broken_one_is_shown_as_it_is(text: str) -> None:
+    assert shown(text) == text
+
+
+def test_a_value_that_is_missing_leaves_its_place() -> None:
+    with translation.override("en"):
+        assert shown('{"msgid":"Line %(line)d: %(reason)s","values":{"line":2}}') == "Line 2: %(reason)s"
+
+
+def test_all_parts_are_in_the_language_in_force() -> None:
+    refused = [
+        counted_sentence("Refused for %(count)d recipient.", "Refused for %(count)d recipients.", count)
+        for count in (1, 2)
+    ]
+    nested = Sentence("Line %(line)d: %(reason)s") % {"line": 3, "reason": Sentence("This number is too large.")}
+    stored = joined([*refused, nested]).stored()
+
+    with translation.override("en"):
+        assert shown(stored) == ("Refused for 1 recipient. Refused for 2 recipients. Line 3: This number is too large.")
+    with translation.override("zh-hans"):
+        assert shown(stored) == "1 个收件人被拒绝。 2 个收件人被拒绝。 第 3 行：该数字过大。"
+
+
+def test_why_a_card_has_no_data_is_in_the_language_in_force() -> None:
+    found = NoData("busy", {})
+    sentence = Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": "销售", "problem": found}
+    stored = sentence.stored()
+
+    said = set()
+    for language in ("en", "zh-hans"):
+        with translation.override(language):
+            assert shown(stored) == str(sentence)
+            assert str(found) in shown(stored)
+            said.add(shown(stored))
+    assert len(said) == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("written_in", "read_in"), [("zh-hans", "en"), ("en", "zh-hans")])
+def test_a_run_that_failed_is_read_in_the_language_of_its_administrator(written_in: str, read_in: str) -> None:
+    run = failed_run(written_in)
+
+    page = in_language(make_superuser(), read_in).get(reverse("admin:notifications_run_change", args=[run.pk]))
+
+    assert SAID[read_in] in page.content.decode()
+    assert SAID[written_in] not in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_owner_is_told_in_the_language_of_the_site() -> None:
+    run = failed_run("en")
+
+    [notice] = owner_notices.request_notices(now=NOW)
+    render_run(run_id=notice, now=NOW)
+
+    delivery = Delivery.objects.get()
+    assert delivery.run_id == notice
+    assert delivery.text == f"「{run.subscription}」，应于 2026-11-24 09:00:30 发出：{SAID['zh-hans']}"
+
+
+SAID = {
+    "en": "This cannot be a message: textcard.title: is empty",
+    "zh-hans": "内容无法作为消息发送：textcard.title: is empty",
+}
+
+
+def failed_run(language: str) -> Run:
+    corp = make_corp()
+    owner = make_person(corp, "lilei")
+    run = make_run(make_subscription(owner, owner=owner, report=make_report(title=" ", corp=corp)))
+    render_run(run_id=run.pk, now=NOW, language=language)
+    run.refresh_from_db()
+    assert run.status == Run.Status.FAILED
+    return run
