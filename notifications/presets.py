@@ -55,7 +55,7 @@ def days(subscription: Scheduled, start: date) -> Iterator[date]:
 
 def moment_of(day: date, local_time: time, zone: tzinfo) -> datetime:
     """A local time as a moment in UTC: the first of two, and for one that is skipped the first minute after."""
-    local = datetime.combine(day, local_time)
+    local = datetime.combine(day, local_time.replace(fold=0))
     first = local.replace(tzinfo=zone)
     moment = first.astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == local:
