@@ -74,7 +74,8 @@ def reasons_against_ending_sign_in(corp: Corp) -> list[str]:
 
 
 def register_connection_listener(listener: ConnectionListener) -> None:
-    """`listener` is told of each corp, by its id and now, whose credentials were saved or that passed a check."""
+    """`listener` is told of each corp whose credentials were saved or that passed a check: its id, and now by the
+    database's clock."""
     if listener not in _connection_listeners:
         _connection_listeners.append(listener)
 

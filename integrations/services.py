@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from integrations import hosts, links, panels
 from integrations.clients import token_store
+from integrations.core.clock import database_clock
 from integrations.diagnosis import readiness
 from integrations.errors import TransientError
 from integrations.models import Corp, SiteAddress
@@ -64,7 +64,8 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     # None: the contacts assistant, which has no agent.
     for application in {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}:
         transaction.on_commit(partial(_forget_token, *application))
-    transaction.on_commit(lambda: panels.connection_mended(corp.pk, timezone.now()))
+    # Why the database's clock? Who tries it next counts on that one.
+    transaction.on_commit(lambda: panels.connection_mended(corp.pk, database_clock()()))
     return True
 
 

@@ -98,7 +98,8 @@ def engine(
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
     monkeypatch.setattr(shared, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
-    monkeypatch.setattr(limit_history, "database_clock", lambda: clock)
+    for module in (limit_history, services):
+        monkeypatch.setattr(module, "database_clock", lambda: clock)
     # A clock that stands still waits for nobody: what must wait goes back to its row at once.
     monkeypatch.setattr(admission, "PATIENCE_SECONDS", 0)
     with sandbox_in_thread(world) as url:
