@@ -15,7 +15,7 @@ from django.db import connections
 IDLE_SECONDS = 10
 # How long a task waits for a connection while the database is away.
 WAIT_SECONDS = 10
-# Beside those of the tasks: for the worker's own thread.
+# Beside those of the tasks: for the worker's own thread, and for renewals of leases, which take turns.
 SPARE = 2
 
 
