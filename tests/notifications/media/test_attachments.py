@@ -134,11 +134,11 @@ def test_the_index_says_that_no_worker_makes_pictures() -> None:
         return root.get("/admin/", headers=HOST).content.decode()
 
     make_medium(run, created_at=timezone.now())
-    assert "charts" not in page()
+    assert "个图片或文件在等待" not in page()
     Medium.objects.update(created_at=long_ago)
     assert "有 1 个图片或文件在等待" in page()
     assert "status__exact=preparing" in page()
     make_medium(run, created_at=long_ago)
     assert "有 2 个图片或文件在等待" in page()
     make_medium(run, status="ready", made_at=timezone.now())  # one is at work
-    assert "charts" not in page()
+    assert "个图片或文件在等待" not in page()
