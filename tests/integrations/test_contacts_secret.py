@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from integrations.directory.running import request_run
+from integrations.fields import UNREADABLE_NOTE
 from integrations.models import Corp, SyncRun
 from tests.integrations.conftest import client_of, staff
 from tests.integrations.test_corp_admin import ADD, errors_of, page, post, text_of
@@ -93,7 +94,7 @@ def test_the_page_opens_although_no_key_opens_it(admin_client: Client, corp: Cor
     with connection.cursor() as cursor:
         cursor.execute("UPDATE integrations_corp SET contacts_secret = 'gAAA'")
 
-    assert "A Contacts sync Secret is saved." in text_of(admin_client.get(page(corp)))
+    assert str(UNREADABLE_NOTE) in text_of(admin_client.get(page(corp)))
 
     post(admin_client, page(corp), new_contacts_secret=NEW)
     assert Corp.objects.get().contacts_secret == NEW
@@ -133,10 +134,10 @@ def test_nor_does_the_company_s_own_administrator_remove_it(enabled: Corp, saved
     client = client_of(staff("one", saved, permissions=("view_corp", "change_corp")))
 
     text = text_of(client.get(page(saved)))
-    post(client, page(saved), remove_contacts_secret="on", name="新名")
+    post(client, page(saved), remove_contacts_secret="on", domain_id="guanbi")
 
     saved.refresh_from_db()
-    assert (saved.name, saved.contacts_secret) == ("新名", NEW)
+    assert (saved.domain_id, saved.contacts_secret) == ("guanbi", NEW)
     assert re.search(r"Contacts sync Secret\W+saved", text)
 
 
