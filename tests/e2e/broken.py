@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db import IntegrityError
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, Response, expect
 
@@ -26,6 +28,13 @@ OUR_ADDRESS = "203.0.113.9"
 OTHER_APP = {"agentid": 1000003, "name": "报销", "secret": "sandbox-secret-of-app-1000003", "scope": {"partyids": [1]}}
 IN_WECOM, IN_THIS_SITE, IN_THE_NETWORK = "企业微信的管理员。", "本系统的管理员。", "本服务器网络的管理员。"
 TO_APP = "企业微信管理后台 → 应用管理 → 该应用 → "
+
+
+def remove_companies() -> None:
+    """A check of the company before, still under way in the worker, may write a row of it while it is deleted."""
+    while Corp.objects.exists():
+        with suppress(IntegrityError):
+            Corp.objects.all().delete()
 
 
 @dataclass
@@ -52,7 +61,7 @@ class Scene:
 
     def begin(self, number: int) -> None:
         """A company of its own, in order on both sides."""
-        Corp.objects.all().delete()
+        remove_companies()
         self.corpid = f"ww{number:016d}"
         base = self.stack.sandbox.base_url
         addresses = {"api_base_url": base, "authorize_base_url": base, "qr_base_url": base}
