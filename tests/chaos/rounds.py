@@ -146,12 +146,14 @@ def _complaints_of_asked(town: Town, asked: Asked) -> Iterator[str]:
     """What the web said yes to is there, once however often it was asked."""
     if asked.by_hand and Run.objects.filter(key=asked.by_hand).count() != 1:
         yield f"the web promised {asked.by_hand}, and there is no such run"
+    # A clock that is set back may also bring the time of their own schedule, which they are valid for.
+    requested = Run.objects.exclude(trigger=Run.Trigger.SCHEDULE)
     for order in town.asked.values():
-        if (count := Run.objects.filter(subscription=order).count()) > 1:
-            yield f"{order} ran {count} times"
-    if asked.by_key and set(Run.objects.filter(subscription=town.asked["接口"]).values_list("pk", flat=True)) != set(
-        asked.by_key
-    ):
+        for trigger in Run.Trigger:
+            if (count := Run.objects.filter(subscription=order, trigger=trigger).count()) > 1:
+                yield f"{order} ran {count} times ({trigger})"
+    by_key = requested.filter(subscription=town.asked["接口"])
+    if asked.by_key and set(by_key.values_list("pk", flat=True)) != set(asked.by_key):
         yield f"callers with one key were told of the runs {asked.by_key}"
     if asked.alert:
         yield from _complaints_of_alert(asked.alert)
