@@ -17,6 +17,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management.color import Style
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
 from tests.databases import Stages, drop, make_migrated, statements_that_empty, use
@@ -111,6 +112,12 @@ def _empty_valkey(valkey_client: redis.Redis) -> None:
     clients._bi_token_store.cache_clear()
     hosts.forget()
     origins.forget()
+
+
+@pytest.fixture(autouse=True)
+def _default_language() -> None:
+    """A request of an earlier test leaves its language active in this process."""
+    translation.activate(settings.LANGUAGE_CODE)
 
 
 @pytest.fixture(autouse=True)
