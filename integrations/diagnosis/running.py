@@ -197,6 +197,22 @@ def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fi
 
 
 def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now: datetime) -> list[int]:
+    """Write what was found, and give the runs to be tried because of it.
+
+    Both are one transaction per company: a check that ends behind an obstacle, and the obstacle's own check, must not
+    miss each other, and no page may see the result without the runs that follow from it.
+    """
+    with transaction.atomic():
+        Corp.objects.select_for_update().filter(pk=run.corp_id).first()
+        is_ours, again = _noted(run, check, corp, finding, now)
+    is_in_order = is_ours and corp is not None and finding.status in {Status.OK, Status.WARNING}
+    if is_in_order and check.name in ESSENTIAL:
+        connection_mended(run.corp_id, now)
+    return again
+
+
+def _noted(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, now: datetime) -> tuple[bool, list[int]]:
+    """Whether the run was still ours to end, and the runs to be tried now."""
     obstacle = _obstacle_in_order(run, finding)
     if obstacle is not None and run.try_count >= TRIES_BEHIND_OBSTACLE:
         finding, obstacle = _as_own(finding), None
@@ -207,16 +223,14 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
     # Only as long as the run is still ours.
     held = CheckRun.objects.filter(pk=run.pk, status=Status.RUNNING, started_at=run.started_at)
     if not held.update(**columns) or corp is None:
-        return []
+        return False, []
     if again:
-        return [run.pk]
+        return True, [run.pk]
     if obstacle is not None:
-        return _doubted(obstacle, finding, corp, now)
+        return True, _doubted(obstacle, finding, corp, now)
     if finding.status not in {Status.OK, Status.WARNING}:
-        return []
-    if check.name in ESSENTIAL:
-        connection_mended(corp.pk, now)
-    return _unblocked(corp, check.name, now)
+        return True, []
+    return True, _unblocked(corp, check.name, now)
 
 
 def _columns(run: CheckRun, check: Check, finding: Finding, now: datetime) -> dict[str, Any]:

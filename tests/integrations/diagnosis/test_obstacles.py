@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import threading
+import time
 
 import pytest
+from django.db import connection, transaction
 
 from integrations.diagnosis import results, running
 from integrations.models import CheckRun, Corp
@@ -59,6 +62,42 @@ def test_what_is_in_order_and_in_the_way_at_once_is_looked_at_three_times_at_mos
     run.refresh_from_db()
     assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 3)
     assert len(carried) == 5
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_check_that_ends_while_the_obstacle_comes_out_of_its_way_is_tried_again(corp: Corp, wire: Wire) -> None:
+    """The obstacle's check, found in order, is not committed yet when this one is about to be written as blocked."""
+    obstacle = check_run(corp, "ip")
+    wire.token()
+    wire.agent(refusal(60020))
+    run = ask(corp, "scope")
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def settle_obstacle() -> None:
+        with transaction.atomic():
+            Corp.objects.select_for_update().get(pk=corp.pk)
+            is_held.set()
+            while not is_over.is_set() and not somebody_waits():
+                time.sleep(0.02)
+            CheckRun.objects.filter(pk=obstacle.pk).update(finished_at=LATER + MINUTE)
+        connection.close()
+
+    thread = threading.Thread(target=settle_obstacle)
+    thread.start()
+    assert is_held.wait(60)
+    freed = carry_out(run)
+    is_over.set()
+    thread.join()
+
+    assert freed == [run.pk]
+    assert run.status == "waiting"
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize("columns", [{"status": "wrong"}, {"status": "waiting"}, {"connection_version": 0}])
