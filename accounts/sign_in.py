@@ -15,7 +15,6 @@ from accounts.models import DirectoryPolicy, User, WeComAccount, fold_userid
 from integrations.directory import last_look_at, note_seen
 from integrations.errors import RecipientError
 from integrations.models import Corp, Member
-from integrations.prepared import Prepared
 from integrations.wecom import schemas
 from integrations.wecom.client import WeComClient
 
@@ -74,12 +73,9 @@ def person_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode,
     # Why again? WeCom may have taken seconds to answer, and disabling holds at once.
     asked_wecom = require_let_in(client=client, corp=corp, userid=userid, now=now)
     signs_in = person.corp_signs_in  # type: ignore[attr-defined]  # annotated below
-    if not (_SIGNING_IN.first(corp.pk) if asked_wecom else signs_in):
+    if not (Corp.objects.signing_in().filter(pk=corp.pk).exists() if asked_wecom else signs_in):
         raise SignInRefused(Reason.COMPANY_DISABLED)
     return person
-
-
-_SIGNING_IN = Prepared(lambda corp_id: Corp.objects.signing_in().filter(pk=corp_id).only("pk"), int)
 
 
 def require_signing_in(*, corp: Corp) -> None:
@@ -101,7 +97,7 @@ def member_for_code(*, client: WeComClient, corp: Corp, code: AuthorizationCode)
 
 def person_with(*, corp: Corp, userid: str) -> User:
     """The user whose account has both attributes. Raises SignInRefused saying which one is missing."""
-    person = _PERSON.first(corp.pk, fold_userid(userid))
+    person = _person(corp.pk, fold_userid(userid)).first()
     if person is not None:
         return person
     if WeComAccount.objects.without_corp().for_userid(userid).exists():
@@ -116,16 +112,13 @@ def _person(corp_id: int, userid_folded: str) -> QuerySet[User]:
     return theirs.annotate(corp_signs_in=ExpressionWrapper(signs_in, BooleanField()))
 
 
-_PERSON = Prepared(_person, int, str)
-
-
 def require_let_in(*, client: WeComClient, corp: Corp, userid: str, now: datetime) -> bool:
     """Raises SignInRefused for somebody outside the app's visible scope, or whose userid had been deleted meanwhile.
 
     Somebody whom the copied directory has out of scope or disabled, and WeCom lets in by now, is let in from here on.
     Returns whether WeCom was asked. `corp`: enabled, or the directory's policy would not be in force.
     """
-    member = _MEMBER.first(corp.pk, fold_userid(userid))
+    member = _member(corp.pk, fold_userid(userid)).first()
     if member is None:
         require_in_scope(client=client, userid=userid)
         return True
@@ -151,9 +144,6 @@ def _member(corp_id: int, userid_folded: str) -> QuerySet[Member]:
     ruled = Member.objects.filter(corp=corp_id, corp__directory_policy__mode__in=_IN_FORCE)
     looked_at = last_look_at(corp_id=corp_id)
     return ruled.filter(userid_folded=userid_folded).only(*_STANDING).annotate(looked_at=looked_at)
-
-
-_MEMBER = Prepared(_member, int, str)
 
 
 def require_in_scope(*, client: WeComClient, userid: str) -> schemas.User:

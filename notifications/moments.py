@@ -7,5 +7,5 @@ from typing import TypeAlias
 
 from django.db.models.expressions import Combinable
 
-# A time, or an expression for one, as the database's own Now(): a query with that can be written once.
+# A time, or an expression for one, as the database's own Now().
 Moment: TypeAlias = datetime | Combinable

@@ -21,7 +21,6 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
-from integrations.prepared import PreparedExists
 from notifications import (
     beat,
     blocking,
@@ -103,14 +102,10 @@ class _Step:
     due: Callable[[Moment], Sequence[QuerySet[Any]]]
 
 
-def _due_rows() -> QuerySet[TickClaim]:
+def is_anything_due() -> bool:
+    """One query. Why is it asked? Most ticks find nothing, and the steps ask some twenty questions."""
     asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=beat.TICK)
-
-
-# Why is it asked? Most ticks find nothing, and the steps ask some twenty questions. Why prepared? Writing this one
-# takes twenty times as long as answering it, and an idle system asks nothing else.
-is_anything_due = PreparedExists(_due_rows)
+    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=beat.TICK).exists()
 
 
 def _claim_due(now: datetime) -> None:

@@ -29,12 +29,8 @@ from integrations import links
 from integrations.bi import entry
 from integrations.errors import IntegrationError, LoginRefusedError
 from integrations.models import Corp
-from integrations.prepared import Prepared
 
 logger = logging.getLogger(__name__)
-
-_BEGINNING = Prepared(lambda pk: Corp.objects.to_begin_sign_in().filter(pk=pk), int)
-_ASKING = Prepared(lambda pk: Corp.objects.to_ask_wecom().filter(pk=pk), int)
 
 
 @require_GET
@@ -46,7 +42,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     session = sessions.of_request(request, corp_id=corp_id)
     if _is_over_limit(request, session):
         return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
-    corp = _BEGINNING.first(corp_id)
+    corp = Corp.objects.to_begin_sign_in().filter(pk=corp_id).first()
     if corp is None:
         return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -64,7 +60,7 @@ def start(request: HttpRequest, corp_id: int) -> HttpResponse:
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
     target = entry.landing_of(inner_page(raw_query_of(request)))
-    corp = _ASKING.first(corp_id)
+    corp = Corp.objects.to_ask_wecom().filter(pk=corp_id).first()
     if corp is None:
         return refusals.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
@@ -102,7 +98,7 @@ def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpRespon
     logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
     match step:
         case arrivals.Restart():
-            corp = _BEGINNING.first(corp.pk) or corp  # with what a beginning needs
+            corp = Corp.objects.to_begin_sign_in().filter(pk=corp.pk).first() or corp  # with what a beginning needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
         case arrivals.Explain():
             return refusals.away(_trouble(step.cause, corp, step.target))

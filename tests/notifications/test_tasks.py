@@ -10,6 +10,7 @@ import pytest
 from celery import current_app
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
@@ -57,6 +58,13 @@ def test_a_second_tick_of_the_period_does_nothing(wire: Wire, settings: Settings
     tasks.tick.delay()
 
     assert not Run.objects.exists()
+
+
+def test_whether_anything_is_due_is_one_question() -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert not tasks.is_anything_due()
+
+    assert len(asked) == 1
 
 
 @pytest.mark.usefixtures("_eager")
