@@ -1,5 +1,7 @@
 # What developers run. `make` alone lists it. The first call sets up .venv by itself (tools/bootstrap.sh).
 RUN := .venv/bin/python
+# Each contains the ones before it and is held to their versions.
+SETS := requirements requirements-demo requirements-dev
 
 .PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements sbom bench chaos nightly
 
@@ -39,10 +41,14 @@ messages: setup-dev ## bring the translation catalogues up to the code and compi
 	$(RUN) tools/messages.py compile
 
 requirements: setup-dev ## pin the requirements*.in files with hashes; UPGRADE=1 takes newer versions
-	$(RUN) -m tools.pins compile $(if $(UPGRADE),--upgrade)
+	@for set in $(SETS); do $(RUN) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements" \
+		$(if $(UPGRADE),--upgrade) $$set.in -o $$set.txt || exit; done
 
 sbom: setup-dev ## write sbom/*.cdx.json: every package that is pinned, as CycloneDX
-	$(RUN) -m tools.pins sbom
+	@mkdir -p sbom
+	@for set in $(SETS); do $(RUN) -m cyclonedx_py requirements --output-reproducible --short-PURLs \
+		--pyproject pyproject.toml -o sbom/$$set.cdx.json $$set.txt || exit; done
 
 bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the directory and the push engine
 	@$(RUN) -m benchmarks

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +58,7 @@ def test_pins_that_fit_raise_no_complaint(root: Path) -> None:
             "requirements-dev.txt",
             "celery",
             "--no-deps\ncelery",
-            "an option does not belong there: --no-deps",
+            "this line does not belong there: --no-deps",
         ),
     ],
 )
@@ -69,12 +67,3 @@ def test_each_difference_is_named(root: Path, file: str, old: str, new: str, pro
     path.write_text(path.read_text().replace(old, new, 1))
 
     assert f"requirements-dev.txt: {problem}" in pins.check(root)
-
-
-def test_the_bill_of_materials_names_every_pin(tmp_path: Path) -> None:
-    assert pins.write_sbom(tmp_path) == 0
-
-    for name in pins.SETS:
-        pinned = re.findall(r"^([a-z0-9.-]+)==([^ ]+)", (pins.ROOT / f"{name}.txt").read_text(), re.MULTILINE)
-        listed = json.loads((tmp_path / f"{name}.cdx.json").read_text())["components"]
-        assert sorted((part["name"], part["version"]) for part in listed) == sorted(pinned)
