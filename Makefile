@@ -36,7 +36,7 @@ format: setup-dev ## put Python and templates into the common format
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix-only --exit-zero --quiet .
 
-messages: setup-dev ## bring the translation catalogues up to the code and compile them
+messages: setup-dev ## bring the Chinese catalogues up to the code and compile them
 	$(RUN) tools/messages.py update
 	$(RUN) tools/messages.py compile
 

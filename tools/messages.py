@@ -1,8 +1,8 @@
 """Translations without GNU gettext: `python tools/messages.py update|check|compile|missing|fill`.
 
 Texts are written in English in Python (`gettext`, `_` and their kin) and in Django templates (`translate`,
-`blocktranslate`). Each app keeps one catalogue per language in `<app>/locale/<language>/LC_MESSAGES/django.po`; the
-English one is filled with the texts themselves, the Chinese one by people.
+`blocktranslate`). Each app keeps its Chinese in `<app>/locale/zh_Hans/LC_MESSAGES/django.po`. English has no catalogue:
+Django shows the text itself.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("guanwecom", "integrations", "accounts", "notifications")
-SOURCE_LANGUAGE = "en"
-LANGUAGES = ("zh_Hans", SOURCE_LANGUAGE)
+LANGUAGE = "zh_Hans"
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
     "gettext_lazy": None,
@@ -134,42 +133,31 @@ def _as_python(path: Path, location: str) -> io.BytesIO:
 
 
 def update(app: str, root: Path = ROOT) -> list[str]:
-    """Bring the app's catalogues up to its code: new texts in, unused texts out. Returns a line for each catalogue."""
-    template = extract_app(app, root)
-    lines = []
-    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
-        catalogue = file.read()
-        catalogue.update(template, no_fuzzy_matching=True)
-        if file.language == SOURCE_LANGUAGE:
-            for message in _texts(catalogue):
-                message.string = message.id
-        if not file.po.exists() and not len(catalogue):
-            continue
-        changed = file.write(catalogue)
-        missing = sum(not _is_translated(message) for message in _texts(catalogue))
-        lines.append(
-            f"{file.name}: {len(catalogue)} texts, {missing} untranslated{', written' if changed else ', unchanged'}"
-        )
-    return lines
+    """Bring the app's catalogue up to its code: new texts in, unused texts out. Returns a line about it."""
+    file = CatalogueFile(app, LANGUAGE, root)
+    catalogue = file.read()
+    catalogue.update(extract_app(app, root), no_fuzzy_matching=True)
+    if not file.po.exists() and not len(catalogue):
+        return []
+    done = "written" if file.write(catalogue) else "unchanged"
+    missing = sum(not _is_translated(message) for message in _texts(catalogue))
+    return [f"{file.name}: {len(catalogue)} texts, {missing} untranslated, {done}"]
 
 
 def check(app: str, root: Path = ROOT) -> list[str]:
-    """What is wrong with the app's catalogues, one line each; nothing if every text has a usable translation."""
-    template = extract_app(app, root)
-    wanted = {_key(message) for message in _texts(template)}
-    problems = []
-    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
-        catalogue = file.read()
-        found = {_key(message): message for message in _texts(catalogue)}
-        complaints = [f"missing: {_shown(key)}" for key in sorted(wanted - found.keys())]
-        complaints += [f"obsolete: {_shown(key)}" for key in sorted(found.keys() - wanted)]
-        complaints += [f"obsolete: {_shown(_key(message))}" for message in catalogue.obsolete.values()]
-        if file.po.exists() and FUZZY_HEADER.match(file.po.read_text(encoding="utf-8")):
-            complaints.append("its header is marked fuzzy")
-        for key, message in sorted(found.items()):
-            complaints += [f"{fault}: {_shown(key)}" for fault in message_faults(message)]
-        problems += [f"{file.name}: {complaint}" for complaint in complaints]
-    return problems
+    """What is wrong with the app's catalogue, one line each; nothing if every text has a usable translation."""
+    wanted = {_key(message) for message in _texts(extract_app(app, root))}
+    file = CatalogueFile(app, LANGUAGE, root)
+    catalogue = file.read()
+    found = {_key(message): message for message in _texts(catalogue)}
+    problems = [f"missing: {_shown(key)}" for key in sorted(wanted - found.keys())]
+    problems += [f"obsolete: {_shown(key)}" for key in sorted(found.keys() - wanted)]
+    problems += [f"obsolete: {_shown(_key(message))}" for message in catalogue.obsolete.values()]
+    if file.po.exists() and FUZZY_HEADER.match(file.po.read_text(encoding="utf-8")):
+        problems.append("its header is marked fuzzy")
+    for key, message in sorted(found.items()):
+        problems += [f"{fault}: {_shown(key)}" for fault in message_faults(message)]
+    return [f"{file.name}: {problem}" for problem in problems]
 
 
 def message_faults(message: Message) -> list[str]:
@@ -197,27 +185,23 @@ def placeholders(text: str) -> list[str]:
 
 
 def compile_app(app: str, root: Path = ROOT) -> list[str]:
-    """Write the .mo files that Django reads, where older than their .po. Raises MessagesError if one would be empty."""
-    lines = []
-    for file in (CatalogueFile(app, language, root) for language in LANGUAGES):
-        if not file.po.exists():
-            continue
-        if file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns:
-            continue
-        catalogue = file.read()
-        if not any(_is_translated(message) and not message.fuzzy for message in _texts(catalogue)):
-            raise MessagesError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
-        buffer = io.BytesIO()
-        write_mo(buffer, catalogue)
-        _replace(file.mo, buffer.getvalue())
-        lines.append(f"{file.name}: compiled")
-    return lines
+    """Write the .mo file that Django reads, if older than its .po. Raises MessagesError if it would be empty."""
+    file = CatalogueFile(app, LANGUAGE, root)
+    if not file.po.exists() or (file.mo.exists() and file.mo.stat().st_mtime_ns >= file.po.stat().st_mtime_ns):
+        return []
+    catalogue = file.read()
+    if not any(_is_translated(message) and not message.fuzzy for message in _texts(catalogue)):
+        raise MessagesError(f"{file.name}: nothing in it is translated; its compiled form would be empty")
+    buffer = io.BytesIO()
+    write_mo(buffer, catalogue)
+    _replace(file.mo, buffer.getvalue())
+    return [f"{file.name}: compiled"]
 
 
 def missing(app: str, root: Path = ROOT) -> dict[str, str]:
-    """The app's texts without a Chinese translation, as an object to fill in; updates the catalogues first."""
+    """The app's texts without a Chinese translation, as an object to fill in; updates the catalogue first."""
     update(app, root)
-    catalogue = CatalogueFile(app, LANGUAGES[0], root).read()
+    catalogue = CatalogueFile(app, LANGUAGE, root).read()
     return {_json_key(message): "" for message in _texts(catalogue) if not _is_translated(message) or message.fuzzy}
 
 
@@ -227,7 +211,7 @@ def fill(app: str, translations: dict[str, str], root: Path = ROOT) -> int:
     Raises MessagesError, writing nothing, on a text that the app does not have or placeholders that differ.
     """
     update(app, root)
-    file = CatalogueFile(app, LANGUAGES[0], root)
+    file = CatalogueFile(app, LANGUAGE, root)
     catalogue = file.read()
     by_key = {_json_key(message): message for message in _texts(catalogue)}
     given = {key: text for key, text in translations.items() if text}
