@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import translation
-from django.utils.translation import gettext as _
 
 from integrations import clients
 from integrations.errors import IntegrationError
@@ -33,7 +32,7 @@ from notifications.limiter import Permit, Request
 from notifications.locking import unlocked, update_unlocked
 from notifications.media.sheets import file_name
 from notifications.models import Channel, Delivery, Medium, MessageForm, Priority
-from notifications.outcomes import Kind, Outcome, outcome_of_error
+from notifications.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
 from notifications.settling import backoff
 from notifications.timing import QUEUE_LEASE, TASK_SECONDS
 
@@ -135,6 +134,8 @@ def _claim(delivery_id: int, now: datetime) -> Delivery | None:
 
 
 def _upload(held: Delivery, medium: Medium, clock: Clock) -> bool:
+    if held.channel == Channel.ROBOT and held.robot is None:
+        return _refused(held, ROBOT_GONE.message, clock())
     request = Request(
         id=f"upload:{held.pk}.{held.prepare_count}",
         scopes=(address_scope(held.corp, UPLOAD_API), company_scope(held.corpid, UPLOAD_API)),
@@ -163,9 +164,7 @@ def _media_id(held: Delivery, content: bytes) -> str:
         name = _name(held)
     kind: MediaKind = "image" if held.message_form == MessageForm.IMAGE else "file"
     media_type = _MEDIA_TYPES[MessageForm(held.message_form)]
-    if held.channel == Channel.ROBOT:
-        if held.robot is None:
-            raise MessageError("robot", _("the robot was deleted"))
+    if held.robot is not None:
         robot = clients.robot_client(held.corp, held.robot.key)
         return robot.webhook_upload_media(content, kind="file", file_name=name, media_type=media_type).media_id
     client = clients.wecom_client(held.corp)

@@ -22,6 +22,7 @@ from notifications.charts.looks import Shape
 from notifications.limiter import Permit, Request, shared
 from notifications.media import attaching, links, making, preparing, recipes
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
+from notifications.outcomes import ROBOT_GONE
 from notifications.reports.content import Content
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp
@@ -286,6 +287,18 @@ def test_a_robots_file_is_uploaded_with_its_key(wire: Wire, clock: FakeClock) ->
     prepared(delivery, clock)
 
     assert body_of(delivery) == {"msgtype": "file", "file": {"media_id": "media-1"}}
+
+
+def test_a_file_whose_robot_is_gone_is_not_uploaded_and_says_so_to_each_reader(clock: FakeClock) -> None:
+    corp = make_corp()
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    delivery = make_delivery(corp, MessageForm.XLSX, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery))
+    robot.delete()
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, delivery.error) == (Status.PENDING, ROBOT_GONE.message)
 
 
 @pytest.mark.parametrize(
