@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.utils.translation import pgettext_lazy
 
 from accounts.authentication.admin_rights import reaches_beyond
 from accounts.models import User, WeComAccount, fold_userid
@@ -22,6 +21,7 @@ from notifications import inbox
 from notifications.alerts import acting, card_updates, cards, incidents
 from notifications.alerts.acting import Deed
 from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
+from notifications.sentences import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "notifications.alert-clicks"
 _DEEDS = {cards.TAKE: Deed.TAKE, cards.SILENCE: Deed.SILENCE}
-_LABELS = {
-    Deed.TAKE: pgettext_lazy("button of an alert", "Take"),
-    Deed.SILENCE: pgettext_lazy("button of an alert", "Silence for 1 hour"),
-}
+_NOTES = {Deed.TAKE: Sentence("Button: Take"), Deed.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
 def wants(event: str, _change: str) -> bool:
@@ -94,12 +91,12 @@ def _note_once(
     found: Sequence[Incident], kind: IncidentEvent.Kind, person: User | None, deed: Deed, now: datetime
 ) -> None:
     """A line for each person and button, however often it is pressed."""
-    text = str(_LABELS[deed])
-    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=text)
+    said = _NOTES[deed]
+    lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=said.stored())
     known = set(lines.values_list("incident", flat=True))
     for incident in found:
         if incident.pk not in known:
-            incidents.note(incident, kind, at=now, user=person, text=text)
+            incidents.note(incident, kind, at=now, user=person, said=said)
 
 
 def _delivery(corp: Corp, mark: str) -> Delivery | None:

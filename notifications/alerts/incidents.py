@@ -16,6 +16,7 @@ from notifications.models import Incident, IncidentEvent
 if TYPE_CHECKING:
     from accounts.models import User
     from notifications.models import AlertSource
+    from notifications.sentences import Sentence
 
 Kind, Notice, Status = Incident.Kind, Incident.Notice, Incident.Status
 # What ends and begins again within this time is one incident, and one message in this time tells of it.
@@ -23,7 +24,6 @@ DAMPING = timedelta(minutes=10)
 # So long after an end, news of its beginning may still be under way: a retry, or another replica of the sender. Shorter
 # than Alertmanager's `group_interval` of 5 minutes, which lies between an end that it told and what it tells next.
 LATENESS = timedelta(minutes=3)
-NOTE_CHARACTERS = 255
 # Of a report's columns, what may change while the incident lasts.
 _SAID = ("title", "summary", "severity", "link")
 
@@ -144,10 +144,15 @@ def apply(reports: Iterable[Report], *, source: AlertSource, now: datetime) -> O
 
 
 def note(
-    incident: Incident, kind: IncidentEvent.Kind, *, at: datetime, user: User | None = None, text: str = ""
+    incident: Incident,
+    kind: IncidentEvent.Kind,
+    *,
+    at: datetime,
+    user: User | None = None,
+    said: Sentence | None = None,
 ) -> None:
     """A line of the timeline."""
-    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=text[:NOTE_CHARACTERS])
+    IncidentEvent.objects.create(incident=incident, kind=kind, at=at, user=user, note=said.stored() if said else "")
 
 
 def _refresh(incident: Incident, report: Report) -> None:
@@ -238,7 +243,7 @@ def resolve(
     source: AlertSource | None,
     now: datetime,
     by: User | None = None,
-    why: str = "",
+    why: Sentence | None = None,
 ) -> None:
     """It is over. Of one of which nobody was told, nobody is told that either; nor twice in a row that it is over. One
     that came and went before waits until it is quiet."""
@@ -250,7 +255,7 @@ def resolve(
     incident.save(
         update_fields=["status", "ends_at", "resolved_at", "is_closed_by_hand", "notice_kind", "notice_due_at"]
     )
-    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, text=why)
+    note(incident, IncidentEvent.Kind.CLOSED if by else IncidentEvent.Kind.RESOLVED, at=now, user=by, said=why)
 
 
 def _told_last(incident: Incident) -> str | None:

@@ -13,12 +13,14 @@ from notifications.alerts import hours, incidents
 from notifications.alerts.audiences import audience_key
 from notifications.locking import first_locked, unlocked
 from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
+from notifications.sentences import Sentence
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
     from notifications.models import AlertSource
 
 Notice = Incident.Notice
+_NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
 # As many as one payload, or one check, can open: they are one message.
 TOLD_TOGETHER = 1000
 # Senders hold their route for as long as one payload takes.
@@ -141,7 +143,7 @@ def _move_on(incident: Incident, source: AlertSource | None, now: datetime) -> N
 
 
 def _note_all(together: Iterable[Incident], kind: str, now: datetime) -> None:
-    label = str(Notice(kind).label)
+    note = _NOTES[Notice(kind)].stored()
     IncidentEvent.objects.bulk_create(
-        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=label) for incident in together
+        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=note) for incident in together
     )

@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from notifications.alerts import cards
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.cards import Telling
-from notifications.alerts.incidents import NOTE_CHARACTERS
 from notifications.models import (
     Incident,
     IncidentEvent,
@@ -76,7 +75,7 @@ def card_body(run: Run, corp: Corp, userids: list[str], *, address: SiteAddress,
 def note_unreached(run: Run) -> None:
     """Say in the timelines that this message told nobody. In the transaction that finds it out."""
     lines = IncidentEvent.objects.filter(incident__notices__run=run, kind=IncidentEvent.Kind.NOTIFIED, at=run.slot_at)
-    lines.update(note=run.error_text[:NOTE_CHARACTERS])
+    lines.update(note=run.error)
 
 
 def has_callbacks(corp: Corp) -> bool:

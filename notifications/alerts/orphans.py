@@ -8,10 +8,10 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext as _
 
 from notifications.alerts import card_updates, incidents
 from notifications.models import AlertRule, Incident
+from notifications.sentences import Sentence
 
 AT_ONCE = 500
 
@@ -28,8 +28,8 @@ def end(*, now: datetime) -> int:
     found = list(due().select_for_update(of=("self",)).order_by("pk")[:AT_ONCE])
     disabled = [incident for incident in found if incident.rule_id is not None]
     deleted = [incident for incident in found if incident.rule_id is None]
-    _end(disabled, _("The rule was disabled."), now)
-    _end(deleted, _("The route or rule was deleted."), now)
+    _end(disabled, Sentence("The rule was disabled."), now)
+    _end(deleted, Sentence("The route or rule was deleted."), now)
     return len(found)
 
 
@@ -39,11 +39,11 @@ def end_parts(rule: AlertRule, *, now: datetime) -> int:
     # Why locked first? Whoever opens incidents takes the locks in this order, too.
     AlertRule.objects.select_for_update(of=("self",)).get(pk=rule.pk)
     found = list(Incident.objects.open().filter(rule=rule).select_for_update(of=("self",)).order_by("pk"))
-    _end(found, _("The rule watches other parts now."), now)
+    _end(found, Sentence("The rule watches other parts now."), now)
     return len(found)
 
 
-def _end(found: Sequence[Incident], why: str, now: datetime) -> None:
+def _end(found: Sequence[Incident], why: Sentence, now: datetime) -> None:
     for incident in found:
         incidents.resolve(incident, ends_at=now, source=None, now=now, why=why)
     card_updates.mark_stale(found, now=now)

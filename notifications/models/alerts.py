@@ -13,6 +13,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from integrations.models import Card, Corp
+from notifications import sentences
 from notifications.models.addressing import Addressed
 from notifications.models.api import ApiToken
 from notifications.models.outbox import Delivery, Run
@@ -315,7 +316,7 @@ class IncidentEvent(models.Model):
     kind = models.CharField(_("what"), max_length=16, choices=Kind.choices)
     at = models.DateTimeField(_("when"))
     user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("who"))
-    note = models.CharField(_("note"), max_length=255, blank=True)
+    note = models.TextField(_("note"), blank=True)
 
     class Meta:
         verbose_name = _("incident event")
@@ -325,6 +326,11 @@ class IncidentEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.incident_id} {self.kind}"
+
+    @property
+    def note_text(self) -> str:
+        """Its note in the language in force."""
+        return sentences.shown(self.note)
 
 
 class IncidentNotice(models.Model):

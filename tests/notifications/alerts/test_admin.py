@@ -123,7 +123,7 @@ class TestRule:
         answer = save(root, path, **row(0, "sum", "销售额", "lt", "100"), **change)
 
         assert answer.status_code == 302, errors_of(answer)
-        assert list(incident.events.values_list("kind", "note")) == line
+        assert [(event.kind, event.note_text) for event in incident.events.all()] == line
         assert Incident.objects.open().exists() is not bool(line)
 
     def test_without_a_condition_is_refused(self, root: Client, card: Card, receiver: AlertReceiver) -> None:

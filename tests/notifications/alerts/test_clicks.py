@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from integrations.events import lanes
 from integrations.models import CallbackEvent, Corp
 from integrations.sandbox.faults import Fault
-from notifications.models import AlertCard, CardCode, Delivery, Incident, Run
+from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import Duty, alert
-from tests.notifications.factories import NOW
+from tests.notifications.factories import NOW, make_superuser
+from tests.notifications.test_failures import in_language
 
 pytestmark = pytest.mark.django_db
 TAKE, SILENCE = "alert-take", "alert-silence-1h"
@@ -136,6 +139,26 @@ def test_who_may_not_any_more_is_refused(duty: Duty, why: str) -> None:
     assert incident().taken_by is None
     assert "taken" not in [kind for kind, _who in duty.timeline()]
     assert duty.timeline().count(("refused", "李雷")) == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "notes"), [("zh-hans", ["预警", "按钮：认领", "老行"]), ("en", ["alert", "Button: Take", "老行"])]
+)
+def test_notes_of_the_timeline_are_in_the_readers_language(duty: Duty, language: str, notes: list[str]) -> None:
+    """The last one was stored as text, as all were once."""
+    duty.receiver.users.remove(duty.people["LiLei"])
+    duty.press("LiLei", TAKE)
+    IncidentEvent.objects.create(incident=incident(), kind=IncidentEvent.Kind.CLOSED, at=duty.clock.now, note="老行")
+    page = reverse("admin:notifications_incident_change", args=[incident().pk])
+
+    text = in_language(make_superuser(), language).get(page).content.decode()
+
+    assert [event.note for event in incident().events.exclude(note="")] == [
+        '{"msgid":"alert"}',
+        '{"msgid":"Button: Take"}',
+        "老行",
+    ]
+    assert re.findall(r"<td>([^<]+)</td></tr>", text)[-len(notes) :] == notes
 
 
 def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> None:

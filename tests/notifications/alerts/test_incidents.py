@@ -326,4 +326,4 @@ class TestAnEnd:
 
         incident = Incident.objects.get()
         assert (incident.status, incident.notice_kind) == ("resolved", "")
-        assert incident.events.get(kind="resolved").note == "路由或规则已被删除。"
+        assert incident.events.get(kind="resolved").note_text == "路由或规则已被删除。"

@@ -432,7 +432,7 @@ class TestEnds:
         return Incident.objects.get()
 
     def lines(self, incident: Incident) -> list[tuple[str, str]]:
-        return list(incident.events.order_by("pk").values_list("kind", "note"))
+        return [(event.kind, event.note_text) for event in incident.events.order_by("pk")]
 
     def test_come_when_the_rule_is_disabled(self, rule: AlertRule, told: Incident) -> None:
         assert orphans.end(now=NOW) == 0

@@ -370,9 +370,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_whoever_handed_it_in(duty: Duty
 
     [run] = Run.objects.filter(trigger="alert")
     assert run.error
-    assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [
-        run.error_text
-    ]
+    assert list(Incident.objects.get().events.filter(kind="notified").values_list("note", flat=True)) == [run.error]
     notice = Run.objects.get(trigger="notice")
     assert (notice.requested_by, list(notice.told_runs.all())) == (duty.token.owner, [run])
     assert "DiskFull 磁盘快满了" in owner_notices.order_of(notice)[0].report.body
