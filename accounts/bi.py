@@ -14,7 +14,6 @@ from accounts import limited_administrators, sessions
 from accounts.attribute_values import bi_login_id_of
 from accounts.bi_identity import EMAIL, LOGIN_ID, USERNAME
 from accounts.models import Attribute, DirectoryPolicy, User, WeComAccount, barred_by_wecom
-from accounts.navigation import HomeEntry
 from accounts.visibility import sees_all
 from integrations.bi import entry
 from integrations.bi.external_ids import ExternalId, chosen
@@ -67,15 +66,6 @@ def corp_of_entry(request: HttpRequest) -> Corp | None:
         return open_corps.filter(pk=corp_id).first()
     accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), user=request.session[SESSION_KEY])
     return open_corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
-
-
-def home_entries(request: HttpRequest) -> list[HomeEntry]:
-    """The button into the BI, for somebody who may enter it from here."""
-    if not entry.is_open() or corp_of_entry(request) is None:
-        return []
-    return [
-        HomeEntry(gettext("Open the BI"), entry.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
-    ]
 
 
 def is_entered_by_login_id() -> bool:

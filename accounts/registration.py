@@ -30,6 +30,7 @@ from accounts.policy import disabling_shuts_out
 from accounts.ready_made import ensure_bi_login_id
 from accounts.roles import ensure_roles
 from accounts.tracked import track_people_and_companies
+from accounts.views.bi import home_entries
 from accounts.views.confirmation import gate
 from accounts.visibility import corps_of
 from integrations import panels, seen_forms
@@ -76,7 +77,7 @@ def _show_on_pages() -> None:
     panels.register_first_enabling_notice(notice_of_first_enabling)
     panels.register_attention(link_requests.attentions)
     panels.register_attention(bi.attentions)
-    navigation.register_home_entry(bi.home_entries)
+    navigation.register_home_entry(home_entries)
     navigation.register_tab(url_name="account", label=_("Account"), place=90)
 
 

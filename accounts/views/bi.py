@@ -1,4 +1,4 @@
-"""The click that leads into the BI: a page of ours that passes the browser on with a token made at this moment."""
+"""The button that leads into the BI, and its page: it passes the browser on with a token made at this moment."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
 from accounts.bi import corp_of_entry
+from accounts.navigation import HomeEntry
 from accounts.surfaces import is_phone
 from accounts.targets import raw_query_of
 from accounts.trouble import Cause, Trouble
@@ -47,6 +49,15 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
     response.headers["Referrer-Policy"] = "no-referrer"
     logger.info("bi sign-in corp=%s user=%s outcome=passed-on", corp.pk if corp else None, request.user.pk)
     return response
+
+
+def home_entries(request: HttpRequest) -> list[HomeEntry]:
+    """The button into the BI, for somebody who may enter it from here."""
+    if not entry.is_open() or corp_of_entry(request) is None:
+        return []
+    return [
+        HomeEntry(gettext("Open the BI"), entry.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
+    ]
 
 
 @sensitive_variables()
