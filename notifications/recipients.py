@@ -14,7 +14,6 @@ from integrations.directory import departments
 from integrations.models import Department, Member
 from notifications.attribute_rules import Rule, matching, rules_of
 from notifications.models import Addressed, Channel, Receipt, RulesMatch, Run, Subscription, SubscriptionChoice
-from notifications.resending import unreached
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
@@ -110,7 +109,7 @@ def audience_of(run: Run, subscription: Subscription) -> Audience:
 
 def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool) -> Audience:
     """Those whom `run` did not reach, by the subscription's present channels."""
-    receipts = unreached(run, with_unknown=with_unknown)
+    receipts = Receipt.objects.unreached(run, with_unknown=with_unknown)
     has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
     return replace(
         named_audience(subscription),

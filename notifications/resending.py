@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Q, QuerySet
-
 from notifications.dispatch import run_fields
-from notifications.models import Delivery, Receipt, Run
+from notifications.models import Run
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -19,25 +17,6 @@ OVER = (Run.Status.SENDING, Run.Status.FINISHED)
 def can_be_resent(run: Run) -> bool:
     """Whether the run has come as far as having receipts, and its order still says what to send."""
     return run.status in OVER and run.subscription_id is not None and run.recall_asked_at is None
-
-
-def unreached(run: Run, *, with_unknown: bool = False) -> QuerySet[Receipt]:
-    """Receipts of people who did not get it: skipped, invalid, without licence, failed, canceled as worthless.
-
-    Not of those who had paused or declined it, also where they have resumed since: they got what they had asked for;
-    nor of those for whom the report had no rows.
-    """
-    lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
-    if with_unknown:
-        lost.append(Delivery.Status.UNKNOWN)
-    own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
-    found = Receipt.objects.filter(own | Q(status="", delivery__status__in=lost), run=run)
-    return found.exclude(reason__in=Receipt.NOT_SENT_AGAIN)
-
-
-def unknown(run: Run) -> QuerySet[Receipt]:
-    """Receipts of people who may have got it."""
-    return Receipt.objects.filter(run=run, status="", delivery__status=Delivery.Status.UNKNOWN)
 
 
 def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, now: datetime) -> tuple[Run, bool]:

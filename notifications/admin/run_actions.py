@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 
 from notifications import recalling, resending
 from notifications.admin.lists import administrator
-from notifications.models import Run
+from notifications.models import Receipt, Run
 from notifications.tasks import enqueue_runs
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def possible(request: HttpRequest, run: Run) -> dict[str, str]:
     if not request.user.has_perm(MAY):
         return {}
     found = {}
-    if resending.can_be_resent(run) and resending.unreached(run, with_unknown=True).exists():
+    if resending.can_be_resent(run) and Receipt.objects.unreached(run, with_unknown=True).exists():
         found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
     if recalling.can_be_recalled(run, now=timezone.now()):
         found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
@@ -53,7 +53,7 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         else:
             messages.info(request, gettext("This was asked for already; it is sent once."))
         return _to(again)
-    count, unknown_count = resending.unreached(run).count(), resending.unknown(run).count()
+    count, unknown_count = Receipt.objects.unreached(run).count(), Receipt.objects.unknown(run).count()
     context = {
         "title": gettext("Send again to those not reached"),
         "lines": [_people(count) if count else gettext("Nobody is known not to have got it.")],

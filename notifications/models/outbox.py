@@ -457,6 +457,23 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
         """Receipts of messages that stand, or may stand, on the person's phone."""
         return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
 
+    def unreached(self, run: Run, *, with_unknown: bool = False) -> Self:
+        """Of people who did not get the run: skipped, invalid, without licence, failed, canceled as worthless.
+
+        Not of those who had paused or declined it, also where they have resumed since: they got what they had asked
+        for; nor of those for whom the report had no rows.
+        """
+        lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
+        if with_unknown:
+            lost.append(Delivery.Status.UNKNOWN)
+        own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
+        found = self.filter(own | Q(status="", delivery__status__in=lost), run=run)
+        return found.exclude(reason__in=Receipt.NOT_SENT_AGAIN)
+
+    def unknown(self, run: Run) -> Self:
+        """Of people who may have got the run."""
+        return self.filter(run=run, status="", delivery__status=Delivery.Status.UNKNOWN)
+
 
 class Receipt(models.Model):
     """What became of a run for one person. Its status is empty while it is the delivery's own."""

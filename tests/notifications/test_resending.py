@@ -66,7 +66,7 @@ def test_those_who_did_not_get_it_and_nobody_else(corp: Corp, me: User) -> None:
 
 def test_those_of_whom_nobody_knows_only_when_that_is_confirmed(corp: Corp, me: User) -> None:
     run = one_each(corp)
-    assert resending.unknown(run).count() == 1
+    assert Receipt.objects.unknown(run).count() == 1
 
     assert f"{corp.pk}:unknown" in resent(run, me, with_unknown=True)
 
@@ -111,7 +111,7 @@ def test_who_wanted_none_of_it_gets_none_of_it_later(corp: Corp, me: User, kind:
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
     Delivery.objects.update(status="failed")
-    assert list(resending.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
+    assert list(Receipt.objects.unreached(run).values_list("address", flat=True)) == [f"{corp.pk}:lilei"]
     own_subscriptions.choose(han, subscription_id=subscription.pk, kind="", now=NOW)
 
     assert resent(run, me) == [f"{corp.pk}:lilei"]
@@ -138,7 +138,7 @@ def test_where_all_wanted_none_of_it_nothing_is_offered(corp: Corp) -> None:
     run = make_run(subscription)
     render_run(run_id=run.pk, now=NOW)
 
-    assert not resending.unreached(run, with_unknown=True).exists()
+    assert not Receipt.objects.unreached(run, with_unknown=True).exists()
 
 
 @pytest.mark.parametrize(
