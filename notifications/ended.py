@@ -9,11 +9,12 @@ from datetime import datetime
 
 from django.db import transaction
 
-from notifications import blocking, metrics
+from notifications import blocking, counters
 from notifications.bulk_writes import settle_attempts, settle_deliveries
 from notifications.claiming import StartedAttempt
+from notifications.counters import EndedCall
 from notifications.models import Channel
-from notifications.outcomes import Outcome
+from notifications.outcomes import Kind, Outcome
 from notifications.settling import settle
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def settle_all(ended: Sequence[Ended]) -> None:
     answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
         blocking.unblock(answered, now=ended[0].ended_at)
-    metrics.observe([(each.attempt, each.outcome, each.ended_at) for each in ended])
+    counters.count_ended([_counted(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
         try:
@@ -50,6 +51,14 @@ def settle_all(ended: Sequence[Ended]) -> None:
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
+
+
+def _counted(each: Ended) -> EndedCall:
+    delivery, outcome, lag_seconds = each.attempt.delivery, each.outcome, None
+    if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+        lag_seconds = max(0.0, (each.ended_at - delivery.due_at).total_seconds())
+    code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
+    return EndedCall(delivery.channel, code, lag_seconds)
 
 
 def _proves_configuration(each: Ended) -> bool:

@@ -16,8 +16,7 @@ from django.utils.translation import ngettext
 from integrations.index_card import about_unreadable
 from integrations.models import Corp
 from integrations.panels import Attention, Line
-from notifications import blocking, day_counts, pace, self_pausing, workdays
-from notifications.alerts import counters
+from notifications import blocking, counters, day_counts, pace, self_pausing, workdays
 from notifications.blocking import CORP_SECRETS
 from notifications.media import making
 from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Robot, Run, Subscription

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
-import redis
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
 from prometheus_client.core import (
@@ -20,45 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from integrations import callbacks
-from integrations.store import valkey
-from notifications import blocking, pace
-from notifications.alerts import counters
+from notifications import blocking, counters, pace
 from notifications.blocking import CORP_SECRETS
 from notifications.models import CorpQueue, Delivery, Incident, Priority
-from notifications.outcomes import Kind
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from notifications.claiming import StartedAttempt
-    from notifications.outcomes import Outcome
-
-logger = logging.getLogger(__name__)
-
-LAG_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
-_ATTEMPTS, _LAG = "push:metrics:attempts", "push:metrics:lag"
-_SUM = "milliseconds"
-
-
-def observe(ended: Sequence[tuple[StartedAttempt, Outcome, datetime]]) -> None:
-    """Count calls that ended: by channel and errcode, and how long after its time each accepted one was accepted."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for attempt, outcome, ended_at in ended:
-        delivery = attempt.delivery
-        code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
-        counts[_ATTEMPTS, f"{delivery.channel}:{code}"] += 1
-        if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
-            seconds = max(0.0, (ended_at - delivery.due_at).total_seconds())
-            counts[_LAG, str(bisect.bisect_left(LAG_SECONDS, seconds))] += 1
-            counts[_LAG, _SUM] += round(seconds * 1000)
-    pipeline = valkey().pipeline(transaction=False)
-    for (name, field), count in counts.items():
-        pipeline.hincrby(name, field, count)
-    try:
-        pipeline.execute()
-    except redis.RedisError as error:
-        logger.warning("%d ended calls were not counted: %s", len(ended), type(error).__name__)
-
 
 _providers: list[Callable[[], Iterable[Metric]]] = []
 
@@ -87,20 +47,16 @@ def _attempts() -> Metric:
     family = CounterMetricFamily(
         "guanwecom_push_attempts", "Calls that ended, by channel and errcode", labels=["channel", "errcode"]
     )
-    for name, count in _hash(_ATTEMPTS).items():
-        channel, _colon, code = name.partition(":")
+    for (channel, code), count in counters.ended().items():
         family.add_metric([channel, code], count)
     return family
 
 
 def _lag() -> Metric:
-    counts = _hash(_LAG)
-    total, buckets = 0, []
-    for position, edge in enumerate([*map(str, LAG_SECONDS), "+Inf"]):
-        total += counts.get(str(position), 0)
-        buckets.append((edge, total))
+    lag = counters.lag()
+    edges = [*map(str, counters.LAG_SECONDS), "+Inf"]
     family = HistogramMetricFamily("guanwecom_push_lag_seconds", "From a message's time to WeCom's acceptance")
-    family.add_metric([], buckets, counts.get(_SUM, 0) / 1000)
+    family.add_metric([], list(zip(edges, accumulate(lag.counts), strict=True)), lag.seconds)
     return family
 
 
@@ -161,8 +117,3 @@ def _refused_callbacks() -> Metric:
     for (corp_id, kind), count in callbacks.refused_in_all().items():
         family.add_metric([str(corp_id), kind], count)
     return family
-
-
-def _hash(name: str) -> dict[str, int]:
-    found = valkey().hgetall(name)
-    return {str(field, "ascii") if isinstance(field, bytes) else field: int(count) for field, count in found.items()}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import Q
 
-from notifications.alerts import card_updates, counters, incidents, matching
+from notifications import counters
+from notifications.alerts import card_updates, incidents, matching
 from notifications.alerts.received import Alert, severity_of
 from notifications.models import AlertRoute, AlertRule, ApiToken, Incident
 from notifications.models.alert_rules import AlertRuleQuerySet
