@@ -15,12 +15,10 @@ from django.db.models import QuerySet
 
 from integrations.models import Corp
 from integrations.wecom.errcodes import TOO_MANY_PARALLEL
-from notifications import limit_history
 from notifications.channels import Requester, Sendable, channel_of
-from notifications.channels.wecom_app import app_name, member_limits
 from notifications.claiming import pending
 from notifications.ended import Ended
-from notifications.limiter import Permit, Request, Scope, StoreLostError, gate
+from notifications.limiter import Permit, Request, Scope, StoreLostError, ask, gate
 from notifications.models import CorpQueue, Delivery
 from notifications.outcomes import Outcome
 
@@ -97,19 +95,6 @@ class Admission:
             each.ask_at = now + seconds
 
 
-def member_waits(corp: Corp, userids: Sequence[str]) -> list[float]:
-    """For each folded userid the seconds until the company's app may write to it again: 0 for now.
-
-    0 also where the limiter cannot be asked: before the call it is asked again.
-    """
-    member = member_limits(app_name(corp.corpid, corp.agentid))
-    try:
-        return limit_history.asked(lambda gate: gate.member_waits(member, userids))
-    except (StoreLostError, redis.RedisError) as error:
-        logger.warning("the limiter could not be asked before freezing: %s", type(error).__name__)
-        return [0.0] * len(userids)
-
-
 def release(permits: Sequence[Permit]) -> None:
     """Calls ended. Where that cannot be said they count until their leases end."""
     try:
@@ -173,7 +158,7 @@ def permit(request: Request, *, call_seconds: float | None = None) -> Permit | f
 def _answers(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
     """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
     try:
-        return limit_history.asked(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
+        return ask(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
     except StoreLostError:  # another worker fills it just now
         return [RESTORING_SECONDS] * len(requests)
     except redis.RedisError as error:

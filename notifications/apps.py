@@ -31,10 +31,13 @@ class NotificationsConfig(AppConfig):
         from notifications.blocking import probe_at_once
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
+        from notifications.limit_history import calls_until_now
+        from notifications.limiter import register_history
         from notifications.rights import grant_to_roles, track_orders
         from notifications.tasks import enqueue_waiting_runs
         from notifications.withdrawing import readdress, withdraw
 
+        register_history(calls_until_now)
         register_consumer(CLICKS_CONSUMER)
         register_follower(follow)
         register_value_uses(rules_naming)

@@ -17,9 +17,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from integrations.models import Corp
-from notifications import blocking, limit_history
+from notifications import blocking
 from notifications.channels.wecom_app import app_scopes
-from notifications.limiter import Scope, StoreLostError
+from notifications.limiter import Scope, StoreLostError, ask
 from notifications.locking import unlocked
 from notifications.models import Channel, Delivery, Priority
 from notifications.timing import QUEUE_LEASE
@@ -92,7 +92,7 @@ def _shares(
     scopes = list(chain.from_iterable(map(app_scopes, corps)))
     ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
     try:
-        room = limit_history.asked(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
+        room = ask(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
     except StoreLostError:  # another worker fills it just now: the next tick finds it full
         return dict.fromkeys(waiting, 0)
     shares = dict(waiting)

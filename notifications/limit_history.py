@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -15,32 +13,18 @@ from integrations.models import Corp
 from notifications.channels import SENT, Requester, Sendable, channel_of
 from notifications.channels.wecom_app import app_name
 from notifications.clock import database_clock
-from notifications.limiter import Budget, Gate, PastCall, Request, StoreLostError, gate
+from notifications.limiter import Budget, PastCall, Request
 from notifications.limiter.shared import PERMIT_SECONDS
 from notifications.models import Attempt, Channel
-
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 # Nothing counts longer towards a minute or an hour.
 HOUR = timedelta(hours=1, minutes=1)
 CHINA = ZoneInfo("Asia/Shanghai")
 
 
-def asked(question: Callable[[Gate], T]) -> T:
-    """The gate's answer; a store that does not know the past is filled before, with the calls that attempts tell of.
-
-    Raises StoreLostError while another worker fills it.
-    """
-    try:
-        return question(gate())
-    except StoreLostError:
-        if not gate().restore(past_calls(now=database_clock()())):
-            raise
-        logger.warning(
-            "the limiter's store was empty, old or another one: it begins from the attempts of the last hour and day"
-        )
-    return question(gate())
+def calls_until_now() -> Iterator[PastCall]:
+    """Registered with notifications.limiter."""
+    return past_calls(now=database_clock()())
 
 
 def past_calls(*, now: datetime) -> Iterator[PastCall]:

@@ -10,9 +10,8 @@ import redis
 from django.conf import settings
 from django.db.models import Count
 
-from notifications import limit_history
 from notifications.channels.wecom_app import app_name
-from notifications.limiter import Budget, StoreLostError
+from notifications.limiter import Budget, StoreLostError, ask
 from notifications.models import Attempt, CorpQueue
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def used_today(queues: Sequence[CorpQueue]) -> dict[int, int]:
     if not budgets:
         return {}
     try:
-        counts = limit_history.asked(lambda gate: gate.used_today(budgets))
+        counts = ask(lambda gate: gate.used_today(budgets))
     except (StoreLostError, redis.RedisError) as error:
         logger.warning("the limiter could not say what was sent today: %s", type(error).__name__)
         return {}

@@ -19,8 +19,9 @@ from accounts.models import fold_userid
 from integrations.core import lease_keeper
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
-from notifications import admission, losses, owner_notices
+from notifications import limiter, losses, owner_notices
 from notifications.alerts import orders as alert_orders
+from notifications.channels.wecom_app import app_name, member_limits
 from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
 from notifications.locking import update_unlocked
 from notifications.media import attaching
@@ -211,7 +212,8 @@ def _robot_batch(robot_id: int, content: Content) -> Batch:
 def _batches_of(corp: Corp, people: list[Recipient], contents: Contents) -> Iterator[Batch]:
     """Equal contents share a call. Those who had too many messages of the app just now are split off before anything
     is frozen, and wait."""
-    waits = admission.member_waits(corp, [fold_userid(person.userid) for person in people])
+    member = member_limits(app_name(corp.corpid, corp.agentid))
+    waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
     free = [person for person, wait in zip(people, waits, strict=True) if not wait]
     held = sorted(
         ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]

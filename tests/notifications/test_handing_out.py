@@ -14,7 +14,7 @@ from pytest_django import Settings
 from integrations.models import Corp
 from notifications.channels.wecom_app import company_scope
 from notifications.handing_out import HandedOut, evenly, hand_out
-from notifications.limit_history import asked
+from notifications.limiter import ask
 from notifications.models import Delivery, Priority
 from notifications.rendering import render_run
 from notifications.sending import send_deliveries
@@ -109,7 +109,7 @@ def test_a_company_that_was_told_to_slow_down_gets_nothing_meanwhile() -> None:
     corp, other = make_corp(), make_corp()
     personal(corp, 1)
     theirs = personal(other, 1)
-    asked(lambda gate: gate.hold(company_scope(corp.corpid), seconds=60))
+    ask(lambda gate: gate.hold(company_scope(corp.corpid), seconds=60))
 
     assert hand_out(now=NOW).ordinary == theirs
 

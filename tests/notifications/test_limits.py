@@ -19,7 +19,7 @@ from notifications.channels.wecom_app import address_scope, app_name, company_sc
 from notifications.claiming import claim_deliveries, pending
 from notifications.clock import database_clock
 from notifications.ended import Ended, settle_all
-from notifications.limiter import Budget, Request, gate
+from notifications.limiter import Budget, Request, ask, gate
 from notifications.models import Attempt, CorpQueue, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
 from notifications.rendering import render_run
@@ -56,7 +56,7 @@ def app_of(corp: Corp) -> str:
 
 
 def used_today(corp: Corp) -> int:
-    [count] = limit_history.asked(lambda gate: gate.used_today([Budget(app_of(corp))]))
+    [count] = ask(lambda gate: gate.used_today([Budget(app_of(corp))]))
     return count
 
 
@@ -118,7 +118,7 @@ def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: 
     settings.LIMIT_MEMBER_PER_MINUTE = 2
     member = member_limits(app_of(corp))
     earlier = [Request(name, (), member=member, members=("u1",)) for name in ("x", "y")]
-    limit_history.asked(lambda gate: gate.acquire(earlier))
+    ask(lambda gate: gate.acquire(earlier))
 
     ids = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
 

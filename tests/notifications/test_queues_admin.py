@@ -16,9 +16,9 @@ from pytest_django import Settings
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from integrations.models import Corp
-from notifications import blocking, limit_history, pace
+from notifications import blocking, pace
 from notifications.channels.wecom_app import app_name
-from notifications.limiter import Budget, Request
+from notifications.limiter import Budget, Request, ask
 from notifications.models import CorpQueue, Delivery
 from notifications.rendering import render_run
 from tests.notifications.factories import (
@@ -61,7 +61,7 @@ def waiting(corp: Corp, count: int) -> None:
 
 def sent_today(corp: Corp, persons: int) -> None:
     budget = Budget(app_name(corp.corpid, corp.agentid))
-    limit_history.asked(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
+    ask(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
 
 
 def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
@@ -221,7 +221,7 @@ def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Clien
     assert "额度" not in root.get(reverse("admin:index")).content.decode()
 
     sent_today_more = Budget(app_name(corp.corpid, corp.agentid))
-    limit_history.asked(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
+    ask(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
 
     text = root.get(reverse("admin:index")).content.decode()
     assert "北山制造 今日的消息额度已用 80 %。" in text
