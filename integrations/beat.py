@@ -9,8 +9,6 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 TICK = "integrations.tick"
 # How often it is looked for what is to be tried again and for what was lost, in seconds.
 TICK_SECONDS = 10
-# Earlier, each of these had an entry of its own.
-_FORMER = ("integrations.retry_checks", "integrations.sweep_events", "integrations.sweep_card_data")
 
 
 def ensure_tick_entry(**_signal: Any) -> None:
@@ -19,7 +17,6 @@ def ensure_tick_entry(**_signal: Any) -> None:
     A tick that nobody took within its period expires: the next one does its work. Whether the entry is enabled is
     left as it is.
     """
-    PeriodicTask.objects.filter(name__in=_FORMER).delete()
     # Why not get_or_create? Rows of one interval may exist twice: the table has no unique constraint.
     interval = IntervalSchedule.objects.filter(every=TICK_SECONDS, period=IntervalSchedule.SECONDS).first()
     if interval is None:

@@ -20,7 +20,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.utils import translation
 from pytest_django import DjangoDbBlocker
 
-from tests.databases import Stages, drop, make_migrated, statements_that_empty, use
+from tests.databases import drop, make_migrated, statements_that_empty
 from tests.services import SERVICES_KEY
 
 
@@ -147,25 +147,6 @@ def django_db_setup(
     with django_db_blocker.unblock():
         connection.close()
         drop(name)
-
-
-@pytest.fixture(scope="session")
-def _stages(
-    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> Iterator[Stages]:
-    name = str(connection.settings_dict["NAME"])
-    stages = Stages(prefix=name, latest=request.config.stash[SERVICES_KEY].migrated_database)
-    yield stages
-    with django_db_blocker.unblock():
-        stages.drop()
-
-
-@pytest.fixture
-def stages(_stages: Stages, transactional_db: None) -> Iterator[Stages]:
-    """For tests of migrations: databases at a stage, in place of the one with everything, until the test has ended."""
-    name = str(connection.settings_dict["NAME"])
-    yield _stages
-    use(name)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""The databases of a test run: migrated once, then copied; and databases as the migrations leave them at a stage.
+"""The databases of a test run: migrated once, then copied.
 
-SQLite's are files, a PostgreSQL's are copied by itself (CREATE DATABASE … TEMPLATE). To migrate everything takes
-seconds, nearly all of them in Django's rendering of models at each migration; to copy the result takes none.
+SQLite's are files, a PostgreSQL's are copied by itself (CREATE DATABASE … TEMPLATE). To migrate takes seconds; to copy
+the result takes none.
 """
 
 from __future__ import annotations
@@ -9,17 +9,12 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from django.core.management import call_command
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.migrations.executor import MigrationExecutor
-
-# An app and one of its migrations.
-Node = tuple[str, str]
 
 
 def use(name: str) -> None:
@@ -80,58 +75,3 @@ def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str])
     """
     names = [operations.quote_name(table) for table in tables]
     return [f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *(f"DELETE FROM {name}" for name in names)]  # noqa: S608  # our tables
-
-
-# --- Stages of the migrations ----------------------------------------------------------------------------------------
-
-
-def migrated(target: list[Node]) -> Any:
-    """Take the present database to `target`, forwards or backwards, as `migrate` does. Returns the models there."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(target)
-    return executor.loader.project_state(target).apps
-
-
-class Stages:
-    """Databases as the migrations leave them at a stage, empty of rows but for those that migrations write.
-
-    Each is built once, from the nearest one before that was needed earlier; a test gets a copy.
-    """
-
-    def __init__(self, *, prefix: str, latest: str) -> None:
-        self.prefix = prefix
-        self.latest = latest
-        self.kept: dict[frozenset[Node], str] = {}
-
-    @property
-    def copy(self) -> str:
-        """The database that a test works in."""
-        return f"{self.prefix}_copy"
-
-    def enter(self, target: list[Node]) -> Any:
-        """Let this process use a fresh database at `target`. Returns the models there."""
-        loader = MigrationExecutor(connection).loader
-        wanted = frozenset(node for leaf in target for node in loader.graph.forwards_plan(leaf))
-        if wanted not in self.kept:
-            self.kept[wanted] = self._build(wanted, target)
-        copy(self.kept[wanted], self.copy)
-        use(self.copy)
-        return loader.project_state(target).apps
-
-    def enter_the_latest(self) -> None:
-        """Let this process use a fresh database in which everything is migrated."""
-        copy(self.latest, self.copy)
-        use(self.copy)
-
-    def _build(self, wanted: frozenset[Node], target: list[Node]) -> str:
-        name = f"{self.prefix}_{len(self.kept)}"
-        nearest = max((stage for stage in self.kept if stage < wanted), key=len, default=None)
-        copy(None if nearest is None else self.kept[nearest], name)
-        use(name)
-        with closing(connection):
-            migrated(target)
-        return name
-
-    def drop(self) -> None:
-        for name in (*self.kept.values(), self.copy):
-            drop(name)

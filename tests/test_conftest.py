@@ -25,7 +25,6 @@ from accounts.models import WeComAccount
 from accounts.roles import Role
 from integrations.models import Corp
 from tests.conftest import is_loopback
-from tests.databases import Stages
 from tests.services import ENVIRON
 
 Failed = pytest.fail.Exception
@@ -71,16 +70,6 @@ def test_the_copied_database_is_migrated_to_the_end() -> None:
 
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
     assert Group.objects.filter(name__in=list(Role)).count() == len(Role)
-
-
-def test_a_stage_of_the_migrations_is_another_database_each_time(stages: Stages) -> None:
-    target = [("accounts", "0001_initial")]
-    stages.enter(target).get_model("accounts", "User").objects.create(username="left-behind")
-
-    apps = stages.enter(target)
-
-    assert not apps.get_model("accounts", "User").objects.exists()
-    assert "accounts_auditentry" not in connection.introspection.table_names()
 
 
 def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], project_root: Path) -> None:

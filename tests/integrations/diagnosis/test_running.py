@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.models import PeriodicTask
 from pytest_django import DjangoAssertNumQueries
 
 from integrations import card_data
@@ -372,15 +372,6 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
         "tick: sweep_events failed",
         "tick: sweep_card_data failed",
     ]
-
-
-def test_entries_of_former_versions_go(db: None) -> None:
-    interval = IntervalSchedule.objects.create(every=10, period=IntervalSchedule.SECONDS)
-    PeriodicTask.objects.create(name="integrations.retry_checks", task="integrations.retry_checks", interval=interval)
-
-    ensure_tick_entry()
-
-    assert list(PeriodicTask.objects.filter(name__startswith="integrations.").values_list("name", flat=True)) == [TICK]
 
 
 def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:

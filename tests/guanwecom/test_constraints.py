@@ -1,0 +1,138 @@
+"""Rules that the database itself holds: the second row, or the one without an owner, is refused whoever writes it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, models, transaction
+from django.db.models import ProtectedError
+
+from accounts.models import Attribute, WeComAccount
+from integrations.models import Card, CardData, Corp, DataSource
+from notifications.models import (
+    AcceptedRequest,
+    AlertReceiver,
+    ApiToken,
+    Attempt,
+    AttributeRule,
+    CorpQueue,
+    Delivery,
+    Incident,
+    Medium,
+    Robot,
+    Run,
+    SubscriptionChoice,
+)
+from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+
+pytestmark = pytest.mark.django_db
+
+
+def refused(model: type[models.Model], **row: Any) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        model._base_manager.create(**row)
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp()
+
+
+@pytest.fixture
+def run() -> Run:
+    return make_run(make_subscription())
+
+
+def test_there_is_one_queue_for_all_companies() -> None:
+    CorpQueue.objects.create(corp=None)
+
+    refused(CorpQueue, corp=None)
+
+
+def test_a_companys_robots_have_names_of_their_own(corp: Corp) -> None:
+    Robot.objects.create(name="群", corp=corp, key="k")
+
+    refused(Robot, name="群", corp=corp, key="k")
+
+
+def test_somebody_has_chosen_one_thing_for_a_subscription(corp: Corp) -> None:
+    row = {"subscription": make_subscription(), "user": make_person(corp, "LiLei"), "chosen_at": NOW}
+    SubscriptionChoice.objects.create(kind="paused", **row)
+
+    refused(SubscriptionChoice, kind="declined", **row)
+
+
+def test_a_token_uses_an_idempotency_key_once(corp: Corp) -> None:
+    token = ApiToken.objects.create(
+        name="t",
+        owner=make_person(corp, "LiLei"),
+        digest="d",
+        form_key="k",
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+    )
+    AcceptedRequest.objects.create(token=token, key="night-7", fingerprint="f", created_at=NOW)
+
+    refused(AcceptedRequest, token=token, key="night-7", fingerprint="g", created_at=NOW)
+
+
+def test_an_attribute_rule_belongs_to_one_and_keeps_its_attribute() -> None:
+    region = Attribute.objects.create(key="region", name="区域")
+    owners = {
+        "subscription": make_subscription(),
+        "receiver": AlertReceiver.objects.create(name="值班", to_everyone=True),
+    }
+    row = {"attribute": region, "operator": "is", "values": ["华北"]}
+    for name, owner in owners.items():
+        AttributeRule.objects.create(**{name: owner}, **row)
+
+    refused(AttributeRule, **row)
+    refused(AttributeRule, **owners, **row)
+    with pytest.raises(ProtectedError):
+        region.delete()
+
+
+def test_a_messages_attempts_have_numbers_of_their_own(corp: Corp, run: Run) -> None:
+    delivery = Delivery.objects.create(
+        run=run, corp=corp, channel="wecom", message_form="text", created_at=NOW, title="日报", text="x", corpid="ww1",
+        agentid=1, body=b"{}", mark="m" * 32, language="zh-hans", recipient_count=1, next_attempt_at=NOW,
+        expires_at=NOW,
+    )  # fmt: skip
+    row = {"delivery": delivery, "number": 1, "fencing_token": uuid.uuid4(), "started_at": NOW}
+    Attempt.objects.create(**row, outcome="accepted")
+
+    refused(Attempt, **row, outcome="started")
+
+
+def test_a_picture_belongs_to_a_run_or_an_incident_or_to_neither(run: Run) -> None:
+    incident = Incident.objects.create(
+        key="k", title="x", **dict.fromkeys(("starts_at", "stretch_at", "opened_at", "seen_at"), NOW)
+    )
+    row = {"kind": "picture", "recipe": b"r", "created_at": NOW, "make_after": NOW}
+    for owner in ({}, {"run": run}, {"incident": incident}):
+        Medium.objects.create(**owner, **row, digest="d" * 64)
+
+    refused(Medium, incident=incident, **row, digest="d" * 64)
+    refused(Medium, incident=incident, run=run, **row, digest="e" * 64)
+
+
+def test_a_card_has_data_once_for_a_slot_and_often_for_pages() -> None:
+    source = DataSource.objects.create(name="数仓", kind="sql")
+    card = Card.objects.create(name="销售", source=source, sql="SELECT 1")
+    row = {"card": card, "requested_at": NOW, "next_try_at": NOW}
+    for slot in (NOW, None, None):
+        CardData.objects.create(slot_at=slot, **row)
+
+    refused(CardData, slot_at=NOW, **row)
+
+
+def test_an_account_that_a_leaver_had_carries_no_userid(corp: Corp) -> None:
+    accounts = WeComAccount.objects.filter(user=make_person(corp, "LiLei"))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        accounts.update(left_at=NOW)
+
+    assert accounts.update(left_at=NOW, userid="", userid_folded="") == 1
