@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import translation
 
 from accounts.models import WeComAccount
 from notifications.freezing import RenderingError, mail_batches, write_delivery
-from notifications.locking import BATCH, unlocked
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.recipients import Recipient, mail_address
 from notifications.reports.content import Content
@@ -23,27 +21,20 @@ logger = logging.getLogger(__name__)
 REFUSED = (Receipt.Status.INVALID, Receipt.Status.UNLICENSED)
 
 
-def fall_back(*, now: datetime) -> int:
-    """Mail those whom the first channel did not reach, of runs with nothing else under way. Returns how many mails.
+def fall_back(run_ids: Collection[int], *, now: datetime) -> int:
+    """Mail those whom the first channel of these runs did not reach. Returns how many mails.
 
-    Safe at any time, in any number: a run is locked, and whoever has a mail of the run already gets no second one.
+    The caller has locked the runs, with nothing under way. Whoever has a mail of the run already gets no second one.
     """
-    with transaction.atomic():
-        runs = list(unlocked(_open_runs().select_related("subscription__report").order_by("pk"))[:BATCH])
-        return sum(_mailed(run, now) for run in runs)
-
-
-def _open_runs() -> QuerySet[Run]:
-    """Runs that would be finished now, had nobody been refused."""
-    under_way = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
-    refused = _unreached().filter(run=OuterRef("pk"))
-    return Run.objects.filter(
-        ~Exists(under_way),
-        Exists(refused),
-        status=Run.Status.SENDING,
+    if not run_ids:
+        return 0
+    runs = Run.objects.filter(
+        Exists(_unreached().filter(run=OuterRef("pk"))),
+        pk__in=run_ids,
         subscription__fallback_channel=Channel.EMAIL,
         recall_asked_at__isnull=True,
     )
+    return sum(_mailed(run, now) for run in runs.select_related("subscription__report").order_by("pk"))
 
 
 def _unreached() -> QuerySet[Receipt]:

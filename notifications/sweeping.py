@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,12 +51,14 @@ def sweep(*, now: datetime) -> Swept:
     lease_count = _settle_ended_leases(now) if is_waiting else 0
     given_up_count = _give_up(now) if is_waiting else 0
     is_sending = Run.objects.filter(status=Run.Status.SENDING).exists()
+    run_ids = _unrendered(now)
+    mailed_count, finished_count = _finish_runs(now) if is_sending else (0, 0)
     swept = Swept(
-        run_ids=_unrendered(now),
+        run_ids=run_ids,
         lease_count=lease_count,
         given_up_count=given_up_count,
-        mailed_count=falling_back.fall_back(now=now) if is_sending else 0,
-        finished_count=_finish_runs(now) if is_sending else 0,
+        mailed_count=mailed_count,
+        finished_count=finished_count,
     )
     if swept.run_ids or swept.lease_count or swept.given_up_count:
         logger.warning(
@@ -121,19 +124,29 @@ def _give_up(now: datetime) -> int:
     )
 
 
-def _finish_runs(now: datetime) -> int:
-    """Runs of which nothing is under way have ended; those that did not reach everybody say so."""
+def _finish_runs(now: datetime) -> tuple[int, int]:
+    """Runs of which nothing is under way have ended; those that did not reach everybody say so, or mail the others
+    before. Returns how many mails were written, and how many runs ended."""
     unsettled = Delivery.objects.unsettled().filter(run=OuterRef("pk"))
     sending = Run.objects.filter(~Exists(unsettled), status=Run.Status.SENDING)
-    count = 0
+    mailed_count = finished_count = 0
     while True:
         with transaction.atomic():
             rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_asked_at")[:BATCH]
             taken_back_at = dict(rows)
-            ended = Run.objects.filter(pk__in=taken_back_at)
-            ended.update(status=Run.Status.FINISHED, finished_at=now)
-            for run_id, sentence in losses.of_ended([pk for pk, at in taken_back_at.items() if at is None]).items():
-                ended.filter(pk=run_id).update(error=sentence.stored())
-        count += len(taken_back_at)
+            # Why only now? Asked before, a run whose last answer came in between would end without its mails.
+            mailed_count += falling_back.fall_back(taken_back_at, now=now)
+            finished_count += _finish(taken_back_at, now)
         if len(taken_back_at) < BATCH:
-            return count
+            return mailed_count, finished_count
+
+
+def _finish(taken_back_at: Mapping[int, datetime | None], now: datetime) -> int:
+    """End those of these runs, which are locked, that have no mails under way. Returns how many."""
+    under_way = set(Delivery.objects.unsettled().filter(run__in=taken_back_at).values_list("run", flat=True))
+    over = {pk: at for pk, at in taken_back_at.items() if pk not in under_way}
+    ended = Run.objects.filter(pk__in=over)
+    ended.update(status=Run.Status.FINISHED, finished_at=now)
+    for run_id, sentence in losses.of_ended([pk for pk, at in over.items() if at is None]).items():
+        ended.filter(pk=run_id).update(error=sentence.stored())
+    return len(over)

@@ -6,11 +6,13 @@ import json
 import smtplib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.mail.backends import locmem
+from django.db import connection
 from pytest_django import Settings
 
 from accounts.models import DirectoryPolicy, User, WeComAccount
@@ -347,6 +349,37 @@ class TestTheSecondChannel:
         assert sorted(message.to[0] for message in mail.outbox) == ["han@example.com", "jim@example.com"]
         assert sweep(now=clock.now).finished_count == 1
         assert Receipt.objects.filter(channel="email").count() == 2
+
+    def test_takes_them_before_whichever_statement_of_a_sweep_the_answer_is_written_down(
+        self, corp: Corp, wire: Wire, clock: FakeClock
+    ) -> None:
+        statements = count(1)
+
+        def answered_before(position: int) -> Callable[..., Any]:
+            def execute_after(execute: Any, *arguments: Any) -> Any:
+                if next(statements) == position:
+                    send_all(clock)
+                return execute(*arguments)
+
+            return execute_after
+
+        for position in count(1):
+            address = f"jim{position}@example.com"
+            rendered(make_subscription(make_person(corp, f"jim{position}", email=address), fallback_channel="email"))
+            wire.sends.append(errcode(81013))
+            statements = count(1)
+            with connection.execute_wrapper(answered_before(position)):
+                sweep(now=clock.now)
+            if Delivery.objects.filter(status="pending", channel="wecom").exists():
+                break  # it ended before that statement
+            sweep(now=clock.now)
+            send_all(clock)
+            sweep(now=clock.now)
+            assert [message.to for message in mail.outbox] == [[address]], position
+            mail.outbox.clear()
+
+        assert position > 10
+        assert set(Run.objects.exclude(pk=Run.objects.latest("pk").pk).values_list("status", flat=True)) == {"finished"}
 
     @pytest.mark.parametrize("leave", [suspend, unlink])
     def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp, leave: Leave) -> None:
