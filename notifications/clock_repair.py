@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import CharField, F, Q, Value
+from django.db.models import CharField, F, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from notifications import schedule
 from notifications.crontabs import ScheduleError
 from notifications.locking import BATCH, update_unlocked
-from notifications.models import REPEAT_SECONDS, Delivery, Run, Subscription
+from notifications.models import (
+    REPEAT_SECONDS,
+    AlertCheck,
+    AlertRule,
+    CorpQueue,
+    Delivery,
+    Medium,
+    Run,
+    Subscription,
+)
 from notifications.models.orders import MAX_LIFETIME_HOURS
 from notifications.sentences import Sentence
-from notifications.timing import QUEUE_LEASE
+from notifications.timing import QUEUE_LEASE, RENDER_LEASE
 
 logger = logging.getLogger(__name__)
 
 # The longest that a message waits with a right clock: for the next day's budget.
 LONGEST_WAIT = timedelta(days=1)
 LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
+# The longest that a company is held, by WeCom's limit of gettoken, and that a picture or file is left to its worker.
+LONGEST_HOLD = timedelta(hours=1)
+LONGEST_MAKING = timedelta(minutes=10)
 # WeCom's duplicate check lasts so much longer than we repeat.
 SPARE = timedelta(minutes=30)
 
@@ -40,7 +53,13 @@ def repair(*, now: datetime) -> int:
     count = 0
     while found_count := _repair_runs(now):
         count += found_count
+    waiting = Run.objects.filter(status=Run.Status.WAITING)
+    update_unlocked(waiting.filter(render_after__gt=now + 3 * RENDER_LEASE), render_after=now)
     _repair_deliveries(now)
+    _repair_media(now)
+    update_unlocked(CorpQueue.objects.filter(probe_at__gt=now + LONGEST_HOLD), probe_at=now)
+    while _repair_rules(now):
+        pass
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
     return count
 
@@ -50,7 +69,7 @@ def _repair_runs(now: datetime) -> int:
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
         # Why first? A dispatcher locks a subscription before its runs, too.
-        _reschedule({pk for pk in found.values() if pk is not None}, now)
+        _reschedule(Subscription.objects.filter(pk__in={pk for pk in found.values() if pk is not None}), now)
         runs = Run.objects.filter(pk__in=found)
         unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
         runs.filter(trigger=Run.Trigger.SCHEDULE, status__in=unmade, slot_at__gt=now).update(
@@ -66,17 +85,38 @@ def _repair_runs(now: datetime) -> int:
     return len(found)
 
 
-def _reschedule(subscription_ids: set[int], now: datetime) -> None:
-    due = Subscription.objects.filter(pk__in=subscription_ids).order_by("pk")
+def _reschedule(rows: QuerySet[Any], now: datetime) -> None:
+    """`rows`: subscriptions or alert rules."""
     moved = []
-    for subscription in due.select_for_update(of=("self",)):
+    for row in rows.order_by("pk").select_for_update(of=("self",)):
         try:
-            schedule.reschedule(subscription, now=now)
+            schedule.reschedule(row, now=now)
         except ScheduleError as error:
-            logger.warning("subscription=%d has no further time: %s", subscription.pk, error)
+            logger.warning("%s=%d has no further time: %s", row._meta.model_name, row.pk, error)
             continue
-        moved.append(subscription)
-    Subscription.objects.bulk_update(moved, ["next_run_at"])
+        moved.append(row)
+    rows.model._default_manager.bulk_update(moved, ["next_run_at"])
+
+
+def _repair_rules(now: datetime) -> int:
+    """Alert rules that were checked in what is the future now are checked at their next time."""
+    with transaction.atomic():
+        found = dict(AlertCheck.objects.filter(asked_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
+        # Why first? Whoever decides a check locks it before its rule, too.
+        checks = AlertCheck.objects.filter(pk__in=found)
+        checks.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
+        checks.update(asked_at=now)
+        rules = AlertRule.objects.filter(pk__in=set(found.values()))
+        _reschedule(rules, now)
+        # Or every check to come would count as one that was overtaken.
+        rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
+    return len(found)
+
+
+def _repair_media(now: datetime) -> None:
+    waiting = Medium.objects.filter(status=Medium.Status.WAITING)
+    update_unlocked(waiting.filter(make_after__gt=now + LONGEST_MAKING), make_after=now)
+    update_unlocked(waiting.filter(created_at__gt=now), created_at=now)
 
 
 def _repair_deliveries(now: datetime) -> None:

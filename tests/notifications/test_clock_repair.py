@@ -6,11 +6,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Model
 
+from integrations.models import Card, DataSource
 from notifications import beat, clock_repair, dispatch, tasks
-from notifications.models import REPEAT_SECONDS, Delivery, Run, Subscription
+from notifications.alerts import checking
+from notifications.models import (
+    REPEAT_SECONDS,
+    AlertCheck,
+    AlertRule,
+    CorpQueue,
+    Delivery,
+    Medium,
+    Run,
+    Subscription,
+)
 from notifications.rendering import render_run
+from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, utc
+from tests.notifications.media.places import make_medium
 
 pytestmark = pytest.mark.django_db
 
@@ -176,3 +190,60 @@ def test_a_clock_counts_as_set_back_beyond_the_tolerance(ahead: int, is_back: bo
     dispatch.claim_tick(beat.TICK, now=NOW + timedelta(seconds=ahead), period_seconds=2)
 
     assert dispatch.clock_was_set_back(beat.TICK, now=NOW) == is_back
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "longest"),
+    [
+        (Run, "render_after", timedelta(seconds=60)),
+        (CorpQueue, "probe_at", timedelta(hours=1)),
+        (Medium, "make_after", timedelta(minutes=10)),
+        (Medium, "created_at", timedelta()),
+    ],
+)
+def test_runs_pictures_and_companies_wait_no_longer_than_under_a_right_clock(
+    model: type[Model], field: str, longest: timedelta
+) -> None:
+    run = make_run(make_subscription(next_run_at=None))
+    make_medium(run)
+    CorpQueue.objects.create(corp=make_corp(), blocked_since=NOW, probe_at=NOW)
+    rows = model._default_manager.filter(**{f"{field}__isnull": False})
+
+    for written, repaired in ((NOW + longest, NOW + longest), (NOW + longest + timedelta(seconds=1), NOW)):
+        rows.update(**{field: written})
+        clock_repair.repair(now=NOW)
+        assert rows.values_list(field, flat=True).get() == repaired
+
+
+class TestAlertRules:
+    @pytest.fixture
+    def rule(self) -> AlertRule:
+        corp = make_corp()
+        card = Card.objects.create(
+            name="销售", source=DataSource.objects.create(name="数仓", kind="sql"), sql="SELECT 1"
+        )
+        receiver = make_receiver(*make_people(corp, 1), corp=corp)
+        return AlertRule.objects.create(
+            name="过低", card=card, receiver=receiver, crontab="*/10 * * * *", next_run_at=NOW, conditions=[]
+        )
+
+    def test_are_checked_at_their_next_time(self, rule: AlertRule) -> None:
+        checking.claim_due(now=NOW + YEAR)
+        checking.claim_due(now=NOW + YEAR + timedelta(minutes=10))
+
+        clock_repair.repair(now=NOW)
+
+        rule.refresh_from_db()
+        assert rule.next_run_at == utc("2026-11-24 01:10")
+        assert list(AlertCheck.objects.values_list("slot_at", "asked_at")) == [(NOW, NOW)]
+
+    def test_take_what_is_found_then(self, rule: AlertRule) -> None:
+        AlertRule.objects.update(checked_slot_at=NOW + YEAR)
+        AlertCheck.objects.create(
+            rule=rule, card=rule.card, slot_at=NOW + YEAR, asked_at=NOW + YEAR, outcome=AlertCheck.Outcome.FINE
+        )
+
+        clock_repair.repair(now=NOW)
+
+        rule.refresh_from_db()
+        assert rule.checked_slot_at == NOW
