@@ -75,3 +75,13 @@ def statements_that_empty(operations: BaseDatabaseOperations, tables: list[str])
     """
     names = [operations.quote_name(table) for table in tables]
     return [f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE", *(f"DELETE FROM {name}" for name in names)]  # noqa: S608  # our tables
+
+
+def somebody_waits() -> bool:
+    """Whether a connection to this PostgreSQL database waits for another's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])

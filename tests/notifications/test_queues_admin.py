@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -21,6 +23,7 @@ from notifications.channels.wecom_app import app_name
 from notifications.limiter import Budget, Request, ask
 from notifications.models import CorpQueue, Delivery
 from notifications.rendering import render_run
+from tests.databases import somebody_waits
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -247,3 +250,31 @@ def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
     assert not CorpQueue.objects.filter(corp__isnull=False).exists()
     deleted = AuditEntry.objects.filter(action="deleted").values_list("model", "subject")
     assert set(deleted) == {("notifications.corpqueue", "北山制造"), ("integrations.corp", "北山制造")}
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp) -> None:
+    """A check of it is under way, and ends just then."""
+    Corp.objects.update(is_enabled=False, first_enabled_at=None)
+    is_written, is_over = threading.Event(), threading.Event()
+
+    def write_queue() -> None:
+        with transaction.atomic():
+            CorpQueue.objects.create(corp=corp)
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the end of the transaction
+            is_written.set()
+            while not is_over.is_set() and not somebody_waits():
+                time.sleep(0.02)
+        connection.close()
+
+    thread = threading.Thread(target=write_queue)
+    thread.start()
+    assert is_written.wait(60)
+    answer = root.post(reverse("admin:integrations_corp_delete", args=[corp.pk]), {"post": "yes"})
+    is_over.set()
+    thread.join()
+
+    assert answer.status_code == 302
+    assert not Corp.objects.exists()

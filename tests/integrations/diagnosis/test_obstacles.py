@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from integrations.diagnosis import results, running
 from integrations.models import CheckRun, Corp
+from tests.databases import somebody_waits
 from tests.integrations.diagnosing import NOW, check_run, run_one
 from tests.integrations.diagnosis.wire import CALLER_IP, HINT, Wire, refusal
 
@@ -92,12 +93,6 @@ def test_a_check_that_ends_while_the_obstacle_comes_out_of_its_way_is_tried_agai
 
     assert freed == [run.pk]
     assert run.status == "waiting"
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')")
-        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize("columns", [{"status": "wrong"}, {"status": "waiting"}, {"connection_version": 0}])
