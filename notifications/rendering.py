@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 # A rendering that failed this often (crash, database gone) is given up.
 RENDERINGS_AT_MOST = 5
+# Longer than planning the largest run takes: what hangs any longer, as over a connection to a server that is gone, is
+# another worker's.
+KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
 
 
@@ -81,10 +84,11 @@ def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
     began = time.monotonic()
 
     def renew() -> None:
-        until = now + timedelta(seconds=time.monotonic() - began) + RENDER_LEASE
-        update_unlocked(
-            Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until), render_after=until
-        )
+        passed = timedelta(seconds=time.monotonic() - began)
+        if passed < KEPT_AT_MOST:
+            until = now + passed + RENDER_LEASE
+            held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)
+            update_unlocked(held, render_after=until)
 
     return renew
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,6 +159,17 @@ class TestWaiting:
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
         assert sweep(now=NOW + timedelta(seconds=50)).run_ids == []
+
+    def test_a_worker_that_hangs_while_it_plans_loses_the_run(
+        self, corp: Corp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
+        passed = [0.0, rendering.KEPT_AT_MOST.total_seconds()]
+        monkeypatch.setattr(rendering, "time", SimpleNamespace(monotonic=lambda: passed.pop(0)))
+
+        rendering._renewal(run.pk, NOW)()
+
+        assert sweep(now=NOW).run_ids == [run.pk]
 
     def test_failed_data_fails_the_run_with_its_sentence_and_the_owner_is_told(self, corp: Corp) -> None:
         report, owner = make_data_report(), make_person(corp, "owner")
