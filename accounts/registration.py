@@ -18,7 +18,6 @@ from accounts import (
 )
 from accounts.attributes import notice_of_first_enabling
 from accounts.authentication.sign_ins import note_sign_in
-from accounts.beat import ensure_purge_entry, ensure_tick_entries
 from accounts.bi import external_ids
 from accounts.companies import disabling_stops, rests_on_corpid
 from accounts.directory.actions import directory_action
@@ -86,5 +85,3 @@ def _after_migrating(app: AppConfig) -> None:
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")
-    post_migrate.connect(ensure_purge_entry, sender=app, dispatch_uid="accounts.purge_entry")
-    post_migrate.connect(ensure_tick_entries, sender=app, dispatch_uid="accounts.tick_entries")

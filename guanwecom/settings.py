@@ -272,6 +272,21 @@ DATA_ALLOW_LOOPBACK = e.read(e.boolean, "DATA_ALLOW_LOOPBACK", "false")
 # --- Push engine -----------------------------------------------------------------------------------------------------
 # How often beat looks for what is due, in seconds.
 DISPATCH_INTERVAL_SECONDS = e.read(e.whole(1, 60), "DISPATCH_INTERVAL_SECONDS", "2")
+# Beat writes these rows as it starts, and leaves one that was switched off as it is. A tick that nobody took within its
+# period expires: the next one does its work.
+_TICK_SECONDS = {
+    "notifications.tick": DISPATCH_INTERVAL_SECONDS,
+    "integrations.tick": 10,
+    "accounts.directory_tick": 60,
+    "accounts.people_import_tick": 60,
+}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    **{
+        name: {"task": name, "schedule": seconds, "options": {"expire_seconds": max(1, seconds - 1)}}
+        for name, seconds in _TICK_SECONDS.items()
+    },
+    "accounts.purge_audit": {"task": "accounts.purge_audit", "schedule": timedelta(days=1)},
+}
 # How long a worker may hold a delivery, in seconds; longer than WECOM_TOTAL_TIMEOUT_SECONDS (a system check).
 DELIVERY_LEASE_SECONDS = e.read(e.seconds, "DELIVERY_LEASE_SECONDS", "60")
 # What monitors bring to /metrics and /healthz/engine as a bearer token, at least 32 characters; unset: neither exists.

@@ -19,7 +19,6 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations import checks  # noqa: F401  # see above
-        from integrations.beat import ensure_tick_entry
         from integrations.directory.events import DIRECTORY_CONSUMER
         from integrations.events.registry import register_consumer
         from integrations.index_card import connection_attentions, connection_lines, source_attentions
@@ -30,4 +29,3 @@ class IntegrationsConfig(AppConfig):
         register_attention(connection_attentions)
         register_attention(source_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")
-        post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="integrations.tick_entry")

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from integrations import beat, card_data, console_writes, verification
+from integrations import card_data, console_writes, verification
 from integrations.bi import checking, listing
 from integrations.companies import credentials
 from integrations.core.clock import database_clock
@@ -111,7 +111,7 @@ def sweep_card_data() -> None:
     card_data.purge(now=clock())
 
 
-@shared_task(name=beat.TICK, ignore_result=True, expires=beat.TICK_SECONDS - 1, time_limit=60)
+@shared_task(name="integrations.tick", ignore_result=True, expires=9, time_limit=60)
 def tick() -> None:
     """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
     for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data):

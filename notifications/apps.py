@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -27,7 +26,6 @@ class NotificationsConfig(AppConfig):
         from notifications.alerts.checking import follow
         from notifications.alerts.clicks import CLICKS_CONSUMER
         from notifications.attribute_rules import rules_naming
-        from notifications.beat import ensure_tick_entry
         from notifications.blocking import probe_at_once
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
@@ -56,4 +54,3 @@ class NotificationsConfig(AppConfig):
         navigation.register_tab(url_name="my-subscriptions", label=_("Subscriptions"), place=20)
         grant_to_roles()
         track_orders()
-        post_migrate.connect(ensure_tick_entry, sender=self, dispatch_uid="notifications.tick_entry")

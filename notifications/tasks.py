@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import billiard
 from celery import shared_task
-from celery.signals import beat_init, worker_shutting_down
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
 from notifications import (
-    beat,
     blocking,
     clock_repair,
     dispatch,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TICK = "notifications.tick"
 # A rendering task carries so many runs at least; more where there would be more tasks than that.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
@@ -72,17 +72,14 @@ def stop_between_messages(**_signal: Any) -> None:
     _stopping.set()
 
 
-beat_init.connect(beat.ensure_tick_entry, weak=False)
-
-
-@shared_task(name=beat.TICK, ignore_result=True)
+@shared_task(name=TICK, ignore_result=True)
 def tick() -> None:
     """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
     now = database_clock()()
     # Why before the period is claimed? Until it is repaired, the next tick must see that there is something to repair.
-    if dispatch.clock_was_set_back(beat.TICK, now=now):
+    if dispatch.clock_was_set_back(TICK, now=now):
         clock_repair.repair(now=now)
-    if not dispatch.claim_tick(beat.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+    if not dispatch.claim_tick(TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     if not is_anything_due():
         return
@@ -105,7 +102,7 @@ class _Step:
 def is_anything_due() -> bool:
     """One query. Why is it asked? Most ticks find nothing, and the steps ask some twenty questions."""
     asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=beat.TICK).exists()
+    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=TICK).exists()
 
 
 def _claim_due(now: datetime) -> None:

@@ -1,6 +1,6 @@
 """All tables of accounts as of 0.9.0, each whole, after those that it refers to.
 
-Roles, the loginId and beat's entries are rows that come after every migrate (accounts.registration).
+Roles and the loginId are rows that come after every migrate (accounts.registration).
 """
 
 import django.contrib.auth.models

@@ -10,25 +10,22 @@ import redis
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
-from accounts import beat as accounts_beat
-from integrations import beat as integrations_beat
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Heartbeat
 from integrations.store import valkey
 from notifications import dispatch
-from notifications.beat import TICK
 from notifications.clock import database_clock
 from notifications.media import making
 from notifications.models import AlertRule, TickClaim
-from notifications.tasks import CHARTS_QUEUE
+from notifications.tasks import CHARTS_QUEUE, TICK
 
 # A tick is overdue after so long, and so is a slot, in seconds.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
 OPTIONAL_QUEUES = (CHARTS_QUEUE,)
-# Beat's entries, made by migrations. The administration lets them be switched off.
-PERIODIC_TASKS = (TICK, integrations_beat.TICK, accounts_beat.DIRECTORY, accounts_beat.IMPORTS, accounts_beat.PURGE)
+# Beat's entries. An administrator may switch them off.
+PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
 COUNTED = 1000
 
 
@@ -59,7 +56,7 @@ class EngineHealth:
     queues: tuple[Served, ...]
     # Since the last tick, in seconds; None where there was none yet.
     tick_seconds: float | None
-    # Names of PERIODIC_TASKS that are switched off or missing.
+    # Names of PERIODIC_TASKS that are switched off, or missing although beat runs, which makes them as it starts.
     idle_tasks: tuple[str, ...]
     # Subscriptions and alert rules whose time has passed, counted up to COUNTED, and how long ago the oldest one's did.
     overdue_count: int
@@ -90,12 +87,13 @@ def read() -> EngineHealth:
     beats = list(Heartbeat.objects.exclude(kind=Heartbeat.Kind.WEB).values_list("kind", "queues", "beat_at"))
     count, oldest = _overdue(now)
     period = TickClaim.objects.filter(name=TICK).values_list("period", flat=True).first()
+    beat = _served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_valkey_up=_is_valkey_up(),
-        beat=_served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now),
+        beat=beat,
         queues=tuple(_queues([(queues, at) for kind, queues, at in beats if kind == Heartbeat.Kind.WORKER], now)),
         tick_seconds=None if period is None else max(0.0, now.timestamp() - period),
-        idle_tasks=_idle_tasks(),
+        idle_tasks=_idle_tasks(is_beat_up=beat.process_count > 0),
         overdue_count=count,
         overdue_seconds=0.0 if oldest is None else (now - oldest).total_seconds(),
     )
@@ -112,9 +110,9 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
     yield _served(CHARTS_QUEUE, heard.get(CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
 
 
-def _idle_tasks() -> tuple[str, ...]:
-    enabled = set(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS, enabled=True).values_list("name", flat=True))
-    return tuple(name for name in PERIODIC_TASKS if name not in enabled)
+def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:
+    is_enabled = dict(PeriodicTask.objects.filter(name__in=PERIODIC_TASKS).values_list("name", "enabled"))
+    return tuple(name for name in PERIODIC_TASKS if not is_enabled.get(name, not is_beat_up))
 
 
 def _served(

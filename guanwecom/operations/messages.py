@@ -86,7 +86,7 @@ def _about_task(name: str) -> Advice:
     }
     words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
     what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
-    fix = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, run manage.py migrate.")
+    fix = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, restart beat.")
     return Advice(what, fix % words)
 
 

@@ -11,10 +11,7 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies = [
-        # Beat's entries are written after every migrate, also after one of a single app: their table must exist by then.
-        ('django_celery_beat', '0019_alter_periodictasks_options'),
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(

@@ -7,6 +7,6 @@ from notifications.admin import alerts, api_tokens, incidents, log, orders, queu
 
 __all__ = ["alerts", "api_tokens", "incidents", "log", "orders", "queues", "reports", "robots"]
 
-# Beat's rows are kept by the code (notifications.beat): a page to change them by hand could only stop the pushes.
+# Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: a page to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
     admin.site.unregister(model)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.core import checks
-from django_celery_beat.models import PeriodicTask
 from pytest_django import Settings
 
 from accounts import tasks
-from accounts.beat import ensure_purge_entry
 from accounts.models import AuditEntry
 
 WECOM, GATE, PASSWORDS = (
@@ -54,18 +52,6 @@ def test_the_gate_stands_before_the_passwords(settings: Settings, backends: list
 
 @pytest.mark.django_db
 class TestPurging:
-    def test_is_asked_for_once_a_day(self) -> None:
-        entry = PeriodicTask.objects.get(name="accounts.purge_audit")
-
-        assert (entry.task, entry.interval.every, entry.interval.period) == (tasks.purge_audit.name, 1, "days")
-
-    def test_an_entry_that_an_administrator_stopped_stays_so(self) -> None:
-        PeriodicTask.objects.filter(name="accounts.purge_audit").update(enabled=False)
-
-        ensure_purge_entry()
-
-        assert not PeriodicTask.objects.get(name="accounts.purge_audit").enabled
-
     def test_the_task_leaves_what_is_new(self) -> None:
         AuditEntry.objects.all().delete()
         AuditEntry.objects.create(action="done", subject="new")

@@ -12,12 +12,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from playwright.sync_api import Browser, expect
 from pytest_django.plugin import DjangoDbBlocker
 
 from integrations import callbacks
-from integrations.beat import TICK
 from integrations.models import CallbackEvent, SiteAddress
 from tests.conftest import program_environ
 from tests.e2e.broken import (
@@ -33,6 +32,7 @@ from tests.e2e.broken import (
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.gateway import gateway
 from tests.e2e.stack import Stack, running_stack
+from tests.e2e.waiting import eventually
 from tests.integrations.wecom.test_tls import _certificate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -56,8 +56,8 @@ def shared_stack(
     env["VALKEY_URL"] = settings.VALKEY_URL.removesuffix("/0") + "/1"
     with django_db_blocker.unblock():
         try:
-            _quicken_beat()
             with running_stack(env=env, root=project_root, folder=tmp_path_factory.mktemp("stack")) as stack:
+                eventually(_quicken_beat, stack.programs.values())
                 SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{stack.web_url}/"})
                 get_user_model().objects.create_superuser("root", password=PASSWORD)
                 yield stack
@@ -72,10 +72,12 @@ def _django_db_helper(shared_stack: Stack) -> None:
     """In place of pytest-django's own, which would empty the database after each test, under the running programs."""
 
 
-def _quicken_beat() -> None:
-    """Beat looks each second for what is to be tried again, instead of every ten."""
-    second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
-    PeriodicTask.objects.update_or_create(name=TICK, defaults={"task": TICK, "interval": second, "expire_seconds": 60})
+def _quicken_beat() -> bool:
+    """Beat looks each second for what is to be tried again, instead of every ten. Returns whether it had begun."""
+    second, _is_new = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
+    count = PeriodicTask.objects.filter(name="integrations.tick").update(interval=second, expire_seconds=60)
+    PeriodicTasks.update_changed()
+    return bool(count)
 
 
 @pytest.fixture(scope="module")

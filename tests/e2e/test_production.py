@@ -98,13 +98,13 @@ def test_production_commands_serve_pages_and_push_reports(
     report = Report.objects.create(title="日报", body="今天一切正常。")
     subscription = Subscription.objects.create(name="日报", report=report, crontab="* * * * *")
     subscription.users.add(person)
-    assert PeriodicTask.objects.filter(task="notifications.tick", enabled=True).count() == 1
 
     this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
     Subscription.objects.filter(pk=subscription.pk).update(next_run_at=this_minute)
 
     messages = eventually(lambda: sandbox.messages(CORPID, "lilei"), programs.values())
     assert messages[0]["msgtype"] == "textcard"
+    assert PeriodicTask.objects.filter(task="notifications.tick", enabled=True).count() == 1
 
     base = f"http://127.0.0.1:{web_port}"
     login_page = requests.get(f"{base}/login/", headers={"Host": "bi.example.com"}, timeout=60)

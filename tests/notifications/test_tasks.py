@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from pytest_django import Settings
 
 from notifications import rendering, tasks
-from notifications.beat import ensure_tick_entry
 from notifications.clock import database_clock
 from notifications.models import Delivery, Run, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
@@ -178,26 +175,3 @@ def test_the_databases_clock_is_close_to_ours_and_goes_on() -> None:
 
     assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
     assert second >= first
-
-
-def test_migrating_creates_the_tick_entry_once(settings: Settings) -> None:
-    call_command("migrate", verbosity=0)
-    call_command("migrate", verbosity=0)
-
-    entry = PeriodicTask.objects.get(name="notifications.tick")
-    assert (entry.task, entry.interval.every, entry.interval.period) == (
-        "notifications.tick",
-        2,
-        IntervalSchedule.SECONDS,
-    )
-    assert (entry.expire_seconds, entry.enabled) == (1, True)
-
-
-def test_the_tick_entry_follows_the_setting_and_stays_disabled_if_it_was(settings: Settings) -> None:
-    PeriodicTask.objects.filter(name="notifications.tick").update(enabled=False)
-    settings.DISPATCH_INTERVAL_SECONDS = 30
-
-    ensure_tick_entry()
-
-    entry = PeriodicTask.objects.get(name="notifications.tick")
-    assert (entry.interval.every, entry.expire_seconds, entry.enabled) == (30, 29, False)

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from django_celery_beat.models import PeriodicTask
 
 from accounts import tasks
 from accounts.directory import schedule
@@ -116,9 +115,3 @@ def test_a_run_that_asks_touches_nobody_before_the_answer(people: People) -> Non
     assert run.status == "asking"
     assert User.objects.get(username="LiLei").is_active
     assert len(links(people.corp)) == 3
-
-
-def test_beat_has_the_entry(people: People) -> None:
-    entry = PeriodicTask.objects.get(name="accounts.directory_tick")
-
-    assert (entry.task, entry.interval.every, entry.interval.period) == ("accounts.directory_tick", 60, "seconds")

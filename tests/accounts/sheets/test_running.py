@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django_celery_beat.models import PeriodicTask
 
 from accounts import tasks
 from accounts.attribute_values import set_values, values_of
@@ -388,9 +387,3 @@ class TestKilledWorkers:
         run.refresh_from_db()
         assert run.status == Status.ASKING
         assert running.waiting_for_a_worker(now=NOW) == []
-
-
-def test_beat_has_the_entry(db: None) -> None:
-    entry = PeriodicTask.objects.get(name="accounts.people_import_tick")
-
-    assert (entry.task, entry.interval.every, entry.expire_seconds) == ("accounts.people_import_tick", 60, 59)

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django_celery_beat.schedulers import ModelEntry
 
 from integrations.models import Heartbeat
-from notifications.beat import TICK
 from notifications.clock import database_clock
 from notifications.models import TickClaim
+from notifications.tasks import TICK
 
 
 def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:
@@ -26,5 +27,7 @@ def ticked(*, seconds_ago: float = 0) -> None:
 @pytest.fixture
 def running(db: None) -> None:
     ticked()
+    for name, entry in settings.CELERY_BEAT_SCHEDULE.items():
+        ModelEntry.from_entry(name, **entry)
     heard(Heartbeat.Kind.BEAT, "host:1")
     heard(Heartbeat.Kind.WORKER, "host:2", queues=",".join(queue.name for queue in settings.CELERY_TASK_QUEUES))

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from pytest_django import DjangoAssertNumQueries
 
 from integrations import card_data
-from integrations.beat import TICK, TICK_SECONDS, ensure_tick_entry
 from integrations.diagnosis import results, running
 from integrations.diagnosis.findings import FOR_A_DAY
 from integrations.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
@@ -372,21 +370,6 @@ def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
         "tick: sweep_events failed",
         "tick: sweep_card_data failed",
     ]
-
-
-def test_beat_has_one_entry_that_is_made_again_when_it_was_changed(db: None) -> None:
-    PeriodicTask.objects.filter(name=TICK).update(task="something", enabled=False)
-    ensure_tick_entry()
-    ensure_tick_entry()
-
-    entry = PeriodicTask.objects.get(name=TICK)
-    assert (entry.task, entry.interval.every, entry.interval.period, entry.expire_seconds, entry.enabled) == (
-        TICK,
-        TICK_SECONDS,
-        "seconds",
-        9,
-        False,
-    )
 
 
 # --- Two at a time ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from integrations import card_data
-from integrations.beat import TICK_SECONDS
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE
 from integrations.sources.table import Column, Kind, Table
@@ -140,7 +139,8 @@ class TestWaiting:
         """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""
         report = make_data_report()
         run = ordered(report, make_person(corp, "li"), render_after=NOW + RENDER_LEASE)
-        ticks = timedelta(seconds=TICK_SECONDS + settings.DISPATCH_INTERVAL_SECONDS)
+        entries = settings.CELERY_BEAT_SCHEDULE
+        ticks = timedelta(seconds=sum(entries[f"{app}.tick"]["schedule"] for app in ("integrations", "notifications")))
 
         assert sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
         render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
