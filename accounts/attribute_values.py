@@ -52,12 +52,6 @@ def values_of(*, attribute: Attribute, users: QuerySet[User] | Sequence[int] | N
     return found
 
 
-def value_of(*, user_id: int, attribute: Attribute) -> str:
-    """A person's only, or first, value; empty where there is none. One look-up in an index."""
-    rows = AttributeValue.objects.of(attribute).filter(user=user_id).order_by("position")
-    return rows.values_list("value", flat=True).first() or ""
-
-
 def bi_login_id_of(*, user_id: int) -> str:
     """As whom the person enters the BI, by the attribute that is marked for it; empty where none is, or no value."""
     rows = AttributeValue.objects.filter(user=user_id, attribute__is_bi_login_id=True)

@@ -6,7 +6,6 @@ One address, so trusted domain, callback domain and home page link cannot differ
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.shortcuts import resolve_url
@@ -117,15 +116,3 @@ def panel_params(corp: Corp, state: str, language: str = "zh") -> dict[str, str]
 def panel_page(corp: Corp, state: str, language: str = "zh") -> str:
     """The same as a page for a frame, where the QR page lies on another host than WeCom's own."""
     return f"{qr_link(corp, state, language)}&redirect_type=top&color_scheme=auto"
-
-
-def is_own_home_page(corp: Corp, url: str) -> bool:
-    """Whether `url`, found in WeCom's console, is a home page of ours: any inner page, or the plain login page."""
-    if url in {home_page_link(corp), plain_login_url(corp)}:
-        return True
-    query = parse_qs(urlsplit(url).query)
-    return (
-        query.get("appid") == [corp.corpid]
-        and query.get("agentid") == [str(corp.agentid)]
-        and query.get("redirect_uri", [""])[0].split("?")[0] == callback_url(corp)
-    )

@@ -67,11 +67,6 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
     return [StartedAttempt(ids[row.pk], row, row.attempt_count, token, now) for row in rows]
 
 
-def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
-    """The same for one, by its id; None if it may not be tried now."""
-    return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
-
-
 def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
     # Why no join? Its run would be locked with it.

@@ -58,11 +58,6 @@ def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: C
     return task.tried_count
 
 
-def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
-    """Try one delivery now. False if it may not be tried: not its time, settled, held back, or another has it."""
-    return send_deliveries([delivery_id], clock=clock, is_stopping=lambda: False) == 1
-
-
 @dataclass(frozen=True)
 class _Answered:
     outcome: Outcome

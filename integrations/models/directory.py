@@ -26,9 +26,6 @@ def fold_userid(userid: str) -> str:
 
 
 class DepartmentQuerySet(models.QuerySet["Department"]):
-    def of_corp(self, corp: Corp) -> Self:
-        return self.filter(corp=corp)
-
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
 
@@ -64,9 +61,6 @@ class Department(models.Model):
 
 
 class MemberQuerySet(models.QuerySet["Member"]):
-    def of_corp(self, corp: Corp) -> Self:
-        return self.filter(corp=corp)
-
     def with_userid(self, userid: str) -> Self:
         """In whatever letters it is written."""
         return self.filter(userid_folded=fold_userid(userid))

@@ -75,13 +75,6 @@ class ContactCalls(Calls):
         message = f"the list did not end within {pages_at_most} pages, or its cursor came again"
         raise UnexpectedResponseError(message, system="wecom", operation="user_list_id")
 
-    def user_list_id_all(
-        self, *, limit: int = ROWS_A_PAGE, pages_at_most: int = PAGES_AT_MOST
-    ) -> tuple[contact_schemas.MemberRow, ...]:
-        """The rows of all pages of `user_list_id`. Raises as `user_list_id_pages`."""
-        pages = self.user_list_id_pages(limit=limit, pages_at_most=pages_at_most)
-        return tuple(row for page in pages for row in page.rows)
-
     def department_list(self, department_id: int | None = None) -> tuple[contact_schemas.Department, ...]:
         """A department with all below it, or everything visible. `parent_id` may point outside the list.
 

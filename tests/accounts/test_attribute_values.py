@@ -18,7 +18,6 @@ from accounts.attribute_values import (
     people_with,
     save_definition,
     set_values,
-    value_of,
     values_of,
 )
 from accounts.models import Attribute, AttributeValue, AuditEntry, User
@@ -187,12 +186,9 @@ class TestReading:
         assert found == {"a0042": {person.pk}}
         assert len(queries) == 1
 
-    def test_one_value_and_the_login_id(self, person: User, number: Attribute) -> None:
-        set_values(attribute=number, values={person.pk: ["A0042"]})
+    def test_the_login_id(self, person: User) -> None:
         set_values(attribute=Attribute.objects.bi_login_ids().get(), values={person.pk: ["lilei@bi"]})
 
-        assert value_of(user_id=person.pk, attribute=number) == "A0042"
-        assert value_of(user_id=0, attribute=number) == ""
         assert bi_login_id_of(user_id=person.pk) == "lilei@bi"
         assert bi_login_id_of(user_id=0) == ""
 

@@ -85,13 +85,3 @@ def test_a_missing_default_address_whose_url_another_row_holds_is_that_row(corp:
 
     assert links.site_address_for(corp) == other
     assert SiteAddress.objects.get().is_default
-
-
-def test_a_home_page_in_wecom_is_recognised_as_ours(corp: Corp, other_corp: Corp) -> None:
-    assert links.is_own_home_page(corp, links.home_page_link(corp))
-    assert links.is_own_home_page(corp, links.home_page_link(corp, "page/7"))
-    assert links.is_own_home_page(corp, links.plain_login_url(corp))
-    assert not links.is_own_home_page(corp, links.home_page_link(other_corp))
-    assert not links.is_own_home_page(corp, links.home_page_link(corp).replace("bi.example.com", "old.example.com"))
-    assert not links.is_own_home_page(corp, "https://bi.example.com/")
-    assert not links.is_own_home_page(corp, "")

@@ -17,7 +17,6 @@ from pytest_django import Settings
 
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Corp, Member
-from notifications.claiming import claim_delivery
 from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
 from notifications.rendering import render_run
 from notifications.sending import send_deliveries
@@ -25,6 +24,7 @@ from notifications.sweeping import sweep
 from notifications.withdrawing import withdraw
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.one_delivery import claim_delivery
 from tests.notifications.wire import Wire, errcode, reset
 
 pytestmark = pytest.mark.django_db

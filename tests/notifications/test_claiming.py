@@ -14,10 +14,11 @@ from integrations.models import Corp
 from notifications.claiming import claim_deliveries, pending
 from notifications.models import Attempt, Delivery, Receipt
 from notifications.rendering import render_run
-from notifications.sending import send_deliveries, send_delivery
+from notifications.sending import send_deliveries
 from notifications.withdrawing import readdress, withdraw
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
+from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wire import Wire, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)

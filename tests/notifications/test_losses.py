@@ -15,7 +15,6 @@ from integrations.models import Corp
 from notifications import losses, owner_notices, recalling
 from notifications.models import Delivery, Receipt, Run, SubscriptionChoice
 from notifications.rendering import render_run
-from notifications.sending import send_delivery
 from notifications.sweeping import sweep
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import (
@@ -27,6 +26,7 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
+from tests.notifications.one_delivery import send_delivery
 from tests.notifications.test_admin import client_of
 from tests.notifications.wire import Wire, errcode
 

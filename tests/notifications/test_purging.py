@@ -8,10 +8,10 @@ import pytest
 from pytest_django import Settings
 
 from notifications import purging
-from notifications.claiming import claim_delivery
 from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
 from notifications.rendering import render_run
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
+from tests.notifications.one_delivery import claim_delivery
 
 pytestmark = pytest.mark.django_db
 LATER = NOW + timedelta(days=31)

@@ -12,7 +12,6 @@ from pytest_django import Settings
 from accounts.models import User
 from integrations.models import Corp
 from notifications import recalling
-from notifications.claiming import claim_delivery
 from notifications.handing_out import hand_out
 from notifications.models import Delivery, Run
 from notifications.outcomes import Kind, Outcome
@@ -22,6 +21,7 @@ from notifications.settling import settle
 from notifications.sweeping import sweep
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, make_superuser
+from tests.notifications.one_delivery import claim_delivery
 from tests.notifications.wire import Wire, errcode
 
 pytestmark = pytest.mark.django_db

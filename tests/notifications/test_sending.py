@@ -14,12 +14,11 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from integrations.models import Corp
-from notifications.claiming import claim_delivery
 from notifications.handing_out import hand_out
 from notifications.models import Attempt, Delivery, Receipt
 from notifications.outcomes import Kind, Outcome
 from notifications.rendering import render_run
-from notifications.sending import send_deliveries, send_delivery
+from notifications.sending import send_deliveries
 from notifications.settling import settle
 from notifications.sweeping import sweep
 from tests.notifications.conftest import FakeClock
@@ -32,6 +31,7 @@ from tests.notifications.factories import (
     make_run,
     make_subscription,
 )
+from tests.notifications.one_delivery import claim_delivery, send_delivery
 from tests.notifications.wire import Wire, errcode, http, reset
 
 pytestmark = pytest.mark.django_db

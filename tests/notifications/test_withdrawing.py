@@ -14,13 +14,12 @@ from accounts.directory.applying import apply_to
 from accounts.models import DirectoryPolicy, User
 from integrations.directory.followers import tell_renamed
 from integrations.models import Corp, Member
-from notifications.claiming import claim_delivery
 from notifications.models import Attempt, Delivery, MessageForm, Receipt, Run
 from notifications.rendering import render_run
-from notifications.sending import send_delivery
 from notifications.sweeping import sweep
 from notifications.withdrawing import readdress, withdraw
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
+from tests.notifications.one_delivery import claim_delivery, send_delivery
 from tests.notifications.wire import Wire
 
 pytestmark = pytest.mark.django_db

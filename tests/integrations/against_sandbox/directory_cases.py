@@ -85,12 +85,6 @@ def user_list_id(at: Place) -> None:
 
 
 @case("user/list_id")
-def user_list_id_all(at: Place) -> None:
-    assert at.contacts.user_list_id_all(limit=1) == ROWS
-    assert at.errcodes("user/list_id") == [0, 0, 0, 0]
-
-
-@case("user/list_id")
 def user_list_id_pages(at: Place) -> None:
     assert [page.rows for page in at.contacts.user_list_id_pages(limit=3)] == [ROWS[:3], ROWS[3:]]
 

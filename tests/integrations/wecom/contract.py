@@ -227,7 +227,7 @@ CASES = (
     ),
 )
 # These build on the methods above, or on the token alone, and have tests of their own.
-COMPOSED = {"user_list_id_all", "user_list_id_pages", "renew_token", "jsapi_ticket", "agent_ticket"}
+COMPOSED = {"user_list_id_pages", "renew_token", "jsapi_ticket", "agent_ticket"}
 
 
 def public_methods() -> set[str]:

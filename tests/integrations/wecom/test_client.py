@@ -281,13 +281,13 @@ def test_all_pages_of_the_member_list_are_read() -> None:
         wecom.gives("user_list_id", "first", body={"limit": 3})
         wecom.gives("user_list_id", body={"cursor": "sim-cursor-2", "limit": 3})
 
-        rows = app_client(agentid=None).user_list_id_all(limit=3)
+        pages = list(app_client(agentid=None).user_list_id_pages(limit=3))
 
-    assert rows == (
+    assert [row for page in pages for row in page.rows] == [
         contact_schemas.MemberRow("hanmeimei", 2),
         contact_schemas.MemberRow("lilei", 2),
         contact_schemas.MemberRow("lilei", 5),
-    )
+    ]
 
 
 def test_a_cursor_that_comes_again_is_an_error() -> None:
@@ -296,7 +296,7 @@ def test_a_cursor_that_comes_again_is_an_error() -> None:
         wecom.gives("user_list_id", "first")
 
         with pytest.raises(UnexpectedResponseError):
-            app_client().user_list_id_all()
+            list(app_client().user_list_id_pages())
 
     assert len(wecom.calls) == 3
 
@@ -308,7 +308,7 @@ def test_a_list_longer_than_the_cap_is_an_error_and_not_a_short_list() -> None:
             wecom.says("user_list_id", {**fixture("user_list_id"), "next_cursor": f"c{number}"})
 
         with pytest.raises(UnexpectedResponseError):
-            app_client().user_list_id_all(pages_at_most=3)
+            list(app_client().user_list_id_pages(pages_at_most=3))
 
 
 @pytest.mark.parametrize(

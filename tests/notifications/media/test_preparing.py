@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from integrations.models import SiteAddress
-from notifications import admission, claiming, recalling, sending, sweeping, withdrawing
+from notifications import admission, claiming, recalling, sweeping, withdrawing
 from notifications.channels import mail
 from notifications.channels.wecom_app import company_scope
 from notifications.charts.chart import Chart, ChartKind
@@ -27,6 +27,7 @@ from notifications.reports.content import Content
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp
 from tests.notifications.media.places import CONTENT, body_of, make_delivery, make_medium, make_run
+from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wire import Wire, errcode, reset
 
 pytestmark = pytest.mark.django_db
@@ -112,7 +113,7 @@ def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, cl
     [upload] = wire.bodies
     assert 'filename="销售日报 2026-11-24.png"'.encode() in upload
     assert PNG in upload
-    assert sending.send_delivery(delivery.pk, clock=clock)
+    assert send_delivery(delivery.pk, clock=clock)
     delivery.refresh_from_db()
     assert delivery.status == Status.ACCEPTED
 
@@ -220,7 +221,7 @@ def test_uploads_count_against_limits_of_their_own(
     assert (first.status, second.status) == (Status.PENDING, Status.PREPARING)
     assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
     assert len(wire.bodies) == 1
-    assert sending.send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
+    assert send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
 
 
 def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
@@ -390,7 +391,7 @@ def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: Fake
     prepared(delivery, clock)
 
     clock.now += preparing.UPLOADED_FOR
-    assert not sending.send_delivery(delivery.pk, clock=clock)
+    assert not send_delivery(delivery.pk, clock=clock)
     assert preparing.renew(now=clock()) == 1
     prepared(delivery, clock)
 
@@ -402,12 +403,12 @@ def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeCloc
     ready(medium_of(delivery))
     wire.sends.extend([UPLOADED, reset])
     prepared(delivery, clock)
-    assert sending.send_delivery(delivery.pk, clock=clock)
+    assert send_delivery(delivery.pk, clock=clock)
     Delivery.objects.update(media_until=NOW)
 
     assert preparing.renew(now=NOW) == 0
     clock.advance(minutes=5)
-    assert sending.send_delivery(delivery.pk, clock=clock)
+    assert send_delivery(delivery.pk, clock=clock)
 
     assert wire.bodies[1] == wire.bodies[2]
 
@@ -417,13 +418,13 @@ def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: Wire, clock: 
     ready(medium_of(delivery))
     wire.sends.extend([UPLOADED, errcode(40007), {**UPLOADED, "media_id": "media-2"}])
     prepared(delivery, clock)
-    sending.send_delivery(delivery.pk, clock=clock)
+    send_delivery(delivery.pk, clock=clock)
     delivery.refresh_from_db()
     assert delivery.status == Status.PREPARING
 
     clock.now = delivery.next_attempt_at
     prepared(delivery, clock)
-    sending.send_delivery(delivery.pk, clock=clock)
+    send_delivery(delivery.pk, clock=clock)
 
     delivery.refresh_from_db()
     assert (delivery.status, body_of(delivery)["image"]) == (Status.ACCEPTED, {"media_id": "media-2"})

@@ -1,0 +1,19 @@
+"""Sending and claiming of one message, where the engine takes many."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from notifications.claiming import StartedAttempt, claim_deliveries, pending
+from notifications.clock import Clock
+from notifications.sending import send_deliveries
+
+
+def send_delivery(delivery_id: int, *, clock: Clock) -> bool:
+    """False if it may not be tried: not its time, settled, held back, or another has it."""
+    return send_deliveries([delivery_id], clock=clock, is_stopping=lambda: False) == 1
+
+
+def claim_delivery(delivery_id: int, *, now: datetime) -> StartedAttempt | None:
+    """None if it may not be tried now."""
+    return next(iter(claim_deliveries(pending([delivery_id]), now=now)), None)
