@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from guanwecom.operations.pulse import Pulse
 from integrations.models import Heartbeat
+
+logger = logging.getLogger(__name__)
 
 # It turns every settings.CELERY_BEAT_MAX_LOOP_INTERVAL seconds at least.
 STUCK_SECONDS = 15
@@ -21,6 +25,14 @@ class LivingScheduler(DatabaseScheduler):  # type: ignore[misc]  # django_celery
         super().__init__(*args, **kwargs)
         self._turned_at = time.monotonic()
         self._pulse: Pulse | None = None
+
+    def setup_schedule(self) -> None:
+        """Without its database beat cannot begin: it says so in one line and ends, to be started again."""
+        try:
+            super().setup_schedule()
+        except (OperationalError, InterfaceError) as error:
+            logger.error("beat does not start: the database cannot be asked (%s)", type(error).__name__)
+            raise SystemExit(1) from None
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         wait: float = super().tick(*args, **kwargs)

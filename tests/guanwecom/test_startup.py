@@ -80,3 +80,22 @@ def test_a_lease_that_is_too_short_keeps_a_worker_from_its_work(
 
     assert done.returncode == 4
     assert done.stderr.startswith("guanwecom does not start: (integrations.E002) DELIVERY_LEASE_SECONDS is not longer")
+
+
+def test_beat_without_its_database_ends_in_one_line(
+    process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    """A service manager starts it again and again."""
+    done = subprocess.run(
+        [str(BIN / "celery"), "--quiet", *PROGRAMS["beat"][1:], "--pidfile", str(tmp_path / "beat.pid")],
+        env={**process_environ, "DATABASE_URL": f"postgresql://beat:pa55@127.0.0.1:{free_port()}/gone"},
+        cwd=project_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    [line] = [line for line in (done.stdout + done.stderr).splitlines() if line]
+    assert line.endswith("beat does not start: the database cannot be asked (OperationalError)")
+    assert done.returncode == 1
