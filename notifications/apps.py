@@ -25,17 +25,25 @@ class NotificationsConfig(AppConfig):
         from notifications import checks  # noqa: F401  # see above
         from notifications.alerts.checking import follow
         from notifications.alerts.clicks import CLICKS_CONSUMER
+        from notifications.alerts.orders import AlertSource
         from notifications.attribute_rules import rules_naming
         from notifications.blocking import probe_at_once
         from notifications.effects import disabling_holds_back, moving_leaves_behind
         from notifications.index_card import push_attentions, push_lines
         from notifications.limit_history import calls_until_now
         from notifications.limiter import register_history
+        from notifications.models import Run
+        from notifications.owner_notices import NoticeSource
         from notifications.rights import grant_to_roles, track_orders
+        from notifications.sources import register_source
+        from notifications.subscription_source import TRIGGERS, source_of_subscription
         from notifications.tasks import enqueue_waiting_runs
         from notifications.withdrawing import readdress, withdraw
 
         register_history(calls_until_now)
+        register_source(TRIGGERS, source_of_subscription)
+        register_source([Run.Trigger.ALERT], AlertSource)
+        register_source([Run.Trigger.NOTICE], NoticeSource)
         register_consumer(CLICKS_CONSUMER)
         register_follower(follow)
         register_value_uses(rules_naming)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 
@@ -16,15 +15,7 @@ from django.utils.safestring import SafeString
 from accounts.models import Attribute, AttributeValue, User, fold_value
 from notifications.models import Addressed, AttributeRule, Operator, RulesMatch, Subscription
 from notifications.models.rules import owned_by
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A condition on one attribute, as orders and their forms have it. `values`: exactly one unless ONE_OF."""
-
-    attribute: Attribute
-    operator: Operator
-    values: tuple[str, ...]
+from notifications.sources import Rule
 
 
 def rules_of(order: Addressed) -> tuple[Rule, ...]:

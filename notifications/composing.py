@@ -25,8 +25,8 @@ from integrations.wecom.contents import (
 )
 from notifications.charts.looks import CARD_RATIO
 from notifications.models import MessageForm
-from notifications.reports.content import Figure
 from notifications.reports.escaping import escaped
+from notifications.sources import Figure
 
 OPTIONS = messages.Options(duplicate_check_seconds=messages.DUPLICATE_CHECK_SECONDS)
 # A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.

@@ -14,7 +14,8 @@ from accounts.models import WeComAccount
 from notifications.freezing import RenderingError, mail_batches, write_delivery
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.recipients import Recipient, mail_address
-from notifications.reports.content import Content
+from notifications.sources import Content
+from notifications.subscription_source import SubscriptionSource
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ def _unreached() -> QuerySet[Receipt]:
 
 
 def _mailed(run: Run, now: datetime) -> int:
-    subscription = run.subscription
-    if subscription is None:
+    if run.subscription is None:
         return 0
+    source = SubscriptionSource(run, run.subscription)
     rows = _unreached().filter(run=run).order_by("pk").values_list("delivery_id", *_COLUMNS)
     people = {_recipient(*row): delivery_id for delivery_id, *row in rows}
     told = Delivery.objects.only("title", "text", "link", "content").in_bulk(set(people.values()))
@@ -60,9 +61,9 @@ def _mailed(run: Run, now: datetime) -> int:
 
     with translation.override(settings.LANGUAGE_CODE):
         try:
-            batches = list(mail_batches(list(people), subscription, content_of))
+            batches = list(mail_batches(list(people), source.terms.corp_id, content_of))
             for batch in batches:
-                write_delivery(run, subscription, batch, now)
+                write_delivery(run, source, batch, now)
         except RenderingError as error:
             logger.warning("run=%d: no mail to those who were not reached: %s", run.pk, error)
             return 0

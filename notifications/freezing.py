@@ -14,17 +14,17 @@ from integrations import links
 from integrations.models import Corp
 from integrations.wecom.messages import MessageError
 from notifications import composing
-from notifications.alerts import orders as alert_orders
 from notifications.bulk_writes import write_receipts
 from notifications.media import attaching
 from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.recipients import Recipient
-from notifications.reports.content import Content, frozen
+from notifications.reports.content import frozen
 from notifications.sentences import Sentence, SentenceError
+from notifications.sources import Content
 
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
-    from notifications.models import Subscription
+    from notifications.sources import RunSource
 
 
 class RenderingError(SentenceError):
@@ -33,6 +33,10 @@ class RenderingError(SentenceError):
     @classmethod
     def of(cls, error: MessageError) -> RenderingError:
         return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
+
+
+class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,10 @@ def words_of(content: Content, address: SiteAddress, mark: str) -> composing.Wor
 
 
 def mail_batches(
-    people: list[Recipient], subscription: Subscription, content_of: Callable[[Recipient], tuple[Content, int | None]]
+    people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
 ) -> Iterator[Batch]:
-    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected.
+    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected, else
+    with that of `corp_id`.
 
     `content_of`: what the person gets, and what is frozen of it already.
     """
@@ -74,7 +79,7 @@ def mail_batches(
     enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
     if not enabled:
         raise RenderingError(Sentence("No company is enabled."))
-    usual = enabled.get(subscription.report.corp_id or 0) or next(iter(enabled.values()))
+    usual = enabled.get(corp_id or 0) or next(iter(enabled.values()))
     for person in people:
         content, content_id = content_of(person)
         yield Batch(enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL)
@@ -87,20 +92,20 @@ def freeze_content(run: Run, content: Content) -> int | None:
     return FrozenContent.objects.create(run=run, document=frozen(content)).pk
 
 
-def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: datetime) -> Delivery:
-    corp, people = batch.corp, batch.people
-    form, mark = MessageForm(subscription.message_form), new_mark()
+def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
+    corp, people, terms = batch.corp, batch.people, source.terms
+    mark = new_mark()
     address = links.site_address_for(corp)
     words = words_of(batch.content, address, mark)
-    link = batch.content.link or subscription.report.link
+    link = batch.content.link or terms.link
     delivery = Delivery(
         run=run,
         corp=corp,
         channel=batch.channel,
         robot=batch.robot,
         created_at=now,
-        message_form=form,
-        priority=subscription.priority,
+        message_form=terms.form,
+        priority=terms.priority,
         title=words.title,
         text=words.text,
         link=link,
@@ -111,14 +116,15 @@ def write_delivery(run: Run, subscription: Subscription, batch: Batch, now: date
         language=translation.get_language() or settings.LANGUAGE_CODE,
         recipient_count=len(people) or 1,
         next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
-        expires_at=run.slot_at + timedelta(hours=subscription.lifetime_hours),
+        expires_at=run.slot_at + timedelta(hours=terms.lifetime_hours),
     )
 
     def body(form: MessageForm, words: composing.Words) -> bytes:
-        if run.trigger == Run.Trigger.ALERT and batch.channel == Channel.WECOM:
+        own = None
+        if batch.channel == Channel.WECOM:
             userids = [person.userid for person in people]
-            return alert_orders.card_body(run, corp, userids, address=address, mark=mark, now=now)
-        return _body(batch, form, words, link, address)
+            own = source.app_body(corp, userids, address=address, mark=mark, now=now)
+        return _body(batch, form, words, link, address) if own is None else own
 
     try:
         attaching.written(delivery, batch.media, body, words, address.absolute, now=now)

@@ -15,11 +15,11 @@ from notifications.models import MessageForm, OwnRowsRule, Subscription
 from notifications.previews import Preview, preview, preview_of
 from notifications.recipients import Reachability, named_audience, reachability, resolve, trial_audience
 from notifications.report_form import latest_tables
-from notifications.reports.content import Content
 from notifications.reports.data import cards_of
 from notifications.reports.writing import link_of, order_of, written
 from notifications.schedule_form import SCHEDULE_FIELDS
 from notifications.sentences import Sentence
+from notifications.sources import Content
 
 if TYPE_CHECKING:
     from accounts.models import User

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
@@ -19,6 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from notifications import losses, self_pausing
+from notifications.composing import tidy_text, tidy_title
 from notifications.locking import BATCH, unlocked
 from notifications.models import (
     Channel,
@@ -26,13 +28,14 @@ from notifications.models import (
     IncidentNotice,
     MessageForm,
     Priority,
-    Report,
     Run,
-    Subscription,
 )
-from notifications.recipients import Audience
 from notifications.schedule_words import moment_line
+from notifications.sources import Audience, Content, OneContent, Terms
 from notifications.timing import RENDER_LEASE
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
 
 # An owner gets one notice in this time at most, of all that went wrong since the last.
 EVERY = timedelta(minutes=10)
@@ -60,23 +63,30 @@ def request_notices(*, now: datetime) -> list[int]:
     return notices
 
 
-def order_of(notice: Run) -> tuple[Subscription, Audience]:
-    """What a notice says, as a standing order that is not saved, and to whom: by WeCom, else by mail."""
-    told = notice.told_runs.select_related("subscription").order_by("pk")
-    runs = list(told[:NAMED_AT_MOST])
-    unsent_count = told.exclude(status=Run.Status.FINISHED).count()
-    report = Report(
-        title=_title(told.count(), unsent_count), body=_text(runs, told.count() - len(runs)), link=_link(notice, runs)
-    )
-    order = Subscription(
-        report=report,
-        message_form=MessageForm.TEXTCARD,
-        priority=Priority.URGENT,
-        lifetime_hours=LIFETIME_HOURS,
-        fallback_channel=Channel.EMAIL,
-    )
-    owner_ids = [] if notice.requested_by_id is None else [notice.requested_by_id]
-    return order, Audience(user_ids=owner_ids, fallback_channel=Channel.EMAIL)
+class NoticeSource:
+    """What a notice says, and to whom: by WeCom, else by mail."""
+
+    terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
+
+    def __init__(self, notice: Run) -> None:
+        self._notice = notice
+
+    def audience(self) -> Audience:
+        owner_id = self._notice.requested_by_id
+        return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
+
+    def contents(self, *, now: datetime) -> OneContent:
+        told = self._notice.told_runs.select_related("subscription").order_by("pk")
+        runs, count = list(told[:NAMED_AT_MOST]), told.count()
+        title = _title(count, told.exclude(status=Run.Status.FINISHED).count())
+        text = _text(runs, count - len(runs))
+        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link(self._notice, runs)))
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""
 
 
 def _tellable(now: datetime) -> QuerySet[Run]:

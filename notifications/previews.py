@@ -17,7 +17,7 @@ from integrations.wecom.messages import MessageError
 from notifications import composing, markup
 from notifications.freezing import RenderingError, words_of
 from notifications.models import MessageForm, Report
-from notifications.reports.content import Content
+from notifications.sources import Content
 
 _LINK = re.compile(r"&lt;a href=&quot;(https?://[^\s&]+)&quot;&gt;([^\n]*?)&lt;/a&gt;")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, Subquery, Value, When
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.visibility import people_visible_to
 from integrations.directory import departments
 from integrations.models import Department, Member
-from notifications.attribute_rules import Rule, matching, rules_of
-from notifications.models import Addressed, Channel, Receipt, RulesMatch, Run, Subscription, SubscriptionChoice
+from notifications.attribute_rules import matching, rules_of
+from notifications.models import Addressed, Channel, Receipt, Run, Subscription, SubscriptionChoice
+from notifications.sources import Audience
 
 if TYPE_CHECKING:
     from integrations.visibility import Person
@@ -25,30 +26,6 @@ SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERI
 NAMES_AT_ONCE = 1000
 DEPARTMENTS_NAMED = 5
 ADDRESS_CHARACTERS = 128
-
-
-@dataclass(frozen=True)
-class Audience:
-    """A choice of people, as a subscription, an alert receiver or a form names them, and the ways to reach them.
-    `corp_id`: the only company that is meant.
-
-    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
-    in particular: such an audience has no people. `rules`: whoever matches all of them, or any, as `rules_match` says.
-    """
-
-    user_ids: Collection[int] | QuerySet[Any, Any] = ()
-    group_ids: Collection[int] = ()
-    to_everyone: bool = False
-    corp_id: int | None = None
-    department_ids: Collection[int] = ()
-    with_subdepartments: bool = True
-    rules: tuple[Rule, ...] = ()
-    rules_match: str = RulesMatch.ALL
-    channel: str = Channel.WECOM
-    fallback_channel: str = ""
-    robot_id: int | None = None
-    # Whose recipients may have paused it. Empty: nobody's choice counts, as for a trial.
-    subscription_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from accounts.models import User
 from accounts.visibility import people_visible_to
 from notifications.attribute_rules import rules_of
 from notifications.models import Channel, Robot, RulesMatch
-from notifications.recipients import Audience, Reachability
+from notifications.recipients import Reachability
 from notifications.rules_field import RulesField
+from notifications.sources import Audience
 
 if TYPE_CHECKING:
     from integrations.models import Corp

@@ -19,24 +19,28 @@ from accounts.models import fold_userid
 from integrations.core import lease_keeper
 from integrations.models import Corp
 from integrations.wecom.messages import USERS_AT_MOST
-from notifications import limiter, losses, owner_notices
-from notifications.alerts import orders as alert_orders
+from notifications import limiter, losses
 from notifications.channels.wecom_app import app_name, member_limits
-from notifications.freezing import Batch, RenderingError, freeze_content, mail_batches, write_delivery
+from notifications.freezing import (
+    Batch,
+    NotWorthSending,
+    RenderingError,
+    freeze_content,
+    mail_batches,
+    write_delivery,
+)
 from notifications.locking import update_unlocked
 from notifications.media import attaching
-from notifications.models import Channel, MessageForm, Receipt, ReportCard, ReportChart, Robot, Run
-from notifications.recipients import Audience, Recipient, audience_of, resolve
-from notifications.reports import data, skipping
-from notifications.reports.content import Content
-from notifications.reports.data import DataPending, Loaded
-from notifications.reports.writing import Contents, order_of, reason_to_skip
-from notifications.sentences import Sentence, SentenceError
+from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
+from notifications.recipients import Recipient, resolve
+from notifications.reports import data
+from notifications.reports.data import DataPending
+from notifications.sentences import Sentence
+from notifications.sources import Content, RunContents, RunSource, source_of
 from notifications.timing import RENDER_LEASE
 
 if TYPE_CHECKING:
     from notifications.clock import Clock
-    from notifications.models import Subscription
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -47,10 +51,6 @@ RENDERINGS_AT_MOST = 5
 # another worker's.
 KEPT_AT_MOST = timedelta(minutes=10)
 RECEIPT_BATCH = 2000
-
-
-class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
-    """The run is not sent."""
 
 
 def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
@@ -123,7 +123,7 @@ def _locked(run_id: int) -> Run | None:
 
 @dataclass(frozen=True)
 class _Plan:
-    subscription: Subscription
+    source: RunSource
     batches: list[Batch]
     skipped: list[Recipient]
     fingerprint: str = ""
@@ -133,58 +133,49 @@ def _planned(run: Run, now: datetime) -> _Plan:
     """Who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
     if run.render_count > RENDERINGS_AT_MOST:
         raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
-    subscription, audience = _order(run)
-    loaded = _loaded(run, subscription, now)
-    if reason := reason_to_skip(run, subscription, loaded):
-        raise NotWorthSending(reason)
-    contents = Contents(subscription.report, loaded, order_of(subscription, run.slot_at))
-    fingerprint = skipping.fingerprint(loaded.tables) if loaded.cards else ""
-    media = _Media(subscription) if loaded.cards else None
+    source = source_of(run)
+    audience = source.audience()
+    contents = source.contents(now=now)
+    media = _Media(source.terms.form, contents)
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
-        return _Plan(subscription, _with_media([robot], media), [], fingerprint)
+        return _Plan(source, _with_media([robot], media), [], contents.fingerprint)
     by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
-    mails = mail_batches(mailed, subscription, lambda person: (contents.of(person.user_id), None))
-    return _Plan(subscription, _with_media([*batches, *mails], media), skipped, fingerprint)
+    mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
+    return _Plan(source, _with_media([*batches, *mails], media), skipped, contents.fingerprint)
 
 
 class _Media:
     """The pictures and files of each content, planned once for all who get it on one channel."""
 
-    def __init__(self, subscription: Subscription) -> None:
-        self._form = MessageForm(subscription.message_form)
-        self._charts = [(row.alias, row.chart) for row in ReportChart.objects.filter(report=subscription.report_id)]
+    def __init__(self, form: MessageForm, contents: RunContents) -> None:
+        self._form, self._charts = form, contents.charts
         self._language = translation.get_language() or settings.LANGUAGE_CODE
-        self._time_zone = subscription.time_zone
         self._known: dict[tuple[int, str], attaching.Plan] = {}
 
     def of(self, batch: Batch) -> attaching.Plan:
-        key = (id(batch.content), batch.channel)
+        content, key = batch.content, (id(batch.content), batch.channel)
+        if not content.cards:
+            return attaching.NOTHING
         if key not in self._known:
             self._known[key] = attaching.plan(
                 self._form,
                 batch.channel,
-                batch.content,
+                content,
                 self._charts,
                 language=self._language,
-                time_zone=self._time_zone,
+                time_zone=content.time_zone,
             )
         return self._known[key]
 
 
-def _with_media(batches: list[Batch], media: _Media | None) -> list[Batch]:
-    return batches if media is None else [replace(batch, media=media.of(batch)) for batch in batches]
+def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
+    return [replace(batch, media=media.of(batch)) for batch in batches]
 
 
-def _loaded(run: Run, subscription: Subscription, now: datetime) -> Loaded:
-    """The data of the run; none where its report has no cards."""
-    has_cards: bool = run.has_cards  # type: ignore[attr-defined]  # annotated in _read
-    return data.load(run, subscription.report, now=now) if has_cards else Loaded([], {})
-
-
-def _with_rows(people: Iterable[Recipient], contents: Contents) -> Iterable[Recipient]:
+def _with_rows(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
     """Where each person has rows of their own: whoever sees none gets a reason, if the report is not for them."""
     if not contents.is_split:
         return people
@@ -198,22 +189,12 @@ def _with_rows(people: Iterable[Recipient], contents: Contents) -> Iterable[Reci
     ]
 
 
-def _order(run: Run) -> tuple[Subscription, Audience]:
-    if run.trigger == Run.Trigger.NOTICE:
-        return owner_notices.order_of(run)
-    if run.trigger == Run.Trigger.ALERT:
-        return alert_orders.order_of(run)
-    if run.subscription is None:
-        raise RenderingError(Sentence("The subscription was deleted before its messages were made."))
-    return run.subscription, audience_of(run, run.subscription)
-
-
 def _robot_batch(robot_id: int, content: Content) -> Batch:
     robot = Robot.objects.select_related("corp__site_address").get(pk=robot_id)
     return Batch(robot.corp, [], content, channel=Channel.ROBOT, robot=robot)
 
 
-def _batches_of(corp: Corp, people: list[Recipient], contents: Contents) -> Iterator[Batch]:
+def _batches_of(corp: Corp, people: list[Recipient], contents: RunContents) -> Iterator[Batch]:
     """Equal contents share a call. Those who had too many messages of the app just now are split off before anything
     is frozen, and wait."""
     member = member_limits(app_name(corp.corpid, corp.agentid))
@@ -229,7 +210,7 @@ def _batches_of(corp: Corp, people: list[Recipient], contents: Contents) -> Iter
         yield Batch(corp, batch, content, wait_seconds=max(seconds[person.user_id] for person in batch))
 
 
-def _by_content(people: list[Recipient], contents: Contents) -> Iterator[tuple[list[Recipient], Content]]:
+def _by_content(people: list[Recipient], contents: RunContents) -> Iterator[tuple[list[Recipient], Content]]:
     """Those who get the same, up to 1000 together, in the order in which the first of each comes."""
     slices: dict[Hashable, list[Recipient]] = defaultdict(list)
     if contents.is_split:
@@ -244,7 +225,7 @@ def _by_content(people: list[Recipient], contents: Contents) -> Iterator[tuple[l
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
-    delivery_ids = [write_delivery(run, plan.subscription, batch, now).pk for batch in _frozen(run, plan.batches)]
+    delivery_ids = [write_delivery(run, plan.source, batch, now).pk for batch in _frozen(run, plan.batches)]
     _write_skipped(run, plan.skipped)
     run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
     run.skipped_count = len(plan.skipped)
@@ -255,8 +236,8 @@ def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
     run.error = "" if loss is None else loss.stored()
     run.fingerprint = plan.fingerprint
     run.save(update_fields=_RENDERED)
-    if run.trigger == Run.Trigger.ALERT and run.error:
-        alert_orders.note_unreached(run)
+    if run.error:
+        plan.source.note_unreached(run.error)
     return delivery_ids
 
 

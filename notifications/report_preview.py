@@ -26,10 +26,10 @@ from notifications.media.sheets import file_name
 from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart
 from notifications.previews import Preview, preview_of
 from notifications.report_form import CHART_FIELDS, CHARTS_AT_MOST, RULES_AT_MOST, cards_in
-from notifications.reports.content import Content
 from notifications.reports.own_rows import ColumnMissingError, Condition
 from notifications.reports.shown import ShownTable, shown_tables
 from notifications.reports.writing import Order, attribute_values, checked_own_rows, link_of, written
+from notifications.sources import Content
 
 if TYPE_CHECKING:
     from django.http import QueryDict

@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Attribute
 from accounts.models.attributes import SEPARATORS, VALUE_CHARACTERS
-from notifications.attribute_rules import Rule
 from notifications.models import Operator
 from notifications.models.rules import RULES_AT_MOST, VALUES_AT_MOST
+from notifications.sources import Rule
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 2

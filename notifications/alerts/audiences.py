@@ -8,9 +8,10 @@ from functools import cached_property
 
 from accounts.models import AttributeValue, User, fold_value
 from integrations.models import Card, Corp
-from notifications.attribute_rules import Rule, matching
+from notifications.attribute_rules import matching
 from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
-from notifications.recipients import Audience, chosen, named_audience, resolve
+from notifications.recipients import chosen, named_audience, resolve
+from notifications.sources import Audience, Rule
 from notifications.visibility import sees_all_corps
 
 

@@ -1,4 +1,4 @@
-"""What the run of an alert is: a standing order that is not saved, for those whom its incidents concern."""
+"""What the run of an alert says, and to whom: the card of its incidents, for those whom they concern."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from django.utils.translation import gettext as _
 from notifications.alerts import cards
 from notifications.alerts.audiences import audience_of
 from notifications.alerts.cards import Telling
+from notifications.composing import tidy_text, tidy_title
 from notifications.models import (
     Incident,
     IncidentEvent,
     IncidentNotice,
     MessageForm,
     Priority,
-    Report,
     Run,
-    Subscription,
 )
-from notifications.recipients import Audience
+from notifications.sources import Audience, Content, OneContent, Terms
 
 if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
@@ -29,19 +28,42 @@ if TYPE_CHECKING:
 LIFETIME_HOURS = 24
 
 
-def order_of(run: Run) -> tuple[Subscription, Audience]:
-    """What is said, and to whom. A run whose incidents are forgotten is for nobody."""
-    telling = telling_of(run, now=run.slot_at, is_locked=False)
-    if telling is None:
-        return _order(Report(title=_("Alerts"), body=""), ""), Audience()
-    audience = audience_of(telling.lead)
-    report = Report(
-        title=cards.title_of(telling),
-        body=cards.text_of(telling),
-        link=cards.page_path(telling.incidents, "").partition("?")[0],
-        corp_id=run.corp_id,
-    )
-    return _order(report, audience.fallback_channel), audience
+class AlertSource:
+    """The source of an alert's run. One whose incidents are forgotten is for nobody."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._telling = telling_of(run, now=run.slot_at, is_locked=False)
+        self.terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
+
+    def audience(self) -> Audience:
+        return Audience() if self._telling is None else audience_of(self._telling.lead)
+
+    def contents(self, *, now: datetime) -> OneContent:
+        telling = self._telling
+        if telling is None:
+            return OneContent(Content(_("Alerts"), ""))
+        title, text = tidy_title(cards.title_of(telling)), tidy_text(cards.text_of(telling))
+        return OneContent(Content(title, text, link=cards.page_path(telling.incidents, "").partition("?")[0]))
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
+        """The card with its buttons, of the incidents as they stand now."""
+        telling = telling_of(self._run, now=now, is_locked=True)
+        if telling is None:
+            raise Incident.DoesNotExist
+        return cards.body(
+            telling,
+            agentid=corp.agentid,
+            userids=userids,
+            url=address.absolute(cards.page_path(telling.incidents, mark)),
+            mark=mark,
+            has_buttons=has_callbacks(corp),
+        )
+
+    def note_unreached(self, reason: str) -> None:
+        """Say in the timelines that this message told nobody."""
+        told = {"incident__notices__run": self._run, "kind": IncidentEvent.Kind.NOTIFIED, "at": self._run.slot_at}
+        IncidentEvent.objects.filter(**told).update(note=reason)
 
 
 def telling_of(run: Run, *, now: datetime, is_locked: bool) -> Telling | None:
@@ -57,37 +79,6 @@ def telling_of(run: Run, *, now: datetime, is_locked: bool) -> Telling | None:
     return Telling(incidents, kind, now) if incidents and kind else None
 
 
-def card_body(run: Run, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
-    """The bytes of the card for people of one company; inside the transaction that freezes them."""
-    telling = telling_of(run, now=now, is_locked=True)
-    if telling is None:
-        raise Incident.DoesNotExist
-    return cards.body(
-        telling,
-        agentid=corp.agentid,
-        userids=userids,
-        url=address.absolute(cards.page_path(telling.incidents, mark)),
-        mark=mark,
-        has_buttons=has_callbacks(corp),
-    )
-
-
-def note_unreached(run: Run) -> None:
-    """Say in the timelines that this message told nobody. In the transaction that finds it out."""
-    lines = IncidentEvent.objects.filter(incident__notices__run=run, kind=IncidentEvent.Kind.NOTIFIED, at=run.slot_at)
-    lines.update(note=run.error)
-
-
 def has_callbacks(corp: Corp) -> bool:
     """Whether a click reaches us: WeCom has seen the app's callback address answer."""
     return corp.callback_verified_at is not None
-
-
-def _order(report: Report, fallback_channel: str) -> Subscription:
-    return Subscription(
-        report=report,
-        message_form=MessageForm.TEXTCARD,
-        priority=Priority.URGENT,
-        lifetime_hours=LIFETIME_HOURS,
-        fallback_channel=fallback_channel,
-    )

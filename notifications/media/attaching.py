@@ -14,7 +14,7 @@ from notifications.charts.chart import Chart
 from notifications.composing import Words
 from notifications.media import links, making, recipes
 from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Run
-from notifications.reports.content import Content
+from notifications.sources import Content
 
 PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
 FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from integrations.sources.table import Column, Kind, Table, Value
 from notifications.reports import moments, numbers
-from notifications.reports.content import Content
 from notifications.reports.errors import ExpressionError
 from notifications.reports.values import DASH, from_cell
+from notifications.sources import Content
 
 # A text up to this length stays on one line.
 SHORT_CHARACTERS = 12

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
@@ -16,16 +17,17 @@ from integrations.bi.entry import is_open, own_address
 from integrations.models import Card
 from integrations.sources.table import Table
 from notifications import composing
+from notifications.charts.chart import Chart
 from notifications.freezing import RenderingError
-from notifications.models import OwnRowsRule, Report, ReportCard, Run, Subscription
+from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
 from notifications.reports import skipping, templates
-from notifications.reports.content import CardContent, Content, Figure
 from notifications.reports.data import Loaded
 from notifications.reports.errors import TemplateError
 from notifications.reports.own_rows import ColumnMissingError, Condition, OwnRows
 from notifications.reports.templates import Given
 from notifications.schedule_words import moment_line
 from notifications.sentences import Sentence
+from notifications.sources import CardContent, Content, Figure
 
 # Whose attributes are read by name; of more people all values of the attributes are read.
 PEOPLE_NAMED = 500
@@ -64,10 +66,7 @@ def rules_of(subscription: Subscription) -> skipping.Rules:
 
 
 class Contents:
-    """One content for each distinct slice, written when it is first asked for.
-
-    `is_split`: whether what people get depends on who they are; then `learn` comes first.
-    """
+    """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
 
     def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
         """Raises RenderingError where a rule of own rows does not fit the data, or the data is not whole: nobody sees
@@ -77,6 +76,16 @@ class Contents:
         self._link = link_of(report, loaded.cards)
         self._values: dict[int, dict[int, frozenset[str]]] = {}
         self._written: dict[Hashable, Content] = {}
+
+    @cached_property
+    def charts(self) -> Sequence[tuple[str, Chart]]:
+        if not self._loaded.cards:
+            return ()
+        return [(row.alias, row.chart) for row in ReportChart.objects.filter(report=self._report.pk)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return skipping.fingerprint(self._loaded.tables) if self._loaded.cards else ""
 
     @property
     def is_split(self) -> bool:
@@ -184,7 +193,7 @@ _SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UP
 
 
 def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
-    rules = list(OwnRowsRule.objects.filter(report=report.pk)) if report.pk else []
+    rules = list(OwnRowsRule.objects.filter(report=report))
     if not rules:
         return None
     conditions = [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]

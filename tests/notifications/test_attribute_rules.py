@@ -14,10 +14,11 @@ from accounts.attribute_uses import check_uses
 from accounts.attribute_values import set_values
 from accounts.models import Attribute, AuditEntry, User
 from notifications import attribute_rules, own_subscriptions
-from notifications.attribute_rules import Rule, rules_of, save_rules
+from notifications.attribute_rules import rules_of, save_rules
 from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
-from notifications.recipients import Audience, named_audience, reachability, resolve
+from notifications.recipients import named_audience, reachability, resolve
 from notifications.rendering import render_run
+from notifications.sources import Audience, Rule
 from tests.notifications.factories import (
     NOW,
     make_corp,

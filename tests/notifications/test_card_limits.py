@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from notifications.composing import Words, body
 from notifications.models import MessageForm
-from notifications.reports.content import Figure
+from notifications.sources import Figure
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 CUT = "… 查看全部"

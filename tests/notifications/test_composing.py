@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from integrations.wecom.messages import MessageError
 from notifications.composing import Words, body, mail_body, robot_body, tidy_text, tidy_title
 from notifications.models import MessageForm
-from notifications.reports.content import Figure
+from notifications.sources import Figure
 
 URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)

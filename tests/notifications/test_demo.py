@@ -22,8 +22,9 @@ from notifications import rendering
 from notifications.demo import figures, seeding
 from notifications.media import recipes
 from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Run, Subscription
-from notifications.recipients import Audience, reachability
+from notifications.recipients import reachability
 from notifications.reports.content import thawed
+from notifications.sources import Audience
 from tests.bi import BI, make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer

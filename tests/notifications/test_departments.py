@@ -15,8 +15,9 @@ from accounts.roles import Role
 from integrations.models import Corp, Department, Member, Membership
 from notifications import own_subscriptions
 from notifications.models import Receipt, Subscription
-from notifications.recipients import Audience, named_audience, reachability, resolve
+from notifications.recipients import named_audience, reachability, resolve
 from notifications.rendering import render_run
+from notifications.sources import Audience
 from tests.accounts.people import with_role
 from tests.notifications.factories import (
     NOW,

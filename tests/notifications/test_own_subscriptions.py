@@ -18,8 +18,9 @@ from accounts.navigation import HomeEntry
 from integrations.models import Corp
 from notifications import own_subscriptions
 from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
-from notifications.recipients import Audience, named_audience, resolve
+from notifications.recipients import named_audience, resolve
 from notifications.rendering import render_run
+from notifications.sources import Audience
 from tests.notifications.factories import (
     NOW,
     make_corp,

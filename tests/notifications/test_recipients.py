@@ -11,7 +11,8 @@ from django.utils import translation
 from accounts.models import DirectoryPolicy, User, WeComAccount
 from integrations.models import Member
 from notifications.models import Receipt, Run
-from notifications.recipients import Audience, Unreachable, audience_of, reachability, resolve
+from notifications.recipients import Unreachable, audience_of, reachability, resolve
+from notifications.sources import Audience
 from tests.notifications.factories import (
     NOW,
     make_corp,

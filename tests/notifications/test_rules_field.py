@@ -14,9 +14,10 @@ from django.utils import translation
 from accounts.attribute_values import set_values
 from accounts.models import Attribute
 from integrations.models import Corp
-from notifications.attribute_rules import Rule, rules_of, save_rules
+from notifications.attribute_rules import rules_of, save_rules
 from notifications.models import AttributeRule, Operator, Subscription
 from notifications.rules_field import RulesField, RulesWidget
+from notifications.sources import Rule
 from tests.notifications.factories import (
     make_corp,
     make_manager,

@@ -14,7 +14,7 @@ from notifications.charts import looks
 from notifications.charts.chart import Chart
 from notifications.media import attaching, recipes
 from notifications.models import Channel, Delivery, Medium, MessageForm, Robot, Run, new_mark
-from notifications.reports.content import CardContent, Content, Figure
+from notifications.sources import CardContent, Content, Figure
 from tests.notifications.charts.tables import CHARTS
 from tests.notifications.factories import NOW
 

@@ -23,7 +23,7 @@ from notifications.limiter import Permit, Request, shared
 from notifications.media import attaching, links, making, preparing, recipes
 from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
 from notifications.outcomes import ROBOT_GONE
-from notifications.reports.content import Content
+from notifications.sources import Content
 from tests.notifications.conftest import FakeClock
 from tests.notifications.factories import NOW, make_corp
 from tests.notifications.media.places import CONTENT, body_of, make_delivery, make_medium, make_run

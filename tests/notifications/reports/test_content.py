@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from integrations.sources.table import Column, Kind, Table
-from notifications.reports.content import CardContent, Content, Figure, frozen, thawed
+from notifications.reports.content import frozen, thawed
+from notifications.sources import CardContent, Content, Figure
 
 AT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 TABLE = Table(

@@ -1,0 +1,196 @@
+"""What a run says, and to whom: one source for each kind of run, registered in AppConfig.ready().
+
+Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts and owner notices are such kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from django.db.models import QuerySet
+
+from accounts.models import Attribute
+from integrations.sources.table import Table
+from notifications.charts.chart import Chart
+from notifications.models import Channel, MessageForm, Operator, RulesMatch, Run
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number in words, with what it is: "昨日降水", "12.3 毫米 ↑5.0%". The first of a content stands out in cards."""
+
+    caption: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardContent:
+    """The table of one card of the report, cut down to the slice. `alias`: its name in templates; `title`: as people
+    read it."""
+
+    alias: str
+    title: str
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message is made of, before it has a form's bytes: nothing in it depends on who of the slice gets it.
+
+    `title` is one line of plain text. `text` is for the message form for which it was rendered: what came out of
+    cells is escaped for that form already. `cards` are in the report's order; a report without cards has none.
+    `as_of`: of the oldest table; `note`: that the data is stale or cut, in words, or empty; it begins `text` already.
+    `link`: where the message leads, a page of the BI where the report names no other; empty: nowhere. `time_zone`: of
+    all of its times, by name; empty for what was frozen before it was kept: the site's.
+    """
+
+    title: str
+    text: str
+    cards: tuple[CardContent, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    as_of: datetime | None = None
+    note: str = ""
+    link: str = ""
+    time_zone: str = ""
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """By the cards' aliases, in the report's order."""
+        return {card.alias: card.table for card in self.cards}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one attribute, as orders and their forms have it. `values`: exactly one unless ONE_OF."""
+
+    attribute: Attribute
+    operator: Operator
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """A choice of people, as a subscription, an alert receiver or a form names them, and the ways to reach them.
+    `corp_id`: the only company that is meant.
+
+    `department_ids`: as chosen; with `with_subdepartments` the departments below count, too. A robot's group is nobody
+    in particular: such an audience has no people. `rules`: whoever matches all of them, or any, as `rules_match` says.
+    """
+
+    user_ids: Collection[int] | QuerySet[Any, Any] = ()
+    group_ids: Collection[int] = ()
+    to_everyone: bool = False
+    corp_id: int | None = None
+    department_ids: Collection[int] = ()
+    with_subdepartments: bool = True
+    rules: tuple[Rule, ...] = ()
+    rules_match: str = RulesMatch.ALL
+    channel: str = Channel.WECOM
+    fallback_channel: str = ""
+    robot_id: int | None = None
+    # Whose recipients may have paused it. Empty: nobody's choice counts, as for a trial.
+    subscription_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the messages of a run are made and how long they may wait. `corp_id`: of the company with which a mail stands
+    whose reader has none; `link`: where a message leads whose content names no page."""
+
+    form: MessageForm
+    priority: int
+    lifetime_hours: int
+    corp_id: int | None = None
+    link: str = ""
+
+
+class RunContents(Protocol):
+    """What the people of one run get. `is_split`: whether it depends on who they are; then `learn` comes first."""
+
+    @property
+    def is_split(self) -> bool: ...
+
+    @property
+    def charts(self) -> Sequence[tuple[str, Chart]]:
+        """Each with the alias of its card."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal where the data is; empty without data."""
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Read at once what decides what each of these people gets."""
+
+    def leaves_out(self, user_id: int) -> bool:
+        """Whether there is nothing for the person."""
+
+    def key_of(self, user_id: int) -> Hashable:
+        """Equal for people who get the same."""
+
+    def of(self, user_id: int | None) -> Content:
+        """What the person gets; None: a group, which is nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneContent:
+    """Contents without data: everybody gets the same."""
+
+    content: Content
+    is_split = False
+    charts: ClassVar[Sequence[tuple[str, Chart]]] = ()
+    fingerprint = ""
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Nothing depends on them."""
+
+    def leaves_out(self, user_id: int) -> bool:
+        return False
+
+    def key_of(self, user_id: int) -> Hashable:
+        return None
+
+    def of(self, user_id: int | None) -> Content:
+        return self.content
+
+
+class RunSource(Protocol):
+    """What one run sends."""
+
+    @property
+    def terms(self) -> Terms: ...
+
+    def audience(self) -> Audience:
+        """Whom the run is for, now."""
+
+    def contents(self, *, now: datetime) -> RunContents:
+        """Raises RenderingError, NotWorthSending or DataPending where nothing is to be sent, or not yet."""
+
+    def app_body(
+        self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime
+    ) -> bytes | None:
+        """The bytes for people of one company's app; None: those of the message form. Asked inside the transaction that
+        freezes them."""
+
+    def note_unreached(self, reason: str) -> None:
+        """The run ended without a message for anybody. `reason`: a stored sentence. Called inside the transaction that
+        ends it."""
+
+
+Opener = Callable[[Run], RunSource]
+
+_openers: dict[str, Opener] = {}
+
+
+def register_source(triggers: Iterable[Run.Trigger], opener: Opener) -> None:
+    """`opener` gives the source of a run that has one of these triggers."""
+    _openers.update(dict.fromkeys(triggers, opener))
+
+
+def source_of(run: Run) -> RunSource:
+    return _openers[run.trigger](run)

@@ -1,0 +1,23 @@
+"""Each kind of run has a source, and rendering asks that one."""
+
+from __future__ import annotations
+
+import pytest
+
+from notifications.alerts.orders import AlertSource
+from notifications.models import Run
+from notifications.owner_notices import NoticeSource
+from notifications.sources import source_of
+from notifications.subscription_source import SubscriptionSource
+from tests.notifications.factories import make_run, make_subscription
+
+pytestmark = pytest.mark.django_db
+
+OF_NO_SUBSCRIPTION = {Run.Trigger.ALERT: AlertSource, Run.Trigger.NOTICE: NoticeSource}
+
+
+@pytest.mark.parametrize("trigger", Run.Trigger)
+def test_each_trigger_has_its_source(trigger: Run.Trigger) -> None:
+    run = make_run(make_subscription(), trigger=trigger)
+
+    assert type(source_of(run)) is OF_NO_SUBSCRIPTION.get(trigger, SubscriptionSource)
