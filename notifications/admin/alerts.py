@@ -240,7 +240,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         js = (
             *("notifications/schedule.js", "notifications/rows.js", "notifications/condition_rows.js"),
             "notifications/silence_windows.js",
-            *("integrations/live.js", "notifications/making.js", "notifications/looking.js"),
+            "integrations/live.js",
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AlertRule]:

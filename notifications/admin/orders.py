@@ -85,7 +85,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
     )
 
     class Media:
-        js = ("notifications/outlook.js", "notifications/schedule.js", "notifications/rows.js")
+        js = ("integrations/live.js", "notifications/schedule.js", "notifications/rows.js")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")

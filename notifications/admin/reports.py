@@ -105,7 +105,7 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
     )
 
     class Media:
-        js = ("integrations/live.js", "notifications/making.js", "notifications/looking.js")
+        js = ("integrations/live.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Report]:
         """Ordered here: the searching select of a subscription's page goes through it as it comes."""

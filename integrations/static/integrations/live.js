@@ -1,72 +1,263 @@
-// Parts of a page that follow what happens in the background: [data-live] asks data-url while it is unfinished, every
-// data-every milliseconds, but not while nobody looks. An answer's `parts` are put into the elements with these ids.
-// After some failures in a row it stops and says data-failed.
+// What asks the server by itself on the pages of the administration, each part by its attribute:
+// [data-live] follows what happens in the background, [data-diagnosis] the checks of a company, [data-look] shows a form
+// as it stands over data that workers fetch, [data-making] a picture or file that they make, and [data-outlook] what a
+// subscription would do. No inline script, no library.
 "use strict";
 (() => {
-  const POLL_MS = 1500;
+  const LIVE_MS = 1500;
+  const LOOK_MS = 1000;
+  const MAKING_MS = 700;
+  const TYPING_MS = 400;
+  const RETRY_MS = 2000;
   const FAILURES_AT_MOST = 5;
 
-  // As the browser writes it, so that only what has changed is put in: who copies or types there is not disturbed.
-  const written = (html) => {
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    return template.innerHTML;
-  };
-  const shown = new Map();
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-  // Where nothing but the seconds so far have changed ([data-elapsed]), they alone: a screen reader, which reads what
-  // is new, is not to read all of it each second.
-  window.showHtml = (place, html) => {
-    const [old] = place.querySelectorAll("[data-elapsed]");
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    const anew = template.content.querySelector("[data-elapsed]");
-    if (old && anew) old.textContent = anew.textContent;
-    if (place.innerHTML.trim() !== template.innerHTML.trim()) place.innerHTML = html;
-  };
-
-  const answerOf = async (part) => {
-    const response = await fetch(part.dataset.url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+  const jsonOf = async (url, options) => {
+    const headers = { Accept: "application/json" };
+    const response = await fetch(url, { ...options, headers, credentials: "same-origin" });
     if (!response.ok || response.redirected) throw new Error(String(response.status));
     return response.json();
   };
 
-  const show = (part, answer) => {
-    showHtml(part, answer.html);
-    for (const [id, html] of Object.entries(answer.parts ?? {})) {
+  // `look` gives the milliseconds until it is to be called again, 0 when it is done. After `failuresAtMost` in a row
+  // `failed` takes the last error. It ends without a word once it is not current any more.
+  const follow = async (look, { firstMs, retryMs, failuresAtMost = 1, isCurrent = () => true, failed }) => {
+    let waitMs = firstMs;
+    let failures = 0;
+    do {
+      await pause(waitMs);
+      if (!isCurrent()) return;
+      try {
+        waitMs = await look();
+        failures = 0;
+      } catch (error) {
+        failures += 1;
+        if (failures >= failuresAtMost) return isCurrent() ? failed(error) : undefined;
+        waitMs = retryMs;
+      }
+    } while (waitMs);
+  };
+
+  const contentOf = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    return template;
+  };
+
+  const paragraph = (className, textContent) => Object.assign(document.createElement("p"), { className, textContent });
+
+  // Where nothing but the seconds so far have changed ([data-elapsed]), they alone: a screen reader, which reads what
+  // is new, is not to read all of it each second.
+  const showHtml = (place, html) => {
+    const old = place.querySelector("[data-elapsed]");
+    const fresh = contentOf(html);
+    const anew = fresh.content.querySelector("[data-elapsed]");
+    if (old && anew) old.textContent = anew.textContent;
+    if (place.innerHTML.trim() !== fresh.innerHTML.trim()) place.innerHTML = html;
+  };
+
+  // --- [data-live]: asks data-url while it is unfinished, every data-every milliseconds, but not while nobody looks. An
+  // answer's `parts` are put into the elements with these ids.
+  const live = (part) => {
+    const everyMs = Number(part.dataset.every ?? LIVE_MS);
+    const shown = new Map();
+
+    // As the browser writes it, so that only what has changed is put in: who copies or types there is not disturbed.
+    const showPart = (id, html) => {
       const element = document.getElementById(id);
-      if (!element) continue;
-      const anew = written(html).trim();
+      if (!element) return;
+      const anew = contentOf(html).innerHTML.trim();
       if ((shown.get(id) ?? element.innerHTML.trim()) !== anew) element.innerHTML = anew;
       shown.set(id, anew);
-    }
-    if (!answer.is_unfinished) delete part.dataset.unfinished;
+    };
+
+    const look = async () => {
+      if (document.hidden) return everyMs;
+      const answer = await jsonOf(part.dataset.url);
+      showHtml(part, answer.html);
+      for (const [id, html] of Object.entries(answer.parts ?? {})) showPart(id, html);
+      if (answer.is_unfinished) return everyMs;
+      delete part.dataset.unfinished;
+      return 0;
+    };
+
+    const failed = () => {
+      const words = paragraph("problem", part.dataset.failed);
+      words.setAttribute("role", "alert");
+      part.append(words);
+    };
+
+    if ("unfinished" in part.dataset)
+      follow(look, { firstMs: everyMs, retryMs: everyMs, failuresAtMost: FAILURES_AT_MOST, failed });
   };
 
-  const tellFailed = (part) => {
-    const words = document.createElement("p");
-    words.className = "problem";
-    words.setAttribute("role", "alert");
-    words.textContent = part.dataset.failed;
-    part.append(words);
+  // --- [data-diagnosis]: starts checks, follows them while they run or are to be tried again.
+  const focusOf = (element) => {
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    if (element.dataset.copy) return `[data-copy="${CSS.escape(element.dataset.copy)}"]`;
+    return element.localName === "summary" ? "summary" : "button[name=check]";
   };
 
-  const follow = async (part) => {
-    let failures = 0;
-    while ("unfinished" in part.dataset && failures < FAILURES_AT_MOST) {
-      await new Promise((resolve) => setTimeout(resolve, Number(part.dataset.every ?? POLL_MS)));
-      if (document.hidden) continue;
+  // Only what differs is replaced, so that an open detail, a selection or the focus elsewhere stays.
+  const put = (part, html, shown) => {
+    if (!part || shown.get(part) === html) return;
+    const isFirst = !shown.has(part);
+    shown.set(part, html);
+    const fresh = contentOf(html);
+    if (isFirst && fresh.content.textContent === part.textContent && fresh.innerHTML === part.innerHTML) return;
+    const focused = part.contains(document.activeElement) ? focusOf(document.activeElement) : null;
+    const open = new Set([...part.querySelectorAll("details[open]")].map((detail) => detail.dataset.key));
+    part.replaceChildren(fresh.content);
+    for (const detail of part.querySelectorAll("details")) detail.open = open.has(detail.dataset.key);
+    if (focused) part.querySelector(focused)?.focus();
+  };
+
+  const diagnosis = (panel) => {
+    const shown = new WeakMap();
+    let loops = 0;
+
+    const tell = (text) => {
+      const notes = panel.querySelector("[data-diagnosis-notes]");
+      notes.textContent = text;
+      notes.hidden = !text;
+    };
+
+    const show = (answer) => {
+      for (const row of answer.rows) put(panel.querySelector(`[data-check="${row.name}"]`), row.html, shown);
+      put(panel.querySelector("[data-diagnosis-summary]"), answer.summary, shown);
+      put(document.querySelector("[data-corp-state]"), answer.state, shown);
+      for (const part of document.querySelectorAll("[data-reasons]")) put(part, answer.reasons, shown);
+      if (answer.notes) tell(answer.notes.join(" "));
+    };
+
+    // One loop for the page: a start ends the one before it.
+    const lookOn = (firstMs) => {
+      const number = (loops += 1);
+      const isCurrent = () => number === loops;
+      const look = async () => {
+        const answer = await jsonOf(panel.dataset.url);
+        if (!isCurrent()) return 0;
+        show(answer);
+        return answer.next_ms;
+      };
+      const failed = () => tell(panel.dataset.failed);
+      if (firstMs)
+        follow(look, { firstMs, retryMs: RETRY_MS, failuresAtMost: FAILURES_AT_MOST, isCurrent, failed });
+    };
+
+    const start = async (form, submitter) => {
+      // Why not `disabled`? A button that is disabled loses the focus.
+      if (submitter?.ariaDisabled) return;
+      lookOn(0);
+      const body = new FormData(form, submitter);
+      if (submitter) submitter.ariaDisabled = "true";
       try {
-        show(part, await answerOf(part));
-        failures = 0;
+        const answer = await jsonOf(form.action, { method: "POST", body });
+        show(answer);
+        lookOn(answer.next_ms);
       } catch {
-        failures += 1;
+        tell(panel.dataset.failed);
+      } finally {
+        if (submitter) submitter.ariaDisabled = null;
       }
-    }
-    if (failures) tellFailed(part);
+    };
+
+    document.addEventListener("submit", (event) => {
+      if (!event.target.matches("[data-diagnosis-form]")) return;
+      event.preventDefault();
+      start(event.target, event.submitter);
+    });
+    lookOn(Number(panel.dataset.next));
   };
 
+  // --- [data-making]: its own address says what workers made for it.
+  const making = (place, words, isWanted) => {
+    const show = ({ kind, address, width, height }) => {
+      if (kind !== "picture") {
+        place.replaceChildren(
+          Object.assign(document.createElement("a"), { href: address, textContent: place.dataset.open }),
+        );
+        return;
+      }
+      place.classList.remove("phone-no-picture");
+      place.replaceChildren(Object.assign(new Image(width, height), { alt: place.dataset.alt, src: address }));
+    };
+    const isCurrent = () => isWanted() && place.isConnected;
+    const tell = (text) => place.replaceChildren(paragraph("problem", text));
+
+    const look = async () => {
+      const found = await jsonOf(place.dataset.making);
+      if (!isCurrent()) return 0;
+      if (found.address) show(found);
+      else if (found.problem) tell(found.problem);
+      else place.querySelector("[data-making-seconds]").textContent = `${found.seconds} ${words.seconds}`;
+      return found.address || found.problem ? 0 : MAKING_MS;
+    };
+    const failed = (error) => tell(error.message === "404" ? words.forgotten : words.failed);
+    follow(look, { firstMs: MAKING_MS, isCurrent, failed });
+  };
+
+  // --- [data-look]: what was typed meanwhile waits for the next press of the button.
+  const looks = (box) => {
+    const form = document.getElementById(box.dataset.form);
+    if (!form) return;
+    const place = box.querySelector("[data-look-place]");
+    let presses = 0;
+
+    box.querySelector("[data-look-button]").addEventListener("click", () => {
+      const number = (presses += 1);
+      const isCurrent = () => number === presses;
+      // The form's values, and what is chosen beside it.
+      const body = new FormData(form);
+      for (const field of box.querySelectorAll("[name]")) body.set(field.name, field.value);
+      place.replaceChildren(paragraph("help", box.dataset.fetching));
+
+      const look = async () => {
+        const found = await jsonOf(box.dataset.url, { method: "POST", body });
+        if (!isCurrent()) return 0;
+        showHtml(place, found.html);
+        if (found.asked) {
+          body.set("_asked", found.asked);
+          return LOOK_MS;
+        }
+        for (const each of place.querySelectorAll("[data-making]")) making(each, box.dataset, isCurrent);
+        return 0;
+      };
+      const failed = () => (place.textContent = box.dataset.failed);
+      follow(look, { firstMs: 0, isCurrent, failed });
+    });
+  };
+
+  // --- [data-outlook]: asks anew when the form was changed.
+  const outlook = (panel) => {
+    const form = document.getElementById("subscription_form");
+    if (!form) return;
+    let changes = 0;
+
+    const ask = (firstMs) => {
+      const number = (changes += 1);
+      const isCurrent = () => number === changes;
+      const look = async () => {
+        const body = new FormData(form);
+        if (panel.dataset.id) body.set("_id", panel.dataset.id);
+        const answer = await jsonOf(panel.dataset.url, { method: "POST", body });
+        if (isCurrent()) panel.innerHTML = answer.html;
+        return 0;
+      };
+      follow(look, { firstMs, isCurrent, failed: () => (panel.textContent = panel.dataset.failed) });
+    };
+
+    const soon = () => ask(TYPING_MS);
+    form.addEventListener("input", soon);
+    form.addEventListener("change", soon);
+    // Select2 tells jQuery only.
+    if (window.django && window.django.jQuery) window.django.jQuery(form).on("change", soon);
+    if (!panel.dataset.id) ask(0);
+  };
+
+  const PARTS = { "[data-live]": live, "[data-diagnosis]": diagnosis, "[data-look]": looks, "[data-outlook]": outlook };
   document.addEventListener("DOMContentLoaded", () => {
-    for (const part of document.querySelectorAll("[data-live]")) follow(part);
+    for (const [selector, begin] of Object.entries(PARTS)) document.querySelectorAll(selector).forEach((part) => begin(part));
   });
 })();
