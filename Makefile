@@ -57,9 +57,9 @@ chaos: setup-dev ## kill and break everything at random, and count what arrived;
 	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
 nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
-	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/wecom/test_fuzz.py \
-		tests/integrations/sandbox/test_fuzzing.py tests/integrations/sandbox/test_control_fuzzing.py \
-		tests/integrations/directory/test_events_property.py tests/notifications/test_engine_states.py \
-		tests/accounts/test_landings_property.py tests/notifications/reports/test_own_rows.py \
+	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/clients/wecom/test_fuzz.py \
+		tests/sandbox/test_fuzzing.py tests/sandbox/test_control_fuzzing.py \
+		tests/integrations/directory/test_events_property.py tests/notifications/delivery/runs/test_engine_states.py \
+		tests/accounts/authentication/test_landings_property.py tests/notifications/reports/test_own_rows.py \
 		tests/notifications/reports/test_template_injection.py
 	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py

@@ -8,6 +8,6 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Models can be imported only after all apps are loaded.
-        from accounts import registration
+        from accounts import receivers
 
-        registration.register(self)
+        receivers.register(self)

@@ -12,12 +12,13 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from accounts import audit, own_sessions, sessions
-from accounts.authentication import binding, lifetimes, totp
+from accounts.audit import services
+from accounts.authentication import lifetimes, session_binding, sessions, totp
+from accounts.authentication import sessions as authentication_sessions
+from accounts.authentication.session_store import SessionStore
 from accounts.models import User
-from accounts.session_store import SessionStore
 from accounts.views import second_factor
-from integrations.without_session import needs_no_session
+from integrations.core.http import needs_no_session
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,13 @@ class SessionBindingMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        if not binding.is_at_home(request):
+        if not session_binding.is_at_home(request):
             logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
             request.session = SessionStore()
-        key = own_sessions.signed_in_key(request)
+        key = authentication_sessions.signed_in_key(request)
         response = self.get_response(request)
-        if own_sessions.signed_in_key(request) not in {None, key}:
-            binding.tie(request, response)
+        if authentication_sessions.signed_in_key(request) not in {None, key}:
+            session_binding.tie(request, response)
         return response
 
 
@@ -64,7 +65,7 @@ class SessionLifetimeMiddleware:
         if opened_at is None:
             lifetimes.note_opened(session, now)
             return
-        used_at = max(opened_at, own_sessions.last_noted(session) or opened_at)
+        used_at = max(opened_at, authentication_sessions.last_noted(session) or opened_at)
         if lifetimes.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
             logger.info("session reached its end user=%s", user.pk)
             logout(request)
@@ -149,11 +150,11 @@ class SessionRecordMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        key = own_sessions.signed_in_key(request)
+        key = authentication_sessions.signed_in_key(request)
         response = self.get_response(request)
-        if key is not None and own_sessions.signed_in_key(request) is None:
-            own_sessions.forget(session_key=key)
-        own_sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
+        if key is not None and authentication_sessions.signed_in_key(request) is None:
+            authentication_sessions.forget(session_key=key)
+        authentication_sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
 
 
@@ -164,5 +165,5 @@ class AuditMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with audit.at_work(request):
+        with services.at_work(request):
             return self.get_response(request)

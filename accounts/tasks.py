@@ -7,10 +7,12 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import audit, burning, link_requests, lockout, moves, own_sessions
-from accounts.directory import schedule
-from accounts.sheets import asking, exporting, running
-from integrations.clients import wecom_client
+from accounts.audit import services
+from accounts.authentication import lockout, sessions
+from accounts.authentication import services as authentication_services
+from accounts.directory import link_requests, sync, transfers
+from accounts.importexport import export_jobs, jobs
+from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -19,11 +21,11 @@ logger = logging.getLogger(__name__)
 @shared_task(name="accounts.burn_code", ignore_result=True, time_limit=60)
 def burn_code(corp_id: int, sealed_code: str) -> None:
     """Spend a code that was refused. Safe to run twice: the second time WeCom says that it is used."""
-    code = burning.unseal(sealed_code)
+    code = authentication_services.unseal(sealed_code)
     corp = Corp.objects.signing_in().filter(pk=corp_id).first()
     if code is None or corp is None:
         return
-    outcome = burning.burn(client=wecom_client(corp), code=code)
+    outcome = authentication_services.burn(client=wecom_client(corp), code=code)
     logger.info("refused code spent corp=%s outcome=%s", corp_id, outcome)
 
 
@@ -33,53 +35,53 @@ def purge_audit() -> None:
     requests that nobody answered, moves of people long ago. A repeat finds nothing."""
     now = timezone.now()
     lockout.forget_old(now=now)
-    own_sessions.purge(now=now)
+    sessions.purge(now=now)
     link_requests.purge(now=now)
-    moves.purge(now=now)
-    asking.forget_old_rows(now=now)
-    logger.info("audit entries removed count=%d", audit.purge(now=now))
+    transfers.purge(now=now)
+    jobs.forget_old_rows(now=now)
+    logger.info("audit entries removed count=%d", services.purge(now=now))
 
 
 @shared_task(name="accounts.run_people_import", ignore_result=True, expires=600)
 def run_people_import(run_id: int) -> None:
     """Read an uploaded file of people, or write it once confirmed; a repeat goes on where it was cut off."""
-    running.carry_on(run_id=run_id, clock=timezone.now)
+    jobs.carry_on(run_id=run_id, clock=timezone.now)
 
 
 @shared_task(name="accounts.people_import_tick", ignore_result=True, expires=59)
 def people_import_tick() -> None:
     """Queue every import and every sheet that waits for a worker, and remove sheets whose time is over."""
     now = timezone.now()
-    for run_id in running.waiting_for_a_worker(now=now):
+    for run_id in jobs.waiting_for_a_worker(now=now):
         run_people_import.delay(run_id)
-    for export_id in exporting.waiting_for_a_worker(now=now):
+    for export_id in export_jobs.waiting_for_a_worker(now=now):
         make_people_export.delay(export_id)
-    exporting.forget_expired(now=now)
+    export_jobs.forget_expired(now=now)
 
 
 @shared_task(name="accounts.make_people_export", ignore_result=True, expires=600)
 def make_people_export(export_id: int) -> None:
     """Make a sheet of many people; a repeat begins it anew where its worker died, and else does nothing."""
-    exporting.carry_out(export_id=export_id, clock=timezone.now)
+    export_jobs.carry_out(export_id=export_id, clock=timezone.now)
 
 
 @shared_task(name="accounts.sync_directory", ignore_result=True, expires=600)
 def sync_directory(run_id: int) -> None:
     """Copy a company's directory, then do what its policy says; a repeat goes on where it was cut off."""
-    schedule.carry_on(run_id=run_id, clock=timezone.now)
+    sync.carry_on(run_id=run_id, clock=timezone.now)
 
 
 @shared_task(name="accounts.directory_tick", ignore_result=True, expires=59)
 def directory_tick() -> None:
     """Ask for the nightly runs that are due, and queue every run and every move that waits for a worker."""
-    schedule.request_nightly(now=timezone.now())
-    for run_id in schedule.waiting_for_a_worker(now=timezone.now()):
+    sync.request_nightly(now=timezone.now())
+    for run_id in sync.waiting_for_a_worker(now=timezone.now()):
         sync_directory.delay(run_id)
-    for move_id in moves.waiting_for_a_worker(now=timezone.now()):
+    for move_id in transfers.waiting_for_a_worker(now=timezone.now()):
         move_people.delay(move_id)
 
 
 @shared_task(name="accounts.move_people", ignore_result=True, time_limit=240)
 def move_people(move_id: int) -> None:
     """Move people from one company to another; a repeat goes on where it was cut off."""
-    moves.carry_out(move_id=move_id, clock=timezone.now)
+    transfers.carry_out(move_id=move_id, clock=timezone.now)

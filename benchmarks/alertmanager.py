@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from tests.sandbox import AGENTID
+from tests.sandbox_process import AGENTID
 from tools.services import free_port
 
 PROGRAM = "prometheus-alertmanager"

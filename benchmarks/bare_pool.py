@@ -13,7 +13,7 @@ import time
 
 import requests
 
-from tests.sandbox import AGENTID
+from tests.sandbox_process import AGENTID
 
 # As long as the messages of push_world.make_personal_messages. % stands for what differs.
 TEXT = "您的销售额: % 元" + "。" * 60

@@ -23,7 +23,7 @@ import requests
 
 from benchmarks.push_world import World, running_world, until
 from tests.e2e.stack import BIN, Program, running, wait_for_http
-from tests.sandbox import ROOT
+from tests.sandbox_process import ROOT
 from tools.services import free_port
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ import psutil
 
 from benchmarks.push_engine import THREADS, _start_beat
 from benchmarks.push_world import World, make_corps, make_people, processor_seconds, running_world
-from tests.sandbox import ROOT
-from tools.demo import charts_command
+from tests.sandbox_process import ROOT
+from tools.demo.program import charts_command
 
 RESULTS = Path(__file__).resolve().parent / "results" / "chart_push.jsonl"
 FULL, DAYS = 1000, 30
@@ -71,9 +71,9 @@ def _calls(world: World, path: str) -> list[dict[str, Any]]:
 def _run(charts: int) -> Any:
     """A run whose data is there: of each person DAYS rows."""
     from accounts.models import Attribute, AttributeValue, User, fold_value
+    from integrations.clients.sources.table import Column, Kind, Table
     from integrations.models import Card, CardData, DataSource
-    from integrations.models.sources import packed
-    from integrations.sources.table import Column, Kind, Table
+    from integrations.models.datasources import packed
     from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
 
     now = datetime.now(UTC)

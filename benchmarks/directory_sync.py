@@ -38,7 +38,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from tests.sandbox import AGENTID, CORPID, ROOT, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, ROOT, SECRET, SandboxHandle, company, start_sandbox
 from tests.services import ENVIRON
 from tools.services import start_postgresql, start_valkey
 
@@ -157,7 +157,7 @@ def _apply(corp: Any) -> dict[str, Any]:
     """The second half for the last copy, as if that had just been made."""
     from django.utils import timezone
 
-    from accounts.directory.applying import apply_run
+    from accounts.directory.sync import apply_run
     from accounts.models import DirectoryPolicy, PeopleRun, User
     from integrations.models import SyncRun
 
@@ -186,7 +186,7 @@ def _give_groups(corp: Any) -> None:
 
 def _pull_with_wechatpy(corp: Any, base_url: str) -> dict[str, Any]:
     """A plain pull: departments, then the members of each, everything written whether it changed or not."""
-    from tests.integrations.sandbox.test_wechatpy import Client
+    from tests.sandbox.test_wechatpy import Client
 
     client: Any = Client(CORPID, SECRET, timeout=60)
     client.API_BASE_URL = f"{base_url}/cgi-bin/"

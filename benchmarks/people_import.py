@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.sandbox import ROOT
+from tests.sandbox_process import ROOT
 from tests.services import ENVIRON
 from tools.services import start_postgresql, start_valkey
 
@@ -61,8 +61,8 @@ def measure(step: str, people: int, *, is_profiled: bool) -> dict[str, Any]:
 def _prepare(people: int) -> None:
     from django.utils import timezone
 
+    from accounts.importexport.jobs import request_import
     from accounts.models import Attribute, User
-    from accounts.sheets.asking import request_import
     from integrations.models import Corp
 
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
@@ -82,35 +82,35 @@ def _prepare(people: int) -> None:
 def _check() -> int:
     from django.utils import timezone
 
+    from accounts.importexport import jobs
     from accounts.models import PeopleImport
-    from accounts.sheets import running
 
-    running.carry_on(run_id=PeopleImport.objects.get().pk, clock=timezone.now)
+    jobs.carry_on(run_id=PeopleImport.objects.get().pk, clock=timezone.now)
     return int(PeopleImport.objects.get(status="asking").counts["change"])
 
 
 def _write() -> int:
     from django.utils import timezone
 
+    from accounts.importexport import jobs
     from accounts.models import PeopleImport, User
-    from accounts.sheets import asking, running
 
     run, root = PeopleImport.objects.get(), User.objects.get(username="root")
-    assert asking.confirm_import(run=run, mode="skip", editor=root, ip=None, now=timezone.now())
-    running.carry_on(run_id=run.pk, clock=timezone.now)
+    assert jobs.confirm_import(run=run, mode="skip", editor=root, ip=None, now=timezone.now())
+    jobs.carry_on(run_id=run.pk, clock=timezone.now)
     return int(PeopleImport.objects.get(status="done").counts["applied"])
 
 
 def _export() -> int:
     from django.utils import timezone
 
+    from accounts.importexport import export_jobs
     from accounts.models import PeopleExport, User
-    from accounts.sheets import exporting
 
     root = User.objects.get(username="root")
     keys = list(User.objects.exclude(pk=root.pk).values_list("pk", flat=True))
-    export = exporting.request_export(reader=root, user_ids=keys, language="zh-hans", now=timezone.now())
-    exporting.carry_out(export_id=export.pk, clock=timezone.now)
+    export = export_jobs.request_export(reader=root, user_ids=keys, language="zh-hans", now=timezone.now())
+    export_jobs.carry_out(export_id=export.pk, clock=timezone.now)
     return PeopleExport.objects.get(status="done").done_count
 
 

@@ -34,7 +34,7 @@ from benchmarks.push_world import (
     running_world,
     until,
 )
-from tests.sandbox import SandboxHandle
+from tests.sandbox_process import SandboxHandle
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Processes, tasks at once in each, calls at once in each task.
@@ -210,9 +210,9 @@ def due_at_once(due: int = 50_000, others: int = 950_000) -> dict[str, Any]:
 
 def _scans(now: datetime) -> list[str]:
     """How PostgreSQL finds the next ones to claim."""
-    from notifications import dispatch
+    from notifications.delivery.runs import scheduler
 
-    plan = dispatch.claimable(now).order_by("next_run_at")[: dispatch.BATCH].explain()
+    plan = scheduler.claimable(now).order_by("next_run_at")[: scheduler.BATCH].explain()
     return [line.strip(" ->").split("  (")[0] for line in plan.splitlines() if "Scan" in line]
 
 
@@ -312,7 +312,7 @@ def _send_all(total: int) -> float:
     Raises RuntimeError where not so many are accepted.
     """
     from notifications import tasks
-    from notifications.clock import database_clock
+    from notifications.delivery.clock import database_clock
     from notifications.models import Delivery
 
     started = tick_at = time.perf_counter()
@@ -377,13 +377,13 @@ def _subscriptions(due: int, others: int) -> None:
 
 def _personal_subscriptions(corp: Any) -> None:
     from accounts.models import User
-    from notifications import schedule
     from notifications.models import Report, Subscription
+    from notifications.subscriptions.schedules import slots
 
     report = Report.objects.create(title="日报", body="x")
     for person in User.objects.order_by("pk"):
         subscription = Subscription(name="x", report=report, crontab="* * * * *")
-        schedule.reschedule(subscription, now=datetime.now(UTC))
+        slots.reschedule(subscription, now=datetime.now(UTC))
         subscription.valid_to = (subscription.next_run_at or datetime.now(UTC)) + timedelta(seconds=30)
         subscription.save()
         subscription.users.add(person)

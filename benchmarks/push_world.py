@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from tests.sandbox import AGENTID, ROOT, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, ROOT, SandboxHandle, company, start_sandbox
 from tests.services import ENVIRON
 from tools.services import start_postgresql, start_valkey
 
@@ -145,7 +145,7 @@ def make_people(corp: Any, count: int) -> None:
 
 def make_personal_messages(corps: list[Any], count: int) -> None:
     """So many frozen messages with a receipt each, spread over the companies, as a rendering would leave them."""
-    from integrations.wecom import messages
+    from integrations.clients.wecom.messages import builders
     from notifications.models import Delivery, Receipt, Run, new_mark
 
     now = datetime.now(UTC)
@@ -156,11 +156,11 @@ def make_personal_messages(corps: list[Any], count: int) -> None:
         deliveries = []
         for n in range(start, min(count, start + BATCH)):
             corp, mark = corps[n % len(corps)], new_mark()
-            to = messages.Recipients(userids=[f"U{n // len(corps)}"])
-            options = messages.Options(duplicate_check_seconds=messages.DUPLICATE_CHECK_SECONDS)
+            to = builders.Recipients(userids=[f"U{n // len(corps)}"])
+            options = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
             content = f"您的销售额: {n} 元\nhttps://bi.example.com/m/{mark}/" + "。" * 40
-            body = messages.body_bytes(
-                messages.text_message(agentid=corp.agentid, to=to, content=content, options=options)
+            body = builders.body_bytes(
+                builders.text_message(agentid=corp.agentid, to=to, content=content, options=options)
             )
             deliveries.append(
                 Delivery(

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 GOAL_PER_SECOND = 2000
 

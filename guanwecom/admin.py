@@ -13,11 +13,11 @@ from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from accounts.views import confirmation, second_factor
-from accounts.views.admin_login import AdminLogin
+from accounts.views.login import AdminLogin
 from accounts.views.own_password import OwnPassword
 from guanwecom.operations.panel import panel
-from integrations.paging import CappedPaginator
-from notifications.overview import overview
+from integrations.core.paginator import CappedPaginator
+from notifications.views.overview import overview
 
 if TYPE_CHECKING:
     from django.forms import BaseForm

@@ -49,8 +49,8 @@ INSTALLED_APPS = [
     "integrations",
 ]
 MIDDLEWARE = [
-    "integrations.content_policy.ContentPolicyMiddleware",
-    "integrations.middleware.SiteAddressMiddleware",
+    "integrations.core.csp.ContentPolicyMiddleware",
+    "integrations.views.SiteAddressMiddleware",
     "notifications.api.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -137,8 +137,8 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 # --- People ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
-    "accounts.lockout.PasswordGate",
-    "accounts.backends.WeComBackend",
+    "accounts.authentication.lockout.PasswordGate",
+    "accounts.authentication.backends.WeComBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -160,12 +160,12 @@ LOCKOUT_MINUTES = e.read(e.minutes, "LOCKOUT_MINUTES", "15")
 LOCKOUT_TRIES_ADDRESS = e.read(e.count, "LOCKOUT_TRIES_ADDRESS", "50")
 # … for so long, in seconds: a whole company may share the address.
 LOCKOUT_ADDRESS_SECONDS = e.read(e.seconds, "LOCKOUT_ADDRESS_SECONDS", "60")
-AXES_HANDLER = "accounts.lockout.LockoutHandler"
+AXES_HANDLER = "accounts.authentication.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = LOCKOUT_TRIES
 AXES_COOLOFF_TIME = timedelta(minutes=LOCKOUT_MINUTES)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_CALLABLE = "accounts.views.locked.page"
-AXES_CLIENT_IP_CALLABLE = "accounts.lockout.network_of"
+AXES_LOCKOUT_CALLABLE = "accounts.views.login.page"
+AXES_CLIENT_IP_CALLABLE = "accounts.authentication.lockout.network_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
@@ -173,7 +173,7 @@ AXES_VERBOSE = False
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 
 # --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
-SESSION_ENGINE = "accounts.session_store"
+SESSION_ENGINE = "accounts.authentication.session_store"
 # How long a session of somebody who may enter the administration lasts after the sign-in, in hours, …
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
 # … and without being used, in minutes.

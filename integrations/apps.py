@@ -18,11 +18,11 @@ class IntegrationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
-        from integrations import checks  # noqa: F401  # see above
-        from integrations.directory.events import DIRECTORY_CONSUMER
-        from integrations.events.registry import register_consumer
-        from integrations.index_card import connection_attentions, connection_lines, source_attentions
-        from integrations.panels import register_attention, register_index_card
+        from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
+        from integrations.callbacks.registry import register_consumer
+        from integrations.core import checks  # noqa: F401  # see above
+        from integrations.core.hooks import register_attention, register_index_card
+        from integrations.directory.event_consumer import DIRECTORY_CONSUMER
 
         register_consumer(DIRECTORY_CONSUMER)
         register_index_card(connection_lines, place=0)

@@ -8,12 +8,12 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from integrations import card_data, console_writes, verification
-from integrations.bi import checking, listing
-from integrations.companies import credentials
+from integrations.bi import catalogue, connection_test
+from integrations.callbacks import queue, worker
+from integrations.companies import console, credentials, verification_files
+from integrations.companies.diagnosis import runner
 from integrations.core.clock import database_clock
-from integrations.diagnosis import running
-from integrations.events import consuming, lanes
+from integrations.datasources import fetch
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ CONSOLE_WRITE_SECONDS = 180
 @shared_task(name="integrations.run_check", expires=600, time_limit=120)
 def run_check(run_id: int) -> None:
     """Run one check of a diagnosis, then queue what it has freed; a repeat of a finished one does nothing."""
-    for freed in running.carry_out(run_id=run_id, clock=timezone.now):
+    for freed in runner.carry_out(run_id=run_id, clock=timezone.now):
         run_check.delay(freed)
 
 
 def retry_checks() -> None:
     """Queue the checks whose time has come to be tried again, and those whose place in the queue was lost."""
-    for run_id in running.claim_due_again(now=timezone.now()):
+    for run_id in runner.claim_due_again(now=timezone.now()):
         run_check.delay(run_id)
 
 
@@ -39,7 +39,7 @@ def check_credentials(staged_id: int) -> None:
     """Have WeCom confirm new credentials of a company, then check its connection with them; a repeat does nothing."""
     corp = credentials.carry_out(staged_id=staged_id, clock=timezone.now)
     if corp is not None:
-        for run in running.request_checks(corp=corp, checks=None, now=timezone.now()):
+        for run in runner.request_checks(corp=corp, checks=None, now=timezone.now()):
             run_check.delay(run.pk)
 
 
@@ -52,29 +52,29 @@ def retry_credentials() -> None:
 @shared_task(name="integrations.check_verification_file", expires=600, time_limit=60)
 def check_verification_file(file_id: int) -> None:
     """Look for one verification file at its public address; a repeat of a finished check does nothing."""
-    verification.run_check(file_id=file_id, clock=timezone.now)
+    verification_files.run_check(file_id=file_id, clock=timezone.now)
 
 
 @shared_task(name="integrations.run_console_write", expires=600, time_limit=CONSOLE_WRITE_SECONDS)
 def run_console_write(write_id: int) -> None:
     """Take the next step of a change in WeCom: read for its preview, or write it once confirmed, then look at it."""
-    written = console_writes.run_write(write_id=write_id, clock=timezone.now)
+    written = console.run_write(write_id=write_id, clock=timezone.now)
     if written is not None:
-        checks = console_writes.CHECKS_AFTER[written.kind]
-        for run in running.request_checks(corp=written.corp, checks=checks, now=timezone.now()):
+        checks = console.CHECKS_AFTER[written.kind]
+        for run in runner.request_checks(corp=written.corp, checks=checks, now=timezone.now()):
             run_check.delay(run.pk)
 
 
 @shared_task(name="integrations.consume_events", ignore_result=True, expires=600)
 def consume_events(corp_id: int, consumer: str) -> None:
     """Work off one company's events for one consumer, then queue who waited for it; a repeat finds nothing to do."""
-    for corp, name in consuming.work_through(corp_id=corp_id, consumer=consumer, clock=timezone.now):
+    for corp, name in worker.work_through(corp_id=corp_id, consumer=consumer, clock=timezone.now):
         queue_events(corp, name)
 
 
 def sweep_events() -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died."""
-    for corp_id, consumer in lanes.due_lanes(now=timezone.now()):
+    for corp_id, consumer in queue.due_lanes(now=timezone.now()):
         queue_events(corp_id, consumer)
 
 
@@ -89,26 +89,26 @@ def queue_events(corp_id: int, consumer: str) -> None:
 @shared_task(name="integrations.check_bi", expires=600, time_limit=120)
 def check_bi(_connection_id: int) -> None:
     """Test the connection to the BI; a repeat of a finished test does nothing."""
-    checking.carry_out(clock=timezone.now)
+    connection_test.carry_out(clock=timezone.now)
 
 
 @shared_task(name="integrations.list_bi", expires=600, time_limit=120)
 def list_bi(listing_id: int) -> None:
     """Have the BI list its pages, or the cards of one; a repeat of a finished one does nothing."""
-    listing.carry_out(listing_id=listing_id, clock=timezone.now)
+    catalogue.carry_out(listing_id=listing_id, clock=timezone.now)
 
 
-@shared_task(name=card_data.TASK, ignore_result=True, expires=card_data.TASK_SECONDS)
+@shared_task(name=fetch.TASK, ignore_result=True, expires=fetch.TASK_SECONDS)
 def fetch_card_data(row_id: int) -> None:
     """Fetch the data of one card for one slot; a repeat finds nothing to do."""
-    card_data.carry_out(row_id=row_id, clock=database_clock())
+    fetch.carry_out(row_id=row_id, clock=database_clock())
 
 
 def sweep_card_data() -> None:
     """Queue what is due: tried again, lost with a queue, or left by a worker that died. Forget what is old."""
     clock = database_clock()
-    card_data.sweep(clock=clock)
-    card_data.purge(now=clock())
+    fetch.sweep(clock=clock)
+    fetch.purge(now=clock())
 
 
 @shared_task(name="integrations.tick", ignore_result=True, expires=9, time_limit=60)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from integrations import callbacks, tasks, verification
-from integrations.core import readiness
+from integrations import tasks
+from integrations.clients.wecom.crypto import CallbackError
+from integrations.companies import callbacks, verification_files
+from integrations.core import http, readiness
+from integrations.core.http import without_session
 from integrations.models import CallbackEvent
-from integrations.wecom.crypto import CallbackError
-from integrations.without_session import without_session
 
 logger = logging.getLogger(__name__)
+
 
 # The first is that of earlier versions. The last one is the engine's, guanwecom.operations.
 HEALTH_PATH, LIVE_PATH, READY_PATH, ENGINE_PATH = "/healthz", "/healthz/live", "/healthz/ready", "/healthz/engine"
@@ -49,7 +54,7 @@ def ready(_request: HttpRequest) -> HttpResponse:
 @require_safe
 def verification_file(request: HttpRequest, code: str) -> HttpResponse:
     """The file by which WeCom sees that this domain is ours: its code and not a byte more. Open to everybody."""
-    if not verification.is_served(code):
+    if not verification_files.is_served(code):
         return HttpResponse(status=404, content_type="text/plain")
     return HttpResponse(code, content_type="text/plain")
 
@@ -91,3 +96,72 @@ def _received(request: HttpRequest, corp_id: int, kind: CallbackEvent.Kind) -> H
 def _signed(request: HttpRequest) -> callbacks.Signed:
     query = request.GET
     return callbacks.Signed(query.get("msg_signature", ""), query.get("timestamp", ""), query.get("nonce", ""))
+
+
+# --- The first middleware: the site answers under its saved addresses only, and their scheme decides what is secure ---
+
+# Half a year: long enough to protect people who come now and then, short enough for a site that must go back to http.
+HSTS_SECONDS = 180 * 24 * 3600
+
+
+class SiteAddressMiddleware:
+    """Refuses each host that is neither a saved site address nor named by the environment.
+
+    The saved address's scheme decides whether the request counts as secure, whatever the way from the reverse proxy
+    to us looks like; so the CSRF check accepts the address as origin as soon as it is saved. A secure request's
+    cookies all get the Secure flag, and its answer HSTS.
+
+    Where a trusted proxy says that a browser came to an https address by plain http, the browser is sent to https.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_plain = http.unwrap(request.META)
+        if request.path_info in ANSWERED_UNDER_EVERY_HOST:
+            return self.get_response(request)
+        try:
+            host = request.get_host().lower()
+        except DisallowedHost:
+            return _refused(request, "")
+        scheme = http.scheme_of_saved(host)
+        if scheme == "https" and is_plain:
+            return _to_https(request, host)
+        if scheme is not None:
+            request.META["wsgi.url_scheme"] = scheme
+        elif not http.is_extra(host):
+            return _refused(request, host)
+        response = self.get_response(request)
+        if request.is_secure():
+            _secure(response)
+        return response
+
+
+def _to_https(request: HttpRequest, host: str) -> HttpResponse:
+    """The same page under the saved address. What a form or a program sent was readable on the way: it is refused."""
+    if request.method in {"GET", "HEAD"}:
+        return HttpResponseRedirect(f"https://{host.removesuffix(':443')}{request.get_full_path()}")
+    logger.warning("refused a %s by plain http for the host %r", request.method, host[:255])
+    with translation.override(translation.get_language_from_request(request)):
+        text = _("This was sent without encryption and is not accepted. Use the address that begins with https://.")
+    return HttpResponse(text, status=403, content_type="text/plain; charset=utf-8")
+
+
+def _secure(response: HttpResponse) -> None:
+    response.headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
+    for morsel in response.cookies.values():
+        morsel["secure"] = True
+
+
+def _refused(request: HttpRequest, host: str) -> HttpResponse:
+    """A sentence in the browser's language: no page can be shown, because no link on it could be trusted."""
+    logger.warning("refused a request for the host %r", host[:255])
+    with translation.override(translation.get_language_from_request(request)):
+        text = _(
+            "This site does not answer under the address “%(host)s”. "
+            "Use the address that your administrator gave you.\n"
+            "For administrators: save this address on the page “Site addresses”, or name its host in ALLOWED_HOSTS. "
+            "A reverse proxy must pass on the Host header as it comes, with its port."
+        ) % {"host": host}
+    return HttpResponse(text, status=400, content_type="text/plain; charset=utf-8")

@@ -8,37 +8,36 @@ class NotificationsConfig(AppConfig):
 
     def ready(self) -> None:
         # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
-        from accounts import navigation
-        from accounts.attribute_uses import register_value_uses
-        from accounts.directory.leaving import register_leaver_follower
-        from accounts.moving import register_move_effect
-        from integrations.card_data import register_follower
-        from integrations.directory.followers import register_rename_follower
-        from integrations.events.registry import register_consumer
-        from integrations.panels import (
+        from accounts.directory.leavers import register_leaver_follower
+        from accounts.directory.transfer_batches import register_move_effect
+        from accounts.users.attribute_definitions import register_value_uses
+        from accounts.views import navigation
+        from integrations.callbacks.registry import register_consumer
+        from integrations.core.hooks import (
             register_attention,
             register_connection_listener,
             register_disable_effect,
             register_index_card,
             register_landing_page,
+            register_rename_follower,
         )
-        from notifications import checks  # noqa: F401  # see above
-        from notifications.alerts.checking import follow
-        from notifications.alerts.clicks import CLICKS_CONSUMER
-        from notifications.alerts.orders import AlertSource
-        from notifications.attribute_rules import rules_naming
-        from notifications.blocking import probe_at_once
-        from notifications.effects import disabling_holds_back, moving_leaves_behind
-        from notifications.index_card import push_attentions, push_lines
-        from notifications.limit_history import calls_until_now
-        from notifications.limiter import register_history
+        from integrations.datasources.fetch import register_follower
+        from notifications.admin.dashboard import push_attentions, push_lines
+        from notifications.alerts.callbacks import CLICKS_CONSUMER
+        from notifications.alerts.evaluation import follow
+        from notifications.alerts.messages import AlertSource
+        from notifications.delivery.limiter import register_history
+        from notifications.delivery.maintenance import checks  # noqa: F401  # see above
+        from notifications.delivery.rendering.subscription_source import TRIGGERS, source_of_subscription
+        from notifications.delivery.runs.owner_notices import NoticeSource
+        from notifications.delivery.runs.recall import readdress, withdraw
+        from notifications.delivery.sending.circuit_breaker import probe_at_once
+        from notifications.delivery.sending.limit_history import calls_until_now
         from notifications.models import Run
-        from notifications.owner_notices import NoticeSource
-        from notifications.rights import grant_to_roles, track_orders
+        from notifications.receivers import disabling_holds_back, grant_to_roles, moving_leaves_behind, track_orders
         from notifications.sources import register_source
-        from notifications.subscription_source import TRIGGERS, source_of_subscription
+        from notifications.subscriptions.attribute_rules import rules_naming
         from notifications.tasks import enqueue_waiting_runs
-        from notifications.withdrawing import readdress, withdraw
 
         register_history(calls_until_now)
         register_source(TRIGGERS, source_of_subscription)

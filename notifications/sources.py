@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from django.db.models import QuerySet
 
 from accounts.models import Attribute
-from integrations.sources.table import Table
-from notifications.charts.chart import Chart
+from integrations.clients.sources.table import Table
+from notifications.charts.definition import Chart
 from notifications.models import Channel, MessageForm, Operator, RulesMatch, Run
 
 if TYPE_CHECKING:

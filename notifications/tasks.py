@@ -21,26 +21,16 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
-from notifications import (
-    blocking,
-    clock_repair,
-    dispatch,
-    handing_out,
-    idempotency,
-    owner_notices,
-    purging,
-    recalling,
-    rendering,
-    self_pausing,
-    sending,
-    sweeping,
-)
-from notifications.alerts import card_updates, checking, notifying, orphans
-from notifications.clock import database_clock
-from notifications.media import making, preparing
+from notifications.alerts import card_updates, evaluation, expiry, notify
+from notifications.delivery.attachments import jobs
+from notifications.delivery.clock import database_clock
+from notifications.delivery.maintenance import clock_repair, purge, sweep
+from notifications.delivery.rendering import render, report_data
+from notifications.delivery.runs import auto_pause, idempotency, owner_notices, recall, scheduler
+from notifications.delivery.sending import circuit_breaker, send, uploads
+from notifications.delivery.sending import queue as sending_queue
 from notifications.models import Incident, Priority, Run, Subscription, TickClaim
-from notifications.moments import Moment
-from notifications.reports import data
+from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,9 +67,9 @@ def tick() -> None:
     """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
     now = database_clock()()
     # Why before the period is claimed? Until it is repaired, the next tick must see that there is something to repair.
-    if dispatch.clock_was_set_back(TICK, now=now):
+    if scheduler.clock_was_set_back(TICK, now=now):
         clock_repair.repair(now=now)
-    if not dispatch.claim_tick(TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+    if not scheduler.claim_tick(TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     if not is_anything_due():
         return
@@ -106,49 +96,49 @@ def is_anything_due() -> bool:
 
 
 def _claim_due(now: datetime) -> None:
-    enqueue_runs(dispatch.claim_due(now=now))
+    enqueue_runs(scheduler.claim_due(now=now))
 
 
 def _check_rules(now: datetime) -> None:
-    checking.claim_due(now=now)
-    checking.sweep(now=now)
+    evaluation.claim_due(now=now)
+    evaluation.sweep(now=now)
 
 
 def _tell_incidents(now: datetime) -> None:
-    orphans.end(now=now)
-    enqueue_runs(notifying.request_notices(now=now))
+    expiry.end(now=now)
+    enqueue_runs(notify.request_notices(now=now))
 
 
 def _sweep(now: datetime) -> None:
-    blocking.ensure_queues()
-    enqueue_runs(sweeping.sweep(now=now).run_ids)
+    circuit_breaker.ensure_queues()
+    enqueue_runs(sweep.sweep(now=now).run_ids)
 
 
 def _tell_owners(now: datetime) -> None:
-    self_pausing.pause_failing(now=now)
+    auto_pause.pause_failing(now=now)
     enqueue_runs(owner_notices.request_notices(now=now))
 
 
 def _hand_out(now: datetime) -> None:
-    while found := handing_out.hand_out(now=now):
+    while found := sending_queue.hand_out(now=now):
         enqueue_deliveries(found.urgent, queue=URGENT_QUEUE)
         enqueue_deliveries(found.ordinary)
 
 
 def _make_media(now: datetime) -> None:
-    making.sweep(now=now)
-    _enqueue_media(making.hand_out(now=now))
+    jobs.sweep(now=now)
+    _enqueue_media(jobs.hand_out(now=now))
 
 
 def _prepare(now: datetime) -> None:
-    preparing.renew(now=now)
-    found = preparing.hand_out(now=now)
+    uploads.renew(now=now)
+    found = uploads.hand_out(now=now)
     _enqueue(prepare_deliveries, found.urgent, UPLOADS_PER_TASK, URGENT_QUEUE)
     _enqueue(prepare_deliveries, found.ordinary, UPLOADS_PER_TASK)
 
 
 def _recall(now: datetime) -> None:
-    _enqueue(recall_deliveries, recalling.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
+    _enqueue(recall_deliveries, recall.to_recall(now=now), DELIVERIES_PER_TASK, URGENT_QUEUE)
 
 
 def _update_cards(now: datetime) -> None:
@@ -156,29 +146,29 @@ def _update_cards(now: datetime) -> None:
 
 
 def _purge(now: datetime) -> None:
-    purging.purge(now=now)
-    purging.purge_incidents(now=now)
-    checking.purge(now=now)
+    purge.purge(now=now)
+    purge.purge_incidents(now=now)
+    evaluation.purge(now=now)
     idempotency.purge(now=now)
 
 
 def _tell_administrators(now: datetime) -> None:
-    blocking.tell_administrators(now=now)
+    circuit_breaker.tell_administrators(now=now)
 
 
 _STEPS = (
     _Step(_claim_due, lambda now: [Subscription.objects.due(now)]),
-    _Step(_check_rules, checking.due),
-    _Step(_tell_incidents, lambda now: [orphans.due(), Incident.objects.notice_due(now)]),
-    _Step(_sweep, lambda now: [*sweeping.due(now), blocking.without_queue()]),
+    _Step(_check_rules, evaluation.due),
+    _Step(_tell_incidents, lambda now: [expiry.due(), Incident.objects.notice_due(now)]),
+    _Step(_sweep, lambda now: [*sweep.due(now), circuit_breaker.without_queue()]),
     _Step(_tell_owners, lambda _now: [Run.objects.untold()]),
     _Step(_hand_out, lambda _now: []),
-    _Step(_make_media, making.due),
+    _Step(_make_media, jobs.due),
     _Step(_prepare, lambda _now: []),
     _Step(_update_cards, lambda now: [card_updates.changeable(now)]),
-    _Step(_recall, lambda now: [recalling.due(now)]),
-    _Step(_tell_administrators, lambda _now: [blocking.untold()]),
-    _Step(_purge, lambda now: [*purging.due(now), checking.old(now), idempotency.due(now)]),
+    _Step(_recall, lambda now: [recall.due(now)]),
+    _Step(_tell_administrators, lambda _now: [circuit_breaker.untold()]),
+    _Step(_purge, lambda now: [*purge.due(now), evaluation.old(now), idempotency.due(now)]),
 )
 
 
@@ -186,14 +176,14 @@ _STEPS = (
 def render_runs(run_ids: list[int]) -> None:
     """Make the messages of these runs, and hand them out to be sent."""
     clock = database_clock()
-    if rendering.render_runs(run_ids, clock=clock, is_stopping=_stopping.is_set):
+    if render.render_runs(run_ids, clock=clock, is_stopping=_stopping.is_set):
         _hand_out(clock())
 
 
 @shared_task(name="notifications.send_deliveries", ignore_result=True)
 def send_deliveries(delivery_ids: list[int]) -> None:
     """Try these messages."""
-    sending.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+    send.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 # Why acknowledged early? A picture that ends its worker must not come back at once, and again and again: its row knows
@@ -203,7 +193,7 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     ignore_result=True,
     acks_late=False,
     reject_on_worker_lost=False,
-    time_limit=making.SECONDS_AT_MOST,
+    time_limit=jobs.SECONDS_AT_MOST,
 )
 def make_medium(medium_ids: list[int]) -> None:
     """Make these pictures and files; of a task there is one, so that its time limit ends nothing else."""
@@ -212,21 +202,21 @@ def make_medium(medium_ids: list[int]) -> None:
         logger.error("pictures and files are made in a worker of their own: -Q charts --pool prefork")
         return
     for medium_id in medium_ids:
-        making.make(medium_id, clock=database_clock())
+        jobs.make(medium_id, clock=database_clock())
 
 
 @shared_task(name="notifications.prepare_deliveries", ignore_result=True)
 def prepare_deliveries(delivery_ids: list[int]) -> None:
     """Upload what these messages carry, freeze them, and hand them out to be sent."""
     clock = database_clock()
-    if preparing.prepare_deliveries(delivery_ids, clock=clock, is_stopping=_stopping.is_set):
+    if uploads.prepare_deliveries(delivery_ids, clock=clock, is_stopping=_stopping.is_set):
         _hand_out(clock())
 
 
 @shared_task(name="notifications.recall_deliveries", ignore_result=True)
 def recall_deliveries(delivery_ids: list[int]) -> None:
     """Take these messages back from people's WeCom."""
-    recalling.recall_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
+    recall.recall_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
 @shared_task(name="notifications.update_alert_cards", ignore_result=True)
@@ -252,7 +242,7 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
     """Hand out the runs that waited for this card's data. A follower of integrations.card_data."""
-    enqueue_runs(data.waiting_runs(card_id, slot_at))
+    enqueue_runs(report_data.waiting_runs(card_id, slot_at))
 
 
 def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUEUE) -> None:
@@ -263,13 +253,13 @@ def enqueue_deliveries(delivery_ids: Sequence[int], *, queue: str = ORDINARY_QUE
 
 def enqueue_previews(medium_ids: list[int]) -> None:
     """Hand out what somebody who looks at a page waits for, without waiting for the next tick."""
-    _enqueue_media(making.hand_out_previews(medium_ids, now=database_clock()()))
+    _enqueue_media(jobs.hand_out_previews(medium_ids, now=database_clock()()))
 
 
 def _enqueue_media(medium_ids: list[int]) -> None:
-    files = making.files_among(medium_ids)
+    files = jobs.files_among(medium_ids)
     _enqueue(make_medium, [pk for pk in medium_ids if pk not in files], 1, CHARTS_QUEUE)
-    _enqueue(make_medium, sorted(files), 1, CHARTS_QUEUE, time_limit=making.FILE_SECONDS_AT_MOST)
+    _enqueue(make_medium, sorted(files), 1, CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
 
 
 def _enqueue(

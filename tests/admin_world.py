@@ -32,8 +32,8 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.roles import Role
-from integrations.callbacks import generate_callback_keys
+from accounts.users.roles import Role
+from integrations.companies.callbacks import generate_callback_keys
 from integrations.models import (
     BiConnection,
     BiListing,
@@ -50,7 +50,7 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from notifications import api_tokens
+from notifications.api import tokens
 from notifications.models import (
     AlertReceiver,
     AlertRoute,
@@ -262,7 +262,7 @@ def _alerts(world: World, first: Corp) -> None:
 def _token(owner: User, first: Corp) -> ApiToken:
     now = timezone.now()
     token = ApiToken(name="Alpha token", owner=owner, form_key="0" * 32, reach="corps", expires_at=now)
-    api_tokens.seal(token, secret="gwc_alpha", now=now)
+    tokens.seal(token, secret="gwc_alpha", now=now)
     token.save()
     token.corps.add(first)
     return token

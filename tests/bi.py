@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
-from integrations.guandata import keys
+from integrations.clients.guandata import keys
 from integrations.models import BiConnection
 from integrations.models.bi import THE_ONE
-from tests.integrations.guandata.opening import opened
+from tests.integrations.clients.guandata.opening import opened
 
 BI = "https://guandata.example.com"
 # Made for tests, as every key here: it opens nothing.

@@ -104,14 +104,18 @@ def valkey_client(valkey_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def _empty_valkey(valkey_client: redis.Redis) -> None:
     """Empty Valkey before each test. A worker that outlives a test must be given another database of it."""
-    from integrations import clients, hosts, origins  # models cannot be imported before Django is set up
+    from integrations.core import (
+        client_factory,
+        csp,  # models cannot be imported before Django is set up
+        http,
+    )
 
     valkey_client.flushdb()
     # What this process remembers of tokens and hosts ends with the test, too.
-    clients._token_store.cache_clear()
-    clients._bi_token_store.cache_clear()
-    hosts.forget()
-    origins.forget()
+    client_factory._token_store.cache_clear()
+    client_factory._bi_token_store.cache_clear()
+    http.forget()
+    csp.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +131,8 @@ def _lasting_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     Not so beside a browser, which waits until a page is another.
     """
     if "live_server" not in request.fixturenames:
-        monkeypatch.setattr("integrations.hosts.ADMITTED_SECONDS", 3600)
-        monkeypatch.setattr("integrations.origins.READ_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.http.ADMITTED_SECONDS", 3600)
+        monkeypatch.setattr("integrations.core.csp.READ_SECONDS", 3600)
 
 
 @pytest.fixture(scope="session")

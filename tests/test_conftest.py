@@ -22,7 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import WeComAccount
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.conftest import is_loopback
 from tests.services import ENVIRON

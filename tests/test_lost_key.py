@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils import translation
 from pytest_django import DjangoDbBlocker, Settings
 
-from integrations.fields import Unreadable
+from integrations.core.key_rotation import encrypted_columns
 from integrations.models import BiConnection, Corp, DataSource
-from integrations.reencrypting import encrypted_columns
+from integrations.models.fields import Unreadable
 from notifications.models import Robot
 from tests.accounts.people import sent_form
 from tests.admin_table import TABLE, Row

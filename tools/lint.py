@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.services import ENVIRON
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("guanwecom", "integrations", "accounts", "notifications")
+APPS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox")
 CODE = (*APPS, "tools", "tests", "benchmarks")
 CHECKS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),

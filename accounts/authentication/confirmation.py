@@ -1,7 +1,7 @@
 """Whether a session's person has proven lately to be there: by a password or another way that nobody else can go.
 
-Asked before rights, secrets, addresses and tokens are changed (integrations.confirmed_changes). A sign-in of that kind
-counts, too; WeCom's silent one never does, since it asks the phone and not the person.
+Asked before rights, secrets, addresses and tokens are changed (integrations.core.reauthentication). A sign-in of that
+kind counts, too; WeCom's silent one never does, since it asks the phone and not the person.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.http import QueryDict
 
 from accounts.authentication.admin_rights import carries_rights
 from accounts.models import WeComAccount
-from integrations.fields import cipher
+from integrations.models.fields import cipher
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase

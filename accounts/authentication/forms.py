@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib.admin.forms import AdminPasswordChangeForm
+from django.contrib.auth import forms as auth_forms
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
-from accounts import lockout, policy
-from accounts.authentication import totp
-from accounts.forms import require_right
+from accounts.authentication import lockout, password_policy, totp
 from accounts.models import User
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 def _code_field(*, is_required: bool = True) -> forms.CharField:
@@ -69,7 +72,7 @@ class ConfirmForm(forms.Form):
     def __init__(self, *args: Any, request: HttpRequest, person: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request, self.person = request, person
-        if not (policy.is_password_enabled() and person.has_usable_password()):
+        if not (password_policy.is_password_enabled() and person.has_usable_password()):
             del self.fields["password"]
         if totp.device_of(person) is not None:
             self.fields["code"] = _code_field(is_required=False)
@@ -90,3 +93,57 @@ class ConfirmForm(forms.Form):
     def is_valid(self) -> bool:
         """One of the proofs will do; nothing given is nothing confirmed."""
         return super().is_valid() and any(self.cleaned_data.values())
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """The old password is a password that is tried: counted, and limited as at sign-in."""
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    @sensitive_variables("password")
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        require_right(self.request, self.user, password, wrong=self.error_messages["password_incorrect"])
+        return password
+
+
+@sensitive_variables("password")
+def require_right(request: HttpRequest, user: User, password: str, *, wrong: StrOrPromise) -> None:
+    """Raises ValidationError, with `wrong` or until when the person is locked out, unless it is `user`'s password."""
+    try:
+        if lockout.is_password_of(request=request, user=user, password=password):
+            return
+    except lockout.LockedOut as locked:
+        minutes = ceil(locked.lock.seconds_left(timezone.now()) / 60)
+        sentence = ngettext(
+            "Too many wrong passwords. Try again in %(count)d minute.",
+            "Too many wrong passwords. Try again in %(count)d minutes.",
+            minutes,
+        )
+        raise forms.ValidationError(sentence, code="locked", params={"count": minutes}) from locked
+    raise forms.ValidationError(wrong, code="password_incorrect")
+
+
+class LoginForm(auth_forms.AuthenticationForm):
+    """Does not take the focus: on a phone the keyboard would cover the sign-in with WeCom."""
+
+    remember = forms.BooleanField(
+        label=_("Keep me signed in"),
+        required=False,
+        help_text=_(
+            "For 30 days on this device, shorter for administrators. Only tick it on a device that nobody else uses."
+        ),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].widget.attrs.pop("autofocus", None)
+        # In our words: Django's translation of its own asks for "a correct username".
+        wrong = _("The username or the password is wrong. Upper and lower case count in both.")
+        self.error_messages = {**self.error_messages, "invalid_login": wrong}
+
+    def texts(self) -> list[forms.BoundField]:
+        """The fields that one types into."""
+        return [self["username"], self["password"]]

@@ -24,10 +24,10 @@ from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 from django_otp.oath import hotp
 
-from accounts import audit
-from accounts.lockout import Lock, LockedOut
+from accounts.audit import services
+from accounts.authentication.lockout import Lock, LockedOut
 from accounts.models import AuditEntry, TotpDevice, User
-from integrations.fields import Unreadable, cipher
+from integrations.models.fields import Unreadable, cipher
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
@@ -103,14 +103,14 @@ def set_up(*, person: User, key: str, code: str, now: datetime, is_independent: 
         "recovery_digests": [_digest(one) for one in codes],
     }
     TotpDevice.objects.update_or_create(user=person, defaults=values)
-    audit.record(action=AuditEntry.Action.DONE, subject=person, note=SET_UP)
+    services.record(action=AuditEntry.Action.DONE, subject=person, note=SET_UP)
     return codes
 
 
 def renew_recovery_codes(person: User) -> list[str]:
     codes = _recovery_codes()
     TotpDevice.objects.filter(user=person).update(recovery_digests=[_digest(one) for one in codes])
-    audit.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)
+    services.record(action=AuditEntry.Action.DONE, subject=person, note=RENEWED)
     return codes
 
 
@@ -118,7 +118,7 @@ def remove(person: User) -> bool:
     """Whether there was one."""
     removed, _by_model = TotpDevice.objects.filter(user=person).delete()
     if removed:
-        audit.record(action=AuditEntry.Action.DONE, subject=person, note=REMOVED)
+        services.record(action=AuditEntry.Action.DONE, subject=person, note=REMOVED)
     return bool(removed)
 
 
@@ -143,7 +143,7 @@ def is_code_of(*, person: User, code: str, now: datetime) -> bool:
         return True
     is_locked = device.failed_count >= settings.LOCKOUT_TRIES
     action = AuditEntry.Action.LOCKED_OUT if is_locked else AuditEntry.Action.SIGN_IN_FAILED
-    audit.record_failure(username=person.get_username(), action=action)
+    services.record_failure(username=person.get_username(), action=action)
     _require_open(device, now)
     return False
 

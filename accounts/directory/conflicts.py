@@ -10,11 +10,11 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Lower
 
 from accounts.models import User, WeComAccount
-from accounts.visibility import people_visible_to, sees_all
+from accounts.users.scopes import people_visible_to, sees_all
 from integrations.models import Corp, Member
 
 if TYPE_CHECKING:
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 # Shown of each kind; the rest follows when these are put right.
 SHOWN_AT_MOST = 50

@@ -8,11 +8,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
-from accounts import bulk_audit
-from accounts.directory.grouping import fit_groups
+from accounts.audit import bulk
+from accounts.directory.groups import fit_groups
 from accounts.directory.matching import Candidate, Match, matches
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
-from accounts.visibility import people_changeable_by
+from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp, Member
 
 Action = AuditEntry.Action
@@ -43,7 +43,7 @@ def link_matches(*, corp: Corp, found: Sequence[Match]) -> None:
         elif one.user is not None:
             new.append(account_of(corp, one.user, one.member, is_primary=one.user.pk not in has_primary))
     make_accounts(new)
-    bulk_audit.record_accounts(filled, Action.CHANGED)
+    bulk.record_accounts(filled, Action.CHANGED)
 
 
 def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> WeComAccount:
@@ -55,7 +55,7 @@ def account_of(corp: Corp, user: User, member: Member, *, is_primary: bool) -> W
 
 def make_accounts(accounts: list[WeComAccount]) -> None:
     made = WeComAccount.objects.bulk_create(accounts, batch_size=500)
-    bulk_audit.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
+    bulk.record_accounts({one.pk: [["userid", None, one.userid]] for one in made}, Action.CREATED)
 
 
 def unlinked(members: QuerySet[Member]) -> QuerySet[Member]:

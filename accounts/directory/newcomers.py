@@ -14,10 +14,10 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
 
-from accounts import bulk_audit
-from accounts.directory.following import told
-from accounts.directory.grouping import fit_groups
+from accounts.audit import bulk
+from accounts.directory.groups import fit_groups
 from accounts.directory.linking import LinkRefusedError, account_of, check_member, make_accounts
+from accounts.directory.profiles import told
 from accounts.models import AuditEntry, LinkConflict, User
 from integrations.models import Corp, Member, fold_userid
 
@@ -33,7 +33,7 @@ def create_people(*, corp: Corp, members: Sequence[Member]) -> list[User]:
     pairs = zip(made, members, strict=True)
     make_accounts([account_of(corp, user, member, is_primary=True) for user, member in pairs])
     created = {user.pk: [["username", None, user.username]] for user in made}
-    bulk_audit.record_people(created, AuditEntry.Action.CREATED)
+    bulk.record_people(created, AuditEntry.Action.CREATED)
     return made
 
 

@@ -1,6 +1,6 @@
 """All tables of accounts as of 0.9.0, each whole, after those that it refers to.
 
-Roles and the loginId are rows that come after every migrate (accounts.registration).
+Roles and the loginId are rows that come after every migrate (accounts.receivers).
 """
 
 import django.contrib.auth.models
@@ -9,7 +9,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import integrations.fields
+import integrations.models.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -387,7 +387,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('key', integrations.fields.EncryptedTextField(verbose_name='key')),
+                ('key', integrations.models.fields.EncryptedTextField(verbose_name='key')),
                 ('confirmed_at', models.DateTimeField(verbose_name='set up')),
                 ('is_independent', models.BooleanField(db_default=False, default=False)),
                 ('last_counter', models.BigIntegerField(default=0)),

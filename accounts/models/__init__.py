@@ -3,15 +3,12 @@
 from accounts.models.attributes import Attribute, AttributeValue, fold_value
 from accounts.models.audit import AuditEntry
 from accounts.models.directory import DirectoryPolicy, LinkConflict, PeopleRun
-from accounts.models.exports import ExportFile, PeopleExport
 from accounts.models.groups import DepartmentGroup, GivenGroup
-from accounts.models.imports import ImportFile, ImportRow, PeopleImport
-from accounts.models.moves import PeopleMove
-from accounts.models.people import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
-from accounts.models.requests import LinkRequest
+from accounts.models.imports import ExportFile, ImportFile, ImportRow, PeopleExport, PeopleImport
 from accounts.models.second_factors import TotpDevice
-from accounts.models.security import Lockout, SignInPolicy
-from accounts.models.sessions import SignedInSession
+from accounts.models.security import Lockout, SignedInSession, SignInPolicy
+from accounts.models.transfers import LinkRequest, PeopleMove
+from accounts.models.users import User, WeComAccount, WeComAccountQuerySet, barred_by_wecom, fold_userid
 
 __all__ = [
     "Attribute",

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.people import User
+from accounts.models.users import User
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,7 +170,7 @@ class AttributeValueQuerySet(models.QuerySet["AttributeValue"]):
 
 
 class AttributeValue(models.Model):
-    """One value of one person. Written by accounts.attribute_values only, which keeps the audit trail."""
+    """One value of one person. Written by accounts.users.attributes only, which keeps the audit trail."""
 
     # Neither key has an index of its own: the constraint and the index below begin with them.
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="attribute_values", db_index=False)

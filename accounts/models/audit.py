@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.models.people import User
+from accounts.models.users import User
 from integrations.models import Corp
 
 if TYPE_CHECKING:

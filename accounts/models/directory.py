@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 
 class DirectoryPolicyQuerySet(models.QuerySet["DirectoryPolicy"]):

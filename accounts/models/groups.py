@@ -9,13 +9,13 @@ from django.db import models
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.people import User
+from accounts.models.users import User
 from integrations.models import Corp, Department
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 # Groups whose names begin so are roles (accounts.roles): no department brings them.
 ROLE_PREFIX = "role:"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.people import User
-from integrations.fields import EncryptedTextField
+from accounts.models.users import User
+from integrations.models.fields import EncryptedTextField
 
 
 class TotpDevice(models.Model):

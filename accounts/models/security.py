@@ -1,13 +1,50 @@
-"""How people may sign in, and who is locked out."""
+"""The sessions of each person, as the person sees them; Django's session engine keeps what is in them."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from axes.models import AccessAttempt
+from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp
+
+USER_AGENT_CHARACTERS = 255
+
+
+class SignedInSession(models.Model):
+    """One browser in which a person is signed in. Written at sign-in and then at most every few minutes."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    # Under which Django's session is stored, to end it from another browser: a digest of what the cookie holds.
+    session_key = models.CharField(max_length=40, unique=True)
+    # Through which company; empty after sign-in by password.
+    corp = models.ForeignKey(Corp, on_delete=models.SET_NULL, null=True, related_name="+")
+    user_agent = models.CharField(max_length=USER_AGENT_CHARACTERS, blank=True)
+    began_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        # People see their own; no page of the administration shows them.
+        default_permissions = ()
+        indexes = [
+            # A person's sessions, the last used first.
+            models.Index(F("user"), F("last_used_at").desc(), name="session_of_person"),
+            # The nightly purge.
+            models.Index(fields=["last_used_at"], name="session_last_used"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{timezone.localtime(self.began_at):%Y-%m-%d %H:%M}"
+
+
+# --- How people may sign in, and who is locked out ---
 
 THE_ONE = 1
 

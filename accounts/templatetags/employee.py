@@ -8,12 +8,12 @@ from django import template
 from django.conf import settings
 from django.urls import reverse
 
-from accounts import navigation
-from accounts.sessions import CORP_KEY
-from accounts.surfaces import surface_of
+from accounts.authentication.sessions import CORP_KEY
+from accounts.authentication.user_agents import surface_of
+from accounts.views import navigation
 
 if TYPE_CHECKING:
-    from accounts.navigation import Tab
+    from accounts.views.navigation import Tab
 
 register = template.Library()
 

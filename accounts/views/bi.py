@@ -14,14 +14,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts.bi import corp_of_entry
-from accounts.navigation import HomeEntry
-from accounts.surfaces import is_phone
-from accounts.targets import raw_query_of
-from accounts.trouble import Cause, Trouble
-from accounts.views import refusals
-from integrations.bi import entry
-from integrations.bi.entry import CannotEnter, Obstacle
+from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.redirects import raw_query_of
+from accounts.authentication.user_agents import is_phone
+from accounts.users.bi_identity import corp_of_entry
+from accounts.views import errors
+from accounts.views.navigation import HomeEntry
+from integrations.bi import sso
+from integrations.bi.sso import CannotEnter, Obstacle
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
         return redirect(f"{reverse('login')}?{urlencode({'next': request.get_full_path()})}")
     corp = corp_of_entry(request)
     try:
-        if corp is None and entry.is_open():
+        if corp is None and sso.is_open():
             return _refused(request, Trouble(Cause.BI_NOT_ALLOWED))
         response = HttpResponseRedirect(_address(request, page))
     except CannotEnter as obstacle:
@@ -53,18 +53,18 @@ def enter(request: HttpRequest, page: str = "") -> HttpResponse:
 
 def home_entries(request: HttpRequest) -> list[HomeEntry]:
     """The button into the BI, for somebody who may enter it from here."""
-    if not entry.is_open() or corp_of_entry(request) is None:
+    if not sso.is_open() or corp_of_entry(request) is None:
         return []
     return [
-        HomeEntry(gettext("Open the BI"), entry.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
+        HomeEntry(gettext("Open the BI"), sso.ROOT, gettext("Dashboards and reports in Guandata, signed in at once"))
     ]
 
 
 @sensitive_variables()
 def _address(request: HttpRequest, page: str) -> str:
     """The BI's address with the token: for the Location, and nowhere else. Raises CannotEnter."""
-    return entry.entrance_for(
-        entry.open_connection(),
+    return sso.entrance_for(
+        sso.open_connection(),
         request.user,
         page=page,
         query=raw_query_of(request),
@@ -82,4 +82,4 @@ def _trouble_of(refusal: CannotEnter) -> Trouble:
 
 def _refused(request: HttpRequest, found: Trouble) -> HttpResponse:
     logger.info("bi sign-in user=%s outcome=%s", request.user.pk, found.cause)
-    return refusals.page(request, found)
+    return errors.page(request, found)

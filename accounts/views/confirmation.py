@@ -17,9 +17,9 @@ from django.utils.translation import gettext as _
 from accounts.authentication import confirmation
 from accounts.authentication.admin_rights import carries_rights
 from accounts.authentication.forms import ConfirmForm
-from accounts.login_state import Kind
+from accounts.authentication.redirects import HOME, safe_path
+from accounts.authentication.state import Kind
 from accounts.models import User
-from accounts.targets import HOME, safe_path
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.views import PasswordChangeView
 from django.urls import reverse_lazy
 
-from accounts.forms import OwnPasswordForm
+from accounts.authentication.forms import OwnPasswordForm
 
 
 class OwnPassword(PasswordChangeView):

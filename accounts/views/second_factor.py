@@ -15,11 +15,11 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from accounts import own_sessions, sessions
-from accounts.authentication import confirmation, sign_ins, totp
+from accounts.authentication import confirmation, sessions, sign_ins, totp
+from accounts.authentication import sessions as authentication_sessions
 from accounts.authentication.forms import CodeForm
+from accounts.authentication.redirects import HOME, safe_path
 from accounts.models import User
-from accounts.targets import HOME, safe_path
 from accounts.views.confirmation import to_page
 
 CODE_ROUTE, OWN_ROUTE = "admin:second-factor-code", "admin:second-factor"
@@ -84,7 +84,7 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
 
 def _end_other_sessions(request: HttpRequest, person: User) -> None:
     """They were opened without a code. As when a password changes, this one goes on."""
-    own_sessions.end_all(user=person)
+    authentication_sessions.end_all(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
 

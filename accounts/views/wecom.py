@@ -16,18 +16,19 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET
 
-from accounts import arrival as arrivals
-from accounts import beginning, browser, burning, login_state, policy, rate_limits, sessions, tasks
-from accounts.login_state import Kind
+from accounts import tasks
+from accounts.authentication import cookies, flow, password_policy, services, sessions, throttling
+from accounts.authentication import state as authentication_state
+from accounts.authentication.errors import Cause, Trouble, cause_of_error, cause_of_refusal
+from accounts.authentication.redirects import HOME, inner_page, raw_query_of, safe_path
+from accounts.authentication.services import AuthorizationCode, SignInRefused
+from accounts.authentication.state import Kind
+from accounts.authentication.user_agents import surface_of
 from accounts.models import User
-from accounts.sign_in import AuthorizationCode, SignInRefused
-from accounts.surfaces import surface_of
-from accounts.targets import HOME, inner_page, raw_query_of, safe_path
-from accounts.trouble import Cause, Trouble, cause_of_error, cause_of_refusal
-from accounts.views import confirmation, refusals
-from integrations import links
-from integrations.bi import entry
-from integrations.errors import IntegrationError, LoginRefusedError
+from accounts.views import confirmation, errors
+from integrations.bi import sso
+from integrations.clients.errors import IntegrationError, LoginRefusedError
+from integrations.companies import links
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -35,53 +36,53 @@ logger = logging.getLogger(__name__)
 
 @require_GET
 @never_cache
-@refusals.needs_store
+@errors.needs_store
 def start(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Send the browser to WeCom, or straight to `next` where the session is of this corp already."""
     target = safe_path(request.GET.get("next", ""))
     session = sessions.of_request(request, corp_id=corp_id)
     if _is_over_limit(request, session):
-        return refusals.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
+        return errors.page(request, Trouble(Cause.TOO_MANY, corp_id=corp_id, target=target))
     corp = Corp.objects.to_begin_sign_in().filter(pk=corp_id).first()
     if corp is None:
-        return refusals.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.page(request, Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return refusals.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
+        return errors.page(request, _trouble(Cause.COMPANY_DISABLED, corp, target))
     if session.is_of_this_corp and not confirmation.is_asked_for(target):
         return _landed(corp, target)
-    attempt = arrivals.SECOND_ATTEMPT if request.GET.get("again") else arrivals.FIRST_ATTEMPT
+    attempt = flow.SECOND_ATTEMPT if request.GET.get("again") else flow.FIRST_ATTEMPT
     return _authorise(request, corp, target=target, attempt=attempt)
 
 
 @require_GET
 @never_cache
-@refusals.needs_store
+@errors.needs_store
 @sensitive_variables("code", "state_text")
 def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     """Take back a browser that WeCom sends with a code: always a redirect, so that the address is never shown."""
-    target = entry.landing_of(inner_page(raw_query_of(request)))
+    target = sso.landing_of(inner_page(raw_query_of(request)))
     corp = Corp.objects.to_ask_wecom().filter(pk=corp_id).first()
     if corp is None:
-        return refusals.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
+        return errors.away(Trouble(Cause.UNKNOWN_COMPANY, target=target))
     if not (corp.is_enabled and corp.sign_in_enabled):
-        return refusals.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
+        return errors.away(_trouble(Cause.COMPANY_DISABLED, corp, target))
     code, state_text = request.GET.get("code", ""), request.GET.get("state", "")
     session = sessions.of_request(request, corp_id=corp.pk)
     if _is_over_limit(request, session):
         _burn(corp, code)
-        return refusals.away(_trouble(Cause.TOO_MANY, corp, target))
-    browser_ids = browser.browser_ids(request)
-    step: arrivals.Step | HttpResponse = arrivals.next_step(
-        arrival=login_state.take(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
+        return errors.away(_trouble(Cause.TOO_MANY, corp, target))
+    browser_ids = cookies.browser_ids(request)
+    step: flow.Step | HttpResponse = flow.next_step(
+        arrival=authentication_state.take(text=state_text, browsers=browser_ids, corp_id=corp.pk, code=code),
         inner_page=target,
         has_code=bool(code),
         has_state=bool(state_text),
         has_cookie=bool(browser_ids),
         session=session,
     )
-    if isinstance(step, arrivals.Redeem):
+    if isinstance(step, flow.Redeem):
         step = _redeemed(request, corp, step, AuthorizationCode(code))
-    elif isinstance(step, arrivals.Land | arrivals.Restart | arrivals.Explain) and step.burns_code:
+    elif isinstance(step, flow.Land | flow.Restart | flow.Explain) and step.burns_code:
         _burn(corp, code)
     response = step if isinstance(step, HttpResponse) else _answer(request, corp, step)
     # This address holds a code. Pages keep the site's own policy, without which their forms fail the CSRF check.
@@ -89,20 +90,20 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
     return response
 
 
-def _is_over_limit(request: HttpRequest, session: arrivals.Session) -> bool:
+def _is_over_limit(request: HttpRequest, session: flow.CurrentSession) -> bool:
     """Why not those who are signed in? A whole company may follow a message at once, and that asks WeCom nothing."""
-    return not session.is_of_this_corp and not rate_limits.allows_step(request)
+    return not session.is_of_this_corp and not throttling.allows_step(request)
 
 
-def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpResponse:
+def _answer(request: HttpRequest, corp: Corp, step: flow.Step) -> HttpResponse:
     logger.info("sign-in corp=%s outcome=%s", corp.pk, type(step).__name__.lower())
     match step:
-        case arrivals.Restart():
+        case flow.Restart():
             corp = Corp.objects.to_begin_sign_in().filter(pk=corp.pk).first() or corp  # with what a beginning needs
             return _authorise(request, corp, target=step.target, attempt=step.attempt)
-        case arrivals.Explain():
-            return refusals.away(_trouble(step.cause, corp, step.target))
-        case arrivals.GiveUp():
+        case flow.Explain():
+            return errors.away(_trouble(step.cause, corp, step.target))
+        case flow.GiveUp():
             return redirect(f"{reverse('login')}?{urlencode({'next': step.target, 'stay': '1', 'declined': '1'})}")
         case _:
             return _landed(corp, step.target)
@@ -110,58 +111,56 @@ def _answer(request: HttpRequest, corp: Corp, step: arrivals.Step) -> HttpRespon
 
 def _landed(corp: Corp, target: str) -> HttpResponseRedirect:
     """Where sign-in ends: on the page asked for; where none was, on the company's home page."""
-    return HttpResponseRedirect(entry.home_of(corp) if target == HOME else target)
+    return HttpResponseRedirect(sso.home_of(corp) if target == HOME else target)
 
 
 @sensitive_variables("code")
-def _redeemed(
-    request: HttpRequest, corp: Corp, step: arrivals.Redeem, code: AuthorizationCode
-) -> HttpResponse | arrivals.Step:
+def _redeemed(request: HttpRequest, corp: Corp, step: flow.Redeem, code: AuthorizationCode) -> HttpResponse | flow.Step:
     """Sign the person in, or say what to do instead."""
-    if not burning.is_well_formed(code.value):
-        return arrivals.after_refused_code(attempt=step.attempt, target=step.target)
-    if not rate_limits.allows_redeeming(corp_id=corp.pk):
+    if not services.is_well_formed(code.value):
+        return flow.after_refused_code(attempt=step.attempt, target=step.target)
+    if not throttling.allows_redeeming(corp_id=corp.pk):
         _burn(corp, code.value)
-        return refusals.away(_trouble(Cause.TOO_MANY, corp, step.target))
+        return errors.away(_trouble(Cause.TOO_MANY, corp, step.target))
     began_at = time.monotonic()
     refused: list[SignInRefused] = []
     try:
         user = authenticate(request, corp=corp, code=code, explain=refused.append)
     except LoginRefusedError:
-        return arrivals.after_refused_code(attempt=step.attempt, target=step.target)
+        return flow.after_refused_code(attempt=step.attempt, target=step.target)
     except IntegrationError as error:
         logger.warning("sign-in corp=%s outcome=%s operation=%s code=%s", corp.pk, *_of(error))
-        return refusals.away(_trouble_of(error, corp, step.target))
+        return errors.away(_trouble_of(error, corp, step.target))
     milliseconds = round((time.monotonic() - began_at) * 1000)
     if not isinstance(user, User):
         refusal = refused[0]
         logger.info("sign-in corp=%s outcome=%s ms=%d", corp.pk, refusal.reason, milliseconds)
-        return refusals.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
+        return errors.away(_trouble(cause_of_refusal(refusal.reason), corp, step.target, userid=refusal.userid))
     if request.user.is_authenticated and confirmation.is_asked_for(step.target):
         confirmation.after_scan(request, user, corp=corp, kind=step.kind)
         return HttpResponseRedirect(step.target)
     login(request, user)
     sessions.tie_to_corp(request, corp, kind=step.kind)
-    policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
+    password_policy.note_wecom_sign_in(user=user, corp=corp, now=timezone.now())
     logger.info("sign-in corp=%s user=%s outcome=signed-in ms=%d", corp.pk, user.pk, milliseconds)
     response = _landed(corp, step.target)
-    browser.remember_corp_id(response, request, corp.pk)
+    cookies.remember_corp_id(response, request, corp.pk)
     return response
 
 
 def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -> HttpResponse:
     """Begin an authorisation of our own, under the corp's site address: the cookie must be where WeCom returns."""
-    if not beginning.is_at_home(request, corp):
+    if not flow.is_at_home(request, corp):
         if request.GET.get("moved"):
-            return refusals.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))
-        query = {"next": target, "moved": "1", **({"again": "1"} if attempt > arrivals.FIRST_ATTEMPT else {})}
+            return errors.away(_trouble(Cause.ADDRESS_DIFFERS, corp, target))
+        query = {"next": target, "moved": "1", **({"again": "1"} if attempt > flow.FIRST_ATTEMPT else {})}
         address = links.site_address_for(corp)
         return redirect(f"{address.absolute(reverse('wecom-start', args=[corp.pk]))}?{urlencode(query)}")
     surface = surface_of(request.headers.get("User-Agent", ""))
     kind = Kind.SILENT if surface.is_inside_wecom and not confirmation.is_asked_for(target) else Kind.QR
-    begun = beginning.begin(request, corp, kind=kind, target=target, attempt=attempt)
+    begun = flow.begin(request, corp, kind=kind, target=target, attempt=attempt)
     response = HttpResponseRedirect(_wecom_page(corp, kind, begun.state))
-    browser.keep_browser_id(response, request, begun.browser_id)
+    cookies.keep_browser_id(response, request, begun.browser_id)
     logger.info("sign-in corp=%s outcome=sent-to-wecom kind=%s surface=%s attempt=%d", corp.pk, kind, surface, attempt)
     return response
 
@@ -169,7 +168,7 @@ def _authorise(request: HttpRequest, corp: Corp, *, target: str, attempt: int) -
 def _wecom_page(corp: Corp, kind: Kind, state: str) -> str:
     if kind is Kind.SILENT:
         return links.authorize_link(corp, state)
-    return links.qr_link(corp, state, language=beginning.wecom_language())
+    return links.qr_link(corp, state, language=flow.wecom_language())
 
 
 def _burn(corp: Corp, code: str) -> None:
@@ -177,14 +176,14 @@ def _burn(corp: Corp, code: str) -> None:
 
     Without a broker it dies by itself within minutes.
     """
-    if not burning.is_well_formed(code):
+    if not services.is_well_formed(code):
         return
-    login_state.refuse(code)
-    if not burning.may_burn(corp_id=corp.pk):
+    authentication_state.refuse(code)
+    if not services.may_burn(corp_id=corp.pk):
         return
-    sealed = burning.seal(AuthorizationCode(code))
+    sealed = services.seal(AuthorizationCode(code))
     try:
-        tasks.burn_code.apply_async((corp.pk, sealed), expires=login_state.CODE_SECONDS, retry=False)
+        tasks.burn_code.apply_async((corp.pk, sealed), expires=authentication_state.CODE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("refused code not spent corp=%s error=%s", corp.pk, type(error).__name__)
 

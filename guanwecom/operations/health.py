@@ -11,11 +11,11 @@ from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 
 from integrations.core.heartbeats import STALE_SECONDS
+from integrations.core.redis import valkey
 from integrations.models import Heartbeat
-from integrations.store import valkey
-from notifications import dispatch
-from notifications.clock import database_clock
-from notifications.media import making
+from notifications.delivery.attachments import jobs
+from notifications.delivery.clock import database_clock
+from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, TickClaim
 from notifications.tasks import CHARTS_QUEUE, TICK
 
@@ -106,7 +106,7 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
             heard.setdefault(name, []).append(at)
     for queue in settings.CELERY_TASK_QUEUES:
         yield _served(queue.name, heard.get(queue.name, []), now)
-    waiting = making.overdue_count(now=now, at_most=COUNTED)
+    waiting = jobs.overdue_count(now=now, at_most=COUNTED)
     yield _served(CHARTS_QUEUE, heard.get(CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
 
 
@@ -127,7 +127,7 @@ def _overdue(now: datetime) -> tuple[int, datetime | None]:
     """Times that nobody has claimed."""
     before = now - timedelta(seconds=SLOT_OVERDUE_SECONDS)
     times: list[datetime | None] = []
-    for rows in (dispatch.claimable(before), AlertRule.objects.due(before)):
+    for rows in (scheduler.claimable(before), AlertRule.objects.due(before)):
         times += rows.order_by("next_run_at").values_list("next_run_at", flat=True)[:COUNTED]
     return min(len(times), COUNTED), min(filter(None, times), default=None)
 

@@ -10,11 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
-from accounts.visibility import sees_all
+from accounts.users.scopes import sees_all
 from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth, Served
 from guanwecom.operations.messages import Advice
-from integrations.panels import Line
+from integrations.core.hooks import Line
 
 
 @dataclass(frozen=True)

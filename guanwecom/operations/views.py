@@ -9,8 +9,8 @@ from django.views.decorators.http import require_safe
 
 from guanwecom.operations import health
 from guanwecom.operations.health import EngineHealth, Served
-from integrations.without_session import without_session
-from notifications.metrics_view import for_monitors
+from integrations.core.http import without_session
+from notifications.views.metrics import for_monitors
 
 
 @without_session

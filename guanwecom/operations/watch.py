@@ -20,7 +20,7 @@ from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth
 from integrations.core.heartbeats import HEARTBEAT_SECONDS
 from integrations.models import EngineWatch, SiteAddress
-from notifications.clock import database_clock
+from notifications.delivery.clock import database_clock
 
 logger = logging.getLogger(__name__)
 

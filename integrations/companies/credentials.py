@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from integrations import services
-from integrations.clients import trial_client
-from integrations.diagnosis import obstacles, results
-from integrations.diagnosis.checks import agentid as agentid_check
-from integrations.diagnosis.findings import Finding, Status, wrong
-from integrations.errors import IntegrationError, UnreadableSecretError
+from integrations.clients.errors import IntegrationError, UnreadableSecretError
+from integrations.companies import services
+from integrations.companies.diagnosis import blockers, results
+from integrations.companies.diagnosis.checks import agentid as agentid_check
+from integrations.companies.diagnosis.findings import Finding, Status, wrong
+from integrations.core.client_factory import trial_client
 from integrations.models import Corp, StagedCredentials
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from integrations.explanations import Explanation
+    from integrations.core.explanations import Explanation
 
 logger = logging.getLogger(__name__)
 State = StagedCredentials.State
@@ -97,7 +97,7 @@ def explanation(staged: StagedCredentials) -> Explanation | None:
     """Why they are not in force, in the active language; None where nothing is known yet."""
     if not staged.problem or staged.state == State.IN_FORCE:
         return None
-    return results.explained(obstacles.AGENTID, staged.problem, staged.errcode, staged.facts)
+    return results.explained(blockers.AGENTID, staged.problem, staged.errcode, staged.facts)
 
 
 def _found(corp: Corp, staged: StagedCredentials) -> Finding:
@@ -107,7 +107,7 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
     try:
         client = trial_client(corp, agentid=staged.agentid, secret=staged.secret)
     except UnreadableSecretError as error:
-        return obstacles.of_error(error, asked_by=obstacles.TOKEN)
+        return blockers.of_error(error, asked_by=blockers.TOKEN)
     try:
         agent = client.agent_get()
     except IntegrationError as error:
@@ -118,10 +118,10 @@ def _found(corp: Corp, staged: StagedCredentials) -> Finding:
 def _cause(error: IntegrationError) -> str:
     """The check whose own sentences say what is wrong."""
     if error.code is None:
-        return obstacles.NETWORK
+        return blockers.NETWORK
     if error.operation == "gettoken":
-        return obstacles.TOKEN
-    return obstacles.IP if error.code in obstacles.IP_REFUSED else obstacles.AGENTID
+        return blockers.TOKEN
+    return blockers.IP if error.code in blockers.IP_REFUSED else blockers.AGENTID
 
 
 @transaction.atomic

@@ -16,8 +16,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from integrations.core import heartbeats
+from integrations.core.redis import valkey
 from integrations.models import Heartbeat
-from integrations.store import valkey
 
 _PROBE_KEY, _PROBE_SECONDS = "health:probe", 60
 # PostgreSQL's read_only_sql_transaction and disk_full, SQLite's SQLITE_READONLY and SQLITE_FULL.

@@ -1,18 +1,44 @@
-"""What a chosen department means: the departments below it, and the path by which people recognise it.
-
-Rows of Department need not form a tree (`tree`): nothing here follows a cycle twice.
-"""
+"""The tree of departments, which need not be one: parents may be missing, or stand below their own children."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from integrations.directory import tree
 from integrations.models import Department
+
+Parents = Mapping[int, int | None]
+
+
+def subtree(parents: Parents, roots: Iterable[int]) -> set[int]:
+    """`roots`, as far as they are known, with all departments below them."""
+    children: dict[int | None, list[int]] = defaultdict(list)
+    for number, parent in parents.items():
+        children[parent].append(number)
+    found: set[int] = set()
+    waiting = [root for root in roots if root in parents]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting.extend(children[number])
+    return found
+
+
+def tops(parents: Parents) -> list[int]:
+    """The departments with nothing known above them, in order of their numbers."""
+    return sorted(number for number, parent in parents.items() if parent not in parents)
+
+
+def in_cycles(parents: Parents) -> set[int]:
+    """Departments that no top leads to: those of a cycle, and all below it."""
+    return set(parents) - subtree(parents, tops(parents))
+
+
+# --- What a chosen department means: the departments below it, and the path by which people recognise it ---
 
 # WeCom allows 15 levels; a path that is longer is cut at its top.
 LEVELS_AT_MOST = 15
@@ -42,7 +68,7 @@ class Branches:
         return {
             self._keys[corp_id, number]
             for corp_id, numbers in roots.items()
-            for number in tree.subtree(self._parents[corp_id], numbers)
+            for number in subtree(self._parents[corp_id], numbers)
         }
 
 

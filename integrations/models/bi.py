@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from integrations.fields import EncryptedTextField
+from integrations.models.fields import EncryptedTextField
 
 THE_ONE = 1
 # Guandata's own names, unless somebody changed them.

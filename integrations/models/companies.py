@@ -13,8 +13,8 @@ from django.db.models import Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from integrations import visibility
-from integrations.fields import EncryptedTextField
+from integrations.models import scoping
+from integrations.models.fields import EncryptedTextField
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,7 +37,7 @@ class SiteAddressQuerySet(models.QuerySet["SiteAddress"]):
     def without_https(self) -> Self:
         return self.filter(url__startswith="http://")
 
-    def visible_to(self, person: visibility.Person) -> Self:
+    def visible_to(self, person: scoping.Person) -> Self:
         """Addresses of corps that `person` may see, those that nobody uses yet, and the default one."""
         theirs = Q(corp__in=Corp.objects.visible_to(person))
         return self.filter(pk__in=self.filter(theirs | Q(corp__isnull=True) | Q(is_default=True)).values("pk"))
@@ -130,8 +130,8 @@ class CorpQuerySet(models.QuerySet["Corp"]):
         own = Q(site_address=address)
         return self.filter(own | Q(site_address__isnull=True) if address.is_default else own)
 
-    def visible_to(self, person: visibility.Person) -> Self:
-        return self.filter(visibility.corp_condition(person))
+    def visible_to(self, person: scoping.Person) -> Self:
+        return self.filter(scoping.corp_condition(person))
 
 
 class HomePage(models.TextChoices):

@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from integrations.fields import EncryptedTextField
 from integrations.models.companies import Corp
+from integrations.models.fields import EncryptedTextField
 
 if TYPE_CHECKING:
     from datetime import datetime

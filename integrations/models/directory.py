@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from integrations import visibility
+from integrations.models import scoping
 from integrations.models.companies import Corp
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class DepartmentQuerySet(models.QuerySet["Department"]):
     def present(self) -> Self:
         return self.filter(removed_at__isnull=True)
 
-    def visible_to(self, person: visibility.Person) -> Self:
+    def visible_to(self, person: scoping.Person) -> Self:
         """Departments of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
@@ -77,7 +77,7 @@ class MemberQuerySet(models.QuerySet["Member"]):
         """Userids that had been deleted and came back: perhaps another person's."""
         return self.filter(waits_since__isnull=False)
 
-    def visible_to(self, person: visibility.Person) -> Self:
+    def visible_to(self, person: scoping.Person) -> Self:
         """Members of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from integrations import visibility
+from integrations.models import scoping
 from integrations.models.companies import Corp
 from integrations.models.directory import Member
 
@@ -29,7 +29,7 @@ class SyncRunQuerySet(models.QuerySet["SyncRun"]):
         waiting = Q(status=SyncRun.Status.WAITING) & (Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
         return self.filter(waiting | Q(status=SyncRun.Status.RUNNING, lease_until__lte=now))
 
-    def visible_to(self, person: visibility.Person) -> Self:
+    def visible_to(self, person: scoping.Person) -> Self:
         """Runs of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 

@@ -1,11 +1,11 @@
-"""The admin pages: what is sent (orders), and what became of it (log)."""
+"""The administration of pushes and alerts, and of what became of them."""
 
 from django.contrib import admin
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from notifications.admin import alerts, api_tokens, incidents, log, orders, queues, reports, robots
+from notifications.admin import alerts, api_tokens, delivery_log, incidents, queues, reports, robots, subscriptions
 
-__all__ = ["alerts", "api_tokens", "incidents", "log", "orders", "queues", "reports", "robots"]
+__all__ = ["alerts", "api_tokens", "delivery_log", "incidents", "queues", "reports", "robots", "subscriptions"]
 
 # Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: a page to change them by hand could only stop the pushes.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):

@@ -23,20 +23,23 @@ from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.department_choice import DepartmentsSelect
-from integrations.deletion import NamedDeletions
-from notifications import schedule
-from notifications.admin.drawings import View
-from notifications.admin.lists import administrator, for_person, moment, severity_pill
-from notifications.admin.looks import WithLooks
-from notifications.alert_forms import AlertReceiverForm, AlertRouteForm, LabelsForm
-from notifications.alert_rule_form import AlertRuleForm, SilenceWindowForm
-from notifications.alerts import matching, orphans, receiving, trying
-from notifications.attribute_rules import rules_list, rules_of, save_rules
-from notifications.forms import unreachable_lines
+from accounts.directory.form_fields import DepartmentsSelect
+from integrations.admin.base import NamedDeletions
+from notifications.admin.alert_forms import (
+    AlertReceiverForm,
+    AlertRouteForm,
+    AlertRuleForm,
+    LabelsForm,
+    SilenceWindowForm,
+)
+from notifications.admin.base import administrator, for_person, moment, severity_pill
+from notifications.admin.previews import View, WithLooks
+from notifications.admin.schedule_forms import SCHEDULE_FIELDS
+from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
+from notifications.alerts import expiry, ingest, matchers, preview
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, SilenceWindow
-from notifications.recipients_form import CHANNEL_FIELDS, WHO_FIELDS
-from notifications.schedule_form import SCHEDULE_FIELDS
+from notifications.subscriptions.attribute_rules import rules_list, rules_of, save_rules
+from notifications.subscriptions.schedules import slots
 
 if TYPE_CHECKING:
     ReceiverAdminBase = admin.ModelAdmin[AlertReceiver]
@@ -137,7 +140,7 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
 
     @admin.display(description=_("takes"))
     def takes(self, route: AlertRoute) -> SafeString:
-        lines = [(str(one),) for one in matching.from_rows(route.matchers)]
+        lines = [(str(one),) for one in matchers.from_rows(route.matchers)]
         return format_html_join("", "<div><code>{}</code></div>", lines) or format_html("{}", gettext("every alert"))
 
     @admin.display(description=_("open"))
@@ -156,7 +159,7 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
             "opts": self.opts,
             "form": form,
             "is_tried": form.is_bound and form.is_valid(),
-            "found": receiving.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
+            "found": ingest.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
         }
         request.current_app = self.admin_site.name  # as Django's own admin views do
         return TemplateResponse(request, "admin/notifications/alertroute/try.html", context)
@@ -259,14 +262,14 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
             obj.owner = obj.owner or administrator(request)
             obj.save()
         if not change or changed & SCHEDULE_FIELDS:
-            schedule.reschedule(obj, now=timezone.now())
+            slots.reschedule(obj, now=timezone.now())
             changed |= {"next_run_at", *SCHEDULE_FIELDS}
         if changed & {"card", "conditions", "split_column"}:
             obj.holding, obj.memory, obj.absent = {}, {}, {}
             changed |= {"holding", "memory", "absent"}
         obj.save(update_fields=changed)
         if change and "split_column" in changed:
-            orphans.end_parts(obj, now=timezone.now())
+            expiry.end_parts(obj, now=timezone.now())
 
     def get_urls(self) -> list[URLPattern]:
         views: tuple[tuple[str, View, str], ...] = (
@@ -301,7 +304,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         data = self.asked(request, [rule.card], now=now)
         if data.is_there:
             language = get_language() or settings.LANGUAGE_CODE
-            trial = trying.tried(rule, data.tables[rule.card_id], language=language)
+            trial = preview.tried(rule, data.tables[rule.card_id], language=language)
             context |= {"trial": trial, "problem": trial.problem, **self.drawn(request, trial.pictures, now=now)}
         return self.look_answer(request, data, context)
 

@@ -17,12 +17,12 @@ from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from notifications.admin.lists import DayFilter, ReadOnlyAdmin, administrator, moment, run_pill, severity_pill
-from notifications.admin.log import CorpFilter
-from notifications.alerts import acting, incident_pictures, pages
-from notifications.alerts.acting import Deed
-from notifications.media_views import made_answer
+from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, run_pill, severity_pill
+from notifications.admin.delivery_log import CorpFilter
+from notifications.alerts import actions, incident_charts, selectors
+from notifications.alerts.actions import Deed
 from notifications.models import Incident
+from notifications.views.media import made_answer
 
 if TYPE_CHECKING:
     from notifications.models.alerts import IncidentQuerySet
@@ -104,7 +104,7 @@ class IncidentAdmin(ReadOnlyAdmin):
     @admin.display(description=_("status"), ordering="status")
     def state(self, incident: Incident) -> SafeString:
         now = timezone.now()
-        tone = pages.tone_of(incident, now) or "quiet"
+        tone = selectors.tone_of(incident, now) or "quiet"
         words = incident.get_status_display()
         if incident.is_open and incident.is_silenced(now):
             words = gettext("silent")
@@ -138,10 +138,10 @@ class IncidentAdmin(ReadOnlyAdmin):
             extra |= {
                 "title": incident.title,
                 "incident": incident,
-                "shown": pages.shown(incident, person=person, now=now),
-                "pictures": incident_pictures.shown(incident, person=person, now=now),
+                "shown": selectors.shown(incident, person=person, now=now),
+                "pictures": incident_charts.shown(incident, person=person, now=now),
                 "labels": list(incident.labels.items()),
-                "timeline": pages.timeline(incident),
+                "timeline": selectors.timeline(incident),
                 "severity": self.level(incident),
                 "told": [
                     {"notice": one, "state": run_pill(one.run)}
@@ -158,7 +158,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if incident is None:
             raise Http404
-        medium = incident_pictures.picture_of(incident, picture, person=administrator(request))
+        medium = incident_charts.picture_of(incident, picture, person=administrator(request))
         return made_answer(medium, extension)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -169,7 +169,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if request.POST.get("deed") not in set(Deed):
             return HttpResponseBadRequest()
-        done = acting.act(Deed(request.POST["deed"]), [pk], person=administrator(request), now=timezone.now())
+        done = actions.act(Deed(request.POST["deed"]), [pk], person=administrator(request), now=timezone.now())
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
         else:

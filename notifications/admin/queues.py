@@ -19,8 +19,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from notifications import blocking, pace
-from notifications.admin.lists import moment
+from notifications.admin.base import moment
+from notifications.delivery.runs import statistics
+from notifications.delivery.sending import circuit_breaker
 from notifications.models import CorpQueue, Delivery
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class QueueList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        pace.describe(list(self.result_list), now=timezone.now())
+        statistics.describe(list(self.result_list), now=timezone.now())
 
 
 @admin.register(CorpQueue)
@@ -56,7 +57,7 @@ class CorpQueueAdmin(QueueAdminBase):
             )
             for name, total in sums.items()
         }
-        return CorpQueue.objects.visible_to(request.user).defer(*blocking.CORP_SECRETS).annotate(**totals)
+        return CorpQueue.objects.visible_to(request.user).defer(*circuit_breaker.CORP_SECRETS).annotate(**totals)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return QueueList
@@ -76,7 +77,7 @@ class CorpQueueAdmin(QueueAdminBase):
         extra = {**(extra_context or {})}
         queue = self.get_object(request, unquote(object_id))
         if queue is not None:
-            pace.describe([queue], now=timezone.now())
+            statistics.describe([queue], now=timezone.now())
             extra |= {"facts": self._facts(queue), "blocked_lines": blocked_lines(queue)}
         return super().change_view(request, object_id, form_url, extra)
 
@@ -115,9 +116,9 @@ class CorpQueueAdmin(QueueAdminBase):
             return "—"
         if not queue.daily_budget:
             return f"{used:,}"
-        percent = pace.percent_of(used, queue.daily_budget)
+        percent = statistics.percent_of(used, queue.daily_budget)
         counts = f"{used:,} / {queue.daily_budget:,} ({percent} %)"
-        if percent < pace.WARNED_PERCENT:
+        if percent < statistics.WARNED_PERCENT:
             return counts
         return format_html('<span class="pill pill-{}">{}</span>', "bad" if percent >= 100 else "warn", counts)
 
@@ -143,7 +144,7 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
     if queue.corp is not None and not queue.corp.is_enabled:
         return "quiet", gettext("the company is disabled")
     if queue.blocked_since is not None:
-        until = blocking.held_until(queue, now=timezone.now())
+        until = circuit_breaker.held_until(queue, now=timezone.now())
         if until is None:
             return "bad", gettext("held up")
         return "bad", gettext("held until %(time)s") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"}
@@ -151,4 +152,4 @@ def state_of(queue: CorpQueue) -> tuple[str, str]:
 
 
 def blocked_lines(queue: CorpQueue) -> list[str]:
-    return blocking.explanation(queue).splitlines() if queue.blocked_since is not None else []
+    return circuit_breaker.explanation(queue).splitlines() if queue.blocked_since is not None else []

@@ -10,8 +10,8 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from accounts.sheets.writing import csv_line
-from notifications import failures
+from accounts.importexport.writers import csv_line
+from notifications.delivery import failures
 
 if TYPE_CHECKING:
     from datetime import datetime

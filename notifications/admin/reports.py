@@ -1,4 +1,4 @@
-"""Reports: their texts, cards and own rows, with help for templates and a look at real data."""
+"""The charts of a report, on its page."""
 
 from __future__ import annotations
 
@@ -10,20 +10,61 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.forms import Textarea
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from integrations.deletion import NamedDeletions
-from notifications import report_form, report_preview
-from notifications.admin.charts import ReportChartInline
-from notifications.admin.drawings import View
-from notifications.admin.lists import administrator, for_person
-from notifications.admin.looks import WithLooks
-from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, Subscription
-from notifications.reports import help_texts
+from integrations.admin.base import NamedDeletions
+from notifications.admin import report_forms, report_preview
+from notifications.admin.base import administrator, for_person
+from notifications.admin.previews import View, WithLooks
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
+from notifications.reports.templates import reference
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    ChartInlineBase = admin.StackedInline[ReportChart, Report]
+else:
+    ChartInlineBase = admin.StackedInline
+
+
+class ReportChartInline(ChartInlineBase):
+    """Whoever may change the report may change them."""
+
+    model = ReportChart
+    extra = 0
+    formset = report_forms.ChartFormSet
+    fields = report_forms.CHART_FIELDS
+    max_num = report_forms.CHARTS_AT_MOST
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.person = administrator(request)
+        return formset
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "y":
+            kwargs["widget"] = Textarea(attrs={"rows": 3})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.view_report") or self.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("notifications.change_report")
+
+
+# --- Reports: their texts, cards and own rows, with help for templates and a look at real data ---
 
 if TYPE_CHECKING:
     ReportAdminBase = admin.ModelAdmin[Report]
@@ -48,16 +89,16 @@ class _OfReport:
 
 class ReportCardInline(_OfReport, CardInlineBase):
     model = ReportCard
-    formset = report_form.CardFormSet
+    formset = report_forms.CardFormSet
     fields = ("card", "alias", "title", "position")
     extra = 0
-    max_num = report_form.CARDS_AT_MOST
+    max_num = report_forms.CARDS_AT_MOST
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
         card: Any = formset.form.base_fields.get("card")
         if card is not None:
-            card.queryset = report_form.cards_to_choose(administrator(request), obj)
+            card.queryset = report_forms.cards_to_choose(administrator(request), obj)
             for name in ("can_add_related", "can_change_related", "can_view_related", "can_delete_related"):
                 setattr(card.widget, name, False)
         return formset
@@ -65,10 +106,10 @@ class ReportCardInline(_OfReport, CardInlineBase):
 
 class OwnRowsInline(_OfReport, RuleInlineBase):
     model = OwnRowsRule
-    formset = report_form.RuleFormSet
+    formset = report_forms.RuleFormSet
     fields = ("alias", "column", "attribute", "value")
     extra = 0
-    max_num = report_form.RULES_AT_MOST
+    max_num = report_forms.RULES_AT_MOST
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
@@ -92,7 +133,7 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
         "A report is what is sent: a title, a text, and the page that it leads to. Add one, then a "
         "subscription that sends it."
     )
-    form = report_form.ReportForm
+    form = report_forms.ReportForm
     list_display = ("title", "corp", "subscription_count", "created_at")
     list_select_related = ("corp",)
     search_fields = ("title",)
@@ -123,14 +164,14 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
-        zones = report_form.zones_of(unquote(object_id or ""))
+        zones = report_forms.zones_of(unquote(object_id or ""))
         extra = {
             "message_forms": MessageForm.choices,
             "chosen": {"form": MessageForm.TEXTCARD.value},
-            "times": help_texts.times(timezone.now(), ZoneInfo(zones[0])),
+            "times": reference.times(timezone.now(), ZoneInfo(zones[0])),
             "zones": zones,
-            "formats": help_texts.formats(),
-            "of_cards": help_texts.of_cards(),
+            "formats": reference.formats(),
+            "of_cards": reference.of_cards(),
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
@@ -164,10 +205,10 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
         return self.look_answer(request, data, context)
 
     def look_page(self, request: HttpRequest) -> dict[str, Any]:
-        return {"message_forms": MessageForm.choices, "zones": report_form.zones_of(self._looked_at(request))}
+        return {"message_forms": MessageForm.choices, "zones": report_forms.zones_of(self._looked_at(request))}
 
     def _looked_at(self, request: HttpRequest) -> str:
         """The key of the report that is changed, of those whom the person sees."""
         key = request.POST.get("_report", "")
-        is_seen = report_form.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
+        is_seen = report_forms.is_key(key) and self.get_queryset(request).filter(pk=int(key)).exists()
         return key if is_seen else ""

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
-from notifications import recalling, resending
-from notifications.admin.lists import administrator
+from notifications.admin.base import administrator
+from notifications.delivery.runs import recall, triggers
 from notifications.models import Receipt, Run
 from notifications.tasks import enqueue_runs
 
@@ -28,9 +28,9 @@ def possible(request: HttpRequest, run: Run) -> dict[str, str]:
     if not request.user.has_perm(MAY):
         return {}
     found = {}
-    if resending.can_be_resent(run) and Receipt.objects.unreached(run, with_unknown=True).exists():
+    if triggers.can_be_resent(run) and Receipt.objects.unreached(run, with_unknown=True).exists():
         found["resend_url"] = reverse("admin:notifications_run_resend", args=[run.pk])
-    if recalling.can_be_recalled(run, now=timezone.now()):
+    if recall.can_be_recalled(run, now=timezone.now()):
         found["recall_url"] = reverse("admin:notifications_run_recall", args=[run.pk])
     return found
 
@@ -38,13 +38,13 @@ def possible(request: HttpRequest, run: Run) -> dict[str, str]:
 def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpResponse:
     """First a page that says to how many, then the run. The same page sent twice sends once."""
     run = _run(request, pk)
-    if not resending.can_be_resent(run):
+    if not triggers.can_be_resent(run):
         raise PermissionDenied
     number = request.POST.get("number", "")
     if request.method == "POST" and number.isascii() and number.isdigit() and len(number) < 6:
         with_unknown = request.POST.get("with_unknown") == "on"
         person = administrator(request)
-        again, is_new = resending.request_resend(
+        again, is_new = triggers.request_resend(
             run, number=int(number), with_unknown=with_unknown, person=person, now=timezone.now()
         )
         if is_new:
@@ -58,7 +58,7 @@ def resend_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
         "title": gettext("Send again to those not reached"),
         "lines": [_people(count) if count else gettext("Nobody is known not to have got it.")],
         "unknown_count": unknown_count,
-        "number": resending.next_number(run),
+        "number": triggers.next_number(run),
         "button": gettext("Send again") if count or unknown_count else "",
     }
     return _page(request, run, site, context)
@@ -68,7 +68,7 @@ def recall_page(request: HttpRequest, pk: int, *, site: AdminSite) -> HttpRespon
     """First a page that says what it does, then the recall."""
     run = _run(request, pk)
     if request.method == "POST":
-        if recalling.request_recall(run, person=administrator(request), now=timezone.now()):
+        if recall.request_recall(run, person=administrator(request), now=timezone.now()):
             messages.success(request, gettext("What waited is canceled; the rest is being taken back from WeCom."))
         else:
             messages.info(request, gettext("This was asked for already."))

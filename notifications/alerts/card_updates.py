@@ -16,28 +16,30 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import translation
 
-from integrations import clients, links
-from integrations.errors import (
+from integrations.clients.errors import (
     ConfigurationError,
     IntegrationError,
     OutcomeUnknownError,
     RateLimitedError,
     TransientError,
 )
-from integrations.wecom import messages
-from notifications import admission, blocking
-from notifications.alerts import cards, orders
-from notifications.channels.wecom_app import address_scope, company_scope
-from notifications.limiter import Permit, Request
-from notifications.locking import update_unlocked
+from integrations.clients.wecom.messages import builders
+from integrations.companies import links
+from integrations.core import client_factory
+from notifications.alerts import cards
+from notifications.alerts import messages as alerts_messages
+from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
+from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.limiter import Permit, Request
+from notifications.delivery.locking import update_unlocked
+from notifications.delivery.sending import circuit_breaker, throttling
 from notifications.models import AlertCard, CardCode, Channel, CorpQueue, Delivery, Incident, Run
 from notifications.models.alerts import CODE_CHARACTERS, CODE_LIFETIME
-from notifications.moments import Moment
-from notifications.outcomes import Outcome, outcome_of_error
+from notifications.models.lookups import Moment
 
 if TYPE_CHECKING:
-    from integrations.wecom.contents import Content
-    from notifications.clock import Clock
+    from integrations.clients.wecom.messages.contents import Content
+    from notifications.delivery.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
     """
     rows = AlertCard.objects.filter(pk__in=list(card_ids)).order_by("next_try_at", "pk")
     corp_of = dict(rows.values_list("pk", "delivery__corp"))
-    probes = blocking.probes(set(corp_of.values()), now=clock())
+    probes = circuit_breaker.probes(set(corp_of.values()), now=clock())
     count, waiting_corps = 0, {corp_id for corp_id, may_probe in probes.items() if not may_probe}
     for card_id, corp_id in corp_of.items():
         if is_stopping():
@@ -142,7 +144,7 @@ def _update(card_id: int, clock: Clock) -> bool:
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
-    telling = orders.telling_of(delivery.run, now=now, is_locked=False)
+    telling = alerts_messages.telling_of(delivery.run, now=now, is_locked=False)
     if telling is None:
         return _settle(card, "")
     if cards.digest_of(telling) == card.shown or not _codes(delivery, now).exists():
@@ -152,7 +154,7 @@ def _update(card_id: int, clock: Clock) -> bool:
 
 def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
     """Raises _CompanyWaitsError."""
-    permit = admission.permit(_request(card.delivery))
+    permit = throttling.permit(_request(card.delivery))
     if not isinstance(permit, Permit):
         raise _CompanyWaitsError(permit)
     try:
@@ -162,7 +164,7 @@ def _change_within_limits(card: AlertCard, clock: Clock) -> bool:
         _postpone(card.delivery, outcome, clock())
         raise _CompanyWaitsError(outcome.wait_seconds) from error
     finally:
-        admission.release([permit])
+        throttling.release([permit])
 
 
 def _request(delivery: Delivery) -> Request:
@@ -177,14 +179,14 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         return _settle(card)
     # Why only now? There may be no second code for what has changed while the limiter was waited for.
-    telling = orders.telling_of(delivery.run, now=clock(), is_locked=False)
+    telling = alerts_messages.telling_of(delivery.run, now=clock(), is_locked=False)
     if telling is None:
         _free(code)
         return _settle(card, "")
     content, digest = _content(delivery, telling), cards.digest_of(telling)
-    update = messages.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
+    update = builders.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
     try:
-        clients.wecom_client(delivery.corp).message_update_template_card(update)
+        client_factory.wecom_client(delivery.corp).message_update_template_card(update)
     except (ConfigurationError, RateLimitedError):
         _free(code)
         raise
@@ -202,7 +204,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
         logger.warning("card of delivery=%d not changed errcode=%s", delivery.pk, error.code)
         _try_again(card, clock())
         return False
-    blocking.unblock([delivery.corp_id], now=clock())
+    circuit_breaker.unblock([delivery.corp_id], now=clock())
     return _settle(card, digest)
 
 
@@ -217,7 +219,7 @@ def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
     """All cards of the company wait as long as the answer asks for; it counts as no try of theirs."""
     logger.info("corp=%d: changes of cards wait errcode=%s", delivery.corp_id, outcome.errcode)
     if outcome.is_rate_limited:
-        admission.hold([company_scope(delivery.corpid, UPDATE_API)], outcome)
+        throttling.hold([company_scope(delivery.corpid, UPDATE_API)], outcome)
     until = now + timedelta(seconds=outcome.wait_seconds)
     theirs = AlertCard.objects.filter(is_stale=True, next_try_at__lt=until, delivery__corp=delivery.corp_id)
     update_unlocked(theirs, next_try_at=until)

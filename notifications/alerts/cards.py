@@ -19,16 +19,16 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, npgettext, pgettext
 
-from integrations.wecom import messages, template_cards
-from integrations.wecom.card_parts import Button, CardAction, HorizontalItem, Source
-from notifications import composing
+from integrations.clients.wecom.messages import builders, cards
+from integrations.clients.wecom.messages.card_parts import Button, CardAction, HorizontalItem, Source
+from notifications.delivery.rendering import message_builder
 from notifications.models import Incident, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from accounts.models import User
-    from integrations.wecom.contents import Content
+    from integrations.clients.wecom.messages.contents import Content
 
 TAKE, SILENCE = "alert-take", "alert-silence-1h"
 NAMED_AT_MOST = 10
@@ -63,37 +63,39 @@ def title_of(telling: Telling) -> str:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return composing.tidy_title(f"{_badge(telling)} {words}")[: messages.TEXTCARD_TITLE_BYTES]
+    return message_builder.tidy_title(f"{_badge(telling)} {words}")[: builders.TEXTCARD_TITLE_BYTES]
 
 
 def text_of(telling: Telling) -> str:
     """The whole in plain words: for mail, a group's robot, and the page of the message."""
     blocks = ["\n".join(_facts(one, telling.now)) for one in telling.incidents[:NAMED_AT_MOST]]
-    return composing.tidy_text("\n\n".join([*blocks, *_further(telling)]))
+    return message_builder.tidy_text("\n\n".join([*blocks, *_further(telling)]))
 
 
 def body(telling: Telling, *, agentid: int, userids: Sequence[str], url: str, mark: str, has_buttons: bool) -> bytes:
     """The exact bytes of a card to these people. `mark`: unique to the delivery, by which a click names it."""
     card = content(telling, url=url, mark=mark, has_buttons=has_buttons)
-    to = messages.Recipients(userids=userids)
-    return messages.body_bytes(messages.app_message(agentid=agentid, to=to, content=card, options=composing.OPTIONS))
+    to = builders.Recipients(userids=userids)
+    return builders.body_bytes(
+        builders.app_message(agentid=agentid, to=to, content=card, options=message_builder.OPTIONS)
+    )
 
 
 def content(telling: Telling, *, url: str, mark: str, has_buttons: bool) -> Content:
     """The card as things stand: the buttons that still make sense, or none."""
-    head = template_cards.Head(
+    head = cards.Head(
         title=_short(title_of(telling), TITLE_CHARACTERS),
         description=_short(_description(telling), DESCRIPTION_CHARACTERS),
         source=Source(text=_short(_origin(telling.lead), 20), colour=_colour(telling)),
         task_id=mark,
         action=CardAction(url=url),
     )
-    details = template_cards.Details(horizontal_items=[*_rows(telling)])
+    details = cards.Details(horizontal_items=[*_rows(telling)])
     text = _short("\n".join([*_state_lines(telling), *_list(telling)]), TEXT_CHARACTERS)
     buttons = _buttons(telling) if has_buttons else []
     if buttons:
-        return template_cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
-    return template_cards.text_notice(head, sub_title=text, details=details)
+        return cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
+    return cards.text_notice(head, sub_title=text, details=details)
 
 
 def digest_of(telling: Telling) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from integrations.sources.table import Kind, Table, Value
-from notifications.reports.own_rows import cell_text
+from integrations.clients.sources.table import Kind, Table, Value
+from notifications.reports.row_filters import cell_text
 
 CONDITIONS_AT_MOST = 10
 FILTERS_AT_MOST = 10

@@ -8,12 +8,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Schema, Status
 
-from notifications.alerts import checking, receiving
-from notifications.api.problems import ProblemError
-from notifications.api.responses import problems
+from notifications.alerts import evaluation, ingest
+from notifications.api.authentication import token_for
+from notifications.api.problems import ProblemError, problems
 from notifications.api.schemas import Id
-from notifications.api.security import token_for
-from notifications.api_tokens import Action
+from notifications.api.tokens import Action
 
 router = Router(tags=["alerts"])
 
@@ -33,10 +32,10 @@ class CheckState(Schema):
 def check_rule(request: HttpRequest, rule_id: Id) -> Status[CheckState]:
     """Answers as soon as the check is written down. 409 where the rule is disabled."""
     token = token_for(request, Action.ALERT)
-    rule = receiving.rules_of(token).filter(pk=rule_id).first()
+    rule = ingest.rules_of(token).filter(pk=rule_id).first()
     if rule is None:
         raise ProblemError("not_found")
     if not rule.is_enabled:
         raise ProblemError("rule_disabled")
-    check = checking.check_now(rule, now=timezone.now())
+    check = evaluation.check_now(rule, now=timezone.now())
     return Status(202, CheckState(rule_id=rule.pk, slot_at=check.slot_at))

@@ -9,12 +9,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja import Router, Status
 
-from notifications.alerts import notifying, receiving
-from notifications.alerts.received import Alert, moment, safe_link
+from notifications.alerts import ingest, notify
+from notifications.alerts.payloads import Alert, moment, safe_link
 from notifications.api.alert_schemas import AlertIn, AlertsAnswer, AlertsIn
-from notifications.api.responses import problems
-from notifications.api.security import token_for
-from notifications.api_tokens import Action
+from notifications.api.authentication import token_for
+from notifications.api.problems import problems
+from notifications.api.tokens import Action
 from notifications.tasks import enqueue_runs
 
 router = Router(tags=["alerts"])
@@ -32,9 +32,9 @@ def receive_alerts(request: HttpRequest, payload: AlertsIn) -> Status[AlertsAnsw
     token, now = token_for(request, Action.ALERT), timezone.now()
     alerts = [_alert(one, now) for one in payload.alerts[:ALERTS_AT_MOST]]
     left_out = payload.truncatedAlerts + len(payload.alerts) - len(alerts)
-    found = receiving.receive(alerts, truncated_count=left_out, token=token, now=now)
+    found = ingest.receive(alerts, truncated_count=left_out, token=token, now=now)
     if found.opened or found.reopened or found.resolved:
-        enqueue_runs(notifying.request_notices(now=now))
+        enqueue_runs(notify.request_notices(now=now))
     return Status(202, AlertsAnswer(**asdict(found)))
 
 

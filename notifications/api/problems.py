@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
 
+from notifications.api.schemas import ProblemDetails
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.utils.functional import _StrPromise
+
 
 CONTENT_TYPE = "application/problem+json"
 # By a code and its status: what it means, in a sentence for whoever reads a log.
@@ -79,3 +82,11 @@ def instead_of(other: HttpResponse) -> HttpResponse:
     other.headers["Content-Type"] = CONTENT_TYPE
     other.headers["Content-Length"] = str(len(other.content))
     return other
+
+
+# --- What the OpenAPI document says of refusals, the same for each operation ---
+
+
+def problems(*statuses: int) -> dict[int, type[ProblemDetails]]:
+    """The statuses that any operation may answer with, and these."""
+    return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemDetails)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from django.http import HttpRequest
 from ninja import Router
 
-from notifications import api_tokens
-from notifications.api.problems import ProblemError
-from notifications.api.responses import problems
+from notifications.api import tokens
+from notifications.api.authentication import token_for
+from notifications.api.problems import ProblemError, problems
 from notifications.api.schemas import Id, RunState
-from notifications.api.security import token_for
-from notifications.api_tokens import Action
+from notifications.api.tokens import Action
 
 router = Router(tags=["runs"])
 
@@ -19,7 +18,7 @@ router = Router(tags=["runs"])
 def get_run(request: HttpRequest, run_id: Id) -> RunState:
     """Of whatever trigger, as long as its subscription is reached by the token."""
     token = token_for(request, Action.READ)
-    run = api_tokens.runs_of(token).filter(pk=run_id).first()
+    run = tokens.runs_of(token).filter(pk=run_id).first()
     if run is None:
         raise ProblemError("not_found")
     return RunState.of(run)

@@ -9,7 +9,7 @@ from django.db import models
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from notifications import day_counts
+from notifications.delivery.runs import statistics
 from notifications.models import Run, Subscription
 
 # What a key of the database can be.
@@ -65,7 +65,7 @@ class RunState(Schema):
     @classmethod
     def of(cls, run: Run) -> RunState:
         """One query, for the counts."""
-        counts = day_counts.of_run(run.pk)
+        counts = statistics.of_run(run.pk)
         return cls(
             id=run.pk,
             subscription_id=run.subscription_id,

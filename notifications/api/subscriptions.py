@@ -8,12 +8,12 @@ from django.utils import timezone
 from ninja import Router
 from ninja.params.functions import Header, Query
 
-from notifications import api_tokens, idempotency, triggering
-from notifications.api.problems import ProblemError
-from notifications.api.responses import problems
+from notifications.api import tokens
+from notifications.api.authentication import address_of, token_for
+from notifications.api.problems import ProblemError, problems
 from notifications.api.schemas import LARGEST_ID, Id, RunRequest, RunState, SubscriptionItem, SubscriptionPage
-from notifications.api.security import address_of, token_for
-from notifications.api_tokens import Action
+from notifications.api.tokens import Action
+from notifications.delivery.runs import idempotency, triggers
 from notifications.models import Run
 from notifications.tasks import enqueue_runs
 
@@ -30,7 +30,7 @@ def list_subscriptions(
 ) -> SubscriptionPage:
     """In the order of their ids. A page costs the same however many there are."""
     token = token_for(request, Action.READ)
-    found = api_tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
+    found = tokens.subscriptions_of(token).filter(pk__gt=after).select_related("report").order_by("pk")
     rows = list(found[: limit + 1])
     items = [SubscriptionItem.of(row) for row in rows[:limit]]
     return SubscriptionPage(items=items, next_after=items[-1].id if len(rows) > limit else None)
@@ -57,11 +57,11 @@ def run_subscription(
     409 where the subscription is disabled, not valid now, or has a run under way. The body may be left out.
     """
     token = token_for(request, Action.RUN)
-    subscription = api_tokens.subscriptions_of(token).filter(pk=subscription_id).first()
+    subscription = tokens.subscriptions_of(token).filter(pk=subscription_id).first()
     if subscription is None:
         raise ProblemError("not_found")
     asked = asked or RunRequest()
-    ask = triggering.Ask(
+    ask = triggers.Ask(
         token=token,
         trigger=Run.Trigger(asked.trigger),
         ip=address_of(request),
@@ -69,8 +69,8 @@ def run_subscription(
         fingerprint=idempotency.fingerprint_of("POST", request.path, asked.model_dump_json()),
     )
     try:
-        answer = triggering.trigger(subscription, ask=ask, now=timezone.now(), words=_words, enqueue=_enqueue)
-    except triggering.TriggerRefusedError as error:
+        answer = triggers.trigger(subscription, ask=ask, now=timezone.now(), words=_words, enqueue=_enqueue)
+    except triggers.TriggerRefusedError as error:
         raise ProblemError(error.code, error.sentence) from error
     except idempotency.KeyReusedError as error:
         raise ProblemError("idempotency_key_reused") from error

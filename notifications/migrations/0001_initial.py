@@ -3,7 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.comparison
-import integrations.fields
+import integrations.models.fields
 import notifications.models.outbox
 from django.conf import settings
 from django.db import migrations, models
@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(help_text='As people know the group, for example 销售日报群.', max_length=128, verbose_name='name')),
                 ('corp', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='integrations.corp', verbose_name='company')),
-                ('key', integrations.fields.EncryptedTextField(verbose_name='webhook key')),
+                ('key', integrations.models.fields.EncryptedTextField(verbose_name='webhook key')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={

@@ -1,7 +1,6 @@
 """What is sent, when, to whom (orders), and what became of it (outbox)."""
 
-from notifications.models.addressing import Addressed, Channel, RulesMatch
-from notifications.models.alert_rules import AlertCheck, AlertRule
+from notifications.models.alert_rules import AlertCheck, AlertRule, SilenceWindow
 from notifications.models.alerts import (
     AlertCard,
     AlertReceiver,
@@ -14,11 +13,8 @@ from notifications.models.alerts import (
     Severity,
 )
 from notifications.models.api import AcceptedRequest, ApiToken
-from notifications.models.cards import OwnRowsRule, ReportCard
-from notifications.models.charts import ReportChart
-from notifications.models.choices import SubscriptionChoice
+from notifications.models.attribute_rules import AttributeRule, Operator
 from notifications.models.media import Attachment, Medium
-from notifications.models.orders import IfStale, MessageForm, Priority, Report, Subscription
 from notifications.models.outbox import (
     REPEAT_SECONDS,
     Attempt,
@@ -29,11 +25,13 @@ from notifications.models.outbox import (
     TickClaim,
     new_mark,
 )
+from notifications.models.preferences import SubscriptionChoice
 from notifications.models.queues import CorpQueue
+from notifications.models.recipients import Addressed, Channel, RulesMatch
+from notifications.models.reports import OwnRowsRule, ReportCard, ReportChart
 from notifications.models.robots import Robot
-from notifications.models.rules import AttributeRule, Operator
 from notifications.models.schedules import FreeDays, MonthDay, Repeat, Scheduled
-from notifications.models.silences import SilenceWindow
+from notifications.models.subscriptions import IfStale, MessageForm, Priority, Report, Subscription
 
 __all__ = [
     "REPEAT_SECONDS",

@@ -14,17 +14,17 @@ from django.utils.translation import pgettext_lazy
 from accounts.models import User
 from integrations.models import Card, Corp
 from notifications import sentences
-from notifications.models.addressing import Addressed
 from notifications.models.api import ApiToken
+from notifications.models.lookups import Moment
 from notifications.models.outbox import Delivery, Run
-from notifications.moments import Moment
-from notifications.visibility import scope_condition
+from notifications.models.recipients import Addressed
+from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 TITLE_CHARACTERS = 128
 KEY_CHARACTERS = 80

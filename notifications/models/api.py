@@ -9,17 +9,17 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.visibility import people_changeable_by
+from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp
-from notifications.models.orders import Subscription
+from notifications.models.lookups import Moment
 from notifications.models.outbox import Run
-from notifications.moments import Moment
+from notifications.models.subscriptions import Subscription
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 KEY_CHARACTERS = 200
 

@@ -14,21 +14,21 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
-from accounts.visibility import people_visible_to
+from accounts.users.scopes import people_visible_to
 from integrations.models import Corp
 from notifications import sentences
-from notifications.models.addressing import Channel
-from notifications.models.orders import MessageForm, Priority, Subscription
+from notifications.models.lookups import Moment
 from notifications.models.queues import CorpQueue
+from notifications.models.recipients import Channel
 from notifications.models.robots import Robot
-from notifications.moments import Moment
-from notifications.visibility import scope_condition, sees_all_corps
+from notifications.models.scoping import scope_condition, sees_all_corps
+from notifications.models.subscriptions import MessageForm, Priority, Subscription
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 
 # How long the same bytes may be sent again after an unclear attempt. WeCom drops identical JSON for 4 hours at most.

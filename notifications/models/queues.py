@@ -9,12 +9,12 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models import Corp
-from notifications.visibility import scope_condition
+from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 
 class CorpQueueQuerySet(models.QuerySet["CorpQueue"]):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from integrations.fields import EncryptedTextField
 from integrations.models import Corp
+from integrations.models.fields import EncryptedTextField
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from integrations.visibility import Person
+    from integrations.models.scoping import Person
 
 
 class RobotQuerySet(models.QuerySet["Robot"]):

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from notifications.moments import Moment
+from notifications.models.lookups import Moment
 
 # An hour: what is due at nine still comes before ten.
 MAX_JITTER_SECONDS = 60 * 60 - 1
@@ -59,7 +59,7 @@ class ScheduledQuerySet(models.QuerySet[M]):
 
 
 class Scheduled(models.Model):
-    """Has times (notifications.schedule). Whatever is scheduled has `is_enabled`, too."""
+    """Has times (notifications.subscriptions.schedules.slots). Whatever is scheduled has `is_enabled`, too."""
 
     repeat = models.CharField(_("how often"), max_length=16, choices=Repeat.choices, default=Repeat.CRONTAB)
     local_time = models.TimeField(_("at"), null=True, blank=True)

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
 
-from accounts.trouble import unseal
+from accounts.authentication.errors import unseal
 from tests.accounts.conftest import SITE, Visitor, query_of, visitor
 from tests.bi import BI, page_in
-from tests.sandbox import SandboxHandle
+from tests.sandbox_process import SandboxHandle
 
 # Chromium gives up after twenty; no way in needs half of that.
 HOPS_AT_MOST = 10

@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 
 from accounts.models import User, WeComAccount
 from guanwecom.celery import app
-from integrations import hosts, origins
+from integrations.core import csp, http
 from integrations.models import Corp, SiteAddress
 from tests import user_agents
 from tests.accounts.dying import Workers, dying_workers
@@ -70,10 +70,10 @@ def state_in(response: HttpResponse) -> str:
 
 @pytest.fixture(autouse=True)
 def _site(db: None) -> Iterator[None]:
-    hosts.forget()
+    http.forget()
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": SITE})
     yield
-    hosts.forget()
+    http.forget()
 
 
 @pytest.fixture
@@ -132,8 +132,8 @@ def desktop() -> Visitor:
 @pytest.fixture
 def _addresses_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process keeps the site's addresses for seconds: where queries are counted they must not be read again."""
-    monkeypatch.setattr(hosts, "ADMITTED_SECONDS", 3600.0)
-    monkeypatch.setattr(origins, "READ_SECONDS", 3600.0)
+    monkeypatch.setattr(http, "ADMITTED_SECONDS", 3600.0)
+    monkeypatch.setattr(csp, "READ_SECONDS", 3600.0)
 
 
 @pytest.fixture(autouse=True)

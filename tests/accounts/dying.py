@@ -22,10 +22,11 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from accounts.directory import applying, schedule
+from accounts.directory import sync
+from accounts.importexport import jobs
 from accounts.models import PeopleImport, PeopleRun
-from accounts.sheets import running
-from integrations.events import consuming, lanes
+from integrations.callbacks import queue
+from integrations.callbacks import worker as callbacks_worker
 from integrations.models import EventLane, EventWork
 
 Clock = Callable[[], datetime]
@@ -75,7 +76,7 @@ def dying_workers(environ: dict[str, str], root: Path) -> Iterator[Workers]:
 
 
 def main() -> None:
-    applying.STEP = running.STEP = lanes.BATCH = AT_ONCE
+    sync.STEP = jobs.STEP = queue.BATCH = AT_ONCE
     works = {"people": _people, "events": _events, "imports": _imports}
     for line in sys.stdin:
         kind, dies_at = line.split()
@@ -93,19 +94,19 @@ def main() -> None:
 
 
 def _people(clock: Clock) -> None:
-    for run_id in schedule.waiting_for_a_worker(now=clock()):
-        schedule.carry_on(run_id=run_id, clock=clock)
+    for run_id in sync.waiting_for_a_worker(now=clock()):
+        sync.carry_on(run_id=run_id, clock=clock)
 
 
 def _events(clock: Clock) -> None:
-    while due := lanes.due_lanes(now=clock()):
+    while due := queue.due_lanes(now=clock()):
         for corp_id, consumer in due:
-            consuming.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
+            callbacks_worker.work_through(corp_id=corp_id, consumer=consumer, clock=clock)
 
 
 def _imports(clock: Clock) -> None:
-    for run_id in running.waiting_for_a_worker(now=clock()):
-        running.carry_on(run_id=run_id, clock=clock)
+    for run_id in jobs.waiting_for_a_worker(now=clock()):
+        jobs.carry_on(run_id=run_id, clock=clock)
 
 
 def _work(work: Callable[[Clock], None], dies_at: int) -> None:

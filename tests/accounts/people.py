@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.models import User
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import HOST
 

@@ -8,19 +8,19 @@ from urllib.parse import quote, urlencode
 
 import responses
 
+from accounts.authentication.sessions import CORP_KEY
 from accounts.models import User
-from accounts.sessions import CORP_KEY
-from integrations import links
+from integrations.companies import links
+from integrations.core.redis import valkey
 from integrations.models import Corp
-from integrations.store import valkey
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
-from notifications.rendering import render_run
 from tests import user_agents as ua
 from tests.accounts.arriving import Landing, Traveller, parameters
 from tests.accounts.conftest import SITE, make_corp, make_person
 from tests.bi import make_bi
 from tests.notifications.factories import NOW, make_report, make_run, make_subscription
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 LAKE_CORPID, LAKE_SECRET = "ww0000000000000002", "sandbox-secret-of-the-lake"
 PASSWORD = "right-password-1"

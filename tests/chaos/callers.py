@@ -14,7 +14,7 @@ from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
-from notifications import api_tokens
+from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 from tests.chaos.orders import administrator
 
@@ -24,11 +24,11 @@ REPEATS, AT_ONCE = 6, 4
 
 def make_token() -> tuple[ApiToken, str]:
     """A token that may do everything, and its secret."""
-    now, secret = timezone.now(), api_tokens.new_secret()
+    now, secret = timezone.now(), tokens.new_secret()
     # The database's clock is moved by hours.
     lasts = {"expires_at": now + timedelta(days=700), "reach": ApiToken.Reach.EVERYTHING, "may_alert": True}
     token = ApiToken(name="数据仓库", owner=administrator(), form_key=secret[-32:], **lasts)
-    api_tokens.seal(token, secret=secret, now=now)
+    tokens.seal(token, secret=secret, now=now)
     token.save()
     return token, secret
 

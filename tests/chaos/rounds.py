@@ -15,16 +15,16 @@ from tempfile import TemporaryDirectory
 from django.core.management import call_command
 from django.db import connection
 
-from integrations.card_data import WAITS
+from integrations.datasources.fetch import WAITS
 from notifications.models import Channel, Delivery, Incident, Receipt, Run, Subscription
 from tests.chaos import database as databases
-from tests.chaos.breaking import Breaker, at_once
-from tests.chaos.judging import doubled, in_groups, stuck, unfounded, wrong_groups, wrongs
+from tests.chaos.breaker import Breaker, at_once
+from tests.chaos.judge import doubled, in_groups, stuck, unfounded, wrong_groups, wrongs
 from tests.chaos.plan import Disturbance, plan
 from tests.chaos.town import ON_DUTY, PEOPLE, Asked, Town, corpid, robot_key, userids, with_servers
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Stack
-from tests.sandbox import ROOT, company
+from tests.sandbox_process import ROOT, company
 from tools.services import Service
 
 COMPANIES = 3

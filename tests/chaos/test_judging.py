@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Channel, Delivery, MessageForm, Receipt, Run
-from notifications.rendering import render_run
-from tests.chaos.judging import Arrived, arrived, in_groups, stuck, unfounded, wrong_groups, wrongs
+from tests.chaos.judge import Arrived, arrived, in_groups, stuck, unfounded, wrong_groups, wrongs
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db

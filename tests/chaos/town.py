@@ -19,11 +19,10 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection
 
 from accounts.models import User, WeComAccount, fold_userid
-from integrations import services
-from integrations.bi import keeping
+from integrations.bi import services as bi_services
+from integrations.companies import services
 from integrations.models import CardData, Corp
-from notifications.clock import database_clock
-from notifications.demo import bi
+from notifications.delivery.clock import database_clock
 from notifications.models import (
     AlertReceiver,
     AlertRoute,
@@ -37,12 +36,13 @@ from notifications.models import (
     Subscription,
 )
 from tests.chaos import callers, database
-from tests.chaos.judging import Arrived, arrived
+from tests.chaos.judge import Arrived, arrived
 from tests.chaos.orders import Orders, card_of_the_bi, give_regions
 from tests.chaos.plan import BEATS, CHARTS, PROGRAMS, WORKERS
 from tests.chaos.wecom import WeCom
 from tests.e2e.stack import Program, Stack
-from tests.sandbox import AGENTID
+from tests.sandbox_process import AGENTID
+from tools.demo import bi
 from tools.services import Service
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Town:
     def _connect_bi(self) -> None:
         """The sandbox's, which learns our keys."""
         bi.connect(sandbox_address=self.stack.sandbox.base_url, now=self.now())
-        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(keeping.ensure(), self.corps)}
+        seed = {**self.wecom.seed, "bi": bi.sandbox_seed(bi_services.ensure(), self.corps)}
         self.stack.sandbox.load(seed)
 
     def _put_on_duty(self, people: list[User], token: ApiToken) -> None:

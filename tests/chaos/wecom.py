@@ -21,10 +21,10 @@ from typing import Any
 
 import requests
 
-from integrations.sandbox import administration
-from integrations.sandbox.server import serving_on
-from integrations.sandbox.world import World
-from tests.sandbox import ROOT, SandboxHandle
+from sandbox.http.server import serving_on
+from sandbox.state import administration
+from sandbox.state.world import World
+from tests.sandbox_process import ROOT, SandboxHandle
 from tools.services import free_port
 
 # What hangs on the process itself.

@@ -20,7 +20,7 @@ from playwright.sync_api import Locator, Page, Response, expect
 from integrations.models import CheckRun, Corp, SiteAddress, VerificationFile
 from tests.e2e.gateway import Gateway
 from tests.e2e.stack import Stack
-from tests.sandbox import AGENTID, SECRET, company
+from tests.sandbox_process import AGENTID, SECRET, company
 from tools.services import free_port
 
 PATIENCE_MS = 60_000

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import expect
 from pytest_django.live_server_helper import LiveServer
 
-from integrations import hosts
+from integrations.core import http
 from integrations.models import SiteAddress
 from tests.e2e.joined import Joined, join
 from tests.e2e.stack import Stack, running_stack
-from tests.sandbox import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle, start_sandbox
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = [
@@ -50,9 +50,9 @@ def site(live_server: LiveServer) -> Iterator[str]:
     """This test's site without a slash, on localhost; the sandbox is on 127.0.0.1: two sites to a browser."""
     base = live_server.url.replace("127.0.0.1", "localhost")
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{base}/"})
-    hosts.forget()
+    http.forget()
     yield base
-    hosts.forget()
+    http.forget()
 
 
 @pytest.fixture(scope="module")

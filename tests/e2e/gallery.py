@@ -18,12 +18,12 @@ from playwright.sync_api import Browser, BrowserContext
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Lockout
-from integrations import hosts
+from integrations.core import http
 from integrations.models import Corp, SiteAddress
 from tests.browsing import close, lead
 from tests.e2e.gallery_pages import PAGES, Scene
 from tests.e2e.pages import make_rows
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 FOLDER = Path(os.environ.get("GALLERY", "gallery"))
@@ -68,7 +68,7 @@ def scene(live_server: LiveServer, sandbox: SandboxHandle, browser: Browser) -> 
     app = {**company()["apps"][0], "trusted_domain": domain, "callback_domain": domain}
     sandbox.load({"companies": [company(apps=[app])]})
     SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
-    hosts.forget()
+    http.forget()
     rows = make_rows()
     Corp.objects.exclude(pk=rows.corp.pk).update(is_enabled=False)
     fields = {"corpid": CORPID, "agentid": AGENTID, "secret": SECRET, "api_base_url": sandbox.base_url}
@@ -89,7 +89,7 @@ def scene(live_server: LiveServer, sandbox: SandboxHandle, browser: Browser) -> 
     yield opened
     for context in contexts:
         close(context)
-    hosts.forget()
+    http.forget()
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)

@@ -14,10 +14,11 @@ from django.utils.http import urlencode
 from django.utils.translation import override
 from playwright.sync_api import BrowserContext, Page
 
-from accounts import link_requests, trouble
+from accounts.authentication import errors
+from accounts.authentication.errors import Cause, Trouble
+from accounts.authentication.session_store import stored_key
+from accounts.directory import link_requests
 from accounts.models import SignedInSession, SignInPolicy, User, WeComAccount
-from accounts.session_store import stored_key
-from accounts.trouble import Cause, Trouble
 from integrations.models import Corp
 from notifications.models import Receipt, Subscription
 from tests.bi import make_bi
@@ -48,7 +49,7 @@ class Scene:
 
     def sign_in(self, username: str) -> None:
         client = Client(HTTP_HOST=self.base.removeprefix("http://"), HTTP_USER_AGENT=WECOM)
-        client.force_login(User.objects.get(username=username), backend="accounts.backends.WeComBackend")
+        client.force_login(User.objects.get(username=username), backend="accounts.authentication.backends.WeComBackend")
         session = client.session
         session["corp_id"] = self.corp.pk
         session.save()
@@ -237,7 +238,7 @@ def account(scene: Scene) -> Page:
     )
     for hours, agent in enumerate(agents, start=1):
         client = Client(HTTP_USER_AGENT=agent)
-        client.force_login(scene.rows.person, backend="accounts.backends.WeComBackend")
+        client.force_login(scene.rows.person, backend="accounts.authentication.backends.WeComBackend")
         used_at = timezone.now() - timedelta(hours=20 * hours)
         SignedInSession.objects.create(
             user=scene.rows.person, session_key=stored_key(str(client.session.session_key)), began_at=used_at,
@@ -280,7 +281,7 @@ def _trouble(cause: Cause) -> Draw:
             )
         if cause is Cause.MISCONFIGURED:
             found = replace(found, errcode=40001, operation="gettoken", hint="[1764000000_ab12]")
-        return scene.open(f"/login/trouble/?{urlencode({'t': trouble.seal(found)})}")
+        return scene.open(f"/login/trouble/?{urlencode({'t': errors.seal(found)})}")
 
     return draw
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 NAMES = {"LiLei": "李雷", "hanmeimei": "韩梅梅"}
 

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from accounts.attribute_values import set_values
+from accounts.authentication.errors import Cause, Trouble, seal
 from accounts.models import (
     Attribute,
     AuditEntry,
@@ -27,7 +27,8 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.trouble import Cause, Trouble, seal
+from accounts.users.attributes import set_values
+from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import (
     BiConnection,
     BiListing,
@@ -43,9 +44,8 @@ from integrations.models import (
     SyncRun,
     VerificationFile,
 )
-from integrations.models.sources import packed
-from integrations.sources.table import Column, Kind, Table
-from notifications import api_tokens
+from integrations.models.datasources import packed
+from notifications.api import tokens
 from notifications.models import (
     AlertReceiver,
     AlertRoute,
@@ -192,7 +192,7 @@ def _make_data(corp: Corp) -> None:
 
 def _make_token(owner: User, corp: Corp) -> None:
     token = ApiToken(name="数据仓库", owner=owner, form_key="0" * 32, reach="corps", expires_at=NOW)
-    api_tokens.seal(token, secret="gwc_invented-secret", now=NOW)
+    tokens.seal(token, secret="gwc_invented-secret", now=NOW)
     token.save()
     token.corps.add(corp)
 

@@ -8,8 +8,8 @@ from django.urls import reverse
 from playwright.sync_api import Page, Response
 
 from accounts.models import Attribute, LinkRequest
+from integrations.core.concurrency import sealed
 from integrations.models import SiteAddress
-from integrations.seen_forms import sealed
 from tests.e2e.pages import Rows
 
 # What is sent: a list where one name stands several times.

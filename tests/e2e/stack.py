@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from tests.sandbox import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle, start_sandbox
 from tools.services import free_port
 
 BIN = Path(sys.executable).parent

@@ -14,7 +14,7 @@ from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, make_ro
 from tests.e2e.policy import refusals_in
 from tests.e2e.posted_pages import Posted, posted_pages, send
 from tests.e2e.session import signed_in
-from tests.integrations.sandbox.programs import npm_modules
+from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 SERIOUS = {"serious", "critical"}

@@ -18,14 +18,14 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from accounts.models import User, WeComAccount
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
-from notifications import api_tokens
+from notifications.api import tokens
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
 from tests.integrations.directory.telling import AES_KEY, TOKEN
-from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 from tests.user_agents import WECOM_ANDROID
 from tools.services import free_port
 
@@ -103,10 +103,10 @@ def on_duty(stack: Stack) -> str:
     AlertRoute.objects.create(name="数据库", receiver=receiver, matchers=[["severity", "=", "critical"]])
     editor = User.objects.create(username="editor", is_staff=True, manages_all_corps=True)
     editor.groups.add(Group.objects.get(name=Role.PUSH_EDITOR))
-    now, secret = timezone.now(), api_tokens.new_secret()
+    now, secret = timezone.now(), tokens.new_secret()
     token = ApiToken(name="Alertmanager", owner=editor, may_alert=True, reach="everything", form_key=secret[-32:])
     token.expires_at = now + timedelta(days=1)
-    api_tokens.seal(token, secret=secret, now=now)
+    tokens.seal(token, secret=secret, now=now)
     token.save()
     return secret
 

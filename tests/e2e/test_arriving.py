@@ -1,6 +1,6 @@
 """Ways to arrive where a browser matters: tabs, back, refresh, double tap, refused cookies, no scripts; real programs.
 
-The whole table of ways stands in tests/accounts/test_ways_to_arrive.py.
+The whole table of ways stands in tests/accounts/authentication/test_ways_to_arrive.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, expect
 
 from accounts.models import User
-from integrations import links
+from integrations.companies import links
 from notifications.models import Report, Subscription
 from tests import user_agents as ua
 from tests.e2e.joined import Joined

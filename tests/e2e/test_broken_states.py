@@ -16,7 +16,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 from playwright.sync_api import Browser, expect
 from pytest_django.plugin import DjangoDbBlocker
 
-from integrations import callbacks
+from integrations.companies import callbacks
 from integrations.models import CallbackEvent, SiteAddress
 from tests.conftest import program_environ
 from tests.e2e.broken import (
@@ -33,7 +33,7 @@ from tests.e2e.console import PASSWORD, Console
 from tests.e2e.gateway import gateway
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.waiting import eventually
-from tests.integrations.wecom.test_tls import _certificate
+from tests.integrations.clients.wecom.test_tls import _certificate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 numbers = count(1)

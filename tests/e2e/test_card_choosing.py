@@ -16,8 +16,8 @@ from tests.bi import make_bi
 from tests.e2e.pages import make_rows
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
-from tests.integrations.sandbox.test_bi import SEED
-from tests.sandbox import start_sandbox
+from tests.sandbox.test_bi import SEED
+from tests.sandbox_process import start_sandbox
 
 FILTERS = '[{"name": "城市", "filterType": "IN", "filterValue": ["上海"]}]'
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]

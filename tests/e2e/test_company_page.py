@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User
-from integrations import links
+from integrations.companies import links
 from integrations.models import CheckRun, ConsoleWrite, Corp
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from integrations.models import Corp, SiteAddress
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.stack import Stack
-from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 APP = f"companies/{CORPID}/apps/{AGENTID}"

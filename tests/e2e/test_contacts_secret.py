@@ -11,11 +11,11 @@ from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
 from accounts.models import User
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp, SiteAddress
 from tests.e2e.console import PASSWORD, TEST_PATIENCE_MS, Console
 from tests.e2e.stack import Stack
-from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]
 CONTACTS_SECRET = str(company()["contacts_secret"])

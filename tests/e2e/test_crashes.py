@@ -19,7 +19,7 @@ from integrations.models import Corp
 from notifications.models import Attempt, Delivery, Receipt, Report, Run, Subscription
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

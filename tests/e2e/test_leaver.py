@@ -10,14 +10,14 @@ from django.utils import timezone
 from playwright.sync_api import Browser, expect
 
 from accounts.models import DirectoryPolicy, WeComAccount
-from integrations import callbacks, links
-from integrations.clients import callback_crypto
+from integrations.companies import callbacks, links
+from integrations.core.client_factory import callback_crypto
 from integrations.directory import request_run, run_sync
 from integrations.models import CallbackEvent, Corp, Member, SiteAddress, SyncRun
 from tests.e2e.stack import Stack
 from tests.e2e.test_main_job import home_url, phone_of, tap_app
 from tests.e2e.waiting import eventually
-from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 Kind = CallbackEvent.Kind

@@ -17,7 +17,7 @@ from tests.e2e.sales import data_worker, sales_report
 from tests.e2e.session import signed_in
 from tests.e2e.stack import wait_for_log
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
-from tests.integrations.sandbox.programs import npm_modules
+from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 

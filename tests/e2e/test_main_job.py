@@ -13,7 +13,7 @@ from notifications.models import Receipt, Run
 from tests.e2e.console import PASSWORD, Console
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.sandbox import AGENTID, CORPID, SECRET, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 from tests.user_agents import WECOM_ANDROID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes]

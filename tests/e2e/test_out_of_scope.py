@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from accounts.models import User, WeComAccount
 from tests import user_agents as ua
 from tests.e2e.joined import Joined
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 APP = f"companies/{CORPID}/apps/{AGENTID}"

@@ -21,7 +21,7 @@ from integrations.models import Corp
 from notifications.models import Report, Subscription
 from tests.e2e.stack import BIN, Program, running, wait_for_http, wait_for_log
 from tests.e2e.waiting import eventually
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
 from tools.services import free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.postgresql]

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute, User, WeComAccount
-from integrations.sources.table import Column, Kind, Table
+from integrations.clients.sources.table import Column, Kind, Table
 from notifications import tasks
 from notifications.models import AlertRule, Incident, Medium, OwnRowsRule, Report, ReportChart
 from tests.conftest import program_environ
@@ -22,10 +22,10 @@ from tests.e2e.session import signed_in
 from tests.e2e.stack import BIN, Program, running, wait_for_log
 from tests.e2e.test_admin_accessibility import DESK, PHONE, faults_of, look
 from tests.e2e.waiting import eventually
-from tests.integrations.sandbox.programs import npm_modules
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import check, make_rule
 from tests.notifications.factories import make_corp
+from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[[Report | AlertRule], tuple[Page, list[str]]]

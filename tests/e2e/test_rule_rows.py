@@ -9,10 +9,10 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import Attribute
-from notifications.attribute_rules import rules_of, save_rules
 from notifications.models import Operator
-from notifications.models.rules import RULES_AT_MOST
+from notifications.models.attribute_rules import RULES_AT_MOST
 from notifications.sources import Rule
+from notifications.subscriptions.attribute_rules import rules_of, save_rules
 from tests.e2e.session import signed_in
 from tests.notifications.factories import make_corp, make_person, make_subscription
 

@@ -15,14 +15,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from accounts.models import User, WeComAccount
-from accounts.roles import Role
-from integrations import services
+from accounts.users.roles import Role
+from integrations.companies import services
 from integrations.models import Corp, StagedCredentials
 from integrations.tasks import check_credentials
 from tests import user_agents as ua
 from tests.e2e.joined import Joined, join
 from tests.e2e.session import signed_in
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 FOREIGN_AGENTID, FOREIGN_SECRET, FOREIGN_DOMAIN = 1000009, "sandbox-secret-of-app-1000009", "own.attacker.example"

@@ -15,10 +15,10 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Browser, Page
 
+from accounts.authentication.sessions import CORP_KEY
 from accounts.models import User
-from accounts.sessions import CORP_KEY
 from tests.e2e.joined import Joined
-from tests.sandbox import CORPID, SECRET, SandboxHandle
+from tests.sandbox_process import CORPID, SECRET, SandboxHandle
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 IPHONE = (
@@ -48,7 +48,7 @@ def sandbox(joined: Joined) -> SandboxHandle:
 def page(browser: Browser, joined: Joined) -> Iterator[Page]:
     """WeCom's browser, with the session that a sign-in through the sandbox's company leaves."""
     client = Client()
-    client.force_login(User.objects.get(username="LiLei"), backend="accounts.backends.WeComBackend")
+    client.force_login(User.objects.get(username="LiLei"), backend="accounts.authentication.backends.WeComBackend")
     session = client.session
     session[CORP_KEY] = joined.corp.pk
     session.save()

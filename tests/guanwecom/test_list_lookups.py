@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from integrations.fields import EncryptedTextField
-from notifications.api_tokens import seal
+from integrations.models.fields import EncryptedTextField
+from notifications.api.tokens import seal
 from notifications.models import ApiToken
 
 pytestmark = pytest.mark.django_db

@@ -23,7 +23,7 @@ from integrations.models import Corp
 from notifications.models import Report, Run, Subscription
 from tests.e2e.stack import Stack
 from tests.e2e.waiting import eventually
-from tests.sandbox import AGENTID, CORPID, SECRET, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
 
 # Began each app with one initial migration: older code looks for migrations that are gone. Move it on with a release.
 OLDER_COMMIT = "47425ebac1c6e6f21dbdd6a628610d87334dcbd3"

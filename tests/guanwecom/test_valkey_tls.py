@@ -36,7 +36,7 @@ import django
 django.setup()
 from django.core.cache import cache
 from guanwecom.celery import app
-from integrations.store import valkey
+from integrations.core.redis import valkey
 
 def outcome(connect):
     try:

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from integrations.diagnosis import running
-from integrations.diagnosis.readiness import essential_checks
-from integrations.diagnosis.registry import CHECKS
+from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis.readiness import essential_checks
+from integrations.companies.diagnosis.registry import CHECKS
+from integrations.core.redis import valkey
 from integrations.models import CheckRun, Corp
-from integrations.store import valkey
 
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
 
@@ -34,8 +34,8 @@ def passed(corp: Corp) -> dict[str, CheckRun]:
 
 def run_one(corp: Corp, name: str, *, now: dt.datetime = NOW) -> CheckRun:
     """Ask for one check and carry it out here, a second later."""
-    (run,) = running.request_checks(corp=corp, checks=[name], now=now)
-    running.carry_out(run_id=run.pk, clock=lambda: now + dt.timedelta(seconds=1))
+    (run,) = runner.request_checks(corp=corp, checks=[name], now=now)
+    runner.carry_out(run_id=run.pk, clock=lambda: now + dt.timedelta(seconds=1))
     run.refresh_from_db()
     return run
 

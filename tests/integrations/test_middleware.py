@@ -13,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from integrations import hosts
-from integrations.middleware import HSTS_SECONDS
+from integrations.core import http
 from integrations.models import SiteAddress
+from integrations.views import HSTS_SECONDS
 from tests.integrations.conftest import client_of
 
 pytestmark = pytest.mark.django_db
@@ -104,10 +104,10 @@ def test_a_new_address_is_answered_at_once_although_it_was_refused_before() -> N
 
 def test_an_address_is_asked_for_once_in_a_few_seconds(django_assert_num_queries: object) -> None:
     save("https://bi.example.com/")
-    assert hosts.scheme_of_saved("bi.example.com") == "https"
+    assert http.scheme_of_saved("bi.example.com") == "https"
 
     with django_assert_num_queries(0):  # type: ignore[operator]  # pytest-django's fixture
-        assert hosts.scheme_of_saved("bi.example.com") == "https"
+        assert http.scheme_of_saved("bi.example.com") == "https"
 
 
 def test_a_removed_address_is_refused_after_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_removed_address_is_refused_after_a_few_seconds(monkeypatch: pytest.Mo
     save("https://new.example.com/")
     now = time.monotonic()
 
-    monkeypatch.setattr(time, "monotonic", lambda: now + hosts.ADMITTED_SECONDS + 0.1)
+    monkeypatch.setattr(time, "monotonic", lambda: now + http.ADMITTED_SECONDS + 0.1)
 
     assert status("bi.example.com") == 400
 

@@ -15,20 +15,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from integrations.sandbox.clock import Clock
-from integrations.sandbox.faults import Fault
-from integrations.sandbox.server import serving_on
-from integrations.sandbox.world import World
-from integrations.wecom.errcodes import STALE_TOKEN_CODES
-from notifications import blocking, dispatch, owner_notices, recalling, rendering, sending, sweeping
-from notifications.admission import Admission
-from notifications.channels import channel_of
-from notifications.claiming import claim_deliveries
-from notifications.ended import Ended, settle_all
-from notifications.handing_out import hand_out
-from notifications.limiter import Gate
+from integrations.clients.wecom.errcodes import STALE_TOKEN_CODES
+from notifications.delivery.channels import channel_of
+from notifications.delivery.limiter import Gate
+from notifications.delivery.maintenance import sweep
+from notifications.delivery.rendering import render
+from notifications.delivery.runs import owner_notices, recall, scheduler
+from notifications.delivery.sending import circuit_breaker, send
+from notifications.delivery.sending.claim import claim_deliveries
+from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.settle import Ended, settle_all
+from notifications.delivery.sending.throttling import Admission
 from notifications.models import CorpQueue, Delivery, Run
-from tests.chaos.judging import Arrived, arrived
+from sandbox.http.server import serving_on
+from sandbox.limits.faults import Fault
+from sandbox.state.clock import Clock
+from sandbox.state.world import World
+from tests.chaos.judge import Arrived, arrived
 from tests.notifications.conftest import FakeClock
 
 MINUTE_SECONDS = 60
@@ -85,33 +88,33 @@ class Engine:
 
     def tick(self) -> None:
         now = self.clock.now
-        self._publish("render", dispatch.claim_due(now=now))
-        blocking.ensure_queues()
-        self._publish("render", sweeping.sweep(now=now).run_ids)
+        self._publish("render", scheduler.claim_due(now=now))
+        circuit_breaker.ensure_queues()
+        self._publish("render", sweep.sweep(now=now).run_ids)
         self._publish("render", owner_notices.request_notices(now=now))
         self._hand_out()
-        self._publish("recall", recalling.to_recall(now=now))
+        self._publish("recall", recall.to_recall(now=now))
 
     def take(self, position: int) -> None:
         """A worker takes a task and does it whole."""
         kind, ids = self._taken(position)
         if kind == "render":
-            if rendering.render_runs(ids, clock=self.clock, is_stopping=_never):
+            if render.render_runs(ids, clock=self.clock, is_stopping=_never):
                 self._hand_out()
         elif kind == "recall":
-            recalling.recall_deliveries(ids, clock=self.clock, is_stopping=_never)
+            recall.recall_deliveries(ids, clock=self.clock, is_stopping=_never)
         else:
-            sending.send_deliveries(ids, clock=self.clock, is_stopping=_never)
+            send.send_deliveries(ids, clock=self.clock, is_stopping=_never)
 
     def stop_at(self, position: int) -> None:
         """A worker takes a task when it was already asked to end."""
         kind, ids = self._taken(position)
         if kind == "render":
-            rendering.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
+            render.render_runs(ids, clock=self.clock, is_stopping=lambda: True)
         elif kind == "recall":
-            recalling.recall_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
+            recall.recall_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
         else:
-            sending.send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
+            send.send_deliveries(ids, clock=self.clock, is_stopping=lambda: True)
 
     def die_before_the_call(self, position: int) -> None:
         kind, ids = self._taken(position)

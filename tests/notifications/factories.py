@@ -10,8 +10,8 @@ from django.contrib.auth.models import Permission
 
 from accounts.models import User, WeComAccount
 from integrations.models import Corp
-from notifications import schedule
 from notifications.models import Report, Run, Subscription
+from notifications.subscriptions.schedules import slots
 
 API = "https://wecom.example.test"
 NOW = datetime(2026, 11, 24, 1, 0, 30, tzinfo=UTC)  # 09:00:30 in Shanghai
@@ -77,7 +77,7 @@ def make_subscription(*people: User, now: datetime = NOW, **fields: Any) -> Subs
     defaults = {"name": "每日九点", "crontab": "0 9 * * *", "time_zone": "Asia/Shanghai"}
     subscription = Subscription(**{**defaults, **fields})
     if "next_run_at" not in fields:
-        schedule.reschedule(subscription, now=now.replace(hour=0))
+        slots.reschedule(subscription, now=now.replace(hour=0))
     subscription.save()
     subscription.users.set(people)
     return subscription

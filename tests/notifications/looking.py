@@ -8,14 +8,14 @@ from typing import Any
 from django.test import Client
 from django.utils import timezone
 
-from integrations import card_data
+from integrations.datasources import fetch as datasources_fetch
 from integrations.models import CardData
 
 
 def fetch() -> None:
     """What the workers of the queue “data” do."""
     for row in CardData.objects.due(timezone.now()):
-        card_data.carry_out(row_id=row.pk, clock=timezone.now)
+        datasources_fetch.carry_out(row_id=row.pk, clock=timezone.now)
 
 
 def look(client: Client, path: str, values: Mapping[str, Any]) -> str:

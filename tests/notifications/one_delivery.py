@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from notifications.claiming import StartedAttempt, claim_deliveries, pending
-from notifications.clock import Clock
-from notifications.sending import send_deliveries
+from notifications.delivery.clock import Clock
+from notifications.delivery.sending.claim import StartedAttempt, claim_deliveries, pending
+from notifications.delivery.sending.send import send_deliveries
 
 
 def send_delivery(delivery_id: int, *, clock: Clock) -> bool:

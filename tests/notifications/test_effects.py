@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import moves
+from accounts.directory import transfers
+from accounts.directory.transfer_batches import move_effects
 from accounts.models import User
-from accounts.moving import move_effects
-from integrations.panels import disable_effects
+from integrations.core.hooks import disable_effects
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
-from notifications.rendering import render_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 
 pytestmark = pytest.mark.django_db
@@ -57,8 +57,8 @@ def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() ->
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
     root = User.objects.create_superuser("root")
-    asked, _is_new = moves.request_move(source=source, target=target, asked_by=root, ip=None, now=NOW)
-    moves.carry_out(move_id=asked.pk, clock=lambda: NOW)
+    asked, _is_new = transfers.request_move(source=source, target=target, asked_by=root, ip=None, now=NOW)
+    transfers.carry_out(move_id=asked.pk, clock=lambda: NOW)
     render_run(run_id=make_run(subscription).pk, now=NOW)
 
     before, after = Delivery.objects.order_by("pk")

@@ -8,10 +8,11 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications import owner_notices
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import owner_notices
 from notifications.models import Delivery, Run
-from notifications.rendering import render_run
 from notifications.sentences import NoData, Sentence, counted_sentence, joined, shown
+from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -21,7 +22,6 @@ from tests.notifications.factories import (
     make_subscription,
     make_superuser,
 )
-from tests.notifications.test_failures import in_language
 
 VALUES = st.recursive(
     st.text() | st.integers(),

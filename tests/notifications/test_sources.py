@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from notifications.alerts.orders import AlertSource
+from notifications.alerts.messages import AlertSource
+from notifications.delivery.rendering.subscription_source import SubscriptionSource
+from notifications.delivery.runs.owner_notices import NoticeSource
 from notifications.models import Run
-from notifications.owner_notices import NoticeSource
 from notifications.sources import source_of
-from notifications.subscription_source import SubscriptionSource
 from tests.notifications.factories import make_run, make_subscription
 
 pytestmark = pytest.mark.django_db

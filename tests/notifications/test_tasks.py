@@ -12,8 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from notifications import rendering, tasks
-from notifications.clock import database_clock
+from notifications import tasks
+from notifications.delivery.clock import database_clock
+from notifications.delivery.rendering import render
 from notifications.models import Delivery, Run, TickClaim
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.wire import Wire
@@ -70,7 +71,7 @@ def test_a_tick_finds_lost_renderings_and_lost_sendings(wire: Wire) -> None:
     now = datetime.now(UTC)
     lost_rendering = make_run(make_subscription(make_person(corp, "a"), next_run_at=None), now=now)
     make_run(make_subscription(make_person(corp, "b"), next_run_at=None), now=now)
-    rendering.render_run(run_id=lost_rendering.pk, now=now)
+    render.render_run(run_id=lost_rendering.pk, now=now)
     Delivery.objects.update(queued_until=None)
 
     tasks.tick.delay()
@@ -97,7 +98,7 @@ def test_a_run_that_crashes_keeps_no_other(wire: Wire, monkeypatch: pytest.Monke
 def test_a_worker_that_stops_gives_runs_back(wire: Wire) -> None:
     run = make_run(make_subscription(), render_after=datetime.now(UTC) + timedelta(hours=1))
 
-    assert rendering.render_runs([run.pk], clock=database_clock(), is_stopping=lambda: True) == []
+    assert render.render_runs([run.pk], clock=database_clock(), is_stopping=lambda: True) == []
 
     run.refresh_from_db()
     assert run.render_after <= datetime.now(UTC)

@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from guanwecom.environment import database
-from tools import demo
-from tools.demo import MARK, DemoRefused, Place
+from tools.demo import program as demo_program
+from tools.demo.program import MARK, DemoRefused, Place
 from tools.services import free_port
 from tools.supervisor import end_marked
 
@@ -51,7 +51,7 @@ def test_the_database_stands_in_the_folder_whatever_its_name(tmp_path: Path, nam
     place = Place(tmp_path / name, free_port(), free_port())
     place.folder.mkdir()
 
-    config = database(demo.demo_environ(place, "redis://127.0.0.1:1/0")["DATABASE_URL"])
+    config = database(demo_program.demo_environ(place, "redis://127.0.0.1:1/0")["DATABASE_URL"])
 
     assert config["NAME"] == f"{place.folder}/guanwecom.sqlite3"
 
@@ -146,13 +146,13 @@ def test_a_taken_port_is_refused_and_its_owner_named(place: Place, project_root:
 
 
 def test_a_port_taken_on_ipv6_alone_is_refused(place: Place) -> None:
-    if len(demo._loopback()) < 2:
+    if len(demo_program._loopback()) < 2:
         pytest.skip("this machine has no IPv6")
     with (
         socket.create_server(("::1", place.web_port), family=socket.AF_INET6),
         pytest.raises(DemoRefused, match=rf"^Port {place.web_port} \(web\) is taken"),
     ):
-        demo.check_ports(place)
+        demo_program.check_ports(place)
 
 
 @pytest.mark.parametrize("text", ["", "web", "0", "65536", "-1", "3001 "])
@@ -184,7 +184,7 @@ def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypat
     monkeypatch.setenv("SECRET_KEY_FILE", "/run/secrets/key")
     place.folder.mkdir()
 
-    found = demo.demo_environ(place, "redis://127.0.0.1:1/0")
+    found = demo_program.demo_environ(place, "redis://127.0.0.1:1/0")
 
     assert found["DATABASE_URL"] == f"sqlite:///{place.folder}/guanwecom.sqlite3"
     assert not {"DATABASE_URL_FILE", "SECRET_KEY_FILE"} & found.keys()
@@ -194,9 +194,9 @@ def test_the_demo_never_inherits_another_database_or_key(place: Place, monkeypat
 def test_the_keys_are_made_once_and_are_the_owners_alone(place: Place) -> None:
     place.folder.mkdir()
 
-    keys = demo.load_keys(place)
+    keys = demo_program.load_keys(place)
 
-    assert demo.load_keys(place) == keys
+    assert demo_program.load_keys(place) == keys
     assert stat.S_IMODE((place.folder / "keys.json").stat().st_mode) == 0o600
 
 
@@ -206,7 +206,7 @@ def test_the_keys_are_made_once_and_are_the_owners_alone(place: Place) -> None:
 @pytest.mark.processes
 def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, project_root: Path) -> None:
     with started(place, project_root) as running:
-        hosts = {host for _, host in demo._loopback()}
+        hosts = {host for _, host in demo_program._loopback()}
         web = {
             host: requests.get(f"http://{'[::1]' if host == '::1' else host}:{place.web_port}/", timeout=60)
             for host in hosts
@@ -224,7 +224,7 @@ def test_everything_runs_until_a_signal_and_nothing_is_left(place: Place, projec
     assert (status, left) == (0, [])
     assert {line.split("|")[0].strip() for line in running.text().splitlines()} >= {"demo", "sandbox", "worker"}
     assert place.site_url in running.text()
-    demo.check_ports(place)
+    demo_program.check_ports(place)
 
 
 @pytest.mark.processes

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.tools.test_demo import place, started  # noqa: F401  # `place` is a fixture
-from tools.demo import Place
+from tools.demo.program import Place
 
 # The newcomer's own browser, in a tab of which the stand-in phone lives.
 ORDINARY = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"

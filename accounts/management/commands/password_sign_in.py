@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import policy
+from accounts.authentication import password_policy
 
 
 class Command(BaseCommand):
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, state: str, **_options: Any) -> None:
         try:
-            policy.set_password_enabled(is_enabled=state == "on")
-        except policy.PolicyRefused as refusal:
+            password_policy.set_password_enabled(is_enabled=state == "on")
+        except password_policy.PolicyRefused as refusal:
             raise CommandError(refusal.reason) from refusal
         self.stdout.write(f"Sign-in with a password is {state}.")

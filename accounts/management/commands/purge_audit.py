@@ -7,11 +7,11 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from accounts import audit
+from accounts.audit import services
 
 
 class Command(BaseCommand):
     help = "Remove the entries of the audit trail that are older than AUDIT_RETENTION_DAYS."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        self.stdout.write(f"{audit.purge(now=timezone.now())} entries removed.")
+        self.stdout.write(f"{services.purge(now=timezone.now())} entries removed.")

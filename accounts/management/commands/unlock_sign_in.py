@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from accounts import lockout
+from accounts.authentication import lockout
 
 
 class Command(BaseCommand):

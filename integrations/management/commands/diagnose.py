@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from integrations.diagnosis import results, running
-from integrations.diagnosis.export import export_text
-from integrations.diagnosis.findings import Status
+from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis.export import export_text
+from integrations.companies.diagnosis.findings import Status
 from integrations.models import Corp
 
 
@@ -33,9 +33,9 @@ class Command(BaseCommand):
 
     def _is_in_order(self, corp: Corp, *, is_told: bool) -> bool:
         """Diagnose one corp: one check after the other, each with all that it sets free."""
-        waiting = [run.pk for run in running.request_checks(corp=corp, checks=None, now=timezone.now())]
+        waiting = [run.pk for run in runner.request_checks(corp=corp, checks=None, now=timezone.now())]
         while waiting:
-            waiting += running.carry_out(run_id=waiting.pop(0), clock=timezone.now)
+            waiting += runner.carry_out(run_id=waiting.pop(0), clock=timezone.now)
         if is_told:
             self.stdout.write(export_text(corp, now=timezone.localtime()))
         runs = results.latest(corp).values()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from integrations import reencrypting
+from integrations.core import key_rotation
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         moved_count, problems = 0, []
-        for model, names in reencrypting.encrypted_columns().items():
+        for model, names in key_rotation.encrypted_columns().items():
             count, found = self._check(model, names) if options["check"] else self._move(model, names)
             moved_count += count
             problems += found
@@ -64,17 +64,17 @@ class Command(BaseCommand):
             problems.append(f"{model._meta.label}: {swept.stale_count} values need another key than the first")
         return 0, problems
 
-    def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> reencrypting.Sweep:
+    def _sweep(self, model: type[Model], names: list[str], *, writes: bool) -> key_rotation.Sweep:
         total = model._base_manager.count()
 
         def tell(done_count: int) -> None:
             self.stdout.write(f"{model._meta.label}: {done_count} of {total} rows looked at")
             self.stdout.flush()  # a file or a pipe would keep it back
 
-        return reencrypting.sweep(model, names, writes=writes, tell=tell)
+        return key_rotation.sweep(model, names, writes=writes, tell=tell)
 
 
-def _unreadable(model: type[Model], swept: reencrypting.Sweep) -> list[str]:
+def _unreadable(model: type[Model], swept: key_rotation.Sweep) -> list[str]:
     """Never the value, which may be a secret under a key that somebody still has."""
     words = "no key of FIELD_ENCRYPTION_KEYS opens it"
     return [f"{model._meta.label} {key}, {name}: {words}" for key, name in swept.unreadable]

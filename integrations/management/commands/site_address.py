@@ -8,9 +8,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from integrations.companies.services import save_site_address
+from integrations.core.validators import normalised_site_address
 from integrations.models import SiteAddress
-from integrations.services import save_site_address
-from integrations.validators import normalised_site_address
 
 
 class Command(BaseCommand):

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django_otp.oath import hotp
 
 from accounts.authentication.admin_rights import METHOD_KEY, SignInMethod
+from accounts.authentication.sessions import CORP_KEY
 from accounts.models import AuditEntry, SignInPolicy, TotpDevice, User
-from accounts.roles import Role
-from accounts.sessions import CORP_KEY
+from accounts.users.roles import Role
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, IPHONE_WECOM, Visitor, make_person, visitor
 from tests.accounts.people import signed_in, with_role

@@ -21,9 +21,9 @@ from accounts.models import (
     SignInPolicy,
     User,
 )
-from integrations.confirmed_changes import ConfirmedChanges
-from integrations.fields import EncryptedTextField
+from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import BiConnection, Corp, DataSource, SiteAddress
+from integrations.models.fields import EncryptedTextField
 from notifications.models import ApiToken, Robot
 from tests.accounts.conftest import DESKTOP, Visitor, make_person, state_in, visitor
 from tests.accounts.wecom import WeCom

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from accounts.authentication.session_store import stored_key
 from accounts.models import SignedInSession, User
-from accounts.session_store import stored_key
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, visitor
 from tests.accounts.wecom import WeCom

@@ -19,9 +19,9 @@ from django.utils import timezone
 from django_otp.oath import hotp
 
 from accounts.authentication import totp
-from accounts.lockout import LockedOut
+from accounts.authentication.lockout import LockedOut
+from accounts.authentication.session_store import SessionStore
 from accounts.models import AuditEntry, TotpDevice, User
-from accounts.session_store import SessionStore
 from integrations.models import Corp
 from tests.accounts.conftest import DESKTOP, Visitor, make_person, visitor
 from tests.accounts.wecom import WeCom

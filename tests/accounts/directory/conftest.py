@@ -11,7 +11,7 @@ from django.utils import timezone
 from tests.accounts.directory.people_of import People
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.telling import Recorder, Telling, recording
-from tests.sandbox import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
 @pytest.fixture(scope="session")

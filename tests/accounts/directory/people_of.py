@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.directory.applying import apply_run
+from accounts.directory.sync import apply_run
 from accounts.models import DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.models import Corp
 from tests.integrations.directory.place import Directory

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.directory.applying import LEASE, TAKEN_AT_MOST, apply_run, claimable, people_run_of, unfinished
+from accounts.directory.sync import LEASE, TAKEN_AT_MOST, apply_run, claimable, people_run_of, unfinished
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, PeopleRun, User, WeComAccount
 from integrations.directory import admit_member
 from integrations.models import Member
@@ -354,7 +354,7 @@ def test_nothing_is_written_when_nothing_changed(people: People) -> None:
 
 
 def test_a_run_goes_on_behind_the_last_whole_step(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.directory.applying.STEP", 1)
+    monkeypatch.setattr("accounts.directory.sync.STEP", 1)
     people.set_policy(mode="create")
     run = people.place.sync()
     looks = iter(range(2))
@@ -401,7 +401,7 @@ def test_an_older_run_is_overtaken(people: People) -> None:
 
 
 def test_switching_the_policy_off_stops_a_run_at_the_next_step(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.directory.applying.STEP", 1)
+    monkeypatch.setattr("accounts.directory.sync.STEP", 1)
     people.set_policy(mode="create")
     run = people.place.sync()
 

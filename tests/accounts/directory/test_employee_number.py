@@ -8,8 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.directory.applying import apply_run
-from accounts.directory.schedule import carry_on
+from accounts.directory.sync import apply_run, carry_on
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User
 from integrations.models import Member, SyncRun
 from tests.accounts.directory.people_of import People, links, make

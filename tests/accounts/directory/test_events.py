@@ -10,19 +10,19 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 from django.utils import timezone
 
-from accounts.directory import events
+from accounts.directory import event_handlers
 from accounts.models import AuditEntry, DirectoryPolicy, LinkConflict, User, WeComAccount
 from integrations import tasks
-from integrations.directory.events import NAME as COPY
-from integrations.events import lanes
+from integrations.callbacks import queue
+from integrations.directory.event_consumer import NAME as COPY
 from integrations.models import EventWork, Member
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt
-from notifications.rendering import render_run
 from tests.accounts.conftest import Visitor, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People, links, make
 from tests.integrations.directory.telling import Post, Telling
 from tests.notifications.factories import make_run, make_subscription
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 Status = EventWork.Status
 
@@ -394,7 +394,7 @@ def test_what_was_lost_between_the_halves_is_made_good_by_the_sweep(
         telling.tell(*telling.heard())
         tasks.consume_events(people.corp.pk, COPY)  # and here the queue was lost
     assert User.objects.get(username="LiLei").is_active
-    assert (people.corp.pk, events.NAME) in lanes.due_lanes(now=telling.clock.now)
+    assert (people.corp.pk, event_handlers.NAME) in queue.due_lanes(now=telling.clock.now)
 
     tasks.sweep_events()
 
@@ -411,7 +411,7 @@ def test_a_worker_that_dies_after_writing_leaves_word_of_whom_it_wrote(
     render_run(run_id=run.pk, now=run.slot_at)
     leave(people)
     with monkeypatch.context() as patch:
-        patch.setattr(lanes, "settle", _die)
+        patch.setattr(queue, "settle", _die)
         assert "died" in [_told(telling, post) for post in telling.heard()]
     assert not Member.objects.able().filter(userid_folded="lilei").exists()
 

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.directory.following import FOLLOWING, differences, is_followed, newest_userids, told, with_told
+from accounts.directory.profiles import FOLLOWING, differences, is_followed, newest_userids, told, with_told
 from accounts.models import User, WeComAccount
 from integrations.models import Corp, Member
 from tests.accounts.conftest import make_corp

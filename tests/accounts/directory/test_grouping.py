@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.directory import grouping
-from accounts.directory.grouping import fit_groups, fit_groups_of_others
+from accounts.directory import groups
+from accounts.directory.groups import fit_groups, fit_groups_of_others
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, User, WeComAccount
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp, Department, Member, Membership
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People
@@ -242,7 +242,7 @@ def test_one_persons_groups_are_fitted_alone(created: People) -> None:
 
 
 def test_people_of_others_are_dealt_with_in_parts(created: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouping, "AT_ONCE", 1)
+    monkeypatch.setattr(groups, "AT_ONCE", 1)
     rule(created, "财务部", "finance")
     created.sync()
     WeComAccount.objects.all().delete()

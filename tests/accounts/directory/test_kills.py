@@ -2,7 +2,7 @@
 
 However often and wherever workers die, the end is what one worker that lived would have left, and each change stands in
 the audit trail once. (The first half, the copy, has its own kills: tests/integrations/directory/test_lease.py; imports
-theirs: tests/accounts/sheets/test_kills.py.)
+theirs: tests/accounts/importexport/test_kills.py.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from accounts.models import AuditEntry, DepartmentGroup, GivenGroup, PeopleRun, User, WeComAccount
-from integrations.directory.events import NAME as COPY
+from integrations.directory.event_consumer import NAME as COPY
 from integrations.models import Department, EventLane, EventWork
 from tests.accounts.directory.people_of import People, links
 from tests.accounts.dying import Workers

@@ -11,13 +11,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.authentication.services import FRESH
 from accounts.models import User
-from accounts.sign_in import FRESH
 from integrations.directory import admit_member
 from integrations.models import Member, SyncRun
 from tests.accounts.conftest import Visitor, make_corp, make_person, query_of, visitor
 from tests.accounts.directory.people_of import People
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.bi_identity import USERNAME
+from accounts.directory.event_handlers import follow_rename
 from accounts.directory.linking import LinkRefusedError
 from accounts.directory.newcomers import create_by_hand, usernames_for
-from accounts.directory.renaming import follow_rename
 from accounts.models import AuditEntry, LinkConflict, User, WeComAccount
-from accounts.roles import Role
-from integrations.bi import external_ids
+from accounts.users.bi_identity_sources import USERNAME
+from accounts.users.roles import Role
+from integrations.core import hooks
 from integrations.models import Corp, Member
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.directory.people_of import People, links, make
@@ -212,7 +212,7 @@ def made(corp: Corp, other_corp: Corp, root: Client) -> User:
 
 
 def bi_identity(user: User) -> str:
-    source = external_ids.chosen(USERNAME)
+    source = hooks.chosen(USERNAME)
     assert source is not None
     return source.of(user)
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import AuditEntry, GivenGroup, User
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Department, Member, SyncRun
 from tests.accounts.conftest import make_corp
 from tests.accounts.directory.people_of import People, links

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from accounts import tasks
-from accounts.directory import schedule
-from accounts.directory.applying import people_run_of
+from accounts.directory import sync
+from accounts.directory.sync import people_run_of
 from accounts.models import PeopleRun, User
 from integrations.models import SyncRun
 from tests.accounts.directory.people_of import People, links
@@ -25,18 +25,18 @@ def night(people: People, minutes: int = 0) -> datetime:
 
 @pytest.mark.parametrize(("minutes", "count"), [(-1, 0), (0, 1), (179, 1), (180, 0)])
 def test_the_nightly_run_is_asked_for_from_its_minute_on(people: People, minutes: int, count: int) -> None:
-    schedule.request_nightly(now=night(people, minutes))
+    sync.request_nightly(now=night(people, minutes))
 
     assert list(SyncRun.objects.values_list("trigger", flat=True)) == ["nightly"] * count
 
 
 def test_it_is_asked_for_once_a_night(people: People) -> None:
     for minutes in (0, 1, 2):
-        schedule.request_nightly(now=night(people, minutes))
+        sync.request_nightly(now=night(people, minutes))
         SyncRun.objects.update(status="done", finished_at=night(people, minutes))
     assert SyncRun.objects.count() == 1
 
-    schedule.request_nightly(now=night(people) + timedelta(days=1))
+    sync.request_nightly(now=night(people) + timedelta(days=1))
     assert SyncRun.objects.count() == 2
 
 
@@ -49,7 +49,7 @@ def test_no_night_without_a_policy_in_force(people: People, why: str) -> None:
     else:
         type(people.corp).objects.update(is_enabled=False)
 
-    schedule.request_nightly(now=night(people))
+    sync.request_nightly(now=night(people))
 
     assert not SyncRun.objects.exists()
 
@@ -58,7 +58,7 @@ def test_companies_begin_at_minutes_of_their_own(people: People) -> None:
     moments = set()
     for key in range(1, 61):
         people.corp.pk = key
-        moments.add(schedule.nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
+        moments.add(sync.nightly_moment(corp=people.corp, now=datetime(2026, 11, 24, 18, 0, tzinfo=SHANGHAI)))
 
     assert len(moments) == 60
     assert {moment.hour for moment in moments} == {3}
@@ -85,7 +85,7 @@ def test_a_crash_between_the_two_halves_is_made_good(people: People) -> None:
     run = people.place.sync()  # and here the worker died
     assert not PeopleRun.objects.exists()
 
-    for run_id in schedule.waiting_for_a_worker(now=people.place.clock()):
+    for run_id in sync.waiting_for_a_worker(now=people.place.clock()):
         tasks.sync_directory(run_id)
 
     assert people_run_of(run).status == "done"
@@ -100,7 +100,7 @@ def test_the_tick_takes_a_run_that_no_queue_took(people: People) -> None:
 
     run.refresh_from_db()
     assert run.status == "done"
-    assert schedule.waiting_for_a_worker(now=people.place.clock()) == []
+    assert sync.waiting_for_a_worker(now=people.place.clock()) == []
 
 
 def test_a_run_that_asks_touches_nobody_before_the_answer(people: People) -> None:

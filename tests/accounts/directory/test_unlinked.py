@@ -11,9 +11,10 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.directory.index_card import directory_attentions, directory_lines
+from accounts.admin.linking import ROWS
+from accounts.directory.hooks import directory_attentions, directory_lines
 from accounts.directory.linking import LinkRefusedError, link_by_hand
-from accounts.directory.suggesting import SHOWN_AT_MOST, Ground, members_for, people_for
+from accounts.directory.suggestions import SHOWN_AT_MOST, Ground, members_for, people_for
 from accounts.models import (
     Attribute,
     AttributeValue,
@@ -23,8 +24,7 @@ from accounts.models import (
     User,
     WeComAccount,
 )
-from accounts.roles import Role
-from accounts.unlinked_pages import ROWS
+from accounts.users.roles import Role
 from integrations.models import Corp, Member, SyncRun
 from tests.accounts.conftest import make_corp, make_person
 from tests.accounts.directory.people_of import links, make

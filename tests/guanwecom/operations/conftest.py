@@ -9,7 +9,7 @@ from django.conf import settings
 from django_celery_beat.schedulers import ModelEntry
 
 from integrations.models import Heartbeat
-from notifications.clock import database_clock
+from notifications.delivery.clock import database_clock
 from notifications.models import TickClaim
 from notifications.tasks import TICK
 

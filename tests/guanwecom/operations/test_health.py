@@ -15,7 +15,7 @@ from pytest_django import Settings
 from guanwecom.operations import health, messages
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
-from notifications.clock import database_clock
+from notifications.delivery.clock import database_clock
 from notifications.models import Subscription, TickClaim
 from notifications.tasks import TICK
 from tests.guanwecom.operations.conftest import heard, ticked

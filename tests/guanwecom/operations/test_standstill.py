@@ -16,7 +16,7 @@ from notifications.models import Run, Subscription
 from tests.e2e.stack import BIN, Program, Stack, wait_for_log
 from tests.e2e.waiting import eventually
 from tests.notifications.factories import make_subscription, make_superuser
-from tests.sandbox import start_sandbox
+from tests.sandbox_process import start_sandbox
 
 pytestmark = [
     pytest.mark.processes,

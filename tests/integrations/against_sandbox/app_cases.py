@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import requests
 
-from integrations.wecom.app_schemas import AgentChanges
-from integrations.wecom.jssdk import sign
-from integrations.wecom.menus import Menu, MenuButton
-from integrations.wecom.message_schemas import MediaFile
-from integrations.wecom.schemas import Agent
+from integrations.clients.wecom.messages.menus import Menu, MenuButton
+from integrations.clients.wecom.oauth import sign
+from integrations.clients.wecom.schemas.agent import AgentChanges
+from integrations.clients.wecom.schemas.base import Agent
+from integrations.clients.wecom.schemas.messages import MediaFile
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import AMR, PNG, Place
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 LOGO = "https://wework.qpic.cn/sandbox/logo/0"
 AGENT = Agent(

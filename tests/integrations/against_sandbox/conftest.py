@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integrations.against_sandbox.place import Place, seed
-from tests.sandbox import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from integrations.wecom.contact_schemas import Department, MemberPage, MemberRow, Tag
-from integrations.wecom.schemas import Identity, User, UserDetail
+from integrations.clients.wecom.schemas.base import Identity, User, UserDetail
+from integrations.clients.wecom.schemas.contacts import Department, MemberPage, MemberRow, Tag
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from integrations.wecom.callbacks import Callback, read_callback, read_envelope, reply_envelope, verify_url
-from integrations.wecom.crypto import CallbackCrypto, CallbackError
-from tests.sandbox import CORPID
+from integrations.clients.wecom.callbacks import Callback, read_callback, read_envelope, reply_envelope, verify_url
+from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
+from tests.sandbox_process import CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
 TOKEN, AES_KEY = "QDG6eKtestToken01", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"

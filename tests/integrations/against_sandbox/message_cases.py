@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from integrations.wecom import messages, robots
-from integrations.wecom.bodies import body_bytes
-from integrations.wecom.card_parts import Button
-from integrations.wecom.contents import Content, text_content
-from integrations.wecom.message_schemas import AgentCount, Chat
-from integrations.wecom.messages import Options, Payload, Recipients
-from integrations.wecom.schemas import SendResult
-from integrations.wecom.template_cards import Head, button_interaction
+from integrations.clients.wecom.messages import builders, robots
+from integrations.clients.wecom.messages.builders import Options, Payload, Recipients
+from integrations.clients.wecom.messages.card_parts import Button
+from integrations.clients.wecom.messages.cards import Head, button_interaction
+from integrations.clients.wecom.messages.contents import Content, text_content
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.schemas.base import SendResult
+from integrations.clients.wecom.schemas.messages import AgentCount, Chat
 from tests.integrations.against_sandbox.cases import case
 from tests.integrations.against_sandbox.place import Place
-from tests.sandbox import AGENTID
+from tests.sandbox_process import AGENTID
 
 BOTH = Recipients(["LiLei", "hanmeimei"])
 
 
-def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, options: Options = messages.PLAIN) -> bytes:
+def text(content: str = "营收 1.2 亿", to: Recipients = BOTH, options: Options = builders.PLAIN) -> bytes:
     """The body of a text of the app."""
-    return body_bytes(messages.text_message(agentid=AGENTID, to=to, content=content, options=options))
+    return body_bytes(builders.text_message(agentid=AGENTID, to=to, content=content, options=options))
 
 
 def sent(at: Place, content: Content, to: Recipients = BOTH) -> SendResult:
     """A content that the app sends."""
-    return at.app.message_send(body_bytes(messages.app_message(agentid=AGENTID, to=to, content=content)))
+    return at.app.message_send(body_bytes(builders.app_message(agentid=AGENTID, to=to, content=content)))
 
 
 def leave_card(task_id: str = "leave-7", *, replace_text: str = "") -> Content:
@@ -39,7 +39,7 @@ def leave_card(task_id: str = "leave-7", *, replace_text: str = "") -> Content:
 def update(response_code: str, **values: object) -> Payload:
     """A change of the card for lilei: greyed buttons, unless another card is given."""
     change = {"userids": ["lilei"], **({} if "card" in values else {"replace_name": "已处理"}), **values}
-    return messages.card_update(agentid=AGENTID, response_code=response_code, **change)  # type: ignore[arg-type]  # values
+    return builders.card_update(agentid=AGENTID, response_code=response_code, **change)  # type: ignore[arg-type]  # values
 
 
 @case("message/send")
@@ -112,7 +112,7 @@ def appchat_get(at: Place) -> None:
 @case("appchat/send")
 def appchat_send(at: Place) -> None:
     chatid = at.whole.appchat_create(userids=["lilei", "jim"])
-    at.whole.appchat_send(body_bytes(messages.chat_message(chatid=chatid, content=text_content("日报"), safe=1)))
+    at.whole.appchat_send(body_bytes(builders.chat_message(chatid=chatid, content=text_content("日报"), safe=1)))
     for userid in ("lilei", "jim"):
         (shown,) = at.phone(userid)
         assert (shown["chatid"], shown["text"], shown["safe"]) == (chatid, {"content": "日报"}, 1)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from integrations.wecom.client import RobotClient, Timeouts, WeComClient, open_session
-from integrations.wecom.tokens import InMemoryTokenStore, TokenStore
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+from integrations.clients.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.clients.wecom.token_store import InMemoryTokenStore, TokenStore
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.
 WHOLE, WHOLE_SECRET, MINI_PROGRAM = 1000003, "sandbox-secret-of-app-1000003", "wx0000000000000001"
@@ -25,7 +25,7 @@ PATIENT = Timeouts(connect_seconds=5, total_seconds=20, transfer_seconds=20)
 
 
 def seed() -> dict[str, Any]:
-    """The company of tests/sandbox.py with a second app and a robot."""
+    """The company of tests/sandbox_process.py with a second app and a robot."""
     whole = {
         "agentid": WHOLE,
         "name": "全员",

@@ -8,17 +8,23 @@ from typing import Any
 
 import pytest
 
-from integrations.wecom.app_schemas import AgentChanges
-from integrations.wecom.callbacks import Callback, text_reply, update_button_reply
-from integrations.wecom.card_parts import ActionMenu, Button, Checkbox, Option, Selection, SubmitButton
-from integrations.wecom.contents import Content
-from integrations.wecom.crypto import CallbackCrypto
-from integrations.wecom.template_cards import Details, Head, button_interaction, multiple_interaction, vote_interaction
+from integrations.clients.wecom.callbacks import Callback, text_reply, update_button_reply
+from integrations.clients.wecom.crypto import CallbackCrypto
+from integrations.clients.wecom.messages.card_parts import ActionMenu, Button, Checkbox, Option, Selection, SubmitButton
+from integrations.clients.wecom.messages.cards import (
+    Details,
+    Head,
+    button_interaction,
+    multiple_interaction,
+    vote_interaction,
+)
+from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.schemas.agent import AgentChanges
 from tests.integrations.against_sandbox.app_cases import MENU
 from tests.integrations.against_sandbox.listener import AES_KEY, TOKEN, Listener, listening
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 LILEI = f"companies/{CORPID}/members/lilei"

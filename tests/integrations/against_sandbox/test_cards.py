@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from integrations.errors import BadRequestError, RecipientError
-from integrations.wecom import messages, robots
-from integrations.wecom.bodies import body_bytes
-from integrations.wecom.card_parts import (
+from integrations.clients.errors import BadRequestError, RecipientError
+from integrations.clients.wecom.messages import builders, robots
+from integrations.clients.wecom.messages.builders import Options, Recipients
+from integrations.clients.wecom.messages.card_parts import (
     ActionMenu,
     Button,
     CardAction,
@@ -26,10 +26,7 @@ from integrations.wecom.card_parts import (
     SubmitButton,
     VerticalItem,
 )
-from integrations.wecom.contents import Content
-from integrations.wecom.messages import Options, Recipients
-from integrations.wecom.schemas import SendResult
-from integrations.wecom.template_cards import (
+from integrations.clients.wecom.messages.cards import (
     Details,
     Head,
     button_interaction,
@@ -38,10 +35,13 @@ from integrations.wecom.template_cards import (
     text_notice,
     vote_interaction,
 )
+from integrations.clients.wecom.messages.contents import Content
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, update
 from tests.integrations.against_sandbox.place import Place
 from tests.integrations.against_sandbox.test_refusals import refused
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 LINK = "https://portal.example.com/m/7"
 OPTIONS = [Option("mon", "周一"), Option("tue", "周二")]
@@ -131,7 +131,7 @@ def test_a_notice_without_a_menu_gives_no_code(place: Place, card_type: str) -> 
 
 def test_the_duplicate_check_goes_before_the_task_id(place: Place) -> None:
     """A send whose outcome was unclear is repeated with the same bytes: it must not end in an error."""
-    payload = messages.app_message(
+    payload = builders.app_message(
         agentid=AGENTID,
         to=Recipients(["lilei"]),
         content=leave_card(),

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from integrations.wecom.client import RobotClient, WeComClient
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from tests.integrations.against_sandbox import app_cases, directory_cases, message_cases
 from tests.integrations.against_sandbox.cases import CASES, Case
 from tests.integrations.against_sandbox.place import Place
-from tests.integrations.wecom.contract import public_methods
+from tests.integrations.clients.wecom.contract import public_methods
 
 MODULES = (directory_cases, app_cases, message_cases)
 

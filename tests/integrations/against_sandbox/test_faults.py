@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from integrations.errors import (
+from integrations.clients.errors import (
     ConfigurationError,
     ForeignAnswerError,
     IntegrationError,
@@ -18,13 +18,13 @@ from integrations.errors import (
     TransientError,
     UnexpectedResponseError,
 )
-from integrations.wecom.client import Timeouts, WeComClient
-from integrations.wecom.schemas import SendResult
-from integrations.wecom.tokens import InMemoryTokenStore
+from integrations.clients.wecom.client import Timeouts, WeComClient
+from integrations.clients.wecom.schemas.base import SendResult
+from integrations.clients.wecom.token_store import InMemoryTokenStore
 from tests.integrations.against_sandbox.message_cases import text
 from tests.integrations.against_sandbox.place import PATIENT, Place
 from tests.integrations.against_sandbox.test_refusals import refused
-from tests.sandbox import AGENTID, CORPID, SECRET
+from tests.sandbox_process import AGENTID, CORPID, SECRET
 
 APP = f"companies/{CORPID}/apps/{AGENTID}"
 # Time for a busy sandbox to do what it does before it falls silent.

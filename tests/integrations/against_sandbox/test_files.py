@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from integrations.errors import BadRequestError
-from integrations.wecom import contents
-from integrations.wecom.message_schemas import MediaFile
+from integrations.clients.errors import BadRequestError
+from integrations.clients.wecom.messages import contents
+from integrations.clients.wecom.schemas.messages import MediaFile
 from tests.integrations.against_sandbox.message_cases import sent
 from tests.integrations.against_sandbox.place import AMR, MP4, PNG, Place
 from tests.integrations.against_sandbox.test_refusals import refused

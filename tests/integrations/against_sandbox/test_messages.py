@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from integrations.errors import BadRequestError, RateLimitedError, RecipientError
-from integrations.wecom import contents, messages, robots
-from integrations.wecom.bodies import body_bytes
-from integrations.wecom.contents import Article, Content, MpArticle
-from integrations.wecom.messages import EVERYBODY, Options, Recipients
-from integrations.wecom.schemas import SendResult
+from integrations.clients.errors import BadRequestError, RateLimitedError, RecipientError
+from integrations.clients.wecom.messages import builders, contents, robots
+from integrations.clients.wecom.messages.builders import EVERYBODY, Options, Recipients
+from integrations.clients.wecom.messages.contents import Article, Content, MpArticle
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.schemas.base import SendResult
 from tests.integrations.against_sandbox.message_cases import sent, text
 from tests.integrations.against_sandbox.place import AMR, MINI_PROGRAM, MP4, PNG, WHOLE, Place
 from tests.integrations.against_sandbox.test_refusals import refused
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 LILEI = Recipients(["lilei"])
 # As long as WeCom allows: one byte more would be cut or refused.
@@ -122,7 +122,7 @@ KINDS: dict[str, Callable[[Place], Built]] = {
 @pytest.mark.parametrize("msgtype", KINDS)
 def test_each_kind_arrives_whole(place: Place, msgtype: str) -> None:
     content, shown = KINDS[msgtype](place)
-    body = body_bytes(messages.app_message(agentid=WHOLE, to=Recipients(["jim"]), content=content))
+    body = body_bytes(builders.app_message(agentid=WHOLE, to=Recipients(["jim"]), content=content))
 
     result = place.whole.message_send(body)
 
@@ -131,12 +131,12 @@ def test_each_kind_arrives_whole(place: Place, msgtype: str) -> None:
     assert (message["msgid"], message["msgtype"], message[msgtype]) == (result.msgid, msgtype, shown)
 
 
-@pytest.mark.parametrize("msgtype", sorted(messages.CHAT_KINDS))
+@pytest.mark.parametrize("msgtype", sorted(builders.CHAT_KINDS))
 def test_each_kind_arrives_in_a_chat(place: Place, msgtype: str) -> None:
     chatid = place.whole.appchat_create(userids=["lilei", "jim"])
     content, shown = KINDS[msgtype](place)
 
-    place.whole.appchat_send(body_bytes(messages.chat_message(chatid=chatid, content=content)))
+    place.whole.appchat_send(body_bytes(builders.chat_message(chatid=chatid, content=content)))
 
     (message,) = place.phone("jim")
     assert (message["chatid"], message["msgtype"], message[msgtype]) == (chatid, msgtype, shown)
@@ -149,7 +149,7 @@ def test_what_may_be_safe_is_taken(place: Place, msgtype: str) -> None:
         pdf = place.app.media_upload(b"%PDF-1.7", kind="file", file_name="合同.PDF")
         content = contents.file_content(pdf.media_id)
     safest = 2 if msgtype == "mpnews" else 1
-    body = messages.app_message(agentid=AGENTID, to=LILEI, content=content, options=Options(safe=safest))
+    body = builders.app_message(agentid=AGENTID, to=LILEI, content=content, options=Options(safe=safest))
     place.app.message_send(body_bytes(body))
     assert [message["safe"] for message in place.phone()] == [safest]
 
@@ -159,7 +159,7 @@ def test_what_each_of_us_holds_unsafe_is_the_same(place: Place) -> None:
     for msgtype, build in KINDS.items():
         content, _shown = build(place)
         if not content.may_be_safe:
-            body = body_bytes(messages.app_message(agentid=WHOLE, to=LILEI, content=content) | {"safe": 1})
+            body = body_bytes(builders.app_message(agentid=WHOLE, to=LILEI, content=content) | {"safe": 1})
             code = 40074 if msgtype == "news" else 40058
             refused(BadRequestError, code, partial(place.whole.message_send, body))
     assert place.phone() == []
@@ -277,7 +277,7 @@ def test_each_kind_of_a_robot_arrives(place: Place) -> None:
 
 
 def test_a_text_that_was_clipped_arrives_as_it_was_clipped(place: Place) -> None:
-    clipped = messages.clip_utf8("日报" * 1000, messages.TEXT_BYTES)
+    clipped = builders.clip_utf8("日报" * 1000, builders.TEXT_BYTES)
     sent(place, contents.text_content(clipped.text))
     assert clipped.was_clipped
     assert place.phone()[0]["text"]["content"] == clipped.text == "日报" * 340 + "日…"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from integrations.errors import (
+from integrations.clients.errors import (
     BadRequestError,
     ConfigurationError,
     IntegrationError,
@@ -16,13 +16,13 @@ from integrations.errors import (
     RateLimitedError,
     RecipientError,
 )
-from integrations.wecom import contents, messages, robots
-from integrations.wecom.app_schemas import AgentChanges
-from integrations.wecom.bodies import body_bytes
-from integrations.wecom.messages import Recipients
+from integrations.clients.wecom.messages import builders, contents, robots
+from integrations.clients.wecom.messages.builders import Recipients
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.clients.wecom.schemas.agent import AgentChanges
 from tests.integrations.against_sandbox.message_cases import leave_card, sent, text, update
 from tests.integrations.against_sandbox.place import CALLER_IP, CONTACTS_SECRET, MINI_PROGRAM, PNG, WHOLE, Place
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 
 def refused(cls: type[IntegrationError], code: int, call: Callable[[], object]) -> Any:
@@ -132,7 +132,7 @@ def chat(at: Place) -> str:
 
 
 def chat_text(chatid: str) -> bytes:
-    return body_bytes(messages.chat_message(chatid=chatid, content=contents.text_content("日报")))
+    return body_bytes(builders.chat_message(chatid=chatid, content=contents.text_content("日报")))
 
 
 def uploaded(at: Place) -> str:
@@ -231,7 +231,7 @@ def test_an_app_from_before_2022_gets_personal_details(place: Place) -> None:
 
 def test_another_apps_card_and_chat(place: Place) -> None:
     code = sent(place, leave_card()).response_code
-    change = messages.card_update(agentid=WHOLE, response_code=code, userids=["lilei"], replace_name="x")
+    change = builders.card_update(agentid=WHOLE, response_code=code, userids=["lilei"], replace_name="x")
     refused(BadRequestError, 42015, lambda: place.whole.message_update_template_card(change))
 
     chatid = chat(place)

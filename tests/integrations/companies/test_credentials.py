@@ -14,16 +14,16 @@ from django.utils import timezone, translation
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import AuditEntry, User
-from integrations.clients import token_store
+from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import credentials
+from integrations.core.client_factory import token_store
 from integrations.models import CheckRun, Corp, StagedCredentials
 from integrations.tasks import check_credentials, retry_credentials
-from integrations.wecom import errcodes
-from integrations.wecom.tokens import FetchedToken
+from tests.integrations.companies.diagnosis.wire import AGENT, API, Wire, refusal
+from tests.integrations.companies.test_corp_admin import errors_of, page, post, text_of
 from tests.integrations.conftest import client_of
 from tests.integrations.diagnosing import queued
-from tests.integrations.diagnosis.wire import AGENT, API, Wire, refusal
-from tests.integrations.test_corp_admin import errors_of, page, post, text_of
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)

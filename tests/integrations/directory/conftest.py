@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.telling import Recorder, Telling, recording
-from tests.sandbox import SandboxHandle, start_sandbox
+from tests.sandbox_process import SandboxHandle, start_sandbox
 
 
 @pytest.fixture(scope="session")

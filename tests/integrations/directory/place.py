@@ -9,7 +9,7 @@ from typing import Any
 
 from integrations.directory import confirm_run, request_run, run_sync
 from integrations.models import Corp, Department, Member, SyncChange, SyncRun
-from tests.sandbox import AGENTID, CORPID, SECRET, SandboxHandle, company
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 CONTACTS_SECRET = "sandbox-secret-of-contacts"
 START = datetime(2026, 11, 24, 18, 0, tzinfo=UTC)
@@ -17,7 +17,9 @@ TOKEN_PATH = "/cgi-bin/gettoken"
 
 
 def seed(**changes: object) -> dict[str, Any]:
-    """The company of tests/sandbox.py, all of which the app sees; no limits, so that a test may call as it likes."""
+    """The company of tests/sandbox_process.py, all of which the app sees; no limits, so that a test may call as it
+    likes.
+    """
     values = company(**changes)
     app = {**values["apps"][0], "scope": {"partyids": [1]}}
     return {"companies": [{**values, "apps": [app]}], "settings": {"limits_enabled": False}}

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from integrations.events import lanes
-from integrations.events.consuming import work_through
+from integrations.callbacks import queue
+from integrations.callbacks.worker import work_through
 from integrations.models import EventWork
 from tests.integrations.directory.place import Clock, Directory
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 # The last character has bits that 32 bytes do not need, as real keys have.
 TOKEN, AES_KEY = "QDG6eKtestToken01", "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"
@@ -125,7 +125,7 @@ class Telling:
             if not waiting.exists():
                 return
             later = waiting.filter(next_try_at__isnull=False).values_list("next_try_at", flat=True).first()
-            found = lanes.due_lanes(now=self.clock())
+            found = queue.due_lanes(now=self.clock())
             if not found and later is not None:
                 self.clock.now = max(self.clock.now, later)
             for corp_id, consumer in found:

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from integrations.directory.calling import Calling
-from integrations.errors import RateLimitedError, TransientError, UnexpectedResponseError
+from integrations.clients.errors import RateLimitedError, TransientError, UnexpectedResponseError
+from integrations.directory.api import Calling
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:

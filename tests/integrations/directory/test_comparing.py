@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.directory import tree
-from integrations.directory.comparing import DepartmentState, MemberState, department_differences, difference
-from integrations.directory.people import PLAIN_FIELDS, Person, SeenDepartment, clean
+from integrations.directory import departments
+from integrations.directory.diff import DepartmentState, MemberState, department_differences, difference
+from integrations.directory.normalize import PLAIN_FIELDS, Person, SeenDepartment, clean
 from integrations.models import Member, SyncChange
 
 HERE, Kind = Member.Presence.HERE, SyncChange.Kind
@@ -24,7 +24,7 @@ def state(**values: object) -> MemberState:
 
 @given(parents=parents, roots=st.lists(numbers))
 def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None:
-    below = tree.subtree(parents, roots)
+    below = departments.subtree(parents, roots)
 
     assert set(roots) & set(parents) <= below <= set(parents)
     assert all(number in below for number, parent in parents.items() if parent in below)
@@ -32,9 +32,9 @@ def test_any_tree_ends(parents: dict[int, int | None], roots: list[int]) -> None
 
 @given(parents=parents)
 def test_every_department_hangs_on_a_top_or_in_a_cycle(parents: dict[int, int | None]) -> None:
-    cycles = tree.in_cycles(parents)
+    cycles = departments.in_cycles(parents)
 
-    assert tree.subtree(parents, tree.tops(parents)) | cycles == set(parents)
+    assert departments.subtree(parents, departments.tops(parents)) | cycles == set(parents)
     for number in cycles:
         assert parents[number] in cycles or parents[number] in parents
 

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from integrations.directory import events, request_run, run_sync
-from integrations.events.consuming import work_through
+from integrations.callbacks.worker import work_through
+from integrations.directory import event_consumer, request_run, run_sync
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork, Member, SyncRun
 from tests.integrations.directory.place import Directory
 from tests.integrations.directory.telling import Telling
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
 APP = f"companies/{CORPID}/apps/{AGENTID}"
@@ -252,9 +252,11 @@ def test_events_during_a_run_are_worked_off_again_after_it(telling: Telling) -> 
     place.delete_member("LiLei")
     telling.tell(*telling.heard())
 
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=telling.clock)
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
     assert presence(telling, "LiLei") == Presence.DELETED
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
+        Status.WAITING
+    }
 
     # As if the run had overwritten it meanwhile.
     Member.objects.filter(userid_folded="lilei").update(presence=Presence.HERE, left_at=None)
@@ -308,7 +310,7 @@ def test_a_company_whose_directory_is_not_in_use(telling: Telling, why: str) -> 
 def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
     telling: Telling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "LEAVERS_UNASKED", 1)
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 1)
     place = telling.place
     place.set_scope(partyids=[3])  # LiLei and jim leave the scope
     telling.hear()
@@ -319,7 +321,7 @@ def test_more_leavers_than_may_go_unasked_become_a_run_that_asks(
 
 
 def test_leavers_one_by_one_are_counted_together(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "LEAVERS_UNASKED", 1)
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 1)
     for userid in ("LiLei", "jim"):
         telling.place.delete_member(userid)
         telling.hear()
@@ -338,10 +340,12 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(telling: Tellin
     telling.tell(*telling.heard())
     place.sandbox.fault("ip_refused", "user/get", count=None)
 
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=telling.clock)
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
     assert presence(telling, "LiLei") == Presence.OUT_OF_SCOPE
     assert presence(telling, "jim") == Presence.HERE
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.WAITING}
+    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {
+        Status.WAITING
+    }
 
     place.sandbox.control("DELETE", "faults")
     telling.work_off()
@@ -350,7 +354,7 @@ def test_while_wecom_cannot_be_asked_its_word_of_a_leaver_counts(telling: Tellin
 
 def test_the_same_leaver_tried_again_and_again_is_one_leaver(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or, after some minutes without an answer of WeCom, nobody else would be barred on its word."""
-    monkeypatch.setattr(events, "LEAVERS_UNASKED", 2)
+    monkeypatch.setattr(event_consumer, "LEAVERS_UNASKED", 2)
     place = telling.place
     place.sandbox.fault("ip_refused", "user/get", count=None)
     for leaver in ("LiLei", "jim"):
@@ -358,7 +362,7 @@ def test_the_same_leaver_tried_again_and_again_is_one_leaver(telling: Telling, m
         telling.tell(*telling.heard())
         for _ in range(3):
             telling.clock.now += timedelta(minutes=1)
-            work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=telling.clock)
+            work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
 
     assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
 
@@ -369,7 +373,7 @@ def test_a_word_that_was_wrong_heals(telling: Telling) -> None:
     place.set_scope(partyids=[2])
     telling.tell(*telling.heard())
     place.sandbox.fault("ip_refused", "*", count=None)
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=telling.clock)
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
     assert presence(telling, "jim") == Presence.OUT_OF_SCOPE
 
     place.sandbox.control("DELETE", "faults")
@@ -406,8 +410,8 @@ def test_a_look_that_takes_long_keeps_its_lane(telling: Telling) -> None:
         longest = max(longest, telling.clock.now - until) if until is not None else longest
         return telling.clock.now
 
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=slow)
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=slow)
 
     assert longest < timedelta(0)
-    assert set(EventWork.objects.filter(consumer=events.NAME).values_list("status", flat=True)) == {Status.DONE}
+    assert set(EventWork.objects.filter(consumer=event_consumer.NAME).values_list("status", flat=True)) == {Status.DONE}
     assert len(place.stored()) == 33

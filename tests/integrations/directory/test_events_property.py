@@ -19,7 +19,7 @@ from integrations.models import Corp, EventWork, SyncRun
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.telling import Post, Recorder, Telling
 from tests.integrations.directory.test_property import take, visible
-from tests.sandbox import SandboxHandle
+from tests.sandbox_process import SandboxHandle
 
 Source = SyncRun.Source
 USERIDS = ["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x"]

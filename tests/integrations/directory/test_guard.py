@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from integrations.directory import admit_member, changes_of, confirm_run, refuse_run, request_run, run_sync
-from integrations.directory.guarding import question
+from integrations.directory.guards import question
 from integrations.models import Member, SyncChange, SyncRun
 from tests.integrations.directory.place import Directory
 
@@ -264,7 +264,7 @@ def test_changes_come_in_order_and_can_be_taken_up_again(place: Directory) -> No
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4])
 def test_no_change_is_lost_between_pages(place: Directory, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("integrations.directory.records._AT_ONCE", at_once)
+    monkeypatch.setattr("integrations.directory.selectors._AT_ONCE", at_once)
 
     run = place.sync()
 
@@ -285,8 +285,8 @@ def test_an_administrator_admits_a_userid_that_came_back(place: Directory) -> No
 
 
 def test_differences_of_the_last_runs_only_are_kept(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.directory.records.KEPT_WITH_CHANGES", 2)
-    monkeypatch.setattr("integrations.directory.records.KEPT_RUNS", 3)
+    monkeypatch.setattr("integrations.directory.selectors.KEPT_WITH_CHANGES", 2)
+    monkeypatch.setattr("integrations.directory.selectors.KEPT_RUNS", 3)
     runs = [place.sync()]
     for number in range(4):
         place.put_members({"userid": "jim", "name": f"Jim {number}"})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from integrations.models import Corp, SyncRun
 from tests.integrations.directory.place import Directory, seed
-from tests.sandbox import AGENTID, CORPID, SandboxHandle
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 Source = SyncRun.Source
 USERIDS = ["LiLei", "hanmeimei", "jim", "a", "B.b", "c-c@x", "D_d", "9"]

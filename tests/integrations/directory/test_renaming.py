@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from integrations.directory import admit_member, events
-from integrations.directory.followers import register_rename_follower, register_rename_guard
-from integrations.events.consuming import work_through
+from integrations.callbacks.worker import work_through
+from integrations.core.hooks import register_rename_follower, register_rename_guard
+from integrations.directory import admit_member, event_consumer
 from integrations.models import CallbackEvent, Corp, EventWork, Member
 from tests.integrations.callback_sender import Sender, event_xml
 from tests.integrations.directory.telling import AES_KEY, CONTACTS, TOKEN, Telling
-from tests.sandbox import CORPID
+from tests.sandbox_process import CORPID
 
 Presence, Status = Member.Presence, EventWork.Status
 
@@ -163,7 +163,7 @@ def test_a_rename_to_a_userid_that_does_not_exist_is_none(telling: Telling) -> N
 
 def test_somebody_has_something_against_a_rename(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks like somebody deleted and somebody who joined."""
-    monkeypatch.setattr("integrations.directory.followers._guards", [])
+    monkeypatch.setattr("integrations.core.hooks._guards", [])
     register_rename_guard(lambda corp, old, new: (old, new) != ("LiLei", "Lei"))
     before = telling.place.member("LiLei").pk
     telling.place.rename("LiLei", "Lei")
@@ -199,7 +199,7 @@ def test_a_rename_waits_for_the_one_that_frees_its_userid(telling: Telling) -> N
     freed = telling.heard()
     place.rename("LiLei", "jim")
     telling.tell(*telling.heard())
-    work_through(corp_id=place.corp.pk, consumer=events.NAME, clock=lambda: telling.clock.now)
+    work_through(corp_id=place.corp.pk, consumer=event_consumer.NAME, clock=lambda: telling.clock.now)
     assert place.member("LiLei").pk == keys["LiLei"]
     assert presence(telling, "LiLei") == Presence.HERE
 
@@ -226,7 +226,7 @@ def test_a_rename_whose_userid_is_never_freed_takes_it(telling: Telling) -> None
 
 def work_once(telling: Telling) -> None:
     """One turn of a worker, and no time for another."""
-    work_through(corp_id=telling.place.corp.pk, consumer=events.NAME, clock=lambda: telling.clock.now)
+    work_through(corp_id=telling.place.corp.pk, consumer=event_consumer.NAME, clock=lambda: telling.clock.now)
 
 
 def test_a_second_rename_that_is_told_after_the_first_was_looked_up(telling: Telling) -> None:
@@ -286,7 +286,7 @@ def test_who_has_left_by_an_event_is_deleted_at_once(telling: Telling) -> None:
     work_once(telling)
 
     assert presence(telling, "jim") == Presence.DELETED
-    assert not EventWork.objects.waiting().filter(consumer=events.NAME).exists()
+    assert not EventWork.objects.waiting().filter(consumer=event_consumer.NAME).exists()
 
 
 def test_an_old_rename_does_not_move_who_has_the_userid_now(telling: Telling) -> None:
@@ -312,7 +312,7 @@ def test_an_old_rename_does_not_move_who_has_the_userid_now(telling: Telling) ->
 
 def test_followers_hear_of_a_rename_in_its_transaction(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that fails undoes it, and it is tried again."""
-    monkeypatch.setattr("integrations.directory.followers._followers", [])
+    monkeypatch.setattr("integrations.core.hooks._followers", [])
     seen: list[tuple[str, str]] = []
 
     def follower(corp: Corp, old: str, new: str) -> None:
@@ -323,7 +323,7 @@ def test_followers_hear_of_a_rename_in_its_transaction(telling: Telling, monkeyp
     register_rename_follower(follower)
     telling.place.rename("LiLei", "Lei")
     telling.tell(*(one for one in telling.heard() if one.address == "contacts-events"))
-    work_through(corp_id=telling.place.corp.pk, consumer=events.NAME, clock=telling.clock)
+    work_through(corp_id=telling.place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)
     assert presence(telling, "LiLei") == Presence.HERE
 
     telling.work_off()

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from integrations.models import Member, SyncRun
 from tests.integrations.directory.place import Directory, seed
-from tests.sandbox import AGENTID, CORPID
+from tests.sandbox_process import AGENTID, CORPID
 
 DONE = SyncRun.Status.DONE
 Source, Presence = SyncRun.Source, Member.Presence

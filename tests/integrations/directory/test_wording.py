@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from integrations.directory.wording import _PROBLEMS, _WARNINGS, explanation, question, warnings
+from integrations.directory.messages import _PROBLEMS, _WARNINGS, explanation, question, warnings
 from integrations.models import SyncRun
 
 LANGUAGES = ("en", "zh-hans")

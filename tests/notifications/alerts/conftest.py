@@ -15,24 +15,24 @@ import requests
 from django.test import Client
 
 from accounts.models import User
-from integrations.events import lanes
-from integrations.events.consuming import work_through
+from integrations.callbacks import queue
+from integrations.callbacks.worker import work_through
 from integrations.models import Corp
-from integrations.sandbox import administration
-from integrations.sandbox.messages import clicks
-from integrations.sandbox.messages.inbox import Message
-from integrations.sandbox.world import World
-from notifications import limit_history
-from notifications.alerts import card_updates, notifying, receiving
-from notifications.alerts.received import Alert
-from notifications.limiter import shared
+from notifications.alerts import card_updates, ingest, notify
+from notifications.alerts.payloads import Alert
+from notifications.delivery.limiter import shared_gate
+from notifications.delivery.sending import limit_history
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
+from sandbox.messages import clicks
+from sandbox.messages.inbox import Message
+from sandbox.state import administration
+from sandbox.state.world import World
 from tests.integrations.directory.telling import AES_KEY, APP, TOKEN, Recorder, recording
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
 from tests.notifications.factories import NOW, make_corp, make_person
-from tests.sandbox import CORPID, company
+from tests.sandbox_process import CORPID, company
 
 PEOPLE = {"LiLei": "李雷", "hanmeimei": "韩梅梅", "jim": "Jim"}
 
@@ -78,13 +78,13 @@ class Duty:
     def world(self) -> World:
         return self.engine.world
 
-    def hand_in(self, *alerts: Alert, truncated: int = 0) -> receiving.Received:
-        return receiving.receive(alerts, truncated_count=truncated, token=self.token, now=self.clock.now)
+    def hand_in(self, *alerts: Alert, truncated: int = 0) -> ingest.Received:
+        return ingest.receive(alerts, truncated_count=truncated, token=self.token, now=self.clock.now)
 
     def work_off(self) -> None:
         """What the tick and its workers do, until nothing is left to do at this moment."""
         for _ in range(5):
-            self.engine._publish("render", notifying.request_notices(now=self.clock.now))
+            self.engine._publish("render", notify.request_notices(now=self.clock.now))
             self.engine.work_off()
             self.engine.tick()
             ids = card_updates.due(now=self.clock.now)
@@ -133,7 +133,7 @@ class Duty:
         raise AssertionError("the sandbox has not told of the click")
 
     def work_off_events(self) -> None:
-        for corp_id, consumer in lanes.due_lanes(now=self.clock.now):
+        for corp_id, consumer in queue.due_lanes(now=self.clock.now):
             work_through(corp_id=corp_id, consumer=consumer, clock=self.clock)
 
     def timeline(self, incident: Incident | None = None) -> list[tuple[str, str]]:
@@ -151,7 +151,7 @@ def duty(
     world = World()
     world.clock = FollowingClock(clock)
     engine = Engine(clock, world, valkey_client)
-    monkeypatch.setattr(shared, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
+    monkeypatch.setattr(shared_gate, "_gate", lambda _url, lease_seconds: engine.gate(lease_seconds))
     monkeypatch.setattr(limit_history, "database_clock", lambda: clock)
     with recording() as recorder, sandbox_in_thread(world) as url:
         yield on_duty(engine, recorder, url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from notifications.alerts import condition_words
+from notifications.alerts import condition_descriptions
 from notifications.alerts.conditions import Aggregate, Comparison, Condition
 
 SIGNS = {
@@ -37,5 +37,5 @@ def _parsed(line: str) -> Condition:
         found["column"] or "",
         SIGNS[found["sign"]],
         tuple((found["values"] or "").split(" and ")) if found["values"] else (),
-        condition_words.parse_filters(found["rows"] or ""),
+        condition_descriptions.parse_filters(found["rows"] or ""),
     )

@@ -14,24 +14,24 @@ import responses
 from django.test import Client
 from django.utils import timezone
 
-from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
+from accounts.users.attributes import set_values
 from integrations.models import Card, Corp, DataSource, Department, Member, Membership
-from notifications import report_drawings
-from notifications.alerts import conditions, trying
+from notifications.alerts import conditions, preview
+from notifications.delivery.rendering import preview_files
 from notifications.models import AlertReceiver, AlertRoute, AlertRule, Incident, Medium, SilenceWindow
-from notifications.recipients import named_audience, resolve
+from notifications.subscriptions.recipients import named_audience, resolve
 from tests.accounts.people import sent_form
 from tests.bi import make_bi
 from tests.guandata import HOST as HOST_OF_BI
 from tests.guandata import PASSWORD, GuandataAnswers
 from tests.notifications import looking
+from tests.notifications.admin.test_admin import client_of
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.alerts.lines import parse
 from tests.notifications.alerts.test_rules import make_rule
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
-from tests.notifications.test_admin import client_of
 
 pytestmark = pytest.mark.django_db
 HOST = {"host": "localhost:3001"}
@@ -238,7 +238,7 @@ class TestRule:
     def test_tried_draws_few_of_many_parts(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(trying, "PICTURES_SHOWN", 2)
+        monkeypatch.setattr(preview, "PICTURES_SHOWN", 2)
         rows = [row(n, "any", "销售额", "lt", str(100 + n)) for n in range(3)]
 
         html = tried(root, make_rule(card, receiver), {**rows[0], **rows[1], **rows[2]})
@@ -248,7 +248,7 @@ class TestRule:
     def test_tried_while_too_many_pictures_wait_says_so_and_answers(
         self, root: Client, card: Card, receiver: AlertReceiver, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(report_drawings, "WAITING_AT_MOST", 0)
+        monkeypatch.setattr(preview_files, "WAITING_AT_MOST", 0)
 
         html = tried(root, make_rule(card, receiver), row(0, "any", "销售额", "lt", "100"))
 

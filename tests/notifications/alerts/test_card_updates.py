@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from integrations.sandbox.faults import Fault
-from notifications import blocking
 from notifications.alerts import card_updates
+from notifications.delivery.sending import circuit_breaker
 from notifications.models import AlertCard, CardCode, CorpQueue, Delivery, Incident
+from sandbox.limits.faults import Fault
 from tests.notifications.alerts.conftest import Duty, alert
 from tests.notifications.factories import NOW
 
@@ -119,7 +119,7 @@ def test_cards_wait_until_the_companys_queue_works_again(stale: Duty) -> None:
     )
     assert due(stale) == []
 
-    blocking.unblock([stale.corp.pk], now=stale.clock.now)
+    circuit_breaker.unblock([stale.corp.pk], now=stale.clock.now)
 
     assert update(stale, due(stale)) == 3
 

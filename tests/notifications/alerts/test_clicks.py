@@ -12,13 +12,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, User
-from integrations.events import lanes
+from integrations.callbacks import queue
 from integrations.models import CallbackEvent, Corp
-from integrations.sandbox.faults import Fault
 from notifications.models import AlertCard, CardCode, Delivery, Incident, IncidentEvent, Run
+from sandbox.limits.faults import Fault
 from tests.notifications.alerts.conftest import Duty, alert
+from tests.notifications.delivery.test_failures import in_language
 from tests.notifications.factories import NOW, make_superuser
-from tests.notifications.test_failures import in_language
 
 pytestmark = pytest.mark.django_db
 TAKE, SILENCE = "alert-take", "alert-silence-1h"
@@ -173,7 +173,7 @@ def forged(duty: Duty, userid: str, *, mark: str, code: str = "forged-code") -> 
         corp=duty.corp, kind="app", key=key, event="template_card_event", is_event=True,
         userid=userid, happened_at=NOW, received_at=NOW, body=body,
     )  # fmt: skip
-    lanes.add_work(event)
+    queue.add_work(event)
     duty.work_off_events()
 
 

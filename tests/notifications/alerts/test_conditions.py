@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from integrations.sources.table import Column, Kind, Table
+from integrations.clients.sources.table import Column, Kind, Table
 from notifications.alerts import conditions
 from notifications.alerts.conditions import (
     Aggregate,

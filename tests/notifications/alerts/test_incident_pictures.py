@@ -13,11 +13,12 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Attribute, AttributeValue, User
+from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import Card, Corp, DataSource
-from integrations.sources.table import Column, Kind, Table
-from notifications import purging, report_drawings
-from notifications.alerts import conditions, incident_pictures
-from notifications.media import attaching, making
+from notifications.alerts import conditions, incident_charts
+from notifications.delivery.attachments import jobs
+from notifications.delivery.maintenance import purge
+from notifications.delivery.rendering import attachments, preview_files
 from notifications.models import AlertCheck, AlertRule, Incident, Medium
 from tests.notifications.alerts.conftest import alert, make_receiver, make_route
 from tests.notifications.alerts.lines import parse
@@ -25,8 +26,8 @@ from tests.notifications.alerts.test_incidents import hand_in
 from tests.notifications.alerts.test_rules import STEP, check, make_rule
 from tests.notifications.api.conftest import make_editor, make_token
 from tests.notifications.conftest import FakeClock
+from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
-from tests.notifications.media.places import make_medium, make_run
 
 pytestmark = pytest.mark.django_db
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -140,7 +141,7 @@ class TestAsked:
     def test_few_of_many_and_a_first_of_each_before_a_second(
         self, rule: AlertRule, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(incident_pictures, "ASKED_AT_MOST", 3)
+        monkeypatch.setattr(incident_charts, "ASKED_AT_MOST", 3)
         watch(rule, "max 销售额 < 100\nmin 销售额 < 90", split_column="城市")
 
         check(rule, NOW, DATA)
@@ -170,19 +171,19 @@ class TestLifeOfOne:
         check(rule, NOW, DATA)
         [of_the_alert] = Medium.objects.exclude(incident=None)
 
-        assert making.hand_out(now=NOW) == [of_the_alert.pk, of_a_report.pk]
+        assert jobs.hand_out(now=NOW) == [of_the_alert.pk, of_a_report.pk]
 
     def test_it_is_no_preview(self, rule: AlertRule, clock: FakeClock) -> None:
         check(rule, NOW, DATA)
         medium, user = Medium.objects.get(), make_superuser()
-        wanted = attaching.Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
+        wanted = attachments.Wanted(Medium.Kind.PICTURE, bytes(medium.recipe), "")
 
-        assert attaching.preview(wanted, now=NOW) != medium
-        assert making.hand_out_previews([medium.pk], now=NOW) == []
-        token = report_drawings._token(medium, user, timezone.now())
-        assert report_drawings.state_of(token, by=user, now=timezone.now()) is None
+        assert attachments.preview(wanted, now=NOW) != medium
+        assert jobs.hand_out_previews([medium.pk], now=NOW) == []
+        token = preview_files._token(medium, user, timezone.now())
+        assert preview_files.state_of(token, by=user, now=timezone.now()) is None
         drawn()
-        making.sweep(now=NOW + making.PREVIEW_KEPT)
+        jobs.sweep(now=NOW + jobs.PREVIEW_KEPT)
         assert list(Medium.objects.all()) == [medium]
 
     def test_it_goes_with_its_incident(self, rule: AlertRule, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +194,8 @@ class TestLifeOfOne:
         Incident.objects.filter(pk=gone.pk).update(status="resolved", resolved_at=NOW)
         later = NOW + timedelta(days=31)
 
-        assert purging.purge_incidents(now=NOW + timedelta(days=29)) == 0
-        assert [purging.purge_incidents(now=later) for _ in range(3)] == [1, 1, 0]
+        assert purge.purge_incidents(now=NOW + timedelta(days=29)) == 0
+        assert [purge.purge_incidents(now=later) for _ in range(3)] == [1, 1, 0]
         assert list(Incident.objects.all()) == [kept]
         assert Medium.objects.get().incident == kept
 
@@ -269,7 +270,7 @@ class TestOnTheAlertPage:
         [address] = pictures_on(client, f"/alerts/{Incident.objects.get().pk}/")
         Incident.objects.update(status="resolved", resolved_at=NOW)
 
-        purging.purge_incidents(now=NOW + timedelta(days=31))
+        purge.purge_incidents(now=NOW + timedelta(days=31))
 
         assert client.get(address).status_code == 404
 
@@ -286,7 +287,7 @@ class TestOnTheAlertPage:
             return str(words)
 
         assert "仍在绘制" in said()
-        Medium.objects.update(created_at=timezone.now() - making.OVERDUE)
+        Medium.objects.update(created_at=timezone.now() - jobs.OVERDUE)
         assert "charts" in said()  # nobody makes anything
         make_medium(make_run(), status="ready", made_at=timezone.now())
         assert "仍在绘制" in said()  # a worker is busy

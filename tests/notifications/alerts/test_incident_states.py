@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from accounts.models import User
-from notifications.alerts import acting, notifying, receiving
-from notifications.alerts.acting import Deed
+from notifications.alerts import actions, ingest, notify
+from notifications.alerts.actions import Deed
 from notifications.alerts.incidents import DAMPING
 from notifications.models import Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, make_receiver, make_route
@@ -77,19 +77,19 @@ class Machine(RuleBasedStateMachine):
 
     def _hand_in(self, name: str, ends: datetime | None) -> None:
         one = alert(name, starts=self.began[name], ends=ends)
-        receiving.receive([one, one], truncated_count=0, token=self.token, now=self.now)
+        ingest.receive([one, one], truncated_count=0, token=self.token, now=self.now)
 
     @rule(who=st.integers(0, 2), deed=st.sampled_from(list(Deed)))
     def somebody_acts_on_everything(self, who: int, deed: Deed) -> None:
         ids = list(Incident.objects.values_list("pk", flat=True))
-        done = acting.act(deed, ids, person=self.people[who], now=self.now)
+        done = actions.act(deed, ids, person=self.people[who], now=self.now)
         if who == 2:
             assert not done.changed
             assert not done.unchanged
 
     @rule()
     def tick(self) -> None:
-        notifying.request_notices(now=self.now)
+        notify.request_notices(now=self.now)
         # Its messages went out.
         Run.objects.filter(status="waiting").update(status="finished", finished_at=self.now)
 

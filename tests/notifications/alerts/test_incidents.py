@@ -15,10 +15,10 @@ from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from integrations.models import Corp
-from notifications import purging
-from notifications.alerts import acting, matching, notifying, orphans, receiving
-from notifications.alerts.acting import Deed
+from notifications.alerts import actions, expiry, ingest, matchers, notify
+from notifications.alerts.actions import Deed
 from notifications.alerts.incidents import Report, decide, key_of
+from notifications.delivery.maintenance import purge
 from notifications.models import AlertRoute, ApiToken, Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, make_receiver, make_route
 from tests.notifications.api.conftest import make_editor, make_token
@@ -43,8 +43,8 @@ def token(corp: Corp, route: AlertRoute) -> ApiToken:
     return make_token(make_editor(corp), may_alert=True)[0]
 
 
-def hand_in(token: ApiToken, *alerts: Any, now: Any = NOW) -> receiving.Received:
-    return receiving.receive(alerts, truncated_count=0, token=token, now=now)
+def hand_in(token: ApiToken, *alerts: Any, now: Any = NOW) -> ingest.Received:
+    return ingest.receive(alerts, truncated_count=0, token=token, now=now)
 
 
 STRETCHES = [
@@ -105,7 +105,7 @@ def test_the_database_keeps_a_second_open_one_out(token: ApiToken) -> None:
 def test_a_late_firing_of_a_stretch_that_was_closed_by_hand_opens_nothing(token: ApiToken, route: AlertRoute) -> None:
     hand_in(token, alert())
     incident = Incident.objects.get()
-    acting.act(Deed.CLOSE, [incident.pk], person=route.receiver.users.get(), now=NOW + MINUTE)
+    actions.act(Deed.CLOSE, [incident.pk], person=route.receiver.users.get(), now=NOW + MINUTE)
 
     answer = hand_in(token, alert(), now=NOW + 60 * MINUTE)
 
@@ -147,7 +147,7 @@ def test_senders_at_once_open_one_and_tell_once(token: ApiToken) -> None:
         try:
             gate.wait()
             hand_in(token, alert(), alert(instance="2"))
-            notifying.request_notices(now=NOW)
+            notify.request_notices(now=NOW)
         except BaseException as error:  # noqa: BLE001  # told by the test
             errors.append(error)
         finally:
@@ -162,7 +162,7 @@ def test_senders_at_once_open_one_and_tell_once(token: ApiToken) -> None:
     assert errors == []
     assert Incident.objects.count() == 2
     assert IncidentEvent.objects.filter(kind="opened").count() == 2
-    notifying.request_notices(now=NOW + 2 * MINUTE)
+    notify.request_notices(now=NOW + 2 * MINUTE)
     assert IncidentEvent.objects.filter(kind="notified").count() == 2
     assert Run.objects.filter(trigger="alert").count() <= 2
 
@@ -189,7 +189,7 @@ def test_a_sender_that_is_always_at_its_route_does_not_keep_people_untold(token:
     sender = threading.Thread(target=send)
     sender.start()
     held.wait(10)
-    told = notifying.request_notices(now=NOW)
+    told = notify.request_notices(now=NOW)
     sender.join()
 
     assert errors == []
@@ -201,7 +201,7 @@ def test_a_sender_that_is_always_at_its_route_does_not_keep_people_untold(token:
 def test_a_route_that_hangs_is_left_to_the_next_call(
     token: ApiToken, route: AlertRoute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifying, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(notify, "LOCK_SECONDS", 1)
     hand_in(token, alert())
     held, told = threading.Event(), threading.Event()
 
@@ -217,12 +217,12 @@ def test_a_route_that_hangs_is_left_to_the_next_call(
     sender = threading.Thread(target=hang)
     sender.start()
     held.wait(10)
-    found = notifying.request_notices(now=NOW)
+    found = notify.request_notices(now=NOW)
     told.set()
     sender.join()
 
     assert found == []
-    assert len(notifying.request_notices(now=NOW)) == 1
+    assert len(notify.request_notices(now=NOW)) == 1
 
 
 def test_what_is_over_for_a_year_is_forgotten_and_what_is_open_stays(token: ApiToken, settings: Any) -> None:
@@ -230,8 +230,8 @@ def test_what_is_over_for_a_year_is_forgotten_and_what_is_open_stays(token: ApiT
     hand_in(token, alert(), alert(instance="2"))
     hand_in(token, alert(ends=NOW + MINUTE))
 
-    assert purging.purge_incidents(now=NOW + timedelta(days=29)) == 0
-    assert purging.purge_incidents(now=NOW + timedelta(days=31)) == 1
+    assert purge.purge_incidents(now=NOW + timedelta(days=29)) == 0
+    assert purge.purge_incidents(now=NOW + timedelta(days=31)) == 1
     assert [one.status for one in Incident.objects.all()] == ["open"]
 
 
@@ -265,10 +265,10 @@ class TestMatchers:
     )
     def test_take_or_refuse(self, text: str, labels: dict[str, str], takes: bool | None) -> None:
         if takes is None:
-            with pytest.raises(matching.MatcherError):
-                matching.parse(text)
+            with pytest.raises(matchers.MatcherError):
+                matchers.parse(text)
         else:
-            assert matching.takes_all(matching.parse(text), labels) is takes
+            assert matchers.takes_all(matchers.parse(text), labels) is takes
 
     @given(pattern=st.text("ab*?|", max_size=60), value=st.text("ab", max_size=60))
     @rules(max_examples=300, deadline=None, derandomize=True)
@@ -282,10 +282,10 @@ class TestMatchers:
                     reached = {n + 1 for n in reached if n < len(v) and sign in ("?", v[n])}
             return len(v) in reached
 
-        assert matching.is_like(value, pattern) is any(fits(one, value) for one in pattern.split("|"))
+        assert matchers.is_like(value, pattern) is any(fits(one, value) for one in pattern.split("|"))
 
     def test_a_bomb_of_a_pattern_costs_nothing(self) -> None:
-        assert matching.is_like("a" * 1024, "*a" * 120 + "b") is False
+        assert matchers.is_like("a" * 1024, "*a" * 120 + "b") is False
 
 
 class TestAnEnd:
@@ -321,8 +321,8 @@ class TestAnEnd:
         hand_in(token, alert())
         route.delete()
 
-        assert orphans.end(now=NOW + MINUTE) == 1
-        assert orphans.end(now=NOW + MINUTE) == 0
+        assert expiry.end(now=NOW + MINUTE) == 1
+        assert expiry.end(now=NOW + MINUTE) == 0
 
         incident = Incident.objects.get()
         assert (incident.status, incident.notice_kind) == ("resolved", "")

@@ -6,10 +6,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts.attribute_values import set_values
 from accounts.models import Attribute, User
+from accounts.users.attributes import set_values
 from integrations.models import Card, DataSource
-from notifications.alerts import pages
+from notifications.alerts import selectors
 from notifications.models import AlertRule, Incident
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule
@@ -41,7 +41,7 @@ def open_parts(rule: AlertRule, *parts: str) -> None:
 
 
 def listed(person: User) -> list[str]:
-    return [one.incident.part for one in pages.incidents_of(person, now=NOW).incidents]
+    return [one.incident.part for one in selectors.incidents_of(person, now=NOW).incidents]
 
 
 def test_of_a_rule_that_is_split_each_sees_the_parts_of_their_own(rule: AlertRule, people: list[User]) -> None:
@@ -64,12 +64,12 @@ def test_many_parts_cost_no_more_questions_than_few(rule: AlertRule, people: lis
 def test_more_than_are_listed_are_told_of(rule: AlertRule, people: list[User]) -> None:
     rule.split_attribute = None
     rule.save()
-    open_parts(rule, *map(str, range(pages.LISTED_AT_MOST)))
-    assert not pages.incidents_of(people[1], now=NOW).is_cut
+    open_parts(rule, *map(str, range(selectors.LISTED_AT_MOST)))
+    assert not selectors.incidents_of(people[1], now=NOW).is_cut
 
     open_parts(rule, "one more")
 
-    listing = pages.incidents_of(people[1], now=NOW)
+    listing = selectors.incidents_of(people[1], now=NOW)
     assert listing.is_cut
     assert [one.incident.part for one in listing.incidents][0] == "one more"
-    assert len(listing.incidents) == pages.LISTED_AT_MOST
+    assert len(listing.incidents) == selectors.LISTED_AT_MOST

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.alerts.pictures import picture_of
-from notifications.charts.chart import Chart
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.alerts.charts import picture_of
+from notifications.charts.definition import Chart
+from notifications.charts.vega import spec
 from tests.notifications.alerts.lines import parse
 from tests.notifications.charts.tables import AS_OF, DAYS, SALES
 

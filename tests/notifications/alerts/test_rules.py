@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from accounts.attribute_values import set_values
 from accounts.models import Attribute, AttributeValue, User
-from integrations import card_data
+from accounts.users.attributes import set_values
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.datasources import fetch
 from integrations.models import Card, CardData, Corp, DataSource
-from integrations.models.sources import packed
-from integrations.sources.table import Column, Kind, Table
-from notifications import owner_notices
-from notifications.alerts import acting, checking, condition_words, conditions, hours, notifying, orphans
-from notifications.alerts.acting import Deed
-from notifications.alerts.audiences import audience_of
+from integrations.models.datasources import packed
+from notifications.admin.condition_fields import Row, condition_of
+from notifications.alerts import actions, condition_descriptions, conditions, evaluation, expiry, notify, quiet_hours
+from notifications.alerts.actions import Deed
 from notifications.alerts.conditions import ConditionError
-from notifications.conditions_field import Row, condition_of
+from notifications.alerts.recipients import audience_of
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import owner_notices
 from notifications.models import AlertCheck, AlertRule, Incident, Run, SilenceWindow
-from notifications.recipients import resolve
-from notifications.rendering import render_run
+from notifications.subscriptions.recipients import resolve
 from tests.bi import make_bi
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.lines import parse
@@ -73,7 +73,7 @@ def check(rule: AlertRule, slot_at: datetime, data: Table | None) -> AlertCheck.
     state = CardData(card=rule.card, slot_at=slot_at, status="failed", problem_code="timeout")
     if data is not None:
         state = CardData(card=rule.card, slot_at=slot_at, status="ready", content=packed(data))
-    return checking.decide(row.pk, state, now=slot_at)
+    return evaluation.decide(row.pk, state, now=slot_at)
 
 
 class TestChecks:
@@ -81,7 +81,7 @@ class TestChecks:
         assert check(rule, NOW, table(上海=20, 北京=30)) == AlertCheck.Outcome.FIRING
         incident = Incident.objects.get()
         assert (incident.title, incident.summary) == ("销售额过低", "销售额 合计 < 100：当前 50")
-        [run_id] = notifying.request_notices(now=NOW)
+        [run_id] = notify.request_notices(now=NOW)
         assert len(render_run(run_id=run_id, now=NOW)) == 1
 
         assert check(rule, NOW + STEP, table(上海=200)) == AlertCheck.Outcome.FINE
@@ -120,8 +120,8 @@ class TestChecks:
         check(rule, NOW, table(上海=1))
         check(rule, NOW + timedelta(days=2), table(上海=1))
 
-        assert checking.purge(now=NOW + checking.KEPT) == 0
-        assert checking.purge(now=NOW + checking.KEPT + timedelta(days=1)) == 1
+        assert evaluation.purge(now=NOW + evaluation.KEPT) == 0
+        assert evaluation.purge(now=NOW + evaluation.KEPT + timedelta(days=1)) == 1
         assert AlertCheck.objects.get().slot_at == NOW + timedelta(days=2)
 
     def test_hold_for_several_in_a_row(self, rule: AlertRule) -> None:
@@ -136,7 +136,7 @@ class TestChecks:
 
     def test_what_somebody_closed_stays_closed_until_it_was_fine(self, rule: AlertRule, people: list[User]) -> None:
         check(rule, NOW, table(上海=1))
-        acting.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
+        actions.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
 
         for number in (1, 2, 3):
             check(rule, NOW + number * STEP, table(上海=1))
@@ -149,7 +149,7 @@ class TestChecks:
     def test_a_lack_of_data_that_somebody_closed_stays_closed_too(self, rule: AlertRule, people: list[User]) -> None:
         for number in range(3):
             check(rule, NOW + number * STEP, None)
-        acting.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW + 2 * STEP)
+        actions.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW + 2 * STEP)
 
         check(rule, NOW + 3 * STEP, None)
 
@@ -165,14 +165,14 @@ class TestChecks:
         check(rule, NOW, table(上海=1))
         row = AlertCheck.objects.get()
 
-        assert checking.decide(row.pk, None, now=NOW) is None
+        assert evaluation.decide(row.pk, None, now=NOW) is None
         assert Incident.objects.count() == 1
 
     def test_are_claimed_when_due_and_ask_for_data_once(self, rule: AlertRule, card: Card) -> None:
         other = make_rule(card, rule.receiver, name="另一条")
 
-        assert checking.claim_due(now=NOW) == 2
-        assert checking.claim_due(now=NOW) == 0
+        assert evaluation.claim_due(now=NOW) == 2
+        assert evaluation.claim_due(now=NOW) == 0
 
         assert CardData.objects.get().slot_at == NOW
         assert AlertCheck.objects.count() == 2
@@ -181,18 +181,18 @@ class TestChecks:
         assert other.next_run_at > NOW
 
     def test_follow_the_data(self, rule: AlertRule, card: Card) -> None:
-        checking.claim_due(now=NOW)
+        evaluation.claim_due(now=NOW)
         CardData.objects.update(status="ready", content=packed(table(上海=1)), finished_at=NOW)
 
-        checking.follow(card.pk, NOW)
+        evaluation.follow(card.pk, NOW)
 
         assert AlertCheck.objects.get().outcome == AlertCheck.Outcome.FIRING
 
     def test_that_wait_too_long_have_no_data(self, rule: AlertRule) -> None:
-        checking.claim_due(now=NOW)
+        evaluation.claim_due(now=NOW)
 
-        assert checking.sweep(now=NOW + timedelta(minutes=1)) == 0
-        assert checking.sweep(now=NOW + timedelta(minutes=16)) == 1
+        assert evaluation.sweep(now=NOW + timedelta(minutes=1)) == 0
+        assert evaluation.sweep(now=NOW + timedelta(minutes=16)) == 1
         assert AlertCheck.objects.get().outcome == AlertCheck.Outcome.NO_DATA
 
 
@@ -224,12 +224,12 @@ class TestOddData:
     def test_content_that_cannot_be_read_holds_up_no_other_rule(self, rule: AlertRule, corp: Corp, card: Card) -> None:
         other = Card.objects.create(name="另一张", source=card.source, sql="SELECT 2")
         make_rule(other, rule.receiver, name="另一条")
-        checking.claim_due(now=NOW)
+        evaluation.claim_due(now=NOW)
         self.ready(b"torn", card=card)
         self.ready(packed(table(上海=1)), card=other)
 
-        assert checking.sweep(now=NOW + timedelta(minutes=1)) == 1
-        assert checking.sweep(now=NOW + timedelta(minutes=16)) == 1
+        assert evaluation.sweep(now=NOW + timedelta(minutes=1)) == 1
+        assert evaluation.sweep(now=NOW + timedelta(minutes=16)) == 1
 
         outcomes = dict(AlertCheck.objects.values_list("rule__name", "outcome"))
         assert outcomes == {"销售额过低": "no_data", "另一条": "firing"}
@@ -237,10 +237,10 @@ class TestOddData:
     def test_followers_of_a_card_are_decided_each_by_itself(self, rule: AlertRule, card: Card) -> None:
         AlertRule.objects.update(memory={"": "torn"})
         make_rule(card, rule.receiver, name="另一条")
-        checking.claim_due(now=NOW)
+        evaluation.claim_due(now=NOW)
         self.ready(packed(table(上海=1)))
 
-        checking.follow(card.pk, NOW)
+        evaluation.follow(card.pk, NOW)
 
         outcomes = dict(AlertCheck.objects.values_list("rule__name", "outcome"))
         assert outcomes == {"销售额过低": "waiting", "另一条": "firing"}
@@ -257,7 +257,7 @@ class TestNoData:
         assert (firing.kind, firing.status) == ("firing", "open")
         assert (missing.kind, missing.status, missing.title) == ("no_data", "open", "无数据：销售额过低")
         assert missing.summary
-        assert len(notifying.request_notices(now=NOW + 4 * STEP)) == 2
+        assert len(notify.request_notices(now=NOW + 4 * STEP)) == 2
 
     def test_is_not_told_before_its_time_and_ends_with_data(self, rule: AlertRule) -> None:
         check(rule, NOW, None)
@@ -329,7 +329,7 @@ def test_an_alert_that_reaches_nobody_is_told_to_the_owner_of_its_rule(
     for person in people:
         person.wecom_accounts.update(userid="", userid_folded="")
     check(rule, NOW, table(上海=1))
-    [run_id] = notifying.request_notices(now=NOW)
+    [run_id] = notify.request_notices(now=NOW)
     render_run(run_id=run_id, now=NOW)
 
     [notice_id] = owner_notices.request_notices(now=NOW)
@@ -390,7 +390,7 @@ class TestSplit:
         AlertRule.objects.update(split_column="城市")
         check(rule, NOW, Table(COLUMNS, tuple((f"城市{n}", 1) for n in range(50)), NOW))
 
-        assert len(notifying.request_notices(now=NOW)) == 1
+        assert len(notify.request_notices(now=NOW)) == 1
 
     def test_people_are_told_of_their_own_values_only(
         self, rule: AlertRule, city: Attribute, people: list[User]
@@ -398,7 +398,7 @@ class TestSplit:
         AlertRule.objects.update(split_column="城市", split_attribute=city)
         check(rule, NOW, table(上海=1, 北京=2))
 
-        assert len(notifying.request_notices(now=NOW)) == 2
+        assert len(notify.request_notices(now=NOW)) == 2
         for incident in Incident.objects.all():
             told = [one.user_id for one in resolve(audience_of(incident))]
             assert told == [people[0].pk if incident.part == "上海" else people[1].pk]
@@ -427,7 +427,7 @@ class TestEnds:
     def told(self, rule: AlertRule) -> Incident:
         AlertRule.objects.update(repeat_minutes=30)
         check(rule, NOW, table(上海=1))
-        [run_id] = notifying.request_notices(now=NOW)
+        [run_id] = notify.request_notices(now=NOW)
         Run.objects.filter(pk=run_id).update(status="finished", finished_at=NOW)
         return Incident.objects.get()
 
@@ -435,36 +435,36 @@ class TestEnds:
         return [(event.kind, event.note_text) for event in incident.events.order_by("pk")]
 
     def test_come_when_the_rule_is_disabled(self, rule: AlertRule, told: Incident) -> None:
-        assert orphans.end(now=NOW) == 0
+        assert expiry.end(now=NOW) == 0
         AlertRule.objects.update(is_enabled=False)
 
-        assert orphans.end(now=NOW + STEP) == 1
+        assert expiry.end(now=NOW + STEP) == 1
 
         told.refresh_from_db()
         assert (told.status, told.ends_at, told.is_closed_by_hand) == ("resolved", NOW + STEP, False)
         assert self.lines(told)[-1] == ("resolved", "规则已停用。")
-        assert notifying.request_notices(now=NOW + timedelta(days=1)) == []
+        assert notify.request_notices(now=NOW + timedelta(days=1)) == []
 
     def test_come_when_the_rule_is_deleted(self, rule: AlertRule, told: Incident) -> None:
         rule.delete()
 
-        assert orphans.end(now=NOW + STEP) == 1
+        assert expiry.end(now=NOW + STEP) == 1
 
         assert self.lines(told)[-1] == ("resolved", "路由或规则已被删除。")
 
     def test_are_none_for_a_rule_that_goes_on(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
-        orphans.end(now=NOW + STEP)
+        expiry.end(now=NOW + STEP)
         AlertRule.objects.update(is_enabled=True)
 
         check(rule, NOW + 20 * STEP, table(上海=1))
 
-        assert orphans.end(now=NOW + 20 * STEP) == 0
+        assert expiry.end(now=NOW + 20 * STEP) == 0
         assert Incident.objects.open().count() == 1
 
     def test_of_a_disabled_rule_no_check_opens_anything_again(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
-        orphans.end(now=NOW)
+        expiry.end(now=NOW)
 
         assert check(rule, NOW + STEP, table(上海=1)) is None
 
@@ -474,7 +474,7 @@ class TestEnds:
     def test_come_when_the_rule_is_split_in_another_way(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(split_column="城市")
 
-        assert orphans.end_parts(rule, now=NOW + STEP) == 1
+        assert expiry.end_parts(rule, now=NOW + STEP) == 1
 
         told.refresh_from_db()
         assert (told.status, told.notice_due_at) == ("resolved", None)
@@ -483,7 +483,7 @@ class TestEnds:
     def test_are_waited_for_without_reminders(self, rule: AlertRule, told: Incident) -> None:
         AlertRule.objects.update(is_enabled=False)
 
-        assert notifying.request_notices(now=NOW + timedelta(hours=2)) == []
+        assert notify.request_notices(now=NOW + timedelta(hours=2)) == []
 
         told.refresh_from_db()
         assert (told.status, told.notice_due_at) == ("open", None)
@@ -512,14 +512,14 @@ class TestHours:
         for name, value in fields.items():
             setattr(rule, name, value)
 
-        assert hours.telling_from(rule, self.at(now)) == self.at(expected)
+        assert quiet_hours.telling_from(rule, self.at(now)) == self.at(expected)
 
     def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
         AlertRule.objects.update(tells_from=time(10), tells_to=time(18))  # NOW is 09:00:30
         check(rule, NOW, table(上海=1))
 
-        assert notifying.request_notices(now=NOW) == []
-        assert len(notifying.request_notices(now=NOW + timedelta(hours=1))) == 1
+        assert notify.request_notices(now=NOW) == []
+        assert len(notify.request_notices(now=NOW + timedelta(hours=1))) == 1
         assert Run.objects.count() == 1
 
 
@@ -530,7 +530,7 @@ class TestApi:
         answer = client.post(f"/api/v1/alert-rules/{rule.pk}/check")
 
         assert (answer.status_code, answer.json()["rule_id"]) == (202, rule.pk)
-        assert card_data.states([rule.card_id], slot_at=AlertCheck.objects.get().slot_at)
+        assert fetch.states([rule.card_id], slot_at=AlertCheck.objects.get().slot_at)
 
     def test_knows_no_rule_of_another_company_and_no_disabled_one(self, corp: Corp, rule: AlertRule) -> None:
         stranger = make_token(make_editor(make_corp()), may_alert=True)[1]
@@ -561,7 +561,7 @@ def test_a_row_that_is_no_condition_is_refused_with_a_sentence(row: Row) -> None
     with pytest.raises(ConditionError) as caught:
         condition_of(row)
 
-    assert condition_words.sentence(caught.value)
+    assert condition_descriptions.sentence(caught.value)
 
 
 @pytest.mark.parametrize(("page", "link"), [("p1", "/bi/page/p1"), ("", "")])
@@ -604,18 +604,18 @@ class TestSilenceWindows:
             ),
         ]
 
-        assert hours.telling_from(rule, self.at(now), windows) == self.at(expected)
+        assert quiet_hours.telling_from(rule, self.at(now), windows) == self.at(expected)
 
     def test_and_hours_hold_together(self, rule: AlertRule) -> None:
         rule.tells_from, rule.tells_to = time(9), time(18)
         lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
 
-        assert hours.telling_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
+        assert quiet_hours.telling_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
 
     def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
 
-        assert hours.telling_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
+        assert quiet_hours.telling_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
 
     def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
         SilenceWindow.objects.create(
@@ -623,26 +623,26 @@ class TestSilenceWindows:
         )
         check(rule, NOW, table(上海=1))
 
-        assert notifying.request_notices(now=NOW) == []
-        assert notifying.request_notices(now=NOW + timedelta(hours=1)) == []
-        assert len(notifying.request_notices(now=NOW + timedelta(hours=2))) == 1
+        assert notify.request_notices(now=NOW) == []
+        assert notify.request_notices(now=NOW + timedelta(hours=1)) == []
+        assert len(notify.request_notices(now=NOW + timedelta(hours=2))) == 1
 
     def test_that_are_taken_away_keep_nothing_back_any_longer(self, rule: AlertRule) -> None:
         SilenceWindow.objects.create(
             rule=rule, name="停产", kind="once", starts_at=NOW - STEP, ends_at=NOW + timedelta(days=10)
         )
         check(rule, NOW, table(上海=1))
-        assert notifying.request_notices(now=NOW) == []
+        assert notify.request_notices(now=NOW) == []
 
         SilenceWindow.objects.all().delete()
 
-        assert len(notifying.request_notices(now=NOW + notifying.LOOKED_AGAIN)) == 1
+        assert len(notify.request_notices(now=NOW + notify.LOOKED_AGAIN)) == 1
 
     def test_and_hours_that_are_changed_count_at_once(self, rule: AlertRule) -> None:
         AlertRule.objects.update(tells_from=time(20), tells_to=time(21))  # NOW is 09:00:30
         check(rule, NOW, table(上海=1))
-        assert notifying.request_notices(now=NOW) == []
+        assert notify.request_notices(now=NOW) == []
 
         AlertRule.objects.update(tells_from=time(8))
 
-        assert len(notifying.request_notices(now=NOW + notifying.LOOKED_AGAIN)) == 1
+        assert len(notify.request_notices(now=NOW + notify.LOOKED_AGAIN)) == 1

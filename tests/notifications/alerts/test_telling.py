@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from accounts.models import User
-from notifications import owner_notices
-from notifications.alerts import acting
-from notifications.alerts.acting import Deed
+from notifications.alerts import actions
+from notifications.alerts.actions import Deed
 from notifications.alerts.incidents import DAMPING
-from notifications.alerts.received import Alert
+from notifications.alerts.payloads import Alert
+from notifications.delivery.runs import owner_notices
 from notifications.models import AlertRoute, Channel, Delivery, Incident, IncidentNotice, Robot, Run
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
 from tests.notifications.factories import NOW
@@ -383,8 +383,8 @@ def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
     duty.press("LiLei", "alert-silence-1h")
     pk = Incident.objects.get().pk
 
-    done = acting.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
-    again = acting.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    done = actions.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    again = actions.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
 
     incident = Incident.objects.get()
     assert (len(done.changed), len(again.unchanged), incident.silenced_until) == (1, 1, None)

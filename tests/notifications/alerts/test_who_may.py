@@ -9,8 +9,8 @@ from django.test import Client
 
 from accounts.models import User
 from integrations.models import Corp
-from notifications.alerts import acting, audiences
-from notifications.alerts.acting import Deed
+from notifications.alerts import actions, recipients
+from notifications.alerts.actions import Deed
 from notifications.models import AlertRoute, CardCode, Channel, Delivery, Incident, Robot
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
@@ -40,8 +40,8 @@ def incident(corp: Corp, route: AlertRoute) -> Incident:
 
 
 def test_who_is_told_may_and_a_colleague_may_not(incident: Incident, corp: Corp, on_duty: User) -> None:
-    assert audiences.may_act(incident, on_duty)
-    assert not audiences.may_act(incident, make_person(corp, "li"))
+    assert recipients.may_act(incident, on_duty)
+    assert not recipients.may_act(incident, make_person(corp, "li"))
 
 
 def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, corp: Corp, on_duty: User) -> None:
@@ -49,21 +49,21 @@ def test_what_goes_to_a_groups_robot_is_for_nobody_by_name(incident: Incident, c
     receiver.channel, receiver.robot = Channel.ROBOT, Robot.objects.create(corp=corp, name="群", key="k" * 36)
     receiver.save()
 
-    assert not audiences.may_act(Incident.objects.get(), on_duty)
+    assert not recipients.may_act(Incident.objects.get(), on_duty)
 
 
 def test_administrators_of_the_company_may_if_they_may_change_incidents(incident: Incident, corp: Corp) -> None:
-    assert audiences.may_act(incident, make_manager(corp, permissions="change_incident"))
-    assert audiences.may_act(incident, make_superuser())
-    assert not audiences.may_act(incident, make_manager(corp, permissions="view_incident"))
-    assert not audiences.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
+    assert recipients.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert recipients.may_act(incident, make_superuser())
+    assert not recipients.may_act(incident, make_manager(corp, permissions="view_incident"))
+    assert not recipients.may_act(incident, make_manager(make_corp(), permissions="change_incident"))
 
 
 def test_of_every_company_only_who_sees_all_may(incident: Incident, corp: Corp) -> None:
     incident.corp = None
 
-    assert not audiences.may_act(incident, make_manager(corp, permissions="change_incident"))
-    assert audiences.may_act(incident, make_superuser())
+    assert not recipients.may_act(incident, make_manager(corp, permissions="change_incident"))
+    assert recipients.may_act(incident, make_superuser())
 
 
 def test_an_administrator_of_another_company_closes_nothing(incident: Incident) -> None:
@@ -98,7 +98,7 @@ def test_cards_are_red_while_it_is_critical_and_green_when_it_is_over(duty: Duty
 
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
     duty.tell(alert())
-    acting.act(Deed.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
+    actions.act(Deed.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
     duty.work_off()  # that took the card's only code
     duty.clock.advance(minutes=1)
     duty.tell(alert(ends=duty.clock.now))

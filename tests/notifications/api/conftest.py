@@ -11,9 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.roles import Role
+from accounts.users.roles import Role
 from integrations.models import Corp
-from notifications import api_tokens, tasks
+from notifications import tasks
+from notifications.api import tokens
 from notifications.models import ApiToken, Subscription
 from tests.notifications.factories import make_corp, make_person, make_report, make_subscription
 
@@ -56,10 +57,10 @@ def make_token(owner: User, **fields: Any) -> tuple[ApiToken, Caller]:
     """A token that reaches everything of its owner, and a client that brings it."""
     corps, subscriptions = fields.pop("corps", ()), fields.pop("subscriptions", ())
     now = timezone.now()
-    secret = api_tokens.new_secret()
+    secret = tokens.new_secret()
     defaults = {"name": "数据仓库", "reach": "everything", "expires_at": now + timedelta(days=1)}
     token = ApiToken(owner=owner, form_key=secret[-32:], **{**defaults, **fields})
-    api_tokens.seal(token, secret=secret, now=now)
+    tokens.seal(token, secret=secret, now=now)
     token.save()
     token.corps.set(corps)
     token.subscriptions.set(subscriptions)

@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 
 from integrations.models import Corp
-from notifications.api.site import api
+from notifications.api.app import api
 from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.api.conftest import HOST, make_editor, make_token
 from tests.notifications.factories import make_person, make_report, make_subscription

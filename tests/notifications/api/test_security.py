@@ -10,7 +10,7 @@ import redis
 from django.test import Client
 from django.utils import timezone
 
-from accounts import rate_limits
+from accounts.authentication import throttling
 from accounts.models import User
 from integrations.models import Corp
 from notifications.models import ApiToken, Run, Subscription
@@ -188,7 +188,7 @@ class TestLimits:
 
         assert answers == [200, 200]
         assert_problem(refused, 429, "too_many_requests")
-        assert 1 <= int(refused.headers["Retry-After"]) <= rate_limits.SECONDS
+        assert 1 <= int(refused.headers["Retry-After"]) <= throttling.SECONDS
         assert calm.get(LIST).status_code == 200
 
     def test_one_address_waits_whatever_it_brings(self, editor: User, settings: Any) -> None:
@@ -214,7 +214,7 @@ class TestLimits:
         def away(_key: str, *, at_most: int) -> bool:
             raise redis.ConnectionError
 
-        monkeypatch.setattr(rate_limits, "allows", away)
+        monkeypatch.setattr(throttling, "allows", away)
 
         answer = client.post(run_path(subscription))
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from integrations.models import Corp
-from notifications import idempotency, triggering
+from notifications.delivery.runs import idempotency, triggers
 from notifications.models import AcceptedRequest, ApiToken, Run, Subscription
 from tests.notifications.api.conftest import client_with, make_editor, make_token
 from tests.notifications.api.test_security import LIST, assert_problem, run_path
@@ -284,14 +284,14 @@ class TestIdempotency:
         self, client: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Committed, then the process is gone: the caller saw a broken connection and asks again."""
-        real = triggering.trigger
+        real = triggers.trigger
 
         def crashing(*args: Any, **kwargs: Any) -> Any:
             real(*args, **kwargs)
             raise SystemExit
 
         with monkeypatch.context() as patch:
-            patch.setattr(triggering, "trigger", crashing)
+            patch.setattr(triggers, "trigger", crashing)
             with pytest.raises(SystemExit):
                 run_once(client, subscription, "night-7")
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from notifications.charts import drawing
+from notifications.charts import renderer
 
-Draw = Callable[[dict[str, Any]], drawing.Drawing]
+Draw = Callable[[dict[str, Any]], renderer.Drawing]
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def _painter() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture(scope="session")
 def draw(_painter: ProcessPoolExecutor) -> Draw:
-    return lambda spec: _painter.submit(drawing.draw, spec, scale=1).result(timeout=60)
+    return lambda spec: _painter.submit(renderer.draw, spec, scale=1).result(timeout=60)
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from defusedxml import ElementTree
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts.chart import Chart, ChartKind, Sort
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts.definition import Chart, ChartKind, Sort
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 FIRST = date(2026, 11, 1)

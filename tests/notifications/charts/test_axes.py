@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from integrations.sources.table import Column, Kind, Table, Value
-from notifications.charts import looks
-from notifications.charts.chart import Chart, ChartKind
-from notifications.charts.shaping import Unit, shape
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table, Value
+from notifications.charts import theme
+from notifications.charts.aggregate import Unit, shape
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, SVG, parsed, texts
 
@@ -89,7 +89,7 @@ def test_figures_of_lying_bars_stand_beyond_their_ends(draw: Draw) -> None:
     }
     assert figures == {"120元": "start", "0元": "start", "-90元": "end", "-5元": "end"}
     assert all(float(text.get("font-size", "0px")[:-2]) >= 12 for text in drawn.iter(f"{SVG}text"))
-    assert looks.WIDTH == 390
+    assert theme.WIDTH == 390
 
 
 def test_a_threshold_leaves_the_figures_of_both_sides(draw: Draw) -> None:

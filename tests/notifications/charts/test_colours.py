@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts import looks
-from notifications.charts.chart import Chart, ChartKind
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts import theme
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.vega import spec
 from tests.notifications.charts.tables import AS_OF, FIRST
 from tests.notifications.charts.test_spec import objects, rows
 
 LEAST = 13.0
 # A chart stands on its own white paper on every page; its colours would do on a dark one, too.
 DARK = "#1c1f24"
-GROUNDS = (looks.PAPER, DARK)
+GROUNDS = (theme.PAPER, DARK)
 VISIONS = {
     "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "no red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -99,7 +99,7 @@ def marked(found: dict[str, Any]) -> dict[str, float]:
     colours: dict[str, float] = {}
     for layer in [each for each in objects(found) if "mark" in each]:
         mark = layer["mark"] if isinstance(layer["mark"], dict) else {"type": layer["mark"]}
-        if mark["type"] == "text" or mark.get("color") == looks.BAND:
+        if mark["type"] == "text" or mark.get("color") == theme.BAND:
             continue
         encoding = {**found.get("encoding", {}), **layer.get("encoding", {})}.get("color", {})
         scale = encoding.get("scale") or {}

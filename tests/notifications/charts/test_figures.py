@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.charts.figures import number_of, short, text_of
+from notifications.charts.labels import number_of, short, text_of
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts.chart import Aggregate, Chart, ChartError, ChartKind
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind
+from notifications.charts.vega import spec
 from tests.notifications.charts.tables import AS_OF
 
 DAY_BEFORE, DAY = date(2026, 11, 25), date(2026, 11, 26)

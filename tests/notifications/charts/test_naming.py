@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts.chart import Chart, ChartKind
-from notifications.charts.naming import shown_within, told_apart
-from notifications.charts.shaping import LABEL_PIXELS, shape
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts.aggregate import LABEL_PIXELS, shape
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.labels import shown_within, told_apart
+from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, texts
 

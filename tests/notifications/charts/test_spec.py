@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts import chart as charts
-from notifications.charts import looks, shaping
-from notifications.charts.chart import Aggregate, Chart, ChartError, ChartKind, Sort
-from notifications.charts.spec import FIGURE_ALIGN, FIGURE_OFFSET, spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts import aggregate as charts_aggregate
+from notifications.charts import definition as charts
+from notifications.charts import theme
+from notifications.charts.definition import Aggregate, Chart, ChartError, ChartKind, Sort
+from notifications.charts.vega import FIGURE_ALIGN, FIGURE_OFFSET, spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, CHARTS, CITIES, DAYS, SALES, SVG, marks, parsed, texts
 
@@ -90,7 +91,7 @@ FIELDS = {"x", "y", "s", "t", "c", "n", "px", "py", "pr", "pb"}
 
 
 def assert_holds_nothing_of_the_data_but_words(found: dict[str, Any], language: str) -> None:
-    from notifications.charts.spec import label_expression  # noqa: PLC0415  # beside what is compared with it
+    from notifications.charts.vega import label_expression  # noqa: PLC0415  # beside what is compared with it
 
     json.dumps(found, allow_nan=False)
     for each in objects(found):
@@ -109,9 +110,9 @@ _MARKS = ("line", "area", "bar", "arc", "text", "rect")
 
 
 @settings(max_examples=120)
-@given(drawings(), st.sampled_from(looks.Shape), st.sampled_from(["zh-hans", "en"]))
+@given(drawings(), st.sampled_from(theme.Shape), st.sampled_from(["zh-hans", "en"]))
 def test_nothing_of_the_data_is_a_field_an_expression_or_an_address(
-    drawing: tuple[Chart, Table], shape: looks.Shape, language: str
+    drawing: tuple[Chart, Table], shape: theme.Shape, language: str
 ) -> None:
     try:
         found = spec(*drawing, language=language, shape_of=shape)
@@ -137,7 +138,7 @@ def test_hostile_data_is_drawn_and_injects_nothing(draw: Draw, drawing: tuple[Ch
     assert tags <= {"svg", "g", "path", "text", "tspan", "rect", "line", "defs", "clipPath", "title"}
     assert not [name for element in parsed(drawn.svg).iter() for name in element.keys() if "href" in name]  # noqa: SIM118
     assert drawn.png.startswith(b"\x89PNG")
-    assert drawn.width == looks.WIDTH
+    assert drawn.width == theme.WIDTH
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -165,9 +166,9 @@ def test_times_that_have_no_room_are_counted_together() -> None:
     moments = tuple((datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=30 * i), 1) for i in range(10_000))
     table = Table((Column("t", Kind.DATETIME), Column("v", Kind.NUMBER)), moments, AS_OF)
 
-    shaped = shaping.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
+    shaped = charts_aggregate.shape(Chart(ChartKind.LINE, "t", ("v",)), table)
 
-    assert shaped.unit == shaping.Unit.WEEK
+    assert shaped.unit == charts_aggregate.Unit.WEEK
     assert sum(point.value or 0 for point in shaped.points) == 10_000
     assert shaped.notes == ["按周汇总"]
 
@@ -186,7 +187,9 @@ def test_what_months_come_to_is_said_as_it_is(aggregate: str, note: str) -> None
     days = tuple((date(2020, 1, 1) + timedelta(days=n), 1) for n in range(1500))
     table = Table((Column("d", Kind.DATE), Column("v", Kind.NUMBER)), days, AS_OF)
 
-    assert shaping.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [note]
+    assert charts_aggregate.shape(Chart(ChartKind.LINE, "d", ("v",), aggregate=Aggregate(aggregate)), table).notes == [
+        note
+    ]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_the_rest_is_counted_as_the_others_are(aggregate: str, rest: float) -> N
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("a", 9), ("b", 3), ("c", 4), ("a", 9)), AS_OF)
     chart = Chart(ChartKind.BAR, "n", ("v",), top=1, aggregate=Aggregate(aggregate))
 
-    shaped = shaping.shape(chart, table)
+    shaped = charts_aggregate.shape(chart, table)
 
     assert shaped.places == ["a", "其他"]
     assert [point.value for point in shaped.points if point.place == "其他"] == [rest]
@@ -210,7 +213,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
         AS_OF,
     )
 
-    shaped = shaping.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
+    shaped = charts_aggregate.shape(Chart(ChartKind.AREA, "d", ("v",), series="s"), table)
 
     assert shaped.series == ["s5", "s6", "s7", "s8", "s9", "其他"]
     assert {point.value for point in shaped.points if point.series == "其他"} == {10.0}
@@ -219,7 +222,7 @@ def test_more_series_than_can_be_told_apart_become_one() -> None:
 def test_the_rest_has_another_name_where_the_data_has_that_one() -> None:
     table = Table((Column("n", Kind.TEXT), Column("v", Kind.NUMBER)), (("其他", 9), ("b", 3), ("c", 4)), AS_OF)
 
-    assert shaping.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
+    assert charts_aggregate.shape(Chart(ChartKind.BAR, "n", ("v",), top=2), table).places == ["其他", "c", "其他…"]
 
 
 def test_what_is_no_number_is_left_out_and_counted() -> None:
@@ -229,7 +232,7 @@ def test_what_is_no_number_is_left_out_and_counted() -> None:
         AS_OF,
     )
 
-    shaped = shaping.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
+    shaped = charts_aggregate.shape(Chart(ChartKind.BAR, "n", ("v",)), table)
 
     assert [(point.place, point.value) for point in shaped.points if point.value is not None] == [("d", 5.0)]
     assert shaped.notes == ["3 个值不是数字"]
@@ -291,13 +294,13 @@ GOLDEN: dict[str, tuple[dict[str, int], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("shape", list(looks.Shape))
+@pytest.mark.parametrize("shape", list(theme.Shape))
 @pytest.mark.parametrize("name", list(CHARTS))
-def test_each_kind_has_its_size_in_each_shape(draw: Draw, name: str, shape: looks.Shape) -> None:
+def test_each_kind_has_its_size_in_each_shape(draw: Draw, name: str, shape: theme.Shape) -> None:
     drawn = draw(spec(*CHARTS[name], language="zh-hans", shape_of=shape))
 
-    size = looks.SIZES[shape]
-    assert drawn.width == looks.WIDTH
+    size = theme.SIZES[shape]
+    assert drawn.width == theme.WIDTH
     assert drawn.height == size.height if size.is_fixed else 200 <= drawn.height <= 400
 
 
@@ -308,7 +311,7 @@ def test_each_kind_is_made_of_its_marks_and_words(draw: Draw, name: str) -> None
     found, words = GOLDEN[name]
     assert marks(drawn.svg) == found
     assert set(words) <= set(texts(drawn.svg))
-    assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == looks.PAPER  # type: ignore[union-attr]  # else it fails
+    assert parsed(drawn.svg).find(f"{SVG}rect").get("fill") == theme.PAPER  # type: ignore[union-attr]  # else it fails
 
 
 @pytest.mark.parametrize("name", ["bar of days", "stacked by days"])
@@ -343,8 +346,8 @@ def _number(value: int) -> Table:
 def test_colours_are_okabe_and_itos_and_the_rest_is_grey() -> None:
     found = spec(CHARTS["bar"][0], SALES, language="zh-hans")
 
-    assert {row["c"] for row in rows(found)} == {"#0072B2", looks.REST}
-    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in looks.COLOURS)
+    assert {row["c"] for row in rows(found)} == {"#0072B2", theme.REST}
+    assert all(set(colour[1:].lower()) <= set(string.hexdigits.lower()) for colour in theme.COLOURS)
 
 
 def test_english_counts_in_thousands_and_millions() -> None:
@@ -365,9 +368,9 @@ def test_a_threshold_crosses_no_figure_out(draw: Draw) -> None:
     assert [one["mark"]["type"] for one in bars["layer"]] == ["bar"]
     assert [one["mark"]["type"] for one in line["layer"]] == ["rule", "text"]
     edge, letters = figures["layer"]
-    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (looks.PAPER, looks.PAPER)
+    assert (edge["mark"]["color"], edge["mark"]["stroke"]) == (theme.PAPER, theme.PAPER)
     assert edge["encoding"] == {"text": {"field": "t"}}
-    assert letters["encoding"]["color"] == {"value": looks.INK}
+    assert letters["encoding"]["color"] == {"value": theme.INK}
     svg = draw(found).svg
     assert svg.count("stroke-dasharray") == 1
     assert svg.index("stroke-dasharray") < svg.index("元</text>")
@@ -379,4 +382,4 @@ def test_the_figure_of_a_threshold_stands_out_from_a_line(draw: Draw) -> None:
     svg = draw(spec(chart, DAYS, language="zh-hans")).svg
 
     assert texts(svg).count("155万") == 2  # its edge, and its letters
-    assert f'stroke="{looks.PAPER}" stroke-width="4"' in svg
+    assert f'stroke="{theme.PAPER}" stroke-width="4"' in svg

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.charts import columns as columns_of
-from notifications.charts import looks, naming
-from notifications.charts.chart import Chart, ChartKind
-from notifications.charts.spec import spec
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts import labels, theme
+from notifications.charts import table_image as columns_of
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, texts
 
@@ -96,9 +96,9 @@ def test_whatever_is_no_text_has_room_for_all_of_it(table: Table) -> None:
     assert columns
     for position, column in enumerate(columns):
         start, width = places[position]
-        assert looks.MARGIN <= round(start) <= start + width <= looks.WIDTH - looks.MARGIN + 0.5
+        assert theme.MARGIN <= round(start) <= start + width <= theme.WIDTH - theme.MARGIN + 0.5
         if column.kind != Kind.TEXT:
-            assert all(naming.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
+            assert all(labels.width_of(row[position]) <= width - columns_of.GAP + 0.11 for row in cells)
 
 
 @pytest.mark.parametrize("language", ["zh-hans", "en"])

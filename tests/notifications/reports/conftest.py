@@ -10,7 +10,7 @@ from django.test import Client
 
 from integrations.models import Card
 from tests.guandata import GuandataAnswers
-from tests.integrations.sources.place import make_card as place_card
+from tests.integrations.clients.sources.place import make_card as place_card
 from tests.notifications.factories import make_superuser
 
 

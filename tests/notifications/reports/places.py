@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Attribute, AttributeValue, User, fold_value
+from integrations.clients.sources.table import Table
 from integrations.models import Card, CardData, DataSource
-from integrations.models.sources import packed
-from integrations.sources.table import Table
+from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report, ReportCard
 from tests.notifications.factories import NOW, make_report
 from tests.notifications.reports.tables import sales

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.reports.templates import Given
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.reports.templates.renderer import Given
 
 ZONE = ZoneInfo("Asia/Shanghai")
 # 09:00 in Shanghai.

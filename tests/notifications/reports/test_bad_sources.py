@@ -17,16 +17,16 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from integrations import card_data
+from integrations.clients.sources.errors import Problem
+from integrations.datasources import fetch
 from integrations.models import Card, CardData, DataSource
-from integrations.sources.failing import Problem
+from notifications.delivery.rendering import report_data
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
-from notifications.rendering import render_run
-from notifications.reports import data
 from tests.bi import make_bi
-from tests.integrations.sources.test_http_json import CASES as JSON_CASES
-from tests.integrations.sources.test_http_json import says_json
-from tests.integrations.sources.web import Answer, says, web_service
+from tests.integrations.clients.sources.test_http_json import CASES as JSON_CASES
+from tests.integrations.clients.sources.test_http_json import says_json
+from tests.integrations.clients.sources.web import Answer, says, web_service
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.reports.places import make_data_report
 
@@ -124,14 +124,14 @@ def fetched(card: Card) -> None:
     """What the task does, in a thread of the worker."""
     try:
         row = CardData.objects.only("pk").get(card=card)
-        card_data.carry_out(row_id=row.pk, clock=timezone.now)
+        fetch.carry_out(row_id=row.pk, clock=timezone.now)
     finally:
         connection.close()
 
 
 def go_out(card: Card) -> str:
     """Render what waits for the card, as its follower has it done; returns what the message says."""
-    for run_id in data.waiting_runs(card.pk, NOW):
+    for run_id in report_data.waiting_runs(card.pk, NOW):
         render_run(run_id=run_id, now=NOW)
     return Delivery.objects.get(run__subscription__report__report_cards__card=card).text
 
@@ -192,7 +192,7 @@ def test_sources_that_hung_before_leave_threads_free_however_many_they_are() -> 
         assert [go_out(card) for card in good] == ["合计 200"] * 3
         asked = CardData.objects.filter(card__in=hanging)
         assert set(asked.values_list("status", flat=True)) == {"waiting"}
-        assert asked.filter(lease_until__isnull=False).count() == card_data.SLOW_PLACES
+        assert asked.filter(lease_until__isnull=False).count() == fetch.SLOW_PLACES
 
 
 def test_fifty_bad_ones_before_the_good_ones_leave_each_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.reports.content import frozen, thawed
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.reports.contents import frozen, thawed
 from notifications.sources import CardContent, Content, Figure
 
 AT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)

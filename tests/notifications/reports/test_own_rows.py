@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.models import fold_value
-from integrations.sources.table import Column, Kind, Table, Value
-from notifications.reports.own_rows import ColumnMissingError, Condition, OwnRows, cell_text
+from integrations.clients.sources.table import Column, Kind, Table, Value
+from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, cell_text
 from tests.notifications.reports.tables import SLOT, sales
 
 REGION, SHOP = 1, 2

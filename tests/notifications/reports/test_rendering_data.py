@@ -14,12 +14,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from integrations import card_data
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.datasources import fetch
 from integrations.models import BiConnection, CardData, Corp
 from integrations.models.bi import THE_ONE
-from integrations.sources.table import Column, Kind, Table
-from notifications import owner_notices, rendering, tasks
-from notifications.media import making
+from notifications import tasks
+from notifications.delivery.attachments import jobs
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery.rendering import render, report_data
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import owner_notices
 from notifications.models import (
     Channel,
     Delivery,
@@ -33,11 +38,7 @@ from notifications.models import (
     Run,
     Subscription,
 )
-from notifications.rendering import render_run
-from notifications.reports import data
-from notifications.reports.content import thawed
-from notifications.sweeping import sweep
-from notifications.timing import RENDER_LEASE
+from notifications.reports.contents import thawed
 from tests.notifications.factories import (
     NOW,
     make_corp,
@@ -79,7 +80,7 @@ class TestWaiting:
         assert render_run(run_id=run.pk, now=NOW) == []
 
         assert status_of(run) == Run.Status.WAITING
-        assert (run.render_count, run.render_after) == (0, NOW + data.LOOK_AGAIN)
+        assert (run.render_count, run.render_after) == (0, NOW + report_data.LOOK_AGAIN)
         row = CardData.objects.get()
         assert (row.card, row.slot_at, row.status) == (card_of(report), run.slot_at, CardData.Status.WAITING)
         assert not Delivery.objects.exists()
@@ -132,8 +133,8 @@ class TestWaiting:
         render_run(run_id=run.pk, now=NOW)
         answer(report)
 
-        assert sweep(now=NOW + data.LOOK_AGAIN - timedelta(seconds=1)).run_ids == []
-        assert sweep(now=NOW + data.LOOK_AGAIN).run_ids == [run.pk]
+        assert sweep(now=NOW + report_data.LOOK_AGAIN - timedelta(seconds=1)).run_ids == []
+        assert sweep(now=NOW + report_data.LOOK_AGAIN).run_ids == [run.pk]
 
     def test_a_worker_that_is_killed_costs_less_than_a_minute(self, corp: Corp) -> None:
         """Whatever it was at: the run's rendering that was handed to it is lost, and then the fetch of its card."""
@@ -145,8 +146,8 @@ class TestWaiting:
         assert sweep(now=NOW + RENDER_LEASE).run_ids == [run.pk]
         render_run(run_id=run.pk, now=NOW + RENDER_LEASE)
         row = CardData.objects.get()
-        assert card_data._claim(row.pk, NOW + RENDER_LEASE) is not None
-        later = NOW + RENDER_LEASE + card_data.LEASE
+        assert fetch._claim(row.pk, NOW + RENDER_LEASE) is not None
+        later = NOW + RENDER_LEASE + fetch.LEASE
 
         assert list(CardData.objects.due(later)) == [row]
         assert later + ticks < NOW + timedelta(seconds=60)
@@ -154,7 +155,7 @@ class TestWaiting:
     def test_messages_that_take_long_to_plan_are_planned_by_one_worker(self, corp: Corp) -> None:
         run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
 
-        rendering._renewal(run.pk, NOW + timedelta(seconds=40))()
+        render._renewal(run.pk, NOW + timedelta(seconds=40))()
 
         run.refresh_from_db()
         assert run.render_after >= NOW + timedelta(seconds=40) + RENDER_LEASE
@@ -164,10 +165,10 @@ class TestWaiting:
         self, corp: Corp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = ordered(make_report(), make_person(corp, "li"), render_after=NOW)
-        passed = [0.0, rendering.KEPT_AT_MOST.total_seconds()]
-        monkeypatch.setattr(rendering, "time", SimpleNamespace(monotonic=lambda: passed.pop(0)))
+        passed = [0.0, render.KEPT_AT_MOST.total_seconds()]
+        monkeypatch.setattr(render, "time", SimpleNamespace(monotonic=lambda: passed.pop(0)))
 
-        rendering._renewal(run.pk, NOW)()
+        render._renewal(run.pk, NOW)()
 
         assert sweep(now=NOW).run_ids == [run.pk]
 
@@ -189,7 +190,7 @@ class TestWaiting:
         run = ordered(make_data_report(), make_person(corp, "li"))
         render_run(run_id=run.pk, now=NOW)
 
-        render_run(run_id=run.pk, now=NOW + data.WAIT_AT_MOST + timedelta(seconds=1))
+        render_run(run_id=run.pk, now=NOW + report_data.WAIT_AT_MOST + timedelta(seconds=1))
 
         assert status_of(run) == Run.Status.FAILED
 
@@ -466,7 +467,7 @@ def test_files_and_charts_have_the_times_of_the_subscriptions_zone(corp: Corp) -
         render_run(run_id=run.pk, now=NOW)
 
     for medium in Medium.objects.all():
-        making.make(medium.pk, clock=lambda: NOW)
+        jobs.make(medium.pk, clock=lambda: NOW)
 
     contents = Medium.objects.order_by("pk").values_list("content", flat=True)
     written = [bytes(content).decode("utf-8-sig") for content in contents]

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Attribute, AuditEntry, User
+from integrations.clients.sources.table import Column, Kind, Table
 from integrations.models import Card, CardData, DataSource
-from integrations.models.sources import packed
-from integrations.sources.table import Column, Kind, Table
+from integrations.models.datasources import packed
 from notifications.models import OwnRowsRule, Report
-from notifications.reports import help_texts, templates
+from notifications.reports.templates import reference, renderer
 from tests.notifications import looking
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_subscription
 from tests.notifications.reports.places import (
@@ -249,10 +249,10 @@ def test_the_page_helps_with_templates(root: Client) -> None:
 
 
 def test_names_of_the_help_are_those_of_the_templates() -> None:
-    for entry in [*help_texts.times(NOW, ZoneInfo("UTC")), *help_texts.formats()]:
-        templates.check(f"{{{{ {entry.source} }}}}")
-    for entry in help_texts.of_cards():
-        templates.check(entry.source if entry.source.startswith("{") else f"{{{{ {entry.source} }}}}", ["sales"])
+    for entry in [*reference.times(NOW, ZoneInfo("UTC")), *reference.formats()]:
+        renderer.check(f"{{{{ {entry.source} }}}}")
+    for entry in reference.of_cards():
+        renderer.check(entry.source if entry.source.startswith("{") else f"{{{{ {entry.source} }}}}", ["sales"])
 
 
 class TestOfSubscription:

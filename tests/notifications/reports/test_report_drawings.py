@@ -17,10 +17,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.models import Card
-from notifications import report_drawings, tasks
-from notifications.media import attaching, making
+from notifications import tasks
+from notifications.delivery.attachments import jobs
+from notifications.delivery.rendering import attachments, preview_files
 from notifications.models import Medium, Report, ReportChart
 from tests.notifications import looking
+from tests.notifications.delivery.attachments.places import make_medium, make_run
 from tests.notifications.factories import (
     make_corp,
     make_manager,
@@ -28,7 +30,6 @@ from tests.notifications.factories import (
     make_report,
     make_subscription,
 )
-from tests.notifications.media.places import make_medium, make_run
 from tests.notifications.reports.places import answer, make_card, make_data_report, make_region, page_values, place
 
 pytestmark = pytest.mark.django_db
@@ -85,14 +86,14 @@ def test_the_picture_that_a_message_carries_stands_in_it(root: Client, card: Car
     phone, page = html.split('<figure class="look-chart">')
     assert len(asked(phone)) == len(asked(page)) == 1
     shapes = sorted(recipe_of(medium)["shape"] for medium in Medium.objects.all())
-    assert shapes == sorted({"free", attaching._SHAPES[form]})  # type: ignore[index]  # a form by its value
+    assert shapes == sorted({"free", attachments._SHAPES[form]})  # type: ignore[index]  # a form by its value
 
 
 @pytest.mark.parametrize("form", ["xlsx", "csv"])
 def test_a_file_can_be_opened(root: Client, card: Card, form: str) -> None:
     [address] = asked(look(root, card, title="日报", _form=form, _at="2026-11-24T09:00"))
 
-    assert making.make(Medium.objects.get().pk, clock=timezone.now)
+    assert jobs.make(Medium.objects.get().pk, clock=timezone.now)
     found = root.get(address).json()
     response = root.get(found["address"])
 
@@ -128,31 +129,31 @@ def test_a_token_that_is_not_ours_or_too_old_shows_nothing(root: Client, card: C
     medium = Medium.objects.get()
     user = make_person(make_corp(), "other")
 
-    def state(token: str) -> report_drawings.State | None:
-        return report_drawings.state_of(token, by=user, now=timezone.now())
+    def state(token: str) -> preview_files.State | None:
+        return preview_files.state_of(token, by=user, now=timezone.now())
 
     assert root.get(address.replace(":", "a:")).status_code == 404
     assert state(signing.dumps((medium.pk, user.pk, 0))) is None  # signed for something else
-    assert state(report_drawings._token(medium, user, timezone.now())) is not None
-    assert state(report_drawings._token(Medium(pk=medium.pk + 1), user, timezone.now())) is None
+    assert state(preview_files._token(medium, user, timezone.now())) is not None
+    assert state(preview_files._token(Medium(pk=medium.pk + 1), user, timezone.now())) is None
 
 
 def test_it_shows_no_picture_of_a_message(root: Client) -> None:
     of_a_message, user = make_medium(make_run()), make_person(make_corp(), "other")
 
-    token = report_drawings._token(of_a_message, user, timezone.now())
+    token = preview_files._token(of_a_message, user, timezone.now())
 
-    assert report_drawings.state_of(token, by=user, now=timezone.now()) is None
+    assert preview_files.state_of(token, by=user, now=timezone.now()) is None
 
 
 def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> None:
     [address] = asked(look(root, card, charts=(CHART,)))
     medium, user = Medium.objects.get(), make_person(make_corp(), "other")
-    token = report_drawings._token(medium, user, timezone.now())
-    later = timezone.now() + report_drawings.PATIENCE
+    token = preview_files._token(medium, user, timezone.now())
+    later = timezone.now() + preview_files.PATIENCE
 
     def problem() -> str:
-        state = report_drawings.state_of(token, by=user, now=later)
+        state = preview_files.state_of(token, by=user, now=later)
         assert state is not None
         return state.problem
 
@@ -164,17 +165,17 @@ def test_who_looks_is_told_when_it_takes_too_long(root: Client, card: Card) -> N
 
 
 def test_what_was_asked_for_already_is_not_made_twice_unless_it_failed() -> None:
-    now, wanted = timezone.now(), attaching.Wanted(Medium.Kind.CSV, b"recipe", "")
-    first = attaching.preview(wanted, now=now)
+    now, wanted = timezone.now(), attachments.Wanted(Medium.Kind.CSV, b"recipe", "")
+    first = attachments.preview(wanted, now=now)
 
-    assert attaching.preview(wanted, now=now) == first
-    assert attaching.preview(wanted, now=now + making.PREVIEW_KEPT / 2) != first  # soon forgotten
+    assert attachments.preview(wanted, now=now) == first
+    assert attachments.preview(wanted, now=now + jobs.PREVIEW_KEPT / 2) != first  # soon forgotten
     Medium.objects.update(status="failed")
-    assert attaching.preview(wanted, now=now) != first
+    assert attachments.preview(wanted, now=now) != first
 
 
 def test_too_many_at_once_are_refused(root: Client, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_drawings, "WAITING_AT_MOST", 1)
+    monkeypatch.setattr(preview_files, "WAITING_AT_MOST", 1)
     look(root, card, charts=(CHART,))
 
     html = look(root, card, charts=({**CHART, "kind": "pie"},))
@@ -189,8 +190,8 @@ def test_it_goes_to_the_workers_at_once_before_what_messages_wait_for(root: Clie
     medium = Medium.objects.get()
     Medium.objects.update(make_after=timezone.now() - timedelta(seconds=1))
 
-    assert making.hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
-    assert making.hand_out_previews([medium.pk], now=timezone.now()) == []
+    assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == [medium.pk]
+    assert jobs.hand_out_previews([medium.pk], now=timezone.now()) == []
     tasks.enqueue_previews([medium.pk])  # nothing is left to hand out
 
 

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from integrations.sources.table import Column, Kind, Table
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Report
-from notifications.rendering import render_run
 from tests.notifications.factories import NOW, make_corp, make_person, make_run, make_subscription
 from tests.notifications.reports.places import answer, make_data_report, make_region, place, split
 from tests.notifications.reports.tables import one_cell, sales

@@ -9,8 +9,8 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from notifications.reports import templates
-from notifications.reports.errors import TemplateError
+from notifications.reports.templates import renderer
+from notifications.reports.templates.values import TemplateError
 from tests.notifications.reports.tables import given, one_cell, sales
 
 # As PayloadsAllTheThings and HackTricks collect them (Jinja2, and what engines beside it take), and our own.
@@ -143,19 +143,19 @@ BOMBS = [
 @pytest.mark.parametrize("source", ESCAPES)
 def test_no_template_reaches_beyond_what_it_is_given(source: str) -> None:
     with pytest.raises(TemplateError):
-        templates.rendered(source, given(), "markdown")
+        renderer.rendered(source, given(), "markdown")
 
 
 @pytest.mark.parametrize("source", BOMBS, ids=range(len(BOMBS)))
 def test_no_template_keeps_the_machine_busy(source: str) -> None:
     """Each would take more time or memory than there is, were it not refused."""
     with pytest.raises(TemplateError):
-        templates.rendered(source, given(sales(days=1000)), "text")
+        renderer.rendered(source, given(sales(days=1000)), "text")
 
 
 @pytest.mark.parametrize("source", [*ESCAPES, "{{ 7*7 }}", "{% if 1 %}x{% endif %}", "{# x #}"])
 def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
-    shown = templates.rendered("{{ sales.value('名称') }}", given(one_cell(source)), "")
+    shown = renderer.rendered("{{ sales.value('名称') }}", given(one_cell(source)), "")
 
     assert shown == source
 
@@ -165,4 +165,4 @@ def test_what_stands_in_a_cell_is_never_a_template(source: str) -> None:
 def test_any_text_is_rendered_or_refused(text: str) -> None:
     for source in (text, f"{{{{ {text} }}}}", f"{{% {text} %}}"):
         with contextlib.suppress(TemplateError):
-            templates.rendered(source, given(), "text")
+            renderer.rendered(source, given(), "text")

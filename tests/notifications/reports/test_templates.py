@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import translation
 
-from integrations.sources.table import Column, Kind, Table
-from notifications.reports import templates
-from notifications.reports.errors import TemplateError
-from notifications.reports.templates import Given
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.reports.templates import renderer
+from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.values import TemplateError
 from tests.notifications.reports.tables import SLOT, ZONE, given, one_cell, sales
 
 
 def said(source: str, form: str = "text", **of: object) -> str:
-    return templates.rendered(source, given(**of), form)  # type: ignore[arg-type]  # of given()
+    return renderer.rendered(source, given(**of), form)  # type: ignore[arg-type]  # of given()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_refuses_a_comparison_that_no_row_could_fit(source: str) -> None:
 
 
 def test_a_table_of_the_most_rows_has_room_for_a_whole_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "SECONDS_AT_MOST", 120)  # of steps: a busy machine has no less room
+    monkeypatch.setattr(renderer, "SECONDS_AT_MOST", 120)  # of steps: a busy machine has no less room
     table = sales(days=50_000)
     source = "{{ sales.change('销售额', AGAINST) }}{{ sales.sum('销售额') }}{{ sales.avg('销售额') }}"
     source = "".join(source.replace("AGAINST", f"'{against}'") for against in ("day", "week", "month", "year") * 2)
@@ -247,14 +247,14 @@ def test_says_line_and_reason(source: str, line: int, reason: str) -> None:
 
 
 def test_checks_names_without_data() -> None:
-    templates.check("{{ sales.sum('x') }}", ["sales"])
+    renderer.check("{{ sales.sum('x') }}", ["sales"])
     with pytest.raises(TemplateError):
-        templates.check("{{ sales.sum('x') }}")
+        renderer.check("{{ sales.sum('x') }}")
 
 
 def tried(source: str) -> str:
     """Over a card of which nothing was fetched yet."""
-    return templates.rendered(source, Given(SLOT, ZONE, {"sales": None}), "text")
+    return renderer.rendered(source, Given(SLOT, ZONE, {"sales": None}), "text")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""The administration of people, their attributes, the directory and the audit trail.
+
+Django imports this package; each module registers its pages.
+"""
+
+from accounts.admin import (
+    attributes,
+    audit,
+    department_groups,
+    directory,
+    exports,
+    groups,
+    imports,
+    link_requests,
+    linking,
+    security,
+    sync_runs,
+    users,
+)
+
+__all__ = [
+    "attributes",
+    "audit",
+    "department_groups",
+    "directory",
+    "exports",
+    "groups",
+    "imports",
+    "link_requests",
+    "linking",
+    "security",
+    "sync_runs",
+    "users",
+]

@@ -1,0 +1,212 @@
+"""The audit trail in the administration: a list that one reads, filters and searches, and nobody changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import services, signals
+from accounts.authentication import totp
+from accounts.models import AuditEntry
+from accounts.users import roles
+from accounts.users.scopes import audit_entries_visible_to
+from integrations.core.paginator import CappedPaginator
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    AuditAdminBase = admin.ModelAdmin[AuditEntry]
+else:
+    AuditAdminBase = admin.ModelAdmin
+
+TONES = {
+    AuditEntry.Action.DELETED: "bad",
+    AuditEntry.Action.LOCKED_OUT: "bad",
+    AuditEntry.Action.SIGN_IN_FAILED: "bad",
+    AuditEntry.Action.CREATED: "good",
+}
+# Of those without a subject: what was typed is not written down.
+ABOUT_USERNAMES = {AuditEntry.Action.LOCKED_OUT, AuditEntry.Action.SIGN_IN_FAILED, AuditEntry.Action.UNLOCKED}
+# Set on the entries of a page.
+_COMPANY_NAME = "company_name"
+
+
+class KindFilter(admin.SimpleListFilter):
+    """What was changed: the models that are followed, by their names."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(model._meta.label_lower, capfirst(str(model._meta.verbose_name))) for model in _kinds()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        known = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(model=self.value()) if self.value() in known else queryset
+
+
+class CompanyFilter(admin.SimpleListFilter):
+    title = _("WeCom company name")
+    parameter_name = "company"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(request.user).only("name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        value = self.value()
+        if value is None or value not in {choice for choice, _label in self.lookup_choices}:
+            return queryset
+        return queryset.filter(corp_id=value)
+
+
+class SinceFilter(admin.SimpleListFilter):
+    """Days in the time zone of the page."""
+
+    title = _("day")
+    parameter_name = "since"
+    days = {"today": 0, "week": 6, "month": 29}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("today", _("Today")), ("week", _("Last 7 days")), ("month", _("Last 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        days = self.days.get(str(self.value()))
+        if days is None:
+            return queryset
+        today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        return queryset.filter(at__gte=today - timedelta(days=days))
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(AuditAdminBase):
+    list_display = ("moment", "who", "what_was_done", "subject_shown", "changes_shown", "ip", "company")
+    list_display_links = None
+    list_filter = ("action", KindFilter, CompanyFilter, SinceFilter)
+    search_fields = ("subject", "actor_name", "note")
+    search_help_text = _("Administrator, what was changed, or what was done")
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet is a full count
+    list_per_page = 50
+    actions = None
+    ordering = ("-pk",)
+    fields = ("moment", "who", "ip", "what_was_done", "subject_shown", "changes_shown", "company")
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        return audit_entries_visible_to(request.user)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return False
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """One query names the companies of the page: a join would decrypt their secrets, and miss the deleted ones."""
+        changelist: Any = super().get_changelist_instance(request)
+        _name_companies(changelist.result_list)
+        return changelist
+
+    @admin.display(description=_("time"), ordering="pk")
+    def moment(self, entry: AuditEntry) -> SafeString:
+        local = timezone.localtime(entry.at)
+        return format_html('<time datetime="{}">{}</time>', local.isoformat(), f"{local:%Y-%m-%d %H:%M:%S}")
+
+    @admin.display(description=_("administrator"))
+    def who(self, entry: AuditEntry) -> str:
+        if entry.actor_name:
+            return entry.actor_name
+        return gettext("not signed in") if entry.ip else gettext("the program")
+
+    @admin.display(description=_("action"))
+    def what_was_done(self, entry: AuditEntry) -> SafeString:
+        tone = TONES.get(AuditEntry.Action(entry.action), "quiet")
+        return format_html('<span class="pill pill-{}">{}</span>', tone, entry.get_action_display())
+
+    @admin.display(description=_("what"))
+    def subject_shown(self, entry: AuditEntry) -> SafeString:
+        model = _model(entry.model)
+        if model is None:
+            is_of_a_username = entry.action in ABOUT_USERNAMES
+            return format_html("{}", entry.subject or (gettext("an unknown username") if is_of_a_username else "—"))
+        subject = roles.label_of(entry.subject)
+        return format_html('{}<br><span class="quiet">{}</span>', subject, capfirst(str(model._meta.verbose_name)))
+
+    @admin.display(description=_("changes"))
+    def changes_shown(self, entry: AuditEntry) -> SafeString:
+        model = _model(entry.model)
+        lines = [
+            (_label(model, name), _value(model, name, before), _value(model, name, after))
+            for name, before, after in entry.changes
+        ]
+        changes = format_html_join("", "<div>{}: {} → {}</div>", lines)
+        note = self.note_shown(entry)
+        return format_html("<div>{}</div>{}", note, changes) if note else changes or SafeString("—")
+
+    @admin.display(description=_("note"))
+    def note_shown(self, entry: AuditEntry) -> str:
+        if entry.note in {totp.SET_UP, totp.RENEWED, totp.REMOVED}:
+            return gettext(entry.note)
+        if entry.action != AuditEntry.Action.SIGNED_IN:
+            return entry.note
+        ways = {
+            services.PASSWORD: gettext("with a password"),
+            services.WECOM: gettext("with WeCom"),
+            services.WECOM_AND_CODE: gettext("with WeCom and a code"),
+        }
+        return ways.get(entry.note, entry.note)
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, entry: AuditEntry) -> str:
+        if not hasattr(entry, _COMPANY_NAME):
+            _name_companies([entry])
+        return getattr(entry, _COMPANY_NAME) or "—"
+
+
+def _name_companies(entries: Any) -> None:
+    shown = list(entries)
+    wanted = {entry.corp_id for entry in shown if entry.corp_id}
+    names = dict(Corp.objects.filter(pk__in=wanted).values_list("pk", "name")) if wanted else {}
+    for entry in shown:
+        setattr(entry, _COMPANY_NAME, names.get(entry.corp_id, ""))
+
+
+def _kinds() -> list[type[Model]]:
+    return sorted(signals.tracked_models(), key=lambda model: str(model._meta.verbose_name))
+
+
+def _model(label: str) -> type[Model] | None:
+    try:
+        return apps.get_model(label) if label else None
+    except LookupError:  # an entry may be older than the last version that had this model
+        return None
+
+
+def _label(model: type[Model] | None, name: str) -> str:
+    return capfirst(signals.label_of_field(model, name)) if model else name
+
+
+def _value(model: type[Model] | None, name: str, value: Any) -> str:
+    """A value in words of the page's language."""
+    if value is None or value in ("", []):
+        return "—"
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, list):
+        return ", ".join(roles.label_of(str(item)) for item in value)
+    choices = signals.choices_of_field(model, name) if model else {}
+    return str(choices.get(value, value))

@@ -1,0 +1,100 @@
+"""What actions for people selected in the list have in common: whom one may change, and the page that asks first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_GET
+
+from accounts.admin.directory import ReadOnly
+from accounts.models import User
+from accounts.users.scopes import people_changeable_by
+
+
+def changeable_of(selected: QuerySet[User], editor: User) -> QuerySet[User]:
+    """Those of the selected people whom `editor` may change."""
+    changeable = people_changeable_by(editor)
+    return User.objects.filter(pk__in=selected.order_by().values("pk")).filter(pk__in=changeable.values("pk"))
+
+
+def ask(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    *,
+    action: str,
+    selected: QuerySet[User],
+    people: QuerySet[User],
+    **shown: Any,
+) -> HttpResponse:
+    """The page of `action`, which sends the selection back to it. `people`: those of `selected` who are changed."""
+    people_count = people.count()
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "action": action,
+        "people_count": people_count,
+        "left_out_count": selected.count() - people_count,
+        "selected": request.POST.getlist("_selected_action"),
+        "select_across": request.POST.get("select_across", "0"),
+        **shown,
+    }
+    return TemplateResponse(request, f"admin/accounts/user/{action}.html", context)
+
+
+# --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---
+
+
+class OwnPages(ReadOnly):
+    """`folder`: of the templates."""
+
+    folder: str
+
+    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"{self.folder}/{template}", whole)
+
+
+class RunPages(OwnPages):
+    """A run's page, and what has changed on it while somebody looks. Both show `state` of the run."""
+
+    def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
+        """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
+        raise NotImplementedError
+
+    def around(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
+        """What run.html shows beside the state."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(require_GET(self.state_view))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_state"
+        return [path("<int:run_id>/state/", view, name=name), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        run = self.get_object(request, object_id)
+        if run is None or request.method == "POST" or not self.has_view_permission(request, run):
+            return super().change_view(request, object_id, form_url, extra_context)
+        state = self.state(request, run)
+        return self.page(request, "run.html", {"run": run, "state": state, **self.around(request, run, state)})
+
+    def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """What has changed while one looks at the page."""
+        return JsonResponse(self.state(request, self.run_of(request, run_id)))
+
+    def run_of(self, request: HttpRequest, run_id: int) -> Any:
+        """For who may see it."""
+        run = self.get_object(request, str(run_id))
+        if run is None:
+            raise Http404
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+        return run

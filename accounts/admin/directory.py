@@ -1,0 +1,360 @@
+"""The directory in the administration: a company's policy, its departments and its members."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Model, Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.directory.form_fields import DepartmentSearch
+from accounts.directory.hooks import SYNC
+from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
+from accounts.users.bi_identity_sources import EMAIL, is_identity
+from accounts.users.scopes import people_visible_to, sees_all
+from integrations.core.paginator import CappedPaginator
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.directory import admit_member
+from integrations.directory.event_health import hearing_of
+from integrations.models import Corp, Department, Member
+
+if TYPE_CHECKING:
+    PolicyAdminBase = admin.ModelAdmin[DirectoryPolicy]
+    PolicyFormBase = forms.ModelForm[DirectoryPolicy]
+    AnyAdmin = admin.ModelAdmin[Any]
+else:
+    PolicyAdminBase = AnyAdmin = admin.ModelAdmin
+    PolicyFormBase = forms.ModelForm
+
+
+class CompanyFilter(admin.SimpleListFilter):
+    title = _("WeCom company name")
+    parameter_name = "company"
+    # From the row to its company.
+    path = "corp"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(request.user).only("name")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        known = {choice for choice, _label in self.lookup_choices}
+        return queryset.filter(**{self.path: value}) if value in known else queryset
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("waiting", _("waits for an administrator")),
+            ("able", _("may sign in")),
+            ("disabled", _("disabled in WeCom")),
+            ("out_of_scope", _("out of scope")),
+            ("gone", _("not there any more")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Member]) -> QuerySet[Member]:
+        gone = (Member.Presence.DELETED, Member.Presence.MISSING)
+        conditions = {
+            "waiting": Q(waits_since__isnull=False),
+            "disabled": Q(status=Member.Status.DISABLED, presence=Member.Presence.HERE),
+            "out_of_scope": Q(presence=Member.Presence.OUT_OF_SCOPE),
+            "gone": Q(presence__in=gone),
+        }
+        if self.value() == "able":
+            unable = Q(status=Member.Status.DISABLED) & Q(status__isnull=False)
+            return queryset.filter(~unable, presence=Member.Presence.HERE, waits_since__isnull=True)
+        return queryset.filter(conditions.get(str(self.value()), Q()))
+
+
+class ReadOnly(AnyAdmin):
+    """A list that one reads: its rows are WeCom's, or those of runs."""
+
+    actions: Any = None
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: Any = super().get_queryset(request)
+        visible: QuerySet[Any] = queryset.visible_to(request.user)
+        return visible
+
+
+class DirectoryPolicyForm(PolicyFormBase):
+    class Meta:
+        model = DirectoryPolicy
+        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+
+    def clean_mode(self) -> str:
+        """Whoever it updates chooses their e-mail address: in WeCom."""
+        mode: str = self.cleaned_data["mode"]
+        create = DirectoryPolicy.Mode.CREATE
+        if mode == create != self.instance.mode and is_identity(EMAIL):
+            message = _(
+                "People enter the BI by their e-mail, and may change it in WeCom: with this they could enter as "
+                "somebody else. First have the loginId attribute chosen, under BI platform."
+            )
+            raise ValidationError(message, code="identity")
+        return mode
+
+
+@admin.register(DirectoryPolicy)
+class DirectoryPolicyAdmin(ConfirmedChanges, PolicyAdminBase):
+    """Read by whoever sees the company. Set by those who see all companies: it links people of none, too."""
+
+    empty_list = _(
+        "A policy says what synchronising a company's directory does to people here. Without one, members "
+        "are only copied."
+    )
+    list_display = ("corp", "mode", "leavers", "takes_effect", "changed_at")
+    list_select_related = ("corp",)
+    form = DirectoryPolicyForm
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("corp", "mode")}),
+        (
+            _("How people are found"),
+            {"fields": ("match_username", "match_email", "match_mobile", "number_attribute", "number_field")},
+        ),
+        (_("Leavers"), {"fields": ("leavers",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DirectoryPolicy]:
+        return DirectoryPolicy.objects.visible_to(request.user)
+
+    @admin.display(description=_("changes in WeCom take effect"))
+    def takes_effect(self, policy: DirectoryPolicy) -> SafeString | str:
+        """Four queries for each company whose callbacks are verified: there are few companies."""
+        if policy.is_off:
+            return "—"
+        hearing = hearing_of(policy.corp, now=timezone.now())
+        return pill(hearing.tone, hearing.words)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and sees_all(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> bool:
+        return super().has_change_permission(request, obj) and sees_all(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: DirectoryPolicy | None = None) -> tuple[str, ...]:
+        return ("corp",) if obj is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: DirectoryPolicy, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        was_giving = change and form.initial.get("mode") == DirectoryPolicy.Mode.CREATE
+        if was_giving and obj.mode != DirectoryPolicy.Mode.CREATE:
+            _tell_of_given_groups(request, obj.corp)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the pencils and crosses that lead to other pages."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name in {"corp", "number_attribute"}:
+            widget: Any = field.widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+        return field
+
+
+def _tell_of_given_groups(request: HttpRequest, corp: Corp) -> None:
+    """What the directory gave stays: nothing is taken from anybody because a switch was turned."""
+    count = GivenGroup.objects.filter(corp=corp).values("user").distinct().count()
+    if count:
+        sentence = ngettext(
+            "%(count)d person keeps the groups that this directory gave by department. They follow WeCom no more: a "
+            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
+            "and update people again.",
+            "%(count)d people keep the groups that this directory gave by department. They follow WeCom no more: a "
+            "leaver keeps them, too. Take them away by hand where they are not wanted, or let the directory create "
+            "and update people again.",
+            count,
+        )
+        messages.warning(request, sentence % {"count": count})
+
+
+@admin.register(Department)
+class DepartmentAdmin(ReadOnly):
+    """The list is a tree: of one company, the first that one sees where none is named."""
+
+    fields = ("corp", "wecom_department_id", "name", "wecom_parent_id", "order", "removed_at")
+    search_fields = ("name",)
+
+    def get_urls(self) -> list[URLPattern]:
+        search = DepartmentSearch.as_view(admin_site=self.admin_site)
+        route = path("search/", self.admin_site.admin_view(search), name="integrations_department_search")
+        return [route, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            return super().changelist_view(request, extra_context)
+        corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
+        wanted = request.GET.get("company", "")
+        corp = next((one for one in corps if str(one.pk) == wanted), corps[0] if corps else None)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Departments"),
+            "opts": self.opts,
+            "corps": corps,
+            "corp": corp,
+            "tree": tree_of(corp) if corp is not None else [],
+            "may_open_members": request.user.has_perm("integrations.view_member"),
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/department/tree.html", context)
+
+
+def tree_of(corp: Corp) -> list[dict[str, Any]]:
+    """The departments as a flat list in the order of the tree, each with its depth and its number of people.
+
+    Departments of a cycle, and those below it, come at the end as tops: nobody is left out. Two queries.
+    """
+    rows = list(Department.objects.filter(corp=corp).present())
+    here = Count("memberships", filter=Q(memberships__member__presence=Member.Presence.HERE))
+    counts = dict(Department.objects.filter(corp=corp).order_by().annotate(here=here).values_list("pk", "here"))
+    numbers = {one.wecom_department_id for one in rows}
+    below: dict[int | None, list[Department]] = defaultdict(list)
+    for one in rows:
+        below[one.wecom_parent_id if one.wecom_parent_id in numbers else None].append(one)
+    found: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for start in (below[None], rows):
+        waiting = [(one, 0) for one in reversed(start)]
+        while waiting:
+            one, depth = waiting.pop()
+            if one.pk in seen:
+                continue
+            seen.add(one.pk)
+            found.append({"department": one, "depth": min(depth, 9), "people_count": counts[one.pk]})
+            waiting += [(child, depth + 1) for child in reversed(below[one.wecom_department_id])]
+    return found
+
+
+@admin.register(Member)
+class MemberAdmin(ReadOnly):
+    empty_list = _(
+        "The members of WeCom's directory stand here after the first synchronisation, which begins on a company's page."
+    )
+    list_display = ("userid", "name", "company", "in_departments", "state", "linked_user")
+    list_filter = (CompanyFilter, StateFilter)
+    search_fields = ("userid_folded__startswith", "name")
+    search_help_text = _("WeCom account from its beginning, or name")
+    actions = ("admit",)
+    fields = (
+        *("corp", "userid", "name", "alias", "position", "mobile", "email", "biz_mail", "number"),
+        *("in_departments", "state", "linked_user", "first_seen_at", "changed_at", "left_at", "waits_since"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        queryset = super().get_queryset(request).select_related("corp")
+        department = request.GET.get("departments__id__exact", "")
+        if department.isdecimal():
+            queryset = queryset.filter(memberships__department=int(department))
+        found: QuerySet[Member] = queryset.prefetch_related(
+            Prefetch("departments", queryset=Department.objects.only("name", "wecom_department_id").order_by("pk"))
+        )
+        return found
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        return lookup == "departments__id__exact" or super().lookup_allowed(lookup, value, request)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list with each member's user, in one query for all."""
+        changelist: Any = super().get_changelist_instance(request)
+        members = list(changelist.result_list)
+        _remember_users(members, request)
+        changelist.result_list = members
+        return changelist
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        member = super().get_object(request, object_id, from_field)
+        if member is not None:
+            _remember_users([member], request)
+        return member
+
+    @admin.display(description=_("WeCom company name"), ordering="corp__name")
+    def company(self, member: Member) -> str:
+        return member.corp.name
+
+    @admin.display(description=_("departments"))
+    def in_departments(self, member: Member) -> str:
+        return gettext(", ").join(str(one) for one in member.departments.all()) or "—"
+
+    @admin.display(description=_("state"))
+    def state(self, member: Member) -> SafeString:
+        if member.waits_since is not None:
+            return pill("warn", gettext("waits for an administrator"))
+        if member.presence != Member.Presence.HERE:
+            return pill("bad", member.get_presence_display())
+        if member.status == Member.Status.DISABLED:
+            return pill("bad", member.get_status_display())
+        return pill("good", member.get_status_display() or member.get_presence_display())
+
+    @admin.display(description=_("user"))
+    def linked_user(self, member: Member) -> str:
+        shown: str = member.shown_user  # type: ignore[attr-defined]  # set by _remember_users
+        return shown
+
+    def has_admit_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(SYNC)
+
+    @admin.action(description=_("Confirm accounts that came back"), permissions=["admit"])
+    def admit(self, request: HttpRequest, queryset: QuerySet[Member]) -> None:
+        now = timezone.now()
+        waiting = queryset.filter(waits_since__isnull=False)
+        admitted = [one for one in waiting if admit_member(member=one, now=now)]
+        for one in admitted:
+            self.log_change(request, one, gettext("Account confirmed after it came back."))
+        sentence = ngettext("%(count)d account was confirmed.", "%(count)d accounts were confirmed.", len(admitted))
+        messages.success(request, sentence % {"count": len(admitted)})
+
+
+def _remember_users(members: list[Any], request: HttpRequest) -> None:
+    """Put each member's user beside it, with a link where the administrator may see that person."""
+    wanted = {(one.corp_id, one.userid_folded) for one in members}
+    accounts = WeComAccount.objects.filter(
+        corp__in={corp for corp, _userid in wanted}, userid_folded__in={userid for _corp, userid in wanted}
+    ).select_related("user")
+    users = {(one.corp_id, one.userid_folded): one.user for one in accounts}
+    visible = set(
+        people_visible_to(request.user).filter(pk__in=[one.pk for one in users.values()]).values_list("pk", flat=True)
+    )
+    may_open = request.user.has_perm("accounts.view_user")
+    for one in members:
+        user = users.get((one.corp_id, one.userid_folded))
+        if user is None or user.pk not in visible:
+            one.shown_user = "—"
+        elif may_open:
+            address = reverse("admin:accounts_user_change", args=[user.pk])
+            one.shown_user = format_html('<a href="{}">{}</a>', address, user)
+        else:
+            one.shown_user = str(user)
+
+
+def pill(tone: str, text: object) -> SafeString:
+    return format_html('<span class="pill pill-{}">{}</span>', tone, text)

@@ -1,0 +1,254 @@
+"""The pages of imports: upload a file, watch it being checked, see what would change, say yes, keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import tasks
+from accounts.admin.base import RunPages
+from accounts.importexport import jobs, writers
+from accounts.importexport import messages as importexport_messages
+from accounts.importexport.jobs import CHANGE, IMPORT
+from accounts.models import ImportRow, PeopleImport, User
+from accounts.users.scopes import sees_all
+from integrations.core.queues import queue_on_commit
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+FOLDER = "admin/accounts/peopleimport"
+FILE_BYTES = 20 * 2**20
+ROWS_A_PAGE = 100
+Status, Outcome = PeopleImport.Status, ImportRow.Outcome
+_TONES = {Status.DONE: "good", Status.ASKING: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
+
+
+def may_import(person: User | AnonymousUser) -> bool:
+    return person.has_perms((IMPORT, CHANGE))
+
+
+def too_many(sentence: str, *, at_most: int) -> SafeString:
+    """`sentence` says what else to do than to set so many people in one request; its `{file}` leads to the import."""
+    link = format_html('<a href="{}">{}</a>', reverse("admin:accounts_peopleimport_add"), gettext("upload a file"))
+    return format_html(sentence, count=f"{at_most:,}", file=link)
+
+
+class UploadForm(forms.Form):
+    file = forms.FileField(
+        label=_("File"),
+        help_text=_(
+            "xlsx or csv, up to 20 MB and 100,000 rows. Nothing is changed before you have seen what would change."
+        ),
+        widget=forms.FileInput({"accept": ".xlsx,.csv,.txt"}),
+    )
+    corp = forms.ModelChoiceField(
+        queryset=Corp.objects.none(),
+        required=False,
+        label=_("WeCom company name"),
+        help_text=_("For the file of WeCom's console, which does not name its company."),
+    )
+    match_by = forms.ChoiceField(
+        choices=PeopleImport.Match.choices,
+        label=capfirst(_("people are found by")),
+        help_text=_(
+            "For files without a column “username”. Who is linked with the WeCom account already is found by that."
+        ),
+    )
+    clears_empty = forms.BooleanField(
+        required=False,
+        label=capfirst(_("empty cells clear what is there")),
+        help_text=_("Otherwise an empty cell leaves what is there."),
+    )
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # of a ModelChoiceField
+
+    def clean_file(self) -> Any:
+        file = self.cleaned_data["file"]
+        if file.size > FILE_BYTES:
+            raise forms.ValidationError(gettext("The file is larger than 20 MB. Divide it."))
+        return file
+
+
+@admin.register(PeopleImport)
+class PeopleImportAdmin(ConfirmedChanges, RunPages):
+    folder = FOLDER
+    # A file changes nothing; the answer to what would come of it does.
+    unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
+    list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
+    list_filter = ("status",)
+
+    class Media:
+        css = {"all": ["integrations/corp.css", "accounts/imports.css"]}
+        js = ["integrations/live.js"]
+
+    @admin.display(description=pgettext_lazy("import", "changed"))
+    def changed_count(self, run: PeopleImport) -> int:
+        return int(run.counts.get(Outcome.APPLIED, 0))
+
+    @admin.display(description=pgettext_lazy("import", "refused"))
+    def refused_count(self, run: PeopleImport) -> int:
+        return int(run.counts.get(Outcome.REFUSED, 0))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PeopleImport]:
+        """Of others' files only those see any who see everybody."""
+        runs = PeopleImport.objects.select_related("corp").order_by("-pk")
+        return runs if sees_all(request.user) else runs.filter(requested_by=request.user.pk)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return may_import(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, Any, str]] = [
+            ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
+            ("<int:run_id>/refused.csv", require_GET(self.refused_view), "refused"),
+        ]
+        routes = [
+            path(route, self.admin_site.admin_view(view), name=f"accounts_peopleimport_{name}")
+            for route, view, name in views
+        ]
+        return [*routes, *super().get_urls()]
+
+    # --- Uploading ----------------------------------------------------------------------------------------------------
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request) or not isinstance(request.user, User):
+            raise PermissionDenied
+        is_sent = request.method == "POST"
+        form = UploadForm(request.POST if is_sent else None, request.FILES or None, person=request.user)
+        if is_sent and form.is_valid():
+            given = form.cleaned_data
+            run = jobs.request_import(
+                editor=request.user,
+                ip=request.META.get("REMOTE_ADDR") or None,
+                file_name=given["file"].name,
+                content=given["file"].read(),
+                corp=given["corp"],
+                match_by=given["match_by"],
+                clears_empty=given["clears_empty"],
+                now=timezone.now(),
+            )
+            self.log_addition(request, run, gettext("Uploaded for import."))
+            _queue(request, run)
+            return _to(run)
+        return self.page(request, "upload.html", {"title": _("Import people"), "form": form})
+
+    # --- One import ---------------------------------------------------------------------------------------------------
+
+    def around(self, request: HttpRequest, run: PeopleImport, state: dict[str, Any]) -> dict[str, Any]:
+        return {"title": run.file_name, "rows_html": state["parts"]["import-rows"]}
+
+    def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Yes, in one of two ways, or no."""
+        run = self.run_of(request, run_id)
+        if not may_import(request.user) or not isinstance(request.user, User):
+            raise PermissionDenied
+        answer, now = request.POST.get("answer", ""), timezone.now()
+        if answer == "discard":
+            is_done = jobs.discard_import(run=run, now=now)
+        else:
+            ip = request.META.get("REMOTE_ADDR") or None
+            is_done = jobs.confirm_import(run=run, mode=answer, editor=request.user, ip=ip, now=now)
+        if not is_done:
+            messages.warning(request, gettext("This import does not ask any more."))
+        elif answer != "discard":
+            self.log_change(request, run, gettext("Confirmed."))
+            _queue(request, run)
+        return _to(run)
+
+    def refused_view(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
+        """The refused rows as a sheet that can be put right and uploaded again."""
+        run = self.run_of(request, run_id)
+        response = StreamingHttpResponse(_refused_lines(run), content_type="text/csv; charset=utf-8")
+        response.headers["Content-Disposition"] = f'attachment; filename="refused-{run.pk}.csv"'
+        return response
+
+    def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+        counts = run.counts
+        context = {
+            "run": run,
+            "tone": _TONES.get(Status(run.status), "quiet"),
+            "done_count": jobs.done_count(run),
+            "same_count": counts.get("same", 0),
+            "change_count": counts.get(Outcome.CHANGE, 0),
+            "applied_count": counts.get(Outcome.APPLIED, 0),
+            "refused_count": counts.get(Outcome.REFUSED, 0),
+            "to_write": counts.get(Outcome.CHANGE, 0) + counts.get(Outcome.APPLIED, 0),
+            "reason": importexport_messages.file_reason(run.reason, run.words),
+            "columns": _columns(run),
+            "is_asking": run.status == Status.ASKING and may_import(request.user),
+        }
+        rows = "" if run.is_busy else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
+        return {
+            "html": render_to_string(f"{FOLDER}/_state.html", context, request),
+            "is_unfinished": run.is_busy,
+            "parts": {"import-rows": rows},
+        }
+
+
+def _columns(run: PeopleImport) -> list[tuple[str, str]]:
+    """Each header of the file, and what it means; empty for what is not used."""
+    names = importexport_messages.labels()
+    return [(title, importexport_messages.label_of(target, names) if target else "") for title, target in run.titles]
+
+
+def _rows(request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+    """One page of the rows of one outcome: the refused ones first, where there are any."""
+    present = [one for one in (Outcome.REFUSED, Outcome.CHANGE, Outcome.APPLIED) if run.counts.get(one)]
+    wanted = request.GET.get("show", "")
+    shown = next((one for one in present if one == wanted), present[0] if present else None)
+    found = ImportRow.objects.filter(run=run, outcome=shown or "").order_by("number")
+    page = Paginator(found, ROWS_A_PAGE).get_page(request.GET.get("p"))
+    names = importexport_messages.labels()
+    rows = [
+        {
+            "row": row,
+            "changes": [
+                (importexport_messages.label_of(what, names), before, after) for what, before, after in row.changes
+            ],
+            "reason": importexport_messages.row_reason(row.reason, row.words) if row.reason else "",
+        }
+        for row in page
+    ]
+    kinds = [(one.value, one.label, run.counts[one], one == shown) for one in present]
+    return {"run": run, "rows": rows, "page": page, "kinds": kinds, "shown": shown}
+
+
+def _refused_lines(run: PeopleImport) -> Iterator[str]:
+    titles = [(title, target) for title, target in run.titles if target]
+    yield "\ufeff" + writers.csv_line([gettext("row"), gettext("reason"), *(title for title, _target in titles)])
+    rows = ImportRow.objects.filter(run=run, outcome=Outcome.REFUSED).order_by("number")
+    for row in rows.iterator(chunk_size=1000):
+        reason = importexport_messages.row_reason(row.reason, row.words)
+        yield writers.csv_line([str(row.number), reason, *(row.cells.get(target, "") for _title, target in titles)])
+
+
+def _queue(request: HttpRequest, run: PeopleImport) -> None:
+    def unreachable() -> None:
+        messages.warning(request, gettext("The queue cannot be reached: the import begins as soon as it can."))
+
+    queue_on_commit(tasks.run_people_import, run.pk, otherwise=unreachable)
+
+
+def _to(run: PeopleImport) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:accounts_peopleimport_change", args=[run.pk]))

@@ -1,0 +1,388 @@
+"""By what many members are linked at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
+from django.utils.text import capfirst
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods
+
+from accounts.admin.base import OwnPages
+from accounts.admin.transfers import may_link
+from accounts.directory import linking, newcomers
+from accounts.directory import messages as directory_messages
+from accounts.directory import suggestions as directory_suggestions
+from accounts.directory.conflicts import conflicts
+from accounts.models import DirectoryPolicy, LinkConflict, User, WeComAccount, fold_userid
+from accounts.users.scopes import people_changeable_by, people_visible_to
+from integrations.core.paginator import KeysetPage, keyset_page
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.models import Corp, Department, Member
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+
+# What a key of the database can be.
+_KEY = re.compile(r"[0-9]{1,18}")
+
+
+def key_in(text: str) -> int | None:
+    return int(text) if _KEY.fullmatch(text) else None
+
+
+class BulkForm(forms.Form):
+    """`person`: who links. Only of companies that they see."""
+
+    corp = forms.ModelChoiceField(queryset=Corp.objects.none(), label=_("WeCom company name"))
+    match_username = forms.BooleanField(label=capfirst(_("by username = WeCom account")), required=False, initial=True)
+    match_email = forms.BooleanField(label=capfirst(_("by e-mail")), required=False)
+    match_mobile = forms.BooleanField(label=capfirst(_("by mobile")), required=False)
+    match_number = forms.BooleanField(
+        label=capfirst(_("by employee number")),
+        required=False,
+        help_text=_("As the directory policy of the company says which attribute holds it."),
+    )
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["corp"].queryset = Corp.objects.visible_to(person)  # type: ignore[attr-defined]  # its own field
+
+    def clean(self) -> dict[str, Any]:
+        chosen = super().clean() or self.cleaned_data
+        if not any(chosen.get(name) for name in (*_KEYS, "match_number")):
+            raise forms.ValidationError(_("Choose by what people are found, or nobody would be linked."))
+        if chosen.get("match_number") and "corp" in chosen and self._numbered().number_attribute_id is None:
+            self.add_error("match_number", _("The directory policy of this company names no employee number."))
+        return chosen
+
+    def policy(self) -> DirectoryPolicy:
+        """What is chosen, in the form in which a run knows it; never saved."""
+        keys = {name: bool(self.cleaned_data[name]) for name in _KEYS}
+        policy = DirectoryPolicy(corp=self.cleaned_data["corp"], mode=DirectoryPolicy.Mode.LINK, **keys)
+        if self.cleaned_data["match_number"]:
+            known = self._numbered()
+            policy.number_attribute_id, policy.number_field = known.number_attribute_id, known.number_field
+        return policy
+
+    def _numbered(self) -> DirectoryPolicy:
+        """The company's own policy, or an empty one."""
+        corp = self.cleaned_data["corp"]
+        return DirectoryPolicy.objects.filter(corp=corp).first() or DirectoryPolicy(corp=corp)
+
+
+_KEYS = ("match_username", "match_email", "match_mobile")
+
+
+# --- The page 未关联: people of WeCom who are nobody here, people here who are nobody in WeCom, and what does not fit
+
+LIST = "admin:accounts_linkconflict_changelist"
+ROWS = 50
+SIDES: dict[str, _StrPromise] = {
+    "members": _("In WeCom, not here"),
+    "users": _("Here, not in WeCom"),
+    "conflicts": _("Conflicts"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A member or a person, with who it could be, and what is against each. `left_out`: there are more suggestions."""
+
+    subject: Any
+    suggestions: list[tuple[directory_suggestions.Suggestion, str]]
+    left_out: bool
+    reason: str = ""
+    linkable: frozenset[int] = frozenset()
+    # The username of whoever would be created for the member; empty where nobody can be.
+    created_as: str = ""
+
+
+@admin.register(LinkConflict)
+class LinkConflictAdmin(ConfirmedChanges, OwnPages):
+    folder = "admin/accounts/linkconflict"
+    fields = ("member", "why", "since")
+    empty_list = _("Everybody whom WeCom shows is linked; or the directory was not synchronised yet.")
+
+    class Media:
+        css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
+
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, Any, list[str]]] = [
+            ("link", self.link_view, ["GET", "POST"]),
+            ("create", self.create_view, ["POST"]),
+            ("bulk", self.bulk_view, ["GET", "POST"]),
+        ]
+        routes = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(require_http_methods(methods)(view)),
+                name=f"accounts_linkconflict_{name}",
+            )
+            for name, view, methods in views
+        ]
+        return [*routes, *super().get_urls()]
+
+    # --- One row ------------------------------------------------------------------------------------------------------
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        conflict = super().get_object(request, object_id, from_field)
+        if conflict is not None:
+            conflict.why = directory_messages.reason_for(request.user, conflict.reason)
+        return conflict
+
+    @admin.display(description=_("reason"))
+    def why(self, conflict: LinkConflict) -> str:
+        """As far as whoever looks may read it: get_object has left it on the row."""
+        return str(getattr(conflict, "why", ""))
+
+    # --- The list -----------------------------------------------------------------------------------------------------
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        side = request.GET.get("side", "members")
+        side = side if side in SIDES and _may_look(request, side) else "members"
+        corps = list(Corp.objects.visible_to(request.user).only("name").order_by("name"))
+        corp = next((one for one in corps if str(one.pk) == request.GET.get("company")), None)
+        kept = {"side": side, "company": corp.pk if corp else "", "q": request.GET.get("q", "").strip()}
+        reasons = directory_messages.reasons_shown_to(request.user)
+        kept["reason"] = request.GET["reason"] if request.GET.get("reason") in reasons else ""
+        context = {
+            "title": gettext("Not linked with WeCom"),
+            "sides": [
+                (name, label, f"?{urlencode({'side': name, 'company': kept['company']})}")
+                for name, label in SIDES.items()
+                if _may_look(request, name)
+            ],
+            "corps": corps,
+            "reasons": [(one.value, one.label) for one in reasons],
+            "may_link": may_link(request),
+            "empty_list": self.empty_list,
+            **kept,
+            **_SHOWN[side](request, corp, kept),
+            **(extra_context or {}),
+        }
+        return self.page(request, "unlinked.html", context)
+
+    # --- One link -----------------------------------------------------------------------------------------------------
+
+    def link_view(self, request: HttpRequest) -> HttpResponse:
+        """POST: link a member with a person. What needs a yes is asked first; GET asks in any case."""
+        if not may_link(request):
+            raise PermissionDenied
+        given = request.POST if request.method == "POST" else request.GET
+        member = _found(Member.objects.visible_to(request.user).select_related("corp"), given.get("member"))
+        user = _found(people_changeable_by(request.user), given.get("user"))
+        found = linking.objections_to(member=member, user=user)
+        objections = [directory_messages.objection_for(request.user, one) for one in found]
+        if given.get("by_name"):
+            objections.append(gettext("Only the names are the same: it may be somebody else."))
+        back = _back(given.get("back", ""))
+        if request.method == "POST" and (not objections or "confirmed" in request.POST):
+            self._link(request, member, user)
+            return HttpResponseRedirect(back)
+        context = {
+            "title": gettext("Link with WeCom"),
+            "member": member,
+            "person": user,
+            "objections": objections,
+            "by_name": given.get("by_name", ""),
+            "back": back,
+            "back_query": given.get("back", ""),
+        }
+        return self.page(request, "link.html", context)
+
+    def _link(self, request: HttpRequest, member: Member, user: User) -> None:
+        try:
+            linking.link_by_hand(member=member, user=user, editor=_editor(request))
+        except linking.LinkRefusedError as refused:
+            messages.error(request, str(refused))
+        else:
+            sentence = gettext("“%(person)s” is linked with “%(member)s” of “%(corp)s”.")
+            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
+
+    def create_view(self, request: HttpRequest) -> HttpResponse:
+        """Somebody new for a member who is none of those proposed."""
+        if not _may_create(request):
+            raise PermissionDenied
+        member = _found(Member.objects.visible_to(request.user).select_related("corp"), request.POST.get("member"))
+        try:
+            user = newcomers.create_by_hand(member=member, editor=_editor(request))
+        except linking.LinkRefusedError as refused:
+            messages.error(request, str(refused))
+        else:
+            sentence = gettext("“%(person)s” was created and linked with “%(member)s” of “%(corp)s”.")
+            messages.success(request, sentence % {"person": user, "member": member, "corp": member.corp})
+        return HttpResponseRedirect(_back(request.POST.get("back", "")))
+
+    # --- Many links ---------------------------------------------------------------------------------------------------
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """GET: by what, and how many that would be. POST: link them."""
+        if not may_link(request):
+            raise PermissionDenied
+        given = request.POST if request.method == "POST" else request.GET
+        form = BulkForm(given if "corp" in given else None, person=_editor(request))
+        context: dict[str, Any] = {"title": gettext("Link all who are unambiguous"), "form": form}
+        if form.is_bound and form.is_valid():
+            policy, editor = form.policy(), _editor(request)
+            page = _bulk_members(form.cleaned_data["corp"], key_in(given.get("after", "")))
+            if request.method == "POST":
+                count = linking.link_many(policy=policy, members=page.rows, editor=editor)
+                _tell(request, count)
+                return HttpResponseRedirect(reverse(LIST) + f"?{urlencode({'company': policy.corp_id})}")
+            found = linking.unambiguous(policy=policy, members=page.rows, editor=editor)
+            context |= {"looked_at": len(page.rows), "count": len(found), "page": page, "first": found[:10]}
+            context |= {"next": _next_part(request, page), "after": given.get("after", "")}
+        return self.page(request, "bulk.html", context)
+
+
+# --- What each side shows ---------------------------------------------------------------------------------------------
+
+
+def _members(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    members = linking.unlinked(Member.objects.visible_to(request.user))
+    members = members.filter(corp=corp) if corp is not None else members
+    if kept["q"]:
+        named = members.filter(name__icontains=kept["q"])
+        members = members.filter(userid_folded__startswith=fold_userid(kept["q"])) | named
+    if kept["reason"]:
+        members = members.filter(link_conflict__reason=kept["reason"])
+    departments = Prefetch("departments", Department.objects.only("name", "wecom_department_id").order_by("pk"))
+    page = _page_of(request, members.select_related("corp", "link_conflict").prefetch_related(departments))
+    found = directory_suggestions.people_for(page.rows, among=people_visible_to(request.user))
+    names = _names_to_create(request, page.rows)
+    rows = [replace(row, created_as=names.get(row.subject.pk, "")) for row in _rows(request, page, found)]
+    return {"rows": rows, **_around(kept, page)}
+
+
+def _users(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    linked = WeComAccount.objects.complete().filter(user=OuterRef("pk"))
+    people = people_visible_to(request.user).filter(~Exists(linked), is_active=True)
+    if kept["q"]:
+        people = people.filter(username__icontains=kept["q"]) | people.filter(name__icontains=kept["q"])
+    page = _page_of(request, people)
+    members = Member.objects.visible_to(request.user)
+    found = directory_suggestions.members_for(
+        page.rows, among=members.filter(corp=corp) if corp is not None else members
+    )
+    return {"rows": _rows(request, page, found), **_around(kept, page)}
+
+
+def _conflicts(request: HttpRequest, corp: Corp | None, kept: dict[str, Any]) -> dict[str, Any]:
+    corps = Corp.objects.visible_to(request.user)
+    return {"conflicts": conflicts(seen_by=request.user, corps=corps.filter(pk=corp.pk) if corp else corps)}
+
+
+_SHOWN = {"members": _members, "users": _users, "conflicts": _conflicts}
+
+
+def _page_of(request: HttpRequest, rows: QuerySet[Any]) -> KeysetPage:
+    before, after = (key_in(request.GET.get(name, "")) for name in ("before", "after"))
+    return keyset_page(rows, before=before, after=after, size=ROWS)
+
+
+def _rows(
+    request: HttpRequest, page: KeysetPage, found: dict[int, list[directory_suggestions.Suggestion]]
+) -> list[Row]:
+    """With the buttons for those people alone whom the administrator may change."""
+    wanted = {one.user.pk for some in found.values() for one in some}
+    may_change: set[int] = set()
+    if wanted and may_link(request):
+        changeable = people_changeable_by(request.user).filter(pk__in=list(wanted))
+        may_change = set(changeable.values_list("pk", flat=True))
+    return [
+        Row(
+            subject=row,
+            suggestions=[
+                (one, directory_messages.objection_for(request.user, one.objection) if one.objection else "")
+                for one in found[row.pk][: directory_suggestions.SHOWN_AT_MOST]
+            ],
+            left_out=len(found[row.pk]) > directory_suggestions.SHOWN_AT_MOST,
+            reason=_reason(request, row),
+            linkable=frozenset(may_change),
+        )
+        for row in page.rows
+    ]
+
+
+def _names_to_create(request: HttpRequest, members: list[Member]) -> dict[int, str]:
+    """By the member's key: as whom they could be created."""
+    if not _may_create(request):
+        return {}
+    free = [one for one in members if one.waits_since is None]
+    names = newcomers.usernames_for([one.userid for one in free])
+    return {one.pk: names[one.userid_folded] for one in free}
+
+
+def _reason(request: HttpRequest, row: Any) -> str:
+    """Why the last run linked the member with nobody; nothing where none has looked."""
+    conflict = getattr(row, "link_conflict", None) if isinstance(row, Member) else None
+    return "" if conflict is None else directory_messages.reason_for(request.user, conflict.reason)
+
+
+def _around(kept: dict[str, Any], page: KeysetPage) -> dict[str, str]:
+    return {
+        "previous_url": f"?{urlencode({**kept, 'before': page.before})}" if page.before is not None else "",
+        "next_url": f"?{urlencode({**kept, 'after': page.after})}" if page.after is not None else "",
+    }
+
+
+# --- Small things -----------------------------------------------------------------------------------------------------
+
+
+def _may_look(request: HttpRequest, side: str) -> bool:
+    return side == "members" or request.user.has_perm("accounts.view_user")
+
+
+def _may_create(request: HttpRequest) -> bool:
+    return may_link(request) and request.user.has_perms(("accounts.add_user", "accounts.add_wecomaccount"))
+
+
+def _bulk_members(corp: Corp, after: int | None) -> KeysetPage:
+    members = linking.unlinked(Member.objects.able().filter(corp=corp))
+    return keyset_page(members, after=after, size=linking.LOOKED_AT_ONCE)
+
+
+def _next_part(request: HttpRequest, page: KeysetPage) -> str:
+    if page.after is None:
+        return ""
+    query = request.GET.copy()
+    query["after"] = str(page.after)
+    return f"?{query.urlencode()}"
+
+
+def _tell(request: HttpRequest, count: int) -> None:
+    sentence = ngettext("%(count)d person was linked.", "%(count)d people were linked.", count)
+    messages.success(request, sentence % {"count": count})
+
+
+def _found(rows: QuerySet[Any], key: str | None) -> Any:
+    """A row by its key as a form sent it, or 404."""
+    number = key_in(key or "")
+    row = rows.filter(pk=number).first() if number is not None else None
+    if row is None:
+        raise Http404
+    return row
+
+
+def _back(query: str) -> str:
+    """To the list as it was; `query`: its own query string, which leads nowhere else."""
+    return reverse(LIST) + (f"?{query[:500]}" if query else "")
+
+
+def _editor(request: HttpRequest) -> User:
+    """Who is at work; the admin's own check has let nobody else in."""
+    return cast("User", request.user)

@@ -1,0 +1,207 @@
+"""The pages of directory runs: begin one, watch it, answer what it asks, see what it changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import tasks
+from accounts.admin.base import RunPages
+from accounts.admin.directory import CompanyFilter
+from accounts.audit import services
+from accounts.directory import messages as directory_messages
+from accounts.directory.hooks import SYNC
+from accounts.models import AuditEntry, DirectoryPolicy, PeopleRun
+from integrations.callbacks import queue
+from integrations.core.queues import queue_on_commit
+from integrations.directory import confirm_run, refuse_run, request_run
+from integrations.directory import messages as copy_wording
+from integrations.directory.event_health import hearing_of
+from integrations.models import Corp, SyncChange, SyncRun
+from integrations.tasks import queue_events
+
+CHANGES_SHOWN = 200
+_TONES = {
+    SyncRun.Status.DONE: "good",
+    SyncRun.Status.ASKING: "warn",
+    SyncRun.Status.FAILED: "bad",
+}
+
+
+@admin.register(SyncRun)
+class SyncRunAdmin(RunPages):
+    folder = "admin/integrations/syncrun"
+    empty_list = _(
+        "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
+        "company's page."
+    )
+    list_display = ("requested_at", "company", "trigger", "status", "seen_count", "call_count", "duration_shown")
+    list_filter = ("status", "trigger", CompanyFilter)
+    list_select_related = ("corp",)
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/live.js"]
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, run: SyncRun) -> str:
+        return run.corp.name
+
+    @admin.display(description=_("duration"))
+    def duration_shown(self, run: SyncRun) -> str:
+        return "—" if run.duration is None else str(run.duration).split(".")[0]
+
+    def get_urls(self) -> list[URLPattern]:
+        views: list[tuple[str, Any, str]] = [
+            ("start/<int:corp_id>/", require_http_methods(["GET", "POST"])(self.start_view), "start"),
+            ("again/<int:corp_id>/", require_POST(self.again_view), "again"),
+            ("<int:run_id>/answer/", require_POST(self.answer_view), "answer"),
+        ]
+        routes = [
+            path(route, self.admin_site.admin_view(view), name=f"integrations_syncrun_{name}")
+            for route, view, name in views
+        ]
+        return [*routes, *super().get_urls()]
+
+    # --- Beginning one ------------------------------------------------------------------------------------------------
+
+    def start_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """GET: what a run would do, with the button. POST: begin it, or go to the one that is under way."""
+        corp = _corp(request, corp_id)
+        if request.method == "POST":
+            run = request_run(
+                corp=corp,
+                trigger=SyncRun.Trigger.MANUAL,
+                now=timezone.now(),
+                requested_by=request.user.get_username(),
+            )
+            _queue(request, run)
+            return _to_run(run)
+        policy = DirectoryPolicy.objects.filter(corp=corp).first()
+        context = {
+            "title": gettext("Directory of “%(corp)s”") % {"corp": corp},
+            "corp": corp,
+            "policy": policy,
+            "is_off": policy is None or policy.is_off,
+            "policy_url": self._policy_url(request, corp, policy),
+            "hearing": hearing_of(corp, now=timezone.now()),
+            "runs": SyncRun.objects.filter(corp=corp)[:10],
+        }
+        return self.page(request, "start.html", context)
+
+    def _policy_url(self, request: HttpRequest, corp: Corp, policy: DirectoryPolicy | None) -> str:
+        """Where the policy is set; empty for who may not."""
+        policies = self.admin_site.get_model_admin(DirectoryPolicy)
+        if policy is not None and policies.has_change_permission(request, policy):
+            return reverse("admin:accounts_directorypolicy_change", args=[policy.pk])
+        if policy is None and policies.has_add_permission(request):
+            return f"{reverse('admin:accounts_directorypolicy_add')}?{urlencode({'corp': corp.pk})}"
+        return ""
+
+    def again_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Have the events tried once more that were given up."""
+        corp = _corp(request, corp_id)
+        count, consumers = queue.try_again(corp=corp)
+        for name in consumers:
+            transaction.on_commit(partial(queue_events, corp.pk, name))
+        if count:
+            note = gettext("Events that were given up are tried once more.")
+            services.record(action=AuditEntry.Action.DONE, subject=corp, note=note, corps=[corp.pk])
+        sentence = ngettext("%(count)d event is tried once more.", "%(count)d events are tried once more.", count)
+        messages.success(request, sentence % {"count": count})
+        return HttpResponseRedirect(reverse("admin:integrations_syncrun_start", args=[corp.pk]))
+
+    # --- One run ------------------------------------------------------------------------------------------------------
+
+    def around(self, request: HttpRequest, run: SyncRun, state: dict[str, Any]) -> dict[str, Any]:
+        return {"title": f"{run.corp} {timezone.localtime(run.requested_at):%Y-%m-%d %H:%M}"}
+
+    def answer_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Yes or no to what a run asks."""
+        run = self.run_of(request, run_id)
+        if not request.user.has_perm(SYNC):
+            raise PermissionDenied
+        is_yes = request.POST.get("answer") == "yes"
+        answer = confirm_run if is_yes else refuse_run
+        if answer(run=run, now=timezone.now(), answered_by=request.user.get_username()):
+            self.log_change(request, run, gettext("Confirmed.") if is_yes else gettext("Refused."))
+            if is_yes:
+                _queue(request, run)
+        else:
+            messages.warning(request, gettext("This run does not ask any more."))
+        return _to_run(run)
+
+    def state(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
+        people_run = PeopleRun.objects.filter(run=run).first()
+        is_unfinished = _is_unfinished(run, people_run)
+        changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
+        context = {
+            "run": run,
+            "tone": _TONES.get(SyncRun.Status(run.status), "quiet"),
+            "people_run": people_run,
+            "copied": directory_messages.copied(run),
+            "applied": directory_messages.applied(people_run) if people_run is not None else [],
+            "question": copy_wording.question(run) if run.status == SyncRun.Status.ASKING else [],
+            "explanation": copy_wording.explanation(run),
+            "warnings": copy_wording.warnings(run),
+            "may_answer": request.user.has_perm(SYNC),
+            "lists": _lists(request, run) if run.status == SyncRun.Status.DONE and not is_unfinished else [],
+            # While a run writes, every look would list them anew.
+            "changes": [] if is_unfinished else changes,
+            "shown": CHANGES_SHOWN,
+        }
+        return {
+            "html": render_to_string(f"{self.folder}/_state.html", context, request),
+            "is_unfinished": is_unfinished,
+        }
+
+
+def _lists(request: HttpRequest, run: SyncRun) -> list[tuple[str, str]]:
+    """Where to look on after a run: the address and its name."""
+    of_company = urlencode({"company": run.corp_id})
+    found = []
+    if request.user.has_perm("integrations.view_member"):
+        found.append((f"{reverse('admin:integrations_member_changelist')}?{of_company}", gettext("Members")))
+    if request.user.has_perm("accounts.view_linkconflict"):
+        name = gettext("Not linked with WeCom")
+        found.append((f"{reverse('admin:accounts_linkconflict_changelist')}?{of_company}", name))
+    return found
+
+
+def _corp(request: HttpRequest, corp_id: int) -> Corp:
+    """For who may synchronise it."""
+    corp = Corp.objects.visible_to(request.user).filter(pk=corp_id).first()
+    if corp is None:
+        raise Http404
+    if not request.user.has_perm(SYNC):
+        raise PermissionDenied
+    return corp
+
+
+def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:
+    if run.status != SyncRun.Status.DONE:
+        return run.is_active
+    return people_run is None or people_run.status in {PeopleRun.Status.WAITING, PeopleRun.Status.RUNNING}
+
+
+def _queue(request: HttpRequest, run: SyncRun) -> None:
+    def unreachable() -> None:
+        messages.warning(request, gettext("The queue cannot be reached: the run begins as soon as it can."))
+
+    queue_on_commit(tasks.sync_directory, run.pk, otherwise=unreachable)
+
+
+def _to_run(run: SyncRun) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:integrations_syncrun_change", args=[run.pk]))

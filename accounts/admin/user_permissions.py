@@ -1,0 +1,120 @@
+"""The part of a person's form that lends rights: what may be given, and by whom (docs/administration.md, roles)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.auth import forms as auth_forms
+from django.contrib.auth.models import Group
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin import user_attributes
+from accounts.models import Attribute, User
+from accounts.users import attribute_fields, limited_administrators, roles
+from accounts.users.scopes import rights_changeable_by, sees_all
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    ChangeFormBase = auth_forms.UserChangeForm[User]
+    RolesFieldBase = forms.ModelMultipleChoiceField[Group]
+else:
+    ChangeFormBase = auth_forms.UserChangeForm
+    RolesFieldBase = forms.ModelMultipleChoiceField
+
+# All that lends rights. Superusers alone give what is not in rights_fields of anybody else.
+EVERY_RIGHT = (
+    *("is_staff", "is_superuser", "roles", "manages_all_corps", "managed_corps"),
+    *("groups", "user_permissions"),
+)
+
+
+def rights_fields(editor: User, person: User | None) -> tuple[str, ...]:
+    """The fields that `editor` may change of `person`. Nobody gives more than they have."""
+    if editor.is_superuser:
+        return EVERY_RIGHT
+    if person is None or not rights_changeable_by(editor).filter(pk=person.pk).exists():
+        return ()
+    return ("is_staff", "roles", *(["manages_all_corps"] if sees_all(editor) else []), "managed_corps")
+
+
+class RolesField(RolesFieldBase):
+    def label_from_instance(self, obj: Group) -> str:
+        return roles.label_of(obj.name)
+
+
+class UserChangeForm(ChangeFormBase):
+    """A person's form for one editor: fields that the editor may not change are not there, whatever is sent."""
+
+    roles = RolesField(
+        queryset=Group.objects.none(),
+        required=False,
+        label=capfirst(_("roles")),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("What somebody who may enter the administration may do there, in the companies named below."),
+    )
+
+    # Who edits; set by the admin for each request.
+    editor: User
+
+    class Meta:
+        model = User
+        fields = "__all__"  # noqa: DJ007  # the admin limits them by its fieldsets
+        field_classes = {"username": auth_forms.UsernameField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        allowed = rights_fields(self.editor, self.instance if self.instance.pk else None)
+        for name in EVERY_RIGHT:
+            if name not in allowed:
+                self.fields.pop(name, None)
+        if "roles" in self.fields:
+            given: Any = self.fields["roles"]
+            given.queryset = roles.groups_to_hand_out(self.editor)
+            self.initial["roles"] = list(given.queryset.filter(user=self.instance))
+        if "groups" in self.fields:
+            others: Any = self.fields["groups"]
+            others.queryset = Group.objects.exclude(name__in=list(roles.Role))
+            self.initial["groups"] = list(others.queryset.filter(user=self.instance))
+        if "managed_corps" in self.fields:
+            corps: Any = self.fields["managed_corps"]
+            corps.queryset = Corp.objects.visible_to(self.editor)
+
+    def clean(self) -> dict[str, Any]:
+        """Roles and groups are one list; a company that the editor does not see stays as it is."""
+        cleaned = super().clean() or self.cleaned_data
+        if "roles" in cleaned:
+            untouched = Group.objects.filter(user=self.instance).exclude(pk__in=self._offered_groups())
+            cleaned["groups"] = [*untouched, *cleaned["roles"], *cleaned.get("groups", [])]
+        self._check_attributes()
+        user_attributes.tell_changes(self)
+        if "managed_corps" in cleaned:
+            unseen = self.instance.managed_corps.exclude(pk__in=Corp.objects.visible_to(self.editor))
+            cleaned["managed_corps"] = [*unseen, *cleaned["managed_corps"]]
+        if objection := limited_administrators.objection_to_rights(self.instance, cleaned):
+            self.add_error(None, objection)
+        return cleaned
+
+    def _save_m2m(self) -> None:
+        super()._save_m2m()  # type: ignore[misc]  # not in the stubs
+        if "roles" in self.cleaned_data:
+            self.instance.groups.set(self.cleaned_data["groups"])
+
+    def attribute_values(self) -> list[tuple[Attribute, list[str]]]:
+        """The attributes on the page that the editor may set, with what was entered."""
+        return [
+            (field.attribute, self.cleaned_data[name])
+            for name, field in self.fields.items()
+            if isinstance(field, attribute_fields.ValuesField) and not field.disabled and name in self.cleaned_data
+        ]
+
+    def _check_attributes(self) -> None:
+        for attribute, values in self.attribute_values():
+            sentence = attribute_fields.taken_sentence(attribute, self.instance.pk, values, reader=self.editor)
+            if sentence:
+                self.add_error(attribute_fields.field_name(attribute), sentence)
+
+    def _offered_groups(self) -> set[int]:
+        fields: list[Any] = [self.fields[name] for name in ("roles", "groups") if name in self.fields]
+        return {pk for field in fields for pk in field.queryset.values_list("pk", flat=True)}

@@ -1,0 +1,314 @@
+"""The administration of people: one page for a person and their accounts in WeCom."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import IntegrityError
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin import imports
+from accounts.admin.base import ask, changeable_of
+from accounts.admin.exports import ExportPages
+from accounts.admin.transfers import MovePages, may_link, tell
+from accounts.admin.user_attributes import AttributePages
+from accounts.admin.user_forms import CompanyForm, PasswordForm, UserCreationForm, WeComAccountForm, WeComAccountFormSet
+from accounts.admin.user_permissions import EVERY_RIGHT, UserChangeForm, rights_fields
+from accounts.directory import transfer_batches
+from accounts.models import User, WeComAccount, fold_userid
+from accounts.users import attribute_definitions, roles
+from accounts.users.attributes import ValueTakenError
+from accounts.users.roles import PermissionsField, choosable
+from accounts.users.scopes import people_changeable_by, people_visible_to, sees_all
+from integrations.admin.base import NamedDeletions
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    TabularInlineBase = admin.TabularInline[WeComAccount, User]
+    UserAdminBase = DjangoUserAdmin[User]
+else:
+    TabularInlineBase = admin.TabularInline
+    UserAdminBase = DjangoUserAdmin
+
+# What the pages of a person show to those alone who may change it.
+HIDDEN_RIGHTS = frozenset(EVERY_RIGHT) - {"is_staff"}
+
+
+def administrator(request: HttpRequest) -> User:
+    """Who is at work; the admin's own check has let nobody else in."""
+    return cast("User", request.user)
+
+
+class LinkFilter(admin.SimpleListFilter):
+    title = _("link with WeCom")
+    parameter_name = "linked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("no", _("not linked")), ("yes", _("linked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        is_linked = Exists(WeComAccount.objects.complete().filter(user=OuterRef("pk")))
+        if self.value() == "no":
+            return queryset.exclude(is_linked)
+        return queryset.filter(is_linked) if self.value() == "yes" else queryset
+
+
+class CompanyFilter(admin.SimpleListFilter):
+    title = _("WeCom company name")
+    parameter_name = "company"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp.pk), corp.name) for corp in Corp.objects.visible_to(administrator(request))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        value = self.value()
+        if value is None or value not in {choice for choice, _name in self.lookup_choices}:
+            return queryset
+        return queryset.filter(Exists(WeComAccount.objects.filter(user=OuterRef("pk"), corp_id=value)))
+
+
+class WeComAccountInline(TabularInlineBase):
+    model = WeComAccount
+    template = "admin/accounts/user/accounts_inline.html"
+    form = WeComAccountForm
+    formset = WeComAccountFormSet
+    extra = 0
+    min_num = 1
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WeComAccount]:
+        accounts = WeComAccount.objects.visible_to(administrator(request))
+        return accounts.select_related("corp").order_by("-is_primary", "pk")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.person = administrator(request)
+        return formset
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The company is chosen from those that one sees, and neither made nor changed from here."""
+        if db_field.name != "corp":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        return db_field.formfield(queryset=Corp.objects.visible_to(administrator(request)))
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_add_permission(request, obj) and may_change(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and may_change(request, obj)
+
+
+def may_change(request: HttpRequest, person: User | None) -> bool:
+    """Whether the rules of accounts.users.scopes let the administrator change `person`; True where nobody is named."""
+    if person is None or person.pk is None:
+        return True
+    return people_changeable_by(administrator(request)).filter(pk=person.pk).exists()
+
+
+@admin.register(User)
+class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedDeletions, UserAdminBase):
+    add_form = UserCreationForm
+    change_password_form = PasswordForm
+    add_form_template = "admin/accounts/user/add_form.html"
+    form = UserChangeForm
+    inlines = (WeComAccountInline,)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        (_("Personal information"), {"fields": ("name", "email", "mobile", "is_active")}),
+        (_("Rights"), {"classes": ("collapse",), "fields": EVERY_RIGHT}),
+        (_("Dates"), {"classes": ("collapse",), "fields": ("last_login", "date_joined")}),
+    )
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("username", "name", "usable_password", "password1", "password2")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+    list_display = ("username", "name", "is_active", "is_staff")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("username", "name")
+    search_help_text = _("Username or name")
+    # Why not Django's two boxes side by side? Their texts have no Chinese.
+    filter_horizontal = ()
+    autocomplete_fields = ("groups", "managed_corps")
+    actions = ("set_company", "set_attribute")
+
+    # --- The two attributes, from the first enabling of a company on --------------------------------------------------
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        if not attribute_definitions.have_appeared(request):
+            return self.list_display
+        return ("username", "name", "company", "wecom_account", "is_active", "is_staff")
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        chosen = super().get_list_filter(request)
+        return (LinkFilter, CompanyFilter, *chosen) if attribute_definitions.have_appeared(request) else chosen
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[User], search_term: str) -> Any:
+        """By a WeCom account of a company that one sees, too: of another one nobody learns it by guessing."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        userid = fold_userid(search_term)
+        if not userid or not attribute_definitions.have_appeared(request):
+            return found, may_repeat
+        accounts = WeComAccount.objects.visible_to(administrator(request)).filter(userid_folded__contains=userid)
+        return found | queryset.filter(pk__in=accounts.order_by().values("user_id")), may_repeat
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if attribute_definitions.have_appeared(request):
+            changelist.search_help_text = gettext("Username, name or WeCom account (the ID in WeCom's contacts)")
+        return changelist
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return self.inlines if attribute_definitions.have_appeared(request) else ()
+
+    def has_link_permission(self, request: HttpRequest) -> bool:
+        """Named by the bulk action's permissions."""
+        return may_link(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Without the attributes somebody limited to some companies would not see the person added."""
+        is_seen = sees_all(request.user) or attribute_definitions.have_appeared(request)
+        return super().has_add_permission(request) and is_seen
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        context = {
+            "attributes_wait": not attribute_definitions.have_appeared(request),
+            "move_url": reverse("admin:accounts_user_move") if may_link(request) else "",
+            "sheets": imports.may_import(administrator(request)),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        context["attributes_wait"] = not attribute_definitions.have_appeared(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- Who may ------------------------------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        accounts = WeComAccount.objects.visible_to(administrator(request)).select_related("corp")
+        # Ordered here: the searching selects page through it as it comes.
+        people = people_visible_to(administrator(request)).order_by(*self.get_ordering(request))
+        return people.prefetch_related(
+            Prefetch("wecom_accounts", accounts.order_by("-is_primary", "pk"), to_attr="accounts_by_rank")
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Of the fields that lend rights those that one may change; nobody else sees or sends them."""
+        allowed = rights_fields(administrator(request), obj)
+        fieldsets = []
+        for title, options in super().get_fieldsets(request, obj):
+            fields = allowed if options["fields"] is EVERY_RIGHT else options["fields"]
+            if fields:
+                fieldsets.append((title, {**options, "fields": fields}))
+        return fieldsets
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.name == "user_permissions":
+            kwargs |= {"form_class": PermissionsField, "queryset": choosable()}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.editor = administrator(request)
+        return form
+
+    @admin.display(description=_("roles"))
+    def roles(self, person: User) -> str:
+        """Shown where one may only look."""
+        held = roles.role_groups().filter(user=person).order_by("pk")
+        return ", ".join(roles.label_of(group.name) for group in held) or "—"
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and may_change(request, obj)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Nobody but superusers asks the list for rights that its pages do not show."""
+        is_hidden = lookup.split("__")[0] in HIDDEN_RIGHTS and not request.user.is_superuser
+        return not is_hidden and super().lookup_allowed(lookup, value, request)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """The people alone: the log of what they did may name companies that one does not see."""
+        listed, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
+        if not sees_all(request.user):
+            listed = [item for item in listed if not isinstance(item, list)]
+        return listed, *more
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Accounts are not named to those who see some companies: one may belong, or have belonged, to another."""
+        response = super().history_view(request, object_id, extra_context)
+        if isinstance(response, TemplateResponse) and not sees_all(request.user):
+            for entry in cast("dict[str, Any]", response.context_data)["action_list"]:
+                entry.change_message = without_names(entry.change_message)
+        return response
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Why once more? Somebody else took the same account or value meanwhile; now the form sees that and says so."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (IntegrityError, ValueTakenError):
+            return super().changeform_view(request, *args, **kwargs)
+
+    @admin.display(description=_("WeCom company name"))
+    def company(self, person: User) -> str:
+        account = primary_account(person)
+        return account.corp.name if account and account.corp else "—"
+
+    @admin.display(description=_("WeCom account"))
+    def wecom_account(self, person: User) -> str:
+        account = primary_account(person)
+        return account.userid if account and account.userid else "—"
+
+    @admin.action(description=_("Set the WeCom company of the selected people"), permissions=["link"])
+    def set_company(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        """First a page that asks which company, then the change."""
+        people = changeable_of(queryset, administrator(request))
+        form = CompanyForm(request.POST if "apply" in request.POST else None, person=administrator(request))
+        if people.count() > transfer_batches.SET_AT_MOST:
+            sentence = gettext(
+                "Nothing was changed: at most {count} people can be set at once. Select fewer, use “Move people…”, or "
+                "{file}."
+            )
+            messages.error(request, imports.too_many(sentence, at_most=transfer_batches.SET_AT_MOST))
+            return None
+        if form.is_valid():
+            change = transfer_batches.set_company(people=people, corp=form.cleaned_data["corp"])
+            tell(request, change, form.cleaned_data["corp"])
+            return None
+        return ask(
+            *(self, request),
+            action="set_company",
+            selected=queryset,
+            people=people,
+            title=_("Set the WeCom company"),
+            form=form,
+        )
+
+
+def without_names(change_message: str) -> str:
+    """What Django's log of the admin says of a change, without the names of accounts added, changed or deleted."""
+    if not change_message.startswith("["):
+        return change_message
+    changes = json.loads(change_message)
+    for what in (what for change in changes for what in change.values() if "object" in what):
+        what["object"] = "…"
+    return json.dumps(changes)
+
+
+def primary_account(person: User) -> WeComAccount | None:
+    """The first account of those that the list has fetched: the primary one, where the administrator may see it."""
+    accounts: list[WeComAccount] = person.accounts_by_rank  # type: ignore[attr-defined]  # set by the list's Prefetch
+    return accounts[0] if accounts else None

@@ -1,0 +1,168 @@
+"""The audit trail: one row for each change, with who did it, from where, and what it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from accounts.models import AuditEntry, User, WeComAccount
+from integrations.core.concurrency import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+SUBJECT_CHARACTERS = 255
+NOTE_CHARACTERS = 500
+PURGED_AT_ONCE = 5000
+# So many of a row's newest entries are looked through for who changed a column.
+ENTRIES_SEARCHED = 20
+# How somebody signed in, as it stands in the note of an entry.
+PASSWORD, WECOM, WECOM_AND_CODE = "password", "wecom", "wecom-and-code"  # noqa: S105  # names of ways, no password
+# Shown in place of a secret: the same whatever the secret is.
+MASK = "••••••"
+
+Change = list[Any]
+Who = tuple["User | None", "str | None"]
+_at_work: ContextVar[Callable[[], Who] | None] = ContextVar("accounts_audit_at_work", default=None)
+
+
+@contextmanager
+def at_work(request: HttpRequest) -> Iterator[None]:
+    """While the block runs, what is recorded was done by `request`'s person, from its address."""
+
+    def who() -> Who:
+        # Read when something is recorded: signing in changes it.
+        user = getattr(request, "user", None)
+        return (user if isinstance(user, User) else None), request.META.get("REMOTE_ADDR") or None
+
+    with _named(who):
+        yield
+
+
+@contextmanager
+def on_behalf(user: User, ip: str | None) -> Iterator[None]:
+    """While the block runs, what is recorded was asked for by `user`, from the address `ip`."""
+    with _named(lambda: (user, ip)):
+        yield
+
+
+@contextmanager
+def _named(who: Callable[[], Who]) -> Iterator[None]:
+    token = _at_work.set(who)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
+
+
+def entry(
+    *,
+    action: AuditEntry.Action,
+    subject: Model | None = None,
+    name: str = "",
+    changes: Sequence[Change] = (),
+    note: str = "",
+    corps: Iterable[int] = (),
+) -> AuditEntry:
+    """A row that is not saved yet, for many at once.
+
+    `name`: in place of str(subject). `corps`: the companies that it is about.
+    """
+    actor, ip = _who()
+    concerned = set(corps)
+    return AuditEntry(
+        action=action,
+        actor_id=actor.pk if actor else None,
+        actor_name=str(actor)[:SUBJECT_CHARACTERS] if actor else "",
+        ip=ip,
+        model=subject._meta.label_lower if subject is not None else "",
+        object_id=subject.pk if subject is not None else None,
+        subject=(name or (str(subject) if subject is not None else ""))[:SUBJECT_CHARACTERS],
+        changes=list(changes),
+        note=note[:NOTE_CHARACTERS],
+        corp_id=concerned.pop() if len(concerned) == 1 else None,
+    )
+
+
+def record(
+    *,
+    action: AuditEntry.Action,
+    subject: Model | None = None,
+    name: str = "",
+    changes: Sequence[Change] = (),
+    note: str = "",
+    corps: Iterable[int] = (),
+) -> None:
+    made = entry(action=action, subject=subject, name=name, changes=changes, note=note, corps=corps)
+    if _at_work.get() is not None:
+        made.save(force_insert=True)
+        return
+    try:
+        with transaction.atomic():
+            made.save(force_insert=True)
+    except DatabaseError:
+        if AuditEntry._meta.db_table in connection.introspection.table_names():
+            raise  # only in the middle of migrations there is no trail yet
+
+
+def record_many(entries: Iterable[AuditEntry]) -> None:
+    """For services that change many rows at once, past the models' own save()."""
+    AuditEntry.objects.bulk_create(entries, batch_size=500)
+
+
+def record_sign_in(*, user: User, note: str) -> None:
+    """Of people who may enter the administration; employees' sign-ins would bury the rest."""
+    if user.is_staff:
+        record(action=AuditEntry.Action.SIGNED_IN, subject=user, note=note, corps=_corps_of(user.username, user))
+
+
+def record_failure(*, username: str, action: AuditEntry.Action) -> None:
+    """A wrong password, a lock, or its end. The same queries for unknown usernames, so that time tells nothing.
+
+    An unknown username is not written down: often it is a password that went into the wrong field.
+    """
+    user = User.objects.filter(username=username).first()
+    record(action=action, subject=user, corps=_corps_of(username, user))
+
+
+def last_saved(row: Model, names: Collection[str]) -> Saved | None:
+    """Who saved one of the columns `names` of `row` last, as far as its newest entries know."""
+    about = AuditEntry.objects.filter(model=row._meta.label_lower, object_id=row.pk, action=AuditEntry.Action.CHANGED)
+    newest = about.order_by("-pk")[:ENTRIES_SEARCHED]
+    found = next((one for one in newest if any(change[0] in names for change in one.changes)), None)
+    return Saved(found.actor_name, found.at) if found is not None else None
+
+
+def purge(*, now: datetime) -> int:
+    """Remove what is older than settings.AUDIT_RETENTION_DAYS, in steps that keep transactions small."""
+    removed = 0
+    old = AuditEntry.objects.older_than(now - timedelta(days=settings.AUDIT_RETENTION_DAYS)).order_by("pk")
+    while keys := list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE]):
+        removed += AuditEntry.objects.filter(pk__in=keys).delete()[0]
+    return removed
+
+
+def _corps_of(username: str, user: User | None) -> set[int]:
+    """The companies of one person's accounts and those that they manage; who sees all is nobody's in particular.
+
+    The same queries for unknown usernames (no `user`).
+    """
+    accounts = WeComAccount.objects.filter(user__username=username, corp__isnull=False)
+    managed = User.managed_corps.through.objects.filter(user__username=username)
+    corps = {*accounts.values_list("corp_id", flat=True), *managed.values_list("corp_id", flat=True)}
+    return set() if user is not None and (user.is_superuser or user.manages_all_corps) else corps
+
+
+def _who() -> Who:
+    who = _at_work.get()
+    return who() if who is not None else (None, None)

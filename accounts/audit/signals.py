@@ -1,0 +1,279 @@
+"""Notes every save and deletion of the models named to `track` in the audit trail, with the values before and after.
+
+What a service changes past save() (update(), bulk_create()) is recorded by that service, or by whoever calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from functools import partial
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+
+from accounts.audit import services
+from accounts.models import AuditEntry
+from integrations.models.fields import EncryptedTextField
+
+TEXT_CHARACTERS = 300
+NAMES_AT_MOST = 20
+# Set on an instance between the signals before and after its saving or deletion.
+_BEFORE, _CORPS, _NAME = "_audit_before", "_audit_corps", "_audit_name"
+
+Corps = Callable[[Any], Iterable[int | None]]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """`corps`: the companies that an instance is about. `secrets`: beside the encrypted ones, fields to mask.
+
+    `name`: what the trail calls an instance.
+    """
+
+    corps: Corps
+    left_out: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+    m2m: tuple[str, ...] = ()
+    name: Callable[[Any], str] = str
+    fields: list[Field[Any, Any]] = field(default_factory=list)
+
+    def is_secret(self, column: Field[Any, Any]) -> bool:
+        return isinstance(column, EncryptedTextField) or column.name in self.secrets
+
+
+_tracked: dict[type[Model], Tracked] = {}
+
+
+def track(
+    model: type[Model],
+    *,
+    corps: Corps,
+    left_out: Collection[str] = (),
+    secrets: Collection[str] = (),
+    m2m: Collection[str] = (),
+    name: Callable[[Any], str] = str,
+) -> None:
+    """Record changes of `model` from now on. Called in AppConfig.ready(), by the model's app or a higher one."""
+    if model in _tracked:
+        return
+    columns = [column for column in model._meta.concrete_fields if not column.primary_key]
+    kept = [column for column in columns if column.name not in left_out]
+    _tracked[model] = Tracked(corps, frozenset(left_out), frozenset(secrets), tuple(m2m), name, kept)
+    for signal, receiver in (
+        (pre_save, _before_save),
+        (post_save, _after_save),
+        (pre_delete, _before_delete),
+        (post_delete, _after_delete),
+    ):
+        signal.connect(receiver, sender=model, dispatch_uid=f"accounts.tracking.{model._meta.label}")
+    for field_name in m2m:
+        through = getattr(model, field_name).through
+        receiver = partial(_after_m2m, model, field_name)
+        uid = f"accounts.tracking.{model._meta.label}.{field_name}"
+        m2m_changed.connect(receiver, sender=through, weak=False, dispatch_uid=uid)
+
+
+def tracked_models() -> list[type[Model]]:
+    return list(_tracked)
+
+
+def corps_of(instance: Model) -> set[int]:
+    """The companies that a tracked instance is about; none for what is not tracked."""
+    tracked = _tracked.get(type(instance))
+    return {corp for corp in tracked.corps(instance) if corp is not None} if tracked else set()
+
+
+def note_done(entry: LogEntry) -> None:
+    """What an administrator did that is no change of a field: Django's own log of the admin says it in words."""
+    if entry.change_message.startswith("["):  # of changed fields, which are recorded already, and better
+        return
+    subject = _subject(entry)
+    if entry.is_deletion() and type(subject) in _tracked:  # recorded with the values that it had
+        return
+    if subject is not None:
+        services.record(
+            action=AuditEntry.Action.DONE, subject=subject, note=entry.change_message, corps=corps_of(subject)
+        )
+
+
+def _subject(entry: LogEntry) -> Model | None:
+    model = entry.content_type.model_class() if entry.content_type is not None and entry.object_id else None
+    return _rows(model).filter(pk=entry.object_id).first() if model is not None else None
+
+
+def _rows(model: type[Model]) -> QuerySet[Any]:
+    """Without the encrypted columns: one that no key opens any more must not stop what is noted."""
+    sealed = [column.name for column in model._meta.concrete_fields if isinstance(column, EncryptedTextField)]
+    return model._base_manager.defer(*sealed)
+
+
+# --- Saving ----------------------------------------------------------------------------------------------------------
+
+
+def _before_save(sender: type[Model], instance: Model, raw: bool, update_fields: Any = None, **_: Any) -> None:
+    if raw or instance._state.adding:
+        return
+    tracked = _tracked[sender]
+    wanted = [column for column in tracked.fields if _is_saved(instance, column, update_fields)]
+    if not wanted:  # nothing that is recorded: every sign-in saves `last_login` alone
+        return
+    setattr(instance, _BEFORE, _stored(sender, instance.pk, wanted))
+    setattr(instance, _CORPS, corps_of(instance))
+
+
+def _is_saved(instance: Model, column: Field[Any, Any], update_fields: Any) -> bool:
+    if column.attname in instance.get_deferred_fields():
+        return False
+    return update_fields is None or column.name in update_fields or column.attname in update_fields
+
+
+def _stored(sender: type[Model], pk: Any, wanted: list[Field[Any, Any]]) -> dict[str, Any]:
+    """What is stored. A secret that no key opens is one, too."""
+    stored = sender._base_manager.filter(pk=pk).values(*(column.attname for column in wanted)).first()
+    return dict(stored or {})
+
+
+def _after_save(sender: type[Model], instance: Model, created: bool, raw: bool, **_: Any) -> None:
+    if raw:
+        return
+    tracked = _tracked[sender]
+    before, corps = instance.__dict__.pop(_BEFORE, {}), instance.__dict__.pop(_CORPS, set())
+    if created:
+        changes = _values(tracked, instance, is_before=False)
+        services.record(
+            action=AuditEntry.Action.CREATED,
+            subject=instance,
+            name=tracked.name(instance),
+            changes=changes,
+            corps=corps_of(instance),
+        )
+        return
+    changes = [
+        change
+        for column in tracked.fields
+        if column.attname in before
+        for change in _change(tracked, column, before[column.attname], getattr(instance, column.attname))
+    ]
+    if changes:
+        action = AuditEntry.Action.CHANGED
+        services.record(
+            action=action,
+            subject=instance,
+            name=tracked.name(instance),
+            changes=changes,
+            corps=corps | corps_of(instance),
+        )
+
+
+def _change(tracked: Tracked, column: Field[Any, Any], before: Any, after: Any) -> list[services.Change]:
+    if hasattr(after, "resolve_expression"):  # computed by the database: nobody's input
+        return []
+    if before == after or (before in (None, "") and after in (None, "")):
+        return []
+    return [[column.name, _shown(tracked, column, before), _shown(tracked, column, after)]]
+
+
+# --- Deleting --------------------------------------------------------------------------------------------------------
+
+
+def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
+    """What it belonged to, which may name it, is known only as long as that stands, too."""
+    setattr(instance, _CORPS, corps_of(instance))
+    setattr(instance, _NAME, _tracked[sender].name(instance))
+
+
+def _after_delete(sender: type[Model], instance: Model, **_: Any) -> None:
+    tracked = _tracked[sender]
+    changes = _values(tracked, instance, is_before=True)
+    corps, name = instance.__dict__.pop(_CORPS, set()), instance.__dict__.pop(_NAME)
+    services.record(action=AuditEntry.Action.DELETED, subject=instance, name=name, changes=changes, corps=corps)
+
+
+def _values(tracked: Tracked, instance: Model, *, is_before: bool) -> list[services.Change]:
+    """Every value that is loaded and neither empty nor the initial one."""
+    changes: list[services.Change] = []
+    for column in tracked.fields:
+        value = instance.__dict__.get(column.attname)
+        if value in (None, "", [], column.get_default()) or hasattr(value, "resolve_expression"):
+            continue
+        shown = _shown(tracked, column, value)
+        changes.append([column.name, shown, None] if is_before else [column.name, None, shown])
+    return changes
+
+
+# --- Many to many ----------------------------------------------------------------------------------------------------
+
+
+def _after_m2m(
+    owner_model: type[Model], name: str, /, *, instance: Model, action: str, reverse: bool, pk_set: Any, **_: Any
+) -> None:
+    if action not in {"post_add", "post_remove", "pre_clear"}:
+        return
+    if reverse:
+        owners = _rows(owner_model)
+        owners = owners.filter(**{name: instance}) if pk_set is None else owners.filter(pk__in=pk_set)
+        for owner in owners:
+            _record_m2m(owner, name, [instance], is_added=action == "post_add")
+        return
+    related = getattr(instance, name)
+    keys = related.values_list("pk", flat=True) if pk_set is None else pk_set
+    others = list(_rows(related.model).filter(pk__in=list(keys)))
+    if others:
+        _record_m2m(instance, name, others, is_added=action == "post_add")
+
+
+def _record_m2m(owner: Model, name: str, others: list[Model], *, is_added: bool) -> None:
+    names = [str(other) for other in others[:NAMES_AT_MOST]]
+    if len(others) > NAMES_AT_MOST:
+        names.append("…")
+    corps = corps_of(owner)
+    for other in others:
+        corps |= corps_of(other) if other._meta.label_lower == "integrations.corp" else set()
+    change = [name, None, names] if is_added else [name, names, None]
+    services.record(action=AuditEntry.Action.CHANGED, subject=owner, changes=[change], corps=corps)
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+
+
+def _shown(tracked: Tracked, column: Field[Any, Any], value: Any) -> Any:
+    """A value for the trail: plain JSON, secrets masked, rows by their names, long texts clipped."""
+    if value is None or isinstance(value, bool):
+        return value
+    if tracked.is_secret(column):
+        return services.MASK if value else ""
+    if isinstance(column, ForeignKey):
+        related = _rows(column.related_model).filter(pk=value).first()
+        return _clipped(str(related)) if related is not None else f"#{value}"
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_clipped(str(item)) for item in value[:NAMES_AT_MOST]]
+    return _clipped(str(value))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= TEXT_CHARACTERS else f"{text[: TEXT_CHARACTERS - 1]}…"
+
+
+def label_of_field(model: type[Model], name: str) -> str:
+    """What the administration calls a field; its own name where it is gone."""
+    try:
+        return str(getattr(model._meta.get_field(name), "verbose_name", name))
+    except FieldDoesNotExist:
+        return name
+
+
+def choices_of_field(model: type[Model], name: str) -> dict[Any, Any]:
+    """The words for the values of a field that has choices."""
+    try:
+        return dict(getattr(model._meta.get_field(name), "flatchoices", ()))
+    except FieldDoesNotExist:
+        return {}

@@ -1,0 +1,153 @@
+"""What to do with somebody who comes back from WeCom. Pure: it decides, the view does (docs/sign-in.md).
+
+A code is used only with a state that this browser began here for this corp, and only once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.utils.translation import get_language
+
+from accounts.authentication import cookies
+from accounts.authentication import state as authentication_state
+from accounts.authentication.errors import Cause
+from accounts.authentication.state import Arrival, Finding, Kind, LoginState
+from integrations.companies import links
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from integrations.models import Corp
+
+
+FIRST_ATTEMPT = 1
+# After a code or a state that was not good: one more authorisation of our own.
+SECOND_ATTEMPT = 2
+# After a state that had been taken by an arrival whose answer got lost. Nothing is restarted after this one.
+LAST_ATTEMPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """Use the code, then go to `target`. `kind`: by which way it came."""
+
+    target: str
+    attempt: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Go to `target`: the person is signed in already."""
+
+    target: str
+    burns_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Begin an authorisation of our own, as number `attempt`."""
+
+    target: str
+    attempt: int
+    burns_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Show the page for `cause`; no further restart."""
+
+    cause: Cause
+    target: str
+    burns_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The person declined at WeCom: back to the login page."""
+
+    target: str
+
+
+Step = Redeem | Land | Restart | Explain | GiveUp
+
+
+def next_step(
+    *, arrival: Arrival, inner_page: str, has_code: bool, has_state: bool, has_cookie: bool, session: CurrentSession
+) -> Step:
+    """`inner_page`: what the callback's own query asks for. `session`: who the browser's session belongs to."""
+    target = arrival.state.target if arrival.state else inner_page
+    if has_state and not has_code:
+        return GiveUp(target)
+    if arrival.finding is Finding.OURS and arrival.state is not None:
+        return Redeem(target, arrival.attempt, arrival.state.kind)
+    if arrival.finding is Finding.FOREIGN:
+        return _after_foreign(arrival, target, has_cookie=has_cookie, session=session)
+    return _after_used(arrival, target, session=session)
+
+
+def after_refused_code(*, attempt: int, target: str) -> Restart | Explain:
+    """WeCom says that the code is used, old or unknown."""
+    if attempt < SECOND_ATTEMPT:
+        return Restart(target, SECOND_ATTEMPT, burns_code=False)
+    return Explain(Cause.CODE_EXPIRED, target, burns_code=False)
+
+
+def _after_foreign(arrival: Arrival, target: str, *, has_cookie: bool, session: CurrentSession) -> Step:
+    if session.is_of_this_corp:
+        return Land(target, burns_code=True)
+    if arrival.attempt < SECOND_ATTEMPT:
+        return Restart(target, SECOND_ATTEMPT, burns_code=True)
+    return Explain(Cause.SIGN_IN_EXPIRED if has_cookie else Cause.COOKIES_BLOCKED, target, burns_code=True)
+
+
+def _after_used(arrival: Arrival, target: str, *, session: CurrentSession) -> Step:
+    burns_code = arrival.finding is Finding.USED_WITH_ANOTHER_CODE
+    if session.is_signed_in:
+        return Land(target, burns_code)
+    if arrival.attempt < LAST_ATTEMPT:
+        return Restart(target, LAST_ATTEMPT, burns_code)
+    return Explain(Cause.SIGN_IN_EXPIRED, target, burns_code)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSession:
+    """The browser's session: signed in at all, and through the corp of this callback."""
+
+    is_signed_in: bool
+    is_of_this_corp: bool
+
+
+# --- Where a sign-in with WeCom begins: under the company's site address, with a state tied to this browser's cookie
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`state`: for WeCom. `browser_id`: for the browser's cookie, which the caller sets."""
+
+    state: str
+    browser_id: str
+
+
+def is_at_home(request: HttpRequest, corp: Corp) -> bool:
+    """Whether the request came in under the address to which WeCom will return: the cookie must be there."""
+    return _host(request.get_host()) == _host(links.site_address_for(corp).domain)
+
+
+def begin(request: HttpRequest, corp: Corp, *, kind: Kind, target: str, attempt: int) -> Begun:
+    """Keep a new state for one authorisation in this browser. Raises redis.RedisError."""
+    known = cookies.browser_ids(request)
+    browser_id = known[0] if known else cookies.new_browser_id()
+    state = authentication_state.begin(state=LoginState(corp.pk, kind, target, attempt), browser=browser_id)
+    return Begun(state, browser_id)
+
+
+def wecom_language() -> str:
+    """The person's language as WeCom's pages name it: zh or en."""
+    return "en" if (get_language() or "").startswith("en") else "zh"
+
+
+def _host(host: str) -> str:
+    return host.lower().removesuffix(":80").removesuffix(":443")

@@ -1,0 +1,333 @@
+"""Wrong passwords: who is locked out for how long. django-axes counts in its table; the rules are ours.
+
+- For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
+- For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with
+  that username by password before. A browser that has is counted by itself, wherever it is: so nobody can keep the
+  right person out for good by guessing wrong from many addresses.
+- For all usernames from one address together (one common password tried on many people): after
+  settings.LOCKOUT_TRIES_ADDRESS wrong passwords each further one makes that address wait, settings.
+  LOCKOUT_ADDRESS_SECONDS only, since a whole company may share it. Known browsers are not concerned.
+- What is refused while locked is not counted, so a lock ends settings.LOCKOUT_MINUTES after the last counted try.
+- A try is counted before the password is looked at, and forgotten if it was right: of many at one moment no more are
+  looked at than the limit allows.
+
+Unknown usernames are counted like known ones. Sign-in with WeCom is never counted and never locked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+
+from axes.backends import AxesStandaloneBackend
+from axes.handlers.database import AxesDatabaseHandler
+from django.conf import settings
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max, Q, QuerySet, Sum
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from accounts.audit import services
+from accounts.authentication import password_policy
+from accounts.models import AuditEntry, Lockout, User
+
+logger = logging.getLogger(__name__)
+
+PASSWORD_BACKEND = "django.contrib.auth.backends.ModelBackend"  # noqa: S105  # the name of a class
+_COOKIE = "guanwecom-known"
+_COOKIE_SECONDS = 180 * 24 * 3600
+_COOKIE_SALT = "accounts.lockout.known-browser"
+# What counts as one address of IPv6.
+IPV6_PREFIX = 48
+# So many usernames are remembered of one browser.
+_KNOWN_AT_MOST = 5
+# Where axes keeps the user agent, which anybody can change, stands the browser that is known, if it is.
+_ANY_BROWSER = ""
+_NO_ROWS = Q(pk__in=[])
+_ADDRESS = "address"
+
+
+class PasswordGate(AxesStandaloneBackend):  # type: ignore[misc]  # axes has no types
+    """Before each look at a password: counts it, refuses where passwords sign nobody in, and who is locked out.
+
+    By the names of its arguments Django leaves it out for other credentials.
+    """
+
+    @sensitive_variables("password")
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None
+    ) -> None:
+        if not password_policy.is_password_enabled():
+            raise PermissionDenied("sign-in with a password is switched off")
+        if request is not None:
+            super().authenticate(request, username=username, password=password)
+
+
+class LockoutHandler(AxesDatabaseHandler):  # type: ignore[misc]  # see above
+    """What django-axes asks and reports to."""
+
+    def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+        """Count the try that is about to be made, unless it may not be."""
+        username = (credentials or {}).get("username")
+        return username is None or _admit(request, username, timezone.now()) is None
+
+    @sensitive_variables("credentials")
+    def user_login_failed(
+        self, sender: object, credentials: dict[str, Any], request: Any = None, **kwargs: Any
+    ) -> None:
+        """Tell of a wrong password, counted by is_allowed. Other credentials (WeCom's codes) cannot be guessed."""
+        username = credentials.get("username")
+        if request is None or username is None or not password_policy.is_password_enabled():
+            return
+        request.axes_credentials = {"username": username}
+        if request.axes_locked_out:  # refused by PasswordGate: the password was not looked at
+            return
+        request.axes_locked_out = _tell(request, username, timezone.now()) is not None
+
+    def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+        """The right password: what this place got wrong before is forgotten."""
+        if getattr(user, "backend", "") == PASSWORD_BACKEND:
+            _forget_here(request, user.get_username())
+
+    def user_logged_out(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+        """Nothing: signing out says nothing about passwords."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Until when no password is looked at. `is_of_address`: whatever the username, else for this one."""
+
+    until: datetime
+    is_of_address: bool = False
+
+    def seconds_left(self, now: datetime) -> int:
+        return max(1, ceil((self.until - now).total_seconds()))
+
+
+class LockedOut(Exception):
+    """No password is looked at before `lock` ends."""
+
+    def __init__(self, lock: Lock) -> None:
+        super().__init__("locked out")
+        self.lock = lock
+
+
+@sensitive_variables("password")
+def is_password_of(*, request: HttpRequest, user: User, password: str) -> bool:
+    """Whether `password` is that of somebody who is signed in already, counted and limited as at sign-in.
+
+    Raises LockedOut where it was not looked at, or was the last wrong one.
+    """
+    username, now = user.get_username(), timezone.now()
+    lock = _admit(request, username, now)
+    if lock is not None:
+        raise LockedOut(lock)
+    if user.check_password(password):
+        _forget_here(request, username)
+        return True
+    lock = _tell(request, username, now)
+    if lock is not None:
+        raise LockedOut(lock)
+    return False
+
+
+def lock_on(*, request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """The lock that ends last for `username` at this place; None where there is none. One query, for any username."""
+    counts = _counts(request, username, now)
+    locks = [
+        Lock(count.last + count.wait, name == _ADDRESS)
+        for name, count in counts.items()
+        if count.total >= count.limit and count.last is not None
+    ]
+    return max((lock for lock in locks if lock.until > now), key=lambda lock: lock.until, default=None)
+
+
+def counted_from(address: Any, *, since: datetime) -> QuerySet[Lockout, int]:
+    """How many wrong passwords came from `address` (a value or an expression) for all usernames together."""
+    rows = Lockout.objects.filter(ip_address=address, user_agent=_ANY_BROWSER, attempt_time__gt=since)
+    by_address = rows.order_by().values("ip_address").annotate(total=Sum("failures_since_start"))
+    counts: QuerySet[Lockout, int] = by_address.values_list("total", flat=True)
+    return counts
+
+
+def unlock(*, username: str) -> int:
+    """Forget the wrong passwords for `username` from everywhere. Returns how many there were."""
+    rows = Lockout.objects.filter(username=username)
+    count = rows.aggregate(total=Sum("failures_since_start"))["total"] or 0
+    rows.delete()
+    if count:
+        services.record_failure(username=username, action=AuditEntry.Action.UNLOCKED)
+    return int(count)
+
+
+def forget_old(*, now: datetime) -> None:
+    """Remove wrong passwords that count no more: their usernames may be passwords that went into the wrong field."""
+    Lockout.objects.filter(attempt_time__lte=now - timedelta(minutes=settings.LOCKOUT_MINUTES)).delete()
+
+
+def network_of(request: HttpRequest) -> str | None:
+    """The caller's address; of IPv6 the /48, since one customer of a provider may have all of it. Proxies are unwrapped
+    already.
+
+    A server that listens on `[::]` names IPv4 callers inside one network of IPv6: they are told apart as IPv4.
+    """
+    try:
+        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False).network_address)
+    return str(address)
+
+
+def remember_browser(response: HttpResponseBase, request: HttpRequest, user: User) -> None:
+    """After the right password: other people's wrong ones do not lock this browser out of this username."""
+    digest = _digest(user.get_username())
+    known = [entry for entry in _known(request) if entry[0] != digest][: _KNOWN_AT_MOST - 1]
+    value = signing.dumps([[digest, secrets.token_urlsafe(24)], *known], salt=_COOKIE_SALT)
+    response.set_cookie(
+        _COOKIE, value, max_age=_COOKIE_SECONDS, path="/", secure=request.is_secure(), httponly=True, samesite="Lax"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many tries count against one limit, and how long it holds after the last of them."""
+
+    total: int
+    last: datetime | None
+    limit: int
+    wait: timedelta
+
+
+def _counts(request: HttpRequest, username: str, now: datetime, *, besides: int | None = None) -> dict[str, _Count]:
+    """By the limit's name. `last` leaves out the row `besides`, which holds the try that is being made."""
+    known = _known_browser(request, username)
+    own, around = Q(username=username), _address(request)
+    period = timedelta(minutes=settings.LOCKOUT_MINUTES)
+    address_wait = timedelta(seconds=settings.LOCKOUT_ADDRESS_SECONDS)
+    limits = {
+        "here": (own & _place(request, username), settings.LOCKOUT_TRIES, period),
+        "anywhere": (own & Q(user_agent=_ANY_BROWSER) & _unless(known), settings.LOCKOUT_TRIES_ANYWHERE, period),
+        _ADDRESS: (around & _unless(known), settings.LOCKOUT_TRIES_ADDRESS, address_wait),
+    }
+    totals = {name: Sum("failures_since_start", filter=rows) for name, (rows, *_rest) in limits.items()}
+    last = {
+        f"{name}_last": Max("attempt_time", filter=rows & ~Q(pk=besides) if besides else rows)
+        for name, (rows, *_rest) in limits.items()
+    }
+    found = Lockout.objects.filter(own | around, attempt_time__gt=now - period).aggregate(**totals, **last)
+    return {
+        name: _Count(found[name] or 0, found[f"{name}_last"], limit, wait)
+        for name, (_rows, limit, wait) in limits.items()
+    }
+
+
+def _admit(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """Count a try that is about to be made; where it may not be made, the lock, and nothing is counted.
+
+    Others may be counted at the same moment: whoever finds more than the limit after counting takes the own try back.
+    """
+    lock = lock_on(request=request, username=username, now=now)
+    if lock is not None:
+        return lock
+    row = _count(request, username, now)
+    counts = _counts(request, username, now, besides=row)
+    over = [name for name, count in counts.items() if count.total > count.limit and _holds(name, count, now)]
+    if not over:
+        return None
+    _take_back(row)
+    return Lock(now + max(counts[name].wait for name in over), over == [_ADDRESS])
+
+
+def _holds(name: str, count: _Count, now: datetime) -> bool:
+    """An address past its limit may try again, once at a time, whenever it has waited."""
+    return name != _ADDRESS or (count.last is not None and count.last + count.wait > now)
+
+
+def _tell(request: HttpRequest, username: str, now: datetime) -> Lock | None:
+    """Write down that a counted try was wrong. The lock that it led to comes back."""
+    lock = lock_on(request=request, username=username, now=now)
+    action = AuditEntry.Action.LOCKED_OUT if lock else AuditEntry.Action.SIGN_IN_FAILED
+    services.record_failure(username=username, action=action)
+    logger.warning("wrong password address=%s locked=%s", network_of(request), lock is not None)
+    return lock
+
+
+def _forget_here(request: HttpRequest, username: str) -> None:
+    """The password was right."""
+    Lockout.objects.filter(_place(request, username), username=username).delete()
+
+
+def _place(request: HttpRequest, username: str) -> Q:
+    """The rows that count against this place: of a known browser its own, else those of its address."""
+    known = _known_browser(request, username)
+    return Q(user_agent=known) if known else Q(ip_address=network_of(request), user_agent=_ANY_BROWSER)
+
+
+def _address(request: HttpRequest) -> Q:
+    """The rows of this address for whatever username; none where the address is not known."""
+    network = network_of(request)
+    return Q(ip_address=network, user_agent=_ANY_BROWSER) if network else _NO_ROWS
+
+
+def _unless(known: str) -> Q:
+    """A browser that has signed in before is limited by itself."""
+    return _NO_ROWS if known else Q()
+
+
+def _count(request: HttpRequest, username: str, now: datetime) -> int:
+    """One more try at this place, for all processes at once. The key of the row that holds it comes back."""
+    forget_old(now=now)
+    known = _known_browser(request, username)
+    place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
+    path = request.path[:255]
+    while True:  # until a row was changed, or made: others make, change and delete the same one
+        # Why the first? Of a known browser, which has no address, two may have been made at one moment.
+        pk = Lockout.objects.filter(**place).order_by("pk").values_list("pk", flat=True).first()
+        if pk is None:
+            try:
+                with transaction.atomic():
+                    return int(Lockout.objects.create(**place, failures_since_start=1, path_info=path).pk)
+            except IntegrityError:
+                continue
+        row = Lockout.objects.filter(pk=pk)
+        if row.update(failures_since_start=F("failures_since_start") + 1, attempt_time=now, path_info=path):
+            return int(pk)
+
+
+def _take_back(pk: int) -> None:
+    rows = Lockout.objects.filter(pk=pk)
+    rows.filter(failures_since_start__gt=0).update(failures_since_start=F("failures_since_start") - 1)
+    rows.filter(failures_since_start=0).delete()
+
+
+def _known_browser(request: HttpRequest, username: str) -> str:
+    digest = _digest(username)
+    return next((browser for entry, browser in _known(request) if entry == digest), "")
+
+
+def _known(request: HttpRequest) -> list[list[str]]:
+    """Pairs of a username's digest and this browser's name for it."""
+    try:
+        known: list[list[str]] = signing.loads(
+            request.COOKIES.get(_COOKIE, ""), salt=_COOKIE_SALT, max_age=_COOKIE_SECONDS
+        )
+    except signing.BadSignature:
+        return []
+    return known
+
+
+def _digest(username: str) -> str:
+    return hashlib.sha256(username.encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""The states of sign-ins under way: in Valkey, not in the session, which login() replaces and tabs share.
+
+A state is random, belongs to one browser (by its cookie) and one corp, is taken once, and is kept for a while after
+that with its target, so that the back button and a double tap land where the first arrival landed. A code that was
+refused once is kept beside them for as long as WeCom takes it: no state takes it any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from django.conf import settings
+
+from integrations.core.redis import valkey
+
+USED_SECONDS = 300
+# As long as WeCom takes a code.
+CODE_SECONDS = 300
+RANDOM_LENGTH = 40
+_ALPHABET = string.ascii_letters + string.digits
+_FORM = re.compile(rf"[A-Za-z0-9]{{{RANDOM_LENGTH}}}[1-9]")
+
+
+class Kind(StrEnum):
+    """How the person proves who they are: silently inside WeCom, or at WeCom's page with the QR code."""
+
+    SILENT = "silent"
+    QR = "qr"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginState:
+    """What one authorisation is for. `attempt` counts from 1; a restart carries a higher one, which ends loops."""
+
+    corp_id: int
+    kind: Kind
+    target: str
+    attempt: int
+
+
+class Finding(Enum):
+    OURS = "ours"  # begun by this browser for this corp, and taken now
+    USED = "used"  # the same, but taken before, with this code
+    USED_WITH_ANOTHER_CODE = "used with another code"
+    FOREIGN = "foreign"  # unknown, expired, of another corp or of another browser; or brought with a refused code
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a state that came back turned out to be. `state` is None where nothing is known of it for this corp.
+
+    That of another browser says where it leads, as a link does.
+    """
+
+    finding: Finding
+    state: LoginState | None
+    attempt: int
+
+
+# KEYS: the state. ARGV: browser, corp, kind, target, seconds to keep it.
+_BEGIN = """
+redis.call('HSET', KEYS[1], 'browser', ARGV[1], 'corp', ARGV[2], 'kind', ARGV[3], 'target', ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+"""
+# KEYS: the state, the code as a refused one. ARGV: corp, code, seconds to keep a used state, the browser's ids (all but
+# the corp as digests).
+_TAKE = """
+local kept = redis.call('HMGET', KEYS[1], 'browser', 'corp', 'kind', 'target', 'code')
+if kept[2] ~= ARGV[1] then return false end
+local ours = false
+for i = 4, #ARGV do ours = ours or kept[1] == ARGV[i] end
+if not ours then return {kept[3], kept[4]} end
+if not kept[5] and redis.call('EXISTS', KEYS[2]) == 1 then return {kept[3], kept[4]} end
+if not kept[5] then
+    redis.call('HSET', KEYS[1], 'code', ARGV[2])
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+return {kept[3], kept[4], kept[5] or ''}
+"""
+
+
+def begin(*, state: LoginState, browser: str) -> str:
+    """Keep `state` for settings.LOGIN_STATE_SECONDS; the text for WeCom's `state` parameter comes back."""
+    text = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH)) + str(state.attempt)
+    values: list[str | int] = [
+        _digest(browser),
+        state.corp_id,
+        state.kind.value,
+        state.target,
+        settings.LOGIN_STATE_SECONDS,
+    ]
+    valkey().register_script(_BEGIN)(keys=[_key(text)], args=values)
+    return text
+
+
+def take(*, text: str, browsers: Iterable[str], corp_id: int, code: str) -> Arrival:
+    """Take the state that came back with `code`, at once for all processes: only one arrival finds it OURS.
+
+    `browsers`: the ids of the browser that brings it.
+
+    A state of another browser or corp stays untouched: whoever else knows it cannot spoil it. So does one that comes
+    with a refused code.
+    """
+    attempt = attempt_of(text)
+    if not _FORM.fullmatch(text):
+        return Arrival(Finding.FOREIGN, None, attempt)
+    code_digest = _digest(code)
+    values: list[str | int] = [corp_id, code_digest, USED_SECONDS, *map(_digest, browsers)]
+    found = valkey().register_script(_TAKE)(keys=[_key(text), _refused_key(code)], args=values)
+    if not found:
+        return Arrival(Finding.FOREIGN, None, attempt)
+    kind, target, *taken_with = (value.decode() for value in found)
+    state = LoginState(corp_id=corp_id, kind=Kind(kind), target=target, attempt=attempt)
+    return Arrival(_finding(taken_with[0], code_digest) if taken_with else Finding.FOREIGN, state, attempt)
+
+
+def refuse(code: str) -> None:
+    """Let no state take `code` from here on, in whatever browser and for whatever corp. Raises redis.RedisError."""
+    valkey().set(_refused_key(code), 1, ex=CODE_SECONDS)
+
+
+def attempt_of(text: str) -> int:
+    """The attempt that a state names, also where nothing else is known of it any more; 1 if it is none of ours.
+
+    It is part of the text, so that no loop depends on what the store still remembers.
+    """
+    return int(text[-1]) if _FORM.fullmatch(text) else 1
+
+
+def _finding(taken_with: str, code_digest: str) -> Finding:
+    if not taken_with:
+        return Finding.OURS
+    return Finding.USED if taken_with == code_digest else Finding.USED_WITH_ANOTHER_CODE
+
+
+def _key(text: str) -> str:
+    """Why a digest? Whoever reads the store's keys must not be able to answer in somebody's name."""
+    return f"accounts:login-state:{_digest(text)}"
+
+
+def _refused_key(code: str) -> str:
+    return f"accounts:refused-code:{_digest(code)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

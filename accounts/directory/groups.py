@@ -1,0 +1,154 @@
+"""Puts people into the groups that their departments of WeCom bring, and takes out of them whom it put there itself.
+
+A membership that an administrator gave stays, whatever the departments say. Whoever may enter the administration is
+left alone. Only differences are written: of some people at a time, all inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+from django.contrib.auth.models import Group
+from django.db.models import Exists, OuterRef, QuerySet
+
+from accounts.audit import bulk
+from accounts.models import AuditEntry, DepartmentGroup, DirectoryPolicy, GivenGroup, User, WeComAccount
+from integrations.directory.departments import Branches
+from integrations.models import Corp, Member, Membership
+
+# People of one call.
+AT_ONCE = 1000
+_ROWS_A_STATEMENT = 500
+_Pair = tuple[int, int]  # user, group
+_Membership = User.groups.through
+
+
+class GroupRules:
+    """Which groups each department of a corp brings, read once for a run. Two queries."""
+
+    def __init__(self, corp: Corp) -> None:
+        self.groups_of: Mapping[int, set[int]] = defaultdict(set)
+        found = DepartmentGroup.objects.in_force().filter(department__corp=corp)
+        chosen: dict[tuple[int, bool], set[int]] = defaultdict(set)
+        for department_id, with_those_below, group_id in found.values_list(
+            "department_id", "with_subdepartments", "group_id"
+        ):
+            chosen[group_id, with_those_below].add(department_id)
+        branches = Branches([corp.pk] if chosen else [])
+        for (group_id, with_those_below), department_ids in chosen.items():
+            for department_id in branches.reached(department_ids, with_those_below=with_those_below):
+                self.groups_of[department_id].add(group_id)
+
+    def groups_in(self, department_ids: Iterable[int]) -> set[int]:
+        return {group for department_id in department_ids for group in self.groups_of.get(department_id, ())}
+
+
+def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | None = None) -> Counter[str]:
+    """Give and take the groups of some people (AT_ONCE at most) as the departments of `corp` say now.
+
+    For a step of a run, and after an event of WeCom for those whom it is about. Does nothing unless the policy of
+    `corp` creates and updates people. Inside a transaction of the caller. Returns how many memberships were given and
+    taken.
+    """
+    policy = DirectoryPolicy.objects.filter(corp=corp, mode=DirectoryPolicy.Mode.CREATE)
+    if not user_ids or not policy.exists():
+        return Counter()
+    rules = rules or GroupRules(corp)
+    if not rules.groups_of and not GivenGroup.objects.filter(corp=corp).exists():
+        return Counter()
+    people = User.objects.filter(is_staff=False, is_superuser=False)
+    differing = _Fitting(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
+    if not differing:
+        return Counter()
+    # Why compare again? Only now nobody else can change them.
+    return _Fitting(corp, people.filter(pk__in=differing).select_for_update().order_by("pk"), rules).write()
+
+
+def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:
+    """Take away what the corp's directory gave to people who have no account there any more: moved or unlinked by hand.
+
+    Deals with AT_ONCE of those behind `after`; the second result is where to go on, None at the end.
+    """
+    account = WeComAccount.objects.complete().filter(corp=corp, user=OuterRef("user"))
+    left = GivenGroup.objects.filter(~Exists(account), corp=corp, user_id__gt=after).order_by("user_id")
+    keys = list(left.values_list("user_id", flat=True).distinct()[:AT_ONCE])
+    if not keys:
+        return Counter(), None
+    return fit_groups(corp=corp, user_ids=keys), keys[-1]
+
+
+def _wanted(corp: Corp, user_ids: list[int], rules: GroupRules) -> set[_Pair]:
+    """A person with two accounts of the corp is in the departments of both.
+
+    Out of scope and disabled members keep their groups: they have no access meanwhile, and come back by themselves.
+    """
+    accounts = WeComAccount.objects.complete().filter(corp=corp, user__in=user_ids)
+    owners = dict(accounts.values_list("userid_folded", "user_id"))
+    standing = Membership.objects.filter(
+        member__corp=corp, member__userid_folded__in=list(owners), member__waits_since__isnull=True
+    ).exclude(member__presence=Member.Presence.DELETED)
+    rows = standing.order_by().values_list("member__userid_folded", "department_id")
+    return {(owners[userid], group) for userid, department in rows for group in rules.groups_in([department])}
+
+
+class _Fitting:
+    """Compares what some people have with what they should have, and writes the difference."""
+
+    def __init__(self, corp: Corp, people: QuerySet[User], rules: GroupRules) -> None:
+        self._corp = corp
+        user_ids = list(people.values_list("pk", flat=True))
+        wanted = _wanted(corp, user_ids, rules)
+        noted: set[_Pair] = set()
+        by_others: set[_Pair] = set()
+        rows = GivenGroup.objects.filter(user__in=user_ids)
+        for corp_id, user_id, group_id in rows.values_list("corp_id", "user_id", "group_id"):
+            (noted if corp_id == corp.pk else by_others).add((user_id, group_id))
+        held = _held(user_ids, {group for _user, group in wanted | noted})
+        self._given, self._lost = wanted - held, noted - wanted
+        self._taken = (self._lost & held) - by_others
+        # What an administrator gave by hand is not noted as given; what another corp's directory gave, is by both.
+        self._noted = (self._given | (wanted & by_others)) - noted
+
+    def user_ids(self) -> list[int]:
+        """Of whom something has to be written."""
+        return sorted({user for user, _group in self._given | self._lost | self._noted})
+
+    def write(self) -> Counter[str]:
+        """How many memberships were given and taken."""
+        memberships = [_Membership(user_id=user, group_id=group) for user, group in sorted(self._given)]
+        _Membership.objects.bulk_create(memberships, batch_size=_ROWS_A_STATEMENT)
+        rows = [GivenGroup(corp=self._corp, user_id=user, group_id=group) for user, group in sorted(self._noted)]
+        GivenGroup.objects.bulk_create(rows, batch_size=_ROWS_A_STATEMENT)
+        for group, users in _by_group(self._taken).items():
+            _Membership.objects.filter(group=group, user__in=users).delete()
+        for group, users in _by_group(self._lost).items():
+            GivenGroup.objects.filter(corp=self._corp, group=group, user__in=users).delete()
+        _record(self._given, self._taken)
+        return +Counter({"grouped": len(self._given), "ungrouped": len(self._taken)})
+
+
+def _held(user_ids: list[int], group_ids: set[int]) -> set[_Pair]:
+    if not group_ids:
+        return set()
+    rows = _Membership.objects.filter(user__in=user_ids, group__in=group_ids)
+    return set(rows.values_list("user_id", "group_id"))
+
+
+def _record(given: set[_Pair], taken: set[_Pair]) -> None:
+    if not given and not taken:
+        return
+    names = dict(Group.objects.filter(pk__in={group for _user, group in given | taken}).values_list("pk", "name"))
+    changes: dict[int, list[list[object]]] = defaultdict(list)
+    for user, group in sorted(given):
+        changes[user].append(["groups", None, [names[group]]])
+    for user, group in sorted(taken):
+        changes[user].append(["groups", [names[group]], None])
+    bulk.record_people(changes, AuditEntry.Action.CHANGED)
+
+
+def _by_group(pairs: set[_Pair]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    for user, group in sorted(pairs):
+        found[group].append(user)
+    return found

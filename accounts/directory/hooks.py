@@ -1,0 +1,113 @@
+"""What the page of a company offers of its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Max, OuterRef, Subquery
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.models import LinkConflict
+from integrations.core.hooks import Attention, CorpAction, Line
+from integrations.models import Corp, EventWork, SyncRun
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from integrations.models import Corp
+
+
+SYNC = "integrations.sync_directory"
+
+
+def directory_action(request: HttpRequest, corp: Corp) -> CorpAction | None:
+    """The link on a corp's page, for who may synchronise."""
+    if not request.user.has_perm(SYNC):
+        return None
+    return CorpAction(_("Sync directory now"), reverse("admin:integrations_syncrun_start", args=[corp.pk]))
+
+
+# --- What the admin's index says of the directory: on each company's card, and what needs attention ---
+
+
+def directory_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+    """When the directory was last synchronised. One query."""
+    if not request.user.has_perm("integrations.view_syncrun"):
+        return {}
+    done = SyncRun.objects.filter(corp__in=[corp.pk for corp in corps], status=SyncRun.Status.DONE)
+    last = dict(done.order_by().values_list("corp").annotate(Max("finished_at")))
+    moments = {pk: f"{timezone.localtime(at):%Y-%m-%d %H:%M}" for pk, at in last.items()}
+    return {pk: [Line(_("Directory synchronised"), moment)] for pk, moment in moments.items()}
+
+
+def directory_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Runs that wait for an answer or stopped, events that were given up, people who are not linked. Two queries."""
+    names = {corp.pk: corp.name for corp in corps}
+    found = []
+    if request.user.has_perm("integrations.view_syncrun"):
+        found += _about_directories(names)
+    if request.user.has_perm("accounts.view_linkconflict"):
+        found += _about_people(names)
+    return found
+
+
+def _about_directories(names: dict[int, str]) -> list[Attention]:
+    """The newest run of each company, and its events that were given up. One query."""
+    newest = SyncRun.objects.filter(corp=OuterRef("pk")).order_by("-pk")
+    works = EventWork.objects.given_up().filter(corp=OuterRef("pk")).order_by().values("corp")
+    corps = Corp.objects.filter(pk__in=list(names)).annotate(
+        run=Subquery(newest.values("pk")[:1]),
+        run_status=Subquery(newest.values("status")[:1]),
+        given_up=Subquery(works.annotate(count=Count("pk")).values("count")),
+    )
+    found = []
+    for pk, run, status, given_up in corps.order_by("pk").values_list("pk", "run", "run_status", "given_up"):
+        found += _about_run(names[pk], run, status)
+        found += _about_events(names[pk], pk, given_up or 0)
+    return found
+
+
+def _about_run(corp: str, pk: int | None, status: str | None) -> list[Attention]:
+    sentences = {
+        SyncRun.Status.ASKING: (
+            _("The directory of “%(corp)s” would take access from many: a run waits for your answer."),
+            "bad",
+        ),
+        SyncRun.Status.FAILED: (_("The last synchronisation of the directory of “%(corp)s” stopped."), "warn"),
+    }
+    if pk is None or status not in sentences:
+        return []
+    sentence, tone = sentences[SyncRun.Status(status)]
+    return [Attention(sentence % {"corp": corp}, reverse("admin:integrations_syncrun_change", args=[pk]), tone)]
+
+
+def _about_events(corp: str, corp_id: int, count: int) -> list[Attention]:
+    if not count:
+        return []
+    sentence = ngettext(
+        "“%(corp)s”: %(count)s event about people was given up.",
+        "“%(corp)s”: %(count)s events about people were given up.",
+        count,
+    )
+    url = reverse("admin:integrations_syncrun_start", args=[corp_id])
+    return [Attention(sentence % {"corp": corp, "count": f"{count:,}"}, url, "bad")]
+
+
+def _about_people(names: dict[int, str]) -> list[Attention]:
+    """Of companies whose policy is in force: elsewhere nobody expects them to be linked."""
+    waiting = LinkConflict.objects.filter(member__corp__in=list(names)).in_force()
+    found = []
+    for corp_id, count in waiting.order_by().values_list("member__corp").annotate(Count("pk")):
+        sentence = ngettext(
+            "“%(corp)s”: %(count)s member is not linked with anybody here.",
+            "“%(corp)s”: %(count)s members are not linked with anybody here.",
+            count,
+        )
+        url = f"{reverse('admin:accounts_linkconflict_changelist')}?{urlencode({'company': corp_id})}"
+        found.append(Attention(sentence % {"corp": names[corp_id], "count": f"{count:,}"}, url, "warn"))
+    return found

@@ -1,0 +1,142 @@
+"""What people ask administrators for when they cannot get in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.users import User, WeComAccount
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+
+class LinkRequestQuerySet(models.QuerySet["LinkRequest"]):
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+    def open(self) -> Self:
+        """Requests of people who are still not linked, by whatever way an administrator might have done it."""
+        linked = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+        return self.filter(~Exists(linked))
+
+
+class LinkRequest(models.Model):
+    """Somebody whom WeCom has confirmed, and who is linked with nobody here, asks to be. One row for each identity."""
+
+    corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("WeCom company name"))
+    userid = models.CharField(_("WeCom account"), max_length=64)
+    userid_folded = models.CharField(max_length=64, editable=False)
+    first_asked_at = models.DateTimeField(_("first asked"))
+    asked_at = models.DateTimeField(_("last asked"))
+    ask_count = models.PositiveIntegerField(_("times asked"), default=1)
+    # Set on the request's page: whom an administrator linked the account with.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("link with the user"),
+    )
+
+    objects = LinkRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("request to be linked")
+        verbose_name_plural = _("requests to be linked")
+        ordering = ["-asked_at"]
+        default_permissions = ("view", "change", "delete")
+        constraints = [
+            models.UniqueConstraint(fields=["corp", "userid_folded"], name="one_link_request_per_identity"),
+        ]
+        indexes = [models.Index(fields=["asked_at"], name="link_request_asked")]
+
+    def __str__(self) -> str:
+        return f"{self.corp} / {self.userid}"
+
+
+# --- Moves of everybody from one company to another, which a worker carries out ---
+
+
+class PeopleMoveQuerySet(models.QuerySet["PeopleMove"]):
+    def unfinished(self) -> Self:
+        return self.filter(status__in=[PeopleMove.Status.WAITING, PeopleMove.Status.RUNNING])
+
+    def claimable(self, now: datetime) -> Self:
+        """Those that no worker has begun, or whose worker has been silent for longer than its lease."""
+        return self.unfinished().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+
+    def visible_to(self, person: Person) -> Self:
+        """Both companies have to be."""
+        corps = Corp.objects.visible_to(person)
+        return self.filter(source__in=corps, target__in=corps)
+
+
+class PeopleMove(models.Model):
+    """One move. Its row is the progress, too: each step commits its accounts and its count together."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        STOPPED = "stopped", _("stopped")
+
+    source = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("From"))
+    target = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+", verbose_name=_("To"))
+    # In whose name it is carried out: with the rights that this person has then.
+    requested_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("administrator")
+    )
+    requested_by_name = models.CharField(_("administrator"), max_length=255)
+    ip = models.GenericIPAddressField(_("IP address"), null=True)
+    requested_at = models.DateTimeField(_("requested"))
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    try_count = models.PositiveSmallIntegerField(default=0)
+    # Accounts with a greater key came later and stay. Those up to `done_up_to` are dealt with.
+    last_account = models.BigIntegerField(default=0)
+    done_up_to = models.BigIntegerField(default=0)
+    total_count = models.PositiveIntegerField(_("accounts"), default=0)
+    done_count = models.PositiveIntegerField(_("accounts looked at"), default=0)
+    moved_count = models.PositiveIntegerField(_("accounts moved"), default=0)
+    # {"taken": [how many, [the first names]], "there": …}: accounts.moving.Change.
+    left = models.JSONField(_("left as before"), default=dict)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = PeopleMoveQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("move of people")
+        verbose_name_plural = _("moves of people")
+        ordering = ["-pk"]
+        default_permissions = ()  # who may link people may move them
+        indexes = [
+            # The few that a tick looks for: PeopleMoveQuerySet.claimable.
+            models.Index(
+                fields=["lease_until"], condition=Q(status__in=["waiting", "running"]), name="claimable_people_moves"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in {self.Status.WAITING, self.Status.RUNNING}
+
+    @property
+    def untouched_count(self) -> int:
+        """Accounts looked at that neither moved nor stand in the way there: of people whom the asker may not change."""
+        left_count: int = sum(count for count, _names in self.left.values())
+        return self.done_count - self.moved_count - left_count

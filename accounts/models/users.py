@@ -1,0 +1,228 @@
+"""Who a person is here, and who that is in WeCom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from integrations.models import Corp, Member, Membership
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+
+# What User.withhold_rights() makes of a person's rights.
+WITHHELD = {"is_staff": False, "is_superuser": False, "manages_all_corps": False}
+
+
+class User(AbstractUser):
+    """A person. Signs in by password, or by WeCom through one of the accounts."""
+
+    first_name = None  # type: ignore[assignment]  # Chinese names have one part: `name`
+    last_name = None  # type: ignore[assignment]  # see above
+    name = models.CharField(_("full name"), max_length=64, blank=True)
+    mobile = models.CharField(_("mobile"), max_length=32, blank=True)
+    manages_all_corps = models.BooleanField(
+        _("manages all companies"), default=False, help_text=_("Sees every WeCom company in the administration.")
+    )
+    managed_corps = models.ManyToManyField(
+        Corp,
+        blank=True,
+        related_name="+",
+        verbose_name=_("manages companies"),
+        help_text=_("Sees only these WeCom companies in the administration."),
+    )
+
+    # Not stored: true for a session that does not carry its person's rights (accounts.authentication.admin_rights).
+    has_withheld_rights = False
+
+    # The username that the directory has made because somebody else has the userid (accounts.directory.newcomers).
+    made_username = models.CharField(max_length=150, blank=True, default="", db_default="", editable=False)
+
+    # Counted on to end every session of the person at once, see get_session_auth_hash.
+    session_epoch = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        permissions = [("assign_roles", gettext_noop("Can hand out roles"))]
+        indexes = [
+            # Whom a member of WeCom's directory stands for, where an administrator allows it: accounts.directory.
+            models.Index(Lower("username"), name="users_by_folded_username"),
+            models.Index(Lower("email"), condition=~Q(email=""), name="users_by_folded_email"),
+            models.Index(fields=["mobile"], condition=~Q(mobile=""), name="users_by_mobile"),
+            # Who could be meant by a member, for an administrator to look at: never by a run.
+            models.Index(fields=["name"], condition=~Q(name=""), name="users_by_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.username})" if self.name else self.username
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """What each session holds and Django compares at each request: no further look-up ends them all.
+
+        As Django's own while nobody has used it, so that introducing it signed nobody out.
+        """
+        if not self.session_epoch:
+            own: str = super()._get_session_auth_hash(secret=secret)  # type: ignore[misc]  # not in the stubs
+            return own
+        value = f"{self.password}:{self.session_epoch}"
+        return salted_hmac("accounts.models.User.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+    def withhold_rights(self) -> None:
+        """Make this object an employee's, whatever the person may do otherwise. Nothing of it is ever saved."""
+        self.has_withheld_rights = True
+        for name, value in WITHHELD.items():
+            setattr(self, name, value)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Leave stored rights as they are where this object has been made an employee's."""
+        if self.has_withheld_rights:
+            named = kwargs.get("update_fields") or {field.name for field in self._meta.concrete_fields}
+            kwargs["update_fields"] = set(named) - {*WITHHELD, "id"}
+        super().save(*args, **kwargs)
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        if self.has_withheld_rights:
+            self.withhold_rights()
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return not self.has_withheld_rights and super().has_perm(perm, obj)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return not self.has_withheld_rights and super().has_module_perms(app_label)
+
+    def get_all_permissions(self, obj: Any = None) -> set[str]:
+        return set() if self.has_withheld_rights else super().get_all_permissions(obj)
+
+    @property
+    def has_made_username(self) -> bool:
+        """Not any more once an administrator has given another one."""
+        return bool(self.made_username) and self.made_username == self.username
+
+    def get_full_name(self) -> str:
+        return self.name or self.username
+
+    def get_short_name(self) -> str:
+        return self.get_full_name()
+
+
+class WeComAccountQuerySet(models.QuerySet["WeComAccount"]):
+    def complete(self) -> Self:
+        """Accounts with both attributes: they alone can sign in and receive."""
+        return self.filter(corp__isnull=False).exclude(userid_folded="")
+
+    def for_identity(self, *, corp: Corp, userid: str) -> Self:
+        """The account of one WeCom identity; WeCom does not tell upper from lower case in userids."""
+        return self.for_userid(userid).filter(corp=corp)
+
+    def for_userid(self, userid: str) -> Self:
+        return self.filter(userid_folded=fold_userid(userid))
+
+    def without_corp(self) -> Self:
+        return self.filter(corp__isnull=True)
+
+    def signing_in(self) -> Self:
+        """Complete accounts whose corp lets its people sign in, and whose people WeCom lets in."""
+        return self.complete().filter(~barred_by_wecom(), corp__in=Corp.objects.signing_in())
+
+    def in_departments(self, department_ids: Collection[int]) -> Self:
+        """Accounts whose members stand in one of these departments of WeCom, and may have access there."""
+        standing = Membership.objects.able().filter(department__in=list(department_ids))
+        theirs = standing.filter(member__corp=OuterRef("corp"), member__userid_folded=OuterRef("userid_folded"))
+        return self.complete().filter(Exists(theirs))
+
+    def shut_out(self) -> Self:
+        """Of people whom WeCom does not let in: barred, or unlinked because they left the company."""
+        return self.filter(barred_by_wecom() | Q(left_at__isnull=False))
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(Q(corp__isnull=True) | Q(corp__in=Corp.objects.visible_to(person)))
+
+
+def barred_by_wecom(corp: str = "corp_id", userid_folded: str = "userid_folded") -> Exists:
+    """The condition for accounts whose member is deleted, disabled, out of scope, or waits for an administrator.
+
+    For companies whose directory policy is in force; somebody of whom the directory knows nothing is not barred.
+    `corp`, `userid_folded`: where the outer query has them. One look-up in an index.
+    """
+    unable = ~Q(presence=Member.Presence.HERE) | Q(status=Member.Status.DISABLED) | Q(waits_since__isnull=False)
+    named = Member.objects.filter(corp=OuterRef(corp), userid_folded=OuterRef(userid_folded))
+    return Exists(named.filter(unable, corp__directory_policy__mode__in=("link", "create")))
+
+
+def fold_userid(userid: str) -> str:
+    """The form of a userid under which it is stored for look-ups: without spaces around, in lower case."""
+    return userid.strip().lower()
+
+
+class WeComAccount(models.Model):
+    """A person's userid in one corp: the two attributes 企业微信公司名称 and 企业微信账号. Either may be empty."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="wecom_accounts", verbose_name=_("user"))
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="wecom_accounts",
+        verbose_name=_("WeCom company name"),
+    )
+    userid = models.CharField(
+        _("WeCom account"),
+        max_length=64,
+        blank=True,
+        help_text=_("The account in WeCom's contacts: neither the WeChat ID nor the display name."),
+    )
+    userid_folded = models.CharField(max_length=64, blank=True, editable=False)
+    is_primary = models.BooleanField(
+        _("receives messages"), default=True, help_text=_("Of several accounts of one person, messages go to this one.")
+    )
+    # With which identity this account last signed its person in; it proves nothing once the identity is another.
+    proven_corp_id = models.BigIntegerField(null=True, editable=False)
+    proven_userid = models.CharField(max_length=64, blank=True, editable=False)
+    signed_in_at = models.DateTimeField(_("last sign-in with WeCom"), null=True, editable=False)
+    # When the directory unlinked the person, who had been deleted in WeCom: not the same as never linked, since nothing
+    # is sent to such people by other ways either. Ends with the next userid.
+    left_at = models.DateTimeField(null=True, editable=False)
+
+    objects = WeComAccountQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("WeCom account")
+        verbose_name_plural = _("WeCom accounts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["corp", "userid_folded"], condition=~Q(userid_folded=""), name="one_account_per_wecom_identity"
+            ),
+            models.UniqueConstraint(fields=["user"], condition=Q(is_primary=True), name="one_primary_account_per_user"),
+            models.CheckConstraint(
+                condition=Q(left_at__isnull=True) | Q(userid_folded=""), name="no_userid_once_the_person_left"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.corp or '—'} / {self.userid or '—'}"
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Keep the folded form beside the given one, also where only some fields are named; with a userid the person
+        is in WeCom again."""
+        self.userid = self.userid.strip()
+        self.userid_folded = fold_userid(self.userid)
+        if self.userid_folded:
+            self.left_at = None
+        update_fields = kwargs.get("update_fields")
+        if update_fields is not None and "userid" in update_fields:  # type: ignore[operator]  # Django's own keyword
+            kwargs["update_fields"] = {*update_fields, "userid_folded", "left_at"}  # type: ignore[misc]  # see above
+        super().save(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came

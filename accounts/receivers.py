@@ -1,0 +1,163 @@
+"""What the audit trail follows of people, companies and sign-in, and which company each row is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps as installed_apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_in
+from django.db.models.signals import post_migrate, post_save
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin.transfers import move_action
+from accounts.audit import bulk, services, signals
+from accounts.authentication import checks  # noqa: F401  # importing it registers its checks
+from accounts.authentication.lockout import PASSWORD_BACKEND
+from accounts.authentication.password_policy import disabling_shuts_out
+from accounts.authentication.sign_ins import note_sign_in
+from accounts.directory import link_requests
+from accounts.directory.event_handlers import PEOPLE_CONSUMER, follow_rename, may_follow
+from accounts.directory.hooks import directory_action, directory_attentions, directory_lines
+from accounts.models import (
+    Attribute,
+    DepartmentGroup,
+    DirectoryPolicy,
+    LinkRequest,
+    SignInPolicy,
+    User,
+    WeComAccount,
+)
+from accounts.users import bi_identity
+from accounts.users.attribute_definitions import ensure_bi_login_id, notice_of_first_enabling
+from accounts.users.bi_identity import external_ids
+from accounts.users.companies import disabling_stops, rests_on_corpid
+from accounts.users.roles import ensure_roles
+from accounts.users.scopes import corps_of
+from accounts.views import navigation
+from accounts.views.bi import home_entries
+from accounts.views.confirmation import gate
+from integrations.bi.sso import is_open
+from integrations.callbacks.registry import register_consumer
+from integrations.core import concurrency, hooks
+from integrations.core.hooks import register as register_external_ids
+from integrations.core.hooks import register_rename_follower, register_rename_guard
+from integrations.core.reauthentication import register_gate
+from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
+from integrations.models.scoping import register_corp_filter
+
+if TYPE_CHECKING:
+    from django.apps import AppConfig
+
+
+def track_people_and_companies() -> None:
+    signals.track(Corp, corps=lambda corp: [corp.pk], left_out=("connection_version", "created_at", "first_enabled_at"))
+    signals.track(StagedCredentials, corps=lambda staged: [staged.corp_id], left_out=_OF_STAGING)
+    signals.track(SiteAddress, corps=_at_address, left_out=("changed_at",))
+    signals.track(VerificationFile, corps=lambda file: [file.corp_id], left_out=_RESULTS)
+    signals.track(
+        User,
+        corps=_of_person,
+        left_out=("last_login", "date_joined", "session_epoch"),
+        secrets=("password",),
+        m2m=("managed_corps", "groups", "user_permissions"),
+    )
+    signals.track(WeComAccount, corps=_of_account, left_out=("userid_folded", "left_at", *_PROOF), name=bulk.name_of)
+    signals.track(LinkRequest, corps=lambda request: [request.corp_id], left_out=_OF_ASKING)
+    signals.track(DirectoryPolicy, corps=lambda policy: [policy.corp_id], left_out=("changed_at",))
+    signals.track(Attribute, corps=lambda attribute: [])
+    signals.track(BiConnection, corps=lambda bi: [], left_out=_BI_TEST)
+    signals.track(DataSource, corps=lambda source: [source.corp_id], left_out=("created_at", "changed_at"))
+    signals.track(Card, corps=lambda card: [card.source.corp_id], left_out=("created_at", "changed_at"))
+    signals.track(DepartmentGroup, corps=lambda rule: [rule.department.corp_id])
+    signals.track(SignInPolicy, corps=lambda policy: [], left_out=("changed_at",))
+    signals.track(Group, corps=lambda group: [], m2m=("permissions",))
+    post_save.connect(_note_done, sender=LogEntry, dispatch_uid="accounts.tracked.done")
+    user_logged_in.connect(_note_sign_in, dispatch_uid="accounts.tracked.sign_in")
+
+
+_RESULTS = ("uploaded_at", "check_requested_at", "checked_at", "checked_url", "outcome", "detail")
+_OF_STAGING = ("staged_by", "staged_at", "next_try_at", "settled_at", "problem", "facts", "errcode", "caller_ip")
+_BI_TEST = (
+    *("check_requested_at", "check_as", "checked_at", "checked_version", "check_results"),
+    *("connection_version", "key_saved_at", "changed_at"),
+)
+_OF_ASKING = ("userid_folded", "first_asked_at", "asked_at", "ask_count")
+_PROOF = ("proven_corp_id", "proven_userid", "signed_in_at")
+
+
+def _at_address(address: SiteAddress) -> list[int]:
+    return list(Corp.objects.at(address).values_list("pk", flat=True)) if address.pk else []
+
+
+def _of_person(person: User) -> list[int | None]:
+    """The companies of their accounts and those that they manage; who manages all is nobody's in particular."""
+    if person.pk is None or person.is_superuser or person.manages_all_corps:
+        return []
+    accounts = WeComAccount.objects.filter(user=person.pk).values_list("corp_id", flat=True)
+    return [*accounts, *person.managed_corps.values_list("pk", flat=True)]
+
+
+def _of_account(account: WeComAccount) -> list[int | None]:
+    person = User.objects.filter(pk=account.user_id).first()
+    return [account.corp_id, *(_of_person(person) if person else [])]
+
+
+def _note_done(instance: LogEntry, created: bool, **_signal: Any) -> None:
+    if created:
+        signals.note_done(instance)
+
+
+def _note_sign_in(user: Any, request: HttpRequest | None = None, **_signal: Any) -> None:
+    if isinstance(user, User) and request is not None:
+        services.record_sign_in(
+            user=user, note=services.PASSWORD if getattr(user, "backend", "") == PASSWORD_BACKEND else services.WECOM
+        )
+
+
+# --- What accounts registers with integrations, with Django and with its own pages once all apps are loaded ---
+
+
+def register(app: AppConfig) -> None:
+    """Called once, by AppConfig.ready."""
+    _follow_wecom()
+    _show_on_pages()
+    _after_migrating(app)
+    register_corp_filter(corps_of)
+    register_gate(gate)
+    register_external_ids(external_ids)
+    concurrency.register_last_saved(services.last_saved)
+    track_people_and_companies()
+    user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
+
+
+def _follow_wecom() -> None:
+    register_consumer(PEOPLE_CONSUMER)
+    register_rename_guard(may_follow)
+    register_rename_follower(follow_rename)
+
+
+def _show_on_pages() -> None:
+    hooks.register_landing_page(path="bi/", label=_("First page of the BI"), is_offered=is_open)
+    hooks.register_disable_effect(disabling_stops)
+    hooks.register_disable_effect(disabling_shuts_out)
+    hooks.register_sign_in_guard(disabling_shuts_out)
+    hooks.register_corpid_user(rests_on_corpid)
+    hooks.register_corp_action(directory_action)
+    hooks.register_corp_action(move_action)
+    hooks.register_index_card(directory_lines, place=5)
+    hooks.register_attention(directory_attentions)
+    hooks.register_first_enabling_notice(notice_of_first_enabling)
+    hooks.register_attention(link_requests.attentions)
+    hooks.register_attention(bi_identity.attentions)
+    navigation.register_home_entry(home_entries)
+    navigation.register_tab(url_name="account", label=_("Account"), place=90)
+
+
+def _after_migrating(app: AppConfig) -> None:
+    # Why after the last app? Each one's permissions exist after its own signal only.
+    last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
+    post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
+    post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")

@@ -1,0 +1,129 @@
+"""People in the BI: as whom they enter it, and who may. The way in itself is integrations.bi."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import SESSION_KEY
+from django.db.models.functions import Lower
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.authentication import sessions
+from accounts.models import Attribute, DirectoryPolicy, User, WeComAccount, barred_by_wecom
+from accounts.users import limited_administrators
+from accounts.users.attributes import bi_login_id_of
+from accounts.users.bi_identity_sources import EMAIL, LOGIN_ID, USERNAME
+from accounts.users.scopes import sees_all
+from integrations.bi import sso
+from integrations.core.hooks import Attention, ExternalId, chosen
+from integrations.models import Corp
+from integrations.models.bi import THE_ONE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.http import HttpRequest
+
+    from integrations.models.scoping import Person
+
+
+def external_ids() -> list[ExternalId]:
+    """What can be somebody's account in the BI. The attribute is offered while one is marked for it."""
+    found = [
+        ExternalId(
+            USERNAME,
+            _("user name"),
+            _(
+                "It is the name with which you sign in here. One that was made with a number, because somebody else "
+                "had yours, does not count: an administrator can give you another."
+            ),
+            _username,
+            _caution_of_wecom,
+            limited_administrators.objection_to_names,
+        ),
+        ExternalId(
+            EMAIL,
+            _("e-mail"),
+            _("An administrator sets it on your user's page. It must be yours alone."),
+            _email,
+            objection=_objection_to_email,
+        ),
+    ]
+    attribute = Attribute.objects.bi_login_ids().first()
+    if attribute is not None:
+        where = _("An administrator of all companies sets it on your user's page, or for many people at once.")
+        found.append(ExternalId(LOGIN_ID, attribute.name, where, _login_id))
+    return found
+
+
+def corp_of_entry(request: HttpRequest) -> Corp | None:
+    """The company through which the person may enter the BI: the session's, or one of theirs after a password."""
+    open_corps = Corp.objects.enabled().filter(bi_sign_in_enabled=True)
+    corp_id = request.session.get(sessions.CORP_KEY)
+    if corp_id is not None:
+        return open_corps.filter(pk=corp_id).first()
+    accounts = WeComAccount.objects.complete().filter(~barred_by_wecom(), user=request.session[SESSION_KEY])
+    return open_corps.filter(pk__in=accounts.values("corp_id")).order_by("pk").first()
+
+
+def is_entered_by_login_id() -> bool:
+    """Whether people enter the BI by the attribute that is marked as its loginId."""
+    return sso.is_open() and sso.connection().external_id_source == LOGIN_ID
+
+
+def _username(person: Person) -> str:
+    """Not one that somebody else spells in upper case: two names here can be one account in the BI. Nor one that the
+    directory has made (accounts.directory.newcomers): it may be another person's there."""
+    if isinstance(person, User) and person.has_made_username:
+        return ""
+    others = User.objects.alias(folded=Lower("username")).filter(folded=person.get_username().lower())
+    return "" if others.exclude(username=person.get_username()).exists() else person.get_username()
+
+
+def _email(person: Person) -> str:
+    """Why not a shared one? The BI could not tell its people apart, and would let one in as the other."""
+    if not isinstance(person, User) or not person.email:
+        return ""
+    others = User.objects.exclude(email="").alias(folded=Lower("email")).filter(folded=person.email.lower())
+    return "" if others.exclude(pk=person.pk).exists() else person.email
+
+
+def _login_id(person: Person) -> str:
+    return bi_login_id_of(user_id=person.pk) if person.pk is not None else ""
+
+
+def _caution_of_wecom() -> str:
+    """Where a directory brings user names: WeCom's administrators give them."""
+    if not DirectoryPolicy.objects.in_force().filter(mode=DirectoryPolicy.Mode.CREATE).exists():
+        return ""
+    return gettext(
+        "A directory policy takes it from WeCom, whose administrators so decide as whom people enter the BI. Choose "
+        "the loginId attribute, which only administrators of all companies set."
+    )
+
+
+def _objection_to_email() -> str:
+    """WeCom lets people change their own e-mail, and a directory policy that updates people takes it over."""
+    if found := limited_administrators.objection_to_names():
+        return found
+    if not DirectoryPolicy.objects.filter(mode=DirectoryPolicy.Mode.CREATE).exists():
+        return ""
+    return gettext(
+        "People must not enter the BI by an e-mail address that they choose: a directory policy takes it from WeCom, "
+        "where they may change it. Choose the loginId attribute, which only administrators of all companies set, or "
+        "let the policy only link people."
+    )
+
+
+def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Of a connection that goes on with what could not be chosen any more, to those who may do something about it."""
+    if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
+        return []
+    connection = sso.connection()
+    source = chosen(connection.external_id_source) if connection.is_enabled else None
+    objection = source.objection() if source is not None else ""
+    return (
+        [Attention(objection, reverse("admin:integrations_biconnection_change", args=[THE_ONE]))] if objection else []
+    )

@@ -1,0 +1,261 @@
+"""Login page, choice of company, sign-out."""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+from typing import Any, cast
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth import logout as end_session
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.authentication import cookies, flow, lockout, password_policy, sessions, totp
+from accounts.authentication.admin_rights import admin_rights_allowed
+from accounts.authentication.forms import CodeForm, LoginForm
+from accounts.authentication.lockout import Lock, lock_on
+from accounts.authentication.redirects import HOME, safe_path
+from accounts.authentication.user_agents import surface_of
+from accounts.models import User
+from integrations.core import csp
+from integrations.models import Corp
+
+# From so many companies on, the list can be searched.
+SEARCHED_FROM = 11
+
+
+@method_decorator(never_cache, name="dispatch")
+class Login(LoginView):
+    """Password and WeCom side by side; inside WeCom no page at all, unless the person asks to stay (`stay`)."""
+
+    template_name = "accounts/login.html"
+    authentication_form = LoginForm
+
+    # Where the password form is sent, and what its page is called.
+    route = "login"
+    heading = gettext_lazy("Sign in")
+    may_frame_panel = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Where passwords are switched off there is no form, and what is sent all the same is not looked at."""
+        if password_policy.is_password_enabled():
+            return super().post(request, *args, **kwargs)
+        context = self.get_context_data(form=self.get_form_class()(request), refused=True)
+        response = self.render_to_response(context)
+        response.status_code = 403
+        return response
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if self._goes_straight_in():
+            return _to_company(request, self._target(), asked_for=request.GET.get("corp"))
+        return super().get(request, *args, **kwargs)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Why untie? Django keeps the session of somebody who signs in again, also where WeCom had opened it."""
+        response = super().form_valid(form)
+        sessions.untie(self.request)
+        sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])
+        lockout.remember_browser(response, self.request, form.get_user())
+        return response
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        return self._target()
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        """The one page that may hold a frame of another site: WeCom's panel with the QR code."""
+        response = super().render_to_response(context, **kwargs)
+        corp = context["corp"]
+        if context["panel"]:
+            csp.allow(response, "frame-src", filter(None, [csp.origin_of(corp.qr_base_url)]))
+        if corp is not None and self.request.GET.get("corp") == str(corp.pk):
+            cookies.remember_corp_id(response, self.request, corp.pk)
+        return response
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        corps = list(Corp.objects.signing_in().select_related("site_address").order_by("name"))
+        corp = _asked_for(self.request, corps) or _only_or_remembered(self.request, corps)
+        return super().get_context_data(
+            **kwargs,
+            target=self._target(),
+            corp=corp,
+            corps=corps,
+            panel=self._panel_url(corp),
+            query=urlencode({"next": self._target()}),
+            password_enabled=password_policy.is_password_enabled(),
+            action=reverse(self.route),
+            heading=self.heading,
+        )
+
+    def _goes_straight_in(self) -> bool:
+        """Not for somebody signed in: who is sent here all the same may lack a permission, and would go in circles."""
+        is_inside = surface_of(self.request.headers.get("User-Agent", "")).is_inside_wecom
+        return is_inside and "stay" not in self.request.GET and not self.request.user.is_authenticated
+
+    def _panel_url(self, corp: Corp | None) -> str:
+        """Where the panel's script asks for a state; empty where only the plain link leads to WeCom."""
+        if corp is None or not self.may_frame_panel or self.request.user.is_authenticated:
+            return ""
+        return reverse("wecom-panel", args=[corp.pk]) if flow.is_at_home(self.request, corp) else ""
+
+    def _target(self) -> str:
+        return safe_path(self.request.POST.get("next") or self.request.GET.get("next") or "")
+
+
+@require_safe
+@never_cache
+def choose_company(request: HttpRequest) -> HttpResponse:
+    """The companies whose people can sign in with WeCom; a single one needs no choice."""
+    target, words = safe_path(request.GET.get("next", "")), request.GET.get("q", "").strip()
+    corps = list(Corp.objects.signing_in().order_by("name"))
+    if len(corps) == 1:
+        return _to_start(corps[0], target)
+    last = _only_or_remembered(request, corps)
+    found = [corp for corp in corps if words.lower() in corp.name.lower()]
+    context = {
+        "corps": sorted(found, key=lambda corp: corp != last),
+        "last": last,
+        "is_searched": len(corps) >= SEARCHED_FROM,
+        "words": words,
+        "target": target,
+        "query": urlencode({"next": target}),
+        "is_inside_wecom": surface_of(request.headers.get("User-Agent", "")).is_inside_wecom,
+        "password_enabled": password_policy.is_password_enabled(),
+        "password_query": urlencode({"next": target, "stay": "1"}),
+    }
+    return render(request, "accounts/choose_company.html", context)
+
+
+@require_POST
+@never_cache
+def logout(request: HttpRequest) -> HttpResponseBase:
+    """Sign out and stay so: inside WeCom the login page would sign in again at once."""
+    end_session(request)
+    response = redirect(f"{reverse('login')}?{urlencode({'stay': '1', 'left': '1'})}")
+    cookies.forget_browser_ids(response, request)
+    return response
+
+
+def _to_company(request: HttpRequest, target: str, *, asked_for: str | None) -> HttpResponse:
+    """To WeCom for the company asked for, the only one or the last one; else choose first."""
+    corps = list(Corp.objects.signing_in().order_by("name"))
+    if asked_for is not None and re.fullmatch(r"[0-9]{1,18}", asked_for):
+        return HttpResponseRedirect(f"{_start_path(int(asked_for))}?{urlencode({'next': target})}")
+    corp = _only_or_remembered(request, corps)
+    if corp is not None:
+        return _to_start(corp, target)
+    name, query = ("choose-company", {"next": target}) if corps else ("login", {"next": target, "stay": "1"})
+    return redirect(f"{reverse(name)}?{urlencode(query)}")
+
+
+def _asked_for(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+    """The company that the person chose just now."""
+    return next((corp for corp in corps if str(corp.pk) == request.GET.get("corp")), None)
+
+
+def _only_or_remembered(request: HttpRequest, corps: list[Corp]) -> Corp | None:
+    if len(corps) == 1:
+        return corps[0]
+    remembered = cookies.remembered_corp_id(request)
+    return next((corp for corp in corps if corp.pk == remembered), None)
+
+
+def _to_start(corp: Corp, target: str) -> HttpResponse:
+    return redirect(f"{_start_path(corp.pk)}?{urlencode({'next': target})}")
+
+
+def _start_path(corp_id: int) -> str:
+    return reverse("wecom-start", args=[corp_id])
+
+
+# --- The way into the administration: by password or WeCom, for staff alone ---
+
+
+@method_decorator(never_cache, name="dispatch")
+class AdminLogin(Login):
+    """The login page for somebody who asked for a page of the administration; leads back to that page."""
+
+    route = "admin:login"
+    heading = gettext_lazy("Sign in to the administration")
+    may_frame_panel = False
+    admin_site: AdminSite | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        site = cast("AdminSite", self.admin_site)
+        if request.method == "GET" and site.has_permission(request):
+            return HttpResponseRedirect(self._target())
+        if request.method == "GET" and request.user.is_authenticated and admin_rights_allowed(request):
+            return _refused(request)
+        return super().dispatch(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """A code is looked at only where its person is signed in already, and only as theirs."""
+        person = self._who_may_give_a_code()
+        if person is None or "code" not in request.POST:
+            return super().post(request, *args, **kwargs)
+        form = CodeForm(request.POST, person=person)
+        if form.is_valid():
+            sessions.add_code(request, person)
+            return HttpResponseRedirect(self._target())
+        context = self.get_context_data(form=self.get_form_class()(request), code_form=form)
+        return self.render_to_response(context)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Somebody whom WeCom signed in without rights is asked for the password or a code, not for WeCom again."""
+        context = super().get_context_data(**kwargs)
+        if admin_rights_allowed(self.request):
+            return context
+        person = self._who_may_give_a_code()
+        code_form = kwargs.get("code_form") or (person and CodeForm(person=person))
+        return {**context, "lacks_rights": True, "code_form": code_form, "corps": [], "corp": None, "panel": ""}
+
+    def _who_may_give_a_code(self) -> User | None:
+        """Whom WeCom signed in without rights, and whose authenticator app cannot be of somebody else."""
+        person = self.request.user
+        if admin_rights_allowed(self.request) or not isinstance(person, User):
+            return None
+        return person if totp.is_independent(person) else None
+
+    def _target(self) -> str:
+        target = super()._target()
+        return reverse("admin:index") if target == HOME else target
+
+
+def _refused(request: HttpRequest) -> HttpResponse:
+    """Somebody who is signed in, by whichever way, and may not enter."""
+    return render(request, "accounts/not_staff.html", status=403)
+
+
+# --- The page for somebody who is locked out after wrong passwords ---
+
+
+def page(request: HttpRequest, _response: Any = None, credentials: dict[str, Any] | None = None) -> HttpResponse:
+    """For how long, and the ways that stay open. The same for usernames that exist and those that do not."""
+    now = timezone.now()
+    username = (credentials or {}).get("username", "")
+    lock = lock_on(request=request, username=username, now=now) or Lock(until=now)
+    seconds = lock.seconds_left(now)
+    minutes = ceil(seconds / 60)
+    context = {
+        "wait": ngettext("Try again in %(count)d minute.", "Try again in %(count)d minutes.", minutes)
+        % {"count": minutes},
+        "lock": lock,
+        "until": timezone.localtime(lock.until),
+        "has_wecom": Corp.objects.signing_in().exists(),
+        "query": urlencode({"next": safe_path(request.POST.get("next", ""))}),
+    }
+    response = render(request, "accounts/locked.html", context, status=429)
+    response.headers["Retry-After"] = str(seconds)
+    add_never_cache_headers(response)
+    return response

@@ -1,0 +1,8 @@
+"""The administration of companies, site addresses, the BI and data sources.
+
+Django imports this package; each module registers its pages.
+"""
+
+from integrations.admin import bi, companies, datasources, site_address
+
+__all__ = ["bi", "companies", "datasources", "site_address"]

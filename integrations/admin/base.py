@@ -1,0 +1,78 @@
+"""What the pages beside a corp's own page in the admin have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.apps import apps
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+
+from integrations.models import Corp
+
+if TYPE_CHECKING:
+    CorpModelAdmin = admin.ModelAdmin[Corp]
+else:
+    CorpModelAdmin = admin.ModelAdmin
+
+ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
+
+
+def pill(tone: str, text: object) -> str:
+    """A status: a word with a colour."""
+    return format_html('<span class="pill pill-{}">{}</span>', tone, text)
+
+
+class CorpPages(CorpModelAdmin):
+    """A part of CorpAdmin with views of its own."""
+
+    def _corp(self, request: HttpRequest, corp_id: int, *, to_change: bool) -> Corp:
+        """The corp, if the person may see it (else 404), and may see or change corps (else 403)."""
+        corp = self.get_object(request, str(corp_id))
+        if corp is None:
+            raise Http404
+        allowed = self.has_change_permission if to_change else self.has_view_permission
+        if not allowed(request, corp):
+            raise PermissionDenied
+        return corp
+
+    def _to_page(self, corp: Corp, section: str = "") -> HttpResponseRedirect:
+        """Back to the corp's page and not to the list: the next step stands there."""
+        address = reverse("admin:integrations_corp_change", args=[corp.pk])
+        return HttpResponseRedirect(f"{address}#{section}" if section else address)
+
+
+# --- What a deletion takes along, as the admin's page of confirmation lists it ---
+
+if TYPE_CHECKING:
+    AdminBase = admin.ModelAdmin[Any]
+else:
+    AdminBase = admin.ModelAdmin
+
+
+class NamedDeletions(AdminBase):
+    """Leaves out the rows that only join two others, which Django makes and cannot name: each end is gone anyway."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        listed, counts, *more = cast("tuple[Any, ...]", super().get_deleted_objects(objs, request))
+        joining = [model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created]
+        beginnings = tuple(f"{capfirst(options.verbose_name)}: " for options in joining)
+        plurals = {str(options.verbose_name_plural) for options in joining}
+        kept = {name: count for name, count in counts.items() if str(name) not in plurals}
+        return _without(listed, beginnings), kept, *more
+
+
+def _without(listed: list[Any], beginnings: tuple[str, ...]) -> list[Any]:
+    """The nested list without its texts that begin so, and without lists that are empty then."""
+    found: list[Any] = []
+    for one in listed:
+        if isinstance(one, list):
+            if inner := _without(one, beginnings):
+                found.append(inner)
+        elif not str(one).startswith(beginnings):
+            found.append(one)
+    return found

@@ -1,0 +1,211 @@
+"""What was typed into a card's form and is not saved, kept in the session while its card is chosen in the BI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import PermissionDenied
+from django.forms.fields import InvalidJSONInput
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+from django.utils.translation import gettext
+
+from integrations.admin.datasource_forms import CardForm
+from integrations.bi import catalogue
+from integrations.core.queues import queue_on_commit
+from integrations.models import BiListing, Card, DataSource, SourceKind, datasource_messages
+from integrations.models.scoping import corp_condition
+from integrations.tasks import list_bi
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+# The name of a draft in addresses: what was typed may be too long for one.
+KEY = "draft"
+# A tab or two, and some that were left behind.
+KEPT_AT_MOST = 4
+CHARACTERS_AT_MOST = 100_000
+_STORED = "card_drafts"
+
+
+def is_sent(request: HttpRequest) -> bool:
+    """Whether the form itself came, not a page of the list."""
+    return "bi_card_id" in request.POST
+
+
+def keep(request: HttpRequest) -> str:
+    """Keep what the form sent; returns the draft's key, or nothing where it is too much. No field of the form holds a
+    secret: those are the source's."""
+    typed = {name: request.POST[name] for name in CardForm.Meta.fields if name in request.POST}
+    if sum(map(len, typed.values())) > CHARACTERS_AT_MOST:
+        return ""
+    key = get_random_string(12)
+    kept = {**request.session.get(_STORED, {}), key: typed}
+    request.session[_STORED] = dict(list(kept.items())[-KEPT_AT_MOST:])
+    return key
+
+
+def typed(request: HttpRequest) -> dict[str, str]:
+    """What this session keeps by the key in the address, to fill in a form. A name that was left empty is left out: the
+    card that is chosen has one."""
+    found: dict[str, str] = request.session.get(_STORED, {}).get(request.GET.get(KEY, ""), {})
+    return {name: InvalidJSONInput(text) for name, text in found.items() if text or name != "name"}
+
+
+# --- Choosing a card of the BI for a card here: first its page, then the card, from what the BI lists ---
+
+FOLDER = "admin/integrations/card"
+SHOWN_AT_MOST = 200
+# With more than these one may search.
+SEARCHED_FROM = 15
+# What the BI calls cards that hold no rows.
+WITHOUT_ROWS = frozenset(
+    {"TEXT", "IFRAME", "PICTURE", "PARAMETER", "SELECTOR", "TREE_SELECTOR", "MERGE_SELECTOR", "LAYOUT"}
+)
+_ID_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """What is chosen for: a new card of `source`, or `card`. `page_id`: empty while the page is still to be chosen.
+    `draft`: the key of what was typed into the form."""
+
+    source: DataSource
+    card: Card | None
+    page_id: str
+    draft: str
+
+    def query(self, **further: str) -> str:
+        known = {"source": str(self.source.pk), "card": str(self.card.pk) if self.card else "", KEY: self.draft}
+        return urlencode({name: value for name, value in (known | further).items() if value})
+
+    def address(self, view: str = "choose", **further: str) -> str:
+        return f"{reverse(f'admin:integrations_card_{view}')}?{self.query(**further)}"
+
+    def form_address(self, **chosen: str) -> str:
+        """The form of the card, with what was typed and what is chosen filled in."""
+        values = ({KEY: self.draft} if self.draft else {}) | chosen
+        if self.card is not None:
+            return f"{reverse('admin:integrations_card_change', args=[self.card.pk])}?{urlencode(values)}"
+        return f"{reverse('admin:integrations_card_add')}?{urlencode({'source': str(self.source.pk), **values})}"
+
+
+def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
+    """Shows what the BI listed; a POST has it asked."""
+    choosing = _choosing(model_admin, request)
+    if request.method == "POST":
+        return _asked(choosing, is_again="again" in request.POST)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": gettext("Choose a card of the BI"),
+        "opts": model_admin.opts,
+        "choosing": choosing,
+        "form_address": choosing.form_address(),
+        "state": _state(request, choosing),
+        "state_address": choosing.address("choose_state", page=choosing.page_id, q=request.GET.get("q", "")),
+    }
+    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
+    return TemplateResponse(request, f"{FOLDER}/choose.html", context)
+
+
+def state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:
+    return JsonResponse(_state(request, _choosing(model_admin, request)))
+
+
+def _choosing(model_admin: Any, request: HttpRequest) -> Choosing:
+    """For whoever may add a card, or change this one, at a source that they see; else 403 or 404."""
+    sent = {**request.GET.dict(), **request.POST.dict()}
+    card = None
+    if sent.get("card"):
+        if not model_admin.has_change_permission(request):
+            raise PermissionDenied
+        card = get_object_or_404(model_admin.get_queryset(request), pk=_number(sent["card"]))
+    elif not model_admin.has_add_permission(request):
+        raise PermissionDenied
+    sources = DataSource.objects.visible_to(request.user).filter(kind=SourceKind.GUANDATA).only("name", "kind")
+    source = get_object_or_404(sources, pk=_number(sent.get("source", "")))
+    page_id = sent.get("page", "")
+    if len(page_id) > _ID_CHARACTERS:
+        raise Http404
+    draft = keep(request) if is_sent(request) else sent.get(KEY, "")[:_ID_CHARACTERS]
+    return Choosing(source, card, page_id, draft)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise Http404
+    return int(text)
+
+
+def _asked(choosing: Choosing, *, is_again: bool) -> HttpResponseRedirect:
+    listing_id = catalogue.request(page_id=choosing.page_id, now=timezone.now(), anew=is_again)
+    if listing_id is not None:
+        queue_on_commit(
+            list_bi, listing_id, otherwise=partial(catalogue.give_up_unqueued, listing_id, clock=timezone.now)
+        )
+    return HttpResponseRedirect(choosing.address(page=choosing.page_id))
+
+
+def _state(request: HttpRequest, choosing: Choosing) -> dict[str, Any]:
+    found = catalogue.latest(choosing.page_id)
+    is_running = found is not None and found.listed_at is None
+    wanted = request.GET.get("q", "").strip()
+    entries = [] if found is None or is_running or found.problem_code else found.entries
+    fitting = [one for one in entries if wanted.casefold() in f"{one[1]}\n{one[0]}".casefold()]
+    context = {
+        "choosing": choosing,
+        "listing": found,
+        "is_running": is_running,
+        "problem": _problem(found),
+        "bi_address": _bi_address(request),
+        "again_address": choosing.address(page=choosing.page_id),
+        "pages_address": choosing.address(),
+        "page_name": _page_name(choosing.page_id),
+        "is_searched": bool(wanted) or len(entries) > SEARCHED_FROM,
+        "wanted": wanted,
+        "rows": [_row(choosing, one) for one in fitting[:SHOWN_AT_MOST]],
+        "unshown_count": max(0, len(fitting) - SHOWN_AT_MOST),
+    }
+    return {
+        "is_unfinished": is_running,
+        "html": render_to_string(f"{FOLDER}/_choose.html", context, request=request),
+    }
+
+
+def _row(choosing: Choosing, entry: list[str]) -> dict[str, Any]:
+    """One page or card of the BI. `address`: of the form with this card; empty for a page, and for what has no rows."""
+    its_id, name, kind = entry
+    is_card = bool(choosing.page_id)
+    has_rows = is_card and kind not in WITHOUT_ROWS
+    chosen = {"bi_page_id": choosing.page_id, "bi_card_id": its_id, "name": (name or its_id)[:_ID_CHARACTERS]}
+    address = choosing.form_address(**chosen) if has_rows else ""
+    return {"id": its_id, "name": name or its_id, "kind": kind, "is_card": is_card, "address": address}
+
+
+def _problem(found: BiListing | None) -> str:
+    if found is None or not found.problem_code:
+        return ""
+    if found.problem_code == catalogue.NOT_QUEUED:
+        return gettext("The BI could not be asked: the queue cannot be reached. Check that Valkey runs.")
+    return datasource_messages.sentence(found.problem_code, found.problem_facts)
+
+
+def _bi_address(request: HttpRequest) -> str:
+    """Where the connection is mended, for who may open that page."""
+    may = request.user.has_perm("integrations.change_biconnection") and not corp_condition(request.user)
+    return reverse("admin:integrations_biconnection_changelist") if may else ""
+
+
+def _page_name(page_id: str) -> str:
+    pages = catalogue.latest() if page_id else None
+    names = {one[0]: one[1] for one in pages.entries} if pages else {}
+    return names.get(page_id) or page_id

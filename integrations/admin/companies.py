@@ -1,0 +1,341 @@
+"""The admin pages of corps. They show and trigger; services decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
+
+from integrations.admin.base import ONE_SAVE_BUTTON, pill
+from integrations.admin.callbacks import CallbackPages
+from integrations.admin.company_forms import CorpForm, saved_proxy
+from integrations.admin.console import ConsolePages
+from integrations.admin.credentials import CredentialPages
+from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
+from integrations.admin.verification import VerificationPages
+from integrations.companies import credentials, links, services
+from integrations.companies.diagnosis import results
+from integrations.core.hooks import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.directory.event_health import hearing_of
+from integrations.models import Corp, SiteAddress
+from integrations.models.fields import UNREADABLE_NOTE, Unreadable
+from integrations.models.scoping import corp_condition
+
+# Why named here? Django finds the admin pages of an app in its module `admin`.
+# Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
+# among them. Therefore superusers alone set these. The proxy's fields are none of the model's.
+IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
+PROXY_FIELDS = ("new_proxy_url", "remove_proxy")
+SECRET_FIELDS = ("new_secret", "new_contacts_secret", "remove_contacts_secret")
+# The same holds, once the company has been enabled, for the app that says it and for the address of the codes.
+FIXED_ONCE_ENABLED = ("agentid", "site_address")
+APP_COLUMNS = frozenset({"agentid", "secret"})
+# For the history, which translates them. The audit trail has the value before and after by itself.
+SWITCHED_ON, SWITCHED_OFF = gettext_noop("enabled: no → yes"), gettext_noop("enabled: yes → no")
+ONLY_SUPERUSERS = _("Only a superuser may change this: whoever answers here in WeCom's place says who somebody is.")
+ONLY_SUPERUSERS_MOVE = _(
+    "Only a superuser may change this once the company has been enabled: WeCom sends the codes there that say who "
+    "somebody is."
+)
+ONLY_SUPERUSERS_APP = _(
+    "Only a superuser may change this once the company has been enabled: another app says who somebody is."
+)
+ONLY_SUPERUSERS_CONTACTS = _(
+    "Only a superuser may change this once the company has been enabled: it decides who is whom in the directory."
+)
+ONLY_ALL_RENAME = _(
+    "Only who manages all companies may change this once the company has been enabled: imports link people by it."
+)
+ONLY_SUPERUSERS_RIGHTS = _(
+    "Only a superuser may change this. Off: superusers, and administrators of more than this company, enter the "
+    "administration with their password, also after a sign-in with WeCom."
+)
+REASONS = {
+    **dict.fromkeys((*IDENTITY_FIELDS, "saved_proxy_host"), ONLY_SUPERUSERS),
+    **dict.fromkeys(("agentid", "saved_secret"), ONLY_SUPERUSERS_APP),
+    "contacts_secret_saved": ONLY_SUPERUSERS_CONTACTS,
+    "site_address": ONLY_SUPERUSERS_MOVE,
+    "name": ONLY_ALL_RENAME,
+    "admin_rights_enabled": ONLY_SUPERUSERS_RIGHTS,
+}
+# What stands in the place of a write-only field for those who may not write it.
+SHOWN_INSTEAD = {
+    "new_secret": "saved_secret",
+    "new_contacts_secret": "contacts_secret_saved",
+    "new_proxy_url": "saved_proxy_host",
+}
+
+
+@admin.register(Corp)
+class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPages, ConsolePages, DiagnosisPages):
+    empty_list = _(
+        "No WeCom company is connected yet. Add one: its page leads through every step, and says what is wrong."
+    )
+    form = CorpForm
+    unconfirmed_pages = frozenset(
+        f"integrations_corp_{name}"
+        for name in ("diagnosis_run", "diagnosis_message", "verification", "verification_check", "ips", "write_start")
+    )
+    change_form_template = "admin/integrations/corp/change_form.html"
+    list_display = ["name", "status_label", "last_diagnosis", "corpid", "agentid"]
+    list_filter = ["is_enabled"]
+    search_fields = ["name", "corpid"]
+    actions = None
+    fieldsets = [
+        (
+            _("Credentials"),
+            {
+                "fields": [
+                    *("name", "corpid", "agentid", "new_secret", "new_contacts_secret", "remove_contacts_secret"),
+                    "department_root_ids",
+                ]
+            },
+        ),
+        (_("Sign-in"), {"fields": ["sign_in_enabled", "admin_rights_enabled", "domain_id", "site_address"]}),
+        (_("Home page and BI"), {"fields": ["home_page", "home_bi_page", "bi_sign_in_enabled"]}),
+        (
+            _("Advanced"),
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    *("api_base_url", "authorize_base_url", "qr_base_url"),
+                    *("new_proxy_url", "remove_proxy", "ca_bundle"),
+                ],
+            },
+        ),
+    ]
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/corp.js", "integrations/live.js"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Corp]:
+        return (
+            super()
+            .get_queryset(request)
+            .filter(pk__in=Corp.objects.visible_to(request.user))
+            .select_related("site_address")
+            .defer("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key")
+            .defer("callback_token", "callback_aes_key", "proxy_url", "ca_bundle")
+        )
+
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def status_label(self, corp: Corp) -> str:
+        return pill("good", gettext("enabled")) if corp.is_enabled else pill("quiet", gettext("disabled"))
+
+    @admin.display(description=_("last diagnosis"))
+    def last_diagnosis(self, corp: Corp) -> str:
+        health = self.health_of(corp)
+        if health.checked_at is None:
+            return pill(health.tone, health.words)
+        when = timezone.localtime(health.checked_at).strftime("%Y-%m-%d %H:%M")
+        return format_html("{} <time>{}</time>", pill(health.tone, health.words), when)
+
+    # --- Who may ------------------------------------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not for somebody limited to some corps, who would not see the new one."""
+        return super().has_add_permission(request) and not corp_condition(request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Corp | None = None) -> bool:
+        """A corp that was enabled once is disabled instead: people and messages refer to it."""
+        was_enabled = obj is not None and obj.first_enabled_at is not None
+        return super().has_delete_permission(request, obj) and not was_enabled
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Who may delete a corp needs no permission for what is only its own: checks, files, its queue, the copy of
+        its directory. What others depend on is protected by the database's rules."""
+        listed, counts, _needed, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set(), protected
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Corp | None = None) -> list[str]:
+        """The CorpId says whose userids count: whoever could change it could sign in as anybody linked with it."""
+        was_enabled = obj is not None and obj.was_enabled
+        if request.user.is_superuser:
+            return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
+        fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
+        once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
+        return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
+
+    def _withheld(self, request: HttpRequest, corp: Corp | None) -> set[str]:
+        """The fields for writing only that this person may not write."""
+        if request.user.is_superuser:
+            return set()
+        return {*PROXY_FIELDS, *(SECRET_FIELDS if corp is not None and corp.was_enabled else ())}
+
+    @admin.display(description="Secret")
+    def saved_secret(self, corp: Corp) -> str:
+        return str(UNREADABLE_NOTE) if isinstance(corp.secret, Unreadable) else gettext("saved, never shown")
+
+    @admin.display(description=_("proxy"))
+    def saved_proxy_host(self, corp: Corp) -> str:
+        return str(saved_proxy(corp)) or "—"
+
+    # --- The form -----------------------------------------------------------------------------------------------------
+
+    def get_fieldsets(self, request: HttpRequest, obj: Corp | None = None) -> Any:
+        """Those who may not set a write-only field do not see it: it would be empty."""
+        if obj is None or self.has_change_permission(request, obj):
+            withheld = self._withheld(request, obj)
+            instead = {name: SHOWN_INSTEAD.get(name, "") for name in withheld}
+        else:
+            instead = dict.fromkeys((*SECRET_FIELDS, *PROXY_FIELDS), "") | {
+                "new_contacts_secret": "contacts_secret_saved"
+            }
+
+        def shown(names: Any) -> list[str]:
+            return [name for name in (instead.get(one, one) for one in names) if name]
+
+        return [(title, {**options, "fields": shown(options["fields"])}) for title, options in self.fieldsets]
+
+    @admin.display(description=_("Contacts sync Secret"))
+    def contacts_secret_saved(self, corp: Corp) -> str:
+        if isinstance(corp.contacts_secret, Unreadable):
+            return str(UNREADABLE_NOTE)
+        return gettext("saved") if corp.contacts_secret else gettext("not entered")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "site_address":
+            kwargs["queryset"] = SiteAddress.objects.visible_to(request.user)
+            kwargs["empty_label"] = gettext("the default one")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Corp | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if self.has_change_permission(request, obj):
+            kwargs["help_texts"] = self._reasons_for_fixed(request, obj)
+        form = super().get_form(request, obj, change=change, **kwargs)
+        for name in self._withheld(request, obj):
+            form.base_fields.pop(name, None)  # declared, so there whatever the fieldsets name
+        if "site_address" in form.base_fields:
+            widget: Any = form.base_fields["site_address"].widget
+            widget.can_add_related = widget.can_change_related = False
+            widget.can_view_related = widget.can_delete_related = False
+        return form
+
+    def _reasons_for_fixed(self, request: HttpRequest, corp: Corp | None) -> dict[str, Any]:
+        """The form's help texts, with the reason in place of those of fields that only superusers change."""
+        fixed = {} if request.user.is_superuser else dict.fromkeys(self.get_readonly_fields(request, corp))
+        return {**CorpForm.Meta.help_texts, **{name: text for name, text in REASONS.items() if name in fixed}}
+
+    def save_model(self, request: HttpRequest, obj: Corp, form: CorpForm, change: bool) -> None:
+        needs_test = services.save_corp(corp=obj, changed_fields=form.changed_model_fields())
+        tidied = form.tidied_labels()
+        if tidied:
+            message = gettext("Spaces or invisible characters were removed from: %(fields)s.")
+            messages.info(request, message % {"fields": ", ".join(tidied)})
+        if form.new_credentials is not None:
+            self.stage_credentials(request, obj, form.new_credentials)
+        elif not APP_COLUMNS.isdisjoint(form.changed_model_fields()):
+            credentials.discard(corp=obj)  # older ones that still wait must not replace what serves from now on
+        changed = None if needs_test else results.outdated(obj)
+        if needs_test or changed:
+            start_checks(request, obj, changed)
+            messages.info(
+                request, gettext("The connection is being checked with what you saved: the results appear below.")
+            )
+
+    def delete_model(self, request: HttpRequest, obj: Corp) -> None:
+        """Why locked? A check under way may write a row of it between the look for its rows and the end of it all."""
+        if Corp.objects.select_for_update().filter(pk=obj.pk).exists():
+            super().delete_model(request, obj)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
+        return self._to_page(obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: Corp) -> HttpResponseRedirect:
+        return self._to_page(obj)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        return super().add_view(request, form_url, {**ONE_SAVE_BUTTON, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        corp = self.get_object(request, unquote(object_id))
+        context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
+        if corp is not None and self.has_view_permission(request, corp):
+            context |= self._panels(request, corp)
+        return super().change_view(request, object_id, form_url, context)
+
+    def _panels(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        return {
+            "corp": corp,
+            "can_act": self.has_change_permission(request, corp),
+            "corp_actions": corp_actions(request, corp),
+            "diagnosis_panel": self.diagnosis_panel(request, corp),
+            "console_panel": self.console_panel(request, corp),
+            **self.steps_panel(corp),
+            "verification_panel": self.verification_panel(request, corp),
+            "callback_panel": self.callback_panel(request, corp),
+            "hearing": hearing_of(corp, now=timezone.now()),
+            "refused_elsewhere": self.refused_elsewhere(),
+            **self.staged_panel(request, corp),
+            "site_address": links.site_address_for(corp),
+            "reasons": corp_reasons(corp),
+        }
+
+    # --- Enabling, disabling ---------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        def wrapped(view: Any) -> Any:
+            return self.admin_site.admin_view(view)
+
+        return [
+            path("<int:corp_id>/enable/", wrapped(self.enable_view), name="integrations_corp_enable"),
+            path("<int:corp_id>/disable/", wrapped(self.disable_view), name="integrations_corp_disable"),
+            *super().get_urls(),
+        ]
+
+    def enable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        reasons = services.reasons_against_enabling(corp, now=timezone.now())
+        if request.method == "POST":
+            is_first = not Corp.objects.ever_enabled().exists()
+            try:
+                services.enable_corp(
+                    corp=corp, by=request.user, now=timezone.now(), seen_version=_seen_version(request)
+                )
+            except services.CorpNotReady as refusal:
+                reasons = refusal.reasons
+            else:
+                self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
+                messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
+                for notice in first_enabling_notices(request) if is_first else []:
+                    messages.info(request, notice)
+                return self._to_page(corp)
+        title = gettext("Enable “%(corp)s”") % {"corp": corp}
+        status = 409 if request.method == "POST" else 200
+        return self._confirmation(request, corp, "enable", {"title": title, "reasons": reasons}, status)
+
+    def disable_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        if request.method == "POST":
+            services.disable_corp(corp=corp)
+            self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_OFF]}}])
+            messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
+            return self._to_page(corp)
+        title = gettext("Disable “%(corp)s”") % {"corp": corp}
+        return self._confirmation(request, corp, "disable", {"title": title, "effects": disable_effects(corp)})
+
+    def _confirmation(
+        self, request: HttpRequest, corp: Corp, action: str, extra: dict[str, Any], status: int = 200
+    ) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "action": action, **extra}
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
+
+
+def _seen_version(request: HttpRequest) -> int | None:
+    """The connection that stood on the page whose button was pressed."""
+    version = request.POST.get("connection_version", "")
+    return int(version) if version.isdecimal() else None

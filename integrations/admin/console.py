@@ -1,0 +1,253 @@
+"""The part of a corp's page in the admin about WeCom's console: values, links, and changes to have made there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations.admin.base import CorpPages, pill
+from integrations.bi import sso
+from integrations.companies import console, credentials, links, onboarding, trusted_ips
+from integrations.companies.diagnosis.blockers import IP_REFUSED
+from integrations.core.hooks import landing_pages
+from integrations.core.queues import queue_on_commit
+from integrations.core.safe_urls import inner_page_from, rooted
+from integrations.models import ConsoleWrite, Corp, StagedCredentials
+from integrations.tasks import CONSOLE_WRITE_SECONDS, run_console_write
+
+Kind = ConsoleWrite.Kind
+Status = ConsoleWrite.Status
+FOLDER = "admin/integrations/corp"
+# A step that still waits after so long has no worker; one that was begun so long ago was broken off.
+WORKER_MISSING = timedelta(seconds=20)
+WORKER_STOPPED = timedelta(seconds=CONSOLE_WRITE_SECONDS)
+# A choice of the builder that is no page of ours: the path is typed.
+OTHER_PAGE = "other"
+
+
+class ConsolePages(CorpPages):
+    """Links are built for who may see the corp; what changes something is for who may change it."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views: dict[tuple[str, str], Any] = {
+            ("steps/", "steps"): require_GET(self.steps_view),
+            ("link/", "link"): require_GET(self.link_view),
+            ("ips/", "ips"): require_POST(self.ips_view),
+            ("console/<slug:kind>/", "write_start"): require_POST(self.write_start_view),
+            ("console/<int:write_id>/preview/", "write"): require_GET(self.write_view),
+            ("console/<int:write_id>/state/", "write_state"): require_GET(self.write_state_view),
+            ("console/<int:write_id>/confirm/", "write_confirm"): require_POST(self.write_confirm_view),
+        }
+        routes = [
+            path(f"<int:corp_id>/{end}", self.admin_site.admin_view(view), name=f"integrations_corp_{name}")
+            for (end, name), view in views.items()
+        ]
+        return [*routes, *super().get_urls()]
+
+    def console_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        """What the corp's page shows of WeCom's console."""
+        writes: dict[str, ConsoleWrite] = {}
+        for write in ConsoleWrite.objects.for_corp(corp)[: console.KEPT_WRITES]:
+            writes.setdefault(write.kind, write)
+        return {
+            "domains": console.domains(corp),
+            "home_page": console.home_page(corp),
+            "plain_login": console.plain_login(corp),
+            "link": _link(corp, "", ""),
+            **_known_ips(corp),
+            "noted_ips": trusted_ips.SEPARATOR.join(corp.noted_ips),
+            "last_writes": {kind.value: writes.get(kind.value) for kind in Kind},
+        }
+
+    # --- The steps ----------------------------------------------------------------------------------------------------
+
+    def steps_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+        """The state of each step and what WeCom told of our address; the corp's page asks while something is to do."""
+        corp = self._corp(request, corp_id, to_change=False)
+        panel = self.steps_panel(corp)
+        parts = {f"state-of-{place}": html for place, html in {**panel["step_states"], **panel["seen"]}.items()}
+        parts["staged-credentials"] = panel["staged_html"]
+        parts["known-ips"] = render_to_string(f"{FOLDER}/_trusted_ip_known.html", {"console_panel": _known_ips(corp)})
+        return JsonResponse({"is_unfinished": panel["is_on_the_way"], "html": panel["steps_html"], "parts": parts})
+
+    def steps_panel(self, corp: Corp) -> dict[str, Any]:
+        """The steps as the corp's page shows them: the list at its top, and the state at each heading."""
+        steps, values = onboarding.steps(corp), onboarding.values(corp)
+        staged = StagedCredentials.objects.filter(corp=corp).defer("secret").first()
+        is_checked = staged is not None and staged.state == StagedCredentials.State.WAITING
+        return {
+            "staged": staged,
+            "staged_html": render_to_string(f"{FOLDER}/_staged_credentials.html", _of_staged(staged)) if staged else "",
+            "steps_html": render_to_string(f"{FOLDER}/_steps.html", {"steps": steps}),
+            "step_states": {step.anchor: pill(step.state.tone, step.state.words) for step in steps},
+            "seen": {place: pill(state.tone, onboarding.words_of_value(state)) for place, state in values.items()},
+            "is_on_the_way": is_checked
+            or any(step.state not in {onboarding.State.DONE, onboarding.State.OPTIONAL} for step in steps),
+        }
+
+    # --- Deep links ---------------------------------------------------------------------------------------------------
+
+    def link_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """The finished link for a page that was chosen or typed: as JSON for the corp's page, else as a page."""
+        corp = self._corp(request, corp_id, to_change=False)
+        link = _link(corp, request.GET.get("page", ""), request.GET.get("path", ""))
+        if _wants_json(request):
+            return JsonResponse({"html": render_to_string(f"{FOLDER}/_link.html", {"corp": corp, "link": link})})
+        return self._page(request, corp, "link.html", gettext("Link to a page"), {"link": link})
+
+    # --- Trusted IPs --------------------------------------------------------------------------------------------------
+
+    def ips_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Keep the addresses that an administrator noted."""
+        corp = self._corp(request, corp_id, to_change=True)
+        try:
+            addresses = trusted_ips.addresses_in(request.POST.get("addresses", ""))
+        except ValidationError as refusal:
+            messages.error(request, " ".join(refusal.messages))
+        else:
+            self._note_ips(request, corp, addresses)
+        return self._to_page(corp, "trusted_ip")
+
+    def _note_ips(self, request: HttpRequest, corp: Corp, addresses: list[str]) -> None:
+        is_noted = trusted_ips.note(corp=corp, addresses=addresses, seen=request.POST.get("seen", ""))
+        noted = trusted_ips.SEPARATOR.join(corp.noted_ips) or "—"
+        if is_noted:
+            self.log_change(request, corp, gettext("Own addresses noted: %(ips)s") % {"ips": noted})
+            messages.success(request, gettext("The addresses are saved."))
+        else:
+            sentence = gettext(
+                "Somebody else noted %(ips)s meanwhile, so nothing of yours was saved. Check, then save."
+            )
+            messages.error(request, sentence % {"ips": noted})
+
+    # --- Changes in WeCom ---------------------------------------------------------------------------------------------
+
+    def write_start_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
+        """Have the preview of a change made in the background, and show it."""
+        corp = self._corp(request, corp_id, to_change=True)
+        if kind not in Kind.values:
+            raise Http404
+        write = console.request_write(corp=corp, kind=Kind(kind), requested_by=str(request.user), now=timezone.now())
+        _queue(write)
+        return self._to_write(write)
+
+    def write_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
+        """The change: what WeCom has, what it would become, and what became of it."""
+        corp = self._corp(request, corp_id, to_change=True)
+        write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
+        titles = {
+            Kind.SETTINGS.value: gettext("Write home page and trusted domain into WeCom"),
+            Kind.MENU.value: gettext("Write the app's menu into WeCom"),
+        }
+        context = {"write": write, "panel": _write_panel(request, corp, write)}
+        return self._page(request, corp, "console_write.html", titles[write.kind], context)
+
+    def write_state_view(self, request: HttpRequest, corp_id: int, write_id: int) -> JsonResponse:
+        corp = self._corp(request, corp_id, to_change=True)
+        return JsonResponse(_write_panel(request, corp, get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)))
+
+    def write_confirm_view(self, request: HttpRequest, corp_id: int, write_id: int) -> HttpResponse:
+        """Have a prepared change written."""
+        corp = self._corp(request, corp_id, to_change=True)
+        write = get_object_or_404(ConsoleWrite, pk=write_id, corp=corp)
+        if console.confirm_write(write=write, confirmed_by=str(request.user), now=timezone.now()):
+            self.log_change(
+                request, corp, gettext("Change in WeCom confirmed: %(kind)s.") % {"kind": write.get_kind_display()}
+            )
+            _queue(write)
+        else:
+            messages.warning(request, gettext("This change was not waiting for a confirmation any more."))
+        return self._to_write(write)
+
+    def _to_write(self, write: ConsoleWrite) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:integrations_corp_write", args=[write.corp_id, write.pk]))
+
+    def _page(
+        self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
+    ) -> TemplateResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "title": title, **extra}
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, f"{FOLDER}/{template}", context)
+
+
+def _queue(write: ConsoleWrite) -> None:
+    give_up = partial(console.give_up_unqueued, write=write, clock=timezone.now)
+    queue_on_commit(run_console_write, write.pk, otherwise=give_up)
+
+
+def _known_ips(corp: Corp) -> dict[str, Any]:
+    return {"ips": trusted_ips.known(corp), "ips_to_paste": trusted_ips.to_paste(corp)}
+
+
+def _of_staged(staged: StagedCredentials) -> dict[str, Any]:
+    return {"staged": staged, "explanation": credentials.explanation(staged)}
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
+
+
+def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
+    """The builder's state: the choices, what was chosen, and the link or why there is none."""
+    known = landing_pages()
+    is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
+    state: dict[str, Any] = {
+        "choices": [(one.path, one.label, one.path == page and not is_typed) for one in known],
+        "is_typed": is_typed,
+        "typed": typed,
+        "url": "",
+        "error": "",
+    }
+    try:
+        target = _typed_page(corp, typed) if is_typed else page
+    except ValidationError as refusal:
+        return {**state, "error": " ".join(refusal.messages)}
+    leads_to_bi = sso.landing_of(rooted(target)).startswith(sso.ROOT) if target else False
+    return {**state, "target": target, "leads_to_bi": leads_to_bi, "url": links.deep_link(corp, target)}
+
+
+def _typed_page(corp: Corp, typed: str) -> str:
+    """A path of this site or of the BI, or an address copied from either. Raises ValidationError."""
+    in_bi = sso.link_page_from(typed.strip(), sso.connection()) if sso.is_open() else None
+    return inner_page_from(in_bi or typed, site_url=links.site_address_for(corp).url)
+
+
+def _write_panel(request: HttpRequest, corp: Corp, write: ConsoleWrite) -> dict[str, Any]:
+    """A change as its page shows it, and whether to ask again."""
+    is_under_way = write.status in {Status.WAITING, Status.READING, Status.CONFIRMED, Status.WRITING}
+    is_taken = write.status in {Status.READING, Status.WRITING}
+    waited = timezone.now() - (write.confirmed_at or write.requested_at)
+    context = {
+        "corp": corp,
+        "write": write,
+        "changes": [_change(change) for change in write.changes],
+        "is_under_way": is_under_way,
+        "is_taken": is_taken,
+        "seems_lost": is_under_way and waited >= (WORKER_STOPPED if is_taken else WORKER_MISSING),
+        "is_written": bool(write.changes),
+        # WeCom names our address with every refusal; it is to be copied where the address is what was refused.
+        "refused_ip": write.caller_ip if write.errcode in IP_REFUSED else None,
+        "explanation": console.explanation(write) if write.status == Status.FAILED else None,
+    }
+    return {"is_unfinished": is_under_way, "html": render_to_string(f"{FOLDER}/_console_write.html", context, request)}
+
+
+def _change(change: dict[str, Any]) -> dict[str, Any]:
+    labels = {
+        "home_url": gettext("App home page"),
+        "redirect_domain": gettext("Trusted domain"),
+        "menu": gettext("Menu"),
+    }
+    return {**change, "label": labels[change["name"]], "is_menu": change["name"] == "menu"}

@@ -1,0 +1,369 @@
+"""Forms of data sources and cards in the admin. What is stored of a secret is never read for them, but to be shown
+without its password."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations.admin.company_forms import TidyField, WriteOnlyInput
+from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.sources.errors import SourceError
+from integrations.clients.sources.http_json import ExpressionRefused, check_expression
+from integrations.clients.sources.http_url import WrittenWrong, headers_from, is_base, is_below
+from integrations.clients.sources.sql_statement import checked, parameters_of
+from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
+from integrations.clients.sources.table import Kind
+from integrations.clients.sources.table_builder import COLUMNS_AT_MOST
+from integrations.core import validators
+from integrations.datasources.query import admitted_databases
+from integrations.models import Card, Corp, DataSource, SourceKind
+from integrations.models.datasource_messages import address_flaws, sentence
+from integrations.models.fields import UNREADABLE_NOTE, Unreadable, opened
+from integrations.models.scoping import Person, corp_condition
+
+if TYPE_CHECKING:
+    SourceFormBase = forms.ModelForm[DataSource]
+    CardFormBase = forms.ModelForm[Card]
+else:
+    SourceFormBase = CardFormBase = forms.ModelForm
+
+# The write-only fields and the columns that they replace.
+SECRETS = {"new_sql_url": "sql_url", "new_http_headers": "http_headers"}
+_FILTER = {"name", "filterType", "filterValue"}
+
+
+class DataSourceForm(SourceFormBase):
+    """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
+
+    person: Person
+    shown: Collection[str] = ()
+
+    new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
+    new_http_headers = forms.CharField(
+        label=capfirst(_("headers")),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+    )
+    remove_http_headers = forms.BooleanField(label=capfirst(_("remove the saved headers")), required=False)
+
+    class Meta:
+        model = DataSource
+        fields = (
+            *("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit"),
+            *("http_url", "allows_private_addresses", "ca_bundle"),
+        )
+        field_classes = {"name": TidyField, "http_url": TidyField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in set(self.declared_fields) - set(self.shown):
+            del self.fields[name]
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person).only("name")
+            corp.required = bool(corp_condition(self.person))
+        if "kind" in self.fields and self.instance.pk:
+            self.fields["kind"].disabled = True  # its cards are questions of this kind
+        if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
+            self.fields["allows_private_addresses"].disabled = True
+        if "new_sql_url" in self.fields:
+            self._describe_database()
+        if "new_http_headers" in self.fields:
+            self._describe_headers()
+
+    def _describe_database(self) -> None:
+        usual = _("kind://user:password@host:port/database. Let the user be one that may only read.")
+        found = self.instance.sql_url
+        saved = _("Saved: %(address)s. Leave this empty to keep it.") % {"address": shown(found) or "***"}
+        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else saved
+        self.fields["new_sql_url"].help_text = about if found else usual
+
+    def _describe_headers(self) -> None:
+        lines = _("One a line: Authorization: Bearer … They are stored encrypted and never shown.")
+        kept = _("Headers are saved. Leave this empty to keep them, or write all of them anew.")
+        found = self.instance.http_headers
+        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else kept
+        self.fields["new_http_headers"].help_text = about if found else lines
+        if not found:
+            self.fields["remove_http_headers"].widget = forms.HiddenInput()
+            self.fields["remove_http_headers"].label = ""
+
+    def clean_kind(self) -> str:
+        """Cards of the BI are read as its API user, whom no company limits."""
+        kind: str = self.cleaned_data["kind"]
+        if kind == SourceKind.GUANDATA and not self.instance.pk and corp_condition(self.person):
+            message = _(
+                "Only who manages all companies adds the BI as a data source: its API user may read every card."
+            )
+            raise ValidationError(message, code="reach")
+        return kind
+
+    def clean_new_sql_url(self) -> str:
+        typed: str = self.cleaned_data["new_sql_url"].strip()
+        if typed:
+            try:
+                admitted_url(typed, admitted_databases())
+            except AddressRefused as refusal:
+                raise ValidationError(address_flaws(refusal.detail)[refusal.flaw], code=refusal.flaw) from None
+        return typed
+
+    def clean_http_url(self) -> str:
+        url: str = self.cleaned_data["http_url"]
+        if url and not is_base(url):
+            raise ValidationError(_("Write https://host/path, without a user, a question mark and a #."), code="url")
+        return url
+
+    def clean_new_http_headers(self) -> str:
+        typed: str = self.cleaned_data["new_http_headers"]
+        try:
+            headers_from(typed)
+        except WrittenWrong as refusal:
+            message = gettext("Line %(line)s is no header that may be sent. Write Name: value.")
+            raise ValidationError(message % {"line": refusal.line}, code="header") from None
+        return typed
+
+    def clean_ca_bundle(self) -> str:
+        pem: str = self.cleaned_data["ca_bundle"]
+        if pem:
+            validators.validate_certificates(pem)
+        return pem
+
+    def clean(self) -> None:
+        super().clean()
+        kind = self.cleaned_data.get("kind")
+        has_database = bool(self.cleaned_data.get("new_sql_url") or self.instance.sql_url)
+        if kind == SourceKind.SQL and not has_database and "new_sql_url" not in self.errors:
+            self.add_error("new_sql_url", _("Enter the address of the database."))
+        if self.cleaned_data.get("new_sql_url"):
+            self.instance.account_powers, self.instance.account_checked_at = "", None
+        if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
+            self.add_error("http_url", _("Enter the address of the service."))
+        self._check_moving()
+        for name, column in SECRETS.items():
+            if self.cleaned_data.get(name):
+                setattr(self.instance, column, self.cleaned_data[name])
+        if self.cleaned_data.get("remove_http_headers") and not self.cleaned_data.get("new_http_headers"):
+            self.instance.http_headers = ""
+
+    def _check_moving(self) -> None:
+        """Why? Who may change a source must learn no secret by it, nor reach where only a superuser may let it."""
+        is_service_moved = bool({"http_url", "ca_bundle"} & set(self.changed_data))
+        if not self.instance.pk:
+            return
+        is_inner = self.cleaned_data.get("allows_private_addresses")
+        if is_inner and not getattr(self.person, "is_superuser", False):
+            self._check_place(is_service_moved)
+        if not is_service_moved:
+            return
+        typed = self.cleaned_data.get("new_http_headers") or self.cleaned_data.get("remove_http_headers")
+        if self.instance.http_headers and not typed:
+            self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
+
+    def _check_place(self, is_service_moved: bool) -> None:
+        """A database may get another user, password and name: what connects to it stays where it was."""
+        message = _("Only a superuser may change the address of a source that may lie in the internal network.")
+        if is_service_moved:
+            self.add_error("http_url", message)
+        typed = self.cleaned_data.get("new_sql_url")
+        if typed and place_of(typed) != place_of(self.instance.sql_url):
+            self.add_error("new_sql_url", message)
+
+
+# As it is written in JSON; behind an odd number of backslashes it is text.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class _JsonField(forms.JSONField):
+    """JSON as every database keeps it: Python also reads numbers without end and takes them for infinity."""
+
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value)
+        try:
+            written = json.dumps(found, ensure_ascii=False, allow_nan=False)
+            written.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise ValidationError(_("A text holds characters that are none."), code="characters") from None
+        except ValueError:
+            raise ValidationError(_("This number is too large."), code="number") from None
+        if _NUL.search(written):
+            raise ValidationError(_("A text holds characters that are none."), code="characters")
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was refused is shown as it was typed."""
+        return initial if self.disabled or data is None else InvalidJSONInput(data)
+
+
+class BiCardInput(forms.TextInput):
+    """The card's id in the BI, to be typed, with a button that leads to the list of cards. `address`: of that list."""
+
+    template_name = "admin/integrations/card/_bi_card_input.html"
+    address = ""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return {**super().get_context(name, value, {**(attrs or {}), "class": "vTextField"}), "address": self.address}
+
+
+class CardForm(CardFormBase):
+    """`person`: who edits. `kind`: of its source, where that is known. `filled_in`: typed or chosen, unsaved yet.
+    `choosing_address`: of that list. All of them are set by the admin."""
+
+    person: Person
+    kind = ""
+    filled_in: Mapping[str, str] = MappingProxyType({})
+    choosing_address = ""
+
+    class Meta:
+        model = Card
+        fields = (
+            *("name", "source", "bi_page_id", "bi_card_id", "bi_view", "bi_filters", "bi_parameters"),
+            *("sql", "sql_parameters", "http_method", "http_path", "http_body", "expression", "kinds", "units"),
+            "as_of_column",
+        )
+        field_classes = {
+            "name": TidyField,
+            "as_of_column": TidyField,
+            "bi_card_id": TidyField,
+            "bi_page_id": TidyField,
+            "http_path": TidyField,
+            **dict.fromkeys(
+                ("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), _JsonField
+            ),
+        }
+        widgets: ClassVar[dict[str, Any]] = {
+            name: forms.Textarea(attrs={"rows": rows, "cols": 60, "spellcheck": "false"})
+            for name, rows in {
+                **dict.fromkeys(("bi_filters", "bi_parameters", "sql_parameters", "http_body", "kinds", "units"), 2),
+                **{"sql": 8, "expression": 2},
+            }.items()
+        }
+        widgets["bi_card_id"] = BiCardInput
+        help_texts = {
+            "bi_card_id": _("What stands behind /card/ in its address in the BI."),
+            "bi_page_id": _("The page on which it is, for people who look at this card later. Optional."),
+            "bi_filters": _('A list: [{"name": "city", "filterType": "IN", "filterValue": ["Berlin"]}].'),
+            "bi_parameters": _("A list, as the BI takes it: dynamicParams."),
+            "sql": _("One SELECT. Values stand in it as :name and below, never inside the text."),
+            "sql_parameters": _('{"name": value}; a list for IN :name.'),
+            "http_path": _("What follows the address of the service: orders?days=7."),
+            "http_body": _("JSON, sent with POST."),
+            "expression": _("Such as data.rows, or data.items[].{day: date, amount: sum}. Empty: the whole answer."),
+            "kinds": _('{"column": "number"}: text, number, boolean, date or datetime, where it is not seen rightly.'),
+            "units": _('{"column": "kg"}, as it stands behind a number.'),
+            "as_of_column": _(
+                "Its latest value says of when the data is, for reports that do not go out with stale data. A day "
+                "stands for its end. Empty: what the web service says, else the time of fetching."
+            ),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "source" in self.fields:
+            source: Any = self.fields["source"]
+            source.queryset = DataSource.objects.visible_to(self.person).only("name", "kind")
+            if self.kind:  # a question of one kind cannot be asked of another
+                source.queryset = source.queryset.filter(kind=self.kind)
+        if "bi_card_id" in self.fields:
+            self.fields["bi_card_id"].widget.address = self.choosing_address
+        self.initial.update(self.filled_in)
+
+    def clean_bi_filters(self) -> list[Any]:
+        value = self._list("bi_filters")
+        if not all(isinstance(one, dict) and {"name", "filterType"} <= set(one) <= _FILTER for one in value):
+            raise ValidationError(_("Each filter has name, filterType and filterValue, and nothing else."), code="form")
+        return value
+
+    def clean_bi_parameters(self) -> list[Any]:
+        return self._list("bi_parameters")
+
+    def clean_sql_parameters(self) -> dict[str, Any]:
+        value = self._object("sql_parameters")
+        plain = (str, int, float, bool, type(None))
+        for one in value.values():
+            if not isinstance(one, plain) and not (isinstance(one, list) and all(isinstance(x, plain) for x in one)):
+                raise ValidationError(
+                    _("A value is a text, a number, true, false, null, or a list of such."), code="form"
+                )
+        return value
+
+    def clean_kinds(self) -> dict[str, Any]:
+        value = self._object("kinds")
+        if not set(map(str, value.values())) <= set(Kind):
+            raise ValidationError(_("A kind is text, number, boolean, date or datetime."), code="kind")
+        return value
+
+    def clean_units(self) -> dict[str, Any]:
+        value = self._object("units")
+        if not all(isinstance(one, str) and len(one) <= 20 for one in value.values()):
+            raise ValidationError(_("A unit is a text of at most 20 characters."), code="unit")
+        return value
+
+    def clean_http_path(self) -> str:
+        path: str = self.cleaned_data["http_path"]
+        if not is_below(path):
+            raise ValidationError(_("Write what follows the address, without a host, .. and #."), code="path")
+        return path
+
+    def clean_expression(self) -> str:
+        text: str = self.cleaned_data["expression"].strip()
+        try:
+            check_expression(text) if text else None
+        except ExpressionRefused as refusal:
+            where = {"place": refusal.position + 1, "rest": text[max(0, refusal.position) :][:20]}
+            message = gettext("This is no JMESPath: it is not understood from character %(place)s on (%(rest)s).")
+            raise ValidationError(message % where, code="expression") from None
+        return text
+
+    def clean(self) -> None:
+        super().clean()
+        source = self.cleaned_data.get("source")
+        if source is None:
+            return
+        if source.kind == SourceKind.GUANDATA and not self.cleaned_data.get("bi_card_id"):
+            self.add_error("bi_card_id", _("Enter the card in the BI."))
+        if source.kind == SourceKind.SQL and "sql" in self.cleaned_data and "sql_parameters" in self.cleaned_data:
+            self._check_query()
+
+    def _check_query(self) -> None:
+        statement: str = self.cleaned_data["sql"]
+        try:
+            backend = backend_of(opened(self.cleaned_data["source"].sql_url))
+        except UnreadableSecretError:  # no key opens the address: what holds for every database is checked all the same
+            backend = ""
+        try:
+            checked(statement, backend=backend)
+        except SourceError as error:
+            self.add_error("sql", sentence(error.problem, error.facts))
+            return
+        missing = [
+            name
+            for name in parameters_of(statement, backend=backend)
+            if name not in self.cleaned_data["sql_parameters"]
+        ]
+        if missing:
+            self.add_error(
+                "sql_parameters", gettext("Values are missing for: %(names)s.") % {"names": ", ".join(missing)}
+            )
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.cleaned_data[name] or []
+        if not isinstance(value, list):
+            raise ValidationError(_("Write a list: […]."), code="form")
+        return value
+
+    def _object(self, name: str) -> dict[str, Any]:
+        value = self.cleaned_data[name] or {}
+        if not isinstance(value, dict) or len(value) > COLUMNS_AT_MOST:
+            raise ValidationError(_('Write an object: {"name": …}.'), code="form")
+        return value

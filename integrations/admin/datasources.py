@@ -1,0 +1,297 @@
+"""Data sources and cards in the admin, with a test of each card that shows its first rows."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations.admin import card_picker
+from integrations.admin.datasource_forms import CardForm, DataSourceForm
+from integrations.clients.sources.table import Kind
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.datasources import fetch, previews
+from integrations.models import Card, CardData, DataSource, SourceKind, datasource_messages
+from integrations.models.datasources import SECRETS
+from integrations.models.scoping import corp_condition
+
+if TYPE_CHECKING:
+    SourceModelAdmin = admin.ModelAdmin[DataSource]
+    CardModelAdmin = admin.ModelAdmin[Card]
+else:
+    SourceModelAdmin = CardModelAdmin = admin.ModelAdmin
+
+FOLDER = "admin/integrations/card"
+PREVIEW_ROWS = 20
+_KINDS = {
+    SourceKind.GUANDATA: _("Cards of the BI that is connected on the page BI platform."),
+    SourceKind.SQL: _("PostgreSQL, MySQL, MariaDB, SQLite, and others with a driver: one query that reads."),
+    SourceKind.JSON: _("A web address that answers with JSON; JMESPath finds the rows in it."),
+}
+
+
+@admin.register(DataSource)
+class DataSourceAdmin(ConfirmedChanges, SourceModelAdmin):
+    form = DataSourceForm
+    list_display = ("name", "kind", "company", "is_enabled", "allows_private_addresses", "powers", "cards_count")
+    list_filter = ("kind", "is_enabled", "allows_private_addresses")
+    search_fields = ("name",)
+    actions = None
+    empty_list = _(
+        "Where reports and alerts get their data: the BI, a database, or a web service. Begin with “Add data source”."
+    )
+    _common = ("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit")
+    _web = ("http_url", "allows_private_addresses", "ca_bundle")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DataSource]:
+        rows = DataSource.objects.visible_to(request.user).defer(*SECRETS)
+        return rows.select_related("corp").annotate(card_count=Count("cards"))
+
+    def get_form(self, request: HttpRequest, obj: DataSource | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "corp")
+        form.shown = flatten_fieldsets(self.get_fieldsets(request, obj))
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: DataSource | None = None) -> Any:
+        """Those of its kind. Who may only look sees no write-only field: it would be empty."""
+        may = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
+        web = (*self._web[:1], "new_http_headers", "remove_http_headers", *self._web[1:]) if may else self._web
+        database = (("new_sql_url",) if may else ()) + ("allows_private_addresses",)
+        further = {SourceKind.SQL: database, SourceKind.JSON: web}
+        kind = self._kind(request, obj)
+        fields = further.get(kind, ()) if kind else ()
+        return [(None, {"fields": self._common}), *([(_("Connection"), {"fields": fields})] if fields else [])]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A new one begins with its kind."""
+        if object_id is None and request.method == "GET" and not self._kind(request, None):
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return _choices(self, request, gettext("Which kind of data source?"), [
+                {"name": kind.label, "help": _KINDS[kind], "query": _with(request, kind=kind.value)}
+                for kind in SourceKind
+                if kind != SourceKind.GUANDATA or not corp_condition(request.user)
+            ])  # fmt: skip
+        if object_id is not None and request.method == "GET":
+            source = self.get_object(request, object_id)
+            if source is not None and source.account_powers:
+                messages.warning(request, datasource_messages.too_much_power(source.account_powers))
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _kind(self, request: HttpRequest, source: DataSource | None) -> SourceKind | None:
+        sent = source.kind if source else (request.POST or request.GET).get("kind", "")
+        return SourceKind(sent) if sent in SourceKind.values else None
+
+    @admin.display(description=_("company"), ordering="corp__name")
+    def company(self, source: DataSource) -> str:
+        return source.corp.name if source.corp else gettext("all companies")
+
+    @admin.display(description=_("account"))
+    def powers(self, source: DataSource) -> str:
+        """What it may do beyond reading tables."""
+        if not source.account_powers:
+            return "—"
+        return format_html('<span class="pill pill-warn">{}</span>', datasource_messages.powers(source.account_powers))
+
+    @admin.display(description=_("cards"))
+    def cards_count(self, source: DataSource) -> int:
+        return int(getattr(source, "card_count", 0))
+
+
+@admin.register(Card)
+class CardAdmin(CardModelAdmin):
+    form = CardForm
+    change_form_template = f"{FOLDER}/change_form.html"
+    list_display = ("name", "source_name", "changed_at")
+    list_filter = (("source", admin.RelatedOnlyFieldListFilter),)
+    search_fields = ("name", "source__name")
+    actions = None
+    empty_list = _("Each card asks one question to one data source. Add a data source first, then a card.")
+    _of_kind = MappingProxyType(
+        {
+            SourceKind.GUANDATA: ("bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"),
+            SourceKind.SQL: ("sql", "sql_parameters"),
+            SourceKind.JSON: ("http_method", "http_path", "http_body", "expression"),
+        }
+    )
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+        js = ["integrations/corp.js", "integrations/live.js"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Card]:
+        return Card.objects.visible_to(request.user).select_related("source").defer(
+            *(f"source__{column}" for column in SECRETS)
+        )  # fmt: skip
+
+    def get_form(self, request: HttpRequest, obj: Card | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = _with_person(super().get_form(request, obj, change=change, **kwargs), request, "source")
+        form.kind = self._kind(request, obj) or ""
+        form.filled_in = self._filled_in(request)
+        further = f"?card={obj.pk}" if obj else ""
+        form.choosing_address = reverse("admin:integrations_card_choose") + further
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Card | None = None) -> Any:
+        """Those of the kind of its source."""
+        kind = self._kind(request, obj)
+        common: tuple[Any, dict[str, Any]] = (None, {"fields": ("name", "source")})
+        if kind is None:
+            return [common]
+        columns = (_("Columns"), {"classes": ["collapse"], "fields": ("kinds", "units", "as_of_column")})
+        return [common, (kind.label, {"fields": self._of_kind[kind]}), columns]
+
+    def _kind(self, request: HttpRequest, card: Card | None) -> SourceKind | None:
+        if card is not None:
+            return SourceKind(card.source.kind)
+        sent = (request.POST or request.GET).get("source", "")
+        if not sent.isdecimal() or len(sent) > 9:
+            return None
+        found = DataSource.objects.visible_to(request.user).filter(pk=int(sent)).values_list("kind", flat=True).first()
+        return SourceKind(found) if found else None
+
+    def _chosen(self, request: HttpRequest) -> dict[str, str]:
+        """What a link of the list of the BI names."""
+        names = ("bi_page_id", "bi_card_id")
+        return {name: request.GET[name] for name in names if name in request.GET}
+
+    def _filled_in(self, request: HttpRequest) -> dict[str, str]:
+        """With what the form begins instead of what is saved; what comes back of it is compared with what is saved."""
+        return {**card_picker.typed(request), **self._chosen(request)} if request.method == "GET" else {}
+
+    def get_urls(self) -> list[URLPattern]:
+        wrapped = self.admin_site.admin_view
+        own = [
+            path("choose/", wrapped(partial(card_picker.choose_view, self)), name="integrations_card_choose"),
+            path(
+                "choose/state/",
+                wrapped(require_GET(partial(card_picker.state_view, self))),
+                name="integrations_card_choose_state",
+            ),
+            path("<int:card_id>/test/", wrapped(require_POST(self.test_view)), name="integrations_card_test"),
+            path("<int:card_id>/test/state/", wrapped(require_GET(self.state_view)), name="integrations_card_state"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @admin.display(description=_("data source"), ordering="source__name")
+    def source_name(self, card: Card) -> str:
+        return card.source.name
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A new one begins with its source."""
+        if object_id is None and request.method == "GET" and self._kind(request, None) is None:
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            return self._choose_source(request)
+        card = self.get_object(request, object_id) if object_id else None
+        extra = {**(extra_context or {}), "is_chosen": request.method == "GET" and bool(self._chosen(request))}
+        if card is not None and self.has_change_permission(request, card):
+            extra |= {"card": card, "test": _test_of(card, request)}
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def _choose_source(self, request: HttpRequest) -> HttpResponse:
+        sources = DataSource.objects.visible_to(request.user).defer(*SECRETS)
+        rows = [
+            {"name": one.name, "help": one.get_kind_display(), "query": _with(request, source=str(one.pk))}
+            for one in sources
+        ]
+        may_add = request.user.has_perm("integrations.add_datasource")
+        further = {"add_address": reverse("admin:integrations_datasource_add") if may_add else ""}
+        return _choices(self, request, gettext("Which data source does the card ask?"), rows, **further)
+
+    def test_view(self, request: HttpRequest, card_id: int) -> HttpResponse:
+        """Have the card's question asked in the background, as for a report; the page polls state_view."""
+        card = self._card(request, card_id)
+        now = timezone.now()
+        fetch.request([card.pk], slot_at=now, now=now)
+        self.log_change(request, card, gettext("Tested."))
+        return HttpResponseRedirect(f"{reverse('admin:integrations_card_change', args=[card.pk])}#test")
+
+    def state_view(self, request: HttpRequest, card_id: int) -> JsonResponse:
+        return JsonResponse(_test_of(self._card(request, card_id), request))
+
+    def _card(self, request: HttpRequest, card_id: int) -> Card:
+        """One that `request`'s person may change, because a test shows rows; else 403 or 404."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(self.get_queryset(request), pk=card_id)
+
+
+KINDS_OF_COLUMNS = {
+    Kind.TEXT: pgettext_lazy("kind of a column", "text"),
+    Kind.NUMBER: pgettext_lazy("kind of a column", "number"),
+    Kind.BOOLEAN: pgettext_lazy("kind of a column", "yes or no"),
+    Kind.DATE: pgettext_lazy("kind of a column", "date"),
+    Kind.DATETIME: pgettext_lazy("kind of a column", "date and time"),
+}
+
+
+def _with(request: HttpRequest, **values: str) -> str:
+    """The query of the page's address with these values."""
+    query = request.GET.copy()
+    query.update(values)
+    return query.urlencode()
+
+
+def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
+    """A page of links, each to the form for what is chosen. `rows`: name, help and query of each."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "opts": model_admin.opts,
+        "rows": rows,
+        "is_popup": "_popup" in request.GET,
+        **further,
+    }
+    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
+    return TemplateResponse(request, "admin/integrations/choices.html", context)
+
+
+def _with_person(form: Any, request: HttpRequest, related: str) -> Any:
+    form.person = request.user
+    if related in form.base_fields:
+        widget: Any = form.base_fields[related].widget
+        widget.can_add_related = widget.can_change_related = False
+        widget.can_view_related = widget.can_delete_related = False
+    return form
+
+
+def _test_of(card: Card, request: HttpRequest) -> dict[str, Any]:
+    """The last time that the card was fetched for a report, an alert or a test: its state, and its first rows."""
+    now, of_slots = timezone.now(), CardData.objects.filter(card=card, slot_at__isnull=False)
+    latest = of_slots.order_by("-requested_at", "-pk").first()
+    is_running = latest is not None and latest.status == CardData.Status.WAITING
+    if latest is not None:
+        latest.card = card
+    table = latest.table if latest is not None and latest.status == CardData.Status.READY else None
+    context = {
+        "latest": latest,
+        "problem": latest.problem_for(sees_network=request.user.is_superuser) if latest is not None else "",
+        "is_running": is_running,
+        "seconds": int((now - latest.requested_at).total_seconds()) if latest is not None else 0,
+        "hindrance": previews.hindrance(latest, now=now) if latest is not None and is_running else "",
+        "is_outdated": latest is not None and latest.requested_at < card.changed_at,
+        "table": table,
+        "heads": [(column, KINDS_OF_COLUMNS[column.kind]) for column in table.columns] if table else (),
+        "rows": table.rows[:PREVIEW_ROWS] if table else (),
+    }
+    return {"is_unfinished": is_running, "html": render_to_string(f"{FOLDER}/_test.html", context)}

@@ -1,0 +1,232 @@
+"""The part of a corp's page in the admin where it is diagnosed: run, watch, copy, export, send a test message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_POST
+
+from integrations.admin.base import CorpPages
+from integrations.clients.wecom.messages.limits import MessageError
+from integrations.companies import services
+from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis.checks import message
+from integrations.companies.diagnosis.export import export_text, technical
+from integrations.companies.diagnosis.findings import Status
+from integrations.companies.diagnosis.readiness import essential_checks
+from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
+from integrations.core.queues import queue_all_on_commit
+from integrations.core.validators import without_invisible
+from integrations.models import CheckRun, Corp
+from integrations.tasks import run_check
+
+# A run that still waits after so long has no worker; a try that is overdue by so much has no beat.
+WORKER_MISSING = timedelta(seconds=8)
+BEAT_MISSING = timedelta(seconds=90)
+SECTION = "diagnosis"
+FOLDER = "admin/integrations/corp"
+# How soon the page asks again, in milliseconds: while something runs, and while a further try is planned.
+RUNNING_MS, PLANNED_MS = 1000, 3000
+TONES = {Status.OK: "good", Status.WARNING: "warn", Status.WRONG: "bad"}
+View = Callable[..., HttpResponse]
+
+
+class DiagnosisPages(CorpPages):
+    """Diagnose a corp. Who may see it sees the results; who may change it runs checks."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views: dict[tuple[str, str], View] = {
+            ("", ""): require_GET(self.diagnosis_view),
+            ("run/", "_run"): require_POST(self.run_view),
+            ("message/", "_message"): require_POST(self.message_view),
+            ("export/", "_export"): require_GET(self.export_view),
+        }
+        routes = [
+            path(
+                f"<int:corp_id>/diagnosis/{end}",
+                self.admin_site.admin_view(view),
+                name=f"integrations_corp_diagnosis{suffix}",
+            )
+            for (end, suffix), view in views.items()
+        ]
+        return [*routes, *super().get_urls()]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list with each corp's health, in one query for all."""
+        changelist = super().get_changelist_instance(request)
+        corps = list(changelist.result_list)
+        health = results.health_by_corp(corps)
+        for corp in corps:
+            corp.health = health[corp.pk]
+        changelist.result_list = corps
+        return changelist
+
+    def health_of(self, corp: Corp) -> results.Health:
+        """Of a corp of the list."""
+        health: results.Health = corp.health  # type: ignore[attr-defined]  # set in get_changelist_instance
+        return health
+
+    def diagnosis_view(self, request: HttpRequest, corp_id: int) -> JsonResponse:
+        """What has changed while one looks at the page."""
+        return JsonResponse(self.diagnosis_answer(request, self._corp(request, corp_id, to_change=False)))
+
+    def run_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Run the checks named in `check`, or all of them; the page polls diagnosis_view."""
+        corp = self._corp(request, corp_id, to_change=True)
+        names = request.POST.getlist("check")
+        if not set(names) <= set(ALL_BUT_MESSAGE):
+            return HttpResponseBadRequest()
+        start_checks(request, corp, names or None)
+        return self._answer(request, corp)
+
+    def message_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        """Send a test message to the person whose account was typed."""
+        corp = self._corp(request, corp_id, to_change=True)
+        userid = without_invisible(request.POST.get("userid", ""))
+        try:
+            run = runner.request_test_message(corp=corp, userid=userid, now=timezone.now(), requested_by=_name(request))
+        except MessageError:
+            messages.error(request, gettext("Type the WeCom account of one person."))
+            return self._answer(request, corp)
+        self.log_change(request, corp, gettext("Test message to %(userid)s.") % {"userid": userid})
+        _queue([run])
+        return self._answer(request, corp)
+
+    def export_view(self, request: HttpRequest, corp_id: int) -> HttpResponse:
+        corp = self._corp(request, corp_id, to_change=False)
+        now = timezone.localtime()
+        response = HttpResponse(export_text(corp, now=now), content_type="text/plain; charset=utf-8")
+        name = f"guanwecom-diagnosis-{corp.pk}-{now:%Y%m%d-%H%M%S}.txt"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+    def diagnosis_panel(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        """What the corp's page shows of its diagnosis."""
+        return {**self._answer_parts(request, corp), "can_act": self.has_change_permission(request, corp)}
+
+    def diagnosis_answer(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        """The same for the page's script: each part's HTML, and when to ask again (0: no more)."""
+        parts = self._answer_parts(request, corp)
+        return {**parts, "rows": [{"name": row["name"], "html": row["html"]} for row in parts["rows"]]}
+
+    def _answer(self, request: HttpRequest, corp: Corp) -> HttpResponse:
+        if "application/json" in request.headers.get("Accept", ""):
+            return JsonResponse(
+                {
+                    **self.diagnosis_answer(request, corp),
+                    "notes": [str(note) for note in messages.get_messages(request)],
+                }
+            )
+        return self._to_page(corp, SECTION)
+
+    def _answer_parts(self, request: HttpRequest, corp: Corp) -> dict[str, Any]:
+        now, can_act = timezone.now(), self.has_change_permission(request, corp)
+        runs = results.latest(corp)
+        rows = [_row(corp, name, runs.get(name), now, can_act=can_act) for name in CHECKS]
+        counts = [(status.label, TONES.get(status, "quiet"), _count(rows, status)) for status in Status]
+        context = {"corp": corp, "counts": [one for one in counts if one[2]]}
+        return {
+            "rows": rows,
+            "next_ms": _next_ms(runs.values(), now),
+            "summary": render_to_string(f"{FOLDER}/_diagnosis_summary.html", context),
+            "state": render_to_string(f"{FOLDER}/_state.html", corp_state(corp, runs)),
+            "reasons": render_to_string(f"{FOLDER}/_reasons.html", {"reasons": corp_reasons(corp)}),
+        }
+
+
+def corp_reasons(corp: Corp) -> list[str]:
+    """What stands against enabling the corp, if it is not enabled."""
+    return [] if corp.is_enabled else services.reasons_against_enabling(corp, now=timezone.now())
+
+
+def corp_state(corp: Corp, runs: dict[str, CheckRun]) -> dict[str, Any]:
+    """Whether the credentials were changed since they were checked, or what is saved does not work, and why WeCom is
+    not being asked for a token at the moment, if so."""
+    essential = [runs[name] for name in essential_checks(corp) if name in runs]
+    current = [run for run in essential if run.connection_version == corp.connection_version]
+    tried = [run for run in current if run.status in {Status.OK, Status.WARNING, Status.WRONG}]
+    return {
+        "corp": corp,
+        "is_untested": bool(essential) and not tried,
+        "has_failed": any(run.status == Status.WRONG for run in current),
+        "pause": results.token_pause(corp),
+    }
+
+
+def start_checks(request: HttpRequest, corp: Corp, names: Iterable[str] | None) -> list[CheckRun]:
+    """Have checks (None: all that reach nobody) run in the background; the corp's page shows what comes of it."""
+    now = timezone.now()
+    runs = runner.request_checks(corp=corp, checks=names, now=now, requested_by=_name(request))
+    _queue([run for run in runs if run.requested_at == now])
+    return runs
+
+
+def _name(request: HttpRequest) -> str:
+    return request.user.get_username()
+
+
+def _queue(runs: list[CheckRun]) -> None:
+    """Each check is a task of its own; those that cannot be queued say so."""
+
+    def give_up(run_ids: Sequence[int]) -> None:
+        runner.give_up_unqueued(run_ids=run_ids, clock=timezone.now)
+
+    queue_all_on_commit(run_check, [run.pk for run in runs], otherwise=give_up)
+
+
+def _row(corp: Corp, name: str, run: CheckRun | None, now: datetime, *, can_act: bool) -> dict[str, Any]:
+    """One check as the page shows it."""
+    check = CHECKS[name]
+    context: dict[str, Any] = {
+        "corp": corp,
+        "name": name,
+        "label": results.label(name),
+        "purpose": gettext(check.purpose),
+        "run": run,
+        "can_act": can_act and name != message.NAME,
+        "tone": "quiet",
+    }
+    if run is not None:
+        context |= _of_run(corp, run, now)
+    html = render_to_string(f"{FOLDER}/_diagnosis_check.html", context)
+    return {"name": name, "html": html, "status": run.status if run is not None else Status.SKIPPED}
+
+
+def _of_run(corp: Corp, run: CheckRun, now: datetime) -> dict[str, Any]:
+    check = CHECKS[run.check_name]
+    is_bad = run.status in {Status.WRONG, Status.WARNING, Status.SKIPPED}
+    return {
+        "tone": TONES.get(Status(run.status), "quiet"),
+        "explanation": results.explanation(run),
+        "is_outdated": not run.is_unfinished and not results.is_current(run, corp),
+        "seems_lost": run.is_unfinished and now - _since(run) >= WORKER_MISSING,
+        "is_overdue": run.next_try_at is not None and now - run.next_try_at >= BEAT_MISSING,
+        "copied": run.facts.get(check.copied, "") if check.copied and is_bad else "",
+        "help_links": check.help_links if is_bad else (),
+        "technical": technical(run) if run.finished_at and (is_bad or run.detail) else "",
+    }
+
+
+def _since(run: CheckRun) -> datetime:
+    return max(moment for moment in (run.requested_at, run.started_at, run.finished_at) if moment is not None)
+
+
+def _count(rows: list[dict[str, Any]], status: Status) -> int:
+    return sum(row["status"] == status for row in rows)
+
+
+def _next_ms(runs: Iterable[CheckRun], now: datetime) -> int:
+    """0 where nothing more will happen by itself."""
+    runs = list(runs)
+    if any(run.is_unfinished for run in runs):
+        return RUNNING_MS
+    return PLANNED_MS if any(run.next_try_at is not None for run in runs) else 0

@@ -1,0 +1,123 @@
+"""The admin page of site addresses: a change is shown before it is saved, since WeCom's console has to follow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from integrations.admin.base import ONE_SAVE_BUTTON
+from integrations.admin.company_forms import SiteAddressForm
+from integrations.companies import services
+from integrations.core import csp, http
+from integrations.core.paginator import CappedPaginator
+from integrations.core.reauthentication import ConfirmedChanges
+from integrations.models import Corp, SiteAddress
+from integrations.models.scoping import corp_condition
+
+if TYPE_CHECKING:
+    SiteAddressModelAdmin = admin.ModelAdmin[SiteAddress]
+else:
+    SiteAddressModelAdmin = admin.ModelAdmin
+
+
+# So many companies of an address stand in the list.
+COMPANIES_NAMED = 3
+
+
+@admin.register(SiteAddress)
+class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
+    form = SiteAddressForm
+    fields = ["url"]
+    list_display = ["url", "is_default", "companies", "changed_at"]
+    paginator = CappedPaginator
+    show_full_result_count = False
+    actions = None
+
+    class Media:
+        css = {"all": ["integrations/corp.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
+        """With the names of the first companies of each row. Why not how many? That would read all of them."""
+        of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
+        here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
+        names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")
+        places = {
+            f"corp_{place}": Subquery(names.values("name")[place : place + 1]) for place in range(COMPANIES_NAMED + 1)
+        }
+        seen: QuerySet[SiteAddress] = (
+            super().get_queryset(request).filter(pk__in=SiteAddress.objects.visible_to(request.user))
+        )
+        return seen.annotate(**places).order_by("-is_default", "url")
+
+    @admin.display(description=_("companies with this address"))
+    def companies(self, address: SiteAddress) -> str:
+        names = [getattr(address, f"corp_{place}") for place in range(COMPANIES_NAMED + 1)]
+        named = [name for name in names[:COMPANIES_NAMED] if name]
+        return gettext(", ").join(named) + ("…" if names[-1] else "") or "—"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not for those who manage some companies only: the site answers at once under what is added."""
+        return super().has_add_permission(request) and not corp_condition(request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or not self._reason(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: SiteAddress | None = None) -> bool:
+        may = super().has_delete_permission(request, obj)
+        return may and (obj is None or (not obj.is_default and not self._reason(request, obj)))
+
+    def _reason(self, request: HttpRequest, address: SiteAddress) -> str:
+        return services.reason_against_changing(address=address, person=request.user)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """A change is shown before it is saved: every corp's console has to be changed after it."""
+        address = self.get_object(request, unquote(object_id)) if object_id else None
+        is_change = address is not None and self.has_change_permission(request, address)
+        if address is not None and is_change and request.method == "POST" and "_confirmed" not in request.POST:
+            saved = SiteAddress.objects.get(pk=address.pk)  # the form writes into its own
+            form = self.get_form(request, address, change=True)(request.POST, instance=address)
+            if form.is_valid() and form.cleaned_data["url"] != saved.url:
+                return self._preview(request, saved, form.cleaned_data)
+        context = {**ONE_SAVE_BUTTON, **(extra_context or {})}
+        if address is not None and super().has_change_permission(request, address):
+            context["reason"] = self._reason(request, address)
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def _preview(self, request: HttpRequest, address: SiteAddress, typed: dict[str, Any]) -> HttpResponse:
+        new = SiteAddress(url=typed["url"])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Change the site address?"),
+            "opts": self.opts,
+            "address": address,
+            "new": new,
+            "seen": typed["seen"],
+            "changes": services.link_changes(address=address, url=new.url),
+            "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        response = TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+        # Why? After saving, the browser is led to the new address, and browsers hold that against the policy.
+        csp.allow(response, "form-action", [new.url.rstrip("/")])
+        return response
+
+    def save_model(self, request: HttpRequest, obj: SiteAddress, form: Any, change: bool) -> None:
+        services.save_site_address(address=obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: SiteAddress) -> HttpResponseRedirect:
+        """To the list, under the new address where this one has just ceased to work."""
+        response = super().response_post_save_change(request, obj)
+        if http.is_admitted(request.get_host()):
+            return response
+        return HttpResponseRedirect(obj.absolute(urlsplit(response["Location"]).path))

@@ -1,0 +1,148 @@
+"""The rows behind the work on events: written with an event, claimed by lane, marked when they are done."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from integrations.callbacks.registry import Consumer, Outcome, consumer_named, consumers_for
+from integrations.models import CallbackEvent, Corp, EventLane, EventWork
+
+# How long a worker may be silent before another takes its lane over: longer than one call to WeCom with all repeats.
+LEASE = timedelta(seconds=120)
+BATCH = 100
+LANES_AT_ONCE = 200
+
+
+class LaneLostError(Exception):
+    """Another worker has the lane now: this one must not write any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lane that is ours for the time being."""
+
+    lane_id: int
+    corp_id: int
+    consumer: Consumer
+    token: str
+
+
+def add_work(event: CallbackEvent) -> list[str]:
+    """Write the work on a new event, in the transaction that stores it. Returns the consumers that may begin now."""
+    wanted = consumers_for(event.event, event.change) if event.is_event else []
+    EventWork.objects.bulk_create(EventWork(event=event, corp_id=event.corp_id, consumer=one.name) for one in wanted)
+    names = {one.name for one in wanted}
+    return [one.name for one in wanted if one.after not in names]
+
+
+def due_lanes(*, now: datetime) -> list[tuple[int, str]]:
+    """Corp and consumer of every lane in which something is due and that no worker holds. Queued twice does no harm."""
+    held = EventLane.objects.filter(corp=OuterRef("corp"), consumer=OuterRef("consumer"), lease_until__gt=now)
+    lanes = EventWork.objects.due(now).filter(~Exists(held)).order_by("corp", "consumer")
+    found = lanes.values_list("corp", "consumer").distinct()[:LANES_AT_ONCE]
+    return [(corp, name) for corp, name in found if consumer_named(name) is not None]
+
+
+def claim(*, corp_id: int, consumer: Consumer, now: datetime) -> Held | None:
+    """Take a lane; None where another worker has it, or the corp is gone."""
+    if not Corp.objects.filter(pk=corp_id).exists():
+        return None
+    lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
+    token = uuid.uuid4().hex
+    free = EventLane.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now), pk=lane.pk)
+    if not free.update(lease_token=token, lease_until=now + LEASE):
+        return None
+    return Held(lane.pk, corp_id, consumer, token)
+
+
+def hold(held: Held, *, now: datetime) -> None:
+    """Move the lease on. Inside a transaction it keeps others from taking the lane until the end. Raises LaneLostError.
+
+    Why not until it has expired? A worker that slept too long may go on as long as nobody else has begun.
+    """
+    if not EventLane.objects.filter(pk=held.lane_id, lease_token=held.token).update(lease_until=now + LEASE):
+        raise LaneLostError
+
+
+def release(held: Held) -> None:
+    EventLane.objects.filter(pk=held.lane_id, lease_token=held.token).update(lease_token="", lease_until=None)
+
+
+def next_works(held: Held, *, now: datetime) -> list[EventWork]:
+    """What is due in the lane, the earliest events first; nothing that another consumer must deal with before."""
+    works = _due(held, now).select_related("event").order_by("event__happened_at", "event_id")
+    return list(works[:BATCH])
+
+
+def is_anything_due(held: Held, *, now: datetime) -> bool:
+    return _due(held, now).exists()
+
+
+def _due(held: Held, now: datetime) -> QuerySet[EventWork]:
+    works = EventWork.objects.due(now).filter(corp=held.corp_id, consumer=held.consumer.name)
+    if held.consumer.after:
+        earlier = EventWork.objects.waiting().filter(event=OuterRef("event"), consumer=held.consumer.after)
+        works = works.filter(~Exists(earlier))
+    return works
+
+
+def note_touched(work: EventWork, keys: Sequence[int]) -> None:
+    """Add to what a batch, whose first row is `work`, has changed: in the transaction that changes it."""
+    known = set(work.touched)
+    work.touched = [*work.touched, *(key for key in keys if key not in known)]
+    EventWork.objects.filter(pk=work.pk).update(touched=work.touched)
+
+
+@transaction.atomic
+def settle(held: Held, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
+    """Write down what came of a batch. Raises LaneLostError."""
+    hold(held, now=now)
+    rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
+    if outcome.touched:
+        note_touched(works[0], outcome.touched)
+    if outcome.again_after is not None:
+        rows.update(next_try_at=now + outcome.again_after, try_count=F("try_count") + 1)
+        return
+    rows.update(status=EventWork.Status.DONE, done_at=now, next_try_at=None, problem="")
+    EventLane.objects.filter(pk=held.lane_id).update(worked_at=now)
+
+
+@transaction.atomic
+def postpone(
+    held: Held, works: Sequence[EventWork], *, problem: str, wait: timedelta, give_up: bool, now: datetime
+) -> None:
+    """The next try of a batch, or the end of it. Raises LaneLostError."""
+    hold(held, now=now)
+    for work in works:
+        work.try_count, work.problem = work.try_count + 1, problem[:255]
+        work.next_try_at = None if give_up else now + wait
+        if give_up:
+            work.status = EventWork.Status.FAILED
+    EventWork.objects.bulk_update(works, ["try_count", "problem", "next_try_at", "status"])
+
+
+def delay_others(held: Held, *, until: datetime, now: datetime) -> None:
+    """What else is due in the lane would meet the same obstacle: it waits as long."""
+    _due(held, now).update(next_try_at=until)
+
+
+@transaction.atomic
+def try_again(*, corp: Corp) -> tuple[int, list[str]]:
+    """Let what was given up be tried once more. Returns how much that is, and the consumers to queue."""
+    keys = list(EventWork.objects.given_up().filter(corp=corp).values_list("pk", flat=True))
+    works = EventWork.objects.filter(pk__in=keys, status=EventWork.Status.FAILED)
+    names = sorted(set(works.values_list("consumer", flat=True)))
+    count = works.update(status=EventWork.Status.WAITING, try_count=0, next_try_at=None, problem="")
+    return count, names
+
+
+def touched_by(*, consumer: str, events: Sequence[CallbackEvent]) -> list[int]:
+    """The keys that `consumer` noted as changed for these events, each once, in order."""
+    works = EventWork.objects.filter(event__in=[one.pk for one in events], consumer=consumer)
+    return sorted({key for keys in works.values_list("touched", flat=True) for key in keys})

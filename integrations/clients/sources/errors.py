@@ -1,0 +1,67 @@
+"""What a source raises instead of a Table. Plain Python; integrations.models.datasource_messages makes a sentence of
+it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Problem(StrEnum):
+    """Why there is no data, so also which sentence explains it to the owner of the card."""
+
+    SOURCE_OFF = "source-off"
+    NOT_SET_UP = "not-set-up"
+    KEY_MISSING = "key-missing"
+    UNREACHABLE = "unreachable"
+    TOO_SLOW = "too-slow"
+    TOO_BIG = "too-big"
+    NOT_ADMITTED = "not-admitted"
+    NOT_FOUND = "not-found"
+    REFUSED = "refused"
+    BROKEN = "broken"
+    BUSY = "busy"
+    NOT_UNDERSTOOD = "not-understood"
+    NO_TABLE = "no-table"
+    CERTIFICATE = "certificate"
+    ADDRESS_REFUSED = "address-refused"
+    ADDRESS_FORBIDDEN = "address-forbidden"
+    ADDRESS_NEVER = "address-never"
+    LOOPBACK_FORBIDDEN = "loopback-forbidden"
+    DRIVER_UNCHECKED = "driver-unchecked"
+    REDIRECTED = "redirected"
+    QUERY_REFUSED = "query-refused"
+    NOT_A_QUERY = "not-a-query"
+    PARAMETER_MISSING = "parameter-missing"
+    DRIVER_MISSING = "driver-missing"
+    EXPRESSION = "expression"
+    UNEXPECTED = "unexpected"
+
+
+class Power(StrEnum):
+    """What the account of a database may do beyond reading tables."""
+
+    SUPERUSER = "superuser"
+    FILES = "files"
+
+
+# They may be gone when it is asked again.
+PASSING = frozenset({Problem.UNREACHABLE, Problem.TOO_SLOW, Problem.BROKEN, Problem.BUSY})
+
+
+class SourceError(Exception):
+    """A source gave no Table.
+
+    `facts`: what the sentence names: numbers, names of columns and of parameters, short words of our own; never an
+    address, a credential or a value of the data.
+    """
+
+    def __init__(self, problem: Problem, **facts: str | int) -> None:
+        super().__init__(problem.value)
+        self.problem = problem
+        self.facts = facts
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it is worth asking again, after a while."""
+        return self.problem in PASSING

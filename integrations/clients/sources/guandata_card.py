@@ -1,0 +1,287 @@
+"""A card of Guandata as a Table. Its header has more than one layout, which only the shape tells apart.
+
+Columns one by one (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
+the header whose cells span `colSpan` columns. Columns in front that the header does not count are the dimensions that
+`row.meta` names. See docs/data-sources.md for what is known of it, and how surely.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
+from integrations.clients.guandata.client import Filter, GuandataClient
+from integrations.clients.guandata.responses import SIGN_IN, NotAdmittedError
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.table import Table
+from integrations.clients.sources.table_builder import CHARACTERS_AT_MOST, Wishes, number_from, table_of
+from integrations.clients.wecom.deadline import total_deadline
+
+# Between the levels of a header.
+LEVELS_JOINED = " / "
+_POINTER = re.compile(r"(\d{1,9}):(\d{1,9})")
+# What stands behind a number in its displayed text: "12.5%", "1,204 元".
+_WITH_UNIT = re.compile(r"([+-]?[\d,]*\.?\d+)\s*(\D{1,8})")
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class GuandataQuestion:
+    """`filters`, `parameters`: as the BI takes them."""
+
+    card_id: str
+    view: Literal["GRID", "GRAPH"] = "GRID"
+    filters: Sequence[Mapping[str, Any]] = ()
+    parameters: Sequence[Any] = ()
+    wishes: Wishes = field(default_factory=Wishes)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What the parts of an answer have brought so far. `fronts`: of each row, the dimensions that came apart from it.
+
+    Why two grids? A pointer of a merged cell counts the columns of its own.
+    """
+
+    names: list[str] = field(default_factory=list)
+    fronts: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    rows: list[list[Mapping[str, Any]]] = field(default_factory=list)
+    characters: int = 0
+
+
+def read_card(
+    client: GuandataClient, question: GuandataQuestion, *, rows_at_most: int, seconds: float, now: datetime
+) -> Table:
+    """The first `rows_at_most` rows, within `seconds` for all pages together. Raises SourceError.
+
+    The BI does not say of when its data is, so `as_of` is `now`.
+    """
+    failure: IntegrationError | None = None
+    read, is_cut = _Read(), False
+    try:
+        with total_deadline(seconds):
+            is_cut = _read_parts(client, question, rows_at_most, read)
+    except IntegrationError as error:
+        failure = error
+    if failure is not None:
+        # Why out here? Inside the block the new error would carry the other one, and it what the BI said.
+        raise as_source_error(failure, seconds)
+    cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
+    values, units = _values_and_units(cells, len(read.names))
+    return table_of(read.names, values, as_of=now, is_cut=is_cut, wishes=question.wishes, units=units)
+
+
+def _read_parts(client: GuandataClient, question: GuandataQuestion, rows_at_most: int, read: _Read) -> bool:
+    """Whether there are more rows than were asked for."""
+    filters = [Filter(str(one["name"]), str(one["filterType"]), one.get("filterValue", ())) for one in question.filters]
+    parts = client.card_data(question.card_id, view=question.view, filters=filters, parameters=question.parameters)
+    for part in parts:
+        rows = [_row(row) for row in part.chart.get("data") or []]
+        fronts = _row_headers(part.chart, len(rows)) or [[] for _row in rows]
+        if not read.rows:
+            in_front = len(fronts[0]) if fronts else 0
+            width = max((len(front) + len(row) for front, row in zip(fronts, rows, strict=True)), default=0)
+            read.names = _names(part.chart, width, in_front)
+        read.characters += sum(
+            len(one) for row in (*fronts, *rows) for cell in row for one in cell.values() if isinstance(one, str)
+        )
+        if read.characters > CHARACTERS_AT_MOST:
+            raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
+        before = len(read.rows)
+        read.fronts += fronts
+        read.rows += rows
+        for grid in (read.fronts, read.rows):
+            _follow_pointers(grid, before)
+        if len(read.rows) >= rows_at_most:
+            return part.has_more or len(read.rows) > rows_at_most
+    return False
+
+
+def _row(row: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(row, list):
+        raise SourceError(Problem.NOT_UNDERSTOOD, what="rows")
+    return [cell if isinstance(cell, dict) else {"v": cell} for cell in row]
+
+
+# --- Header -----------------------------------------------------------------------------------------------------------
+
+
+def _names(chart: Mapping[str, Any], width: int, in_front: int) -> list[str]:
+    """The name of each column. `width`: of the data, 0 where there is none. `in_front`: how many of them came apart."""
+    column, meta = chart.get("column"), _row_meta(chart)
+    values = column.get("values") if isinstance(column, dict) else None
+    header = [one if isinstance(one, list) else [one] for one in values] if isinstance(values, list) else []
+    if width == 0:
+        if not any(header):
+            return meta
+        return [*meta, *_levels(header)] if _has_levels(header) else _singles(header)
+    if in_front:
+        meta = [*meta[:in_front], *([""] * (in_front - len(meta)))]
+    for names in _readings(header):
+        if len(names) == width and not in_front:
+            return names
+        if meta and len(meta) + len(names) == width:
+            return [*meta, *names]
+    raise SourceError(Problem.NOT_UNDERSTOOD, what="header")
+
+
+def _readings(header: list[list[Any]]) -> list[list[str]]:
+    """The ways to read it, the likelier first: spans are found in levels only."""
+    single, levels = _singles(header), _levels(header)
+    return [levels, single] if _has_levels(header) else [single, levels]
+
+
+def _has_levels(header: list[list[Any]]) -> bool:
+    return any(_span(cell) > 1 for level in header for cell in level) or any(len(level) > 1 for level in header)
+
+
+def _singles(header: list[list[Any]]) -> list[str]:
+    return [_title(one[0]) if one else "" for one in header]
+
+
+def _levels(header: list[list[Any]]) -> list[str]:
+    spread = [[_title(cell) for cell in level for _each in range(_span(cell))] for level in header]
+    width = max((len(level) for level in spread), default=0)
+    padded = [[*([""] * (width - len(level))), *level] for level in spread]
+    return [LEVELS_JOINED.join(dict.fromkeys(filter(None, titles))) for titles in zip(*padded, strict=True)]
+
+
+def _span(cell: Any) -> int:
+    span = cell.get("colSpan", 1) if isinstance(cell, dict) else 1
+    return span if isinstance(span, int) and 1 <= span <= 1000 else 1
+
+
+def _title(cell: Any) -> str:
+    if not isinstance(cell, dict):
+        return str(cell)
+    return next((str(cell[key]) for key in ("title", "alias", "originTitle", "d", "v") if cell.get(key)), "")
+
+
+def _row_meta(chart: Mapping[str, Any]) -> list[str]:
+    row = chart.get("row")
+    meta = row.get("meta") if isinstance(row, dict) else None
+    return [
+        next((str(one[key]) for key in ("alias", "title", "originTitle") if one.get(key)), "")
+        for one in meta or []
+        if isinstance(one, dict)
+    ]
+
+
+def _row_headers(chart: Mapping[str, Any], row_count: int) -> list[list[Mapping[str, Any]]]:
+    """The dimensions of each row where they came apart from the data; empty where they did not."""
+    row = chart.get("row")
+    values = row.get("values") if isinstance(row, dict) else None
+    if not isinstance(values, list) or not values or len(values) != row_count:
+        return []
+    found = [one if isinstance(one, list) else [one] for one in values]
+    return [[_front_cell(cell) for cell in one] for one in found]
+
+
+def _front_cell(cell: Any) -> Mapping[str, Any]:
+    if not isinstance(cell, dict):
+        return {"v": cell}
+    return cell if "v" in cell or "t_idx" in cell else {"v": _title(cell)}
+
+
+# --- Cells ------------------------------------------------------------------------------------------------------------
+
+
+def _follow_pointers(rows: list[list[Mapping[str, Any]]], first: int) -> None:
+    """Give every merged cell of the rows from `first` on the value of the cell that holds it.
+
+    `t_idx` counts rows within its own answer; one beyond it counts from the card's first row.
+    """
+    for row in rows[first:]:
+        for position, cell in enumerate(row):
+            row[position] = _held(cell, rows, first)
+
+
+def _held(cell: Mapping[str, Any], rows: list[list[Mapping[str, Any]]], first: int) -> Mapping[str, Any]:
+    seen: set[tuple[int, int]] = set()
+    while isinstance(pointer := cell.get("t_idx"), str) and (found := _POINTER.fullmatch(pointer)):
+        line, place = int(found[1]), int(found[2])
+        line = first + line if first + line < len(rows) else line
+        if (line, place) in seen or line >= len(rows) or place >= len(rows[line]) or rows[line][place] is cell:
+            return cell
+        seen.add((line, place))
+        cell = rows[line][place]
+    return cell
+
+
+def _values_and_units(cells: list[list[Mapping[str, Any]]], width: int) -> tuple[list[list[Any]], list[str]]:
+    """The raw values; percentages as the number that is read (12.5), with their unit."""
+    rows = [[cell.get("v") for cell in row] for row in cells]
+    units = [_unit([(row[place], texts[place].get("d")) for row, texts in zip(rows, cells, strict=True)])
+             if all(len(row) == width for row in rows) else "" for place in range(width)]  # fmt: skip
+    for row in rows:
+        for place, unit in enumerate(units):
+            if unit == "%" and row[place] is not None:
+                row[place] = _times_hundred(row[place])
+    return rows, units
+
+
+def _times_hundred(value: Any) -> int | float | Decimal:
+    """In the digits that the value has: 0.29 becomes 29, not 28.999…"""
+    hundredfold = Decimal(str(value)) * 100
+    return int(hundredfold) if hundredfold == hundredfold.to_integral_value() else float(hundredfold)
+
+
+def _unit(pairs: list[tuple[Any, Any]]) -> str:
+    """What stands behind every displayed number of a column, where the displayed is the raw one, rounded.
+
+    "%" where it is the hundredfold. Empty where anything else is displayed: 万 says that it is another number.
+    """
+    found: set[str] = set()
+    for raw, shown in pairs:
+        if raw is None or shown in (None, ""):
+            continue
+        if isinstance(raw, bool) or not isinstance(raw, int | float) or not isinstance(shown, str):
+            return ""
+        match = _WITH_UNIT.fullmatch(shown.strip())
+        unit = match[2].strip() if match else ""
+        if not match or not unit or not _is_rounded(match[1], raw * 100 if unit == "%" else raw):
+            return ""
+        found.add(unit)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _is_rounded(shown: str, raw: float) -> bool:
+    try:
+        number = number_from(shown)
+    except ValueError:
+        return False
+    decimals = len(shown.partition(".")[2])
+    return number is not None and abs(float(number) - raw) <= 0.51 * 10**-decimals
+
+
+# --- Failures ---------------------------------------------------------------------------------------------------------
+
+
+def as_source_error(error: IntegrationError, seconds: float) -> SourceError:
+    """What a failed call of the BI is to the owner of a card. `seconds`: the limit that a slow one passed."""
+    if isinstance(error, RateLimitedError):
+        return SourceError(Problem.BUSY)
+    if isinstance(error, TransientError):
+        return _passing(error, seconds)
+    if error.code == _NOT_FOUND:
+        return SourceError(Problem.NOT_FOUND)
+    if isinstance(error, NotAdmittedError) or (isinstance(error, ConfigurationError) and error.operation == SIGN_IN):
+        return SourceError(Problem.NOT_ADMITTED)
+    if isinstance(error, ConfigurationError):
+        return SourceError(Problem.CERTIFICATE if "certificate" in error.message else Problem.NOT_ADMITTED)
+    if error.code is not None:
+        return SourceError(Problem.REFUSED, code=error.code)
+    return SourceError(Problem.NOT_UNDERSTOOD, what="answer")
+
+
+def _passing(error: TransientError, seconds: float) -> SourceError:
+    if error.message.startswith("HTTP status"):
+        return SourceError(Problem.BROKEN, status=error.message.removeprefix("HTTP status "))
+    if "imeout" in error.message:
+        return SourceError(Problem.TOO_SLOW, seconds=round(seconds))
+    return SourceError(Problem.UNREACHABLE, reason=error.message)

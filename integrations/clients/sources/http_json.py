@@ -1,0 +1,253 @@
+"""An answer in JSON over HTTP as a Table. Bounded in where it leads, in size and in time."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import certifi
+import jmespath
+import urllib3
+from jmespath.exceptions import JMESPathError
+
+from integrations.clients.network import causes, moment_of
+from integrations.clients.sources import jmespath_worker
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.ssrf import AddressForbiddenError, Reach, open_pool
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.clients.sources.table_builder import Wishes, table_of
+from integrations.clients.sources.worker_process import WorkerBroken, WorkerTooSlow, answer_of
+from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
+
+ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
+REDIRECTS_AT_MOST = 3
+CONNECT_SECONDS = 5.0
+USER_AGENT = "guanwecom"
+EXPRESSION_CHARACTERS = 1000
+_CHUNK = 64 * 1024
+_PORTS = {"http": 80, "https": 443}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MEGABYTES = ANSWER_BYTES_AT_MOST // 2**20
+# Ways in which an answer is no table although it came whole; the sentence is that of the problem.
+_NOT_UNDERSTOOD = frozenset({"encoding", "empty", "not-json", "deep", "rows"})
+
+
+class ExpressionRefused(Exception):
+    """`position`: of the character that is not understood, from 0; -1 where no single one is to blame."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__("not a JMESPath expression")
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class JsonQuestion:
+    """`url`: whole. `body`: sent as JSON with POST. `ca_bundle`: a path. An empty `expression` is the whole answer."""
+
+    url: str = field(repr=False)
+    method: str = "GET"
+    body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expression: str = ""
+    reach: Reach = Reach.PUBLIC
+    ca_bundle: str = ""
+    wishes: Wishes = field(default_factory=Wishes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    content: bytes
+    last_modified: datetime | None
+
+
+def check_expression(expression: str) -> None:
+    """Raises ExpressionRefused."""
+    if len(expression) > EXPRESSION_CHARACTERS:
+        raise ExpressionRefused(EXPRESSION_CHARACTERS)
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        raise ExpressionRefused(getattr(error, "lex_position", -1)) from None
+    except RecursionError:
+        raise ExpressionRefused(-1) from None
+
+
+def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
+    """The first `rows_at_most` rows, within `seconds` for all of it. Raises SourceError.
+
+    `as_of`: the answer's Last-Modified, where it says one that is not of the future; else `now`.
+    """
+    began = time.monotonic()
+    failure: SourceError | None = None
+    answer = _Answer(b"", None)
+    try:
+        with total_deadline(seconds):
+            answer = _received(question, seconds)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
+        failure = _as_source_error(error, seconds)
+    if failure is not None:
+        # Why out here? Inside the block it would carry the other error, whose text holds the address.
+        raise failure
+    found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
+    as_of = min(answer.last_modified or now, now)
+    rows, names = found["rows"], found["names"]
+    if not rows and not names:
+        return _empty(question.wishes, as_of)
+    is_cut = len(rows) > rows_at_most
+    return table_of(names, rows[:rows_at_most], as_of=as_of, is_cut=is_cut, wishes=question.wishes)
+
+
+def _empty(wishes: Wishes, as_of: datetime) -> Table:
+    """No rows say nothing of columns: those that the card names are there all the same."""
+    names = list(dict.fromkeys([*wishes.kinds, *wishes.units]))
+    kinds = {name: wishes.kinds.get(name, "") for name in names}
+    columns = [Column(name, Kind(kinds[name] or Kind.TEXT), wishes.units.get(name, "")) for name in names]
+    return Table(tuple(columns), (), as_of)
+
+
+# --- Asking -----------------------------------------------------------------------------------------------------------
+
+
+def _received(question: JsonQuestion, seconds: float) -> _Answer:
+    url = question.url
+    for _hop in range(REDIRECTS_AT_MOST + 1):
+        answer = _exchanged(question, url, seconds)
+        if isinstance(answer, _Answer):
+            return answer
+        url = answer
+    raise SourceError(Problem.REDIRECTED)
+
+
+def _exchanged(question: JsonQuestion, url: str, seconds: float) -> _Answer | str:
+    """The answer, or the address of the same origin to which it sends us on."""
+    parts, headers = urlsplit(url), {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+    body = None
+    if question.method == "POST":
+        body, headers["Content-Type"] = json.dumps(question.body, ensure_ascii=False).encode(), "application/json"
+    pool = open_pool(
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or _PORTS[parts.scheme],
+        reach=question.reach,
+        ca_file=question.ca_bundle or certifi.where(),
+    )
+    path = urllib3.util.parse_url(url).request_uri
+    with closing(pool):
+        response = pool.urlopen(
+            question.method,
+            path,
+            body=body,
+            headers={**headers, **question.headers},
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=None),
+        )
+        with closing(response):
+            if response.status in _REDIRECTS:
+                return _followed(question, url, response.headers.get("Location", ""), response.status)
+            _check_status(response.status)
+            if "html" in response.headers.get("Content-Type", "").lower():
+                raise SourceError(Problem.NOT_UNDERSTOOD, what="web-page")
+            content = b"".join(_unpacked(response))
+            return _Answer(content, moment_of(response.headers.get("Last-Modified", "")))
+
+
+def _followed(question: JsonQuestion, url: str, location: str, status: int) -> str:
+    """Where to ask again: at the same origin only, because there alone our headers may go."""
+    target = urljoin(url, location)
+    if not location or _origin(target) != _origin(url) or (question.method == "POST" and status not in (307, 308)):
+        raise SourceError(Problem.REDIRECTED)
+    return target
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+
+
+def _check_status(status: int) -> None:
+    if 200 <= status < 300:
+        return
+    if status in (401, 403, 407):
+        raise SourceError(Problem.NOT_ADMITTED)
+    if status in (404, 410):
+        raise SourceError(Problem.NOT_FOUND)
+    if status == 429:
+        raise SourceError(Problem.BUSY)
+    if status >= 500:
+        raise SourceError(Problem.BROKEN, status=status)
+    raise SourceError(Problem.REFUSED, code=status)
+
+
+def _unpacked(response: Any) -> Iterator[bytes]:
+    """The content, never more of it than ANSWER_BYTES_AT_MOST, however small it was packed."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
+    unpacker = None if encoding == "identity" else zlib.decompressobj(wbits=47)
+    length = 0
+    while packed := response.read(_CHUNK, decode_content=False):
+        while packed:
+            room = ANSWER_BYTES_AT_MOST + 1 - length
+            content = packed if unpacker is None else unpacker.decompress(packed, room)
+            packed = b"" if unpacker is None else unpacker.unconsumed_tail
+            length += len(content)
+            if length > ANSWER_BYTES_AT_MOST:
+                raise SourceError(Problem.TOO_BIG, megabytes=_MEGABYTES)
+            yield content
+
+
+def _as_source_error(error: Exception, seconds: float) -> SourceError:
+    chain = causes(error)
+    for cause in chain:
+        if isinstance(cause, AddressForbiddenError):
+            return SourceError(cause.problem)
+        if isinstance(cause, NotConnectedError) and (cause.is_certificate_refused or cause.is_bundle_unreadable):
+            return SourceError(Problem.CERTIFICATE)
+        if isinstance(cause, TimeoutError) and not isinstance(chain[0], NotConnectedError):
+            return SourceError(Problem.TOO_SLOW, seconds=round(seconds), silent=1)
+        if isinstance(cause, zlib.error):
+            return SourceError(Problem.NOT_UNDERSTOOD, what="encoding")
+    return SourceError(Problem.UNREACHABLE, reason=type(chain[-1]).__name__)
+
+
+# --- Evaluating -------------------------------------------------------------------------------------------------------
+
+
+def _evaluated(expression: str, rows_at_most: int, content: bytes, seconds: float) -> dict[str, Any]:
+    """Names and rows, from a process that is bounded in time and memory. Raises SourceError."""
+    head = json.dumps({"expression": expression, "rows_at_most": rows_at_most}).encode()
+    try:
+        return _checked(answer_of(jmespath_worker, head + b"\n" + content, seconds=seconds))
+    except WorkerTooSlow:
+        failure = SourceError(Problem.TOO_SLOW, seconds=round(max(1.0, seconds)))
+    except WorkerBroken as broken:
+        failure = _of_end(broken.code)
+    raise failure
+
+
+def _of_end(code: int) -> SourceError:
+    """What it means that the process ended so. Below zero: the signal that ended it."""
+    if code < 0:
+        return SourceError(Problem.EXPRESSION, what="memory")
+    return SourceError(Problem.UNEXPECTED, error="evaluating")
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    what = found.get("what")
+    if what is None:
+        return found
+    if what == "size":
+        raise SourceError(Problem.TOO_BIG, megabytes=jmespath_worker.OUTPUT_BYTES_AT_MOST // 2**20)
+    if what in _NOT_UNDERSTOOD:
+        raise SourceError(Problem.NOT_UNDERSTOOD, what=what)
+    raise SourceError(Problem.EXPRESSION, what=what)

@@ -1,0 +1,253 @@
+"""A query to a database as a Table, through SQLAlchemy. Only reads, within a time, no more rows than asked for.
+
+What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
+of which we take so many, and a watch that breaks the connection off when the time is over all the same. SQLite works in
+the process that asks it: it gets one of its own (integrations.clients.sources.sqlite).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause, bindparam, event, text
+from sqlalchemy.engine import URL, Connection, CursorResult
+from sqlalchemy.exc import SQLAlchemyError
+
+from integrations.clients.sources import sql_errors, sqlite
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.sql_engine import engine_for
+from integrations.clients.sources.sql_statement import bound, checked, parameters_of, with_plain_colons
+from integrations.clients.sources.ssrf import Reach
+from integrations.clients.sources.table import Table
+from integrations.clients.sources.table_builder import CHARACTERS_AT_MOST, Wishes, table_of
+
+# How much is fetched in one go. Rows are counted when they are here, so these bound what may be too much of them.
+ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100, 2**20
+CONNECT_SECONDS = 10
+# What PyMySQL raises over an answer of something that is no database.
+_GARBLED = (struct.error, IndexError, ValueError)
+# The watch leaves the database's own limit a moment to say so itself.
+_WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SqlQuestion:
+    """`url`: from sql_address.admitted_url. `parameters`: for each :name; a list for IN. `ca_bundle`: a path."""
+
+    url: URL = field(repr=False)
+    statement: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reach: Reach = Reach.PUBLIC
+    ca_bundle: str = ""
+    wishes: Wishes = field(default_factory=Wishes)
+
+
+def read_query(question: SqlQuestion, *, rows_at_most: int, seconds: float, now: datetime) -> Table:
+    """The first `rows_at_most` rows, within `seconds` from connecting on. Raises SourceError.
+
+    A database does not say of when its rows are, so `as_of` is `now`.
+    """
+    backend = question.url.get_backend_name()
+    statement = checked(question.statement, backend=backend)
+    names = parameters_of(statement, backend=backend)
+    values = bound(names, question.parameters)
+    clause = text(with_plain_colons(statement, backend=backend)).bindparams(
+        *(bindparam(name, value, expanding=isinstance(value, list)) for name, value in values.items())
+    )
+    if backend == "sqlite":
+        columns, rows = sqlite.ask(question.url.database or "", clause, rows_at_most=rows_at_most + 1, seconds=seconds)
+    else:
+        columns, rows = asked(question, clause, rows_at_most + 1, seconds)
+    is_cut = len(rows) > rows_at_most
+    return table_of(columns, rows[:rows_at_most], as_of=now, is_cut=is_cut, wishes=question.wishes)
+
+
+def asked(
+    question: SqlQuestion, clause: TextClause, wanted: int, seconds: float
+) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """The names of the columns and the first rows, from a server."""
+    limit = _Limit(seconds)
+    try:
+        with _connected(question, limit) as connection:
+            result = connection.execution_options(stream_results=True).execute(clause)
+            return list(result.keys()), _rows(connection, result, wanted, limit)
+    except SQLAlchemyError as error:
+        failure = sql_errors.of(error, seconds=seconds, is_late=limit.is_over())
+    except (OSError, ImportError, *_GARBLED) as error:
+        failure = sql_errors.of_driver(error, question.url.drivername, seconds=seconds)
+    # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
+    raise failure if limit.is_connected else sql_errors.before_connecting(failure)
+
+
+class _Limit:
+    """The time of one question, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # Whether the database has let us in.
+        self.is_connected = False
+        self._ends_at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        return max(0.0, self._ends_at - time.monotonic())
+
+    def is_over(self) -> bool:
+        return self.left() <= 0
+
+
+def _rows(connection: Connection, result: CursorResult[Any], wanted: int, limit: _Limit) -> list[Sequence[Any]]:
+    found: list[Sequence[Any]] = []
+    characters, longest, at_once = 0, 1, 1
+    with result:
+        while len(found) < wanted:
+            some = result.fetchmany(min(at_once, wanted - len(found)))
+            found += some
+            lengths = [sum(map(_length, row)) for row in some]
+            characters, longest = characters + sum(lengths), max(longest, *lengths, 1)
+            at_once = max(1, min(2 * at_once, ROWS_AT_ONCE, CHARACTERS_AT_ONCE // longest))
+            if characters > CHARACTERS_AT_MOST:
+                _leave_unread(connection)
+                raise SourceError(Problem.TOO_BIG, megabytes=CHARACTERS_AT_MOST // 2**20)
+            if limit.is_over():  # before the end is believed: a connection that was broken off may look like one
+                _leave_unread(connection)
+                raise SourceError(Problem.TOO_SLOW, seconds=round(limit.seconds))
+            if not some:
+                return found
+        _leave_unread(connection)
+    return found
+
+
+def _length(value: Any) -> int:
+    """About how many characters a value is: what is nested, and numbers of many digits, count as they are written."""
+    if value is None:
+        return 0
+    return len(value) if isinstance(value, str | bytes | bytearray | memoryview) else len(str(value))
+
+
+# --- Connecting -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(question: SqlQuestion, limit: _Limit) -> Iterator[Connection]:
+    """A connection in a read-only transaction, which is undone, and broken off when the time is over."""
+    connect_seconds = max(1, math.ceil(min(CONNECT_SECONDS, limit.left())))
+    engine = engine_for(
+        question.url,
+        reach=question.reach,
+        ca_bundle=question.ca_bundle,
+        connect_seconds=connect_seconds,
+        seconds=max(1, math.ceil(limit.seconds)),
+    )
+    watches: list[threading.Timer] = []
+
+    def watch(raw: Any, _record: Any) -> None:
+        limit.is_connected = True
+        watches.append(threading.Timer(limit.left() + _WATCH_SECONDS, _break_off, (raw, engine.dialect.name)))
+        watches[-1].daemon = True
+        watches[-1].start()
+
+    # First of all listeners: SQLAlchemy's own asks the database for its version, which may never answer.
+    event.listen(engine, "connect", watch, insert=True)
+    try:
+        connection = engine.connect()
+        try:
+            _PREPARED.get(question.url.get_backend_name(), _prepare_other)(connection, limit)
+            yield connection
+        finally:
+            with suppress(SQLAlchemyError, OSError):  # broken off already, or by the other side
+                connection.rollback()
+            with suppress(SQLAlchemyError, OSError):
+                connection.close()
+    finally:
+        for one in watches:
+            one.cancel()
+        engine.dispose()
+
+
+def _break_off(raw: Any, dialect: str) -> None:
+    """End whatever the driver's connection is at, from any thread. What it says then is an error of the driver."""
+    with suppress(Exception):  # it may be closed at the same moment: then there is nothing to end
+        _BROKEN_OFF.get(dialect, _cancel)(raw)
+
+
+def _leave_unread(connection: Connection) -> None:
+    """Be done with an answer of which more is to come. Only MySQL's has to be stopped; others send what is fetched."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        _break_off(connection.connection.driver_connection, connection.dialect.name)
+
+
+def _shut_postgresql(raw: Any) -> None:
+    with socket.socket(fileno=os.dup(raw.pgconn.socket)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _shut_mysql(raw: Any) -> None:
+    """Why the flag? PyMySQL reads an answer to its end when its cursor is closed, ten million rows if need be."""
+    raw._sock.shutdown(socket.SHUT_RDWR)
+    if raw._result is not None:
+        raw._result.unbuffered_active = False
+
+
+def _cancel(raw: Any) -> None:
+    raw.cancel()
+
+
+_BROKEN_OFF: dict[str, Callable[[Any], None]] = {
+    "postgresql": _shut_postgresql,
+    "mysql": _shut_mysql,
+    "mariadb": _shut_mysql,
+}
+
+
+# --- Only reading, and for how long -----------------------------------------------------------------------------------
+
+
+def _prepare_postgresql(connection: Connection, limit: _Limit) -> None:
+    milliseconds = max(1, round(limit.left() * 1000))
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, milliseconds // 2)}")
+
+
+def _prepare_mysql(connection: Connection, limit: _Limit) -> None:
+    """Autocommit, because only a transaction that we begin ourselves can be a read-only one."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    is_mariadb = bool(getattr(connection.dialect, "is_mariadb", False))
+    for statement in mysql_limits(is_mariadb=is_mariadb, seconds=limit.left()):
+        connection.exec_driver_sql(statement)
+
+
+def mysql_limits(*, is_mariadb: bool, seconds: float) -> tuple[str, ...]:
+    """What bounds the next query to `seconds` and to reading. MariaDB takes its limit in seconds under another name:
+    mariadb.com/kb/en/aborting-statements, dev.mysql.com/doc/refman/8.4/en/server-system-variables.html."""
+    seconds = max(0.001, seconds)
+    wait = max(1, int(seconds / 2))
+    time_limit = (
+        f"max_statement_time = {seconds:.3f}" if is_mariadb else f"max_execution_time = {max(1, round(seconds * 1000))}"
+    )
+    return (
+        f"SET SESSION {time_limit}",
+        f"SET SESSION lock_wait_timeout = {wait}",
+        f"SET SESSION innodb_lock_wait_timeout = {wait}",
+        "START TRANSACTION READ ONLY",
+    )
+
+
+def _prepare_other(_connection: Connection, _limit: _Limit) -> None:
+    """Nothing that every database understands: the account must only read (docs/data-sources.md)."""
+
+
+_PREPARED: dict[str, Callable[[Connection, _Limit], None]] = {
+    "postgresql": _prepare_postgresql,
+    "mysql": _prepare_mysql,
+}

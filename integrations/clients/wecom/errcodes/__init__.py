@@ -1,0 +1,73 @@
+"""WeCom's error codes: what the caller should do, and what an administrator should be told.
+
+Source: the official table "全局错误码" (developer.work.weixin.qq.com/document/path/90313, crawl of 2024-04-08), and
+answers seen in public traces. Match on the number, never on the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from integrations.clients.errors import IntegrationError, UnexpectedResponseError
+from integrations.clients.wecom.errcodes import access, contacts, requests
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, Entry
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+
+OK = 0
+BUSY = -1
+INVALID_CREDENTIAL = 40001
+INVALID_CORPID = 40013
+INVALID_TOKEN = 40014
+INVALID_SECRET = 40091
+TOKEN_EXPIRED = 42001
+RATE_LIMITED = 45009
+TOO_MANY_PARALLEL = 45033
+IP_NOT_TRUSTED = 60020
+NOBODY_REACHED = 81013
+
+# gettoken refuses the Secret itself.
+SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
+# No code of WeCom's: it was not asked, because what is stored for it cannot be decrypted.
+UNREADABLE_SECRET = -9001
+
+# The token of the call is not good (any more): fetch another one, once.
+STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
+
+ENTRIES: dict[int, Entry] = {entry.code: entry for entry in (*access.ENTRIES, *contacts.ENTRIES, *requests.ENTRIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What an administrator reads, in English: what happened, who can fix it, where to click."""
+
+    what: str
+    who: str
+    where: str
+
+
+_UNKNOWN = Advice(
+    what=_("WeCom answered with an error code that this program does not know."),
+    who=SITE_ADMIN,
+    where=_("Look the code up at https://open.work.weixin.qq.com/devtool/query and send code and hint to support."),
+)
+
+
+_UNREADABLE = Advice(
+    what=_("A stored secret cannot be read with the present keys (FIELD_ENCRYPTION_KEYS)."),
+    who=SITE_ADMIN,
+    where=_("Add the lost key behind the present ones and restart, or enter the secret again on its page."),
+)
+
+
+def error_class(code: int) -> type[IntegrationError]:
+    """The error class of `code`; an unknown code is never retried."""
+    entry = ENTRIES.get(code)
+    return UnexpectedResponseError if entry is None else entry.error
+
+
+def explain(code: int, *, operation: str = "") -> Advice:
+    """What to tell an administrator about `code`. `operation`: the call that was refused, where it is known."""
+    entry = access.OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
+    if code == UNREADABLE_SECRET:
+        return _UNREADABLE
+    return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)

@@ -1,0 +1,343 @@
+"""What an administrator copies into WeCom's console, and where it goes. All of it derives from the site address."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
+from integrations.clients.wecom import errcodes
+from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.messages.limits import MessageError
+from integrations.clients.wecom.messages.menus import Menu, MenuButton
+from integrations.clients.wecom.oauth import LinkError
+from integrations.clients.wecom.schemas.agent import AgentChanges
+from integrations.companies import links
+from integrations.companies.diagnosis.checks import ownership
+from integrations.companies.diagnosis.findings import LARGEST_ERRCODE
+from integrations.core.client_factory import wecom_client
+from integrations.core.explanations import Explanation, unqueued
+from integrations.core.hooks import landing_pages
+from integrations.core.validators import without_invisible
+from integrations.models import ConsoleWrite, Corp
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleValue:
+    """One value to copy. `id`: of its field in the page. `where`: the way to its place in WeCom's console."""
+
+    id: str
+    label: str
+    value: str
+    where: str
+    note: str = ""
+
+
+def domains(corp: Corp) -> list[ConsoleValue]:
+    """The two domains, which must be equal and carry no scheme."""
+    domain = links.trusted_domain(corp)
+    plain = _("Without http:// or https://, which WeCom's console refuses here.")
+    unread = _("WeCom lets no program read it: look there whether it is set.")
+    return [
+        ConsoleValue(
+            "value-domain",
+            _("Trusted domain"),
+            domain,
+            _in_app(_("Web authorisation and JS-SDK → Set the trusted domain")),
+            plain,
+        ),
+        ConsoleValue(
+            "value-callback",
+            _("Callback domain"),
+            domain,
+            _in_app(_("WeCom authorised sign-in → Web page → Set the callback domain")),
+            " ".join([plain, unread]),
+        ),
+    ]
+
+
+def home_page(corp: Corp) -> ConsoleValue:
+    """The app's home page, as the corp's setting for sign-in has it."""
+    return ConsoleValue(
+        "value-home-page",
+        _("App home page"),
+        links.home_page_link(corp),
+        _in_app(_("App home page → Web page")),
+        _("Copy it whole: its parameters sign people in.") if corp.sign_in_enabled else "",
+    )
+
+
+def plain_login(corp: Corp) -> ConsoleValue:
+    """The other choice for the home page: the login page, where people type their password."""
+    return ConsoleValue(
+        "value-login", _("Plain login address"), links.plain_login_url(corp), _in_app(_("App home page → Web page"))
+    )
+
+
+def _in_app(place: str) -> str:
+    return " → ".join([_("App management → the app"), place])
+
+
+# --- Writing an app's settings into WeCom: home page and trusted domain, or the menu ---
+
+Kind = ConsoleWrite.Kind
+Status = ConsoleWrite.Status
+Problem = ConsoleWrite.Problem
+Values = dict[str, Any]
+
+# A second click while a preview is on its way shows that one, unless it seems lost.
+UNDER_WAY = timedelta(seconds=60)
+KEPT_WRITES = 20
+NO_MENU = 46003
+SYSTEM_BUSY = -1
+# What of the diagnosis a write changes.
+CHECKS_AFTER = {Kind.SETTINGS.value: ("domain", "home_page"), Kind.MENU.value: ()}
+_MENU_FIELDS = ("type", "name", "key", "url", "appid", "pagepath")
+_MENU_ENTRIES_AT_MOST = 3
+
+
+# --- What the administrator does --------------------------------------------------------------------------------------
+
+
+def request_write(*, corp: Corp, kind: Kind, requested_by: str, now: datetime) -> ConsoleWrite:
+    """A change to prepare in the background; the one being prepared, if there is one. Nothing is written by this."""
+    writes = ConsoleWrite.objects.for_corp(corp)
+    under_way = writes.filter(kind=kind).planning(since=now - UNDER_WAY).first()
+    if under_way is not None:
+        return under_way
+    write = ConsoleWrite.objects.create(corp=corp, kind=kind, requested_by=requested_by[:255], requested_at=now)
+    kept = list(writes.values_list("pk", flat=True)[:KEPT_WRITES])
+    writes.exclude(pk__in=kept).delete()
+    return write
+
+
+def confirm_write(*, write: ConsoleWrite, confirmed_by: str, now: datetime) -> bool:
+    """Let a prepared change be written. Returns False where it is not waiting for that (any more)."""
+    planned = ConsoleWrite.objects.filter(pk=write.pk, status=Status.PLANNED)
+    return bool(planned.update(status=Status.CONFIRMED, confirmed_by=confirmed_by[:255], confirmed_at=now))
+
+
+def give_up_unqueued(*, write: ConsoleWrite, clock: Callable[[], datetime]) -> None:
+    """End a change that could not be queued."""
+    waiting = ConsoleWrite.objects.filter(pk=write.pk, status__in=[Status.WAITING, Status.CONFIRMED])
+    waiting.update(status=Status.FAILED, problem=Problem.UNQUEUED, finished_at=clock())
+
+
+# --- What the background does -----------------------------------------------------------------------------------------
+
+
+def run_write(*, write_id: int, clock: Callable[[], datetime]) -> ConsoleWrite | None:
+    """Take the next step of a change: read what WeCom has, or write what was confirmed. Safe to run twice.
+
+    Returns the change after a write that worked, so that the corp's checks can be run again; else None.
+    """
+    row = ConsoleWrite.objects.filter(pk=write_id)
+    if row.filter(status=Status.WAITING).update(status=Status.READING):
+        _settle(row.get(), _plan, clock)
+        return None
+    if row.filter(status=Status.CONFIRMED).update(status=Status.WRITING):
+        write = row.get()
+        _settle(write, _write, clock)
+        return write if write.status == Status.DONE else None
+    return None
+
+
+def _settle(write: ConsoleWrite, step: Callable[[ConsoleWrite, Corp], Values], clock: Callable[[], datetime]) -> None:
+    """Do one step without a transaction around the calls, then note what came of it."""
+    refusal: IntegrationError | None = None
+    try:
+        values = step(write, Corp.objects.select_related("site_address").get(pk=write.corp_id))
+    except IntegrationError as error:
+        refusal, values = error, _failure(error)
+    except (LinkError, MessageError) as error:  # a value of ours that WeCom would not take; the text names it
+        values = {"status": Status.FAILED, "problem": Problem.WRONG_SETTING, "message": str(error)}
+    now = clock()
+    values["planned_at" if values["status"] == Status.PLANNED else "finished_at"] = now
+    for name, value in values.items():
+        setattr(write, name, value)
+    write.save(update_fields=list(values))
+    _note_domain(write, refusal, now)
+
+
+def _note_domain(write: ConsoleWrite, refusal: IntegrationError | None, now: datetime) -> None:
+    """Tell the diagnosis what WeCom says of the trusted domain: it says that only when the domain is written."""
+    is_written = any(change["name"] == "redirect_domain" for change in write.changes)
+    if is_written and (write.status == Status.DONE or refusal is not None):
+        ownership.note_answer(corp=write.corp, error=refusal, now=now)
+
+
+def _plan(write: ConsoleWrite, corp: Corp) -> Values:
+    before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
+    names = {name for name in after if before[name] != after[name]}
+    # Why once more, where WeCom has it by now? Only its answer to a write says whether the owner is verified.
+    if "redirect_domain" in after and ownership.is_refused(corp):
+        names.add("redirect_domain")
+    changes = [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]
+    return {"status": Status.PLANNED if changes else Status.DONE, "changes": changes}
+
+
+def _write(write: ConsoleWrite, corp: Corp) -> Values:
+    client = wecom_client(corp)
+    before, after = _sides(write)
+    still_wanted = wanted(corp, write.kind)
+    # Why get? Without sign-in, switched off since, the domain is wanted no more.
+    if any(still_wanted.get(name) != value for name, value in after.items()):
+        return {"status": Status.FAILED, "problem": Problem.OUTDATED}
+    present = _present(client, write.kind)
+    if any(present[name] != value for name, value in before.items()):
+        return {"status": Status.FAILED, "problem": Problem.CHANGED}
+    try:
+        _send(client, write.kind, after)
+    except (TransientError, OutcomeUnknownError) as error:
+        if error.code not in {None, SYSTEM_BUSY}:
+            raise  # WeCom said why not
+        return _looked_up(client, write.kind, after)
+    return {"status": Status.DONE}
+
+
+def _looked_up(client: WeComClient, kind: str, after: Values) -> Values:
+    """What became of a write whose answer was lost: WeCom itself knows best. Nothing is written again."""
+    try:
+        present = _present(client, kind)
+    except IntegrationError as error:
+        return {**_failure(error), "problem": Problem.UNCLEAR}
+    if any(present[name] != value for name, value in after.items()):
+        return {"status": Status.FAILED, "problem": Problem.UNCLEAR}
+    return {"status": Status.DONE}
+
+
+def _sides(write: ConsoleWrite) -> tuple[Values, Values]:
+    return (
+        {change["name"]: change["before"] for change in write.changes},
+        {change["name"]: change["after"] for change in write.changes},
+    )
+
+
+def _send(client: WeComClient, kind: str, after: Values) -> None:
+    if kind == Kind.SETTINGS:
+        client.agent_set(AgentChanges(**after))
+    else:
+        buttons = [MenuButton(name=entry["name"], kind=entry["type"], url=entry["url"]) for entry in after["menu"]]
+        client.menu_create(Menu(buttons))
+
+
+# --- The two sides ----------------------------------------------------------------------------------------------------
+
+
+def wanted(corp: Corp, kind: str) -> Values:
+    """What WeCom should have, all derived from the corp's site address.
+
+    Without sign-in the trusted domain serves nobody, and WeCom refuses one whose owner is not proven: left alone.
+    """
+    if kind == Kind.MENU:
+        return {"menu": _default_menu(corp)}
+    home_page = {"home_url": links.home_page_link(corp)}
+    return {**home_page, "redirect_domain": links.trusted_domain(corp)} if corp.sign_in_enabled else home_page
+
+
+def _default_menu(corp: Corp) -> list[dict[str, str]]:
+    """The pages that higher apps registered for it, in the product's language: all employees see one menu."""
+    pages = [page for page in landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
+    with translation.override(settings.LANGUAGE_CODE):
+        return [{"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages]
+
+
+def _present(client: WeComClient, kind: str) -> Values:
+    """What WeCom has now."""
+    if kind == Kind.SETTINGS:
+        agent = client.agent_get()
+        return {
+            "home_url": without_invisible(agent.home_url),
+            "redirect_domain": without_invisible(agent.redirect_domain),
+        }
+    try:
+        menu = client.menu_get()
+    except IntegrationError as error:
+        if error.code != NO_MENU:
+            raise
+        return {"menu": []}
+    return {"menu": [_tidied(entry) for entry in menu["button"]]}
+
+
+def _tidied(entry: Values) -> Values:
+    """One entry as menu/create would take it: WeCom adds empty fields when it gives a menu back."""
+    fields = {name: without_invisible(str(entry[name])) for name in _MENU_FIELDS if entry.get(name)}
+    below = entry.get("sub_button")
+    children = [_tidied(child) for child in below if isinstance(child, dict)] if isinstance(below, list) else []
+    return {**fields, "sub_button": children} if children else fields
+
+
+# --- What went wrong --------------------------------------------------------------------------------------------------
+
+
+def _failure(error: IntegrationError) -> Values:
+    code, message = error.code, error.message
+    if code is not None and abs(code) > LARGEST_ERRCODE:
+        code, problem, message = None, Problem.NOT_WECOM, f"errcode {code}: {message}"
+    elif code is not None:
+        problem = Problem.REFUSED
+    elif isinstance(error, TransientError | OutcomeUnknownError):
+        problem = Problem.UNREACHABLE
+    elif isinstance(error, ConfigurationError):
+        problem = Problem.WRONG_SETTING
+    else:
+        problem = Problem.NOT_WECOM
+    return {
+        "status": Status.FAILED,
+        "problem": problem,
+        "errcode": code,
+        "hint": without_invisible(error.hint)[:64],
+        "caller_ip": _ip_address(error.caller_ip),
+        "message": without_invisible(message)[:1000],
+    }
+
+
+def _ip_address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def explanation(write: ConsoleWrite) -> Explanation:
+    """What a failed change means, in the active language."""
+    if write.errcode is not None and write.problem == Problem.REFUSED:
+        advice = errcodes.explain(write.errcode)
+        return Explanation(_(advice.what), _(advice.who), _(advice.where))
+    here, network = _("The administrator of this site."), _("The administrator of this server's network.")
+    again = _("Look at the preview again, then confirm it.")
+    return {
+        Problem.CHANGED.value: Explanation(
+            _("Somebody changed the settings in WeCom after the preview was made. Nothing was written."), here, again
+        ),
+        Problem.OUTDATED.value: Explanation(
+            _("The values of this site changed after the preview was made. Nothing was written."), here, again
+        ),
+        Problem.UNCLEAR.value: Explanation(
+            _("WeCom did not confirm the change: it may have been written, or not."),
+            here,
+            _("Make a new preview: it shows what WeCom has now."),
+        ),
+        Problem.UNREACHABLE.value: Explanation(
+            _("WeCom could not be reached, or did not answer in time."),
+            network,
+            _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
+        ),
+        Problem.WRONG_SETTING.value: Explanation(
+            _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
+            here,
+            _("Check the fields under “Advanced”; the detail below says what did not fit."),
+        ),
+        Problem.NOT_WECOM.value: Explanation(
+            _("What answered is not WeCom: a login page of the network, a proxy or another server."),
+            network,
+            _("Check the API address and the proxy under “Advanced”."),
+        ),
+    }.get(write.problem, unqueued())

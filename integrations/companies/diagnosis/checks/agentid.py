@@ -1,0 +1,89 @@
+"""Whether AgentId and Secret belong to one app, and not to the contacts assistant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.companies.diagnosis import blockers
+from integrations.companies.diagnosis.findings import (
+    Advice,
+    Check,
+    Finding,
+    Question,
+    Status,
+    clipped,
+    failed,
+    ok,
+    wrong,
+)
+from integrations.core.client_factory import wecom_client
+
+if TYPE_CHECKING:
+    from integrations.clients.wecom.client import WeComClient
+    from integrations.clients.wecom.schemas.base import Agent
+
+
+def look(question: Question) -> Finding:
+    client = wecom_client(question.corp)
+    try:
+        agent = client.agent_get()
+    except IntegrationError as error:
+        return of_error(client, error, asked_by=blockers.AGENTID)
+    return of_agent(agent, agentid=question.corp.agentid)
+
+
+def of_agent(agent: Agent, *, agentid: int) -> Finding:
+    """Whether the app that WeCom shows is the one of this AgentId."""
+    if agent.agentid != agentid:
+        return wrong("other_app", {"theirs": agent.agentid}, heals=False)
+    return ok("named", {"app_name": clipped(agent.name, 128)})
+
+
+def of_error(client: WeComClient, error: IntegrationError, *, asked_by: str) -> Finding:
+    """What WeCom's refusal to show the app means."""
+    if error.operation == "gettoken" or error.code is None:
+        return blockers.of_error(error, asked_by=asked_by)
+    if error.code in blockers.OTHER_APP:
+        return failed(error, "other_app", Status.WRONG, heals=False)
+    if error.code == blockers.NOT_OF_AN_APP:
+        problem = "contacts_secret" if _is_contacts_assistant(client) else "no_app"
+        return failed(error, problem, Status.WRONG, heals=False)
+    return blockers.of_error(error, asked_by=asked_by)
+
+
+def _is_contacts_assistant(client: WeComClient) -> bool:
+    """Only the directory-sync assistant may list all ids."""
+    try:
+        client.user_list_id(limit=1)
+    except IntegrationError:
+        return False
+    return True
+
+
+_COPY_BOTH = _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app.")
+CHECK = Check(
+    name=blockers.AGENTID,
+    label=_("AgentId and Secret"),
+    purpose=_("Reads the app, which works only with its own Secret."),
+    look=look,
+    advices={
+        "named": Advice(_("WeCom knows the app as “%(app_name)s”.")),
+        "other_app": Advice(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
+        "contacts_secret": Advice(
+            _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), SITE_ADMIN, _COPY_BOTH
+        ),
+        "connected": Advice(
+            _("This app is connected as another company here already."),
+            SITE_ADMIN,
+            _("Use that company, or another app."),
+        ),
+        "no_app": Advice(
+            _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),
+            SITE_ADMIN,
+            _COPY_BOTH,
+        ),
+    },
+)

@@ -1,0 +1,38 @@
+"""Whether the app is enabled in WeCom."""
+
+from __future__ import annotations
+
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.companies.diagnosis import blockers
+from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, Status, failed, ok, wrong
+from integrations.core.client_factory import wecom_client
+
+NAME = "app"
+
+
+def look(question: Question) -> Finding:
+    try:
+        agent = wecom_client(question.corp).agent_get()
+    except IntegrationError as error:
+        if error.code == blockers.APP_DISABLED:
+            return failed(error, "disabled", Status.WRONG, heals=True)
+        return blockers.of_error(error, asked_by=NAME)
+    return wrong("disabled") if agent.is_closed else ok("enabled")
+
+
+CHECK = Check(
+    name=NAME,
+    label=_("App enabled"),
+    purpose=_("Looks whether the app is switched on in WeCom."),
+    look=look,
+    advices={
+        "enabled": Advice(_("The app is enabled in WeCom.")),
+        "disabled": Advice(
+            _("The app is disabled in WeCom."),
+            WECOM_ADMIN,
+            _("WeCom's console → App management → the app → enable it."),
+        ),
+    },
+)

@@ -1,0 +1,49 @@
+"""How far the clock of this server is from WeCom's: signatures, codes and tokens live by it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped, warning, wrong
+from integrations.core.client_factory import network_client
+
+WARN_SECONDS = 60
+# A sign-in code lives so long; events with a stamp further away look like replays.
+WRONG_SECONDS = 300
+
+
+def look(question: Question) -> Finding:
+    journey = network_client(question.corp).travel()
+    if journey.failed_at:
+        return skipped("blocked", {"by": "network"})
+    if journey.server_date is None:
+        return skipped("no_date")
+    # Why not `question.now`? The answer took its time; the header has whole seconds.
+    seconds = round((datetime.now(UTC) - journey.server_date).total_seconds())
+    return judged(seconds)
+
+
+def judged(seconds: int) -> Finding:
+    """`seconds`: how far this server is ahead; below 0 it is behind."""
+    facts = {"seconds": abs(seconds)}
+    if abs(seconds) <= WARN_SECONDS:
+        return ok("right", facts)
+    problem = "ahead" if seconds > 0 else "behind"
+    return wrong(problem, facts) if abs(seconds) > WRONG_SECONDS else warning(problem, facts, heals=True)
+
+
+_SET_CLOCK = _("Switch on time synchronisation (NTP, chrony or systemd-timesyncd) on this server.")
+CHECK = Check(
+    name="clock",
+    label=_("Clock"),
+    purpose=_("Compares the clock of this server with the Date header of the API's answer."),
+    look=look,
+    advices={
+        "right": Advice(_("The clocks differ by %(seconds)s s.")),
+        "no_date": Advice(_("The answer has no Date header, so the clocks cannot be compared.")),
+        "ahead": Advice(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+        "behind": Advice(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+    },
+)

@@ -1,0 +1,109 @@
+"""A test message to one person whom an administrator chose, with the receipt."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils import timezone, translation
+from django.utils.translation import gettext
+
+from integrations.clients.errors import IntegrationError, OutcomeUnknownError, RecipientError
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, text_message
+from integrations.clients.wecom.messages.limits import MessageError, body_bytes, check_bytes
+from integrations.companies.diagnosis import blockers
+from integrations.companies.diagnosis.findings import (
+    Advice,
+    Check,
+    Finding,
+    Question,
+    Status,
+    failed,
+    ok,
+    warning,
+    wrong,
+)
+from integrations.core.client_factory import wecom_client
+
+NAME = "message"
+USERID_BYTES_AT_MOST = 64
+# The company's name stands in the text, and may hold what WeCom's rules do not let pass.
+REFUSED_TEXT = frozenset({40201, 82004, 85002})
+
+
+def check_userid(userid: str) -> None:
+    """Raises MessageError for what is not one person's account: nobody, everybody, several."""
+    if userid == EVERYBODY:
+        raise MessageError("touser", "one person, not everybody")
+    check_bytes("touser", userid, USERID_BYTES_AT_MOST)
+    Recipients([userid]).check()
+
+
+def look(question: Question) -> Finding:
+    """Send once, whatever comes back: an unclear outcome is said and never repeated. `subject`: the userid."""
+    to = question.subject
+    try:
+        result = wecom_client(question.corp).message_send(_body(question))
+    except OutcomeUnknownError as error:
+        return failed(error, "unclear", Status.WARNING, heals=False, facts={"to": to})
+    except RecipientError as error:
+        return failed(error, _problem_of(error), Status.WRONG, heals=False, facts={"to": to, "msgid": "-"})
+    except IntegrationError as error:
+        return blockers.of_error(error, asked_by=NAME)
+    facts = {"to": to, "msgid": result.msgid[:255]}
+    if result.unlicensed_userids:
+        return wrong("unlicensed", facts, heals=False)
+    if result.invalid_userids:
+        return wrong("nobody", facts, heals=False)
+    if result.warning:
+        return warning("with_warning", facts)
+    return ok("accepted", facts)
+
+
+def _problem_of(error: RecipientError) -> str:
+    """WeCom drops a message for its text as it does for its reader."""
+    if error.unlicensed_userids:
+        return "unlicensed"
+    return "refused" if error.code in REFUSED_TEXT else "nobody"
+
+
+def _body(question: Question) -> bytes:
+    """Why a time and a number? WeCom drops an identical message in silence."""
+    with translation.override(settings.LANGUAGE_CODE):
+        local = timezone.localtime(question.now)
+        text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
+            "corp": question.corp.name,
+            "time": f"{local:%Y-%m-%d %H:%M:%S}",
+            "number": question.run_id,
+        }
+    to = Recipients([question.subject])
+    return body_bytes(text_message(agentid=question.corp.agentid, to=to, content=text))
+
+
+CHECK = Check(
+    name=NAME,
+    label=_("Test message"),
+    purpose=_("Sends a message to a person of your choice."),
+    look=look,
+    advices={
+        "accepted": Advice(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
+        "with_warning": Advice(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
+        "unclear": Advice(
+            _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
+            SITE_ADMIN,
+            _("Look at the phone before you send another one."),
+        ),
+        "nobody": Advice(
+            _("%(to)s cannot receive the message: WeCom knows no such account, or it is outside the visible scope."),
+            SITE_ADMIN,
+            _("Take the account from WeCom's console → Contacts → the member → Account, and check the visible scope."),
+        ),
+        "unlicensed": Advice(
+            _("%(to)s has no interface licence, so the message was not delivered (msgid %(msgid)s)."),
+            WECOM_ADMIN,
+            _("WeCom's console → App management → the app → Interface licence."),
+        ),
+    },
+    retries=(),
+    is_repeatable=False,
+)

@@ -1,0 +1,182 @@
+"""Reading what the diagnosis found: the newest run of each check, in sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.clients.errors import TransientError
+from integrations.clients.wecom import errcodes
+from integrations.companies.diagnosis import blockers
+from integrations.companies.diagnosis.checks import message
+from integrations.companies.diagnosis.findings import Advice, Status
+from integrations.companies.diagnosis.registry import CHECKS
+from integrations.core.client_factory import token_store
+from integrations.core.explanations import Explanation
+from integrations.models import CheckRun, Corp
+
+_UNKNOWN = Advice("")
+
+
+class _Facts(dict[str, Any]):
+    """Facts for a sentence; one that an earlier version did not note does not break it."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def latest(corp: Corp) -> dict[str, CheckRun]:
+    """The newest run of each check that was ever asked for, in the diagnosis' order."""
+    found = {run.check_name: run for run in CheckRun.objects.newest_of([corp])}
+    return {name: found[name] for name in CHECKS if name in found}
+
+
+def is_current(run: CheckRun, corp: Corp) -> bool:
+    """Whether `run` saw the connection, and our address and links, as they are now."""
+    if run.connection_version != corp.connection_version:
+        return False
+    return run.check_name == message.NAME or run.subject == CHECKS[run.check_name].subject(corp)
+
+
+def outdated(corp: Corp) -> list[str]:
+    """The checks that looked at something else than what is saved now, but for the test message, which people get."""
+    return [name for name, run in latest(corp).items() if name != message.NAME and not is_current(run, corp)]
+
+
+def explanation(run: CheckRun) -> Explanation:
+    """What the result of a run means, in the active language; empty while it is not finished."""
+    if run.is_unfinished:
+        return Explanation("")
+    return explained(run.check_name, run.problem, run.errcode, run.facts)
+
+
+def explained(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
+    """What a finding of a check means, in the active language. `found`: its facts."""
+    advice = _advice(check_name, problem, errcode)
+    facts = _Facts(found)
+    if problem == "blocked":
+        facts["by_label"] = label(facts["by"])
+    if "until" in facts:
+        facts["until"] = f"{timezone.localtime(datetime.fromisoformat(facts['until'])):%Y-%m-%d %H:%M}"
+    return Explanation(*(_(text) % facts if text else "" for text in (advice.what, advice.who, advice.where)))
+
+
+def _advice(check_name: str, problem: str, errcode: int | None) -> Advice:
+    own = CHECKS[check_name].advices.get(problem) or blockers.ADVICES.get(problem)
+    if own is not None:
+        return own
+    if errcode is None:
+        return _UNKNOWN
+    said = errcodes.explain(errcode, operation="gettoken" if check_name == blockers.TOKEN else "")
+    return Advice(said.what, said.who, said.where)
+
+
+def label(name: str) -> str:
+    """The name of a check in the active language."""
+    return _(CHECKS[name].label) if name in CHECKS else name
+
+
+# --- Many companies at a glance ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Health:
+    """A corp's last diagnosis in a few words. `tone`: good, warn, bad or quiet; `checked_at`: of the newest result."""
+
+    tone: str
+    words: str
+    checked_at: datetime | None
+    wrong_count: int
+
+
+def health_by_corp(corps: Sequence[Corp]) -> dict[int, Health]:
+    """The health of each corp by its key, in one query. Results of another connection count for nothing."""
+    runs: dict[int, list[CheckRun]] = defaultdict(list)
+    for run in CheckRun.objects.newest_of(corps):
+        runs[run.corp_id].append(run)
+    return {corp.pk: health_of(runs[corp.pk], version=corp.connection_version) for corp in corps}
+
+
+def health_of(runs: Iterable[CheckRun], *, version: int) -> Health:
+    """From the newest run of each check of a corp, and its connection version."""
+    runs = [run for run in runs if run.check_name != message.NAME]
+    current = [run for run in runs if run.connection_version == version]
+    if runs and not current:
+        return Health("warn", _("credentials changed, not checked"), None, 0)
+    counts = {status: sum(_as_seen(run) == status for run in current) for status in Status}
+    checked_at = max((run.finished_at for run in current if run.finished_at is not None), default=None)
+    tone, words = _words(counts, is_unfinished=any(run.is_unfinished for run in current))
+    return Health(tone, words, checked_at, counts[Status.WRONG])
+
+
+def _as_seen(run: CheckRun) -> str:
+    """Why? A check that could not be tried is nothing in order, even where the one in its way looks so."""
+    return Status.WARNING if run.problem == "blocked" and run.status == Status.SKIPPED else run.status
+
+
+def _words(counts: dict[Status, int], *, is_unfinished: bool) -> tuple[str, str]:
+    if counts[Status.WRONG]:
+        text = ngettext("%(count)s check wrong", "%(count)s checks wrong", counts[Status.WRONG])
+        return "bad", text % {"count": counts[Status.WRONG]}
+    if is_unfinished:
+        return "quiet", _("being checked")
+    if counts[Status.WARNING]:
+        text = ngettext("%(count)s check to be looked at", "%(count)s checks to be looked at", counts[Status.WARNING])
+        return "warn", text % {"count": counts[Status.WARNING]}
+    return ("good", _("in order")) if counts[Status.OK] else ("quiet", _("not checked yet"))
+
+
+# --- The pause after a wrong Secret -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPause:
+    """Why no token is fetched for a corp at the moment, in the active language, for how many seconds more, until when.
+
+    `is_limit`: WeCom itself gives none before, to whichever Secret.
+    """
+
+    seconds: int
+    until: datetime
+    is_limit: bool
+    what: str
+    where: str
+
+
+def token_pause(corp: Corp) -> TokenPause | None:
+    """The pause that all processes keep after WeCom refused the corp's Secret; None where nothing stands in the way."""
+    try:
+        pause = token_store().pause(corp.corpid, corp.agentid)
+    except TransientError:  # the store is down: the page opens all the same, and /healthz says so
+        return None
+    if pause is None or pause.code is None:
+        return None
+    advice = errcodes.explain(pause.code, operation=pause.operation)
+    seconds = max(1, round(pause.remaining_seconds))
+    return TokenPause(
+        seconds,
+        timezone.now() + timedelta(seconds=seconds),
+        pause.code == errcodes.RATE_LIMITED,
+        _(advice.what),
+        _(advice.where),
+    )
+
+
+def held_until(corps: Iterable[Corp]) -> dict[int, datetime]:
+    """Until when WeCom gives no token, whichever Secret asks, by the key of each corp of which it said so."""
+    found: dict[int, datetime] = {}
+    now = timezone.now()
+    with suppress(TransientError):  # the store is down: it is asked once, not for each corp
+        for corp in corps:
+            pause = token_store().pause(corp.corpid, corp.agentid)
+            if pause is not None and pause.code == errcodes.RATE_LIMITED:
+                found[corp.pk] = now + timedelta(seconds=pause.remaining_seconds)
+    return found

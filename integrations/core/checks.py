@@ -1,0 +1,176 @@
+"""System checks for settings that are each valid and cannot work together. `manage.py check` runs them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import DatabaseError, connection
+
+from integrations.clients.sources.sql_url import is_installed
+from integrations.core.key_rotation import encrypted_columns
+from integrations.models import CallbackEvent, SiteAddress
+from integrations.models.fields import Unreadable
+
+
+@checks.register()
+def lease_outlasts_call(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """A lease that ends during the call lets a second worker send the same message at the same time."""
+    if settings.DELIVERY_LEASE_SECONDS > settings.WECOM_TOTAL_TIMEOUT_SECONDS:
+        return []
+    return [
+        checks.Error(
+            "DELIVERY_LEASE_SECONDS is not longer than WECOM_TOTAL_TIMEOUT_SECONDS.",
+            hint="Another worker would take over a delivery whose call is still under way. Make the lease longer.",
+            id="integrations.E002",
+        )
+    ]
+
+
+@checks.register()
+def call_outlasts_connecting(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.WECOM_TOTAL_TIMEOUT_SECONDS > settings.WECOM_CONNECT_TIMEOUT_SECONDS:
+        return []
+    return [
+        checks.Error(
+            "WECOM_TOTAL_TIMEOUT_SECONDS is not longer than WECOM_CONNECT_TIMEOUT_SECONDS.",
+            hint="The whole call would end before a slow connection stands. Make the total longer.",
+            id="integrations.E003",
+        )
+    ]
+
+
+@checks.register()
+def no_debug_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if not (settings.DEBUG and settings.ENVIRONMENT == "production"):
+        return []
+    return [
+        checks.Error(
+            "DEBUG is on in production.",
+            hint="Error pages would show settings and data to anybody. Set DEBUG=false.",
+            id="integrations.E004",
+        )
+    ]
+
+
+@checks.register()
+def tasks_come_back_after_lease(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """The broker gives an unacknowledged task to another worker after the visibility timeout: not while it works."""
+    timeout = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    if timeout > settings.DELIVERY_LEASE_SECONDS:
+        return []
+    return [
+        checks.Error(
+            f"DELIVERY_LEASE_SECONDS is not shorter than the broker's visibility timeout ({timeout} s).",
+            hint="A task would run a second time while the first one still holds its delivery. Make the lease shorter.",
+            id="integrations.E005",
+        )
+    ]
+
+
+@checks.register()
+def sqlite_folders_are_folders(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """A data source may open the files of these folders; of none where the name is not that of a folder."""
+    found: list[checks.CheckMessage] = []
+    for folder in settings.DATA_SQLITE_FOLDERS:
+        if not Path(folder).is_absolute() or Path(folder) == Path("/"):
+            text = f"DATA_SQLITE_FOLDERS names {folder}, which is no folder of its own."
+            hint = "Write whole paths, separated by commas, of folders that hold nothing but data: /srv/guanwecom/data."
+            found.append(checks.Error(text, hint=hint, id="integrations.E006"))
+        elif not Path(folder).is_dir():
+            text = f"DATA_SQLITE_FOLDERS names {folder}, which is not there, or may not be read."
+            hint = "Make the folder, mount it into web and workers alike, or leave it out."
+            found.append(checks.Warning(text, hint=hint, id="integrations.W002"))
+    return found
+
+
+@checks.register()
+def sql_drivers_are_installed(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Further kinds of databases need what SQLAlchemy speaks to them with."""
+    return [
+        checks.Error(
+            f"DATA_SQL_DRIVERS names {name}, for which nothing is installed.",
+            hint="Install its package for SQLAlchemy and its driver into this Python, or correct the name: "
+            "dialect+driver, such as oracle+oracledb. See docs/data-sources.md.",
+            id="integrations.E007",
+        )
+        for name in settings.DATA_SQL_DRIVERS
+        if not is_installed(name)
+    ]
+
+
+@checks.register(checks.Tags.database)
+def stored_secrets_are_readable(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """Of `check --database default`, and of migrate. Events of WeCom are not looked at: they are many, and pass."""
+    if not databases:
+        return []
+    counts: Counter[str] = Counter()
+    for model, names in encrypted_columns().items():
+        if model is CallbackEvent or model._meta.db_table not in connection.introspection.table_names():
+            continue
+        rows = model._base_manager.values_list(*names)
+        counts[model._meta.label] += sum(any(isinstance(value, Unreadable) for value in row) for row in rows)
+    return [
+        checks.Warning(
+            f"{label}: secrets of {count} rows cannot be read with the present FIELD_ENCRYPTION_KEYS.",
+            hint="Add the lost key behind the present ones, or enter the secrets again in the administration. "
+            "`manage.py reencrypt_secrets --check` names them; see docs/secrets.md.",
+            id="integrations.W003",
+        )
+        for label, count in counts.items()
+        if count
+    ]
+
+
+@checks.register()
+def host_cookies_need_https(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Browsers throw a cookie with the prefix __Host- away over http: nobody could sign in there."""
+    if not settings.HOST_COOKIES:
+        return []
+    try:
+        plain = list(SiteAddress.objects.without_https().order_by("url").values_list("url", flat=True)[:3])
+    except DatabaseError:  # before the first migration, or without a database: there is nothing to compare with
+        return []
+    return [
+        checks.Error(
+            f"HOST_COOKIES is on, and the site address {url} is not https.",
+            hint="Nobody could sign in there. Set HOST_COOKIES=false, or save this address with https:// first.",
+            id="integrations.E008",
+        )
+        for url in plain
+    ]
+
+
+@checks.register(checks.Tags.database)
+def https_sites_have_host_cookies(databases: Any = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """Of `check --database default`, and of migrate: the setting is of use as soon as every address is https."""
+    addresses = SiteAddress.objects
+    if not databases or settings.HOST_COOKIES or settings.ENVIRONMENT != "production":
+        return []
+    if SiteAddress._meta.db_table not in connection.introspection.table_names():
+        return []
+    if addresses.without_https().exists() or not addresses.exists():
+        return []
+    return [
+        checks.Warning(
+            "Every site address is https, and HOST_COOKIES is off.",
+            hint="Set HOST_COOKIES=true: then no sibling domain can plant cookies. Everybody signs in once more.",
+            id="integrations.W004",
+        )
+    ]
+
+
+@checks.register()
+def no_sqlite_in_production(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if connection.vendor != "sqlite" or settings.ENVIRONMENT != "production":
+        return []
+    return [
+        checks.Warning(
+            "Production runs on SQLite.",
+            hint="It serves one machine and one writer at a time. Set DATABASE_URL to a PostgreSQL.",
+            id="integrations.W001",
+        )
+    ]

@@ -1,0 +1,211 @@
+"""Builds a client from a row: the only place where secrets are read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import IO, TYPE_CHECKING
+
+from django.conf import settings
+
+from integrations.clients.errors import TransientError
+from integrations.clients.guandata.client import TOKEN_SECONDS, GuandataClient, Login
+from integrations.clients.network import NetworkClient
+from integrations.clients.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.clients.wecom.crypto import CallbackCrypto
+from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.core.redis import valkey
+from integrations.models import CallbackEvent
+from integrations.models.fields import cipher, opened
+
+if TYPE_CHECKING:
+    from integrations.models import BiConnection, Corp
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackColumns:
+    """The columns of Corp that belong to one of its two callback addresses."""
+
+    token: str
+    aes_key: str
+    verified_at: str
+
+
+CALLBACK_COLUMNS = {
+    CallbackEvent.Kind.APP: CallbackColumns("callback_token", "callback_aes_key", "callback_verified_at"),
+    CallbackEvent.Kind.CONTACTS: CallbackColumns(
+        "contacts_callback_token", "contacts_callback_aes_key", "contacts_callback_verified_at"
+    ),
+}
+
+# One per process: clients share its open connections.
+_session = cache(open_session)
+
+
+def wecom_client(corp: Corp) -> WeComClient:
+    """The client of a corp's app, with the token that all processes share. Cheap: made for each piece of work.
+
+    Raises UnreadableSecretError, as every client here does whose secrets or proxy no key opens.
+    """
+    return _client(corp, token_store(), agentid=corp.agentid, secret=opened(corp.secret))
+
+
+def robot_client(corp: Corp, key: str) -> RobotClient:
+    """The client of a group's robot, by the way on which the company is called."""
+    return RobotClient(
+        key=opened(key),
+        base_url=corp.api_base_url,
+        session=_session(),
+        timeouts=_timeouts(),
+        proxy=opened(corp.proxy_url) or None,
+        ca_bundle=_certificate_file(corp.ca_bundle).name if corp.ca_bundle else None,
+    )
+
+
+def contacts_client(corp: Corp) -> WeComClient:
+    """The client of the directory-sync assistant, which has a secret of its own and no agent."""
+    return _client(corp, token_store(), agentid=None, secret=opened(corp.contacts_secret))
+
+
+def testing_client(corp: Corp) -> WeComClient:
+    """The same with no token yet, so that its first call tries the Secret itself."""
+    return _client(corp, InMemoryTokenStore(), agentid=corp.agentid, secret=opened(corp.secret))
+
+
+def trial_client(corp: Corp, *, agentid: int, secret: str) -> WeComClient:
+    """A client with credentials that are not those of `corp` (yet), and no token yet."""
+    return _client(corp, InMemoryTokenStore(), agentid=agentid, secret=opened(secret))
+
+
+def network_client(corp: Corp) -> NetworkClient:
+    """What goes the way to the corp's API address, through its proxy, without a Secret."""
+    return NetworkClient(
+        base_url=corp.api_base_url,
+        proxy=opened(corp.proxy_url),
+        ca_bundle=certificate_path(corp.ca_bundle),
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+    )
+
+
+def token_store() -> TokenStore:
+    """The token store of all processes: Valkey, sealed with the keys of settings.FIELD_ENCRYPTION_KEYS."""
+    return _token_store(settings.VALKEY_URL)
+
+
+def callback_crypto(corp: Corp, kind: CallbackEvent.Kind) -> CallbackCrypto | None:
+    """What opens the calls to one of a corp's callback addresses; None as long as it has no keys.
+
+    Raises UnreadableSecretError.
+    """
+    columns = CALLBACK_COLUMNS[kind]
+    token, aes_key = opened(getattr(corp, columns.token)), opened(getattr(corp, columns.aes_key))
+    return CallbackCrypto(token, aes_key, corp.corpid) if token and aes_key else None
+
+
+def guandata_client(connection: BiConnection) -> GuandataClient:
+    """The client of the BI's public API, with the token that all processes share."""
+    return _guandata_client(connection, BiTokens(_bi_token_store(settings.VALKEY_URL)))
+
+
+def testing_guandata_client(connection: BiConnection) -> GuandataClient:
+    """The same with no token yet, so that its first call tries the login itself."""
+    return _guandata_client(connection, BiTokens(InMemoryTokenStore(system="guandata")))
+
+
+def forget_bi_token(connection: BiConnection) -> None:
+    """Drop the token of the API user, because an administrator saved another address or login."""
+    if not connection.base_url:
+        return
+    with suppress(TransientError):  # without Valkey nothing is remembered that could be wrong
+        BiTokens(_bi_token_store(settings.VALKEY_URL)).forget(guandata_client(connection).account())
+
+
+class BiTokens:
+    """The token store of WeCom's client, by accounts of the BI. The BI's tokens have no application."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self._store = store
+
+    def get(self, account: str, fetch: Callable[[], str]) -> str:
+        return self._store.get(account, 0, lambda: FetchedToken(fetch(), TOKEN_SECONDS))
+
+    def drop(self, account: str, token: str) -> None:
+        self._store.drop(account, 0, token)
+
+    def forget(self, account: str) -> None:
+        self._store.forget(account, 0)
+
+
+def _guandata_client(connection: BiConnection, tokens: BiTokens) -> GuandataClient:
+    login = None
+    if connection.api_login and connection.api_password:
+        login = Login(connection.api_domain, connection.api_login, opened(connection.api_password))
+    return GuandataClient(
+        base_url=connection.base_url,
+        session=_session(),
+        token_store=tokens,
+        login=login,
+        app_token=opened(connection.app_token),
+        proxy=opened(connection.proxy_url),
+        ca_bundle=certificate_path(connection.ca_bundle),
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS,
+        total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS,
+    )
+
+
+def certificate_path(pem: str) -> str | None:
+    """The path of a file with these certificates; None for none."""
+    return _certificate_file(pem).name if pem else None
+
+
+def _client(corp: Corp, store: TokenStore, *, agentid: int | None, secret: str) -> WeComClient:
+    return WeComClient(
+        corpid=corp.corpid,
+        agentid=agentid,
+        secret=secret,
+        base_url=corp.api_base_url,
+        session=_session(),
+        token_store=store,
+        timeouts=_timeouts(),
+        proxy=opened(corp.proxy_url) or None,
+        ca_bundle=certificate_path(corp.ca_bundle),
+    )
+
+
+def _timeouts() -> Timeouts:
+    return Timeouts(
+        connect_seconds=settings.WECOM_CONNECT_TIMEOUT_SECONDS, total_seconds=settings.WECOM_TOTAL_TIMEOUT_SECONDS
+    )
+
+
+@cache
+def _token_store(_url: str) -> TokenStore:
+    """One per process, so that its threads share what it read. The address is part of the cache's key only."""
+    return ValkeyTokenStore(
+        valkey(), seal=lambda token: cipher().encrypt(token), unseal=lambda sealed: cipher().decrypt(sealed)
+    )
+
+
+@cache
+def _bi_token_store(_url: str) -> TokenStore:
+    """The same for the BI's tokens."""
+    return ValkeyTokenStore(
+        valkey(),
+        seal=lambda token: cipher().encrypt(token),
+        unseal=lambda sealed: cipher().decrypt(sealed),
+        prefix="guandata:token:",
+        system="guandata",
+    )
+
+
+@cache
+def _certificate_file(pem: str) -> IO[str]:
+    """A file with these certificates, as long as this process lives: TLS reads them from a file only."""
+    file = tempfile.NamedTemporaryFile("w", prefix="guanwecom-ca-", suffix=".pem")  # noqa: SIM115  # lives on
+    file.write(pem)
+    file.flush()
+    return file

@@ -1,0 +1,110 @@
+"""Moves every stored secret to the first key, so that the other keys can go.
+
+Nothing is remembered between two runs: what is under the first key already is recognised by opening it, so a run
+that was killed is simply started again. Each step locks the rows that it writes: nobody's saving gets lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from django.apps import apps
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Model, QuerySet, TextField, Value
+from django.db.models.functions import Cast
+
+from integrations.models.fields import EncryptedTextField, cipher
+
+STEP = 200
+_RAW = "raw_"
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What one way through the rows of a model found. `unreadable`: keys and columns that no key opens."""
+
+    moved_count: int = 0
+    stale_count: int = 0
+    busy_count: int = 0
+    unreadable: list[tuple[Any, str]] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all that can be read is known to be under the first key, and was so when it was looked at."""
+        return not (self.moved_count or self.stale_count or self.busy_count)
+
+
+def encrypted_columns() -> dict[type[Model], list[str]]:
+    """The encrypted columns of every model of every app: new ones are found by themselves."""
+    found = {}
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.proxy or not model._meta.managed:
+            continue
+        names = [column.name for column in model._meta.local_concrete_fields if isinstance(column, EncryptedTextField)]
+        if names:
+            found[model] = names
+    return found
+
+
+def sweep(model: type[Model], names: list[str], *, writes: bool, tell: Callable[[int], None]) -> Sweep:
+    """Go through all rows in steps, each a transaction; `tell` hears how many are done. Without `writes` count only.
+
+    Rows that another transaction holds are passed over and counted: a later sweep finds them.
+    """
+    result, done_count = Sweep(), 0
+    for keys in _steps(model):
+        with transaction.atomic():
+            _step(model, names, keys, result, writes=writes)
+        done_count += len(keys)
+        tell(done_count)
+    return result
+
+
+def _steps(model: type[Model]) -> Iterator[list[Any]]:
+    rows = model._base_manager.order_by("pk")
+    keys = list(rows.values_list("pk", flat=True)[:STEP])
+    while keys:
+        yield keys
+        keys = list(rows.filter(pk__gt=keys[-1]).values_list("pk", flat=True)[:STEP])
+
+
+def _step(model: type[Model], names: list[str], keys: list[Any], result: Sweep, *, writes: bool) -> None:
+    raw = {_RAW + name: Cast(name, TextField()) for name in names}
+    rows = _locked(model._base_manager.filter(pk__in=keys)) if writes else model._base_manager.filter(pk__in=keys)
+    # Why not the fields themselves? They would come decrypted: no secret is needed in the clear to change its key.
+    stored = list(rows.order_by("pk").annotate(**raw).values_list("pk", *raw))
+    if writes:
+        result.busy_count += model._base_manager.filter(pk__in=keys).count() - len(stored)
+    for key, *tokens in stored:
+        changes = {}
+        for name, token in zip(names, tokens, strict=True):
+            try:
+                if token and not _is_under_first_key(token):
+                    changes[name] = cipher().rotate(token.encode()).decode()
+            except InvalidToken:
+                result.unreadable.append((key, name))
+        if changes and writes:
+            values = {name: Value(token, output_field=TextField()) for name, token in changes.items()}
+            model._base_manager.filter(pk=key).update(**values)
+            result.moved_count += len(changes)
+        else:
+            result.stale_count += len(changes)
+
+
+def _locked(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """SQLite has no row locks: there a transaction excludes all others (IMMEDIATE)."""
+    if connection.features.has_select_for_update_skip_locked:
+        return rows.select_for_update(skip_locked=True, of=("self",))
+    return rows
+
+
+def _is_under_first_key(token: str) -> bool:
+    try:
+        Fernet(settings.FIELD_ENCRYPTION_KEYS[0]).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True

@@ -1,0 +1,308 @@
+"""The data of cards: fetched once for each slot, kept for a while, shared by all that goes out in that slot.
+
+    fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
+    fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
+    fetch.register_follower(follower)                 # told as soon as one of them is ready or failed
+    fetch.request_looks(card_ids, now=now)            # for a page (integrations.datasources.previews)
+
+A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
+tried again, each time after a longer wait; everything else fails at once, because no waiting mends it.
+
+A source that hangs costs a thread for the whole of its time limit. So one source has few places (its `parallel_limit`),
+and all those that ran into their limit last time share SLOW_PLACES: the other threads stay with those that answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.core import lease_keeper, queues
+from integrations.core.clock import Clock
+from integrations.datasources import query
+from integrations.models import Card, CardData, DataSource
+from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
+
+logger = logging.getLogger(__name__)
+
+# The task that calls carry_out, and how long it may wait in its queue: the sweep brings it again.
+TASK = "integrations.fetch_card_data"
+TASK_SECONDS = 600
+
+Follower = Callable[[int, datetime], None]
+
+# Renewed while a fetch lasts (integrations.core.lease_keeper): what a killed worker was at is soon another's.
+LEASE = timedelta(seconds=20)
+# Longer than the longest attempt may take, with what a look-up of names and a slow database add: what hangs any longer
+# is not ours any more.
+KEPT_AT_MOST = timedelta(seconds=SECONDS_AT_MOST + 60)
+WAITS = (timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=60), timedelta(seconds=180))
+# How many fetches there may be at once of all the sources together that ran into their time limit last time. Fewer
+# than the threads of one worker of the queue `data` (docs/data-sources.md).
+SLOW_PLACES = 2
+# How soon it is looked again whether a source has a place free.
+TURN_WAIT = timedelta(seconds=5)
+# A row that was finished so long ago was finished by a worker that died before it told anybody.
+TOLD_WITHIN = timedelta(seconds=15)
+# For somebody who waits at a page: so many rows at most, kept so long, and shared with whoever asks within so long.
+LOOK_ROWS = 10_000
+LOOK_KEPT = timedelta(hours=1)
+LOOK_SHARED = timedelta(seconds=60)
+# Nobody waits at a page any more (card_looks): a fetch that has not begun is not begun.
+LOOK_WAITED = timedelta(minutes=5)
+SWEPT_AT_ONCE = 200
+PURGED_AT_ONCE = 200
+
+_followers: list[Follower] = []
+
+
+def register_follower(follower: Follower) -> None:
+    """`follower(card_id, slot_at)` is called in a worker after the commit that made the data ready or failed; perhaps
+    twice. Called from AppConfig.ready()."""
+    if follower not in _followers:
+        _followers.append(follower)
+
+
+def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
+    """One row for each card and slot, and one fetch of it, whoever asks how often.
+
+    Why queue also what somebody else asked for? A second task finds nothing to do; a lost one would cost a sweep.
+    """
+    wanted = [
+        CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)
+        for card_id in dict.fromkeys(card_ids)
+    ]
+    CardData.objects.bulk_create(wanted, ignore_conflicts=True)
+    rows = CardData.objects.due(now).filter(card__in=card_ids, slot_at=slot_at)
+    _queue(list(rows.order_by("pk").values_list("pk", flat=True)))
+
+
+def states(card_ids: Collection[int], *, slot_at: datetime) -> dict[int, CardData]:
+    """By card. One that nobody asked for, or that was purged, is missing. The table is read when it is looked at."""
+    rows = CardData.objects.filter(card__in=card_ids, slot_at=slot_at).defer("content")
+    return {row.card_id: row for row in rows}
+
+
+def request_looks(card_ids: Collection[int], *, now: datetime) -> dict[int, int]:
+    """The data as it is now or a moment later, for somebody who waits at a page: the id of its row, by card.
+
+    One try of each, with at most LOOK_ROWS. What another page asked for and no worker has begun is shared: impatient
+    clicks make no queue.
+    """
+    unbegun = CardData.objects.of_looks().waiting().filter(try_count=0, lease_until__isnull=True)
+    shared = unbegun.filter(card__in=card_ids, requested_at__gt=now - LOOK_SHARED).order_by("-pk")
+    found = dict(shared.values_list("card_id", "pk"))
+    missing = [card_id for card_id in dict.fromkeys(card_ids) if card_id not in found]
+    rows = [CardData(card_id=card_id, requested_at=now, next_try_at=now) for card_id in missing]
+    found |= {row.card_id: row.pk for row in CardData.objects.bulk_create(rows)}
+    _queue(list(found.values()))
+    return found
+
+
+# --- Fetching ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A row that is ours for the time being."""
+
+    row_id: int
+    card: Card
+    slot_at: datetime | None
+    token: str
+    tries: int
+
+    @property
+    def is_look(self) -> bool:
+        return self.slot_at is None
+
+    @property
+    def rows_at_most(self) -> int:
+        limit = self.card.source.row_limit
+        return min(limit, LOOK_ROWS) if self.is_look else limit
+
+
+def carry_out(*, row_id: int, clock: Clock) -> None:
+    """Fetch the data of one row, keep what came of it, tell who follows, and queue what waited for its place at the
+    source. Nothing where the row is in other hands, done, or not due.
+    """
+    held = _claim(row_id, clock())
+    if held is None:
+        return
+    try:
+        with lease_keeper.kept(_renewal(held, clock)):
+            is_over = _fetch(held, clock)
+    finally:
+        _release(held)
+    if is_over:
+        _tell(held.row_id, held.card.pk, held.slot_at, clock)
+    _queue(_waiting_for(held.card.source, now=clock()))
+
+
+@transaction.atomic
+def _claim(row_id: int, now: datetime) -> Held | None:
+    """The row, unless the source answers as many questions already as it may at once: then a little later."""
+    row = CardData.objects.due(now).filter(pk=row_id).select_related("card").first()
+    if row is None:
+        return None
+    source = _locked(row.card.source_id)
+    if not has_place(source, now):
+        CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
+        return None
+    token = uuid.uuid4().hex
+    taken = CardData.objects.due(now).filter(pk=row_id)
+    if not taken.update(lease_token=token, lease_until=now + LEASE, try_count=F("try_count") + 1):
+        return None
+    row.card.source = source
+    return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
+
+
+def _renewal(held: Held, clock: Clock) -> Callable[[], None]:
+    end_at = clock() + KEPT_AT_MOST
+
+    def renew() -> None:
+        now = clock()
+        if now < end_at:
+            mine = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
+            mine.update(lease_until=now + LEASE)
+
+    return renew
+
+
+def _locked(source_id: int) -> DataSource:
+    """The source, with the claims locked out that count the same places, so that two do not count past each other.
+
+    A slow one shares its places with the other slow ones: all of them are locked, in one order, against deadlocks.
+    Secrets are read where they are used: one that no key opens is a failure of its row, not of the worker.
+    """
+    sources = DataSource.objects.select_for_update(of=("self",)).defer(*SECRETS)
+    if DataSource.objects.slow().filter(pk=source_id).exists():
+        locked = {source.pk: source for source in sources.slow().order_by("pk")}
+        if source_id in locked:
+            return locked[source_id]
+    return sources.get(pk=source_id)
+
+
+def has_place(source: DataSource, now: datetime) -> bool:
+    """Whether one more row of it may be fetched now."""
+    in_hand = CardData.objects.in_hand(now)
+    if in_hand.filter(card__source=source).count() >= source.parallel_limit:
+        return False
+    return source.slow_since is None or in_hand.filter(card__source__in=DataSource.objects.slow()).count() < SLOW_PLACES
+
+
+def _fetch(held: Held, clock: Clock) -> bool:
+    """Whether it is over for this row: ready, or failed for good."""
+    began_at = clock()
+    try:
+        table = query.ask(held.card, rows_at_most=held.rows_at_most, now=began_at)
+        _remember_pace(held.card.source, is_slow=False, now=began_at)
+        found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
+        found |= {"problem_code": "", "problem_facts": {}}
+    except SourceError as error:
+        _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
+        found = _failed(held, error, clock())
+    except Exception as error:  # the edge of the task: whoever waits for the data must learn that none comes
+        logger.exception("data card=%s try=%s", held.card.pk, held.tries)
+        found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(error).__name__), clock())
+    ended_at = clock()
+    took = round((ended_at - began_at).total_seconds() * 1000)
+    is_over = "status" in found
+    if is_over:
+        found |= {"finished_at": ended_at}
+    rows = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
+    if not rows.update(**found, took_milliseconds=took):
+        logger.warning("data card=%s was taken over by another worker", held.card.pk)
+        return False
+    outcome = found.get("status") or "again later"
+    logger.info(
+        "data card=%s try=%s %s rows=%s ms=%s", held.card.pk, held.tries, outcome, found.get("row_count", 0), took
+    )
+    return is_over
+
+
+def _remember_pace(source: DataSource, *, is_slow: bool, now: datetime) -> None:
+    """Note that the source begins, or ends, to run into its time limit; it stands there already most of the time."""
+    DataSource.objects.filter(pk=source.pk, slow_since__isnull=is_slow).update(slow_since=now if is_slow else None)
+
+
+def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
+    """The columns of a failure: the end, or the time of the next try."""
+    logger.info("data card=%s try=%s problem=%s", held.card.pk, held.tries, error.problem)
+    found: dict[str, object] = {"problem_code": error.problem.value, "problem_facts": error.facts}
+    if error.may_pass and not held.is_look and held.tries <= len(WAITS):
+        return {**found, "next_try_at": now + WAITS[held.tries - 1]}
+    return {**found, "status": CardData.Status.FAILED}
+
+
+def _release(held: Held) -> None:
+    CardData.objects.filter(pk=held.row_id, lease_token=held.token).update(lease_token="", lease_until=None)
+
+
+def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
+    """The next row that waits for the place which is free now: of `source`, or of another that was slow as it."""
+    waiting = CardData.objects.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+    mates = Q(card__source=source)
+    if source.slow_since is not None:
+        mates |= Q(card__source__in=DataSource.objects.slow())
+    soon = waiting.filter(mates, try_count=0, next_try_at__lte=now + TURN_WAIT).order_by("pk")
+    row_id = soon.values_list("pk", flat=True).first()
+    if row_id is None:
+        return []
+    CardData.objects.filter(pk=row_id, status=CardData.Status.WAITING).update(next_try_at=now)
+    return [row_id]
+
+
+# --- Telling, sweeping, forgetting ------------------------------------------------------------------------------------
+
+
+def _tell(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> None:
+    """A page asks by itself: nobody is told of its row."""
+    if slot_at is not None:
+        _tell_followers(card_id, slot_at)
+    CardData.objects.filter(pk=row_id).update(told_at=clock())
+
+
+def _tell_followers(card_id: int, slot_at: datetime) -> None:
+    for follower in _followers:
+        try:
+            follower(card_id, slot_at)
+        except Exception:  # the edge of the loop: one follower's mistake must not keep it from the others
+            logger.exception("data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower))
+
+
+def sweep(*, clock: Clock) -> None:
+    """Queue what is due and was lost by a queue or a worker, and tell what a dead worker has not told."""
+    now = clock()
+    late = CardData.objects.finished().filter(told_at__isnull=True, finished_at__lte=now - TOLD_WITHIN)
+    untold: Iterable[tuple[int, int, datetime | None]] = late.values_list("pk", "card_id", "slot_at")[:SWEPT_AT_ONCE]
+    for row_id, card_id, slot_at in untold:
+        _tell(row_id, card_id, slot_at, clock)
+    _queue(list(CardData.objects.due(now).order_by("next_try_at").values_list("pk", flat=True)[:SWEPT_AT_ONCE]))
+
+
+def purge(*, now: datetime) -> int:
+    """Forget at most PURGED_AT_ONCE rows that are older than CARD_DATA_RETENTION_DAYS, and as many that were for pages
+    at which nobody waits any more. Returns how many."""
+    old = CardData.objects.filter(requested_at__lt=now - timedelta(days=settings.CARD_DATA_RETENTION_DAYS))
+    unbegun = Q(status=CardData.Status.WAITING, lease_until__isnull=True, requested_at__lt=now - LOOK_WAITED)
+    of_looks = CardData.objects.of_looks().filter(Q(requested_at__lt=now - LOOK_KEPT) | unbegun)
+    return _forget(old) + _forget(of_looks)
+
+
+def _forget(rows: QuerySet[CardData]) -> int:
+    ids = list(rows.order_by("requested_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    chunk = CardData.objects.filter(pk__in=ids)
+    return int(chunk._raw_delete(chunk.db)) if ids else 0
+
+
+def _queue(row_ids: list[int]) -> None:
+    queues.queue_by_name_on_commit(TASK, row_ids, expires_seconds=TASK_SECONDS)

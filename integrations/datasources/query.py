@@ -1,0 +1,130 @@
+"""Asks a card's question: from its rows to a Table. The place where credentials of sources are read."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from integrations.bi import sso
+from integrations.clients.errors import UnreadableSecretError
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.http_json import JsonQuestion, read_json
+from integrations.clients.sources.http_url import headers_from, joined
+from integrations.clients.sources.sql import SqlQuestion, read_query
+from integrations.clients.sources.sql_account import powers_of
+from integrations.clients.sources.sql_url import AddressRefused, Admitted, admitted_url
+from integrations.clients.sources.ssrf import Reach
+from integrations.clients.sources.table import Table
+from integrations.clients.sources.table_builder import Wishes
+from integrations.core.client_factory import certificate_path, guandata_client
+from integrations.models import BiConnection, Card, DataSource, SourceKind
+from integrations.models.bi import THE_ONE
+from integrations.models.fields import opened
+
+# How often a database is asked what the account of its source may do, and how long it may take to answer.
+ACCOUNT_CHECKED_EVERY = timedelta(days=1)
+ACCOUNT_SECONDS = 5.0
+
+
+def ask(card: Card, *, rows_at_most: int, now: datetime) -> Table:
+    """The answer to a card's question, within its source's time limit. Raises SourceError."""
+    if not card.source.is_enabled:
+        raise SourceError(Problem.SOURCE_OFF)
+    try:
+        return _ASKED[SourceKind(card.source.kind)](card, rows_at_most, now)
+    except UnreadableSecretError:
+        failure = SourceError(Problem.KEY_MISSING)
+    raise failure
+
+
+def _ask_guandata(card: Card, rows_at_most: int, now: datetime) -> Table:
+    connection = BiConnection.objects.defer("private_key").filter(pk=THE_ONE).first() or sso.connection()
+    if not connection.base_url or not connection.api_login:
+        raise SourceError(Problem.NOT_SET_UP, missing="bi")
+    question = GuandataQuestion(
+        card_id=card.bi_card_id,
+        view="GRAPH" if card.bi_view == "GRAPH" else "GRID",
+        filters=card.bi_filters,
+        parameters=card.bi_parameters,
+        wishes=_wishes(card),
+    )
+    client = guandata_client(connection)
+    return read_card(client, question, rows_at_most=rows_at_most, seconds=card.source.timeout_seconds, now=now)
+
+
+def _ask_sql(card: Card, rows_at_most: int, now: datetime) -> Table:
+    source, failure = card.source, None
+    try:
+        url = admitted_url(opened(source.sql_url), admitted_databases())
+    except AddressRefused as refusal:
+        failure = SourceError(Problem.ADDRESS_REFUSED, what=refusal.flaw.value, detail=refusal.detail)
+    if failure is not None:
+        raise failure
+    question = SqlQuestion(
+        url=url,
+        statement=card.sql,
+        parameters=card.sql_parameters,
+        reach=_reach_of(source),
+        ca_bundle=certificate_path(source.ca_bundle) or "",
+        wishes=_wishes(card),
+    )
+    table = read_query(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+    if source.account_checked_at is None or now - source.account_checked_at >= ACCOUNT_CHECKED_EVERY:
+        _check_account(source, question, now)
+    return table
+
+
+def _check_account(source: DataSource, question: SqlQuestion, now: datetime) -> None:
+    """Note what the account may do beyond reading tables: whoever sees the source is warned."""
+    try:
+        powers = powers_of(question, seconds=ACCOUNT_SECONDS)
+    except SourceError:  # some databases do not say it; the data is here all the same
+        powers = frozenset()
+    # Not where somebody entered another address meanwhile.
+    rows = DataSource.objects.filter(pk=source.pk, account_checked_at=source.account_checked_at)
+    rows.update(account_powers=",".join(sorted(powers)), account_checked_at=now)
+
+
+def _ask_json(card: Card, rows_at_most: int, now: datetime) -> Table:
+    source = card.source
+    if not source.http_url:
+        raise SourceError(Problem.NOT_SET_UP, missing="address")
+    question = JsonQuestion(
+        url=joined(source.http_url, card.http_path),
+        method="POST" if card.http_method == "POST" else "GET",
+        body=card.http_body,
+        headers=headers_from(opened(source.http_headers)),
+        expression=card.expression,
+        reach=_reach_of(source),
+        ca_bundle=certificate_path(source.ca_bundle) or "",
+        wishes=_wishes(card),
+    )
+    return read_json(question, rows_at_most=rows_at_most, seconds=source.timeout_seconds, now=now)
+
+
+def _reach_of(source: DataSource) -> Reach:
+    """This machine only where the settings say that everything runs on it."""
+    if not source.allows_private_addresses:
+        return Reach.PUBLIC
+    return Reach.THIS_MACHINE if settings.DATA_ALLOW_LOOPBACK else Reach.PRIVATE
+
+
+def admitted_databases() -> Admitted:
+    """What the settings allow, and our own files, which no source may open."""
+    own = [str(one["NAME"]) for one in settings.DATABASES.values() if "sqlite" in str(one["ENGINE"])]
+    return Admitted(settings.DATA_SQLITE_FOLDERS, own, settings.DATA_SQL_DRIVERS)
+
+
+def _wishes(card: Card) -> Wishes:
+    return Wishes(
+        kinds=card.kinds,
+        units=card.units,
+        as_of_column=card.as_of_column,
+        zone=timezone.get_default_timezone(),
+    )
+
+
+_ASKED = {SourceKind.GUANDATA: _ask_guandata, SourceKind.SQL: _ask_sql, SourceKind.JSON: _ask_json}

@@ -1,0 +1,302 @@
+"""Reads a corp's directory from WeCom with as few calls as the secret in use allows. Writes nothing.
+
+APP: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope names
+people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.
+CONTACTS: department/simplelist once, user/list_id once for 10,000 rows (a row is a person in a department).
+BOTH: the two together, department/list once.
+
+On top come user/get calls, one for each person who seems to be gone, to learn why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from integrations.clients.errors import RecipientError, UnexpectedResponseError
+from integrations.clients.wecom.client import WeComClient
+from integrations.clients.wecom.schemas import base
+from integrations.clients.wecom.schemas import contacts as schemas_contacts
+from integrations.directory import departments as directory_departments
+from integrations.directory.api import Calling
+from integrations.directory.guards import Stop
+from integrations.directory.normalize import (
+    DEPARTMENT_IDS,
+    LEFT_COMPANY,
+    Person,
+    SeenDepartment,
+    Snapshot,
+    clean,
+    is_userid,
+    person_of,
+)
+from integrations.models import SyncRun, fold_userid
+
+Source, Phase = SyncRun.Source, SyncRun.Phase
+# phase, steps done, steps in all (0: unknown)
+Progress = Callable[[SyncRun.Phase, int, int], None]
+
+_NO_SUCH_DEPARTMENT = (60003, 60123, 60011)
+# What user/get says of somebody who exists but is not shown to the app, and of somebody who does not exist.
+_OUTSIDE, _GONE = (60011, 60021, 50002, 92000), (60111, 40003)
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What user/get says of one person: a `person` who is there after all, or `exists` elsewhere, or neither.
+
+    `has_left`: WeCom still names the account, as one that has left the company.
+    """
+
+    person: Person | None
+    exists: bool
+    has_left: bool = False
+
+
+class Reader:
+    """Reads once. `roots`: the departments whose people take part; none: all that is visible. `number_field`: the
+    company's own field (extattr) that holds the employee number, empty: none is read.
+
+    Raises the errors of `integrations.clients.errors`, and Stop for a root that is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: SyncRun.Source,
+        app: WeComClient,
+        contacts: WeComClient | None,
+        roots: Sequence[int],
+        calling: Calling,
+        progress: Progress,
+        number_field: str = "",
+    ) -> None:
+        self._source, self._app, self._contacts = source, app, contacts
+        self._roots, self._calling, self._progress = roots, calling, progress
+        self._number_field = number_field
+        self._snapshot = Snapshot()
+        self._seen_by_app: set[int] = set()
+        self._unknown: set[int] = set()
+        # What user/get has said, by folded userid.
+        self._answers: dict[str, base.User | bool] = {}
+
+    def read(self) -> Snapshot:
+        self._progress(Phase.DEPARTMENTS, 0, 0)
+        self._read_departments()
+        if self._contacts is not None:
+            self._read_userids(self._contacts)
+        if self._source != Source.CONTACTS:
+            self._read_lists(sorted(self._seen_by_app))
+            if not self._roots:
+                self._read_singles()
+        return self._snapshot
+
+    def look_up(self, userids: Sequence[str]) -> list[Whereabouts]:
+        """Where people are whom no list named, in order. Also finds who moved while the lists were read."""
+        self._ask(userids)
+        return [self._whereabouts(self._answers[fold_userid(userid)]) for userid in userids]
+
+    # --- A part of it, for some people only (touching.py) -------------------------------------------------------------
+
+    @property
+    def has_met_unknown_department(self) -> bool:
+        """Somebody stands in a department that is neither read nor taken as known."""
+        return bool(self._unknown)
+
+    def take_departments(self, departments: Mapping[int, SeenDepartment]) -> None:
+        """Believe that these are the departments, instead of reading them."""
+        self._snapshot.departments = dict(departments)
+
+    def read_departments(self) -> Snapshot:
+        """The departments, and no people yet."""
+        self._read_departments()
+        self._unknown.clear()
+        return self._snapshot
+
+    def read_lists(self, numbers: Iterable[int]) -> None:
+        """The people of these departments, as far as the app sees them."""
+        self._read_lists(sorted(self._seen_by_app & set(numbers)))
+
+    def read_company(self, wanted: Collection[str]) -> set[str] | None:
+        """The userids of the whole company, and the departments of those `wanted`; None without the contacts secret."""
+        if self._contacts is not None:
+            self._read_userids(self._contacts, wanted)
+        return self._snapshot.company
+
+    def existing(self, userids: Collection[str]) -> set[str]:
+        """Those of these userids, folded, that exist in the company, whether the app sees them or not."""
+        self._ask(userids)
+        return {folded for folded in map(fold_userid, userids) if self._whereabouts(self._answers[folded]).exists}
+
+    def forget(self, userids: Iterable[str]) -> None:
+        """Ask about these anew when they are looked up."""
+        for folded in map(fold_userid, userids):
+            self._answers.pop(folded, None)
+
+    def read_scope_tags(self) -> set[int]:
+        """The tags that the app's visible scope names."""
+        return set(self._calling.one(partial(self._app.agent_get)).allowed_tag_ids)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    # --- Departments ----------------------------------------------------------------------------------------------
+
+    def _read_departments(self) -> None:
+        told: dict[int, SeenDepartment] = {}
+        if self._contacts is not None:
+            self._take(told, self._calling.one(self._contacts.department_simplelist))
+        if self._source != Source.CONTACTS:
+            self._seen_by_app = self._take(told, self._departments_of_app())
+        parents = {number: one.parent for number, one in told.items()}
+        self._warn_of_tree(parents)
+        chosen = self._chosen(parents)
+        self._seen_by_app &= chosen
+        self._snapshot.departments = {number: one for number, one in told.items() if number in chosen}
+
+    def _departments_of_app(self) -> list[schemas_contacts.Department]:
+        if not self._roots or self._source == Source.BOTH:
+            return list(self._calling.one(self._app.department_list))
+        found: list[schemas_contacts.Department] = []
+        for root in self._roots:
+            try:
+                found += self._calling.one(partial(self._app.department_list, root))
+            except RecipientError as error:
+                if error.code in _NO_SUCH_DEPARTMENT:
+                    raise Stop("root", str(root)) from error
+                raise
+        return found
+
+    def _take(self, told: dict[int, SeenDepartment], departments: Iterable[schemas_contacts.Department]) -> set[int]:
+        """Lay an answer over what was told before. Returns its numbers."""
+        numbers = set()
+        for one in departments:
+            if one.department_id not in DEPARTMENT_IDS:
+                message = "a department has a number that none can have"
+                raise UnexpectedResponseError(message, system="wecom", operation="department_list")
+            numbers.add(one.department_id)
+            name = clean(one.name, 128) or None
+            # Why not `in` alone? A range is searched through, number by number, for what is no number.
+            parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
+            told[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
+        return numbers
+
+    def _chosen(self, parents: Mapping[int, int | None]) -> set[int]:
+        for root in self._roots:
+            if root not in parents:
+                raise Stop("root", str(root))
+        return directory_departments.subtree(parents, self._roots) if self._roots else set(parents)
+
+    def _warn_of_tree(self, parents: Mapping[int, int | None]) -> None:
+        warnings = self._snapshot.warnings
+        for number in sorted(directory_departments.in_cycles(parents)):
+            warnings.add("cycle", number)
+        if self._contacts is not None:  # an app may see a part only, whose parents it does not see
+            for number in directory_departments.tops(parents):
+                if parents[number] is not None:
+                    warnings.add("orphan", number)
+
+    # --- People ---------------------------------------------------------------------------------------------------
+
+    def _read_userids(self, contacts: WeComClient, wanted: Collection[str] | None = None) -> None:
+        """The whole company: accounts and departments; departments only of `wanted`, folded, where that is given."""
+        snapshot, known = self._snapshot, self._snapshot.departments
+        company = snapshot.company = set[str]()
+        self._progress(Phase.MEMBERS, 0, 0)
+        for page in contacts.user_list_id_pages(through=self._calling.one):
+            for row in page.rows:
+                if not self._is_userid(row.userid):
+                    continue
+                folded = fold_userid(row.userid)
+                company.add(folded)
+                is_wanted = wanted is None or folded in wanted
+                if is_wanted and row.department_id in known:
+                    snapshot.add(Person(row.userid, {row.department_id: None}))
+            self._progress(Phase.MEMBERS, len(company), 0)
+
+    def _read_lists(self, numbers: Sequence[int]) -> None:
+        """The members of each of these departments, with their details."""
+        lists = self._calling.many(partial(self._app.user_list, number) for number in numbers)
+        for done, (number, users) in enumerate(zip(numbers, lists, strict=True)):
+            self._progress(Phase.MEMBERS, done, len(numbers))
+            for user in users:
+                self._take_user(user, number)
+
+    def _read_singles(self) -> None:
+        """People whom the app's scope names singly or by a tag, and who stand in none of its departments."""
+        agent = self._calling.one(partial(self._app.agent_get))
+        named = {
+            fold_userid(userid): userid for userid in [*agent.allowed_userids, *self._tagged(agent.allowed_tag_ids)]
+        }
+        people, left = self._snapshot.people, self._snapshot.left
+        missing = [
+            userid
+            for folded, userid in named.items()
+            if folded not in left and not (folded in people and people[folded].is_seen_by_app)
+        ]
+        answers = self._calling.many(partial(self._found, one) for one in missing)
+        for userid, found in zip(missing, answers, strict=True):
+            if isinstance(found, base.User):
+                self._take_user(found, None)
+            else:
+                self._snapshot.warnings.add("named_but_gone", userid)
+
+    def _tagged(self, tag_ids: Iterable[int]) -> Iterator[str]:
+        for tag_id in tag_ids:
+            try:
+                tag = self._calling.one(partial(self._app.tag_get, tag_id))
+            except RecipientError:
+                self._snapshot.warnings.add("tag", tag_id)
+                continue
+            yield from (userid for userid, _name in tag.members)
+
+    def _take_user(self, user: base.User, listed_in: int | None) -> None:
+        if not self._is_userid(user.userid):
+            return
+        if user.status == LEFT_COMPANY:
+            self._snapshot.left.add(fold_userid(user.userid))
+            return
+        self._snapshot.add(self._person(user, listed_in))
+
+    def _person(self, user: base.User, listed_in: int | None) -> Person:
+        known = self._snapshot.departments
+        return person_of(user, known=known, listed_in=listed_in, number_field=self._number_field)
+
+    def _is_userid(self, userid: str) -> bool:
+        if is_userid(userid):
+            return True
+        self._snapshot.warnings.add("userid", userid)
+        return False
+
+    def _ask(self, userids: Collection[str]) -> None:
+        """Nobody twice, in whatever letters."""
+        named = {fold_userid(userid): userid for userid in userids}
+        new = {folded: userid for folded, userid in named.items() if folded not in self._answers}
+        answers = self._calling.many(partial(self._found, userid) for userid in new.values())
+        for done, (folded, answer) in enumerate(zip(new, answers, strict=True)):
+            self._progress(Phase.COMPARING, done, len(new))
+            self._answers[folded] = answer
+
+    def _found(self, userid: str) -> base.User | bool:
+        """The person; else whether they exist where the app does not see them."""
+        try:
+            return self._app.user_get(userid)
+        except RecipientError as error:
+            if error.code in _OUTSIDE:
+                return True
+            if error.code in _GONE:
+                return False
+            raise
+
+    def _whereabouts(self, found: base.User | bool) -> Whereabouts:
+        if isinstance(found, bool):
+            return Whereabouts(None, found)
+        if found.status == LEFT_COMPANY or not is_userid(found.userid):
+            return Whereabouts(None, exists=False, has_left=True)
+        known = self._snapshot.departments
+        self._unknown.update(number for number in found.department_ids if number not in known)
+        person = self._person(found, None)
+        is_inside = bool(person.departments) or not self._roots
+        return Whereabouts(person if is_inside else None, exists=True)

@@ -1,1 +1,0 @@
-"""Our own site as others see it: a look at its public address."""

@@ -1,0 +1,293 @@
+"""What the admin's index says of pushes: on each corp's card, and what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Min, Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.admin.dashboard import about_unreadable
+from integrations.core.hooks import Attention, Line
+from integrations.models import Corp
+from notifications.delivery import counters
+from notifications.delivery.attachments import jobs
+from notifications.delivery.runs import auto_pause, statistics
+from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.models import AlertRule, CorpQueue, Delivery, Incident, Robot, Run, Subscription
+from notifications.models.scoping import sees_all_corps
+from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules.descriptions import calendar_ends
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from integrations.models.scoping import Person
+    from notifications.models.alerts import IncidentQuerySet
+    from notifications.models.subscriptions import SubscriptionQuerySet
+
+# Counted no further: what needs attention is more than enough by then.
+COUNTED = 1000
+# A message that may be sent for so long and is not: no worker takes it.
+OVERDUE = timedelta(minutes=5)
+# Of subscriptions that paused themselves so many are named.
+PAUSED_NAMED = 5
+# How far back something that went wrong is pointed at.
+RECENT = timedelta(days=1)
+# So long before days begin whose holidays are not known.
+CALENDAR_NOTICE = timedelta(days=30)
+
+
+def push_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
+    """Pushes today (accepted, refused, waiting) and the next time due. Three queries."""
+    lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
+    if request.user.has_perm("notifications.view_delivery"):
+        zone = timezone.get_current_timezone()
+        found = statistics.of_corps(Delivery.objects.filter(corp__in=lines), today=timezone.localdate(), zone=zone)
+        for pk, its_lines in lines.items():
+            its_lines += _today(pk, found.get(pk, statistics.Counts()))
+    if request.user.has_perm("notifications.view_subscription"):
+        own, everyones = _next_times(Subscription.objects.visible_to(request.user))
+        for corp in corps:
+            due = [moment for moment in (own.get(corp.pk), everyones) if moment is not None and corp.is_enabled]
+            lines[corp.pk].append(Line(_("Next due"), _moment(min(due)) if due else "—"))
+    return lines
+
+
+def push_attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
+    """Messages that nobody sends or knows the outcome of, runs failed or missed, queues that wait, a calendar ending.
+
+    Eight queries, two more while the calendar ends.
+    """
+    now = timezone.now()
+    found = _about_calendar(request, now) + _about_times(request)
+    if request.user.has_perm("notifications.view_delivery"):
+        deliveries = Delivery.objects.filter(corp__in=[corp.pk for corp in corps])
+        found += _about_deliveries(deliveries, now) + _about_media(now)
+    if request.user.has_perm("notifications.view_run"):
+        found += _about_runs(Run.objects.visible_to(request.user), now)
+    if request.user.has_perm("notifications.view_subscription"):
+        found += _about_subscriptions(Subscription.objects.visible_to(request.user))
+    if request.user.has_perm("notifications.view_incident"):
+        found += _about_incidents(Incident.objects.visible_to(request.user), request.user)
+    if request.user.has_perm("notifications.view_robot"):
+        found += about_unreadable(Robot.objects.visible_to(request.user))
+    if request.user.has_perm("notifications.view_corpqueue"):
+        found += _about_queues(CorpQueue.objects.visible_to(request.user), corps, now)
+    return found
+
+
+def _about_incidents(incidents: IncidentQuerySet, person: Person) -> list[Attention]:
+    """What is open and nobody has taken; and alerts that reach nobody, which belong to no company."""
+    found = []
+    if count := _counted(incidents.open().untaken()):
+        sentence = ngettext(
+            "%(count)s incident is open and nobody has taken it.",
+            "%(count)s incidents are open and nobody has taken them.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _list("incident", [("state", "untaken")])))
+    if sees_all_corps(person) and (count := counters.recently_unrouted()):
+        sentence = ngettext(
+            "No route took %(count)s alert that another system handed in: nobody was told.",
+            "No route took %(count)s alerts that other systems handed in: nobody was told.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _list("alertroute", []), "warn"))
+    return found
+
+
+def _about_subscriptions(subscriptions: SubscriptionQuerySet) -> list[Attention]:
+    """Those that paused themselves because their runs failed."""
+    paused = subscriptions.self_paused().order_by("-failures_paused_at", "pk")[:PAUSED_NAMED]
+    return [
+        Attention(sentence, reverse("admin:notifications_subscription_change", args=[one.pk]))
+        for one in paused
+        for sentence in auto_pause.sentences([one])
+    ]
+
+
+def _about_queues(queues: QuerySet[CorpQueue], corps: Sequence[Corp], now: datetime) -> list[Attention]:
+    """Queues that are paused or held up, and days that are nearly used up."""
+    relevant = queues.filter(Q(corp__in=[corp.pk for corp in corps]) | Q(corp__isnull=True))
+    relevant = relevant.filter(Q(is_paused=True) | Q(blocked_since__isnull=False) | Q(daily_budget__gt=0))
+    rows = list(relevant.select_related("corp").defer(*CORP_SECRETS).order_by("pk"))
+    found = [
+        Attention(circuit_breaker.sentence(queue, now=now), _queue(queue))
+        for queue in rows
+        if queue.blocked_since is not None
+    ]
+    for queue in rows:
+        if queue.is_paused:
+            sentence = _("Pushes of %(corp)s are paused.") % {"corp": queue}
+            found.append(Attention(sentence, _queue(queue), "warn"))
+    for queue, percent in statistics.nearly_used(rows):
+        sentence = _("%(corp)s has used %(percent)d %% of its daily budget of messages.")
+        found.append(Attention(sentence % {"corp": queue, "percent": percent}, _queue(queue), "warn"))
+    return found
+
+
+def _queue(queue: CorpQueue) -> str:
+    return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
+
+
+def _today(corp_id: int, counts: statistics.Counts) -> list[Line]:
+    # The list's filters: a status of a delivery stands for the people in it.
+    todays: dict[str, str | int] = {"corp": corp_id, "day": "today"}
+    bad = counts.refused
+    lines = [
+        Line(_("Accepted today"), _people(counts.accepted), url=_deliveries(**todays)),
+        Line(_("Refused or canceled today"), _people(bad), "bad" if bad else "", _deliveries(**todays)),
+        Line(_("Waiting"), _people(counts.waiting), url=_deliveries(corp=corp_id, status__exact="pending")),
+    ]
+    if counts.unknown:
+        url = _deliveries(**todays, status__exact="unknown")
+        lines.insert(2, Line(_("Outcome unknown today"), _people(counts.unknown), "bad", url))
+    return lines
+
+
+def _people(count: int) -> str:
+    return ngettext("%(count)s person", "%(count)s people", count) % {"count": f"{count:,}"}
+
+
+def _next_times(subscriptions: QuerySet[Subscription]) -> tuple[dict[int, datetime], datetime | None]:
+    """The next time due of each corp's own subscriptions, and of those for people of every company."""
+    rows = (
+        subscriptions.filter(is_enabled=True, next_run_at__isnull=False)
+        .order_by()
+        .values_list("report__corp")
+        .annotate(next=Min("next_run_at"))
+    )
+    found: dict[int | None, datetime] = dict(rows)
+    return {pk: moment for pk, moment in found.items() if pk is not None}, found.get(None)
+
+
+def _about_deliveries(deliveries: QuerySet[Delivery], now: datetime) -> list[Attention]:
+    stuck = deliveries.filter(
+        status=Delivery.Status.PENDING, next_attempt_at__lt=now - OVERDUE, corp__in=Corp.objects.enabled()
+    )
+    unknown = deliveries.filter(status=Delivery.Status.UNKNOWN, created_at__gte=now - RECENT)
+    found = []
+    if count := _counted(stuck):
+        sentence = ngettext(
+            "%(count)s message has been due for more than five minutes and is not sent: is a worker running?",
+            "%(count)s messages have been due for more than five minutes and are not sent: is a worker running?",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="pending")))
+    if count := _counted(unknown):
+        sentence = ngettext(
+            "Of %(count)s message of the last 24 hours nobody knows whether it arrived.",
+            "Of %(count)s messages of the last 24 hours nobody knows whether they arrived.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="unknown", day="week")))
+    return found
+
+
+def _about_media(now: datetime) -> list[Attention]:
+    """Pictures and files that no worker makes: messages wait for them."""
+    count = jobs.overdue_count(now=now, at_most=COUNTED)
+    if not count:
+        return []
+    sentence = ngettext(
+        "%(count)s picture or file waits and none is being made: does a worker take from the queue “charts”?",
+        "%(count)s pictures or files wait and none is being made: does a worker take from the queue “charts”?",
+        count,
+    )
+    return [Attention(sentence % {"count": _number(count)}, _deliveries(status__exact="preparing"))]
+
+
+def _about_calendar(request: HttpRequest, now: datetime) -> list[Attention]:
+    """In time before days begin that are not known, where a subscription or an alert rule goes by them. One line for
+    both, with the way to those that are concerned: an update mends all."""
+    years = workdays.unknown_years([(now + CALENDAR_NOTICE).date()])
+    if not years:
+        return []
+    for name, rows in (("subscription", Subscription.objects.all()), ("alertrule", AlertRule.objects.all())):
+        concerned = rows.visible_to(request.user).filter(is_enabled=True).by_workdays()
+        if request.user.has_perm(f"notifications.view_{name}") and concerned.exists():
+            return [Attention(calendar_ends(years[0]), _enabled(name), "warn")]
+    return []
+
+
+def _about_times(request: HttpRequest) -> list[Attention]:
+    """What is enabled and yet has no time to come: it would be silent for ever."""
+    found, person = [], request.user
+    subscriptions, rules = Subscription.objects.visible_to(person), AlertRule.objects.visible_to(person)
+    if person.has_perm("notifications.view_subscription") and (count := _counted(subscriptions.without_times())):
+        sentence = ngettext(
+            "%(count)s enabled subscription has no further time: save its schedule again.",
+            "%(count)s enabled subscriptions have no further time: save their schedules again.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _enabled("subscription")))
+    if person.has_perm("notifications.view_alertrule") and (count := _counted(rules.without_times())):
+        sentence = ngettext(
+            "%(count)s enabled alert rule has no further time: save its schedule again.",
+            "%(count)s enabled alert rules have no further time: save their schedules again.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": _number(count)}, _enabled("alertrule")))
+    return found
+
+
+def _about_runs(runs: QuerySet[Run], now: datetime) -> list[Attention]:
+    recent = runs.went_wrong().filter(claimed_at__gte=now - RECENT)  # type: ignore[attr-defined]  # of RunQuerySet
+    counts = dict(recent.order_by().values_list("status").annotate(Count("pk")))
+    found = []
+    if count := counts.get(Run.Status.FAILED, 0):
+        sentence = ngettext(
+            "%(count)s run of the last 24 hours failed.", "%(count)s runs of the last 24 hours failed.", count
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="failed", day="week")))
+    if count := counts.get(Run.Status.FINISHED, 0):
+        sentence = ngettext(
+            "%(count)s run of the last 24 hours did not reach everybody.",
+            "%(count)s runs of the last 24 hours did not reach everybody.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(reached="not_all", day="week")))
+    if count := counts.get(Run.Status.MISSED, 0):
+        sentence = ngettext(
+            "In the last 24 hours %(count)s time was missed.",
+            "In the last 24 hours %(count)s times were missed.",
+            count,
+        )
+        found.append(Attention(sentence % {"count": f"{count:,}"}, _runs(status__exact="missed", day="week"), "warn"))
+    return found
+
+
+def _counted(rows: QuerySet[Any]) -> int:
+    return rows.order_by()[:COUNTED].count()
+
+
+def _number(count: int) -> str:
+    return f"{count:,}+" if count >= COUNTED else str(count)
+
+
+def _moment(value: datetime) -> str:
+    return f"{timezone.localtime(value):%Y-%m-%d %H:%M}"
+
+
+def _deliveries(**filters: str | int) -> str:
+    return _list("delivery", filters.items())
+
+
+def _runs(**filters: str | int) -> str:
+    return _list("run", filters.items())
+
+
+def _enabled(model: str) -> str:
+    return _list(model, [("is_enabled__exact", "1")])
+
+
+def _list(model: str, filters: Iterable[tuple[str, str | int]]) -> str:
+    return f"{reverse(f'admin:notifications_{model}_changelist')}?{urlencode(list(filters))}"

@@ -1,0 +1,135 @@
+"""Where a page of the administration asks for the pictures and files that are made for whoever looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.datasources import previews
+from integrations.models import Card
+from notifications import tasks
+from notifications.admin.base import administrator
+from notifications.delivery.rendering import preview_files
+from notifications.delivery.rendering.attachments import Plan
+from notifications.models import Medium
+from notifications.views.media import made_answer
+
+View = Callable[..., HttpResponse]
+
+
+class WithDrawings:
+    """For a ModelAdmin: `making_view` and `made_view` under the names `{drawings_name}_making` and `_made`."""
+
+    drawings_name: str
+
+    def check_may_look(self, request: HttpRequest) -> None:
+        """Raises PermissionDenied for whoever may not fill in the form."""
+        raise NotImplementedError
+
+    def making_view(self, request: HttpRequest, token: str) -> HttpResponse:
+        """How far one picture or file of the look is; with `show`, for whom scripts do not ask: itself, once it is
+        made."""
+        state = self._state(request, token)
+        is_shown = "show" in request.GET
+        if state.medium is None:
+            if is_shown:
+                return TemplateResponse(request, "admin/notifications/making_page.html", {"state": state})
+            return JsonResponse({"seconds": state.seconds, "problem": state.problem})
+        medium = state.medium
+        extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
+        address = reverse(f"admin:{self.drawings_name}_made", args=[token, extension])
+        if is_shown:
+            return HttpResponseRedirect(address)
+        return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
+
+    def made_view(self, request: HttpRequest, token: str, extension: str) -> HttpResponse:
+        """The picture or the file itself."""
+        return made_answer(self._state(request, token).medium, extension)
+
+    def _state(self, request: HttpRequest, token: str) -> preview_files.State:
+        self.check_may_look(request)
+        state = preview_files.state_of(token, by=administrator(request), now=timezone.now())
+        if state is None:
+            raise Http404
+        return state
+
+
+# --- Pages that look at a form as it stands, over the data of cards: at a report, and at an alert rule ---
+
+# What is about the page itself, or chosen on it anew.
+_OWN = frozenset({"csrfmiddlewaretoken", "_asked", "_page"})
+
+
+class WithLooks(WithDrawings):
+    """For a ModelAdmin. `look_template`: what is shown in the page. `look_choices`: what the person chooses beside the
+    form, as it is to begin with, and the template of these fields."""
+
+    admin_site: Any
+    opts: Any
+    look_title: Any
+    look_template: str
+    look_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
+    has_add_permission: Callable[..., bool]
+    has_change_permission: Callable[..., bool]
+
+    def check_may_look(self, request: HttpRequest) -> None:
+        """Raises PermissionDenied for whoever may not fill in the form."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+
+    def asked(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.Look:
+        """How far the data of the cards is, which the person must be allowed to see; asked for by the first request."""
+        person_id = administrator(request).pk
+        token = request.POST.get("_asked") or previews.ask(cards, person_id=person_id, now=now)
+        return previews.look(token, cards, person_id=person_id, now=now)
+
+    def drawn(self, request: HttpRequest, plan: Plan, *, now: datetime) -> dict[str, Any]:
+        """For the template: the pictures and files of the plan, which are being made meanwhile."""
+        try:
+            drawings = preview_files.begin(plan, by=administrator(request), now=now)
+        except preview_files.TooManyDrawingsError:
+            return {"is_busy": True}
+        tasks.enqueue_previews(drawings.medium_ids)
+        return {"drawings": drawings, "carried": drawings.carried}
+
+    def look_answer(self, request: HttpRequest, look: previews.Look | None, context: dict[str, Any]) -> HttpResponse:
+        """What the page shows now. `look`: None where nothing needed data. The page asks again while there is a
+        token."""
+        token = look.token if look is not None else ""
+        context = {"waiting": look if token else None, "problem": look.problem if look is not None else "", **context}
+        html = render_to_string(self.look_template, context, request)
+        if "_page" not in request.POST:
+            return JsonResponse({"html": html, "asked": token})
+        chosen, choices = self.look_choices
+        page = {
+            **self.admin_site.each_context(request),
+            "title": self.look_title,
+            "opts": self.opts,
+            "html": html,
+            "asked": token,
+            "values": list(_values(request, chosen)),
+            "choices": choices,
+            "chosen": {name.lstrip("_"): request.POST.get(name, first) for name, first in chosen.items()},
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        return TemplateResponse(request, "admin/notifications/look_page.html", {**page, **self.look_page(request)})
+
+    def look_page(self, request: HttpRequest) -> dict[str, Any]:
+        """What the fields of `look_choices` need."""
+        return {}
+
+
+def _values(request: HttpRequest, chosen: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What was sent, to be sent again."""
+    for name, values in request.POST.lists():
+        if name not in _OWN and name not in chosen:
+            yield from ((name, str(value)) for value in values)

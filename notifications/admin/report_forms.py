@@ -1,0 +1,240 @@
+"""The form of a report: a template that fails is refused at saving, with line and reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.forms.models import BaseInlineFormSet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from integrations.clients.sources.table import Table
+from integrations.models import Card, CardData, Corp
+from notifications.charts import definition as charts
+from notifications.charts.definition import ChartError
+from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.previews import preview
+from notifications.delivery.runs.inbox import link_target
+from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
+from notifications.models.scoping import sees_all_corps
+from notifications.reports.templates import renderer
+from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.values import TemplateError
+from notifications.subscriptions.recipients import named_audience, reachability
+
+if TYPE_CHECKING:
+    ReportModelForm = forms.ModelForm[Report]
+    CardFormSetBase = BaseInlineFormSet[ReportCard, Report, forms.ModelForm[ReportCard]]
+    RuleFormSetBase = BaseInlineFormSet[OwnRowsRule, Report, forms.ModelForm[OwnRowsRule]]
+    ChartFormSetBase = BaseInlineFormSet[ReportChart, Report, forms.ModelForm[ReportChart]]
+else:
+    ReportModelForm = forms.ModelForm
+    CardFormSetBase = RuleFormSetBase = ChartFormSetBase = BaseInlineFormSet
+
+# So many subscriptions of a report are asked whom they would reach.
+SUBSCRIPTIONS_CHECKED = 50
+CARDS_AT_MOST = 10
+RULES_AT_MOST = 20
+CHARTS_AT_MOST = 10
+CHART_FIELDS = (
+    *("position", "alias", "kind", "title", "x", "y", "series", "unit"),
+    *("top", "sort", "aggregate"),
+)
+_KEY = re.compile(r"[0-9]{1,18}")
+
+
+class ReportForm(ReportModelForm):
+    """`person`: the administrator at work, set by the admin."""
+
+    person: User
+
+    class Meta:
+        model = Report
+        fields = ("title", "body", "is_template", "figures", "link", "corp", "skips_people_without_rows")
+        widgets = {
+            "title": forms.TextInput(attrs={"class": "vLargeTextField"}),
+            "figures": forms.Textarea(attrs={"class": "vLargeTextField", "rows": 3}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "corp" in self.fields:
+            corp: Any = self.fields["corp"]
+            corp.queryset = Corp.objects.visible_to(self.person)
+            # Only those who manage every company write for people of every company.
+            corp.required = not sees_all_corps(self.person)
+        if self.instance._state.adding:
+            self.initial.setdefault("is_template", True)
+
+    def clean_link(self) -> str:
+        link: str = self.cleaned_data["link"].strip()
+        if link and not link_target(link):
+            raise ValidationError(
+                _("Write an address that begins with http:// or https://, or a path of this site that begins with /.")
+            )
+        return link
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and "corp" in self.changed_data:
+            self._check_subscriptions(cleaned.get("corp"))
+        if not self.errors:
+            if cleaned.get("is_template"):
+                self._check_templates(cleaned)
+            else:
+                self._check_plain(Report(title=cleaned["title"], body=cleaned["body"], corp=cleaned.get("corp")))
+        return cleaned
+
+    def _check_plain(self, report: Report) -> None:
+        for form in MessageForm:
+            try:
+                preview(report, form)
+            except RenderingError as error:
+                raise ValidationError(str(error)) from error
+
+    def _check_templates(self, cleaned: dict[str, Any]) -> None:
+        """Each for itself, with the cards that the page names; over the data that was fetched last, and of a card
+        without any over what every card has: names, arguments, and cells without a value.
+
+        Nothing is fetched here: a source that is slow or down must not keep anybody from saving.
+        """
+        tables = tables_to_try(cards_in(self.data), self.person, self.instance)
+        for name, form in (("title", ""), ("body", MessageForm.TEXTCARD), ("figures", "")):
+            try:
+                check_template(cleaned.get(name) or "", tables, form)
+            except TemplateError as error:
+                self.add_error(name, str(error))
+
+    def _check_subscriptions(self, corp: Corp | None) -> None:
+        """Another company means other people: the subscriptions that would reach nobody are named."""
+        if self.instance._state.adding:
+            return
+        orders = Subscription.objects.filter(report=self.instance.pk, is_enabled=True).order_by("pk")
+        for subscription in orders[:SUBSCRIPTIONS_CHECKED]:
+            audience = replace(named_audience(subscription), corp_id=corp.pk if corp else None)
+            if not reachability(audience, seen_by=self.person, named=0).concerns_somebody:
+                message = _("With this company the subscription “%(name)s” would reach nobody. Disable it first.")
+                self.add_error("corp", message % {"name": subscription})
+
+
+class CardFormSet(CardFormSetBase):
+    """The cards of a report, in its page."""
+
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            alias = form.cleaned_data.get("alias", "")
+            if alias in renderer.reserved_names():
+                form.add_error("alias", _("“%(name)s” has a meaning already; choose another name.") % {"name": alias})
+
+
+class RuleFormSet(RuleFormSetBase):
+    """Own rows, in the page of a report. A rule names a card that the page has: else it would hide everything."""
+
+    def clean(self) -> None:
+        super().clean()
+        known = cards_in(self.data)
+        for form in self.forms:
+            values = form.cleaned_data
+            if not values or values.get("DELETE"):
+                continue
+            if "alias" in values and values["alias"] not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            if bool(values.get("attribute")) == bool((values.get("value") or "").strip()):
+                form.add_error("attribute", _("Choose an attribute, or enter a fixed value: one of the two."))
+
+
+class ChartFormSet(ChartFormSetBase):
+    """Charts, in the page of a report. One that cannot be drawn is refused; over the data that was fetched last, where
+    there is any. `person`: the administrator at work, set by the admin."""
+
+    person: User
+
+    def clean(self) -> None:
+        super().clean()
+        known = cards_in(self.data)
+        tables = tables_to_try(known, self.person, self.instance)
+        for form in self.forms:
+            values = form.cleaned_data
+            if not values or values.get("DELETE") or form.errors:
+                continue
+            if values["alias"] not in known:
+                form.add_error("alias", _("The report has no card of this name."))
+            elif table := tables[values["alias"]]:
+                self._check(form, table)
+
+    @staticmethod
+    def _check(form: forms.ModelForm[ReportChart], table: Table) -> None:
+        try:
+            charts.check(form.instance.chart, table)
+        except ChartError as error:
+            form.add_error(None, str(error))
+
+
+def cards_in(values: Mapping[str, Any]) -> dict[str, int]:
+    """The cards that a report's page as it was sent names: the key of each by its alias.
+
+    Anybody can send any key: what is read of these cards goes through `tables_to_try`, or through `visible_to`.
+    """
+    found = {}
+    for number in range(CARDS_AT_MOST * 2):
+        prefix = f"report_cards-{number}"
+        key, alias = str(values.get(f"{prefix}-card", "")), str(values.get(f"{prefix}-alias", "")).strip()
+        if alias and _KEY.fullmatch(key) and not values.get(f"{prefix}-DELETE"):
+            found[alias] = int(key)
+    return found
+
+
+def tables_to_try(cards: Mapping[str, int], person: User, report: Report) -> dict[str, Table | None]:
+    """What templates and charts of a page that was sent are tried on, for each card. None where nothing was fetched of
+    it, and where `person` may not choose it: a refusal names columns, and can be made to name cells."""
+    allowed = cards_to_choose(person, None if report._state.adding else report).filter(pk__in=cards.values())
+    keys = set(allowed.values_list("pk", flat=True))
+    tables = latest_tables({alias: key for alias, key in cards.items() if key in keys})
+    return {alias: tables.get(alias) for alias in cards}
+
+
+def latest_tables(cards: Mapping[str, int]) -> dict[str, Table]:
+    """What was fetched last of each card of which anything was. Asks for no permission: the keys come from our own
+    rows."""
+    tables = {}
+    for alias, card_id in cards.items():
+        of_slots = CardData.objects.filter(card=card_id, slot_at__isnull=False)
+        newest = of_slots.filter(status=CardData.Status.READY).order_by("-slot_at").first()
+        if newest is not None:
+            tables[alias] = newest.table
+    return tables
+
+
+def check_template(source: str, tables: Mapping[str, Table | None], form: str) -> None:
+    """Raises TemplateError."""
+    renderer.rendered(source, Given(timezone.now(), ZoneInfo(settings.TIME_ZONE), tables), form)
+
+
+def is_key(text: str) -> bool:
+    """Whether it can be the key of a row."""
+    return _KEY.fullmatch(text) is not None
+
+
+def zones_of(report_key: str) -> list[str]:
+    """The time zones in which a report goes out, those of enabled subscriptions first; then the site's. `report_key`:
+    as an address has it."""
+    is_known = is_key(report_key)
+    orders = Subscription.objects.filter(report=int(report_key)) if is_known else Subscription.objects.none()
+    named = orders.order_by("-is_enabled", "pk").values_list("time_zone", flat=True)
+    return list(dict.fromkeys([*named, settings.TIME_ZONE]))
+
+
+def cards_to_choose(person: User, report: Report | None) -> Any:
+    """Those whose source the administrator sees, and what is chosen already."""
+    chosen = ReportCard.objects.filter(report=report).values("card")
+    return Card.objects.filter(Q(pk__in=Card.objects.visible_to(person).values("pk")) | Q(pk__in=chosen))

@@ -1,0 +1,213 @@
+"""How a report as it stands in its page would look: over data fetched for it, at a chosen time, as somebody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.conf import settings
+from django.db.models import Q
+from django.forms import modelform_factory
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from accounts.models import Attribute, User
+from accounts.users.scopes import people_visible_to
+from integrations.clients.sources.table import Table
+from integrations.models import Card
+from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, RULES_AT_MOST, cards_in
+from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.rendering import attachments
+from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.message_builder import PLAIN_FORMS
+from notifications.delivery.rendering.previews import Preview, preview_of
+from notifications.delivery.rendering.report_contents import Order, attribute_values, checked_own_rows, link_of, written
+from notifications.models import Channel, MessageForm, Report, ReportCard, ReportChart
+from notifications.reports.html_tables import ShownTable, shown_tables
+from notifications.reports.row_filters import ColumnMissingError, Condition
+from notifications.sources import Content
+
+if TYPE_CHECKING:
+    from django.http import QueryDict
+
+ROWS_SHOWN = 20
+_KEY = re.compile(r"[0-9]{1,18}")
+
+
+class PreviewRefusedError(Exception):
+    """There is nothing to show; the text is a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants to look at, read from a page's values. `person`: as whom; None: as everybody without own
+    rows."""
+
+    report: Report
+    cards: list[ReportCard]
+    charts: list[ReportChart]
+    own_rows: list[Condition]
+    person: User | None
+    order: Order
+
+    @property
+    def asked_cards(self) -> list[Card]:
+        """Each once, whose data is needed."""
+        return list({card.card_id: card.card for card in self.cards}.values())
+
+
+@dataclass(frozen=True)
+class Look:
+    """`person`: as whom; None: as everybody without own rows. `rows_seen`: how many of `rows_there` they see. `media`:
+    what is still to be made for it. `lacks`: whether the form asks for a picture or a file, and there is none."""
+
+    preview: Preview
+    content: Content
+    tables: list[ShownTable]
+    person: User | None
+    rows_seen: int
+    rows_there: int
+    media: attachments.Plan
+    lacks: bool
+
+
+def wish_of(values: QueryDict, *, by: User, now: datetime) -> Wish:
+    """What the values ask for, which `by` may see. Raises PreviewRefusedError for what is wrong without any data."""
+    report = Report(
+        title=values.get("title", ""),
+        body=values.get("body", ""),
+        figures=values.get("figures", ""),
+        link=values.get("link", ""),
+        is_template="is_template" in values,
+    )
+    person = _person(values.get("_as", "").strip(), by)
+    own_rows = _own_rows(values)
+    if own_rows and person is None:
+        raise PreviewRefusedError(_("Each person sees rows of their own: choose as whom to look."))
+    form = values.get("_form", "")
+    zone = _zone(values.get("_zone", ""))
+    order = Order(
+        form if form in MessageForm else MessageForm.TEXTCARD, _moment(values.get("_at", ""), now, zone), zone.key
+    )
+    return Wish(report, _cards(values, by), _charts(values), own_rows, person, order)
+
+
+def look(wish: Wish, found: Mapping[int, Table]) -> Look:
+    """`found`: the table of each of its cards. Raises PreviewRefusedError."""
+    tables = {card.alias: found[card.card_id] for card in wish.cards}
+    seen = _seen(tables, wish)
+    with timezone.override(ZoneInfo(wish.order.time_zone)):
+        try:
+            content = written(wish.report, wish.cards, seen, wish.order, link_of(wish.report, wish.cards))
+            media = _media(content, wish.order, wish.charts)
+            preview, lacks = _preview(content, wish.order, media)
+        except RenderingError as error:
+            raise PreviewRefusedError(str(error)) from error
+        rows_seen, rows_there = (sum(len(table.rows) for table in each.values()) for each in (seen, tables))
+        shown = shown_tables(content, ROWS_SHOWN)
+    return Look(preview, content, shown, wish.person, rows_seen, rows_there, media, lacks)
+
+
+def _media(content: Content, order: Order, charts: list[ReportChart]) -> attachments.Plan:
+    return attachments.plan(
+        MessageForm(order.form),
+        Channel.WECOM,
+        content,
+        [(row.alias, row.chart) for row in charts],
+        language=translation.get_language() or settings.LANGUAGE_CODE,
+        time_zone=order.time_zone,
+    )
+
+
+def _preview(content: Content, order: Order, media: attachments.Plan) -> tuple[Preview, bool]:
+    """The message as it will go out: without a picture or a file where the report has none for it."""
+    form = MessageForm(order.form)
+    lacks = form in attachments.MEDIA_FORMS and media.carried is None
+    name = file_name(content.title, order.slot_at, form.value) if form in attachments.FILE_FORMS else ""
+    return preview_of(content, PLAIN_FORMS[form] if lacks else form, None, file_name=name), lacks
+
+
+def _cards(values: QueryDict, by: User) -> list[ReportCard]:
+    wanted = cards_in(values)
+    seen = Card.objects.visible_to(by).in_bulk(set(wanted.values()))
+    if missing := [alias for alias, key in wanted.items() if key not in seen]:
+        raise PreviewRefusedError(_("You may not look into the card “%(card)s”.") % {"card": missing[0]})
+    titles = {values.get(f"report_cards-{n}-alias", ""): values.get(f"report_cards-{n}-title", "") for n in range(20)}
+    return [ReportCard(alias=alias, card=seen[key], title=titles.get(alias, "")) for alias, key in wanted.items()]
+
+
+_ChartForm = modelform_factory(ReportChart, fields=CHART_FIELDS)
+
+
+def _charts(values: QueryDict) -> list[ReportChart]:
+    """In their order. Raises PreviewRefusedError for one that is not filled in."""
+    found = []
+    for number in range(CHARTS_AT_MOST * 2):
+        prefix = f"charts-{number}"
+        if f"{prefix}-alias" not in values or values.get(f"{prefix}-DELETE"):
+            continue
+        form = _ChartForm(values, prefix=prefix)
+        if not form.is_valid():
+            name, [said, *_others] = next(iter(form.errors.items()))
+            sentence = _("Chart %(number)d, “%(field)s”: %(problem)s")
+            label = form.fields[name].label if name in form.fields else ""
+            raise PreviewRefusedError(sentence % {"number": number + 1, "field": label, "problem": said})
+        found.append(form.save(commit=False))
+    return sorted(found, key=lambda chart: chart.position)
+
+
+def _own_rows(values: Mapping[str, Any]) -> list[Condition]:
+    """Raises PreviewRefusedError for one that compares with nothing."""
+    found = []
+    for number in range(RULES_AT_MOST * 2):
+        prefix = f"own_rows_rules-{number}"
+        alias, column, key, value = (
+            str(values.get(f"{prefix}-{name}", "")).strip() for name in ("alias", "column", "attribute", "value")
+        )
+        if alias and column and not values.get(f"{prefix}-DELETE"):
+            found.append(Condition(alias, column, int(key) if _KEY.fullmatch(key) else None, value))
+    known = set(Attribute.objects.values_list("pk", flat=True)) if found else set()
+    if any(one.attribute_id not in known and not one.fixed for one in found):
+        raise PreviewRefusedError(_("Choose an attribute, or enter a fixed value: one of the two."))
+    return found
+
+
+def _person(typed: str, by: User) -> User | None:
+    """Of those whom the administrator sees, by username, WeCom account or name."""
+    if not typed:
+        return None
+    named = Q(username__iexact=typed) | Q(name=typed) | Q(wecom_accounts__userid_folded=typed.lower())
+    found = list(people_visible_to(by).filter(named).distinct()[:2])
+    if len(found) != 1:
+        sentence = _("Nobody whom you see is “%(typed)s”.") if not found else _("Several people are “%(typed)s”.")
+        raise PreviewRefusedError(sentence % {"typed": typed})
+    return found[0]
+
+
+def _seen(tables: dict[str, Table], wish: Wish) -> dict[str, Table]:
+    if not wish.own_rows or wish.person is None:
+        return tables
+    try:
+        own_rows = checked_own_rows(tables, wish.own_rows)
+    except ColumnMissingError as error:
+        sentence = _("Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows.")
+        raise PreviewRefusedError(sentence % {"card": error.alias, "column": error.column}) from error
+    values = attribute_values([wish.person.pk], own_rows.attribute_ids)
+    return own_rows.tables(own_rows.key(values.get(wish.person.pk, {})))
+
+
+def _zone(typed: str) -> ZoneInfo:
+    """The site's where none is named that there is."""
+    return ZoneInfo(typed if typed in available_timezones() else settings.TIME_ZONE)
+
+
+def _moment(typed: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """A time as browsers send it, in the zone; now, where there is none."""
+    try:
+        return datetime.fromisoformat(typed).replace(tzinfo=zone) if typed else now
+    except ValueError:
+        return now

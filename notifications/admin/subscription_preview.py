@@ -1,0 +1,143 @@
+"""What a subscription will do: its next times, the people it reaches, how the message looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from integrations.models.scoping import Person
+from notifications.admin import schedule_forms
+from notifications.admin.report_forms import latest_tables
+from notifications.admin.schedule_forms import SCHEDULE_FIELDS
+from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.previews import Preview, preview, preview_of
+from notifications.delivery.rendering.report_contents import link_of, order_of, written
+from notifications.delivery.rendering.report_data import cards_of
+from notifications.models import MessageForm, OwnRowsRule, Subscription
+from notifications.sentences import Sentence
+from notifications.sources import Content
+from notifications.subscriptions.recipients import Reachability, named_audience, reachability, resolve, trial_audience
+from notifications.subscriptions.schedules import descriptions, slots
+from notifications.subscriptions.schedules.crontab import ScheduleError
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from notifications.admin.subscription_forms import SubscriptionForm
+
+TIMES_SHOWN = 5
+
+
+class _Times(TypedDict):
+    next_times: list[str]
+    schedule_error: str
+    schedule_notes: list[str]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is not known yet, or cannot be, is empty; then an error says why, where there is one."""
+
+    time_zone: str = ""
+    next_times: list[str] = field(default_factory=list)
+    schedule_error: str = ""
+    schedule_notes: list[str] = field(default_factory=list)
+    found: Reachability | None = None
+    preview: Preview | None = None
+    preview_error: str = ""
+
+
+def of_subscription(subscription: Subscription, *, seen_by: Person, now: datetime) -> Outlook:
+    look, preview_error = _look(subscription, now)
+    return Outlook(
+        time_zone=subscription.time_zone,
+        **_times(subscription, now),
+        found=reachability(named_audience(subscription), seen_by=seen_by),
+        preview=look,
+        preview_error=preview_error,
+    )
+
+
+def of_form(form: SubscriptionForm, *, now: datetime) -> Outlook:
+    """The outlook of a form that was cleaned, with or without errors."""
+    cleaned: dict[str, Any] = form.cleaned_data
+    subscription = schedule_forms.candidate(cleaned, form.instance.pk)
+    subscription.message_form = cleaned.get("message_form", MessageForm.TEXTCARD)
+    look, preview_error = None, ""
+    if report := cleaned.get("report"):
+        subscription.report = report
+        look, preview_error = _look(subscription, now)
+    return Outlook(
+        time_zone=subscription.time_zone,
+        **_times_of_form(form, subscription, now),
+        found=form.found,
+        preview=look,
+        preview_error=preview_error,
+    )
+
+
+def _times_of_form(form: SubscriptionForm, subscription: Subscription, now: datetime) -> _Times:
+    complaints = _complaints(form, *sorted(SCHEDULE_FIELDS))
+    if complaints:
+        return {"next_times": [], "schedule_error": " ".join(complaints), "schedule_notes": []}
+    if not SCHEDULE_FIELDS.isdisjoint(form.errors):  # something is still empty
+        return {"next_times": [], "schedule_error": "", "schedule_notes": []}
+    return _times(subscription, now)
+
+
+def _complaints(form: SubscriptionForm, *names: str) -> list[str]:
+    """What is wrong with these fields; that one is still empty is not."""
+    errors = form.errors.as_data()
+    return [
+        message
+        for name in names
+        for error in errors.get(name, [])
+        if error.code != "required"
+        for message in error.messages
+    ]
+
+
+def own_reason(person: User, subscription: Subscription) -> str:
+    """Why `person` cannot be sent the subscription's message."""
+    [recipient] = resolve(trial_audience(subscription, person.pk))
+    return "" if recipient.reason is None else str(recipient.reason.label)
+
+
+def _times(subscription: Subscription, now: datetime) -> _Times:
+    try:
+        zone = slots.zone(subscription.time_zone)
+        found = list(islice(slots.due_times(subscription, now), TIMES_SHOWN))
+    except ScheduleError as error:
+        return {"next_times": [], "schedule_error": str(error), "schedule_notes": []}
+    is_saved = subscription.pk is not None
+    return {
+        "next_times": [descriptions.time_line(each, zone, is_saved=is_saved) for each in found],
+        "schedule_error": "",
+        "schedule_notes": descriptions.notes(subscription, found),
+    }
+
+
+def _look(subscription: Subscription, now: datetime) -> tuple[Preview | None, str]:
+    form = MessageForm(subscription.message_form)
+    try:
+        if not subscription.report.is_template and not cards_of(subscription.report):
+            return preview(subscription.report, form), ""
+        return preview_of(_content(subscription, now), form, subscription.report.corp), ""
+    except (RenderingError, ScheduleError) as error:
+        return None, str(error)
+
+
+def _content(subscription: Subscription, now: datetime) -> Content:
+    """Over the data that was fetched last: nothing is fetched for this page. Raises RenderingError.
+
+    Own rows are not shown: whoever may look at a subscription need not see everybody's.
+    """
+    report, cards = subscription.report, cards_of(subscription.report)
+    if OwnRowsRule.objects.filter(report=report).exists():
+        raise RenderingError(Sentence("Each person gets rows of their own. The report's page shows it as any person."))
+    tables = latest_tables({card.alias: card.card_id for card in cards})
+    if len(tables) < len(cards):
+        raise RenderingError(Sentence("No data was fetched yet. The report's page shows it over real data."))
+    slots.zone(subscription.time_zone)
+    return written(report, cards, tables, order_of(subscription, now), link_of(report, cards))

@@ -1,0 +1,341 @@
+"""Subscriptions. The pages show and trigger; services decide."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from accounts.directory.form_fields import DepartmentsSelect
+from integrations.admin.base import NamedDeletions
+from notifications.admin import subscription_forms, subscription_preview
+from notifications.admin.base import LOST_SOME, administrator, for_person, moment, pill, run_pill
+from notifications.admin.schedule_forms import SCHEDULE_FIELDS
+from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS
+from notifications.delivery.rendering import run_errors
+from notifications.delivery.runs import auto_pause, triggers
+from notifications.delivery.sending import circuit_breaker
+from notifications.models import Run, Subscription
+from notifications.subscriptions.attribute_rules import rules_list, rules_of, save_rules
+from notifications.subscriptions.recipients import named_audience, reachability, trial_audience
+from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.descriptions import calendar_notes, described, moment_line
+from notifications.tasks import enqueue_runs
+
+if TYPE_CHECKING:
+    SubscriptionAdminBase = admin.ModelAdmin[Subscription]
+else:
+    SubscriptionAdminBase = admin.ModelAdmin
+
+RUNS_SHOWN = 10
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+_KEY = re.compile(r"[0-9]{1,18}")  # what a key of the database can be
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
+    empty_list = _("A subscription sends a report to people on a schedule. Add one as soon as there is a report.")
+    form = subscription_forms.SubscriptionForm
+    change_form_template = "admin/notifications/subscription/change_form.html"
+    list_display = ("name", "report", "when", "next_run", "state", "last_run")
+    list_filter = ("is_enabled", "channel", "message_form")
+    list_select_related = ("report",)
+    search_fields = ("name", "report__title")
+    autocomplete_fields = ("users", "groups", "report")
+    actions = None
+    fieldsets = (
+        (None, {"fields": ("name", "report", "message_form", "priority")}),
+        (_("By which channel"), {"fields": CHANNEL_FIELDS}),
+        (_("Who"), {"fields": WHO_FIELDS}),
+        (
+            _("When"),
+            {
+                "fields": (
+                    *("repeat", "weekdays", "month_day", "crontab", "local_time"),
+                    *("free_days", "time_zone", "jitter_seconds"),
+                )
+            },
+        ),
+        (
+            _("If the data is not worth it"),
+            {"classes": ("collapse",), "fields": ("skips_empty", "skips_unchanged", "stale_after_minutes", "if_stale")},
+        ),
+        (_("In force"), {"fields": ("valid_from", "valid_to", "is_enabled", "is_paused")}),
+        (
+            _("If something is late or fails"),
+            {
+                "classes": ("collapse",),
+                "fields": ("grace_minutes", "lifetime_hours", "pauses_after_failures"),
+            },
+        ),
+    )
+
+    class Media:
+        js = ("integrations/live.js", "notifications/schedule.js", "notifications/rows.js")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        newest = Run.objects.filter(subscription=OuterRef("pk")).order_by("-pk")
+        # Ordered here: the searching select of a token's page goes through it as it comes.
+        seen = Subscription.objects.visible_to(request.user).order_by("-pk")
+        return seen.annotate(
+            last_run_status=Subquery(newest.values("status")[:1]),
+            last_run_error=Subquery(newest.values("error")[:1]),
+            last_run_at=Subquery(newest.values("slot_at")[:1]),
+        )
+
+    # --- The list -----------------------------------------------------------------------------------------------------
+
+    @admin.display(description=_("schedule"))
+    def when(self, subscription: Subscription) -> str:
+        return described(subscription)
+
+    @admin.display(description=_("next run"), ordering="next_run_at")
+    def next_run(self, subscription: Subscription) -> str:
+        if subscription.next_run_at is None or not subscription.is_enabled:
+            return "—"
+        return f"{moment_line(subscription.next_run_at, subscription.time_zone)} {subscription.time_zone}"
+
+    @admin.display(description=_("status"), ordering="is_enabled")
+    def state(self, subscription: Subscription) -> SafeString:
+        if subscription.is_paused:
+            return pill("paused", gettext("paused"))
+        if subscription.failures_paused_at is not None and not subscription.is_enabled:
+            return pill("failed", gettext("paused after failures"))
+        if subscription.is_enabled and subscription.next_run_at is None:
+            return pill("paused", gettext("no further time"))
+        if subscription.is_enabled:
+            return pill("accepted", gettext("enabled"))
+        return pill("", gettext("disabled"))
+
+    @admin.display(description=_("last run"))
+    def last_run(self, subscription: Subscription) -> str:
+        status: str | None = subscription.last_run_status  # type: ignore[attr-defined]  # annotated in get_queryset
+        if status is None:
+            return "—"
+        at = moment(subscription.last_run_at)  # type: ignore[attr-defined]  # see above
+        has_lost_some = status == Run.Status.FINISHED and subscription.last_run_error  # type: ignore[attr-defined]  # see above
+        return format_html("{} {}", at, LOST_SOME if has_lost_some else Run.Status(status).label)
+
+    @admin.display(description=_("attribute rules"))
+    def rules(self, subscription: Subscription) -> SafeString:
+        """For those who may only look."""
+        return rules_list(rules_of(subscription))
+
+    # --- The form -----------------------------------------------------------------------------------------------------
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        names = ["report", "robot", "users", "groups", "departments"]
+        return for_person(super().get_form(request, obj, change=change, **kwargs), request, names)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "departments":
+            kwargs["widget"] = DepartmentsSelect(db_field, self.admin_site, using=kwargs.get("using"))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        """Of a known one only what was changed: the dispatcher moves `next_run_at` meanwhile."""
+        changed = {
+            name
+            for name in form.changed_data
+            if name != "rules" and not isinstance(obj._meta.get_field(name), models.ManyToManyField)
+        }
+        if "channel" in changed:
+            changed |= {"robot", "fallback_channel"}  # emptied by the form where the channel has none
+        if change and "is_enabled" in changed and obj.is_enabled:
+            changed |= auto_pause.resume(obj, now=timezone.now())
+        if change and changed & SCHEDULE_FIELDS:
+            slots.reschedule(obj, now=timezone.now())
+            # All of them: the form empties what another way of writing the schedule needed.
+            changed |= {"next_run_at", *SCHEDULE_FIELDS}
+        if change:
+            obj.save(update_fields=changed)
+            return
+        obj.owner = administrator(request)
+        obj.save()
+        slots.reschedule(obj, now=timezone.now())  # now that it has the key from which its spread is drawn
+        obj.save(update_fields=["next_run_at"])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        save_rules(form.instance, form.cleaned_data["rules"])
+        self._tell_of_schedule(request, form.instance)
+        found = form.found
+        if found is None or form.cleaned_data.get("robot"):
+            return
+        for sentence in subscription_forms.about_departments(found):
+            messages.warning(request, sentence)
+        count = found.reachable_count
+        sentence = ngettext("It reaches %(count)d person.", "It reaches %(count)d people.", count) % {"count": count}
+        if not found.unreachable_count:
+            messages.info(request, sentence)
+            return
+        lines = "; ".join(subscription_forms.unreachable_lines(found))
+        messages.warning(
+            request, gettext("%(reached)s Cannot be reached: %(lines)s") % {"reached": sentence, "lines": lines}
+        )
+
+    def _tell_of_schedule(self, request: HttpRequest, subscription: Subscription) -> None:
+        """What is saved without a complaint, but ought to be known."""
+        times = list(islice(slots.due_times(subscription, timezone.now()), subscription_preview.TIMES_SHOWN))
+        for sentence in calendar_notes(subscription, times):
+            messages.warning(request, sentence)
+        if not times:
+            sentence = gettext("No time of the schedule lies within this validity: it is sent by hand only.")
+            messages.warning(request, sentence)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        extra: dict[str, Any] = {**(extra_context or {})}
+        subscription = self.get_object(request, unquote(object_id)) if object_id else None
+        if subscription is not None and self.has_view_permission(request, subscription):
+            runs = Run.objects.visible_to(request.user).filter(subscription=subscription)
+            if request.method == "GET" and not subscription.is_enabled:
+                for sentence in auto_pause.sentences([subscription]):
+                    messages.warning(request, sentence)
+            extra |= {
+                "subscription": subscription,
+                "can_act": self.has_change_permission(request, subscription),
+                "form_token": uuid.uuid4().hex,
+                "runs": _with_reasons(runs[:RUNS_SHOWN]),
+                "held_up": _held_up(request, subscription),
+                "can_see_runs": request.user.has_perm("notifications.view_run"),
+                "runs_url": _runs_url(subscription),
+                "outlook": _drawn(
+                    subscription_preview.of_subscription(
+                        subscription, seen_by=administrator(request), now=timezone.now()
+                    )
+                ),
+            }
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    # --- What one may ask for -----------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        def wrapped(view: Any) -> Any:
+            return self.admin_site.admin_view(view)
+
+        return [
+            path("outlook/", wrapped(require_POST(self.outlook_view)), name="notifications_subscription_outlook"),
+            path("<int:pk>/run/", wrapped(self.run_view), name="notifications_subscription_run"),
+            path("<int:pk>/try/", wrapped(require_POST(self.try_view)), name="notifications_subscription_try"),
+            *super().get_urls(),
+        ]
+
+    def outlook_view(self, request: HttpRequest) -> JsonResponse:
+        """What the form as it stands would do: next times, people, look. Nothing is saved."""
+        known = request.POST.get("_id", "")
+        subscription = self._subscription(request, int(known)) if _KEY.fullmatch(known) else None
+        if subscription is None and not self.has_add_permission(request):
+            raise PermissionDenied
+        form = self.get_form(request, subscription)(request.POST, instance=subscription or Subscription())
+        form.is_valid()
+        found = subscription_preview.of_form(form, now=timezone.now())
+        return JsonResponse({"html": _drawn(found)})
+
+    def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """First a page that says to how many people, then the run. The same page sent twice runs once."""
+        subscription = self._subscription(request, pk)
+        found = reachability(named_audience(subscription), seen_by=administrator(request))
+        refusal = [] if found.reachable_count else subscription_forms.refusal(found)
+        if request.method == "POST" and not refusal:
+            try:
+                return self._request(request, subscription, Run.Trigger.MANUAL)
+            except triggers.TriggerRefusedError as error:
+                refusal = [error.sentence]
+        elif Run.objects.under_way().filter(subscription=subscription).exists():
+            refusal.append(triggers.under_way_sentence())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Run now"),
+            "opts": self.opts,
+            "subscription": subscription,
+            "found": found,
+            "refusal": refusal,
+            "unreachable_lines": subscription_forms.unreachable_lines(found),
+            "department_lines": subscription_forms.about_departments(found),
+            "form_token": uuid.uuid4().hex,
+            "held_up": _held_up(request, subscription),
+        }
+        request.current_app = self.admin_site.name  # as Django's own admin views do
+        status = 409 if request.method == "POST" else 200
+        return TemplateResponse(request, "admin/notifications/subscription/run.html", context, status=status)
+
+    def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Send it to the administrator alone, or say why that is not possible."""
+        subscription, person = self._subscription(request, pk), administrator(request)
+        found = reachability(trial_audience(subscription, person.pk), seen_by=person, named=0)
+        if found.reachable_count:
+            return self._request(request, subscription, Run.Trigger.TRIAL)
+        message = gettext("You cannot be reached yourself: %(reason)s. This is set on your own page under Users.")
+        messages.error(request, message % {"reason": subscription_preview.own_reason(person, subscription)})
+        return HttpResponseRedirect(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
+
+    def _request(self, request: HttpRequest, subscription: Subscription, trigger: Run.Trigger) -> HttpResponse:
+        token = request.POST.get("token", "")
+        if not _TOKEN.fullmatch(token):
+            raise PermissionDenied
+        run, is_new = triggers.request_run(
+            subscription, trigger=trigger, token=token, person=administrator(request), now=timezone.now()
+        )
+        if is_new:
+            enqueue_runs([run.pk])
+            self.log_change(request, subscription, f"{run.get_trigger_display()} ({run.key})")
+            messages.success(request, gettext("It is on its way. This page shows what becomes of it."))
+        else:
+            messages.info(request, gettext("This was asked for already; it is sent once."))
+        return HttpResponseRedirect(reverse("admin:notifications_run_change", args=[run.pk]))
+
+    def _subscription(self, request: HttpRequest, pk: int) -> Subscription:
+        """A visible subscription that the administrator may change, or 404 or 403."""
+        subscription = (
+            Subscription.objects.visible_to(request.user).select_related("report__corp").filter(pk=pk).first()
+        )
+        if subscription is None:
+            raise Http404
+        if not self.has_change_permission(request, subscription):
+            raise PermissionDenied
+        return subscription
+
+
+def _with_reasons(runs: Iterable[Run]) -> list[tuple[Run, SafeString, str]]:
+    """The runs with their state, and why they were missed or failed, or whom they did not reach."""
+    known = list(runs)
+    reasons = run_errors.shown(known)
+    return [(run, run_pill(run), reasons[run.pk]) for run in known]
+
+
+def _held_up(request: HttpRequest, subscription: Subscription) -> list[str]:
+    """Of the companies to which it goes."""
+    corp_id = subscription.report.corp_id
+    return circuit_breaker.held_up(None if corp_id is None else [corp_id], seen_by=request.user, now=timezone.now())
+
+
+def _runs_url(subscription: Subscription) -> str:
+    return f"{reverse('admin:notifications_run_changelist')}?subscription__id__exact={subscription.pk}"
+
+
+def _drawn(found: subscription_preview.Outlook) -> SafeString:
+    context: dict[str, Any] = {**vars(found)}
+    if found.found is not None:
+        context["unreachable_lines"] = subscription_forms.unreachable_lines(found.found)
+        context["department_lines"] = subscription_forms.about_departments(found.found)
+    return render_to_string("admin/notifications/subscription/_outlook.html", context)

@@ -1,0 +1,324 @@
+"""Checks of alert rules: claimed when due, waiting for the card's data, decided once for each slot.
+
+A check without data is no answer: it ends nothing, and after so many in a row it has an incident of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from accounts.models import fold_value
+from integrations.datasources import fetch
+from notifications.alerts import card_updates, condition_descriptions, conditions, incident_charts, incidents
+from notifications.alerts.conditions import ConditionError, Join, Memory, Verdict
+from notifications.alerts.incident_charts import Fired
+from notifications.delivery.clock import database_clock
+from notifications.delivery.locking import BATCH, unlocked
+from notifications.delivery.rendering.report_contents import bi_link
+from notifications.models import AlertCheck, AlertRule, Incident
+from notifications.models.alerts import TITLE_CHARACTERS
+from notifications.models.lookups import Moment
+from notifications.reports import row_filters
+from notifications.reports.row_filters import ColumnMissingError
+from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.crontab import ScheduleError
+
+if TYPE_CHECKING:
+    from integrations.clients.sources.table import Table
+    from integrations.models import CardData
+
+logger = logging.getLogger(__name__)
+
+Outcome, Kind = AlertCheck.Outcome, Incident.Kind
+# A fetch is tried for some minutes; what is not there then counts as missing.
+PATIENCE = timedelta(minutes=15)
+KEPT = timedelta(days=30)
+PURGED_AT_ONCE = 2000
+PARTS_AT_MOST = 1000
+PROBLEM_CHARACTERS = 255
+
+
+def due(now: Moment) -> list[QuerySet[Any]]:
+    """Rules whose time has come, and checks that are not decided yet."""
+    return [AlertRule.objects.due(now), AlertCheck.objects.filter(outcome=Outcome.WAITING)]
+
+
+def claim_due(*, now: datetime) -> int:
+    """Begin the checks of all due rules and move those on to their next time. Returns how many. Times that were missed
+    are not made up for: only how things are now counts."""
+    with transaction.atomic():
+        rules = list(unlocked(AlertRule.objects.due(now).order_by("next_run_at"))[:BATCH])
+        for rule in rules:
+            slot_at = rule.next_run_at or now
+            AlertRule.objects.filter(pk=rule.pk).update(next_run_at=_next(rule, now))
+            _ask(rule, slot_at=slot_at, now=now)
+    return len(rules)
+
+
+def check_now(rule: AlertRule, *, now: datetime) -> AlertCheck:
+    """Begin a check that somebody asks for, as after a data update. Twice within a second it is one."""
+    return _ask(rule, slot_at=now.replace(microsecond=0), now=now)
+
+
+def follow(card_id: int, slot_at: datetime) -> None:
+    """Decide the checks that wait for this card and slot, whose data is ready or failed. Called by card_data."""
+    now = database_clock()()
+    waiting = AlertCheck.objects.filter(card=card_id, slot_at=slot_at, outcome=Outcome.WAITING)
+    states = fetch.states([card_id], slot_at=slot_at)
+    for check in list(waiting.order_by("pk")):
+        _decide_by_itself(check, states.get(card_id), now)
+
+
+def sweep(*, now: datetime) -> int:
+    """Decide checks whose data is there though nobody told, and those that have waited too long. Returns how many."""
+    waiting = AlertCheck.objects.filter(outcome=Outcome.WAITING).order_by("asked_at")[:BATCH]
+    count = 0
+    for check in waiting:
+        state = fetch.states([check.card_id], slot_at=check.slot_at).get(check.card_id)
+        is_over = state is not None and state.status != state.Status.WAITING
+        is_late = check.asked_at < now - PATIENCE
+        if is_over and _decide_by_itself(check, state, now):
+            count += 1
+        elif is_late:
+            count += _decide_by_itself(check, None, now)
+    return count
+
+
+def old(now: Moment) -> QuerySet[AlertCheck]:
+    """Checks that are kept no longer."""
+    return AlertCheck.objects.filter(asked_at__lt=now - KEPT)
+
+
+def purge(*, now: datetime) -> int:
+    ids = list(old(now).order_by("asked_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    return AlertCheck.objects.filter(pk__in=ids).delete()[0] if ids else 0
+
+
+def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertCheck.Outcome | None:
+    """What the data says, written down once. None where it was decided already, or where the rule was disabled
+    meanwhile. `state` None: there is no data."""
+    with transaction.atomic():
+        check = AlertCheck.objects.select_for_update().filter(pk=check_id, outcome=Outcome.WAITING).first()
+        if check is None:
+            return None
+        rule = (
+            AlertRule.objects.select_for_update(of=("self",)).select_related("receiver", "card").get(pk=check.rule_id)
+        )
+        if not rule.is_enabled:
+            check.delete()
+            return None
+        decision = _decided(rule, check, state, now)
+        AlertCheck.objects.filter(pk=check.pk).update(outcome=decision.outcome, decided_at=now)
+    logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
+    # Why after it? What was decided stands, and is told, whatever becomes of its pictures.
+    if decision.fired:
+        incident_charts.ask_for(rule, decision.fired, now=now)
+    return decision.outcome
+
+
+def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
+    """Whether it could be decided: one whose data we stumble over holds up no other, and has no answer in the end."""
+    try:
+        decide(check.pk, state, now=now)
+    except Exception:  # the edge of a loop over checks
+        logger.exception("check=%d rule=%d cannot be decided", check.pk, check.rule_id)
+        return False
+    return True
+
+
+def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:
+    """What the rule's conditions say of each part of the table. Raises ConditionError."""
+    found = conditions.from_rows(rule.conditions)
+    return {
+        part: conditions.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
+        for part, its_table in parts_of(rule, table).items()
+    }
+
+
+def parts_of(rule: AlertRule, table: Table) -> dict[str, Table]:
+    """The parts that are watched by themselves; where people see their own rows only, those that a person may see, as
+    in reports. Raises ConditionError."""
+    if rule.split_attribute_id is None:
+        parts = conditions.split(table, rule.split_column)
+    else:
+        try:
+            parts = row_filters.slices(table, rule.split_column, fold_value)
+        except ColumnMissingError as error:
+            raise ConditionError("no_such_column", error.column) from error
+    if len(parts) > PARTS_AT_MOST:
+        raise ConditionError("too_many_parts", rule.split_column)
+    return parts
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """`fired`: the incidents that were opened by the rule's conditions."""
+
+    outcome: AlertCheck.Outcome
+    fired: Sequence[Fired] = ()
+
+
+def _decided(rule: AlertRule, check: AlertCheck, state: CardData | None, now: datetime) -> _Decision:
+    if rule.checked_slot_at is not None and check.slot_at <= rule.checked_slot_at:
+        return _Decision(Outcome.LATE)
+    try:
+        if state is None or state.status != state.Status.READY:
+            problem = "" if state is None else state.problem
+            raise _NoDataError(problem or _("There was no answer in time."))
+        table = state.table
+        found = verdicts(rule, table)
+        if found and all(one.holds is None for one in found.values()):
+            raise ConditionError("cut" if table.is_cut else "no_value")
+    except ConditionError as error:
+        return _Decision(_without_data(rule, check, condition_descriptions.sentence(error), now))
+    except _NoDataError as error:
+        return _Decision(_without_data(rule, check, str(error), now))
+    opened = _with_data(rule, check, found, now, is_cut=table.is_cut)
+    tables = parts_of(rule, table) if opened else {}
+    fired = [Fired(incident, found[part], tables[part]) for part, incident in opened.items()]
+    return _Decision(Outcome.FIRING if any(one.holds for one in found.values()) else Outcome.FINE, fired)
+
+
+class _NoDataError(Exception):
+    """The text is a sentence for the owner."""
+
+
+def _with_data(
+    rule: AlertRule, check: AlertCheck, found: dict[str, Verdict], now: datetime, *, is_cut: bool
+) -> dict[str, Incident]:
+    """Parts that hold long enough fire. A part that does not hold any more, and is there, is over; one without an
+    answer, or that is not in the data at all, stays as it is, the latter for as many checks as the rule says.
+
+    Returns what was opened, by part.
+    """
+    holding, reports = {}, [_report(rule, check, Kind.NO_DATA, "", ends_at=check.slot_at)]
+    parts = {}
+    for part, verdict in found.items():
+        if verdict.holds is None:
+            continue
+        if not verdict.holds:
+            reports.append(_report(rule, check, Kind.FIRING, part, ends_at=check.slot_at, verdict=verdict))
+            continue
+        holding[part] = rule.holding.get(part, 0) + 1
+        if holding[part] >= rule.hold_checks:
+            is_going_on = holding[part] > rule.hold_checks
+            reports.append(_report(rule, check, Kind.FIRING, part, is_going_on=is_going_on, verdict=verdict))
+            parts[reports[-1].key] = part
+    if not is_cut:
+        reports += _absences(rule, check, found)
+    rule.holding, rule.memory = holding, _remembered(rule, found)
+    rule.failure_count, rule.problem, rule.checked_slot_at = 0, "", check.slot_at
+    rule.save(update_fields=["holding", "memory", "absent", "failure_count", "problem", "checked_slot_at"])
+    return {parts[incident.key]: incident for incident in _apply(reports, rule, now).opened}
+
+
+def _absences(rule: AlertRule, check: AlertCheck, found: Collection[str]) -> list[incidents.Report]:
+    """Ends of what fires though its value of the split is not in the data any more, for long enough."""
+    if not (rule.absent_checks and rule.split_column):
+        rule.absent = {}
+        return []
+    there = {_key(rule, Kind.FIRING, part) for part in found}
+    keys = set(Incident.objects.open().filter(rule=rule, kind=Kind.FIRING).values_list("key", flat=True)) - there
+    rule.absent = {key: rule.absent.get(key, 0) + 1 for key in sorted(keys)}
+    ended = [key for key, count in rule.absent.items() if count >= rule.absent_checks]
+    return [incidents.Report(key, check.slot_at, check.slot_at) for key in ended]
+
+
+def _remembered(rule: AlertRule, found: dict[str, Verdict]) -> dict[str, Any]:
+    """Also of parts that are not there this time, as long as there are not too many: they may come back."""
+    absent = {part: row for part, row in rule.memory.items() if part not in found}
+    seen = {part: asdict(verdict.memory) for part, verdict in found.items()}
+    return dict([*absent.items(), *seen.items()][-PARTS_AT_MOST:])
+
+
+def _without_data(rule: AlertRule, check: AlertCheck, problem: str, now: datetime) -> AlertCheck.Outcome:
+    """What held until now holds no longer “in a row”. What the next check compares with is kept."""
+    rule.failure_count += 1
+    rule.holding, rule.problem, rule.checked_slot_at = {}, problem[:PROBLEM_CHARACTERS], check.slot_at
+    rule.save(update_fields=["failure_count", "holding", "problem", "checked_slot_at"])
+    if rule.failure_count >= rule.no_data_checks:
+        is_going_on = rule.failure_count > rule.no_data_checks
+        report = _report(rule, check, Kind.NO_DATA, "", is_going_on=is_going_on, problem=problem)
+        _apply([report], rule, now)
+    return Outcome.NO_DATA
+
+
+def _apply(reports: Sequence[incidents.Report], rule: AlertRule, now: datetime) -> incidents.Outcome:
+    """Ends of what never began are nothing: of every check there would be one."""
+    keys = {report.key for report in reports if report.ends_at is not None}
+    link = bi_link([rule.card])
+    for report in reports:
+        report.columns["link"] = link
+    is_open = set(Incident.objects.open().filter(key__in=keys).values_list("key", flat=True))
+    meant = [report for report in reports if report.ends_at is None or report.key in is_open]
+    outcome = incidents.apply(meant, source=rule, now=now)
+    card_updates.mark_stale([*outcome.resolved, *outcome.reopened], now=now)
+    return outcome
+
+
+def _report(
+    rule: AlertRule,
+    check: AlertCheck,
+    kind: Incident.Kind,
+    part: str,
+    *,
+    ends_at: datetime | None = None,
+    is_going_on: bool = False,
+    verdict: Verdict | None = None,
+    problem: str = "",
+) -> incidents.Report:
+    title = f"{rule.name} · {part}" if part else rule.name
+    if kind == Kind.NO_DATA:
+        title = _("No data: %(name)s") % {"name": rule.name}
+    labels: dict[str, Any] = {rule.split_column: part} if part else {}
+    return incidents.Report(
+        key=_key(rule, kind, part),
+        starts_at=check.slot_at,
+        ends_at=ends_at,
+        is_going_on=is_going_on,
+        columns={
+            "rule": rule,
+            "kind": kind,
+            "part": part[:255],
+            "corp_id": rule.receiver.corp_id,
+            "card_id": check.card_id,
+            "title": title[:TITLE_CHARACTERS],
+            "summary": problem or (condition_descriptions.findings(rule, verdict) if verdict is not None else ""),
+            "severity": rule.severity,
+            "labels": labels,
+        },
+    )
+
+
+def _key(rule: AlertRule, kind: Incident.Kind, part: str) -> str:
+    return incidents.key_of(f"rule:{rule.pk}", kind, f"part:{part}")
+
+
+def _ask(rule: AlertRule, *, slot_at: datetime, now: datetime) -> AlertCheck:
+    check, is_new = AlertCheck.objects.get_or_create(
+        rule=rule, slot_at=slot_at, defaults={"card_id": rule.card_id, "asked_at": now}
+    )
+    if is_new:
+        fetch.request([rule.card_id], slot_at=slot_at, now=now)
+    return check
+
+
+def _next(rule: AlertRule, now: datetime) -> datetime | None:
+    try:
+        found = slots.next_due(rule, now)
+    except ScheduleError:
+        logger.exception("rule=%d has no times", rule.pk)
+        return None
+    return None if found is None else found.due_at
+
+
+def _memory(row: dict[str, Any] | None) -> Memory:
+    return Memory() if row is None else Memory(row.get("numbers", {}), row.get("texts", {}))

@@ -1,0 +1,149 @@
+"""Tells people of incidents: due notices become runs, once each, and a storm of one route or rule one message."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from notifications.alerts import incidents, quiet_hours
+from notifications.alerts.recipients import audience_key
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.locking import first_locked, unlocked
+from notifications.models import AlertRoute, AlertRule, Incident, IncidentEvent, IncidentNotice, Run, SilenceWindow
+from notifications.sentences import Sentence
+
+if TYPE_CHECKING:
+    from notifications.models import AlertSource
+
+Notice = Incident.Notice
+_NOTES = {Notice.FIRE: Sentence("alert"), Notice.REPEAT: Sentence("reminder"), Notice.RECOVER: Sentence("recovery")}
+# As many as one payload, or one check, can open: they are one message.
+TOLD_TOGETHER = 1000
+# Senders hold their route for as long as one payload takes.
+LOCK_SECONDS = 5
+# What is kept back is looked at again so soon: hours and silence windows may be changed meanwhile.
+LOOKED_AGAIN = timedelta(minutes=5)
+
+
+def request_notices(*, now: datetime) -> list[int]:
+    """Make the runs of all notices that are due. Returns their ids, to be rendered.
+
+    Safe in any number at once: a route or rule that somebody else is at for too long is left to the next call.
+    """
+    due = Incident.objects.notice_due(now).order_by()
+    sources: list[tuple[type[AlertSource], str, int | None]] = []
+    for route_id, rule_id in due.values_list("route_id", "rule_id").distinct():
+        sources.append((AlertRoute, "route", route_id) if rule_id is None else (AlertRule, "rule", rule_id))
+    run_ids = []
+    for model, column, source_id in sources:
+        with transaction.atomic():
+            run_ids += _of_source(model, column, source_id, now)
+    return run_ids
+
+
+def _of_source(model: type[AlertSource], column: str, source_id: int | None, now: datetime) -> list[int]:
+    """Why the source's lock first? Whoever opens incidents takes it in this order, too."""
+    source = None
+    if source_id is not None:
+        source = first_locked(model._default_manager.filter(pk=source_id), seconds=LOCK_SECONDS)
+        if source is None:
+            return []
+    due = Incident.objects.notice_due(now).filter(**{column: source_id}).order_by("pk")
+    if source is not None and not source.is_enabled:
+        due.exclude(notice_kind=Notice.RECOVER).update(notice_kind="", notice_due_at=None)
+    if source_id is None:
+        due = due.filter(route__isnull=True, rule__isnull=True)
+    groups: dict[tuple[Any, ...], list[Incident]] = defaultdict(list)
+    windows = list(SilenceWindow.objects.filter(rule=source)) if isinstance(source, AlertRule) else []
+    for incident in unlocked(due.select_related("route", "rule"))[:TOLD_TOGETHER]:
+        until = _quiet_until(incident, source, windows, now)
+        if until > now:
+            Incident.objects.filter(pk=incident.pk).update(notice_due_at=min(until, now + LOOKED_AGAIN))
+        else:
+            groups[_told_together(incident)].append(incident)
+    run_ids = [_tell(kind[0], together, source, now) for kind, together in groups.items()]
+    if source is not None and any(kind[0] == Notice.FIRE for kind in groups):
+        until = now + timedelta(seconds=source.gather_seconds)
+        model._default_manager.filter(pk=source.pk).update(gather_until=until)
+    return run_ids
+
+
+def _told_together(incident: Incident) -> tuple[Any, ...]:
+    return (incident.notice_kind, incident.kind, incident.corp_id, *audience_key(incident))
+
+
+def _quiet_until(
+    incident: Incident, source: AlertSource | None, windows: Sequence[SilenceWindow], now: datetime
+) -> datetime:
+    """Until when nobody is to be told; `now` where that is not so. A silence keeps back everything but the end, the
+    hours and the silence windows of a rule everything."""
+    until = now
+    if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
+        until = max(until, incident.silenced_until)
+    return max(until, quiet_hours.telling_from(source, until, windows)) if isinstance(source, AlertRule) else until
+
+
+def _tell(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:
+    for incident in together:
+        _count(incident, kind)
+    run = Run.objects.create(
+        key=run_key(together[0], kind),
+        trigger=Run.Trigger.ALERT,
+        corp_id=together[0].corp_id,
+        slot_at=now,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+    )
+    IncidentNotice.objects.bulk_create(
+        IncidentNotice(incident=incident, run=run, kind=kind, number=_number(incident, kind)) for incident in together
+    )
+    for incident in together:
+        _move_on(incident, source, now)
+    _note_all(together, kind, now)
+    return run.pk
+
+
+def run_key(incident: Incident, kind: str) -> str:
+    """`incident:<id>:<fire|repeat-n|recover>`; of an incident that begins and ends again, `recover-n`."""
+    number = _number(incident, kind)
+    is_numbered = kind == Notice.REPEAT or number > 1
+    return f"incident:{incident.pk}:{kind}-{number}" if is_numbered else f"incident:{incident.pk}:{kind}"
+
+
+def _number(incident: Incident, kind: str) -> int:
+    match kind:
+        case Notice.REPEAT:
+            return incident.repeat_count
+        case Notice.RECOVER:
+            return incident.recovery_count
+        case _:
+            return 1
+
+
+def _count(incident: Incident, kind: str) -> None:
+    if kind == Notice.REPEAT:
+        incident.repeat_count += 1
+    elif kind == Notice.RECOVER:
+        incident.recovery_count += 1
+
+
+def _move_on(incident: Incident, source: AlertSource | None, now: datetime) -> None:
+    incident.notified_at = now
+    if incident.is_open:
+        incidents.schedule_reminder(incident, source, since=now)
+    else:
+        incident.notice_kind, incident.notice_due_at = "", None
+    incident.save(
+        update_fields=["notified_at", "notice_kind", "notice_due_at", "repeat_count", "recovery_count"],
+    )
+
+
+def _note_all(together: Iterable[Incident], kind: str, now: datetime) -> None:
+    note = _NOTES[Notice(kind)].stored()
+    IncidentEvent.objects.bulk_create(
+        IncidentEvent(incident=incident, kind=IncidentEvent.Kind.NOTIFIED, at=now, note=note) for incident in together
+    )

@@ -1,0 +1,106 @@
+"""A rule tried on data that was fetched for it, while somebody edits it. Nothing is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from notifications.alerts import charts, condition_descriptions, conditions, evaluation
+from notifications.alerts.conditions import ConditionError
+from notifications.charts import theme
+from notifications.delivery.attachments import recipes
+from notifications.delivery.rendering import attachments
+from notifications.delivery.rendering.attachments import Plan, Wanted
+from notifications.models import Medium
+from notifications.reports.row_filters import cell_text
+
+if TYPE_CHECKING:
+    from integrations.clients.sources.table import Table
+    from notifications.models import AlertRule
+
+ROWS_SHOWN, PARTS_SHOWN, PICTURES_SHOWN = 20, 20, 4
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    cells: list[str]
+    is_marked: bool
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """One part of the data: what the conditions say of it, and its rows, those that make it hold first."""
+
+    name: str
+    holds: bool | None
+    findings: list[str]
+    rows: list[ShownRow]
+    further_count: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`problem`: a sentence, where there is no answer. `pictures`: to be made, each of the part that is its alias.
+    `unknown_count`: parts of which nobody can say whether the conditions hold. `is_cut`: there are more rows."""
+
+    problem: str = ""
+    names: list[str] = field(default_factory=list)
+    parts: list[ShownPart] = field(default_factory=list)
+    part_count: int = 0
+    holding_count: int = 0
+    unknown_count: int = 0
+    row_count: int = 0
+    is_cut: bool = False
+    as_of: datetime | None = None
+    pictures: Plan = attachments.NOTHING
+
+
+def tried(rule: AlertRule, table: Table, *, language: str) -> Trial:
+    """What a check would find in `table`, but for changes against the check before."""
+    try:
+        found = evaluation.verdicts(rule, table)
+    except ConditionError as error:
+        return Trial(problem=condition_descriptions.sentence(error))
+    tables = evaluation.parts_of(rule, table)
+    parts = [
+        _shown(
+            part, verdict.holds, condition_descriptions.findings(rule, verdict).splitlines(), tables[part], verdict.rows
+        )
+        for part, verdict in sorted(found.items(), key=lambda one: not one[1].holds)[:PARTS_SHOWN]
+    ]
+    return Trial(
+        names=list(table.names),
+        parts=parts,
+        part_count=len(found),
+        holding_count=sum(verdict.holds is True for verdict in found.values()),
+        unknown_count=sum(verdict.holds is None for verdict in found.values()),
+        row_count=len(table.rows),
+        is_cut=table.is_cut,
+        as_of=table.as_of,
+        pictures=_pictures(rule, {part.name: tables[part.name] for part in parts}, language),
+    )
+
+
+def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
+    """Of the first parts, a picture for each condition of which there can be one."""
+    found: list[Wanted] = []
+    for name, table in tables.items():
+        for condition in conditions.from_rows(rule.conditions):
+            if len(found) == PICTURES_SHOWN:
+                break
+            drawn = charts.picture_of(condition, table, split_column=rule.split_column)
+            if drawn is not None:
+                chart, rows = drawn
+                recipe = recipes.picture(
+                    chart, rows, shape=theme.Shape.FREE, language=language, time_zone=rule.time_zone
+                )
+                found.append(Wanted(Medium.Kind.PICTURE, recipe, chart.title, name))
+    return Plan(shown=tuple(found))
+
+
+def _shown(name: str, holds: bool | None, findings: list[str], table: Table, marked: tuple[int, ...]) -> ShownPart:
+    chosen = set(marked) if holds else set()
+    order = sorted(range(len(table.rows)), key=lambda index: (index not in chosen, index))
+    rows = [ShownRow([cell_text(cell) for cell in table.rows[index]], index in chosen) for index in order[:ROWS_SHOWN]]
+    return ShownPart(name, holds, findings, rows, max(0, len(table.rows) - ROWS_SHOWN))

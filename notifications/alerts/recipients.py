@@ -1,0 +1,99 @@
+"""Whom an incident concerns: who is told of it, and who may act on it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+
+from accounts.models import AttributeValue, User, fold_value
+from integrations.models import Card, Corp
+from notifications.models import AlertReceiver, Channel, Incident, Operator, RulesMatch
+from notifications.models.scoping import sees_all_corps
+from notifications.sources import Audience, Rule
+from notifications.subscriptions.attribute_rules import matching
+from notifications.subscriptions.recipients import chosen, named_audience, resolve
+
+
+def audience_of(incident: Incident) -> Audience:
+    """Whom an incident concerns now; nobody where its route or rule is gone. Of a rule that is split by an attribute
+    those of the receiver's people whose attribute has the incident's value."""
+    source = incident.source
+    if source is None:
+        return Audience()
+    audience = named_audience(source.receiver)
+    attribute = None if incident.rule is None else incident.rule.split_attribute
+    if attribute is None or audience.channel == Channel.ROBOT:
+        return audience
+    theirs = Rule(attribute, Operator.ONE_OF, (incident.part,))
+    people = User.objects.filter(chosen(audience)).filter(matching([theirs], RulesMatch.ALL))
+    return Audience(
+        user_ids=people.order_by().values("pk"),
+        corp_id=audience.corp_id,
+        channel=audience.channel,
+        fallback_channel=audience.fallback_channel,
+    )
+
+
+def audience_key(incident: Incident) -> tuple[object, ...]:
+    """The same for incidents that concern the same people."""
+    source = incident.source
+    if source is None:
+        return ()
+    is_split = incident.rule is not None and incident.rule.split_attribute_id is not None
+    return (source.receiver_id, incident.rule_id if is_split else None, incident.part if is_split else "")
+
+
+class ConcernsOf:
+    """Whether incidents concern `person`: one of those who are told, and could still be; not a leaver, not barred, not
+    disabled. Asks once for each receiver and once for the person's values, of however many incidents."""
+
+    def __init__(self, person: User) -> None:
+        self._person = person
+        self._told: dict[int, bool] = {}
+
+    def __call__(self, incident: Incident) -> bool:
+        source = incident.source
+        return source is not None and self._has_part(incident) and self._is_told(source.receiver)
+
+    def _has_part(self, incident: Incident) -> bool:
+        attribute = None if incident.rule is None else incident.rule.split_attribute_id
+        return attribute is None or fold_value(incident.part) in self._values[attribute]
+
+    def _is_told(self, receiver: AlertReceiver) -> bool:
+        if receiver.pk not in self._told:
+            audience = named_audience(receiver)
+            people = () if audience.channel == Channel.ROBOT else resolve(audience, only=self._person.pk)
+            self._told[receiver.pk] = any(one.reason is None for one in people)
+        return self._told[receiver.pk]
+
+    @cached_property
+    def _values(self) -> Mapping[int, set[str]]:
+        found: dict[int, set[str]] = defaultdict(set)
+        for attribute_id, folded in AttributeValue.objects.filter(user=self._person).values_list("attribute", "folded"):
+            found[attribute_id].add(folded)
+        return found
+
+
+def concerns(incident: Incident, person: User) -> bool:
+    return ConcernsOf(person)(incident)
+
+
+def may_act(incident: Incident, person: User) -> bool:
+    """Recipients, and administrators of the company who may change incidents."""
+    return person.is_active and (concerns(incident, person) or _administers(incident, person))
+
+
+def may_see_data(incident: Incident, person: User) -> bool:
+    """Of those who may see the incident: whoever is told of it, and administrators who see the card that it is about.
+    A receiver and a card may belong to different companies."""
+    is_seen = incident.card_id is not None and Card.objects.visible_to(person).filter(pk=incident.card_id).exists()
+    return is_seen or concerns(incident, person)
+
+
+def _administers(incident: Incident, person: User) -> bool:
+    if not person.is_staff or not person.has_perm("notifications.change_incident"):
+        return False
+    if incident.corp_id is None:
+        return sees_all_corps(person)
+    return Corp.objects.visible_to(person).filter(pk=incident.corp_id).exists()

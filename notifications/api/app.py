@@ -1,0 +1,89 @@
+"""The API put together: its resources, how errors are answered, and its OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
+
+from notifications.api import alert_rules, alerts, runs, subscriptions
+from notifications.api.authentication import TokenAuth
+from notifications.api.problems import CONTENT_TYPE, ProblemError, response
+
+JSON = "application/json"
+ERRORS_NAMED = 20
+
+
+class JsonParser(Parser):
+    """JSON as RFC 8259 has it, and only where the caller says that it is JSON."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        if request.content_type != JSON:
+            raise ProblemError("unsupported_media_type")
+        try:
+            return json.loads(request.body.decode("utf-8"), parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise ProblemError("malformed_request") from error
+
+
+class Api(NinjaAPI):
+    """NinjaAPI whose document calls problems by their media type."""
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        schema = super().get_openapi_schema(**options)
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                for status, answer in operation["responses"].items():
+                    if int(status) >= 400:
+                        answer["content"] = {CONTENT_TYPE: answer["content"][JSON]}
+        return schema
+
+
+api = Api(
+    title="guanwecom",
+    version="1",
+    description=(
+        "Running subscriptions, seeing what became of it, and handing in alerts. Tokens are made in the administration."
+    ),
+    auth=TokenAuth(),
+    parser=JsonParser(),
+    # Why no page that draws it? Swagger UI writes styles into its page, which the content security policy forbids.
+    docs_url=None,
+)
+api.add_router("/subscriptions", subscriptions.router)
+api.add_router("/runs", runs.router)
+api.add_router("/alerts", alerts.router)
+api.add_router("/alert-rules", alert_rules.router)
+
+
+@api.exception_handler(ProblemError)
+def refuse(_request: HttpRequest, error: ProblemError) -> HttpResponse:
+    return response(error)
+
+
+@api.exception_handler(HttpError)
+def refuse_unparsed(_request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Ninja wraps what the parser raises."""
+    cause = error.__cause__
+    return response(cause if isinstance(cause, ProblemError) else ProblemError("malformed_request"))
+
+
+@api.exception_handler(ValidationError)
+def refuse_invalid(_request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Where, and what is wrong there; never what was sent."""
+    errors = [{"where": [str(part) for part in one["loc"]], "what": one["msg"]} for one in error.errors[:ERRORS_NAMED]]
+    return response(ProblemError("invalid_request", more={"errors": errors}))
+
+
+@api.exception_handler(Http404)
+def refuse_unknown(_request: HttpRequest, _error: Http404) -> HttpResponse:
+    return response(ProblemError("not_found"))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -1,0 +1,260 @@
+"""Which columns of a table have room side by side on a phone, and how their cells are written there. Pure.
+
+Texts may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.clients.sources.table import Column, Kind, Table, Value
+from notifications.charts import theme
+from notifications.charts.aggregate import along
+from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
+from notifications.charts.labels import FONT_SIZE, number_of, one_line, short, text_of, width_of, within
+from notifications.charts.labels import FONT_SIZE as _TEXT
+from notifications.sentences import Sentence
+
+# Between a column and the next one.
+GAP = 14
+# What fits to the pixel is cut by the renderer.
+_SLACK = 2.0
+ROOM = theme.WIDTH - 2 * theme.MARGIN
+# No text wants more than this; none that is longer gets less than five Chinese letters.
+_WIDE = 170.0
+_NARROW = 5.0 * FONT_SIZE + GAP
+
+Cells = list[list[str]]
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, language: str) -> tuple[list[Column], Cells]:
+    """As many of the first columns as have room, and the words of their cells, by rows: numbers in full, or all of
+    them in short (1,235万) where that makes room. `rows` hold a value for each column."""
+    cells = [[text_of(value, language=language) for value in row] for row in rows]
+    if not _fits(columns, cells):
+        cells = [[_short(value, language) for value in row] for row in rows]
+    count = len(columns)
+    while count > 1 and not _fits(columns[:count], cells):
+        count -= 1
+    return list(columns[:count]), [row[:count] for row in cells]
+
+
+def places(columns: Sequence[Column], cells: Cells) -> list[tuple[float, float]]:
+    """Where each column begins and how wide it is, its gap included: what it needs, and of the rest what it wishes."""
+    least, wished = _least(columns, cells), _wished(columns, cells)
+    spare, lacking = max(0.0, ROOM - sum(least)), sum(wished) - sum(least)
+    if lacking > spare:
+        share = spare / lacking
+        widths = [low + share * (high - low) for low, high in zip(least, wished, strict=True)]
+    else:
+        widths = [width * max(1.0, ROOM / sum(wished)) for width in wished]
+    found, start = [], float(theme.MARGIN)
+    for width in widths:
+        found.append((round(start, 1), round(width, 1)))
+        start += width
+    return found
+
+
+def head(column: Column) -> str:
+    name = one_line(column.name, 60)
+    return f"{name} ({one_line(column.unit, 20)})" if column.unit else name
+
+
+def _short(value: Value, language: str) -> str:
+    number = number_of(value)
+    return text_of(value, language=language) if number is None else short(number, language=language)
+
+
+def _fits(columns: Sequence[Column], cells: Cells) -> bool:
+    return sum(_least(columns, cells)) <= ROOM
+
+
+def _least(columns: Sequence[Column], cells: Cells) -> list[float]:
+    wished = _wished(columns, cells)
+    return [
+        min(wish, _NARROW) if column.kind == Kind.TEXT else _longest(cells, position)
+        for position, (column, wish) in enumerate(zip(columns, wished, strict=True))
+    ]
+
+
+def _wished(columns: Sequence[Column], cells: Cells) -> list[float]:
+    """Heads may be cut, as texts may."""
+    found = []
+    for position, column in enumerate(columns):
+        longest, named = _longest(cells, position), min(_WIDE, width_of(head(column)) + GAP)
+        found.append(max(min(_WIDE, longest) if column.kind == Kind.TEXT else longest, named))
+    return found
+
+
+def _longest(cells: Cells, position: int) -> float:
+    return max((width_of(row[position]) for row in cells), default=0.0) + _SLACK + GAP
+
+
+# --- Drawings whose parts we place ourselves, pixel by pixel: the picture of a table, and one large number. Pure ---
+
+Spec = dict[str, Any]
+
+_ROW, _HEAD, _FOOT = 26, 34, 28
+_FIGURE = 40
+_NUMBER_HEIGHT = 220
+# A sparkline shows no more places than these.
+_SPARKS = 60
+
+
+def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -> Spec:
+    """The first rows and columns of a table, with what is left out said below them."""
+    chosen = _columns(chart, table)
+    room = (size.height - _HEAD - _FOOT) // _ROW - 1
+    top = min(chart.top, room if size.is_fixed else size.row_count)
+    positions = [table.position(column.name) for column in chosen]
+    rows = [[row[position] for position in positions] for row in _sorted(chart, table)[:top]]
+    columns, cells = fitting(chosen, rows, language=language)
+    column_places = places(columns, cells)
+    height = size.height if size.is_fixed else _HEAD + _ROW * (len(rows) + 1) + _FOOT
+    left: list[Spec] = []
+    right: list[Spec] = []
+    for line, texts in enumerate([[head(column) for column in columns], *cells]):
+        for position, text in enumerate(texts):
+            is_number = columns[position].kind == Kind.NUMBER
+            start, width = column_places[position]
+            cell = {
+                "t": within(text, width - GAP, _TEXT),
+                "px": start + width - GAP if is_number else start,
+                "py": _HEAD + _ROW * line + _ROW / 2,
+            }
+            cell |= {"w": "bold" if line == 0 else "normal", "l": round(width - GAP, 1)}
+            (right if is_number else left).append(cell)
+    layers = [_bands(len(rows)), *_columns_of_text(left, "left"), *_columns_of_text(right, "right")]
+    layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=theme.INK, is_bold=True))
+    layers.append(_said(_foot(table, len(rows), len(columns)), y=height - 14, size=_TEXT, colour=theme.FAINT))
+    return _placed(layers, height)
+
+
+def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -> Spec:
+    """What the last place came to, how that differs from the one before, and the way there as a small line."""
+    numbers, notes = along(chart, table)
+    known = [number for number in numbers if number is not None]
+    if not known:
+        raise ChartError(Sentence("There is nothing to draw: the data has no row with a value."))
+    unit = chart.unit or next((column.unit for column in table.columns if column.name == chart.y[0]), "")
+    height = size.height if size.is_fixed else _NUMBER_HEIGHT
+    layers = [
+        _said(chart.title or chart.y[0], y=22, size=15, colour=theme.INK, is_bold=True),
+        _said(
+            short(known[-1], one_line(unit, 20), language=language),
+            y=64,
+            size=_FIGURE,
+            colour=theme.COLOURS[0],
+            is_bold=True,
+        ),
+    ]
+    if len(known) > 1:
+        layers.append(_said(_change(known[-2], known[-1]), y=98, size=13, colour=theme.INK))
+        layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
+    foot = " · ".join([_as_of(table), *notes])
+    layers.append(_said(foot, y=height - 14, size=_TEXT, colour=theme.FAINT))
+    return _placed(layers, height)
+
+
+def _placed(layers: list[Spec], height: float) -> Spec:
+    return {"width": theme.WIDTH, "height": height, "padding": 0, "autosize": "none", "layer": layers}
+
+
+def _said(text: str, *, y: float, size: int, colour: str, is_bold: bool = False) -> Spec:
+    mark = {"type": "text", "align": "left", "baseline": "middle", "fontSize": size, "color": colour}
+    mark |= {"fontWeight": "bold" if is_bold else "normal", "limit": theme.WIDTH - 2 * theme.MARGIN}
+    place = {"x": {"value": theme.MARGIN}, "y": {"value": y}, "text": {"field": "t"}}
+    shown = within(one_line(text), theme.WIDTH - 2 * theme.MARGIN, size)
+    return {"data": {"values": [{"t": shown}]}, "mark": mark, "encoding": place}
+
+
+def _columns_of_text(cells: list[Spec], align: str) -> list[Spec]:
+    """A layer for each width, since a text's limit is its mark's."""
+    layers = []
+    for limit, weight in sorted({(cell["l"], cell["w"]) for cell in cells}):
+        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": _TEXT, "limit": limit}
+        mark |= {"fontWeight": weight, "color": theme.INK}
+        rows = [
+            {key: cell[key] for key in ("t", "px", "py")} for cell in cells if (cell["l"], cell["w"]) == (limit, weight)
+        ]
+        place = {"x": _pixel("px"), "y": _pixel("py"), "text": {"field": "t"}}
+        layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
+    return layers
+
+
+def _pixel(name: str) -> Spec:
+    return {"field": name, "type": "quantitative", "scale": None, "axis": None}
+
+
+def _bands(row_count: int) -> Spec:
+    """The head and every other row on a faint ground."""
+    bands = [
+        {"px": theme.MARGIN - 6, "pr": theme.WIDTH - theme.MARGIN + 6, "py": y, "pb": y + _ROW}
+        for y in (_HEAD + _ROW * line for line in range(0, row_count + 1, 2))
+    ]
+    place = {"x": _pixel("px"), "x2": {"field": "pr"}, "y": _pixel("py"), "y2": {"field": "pb"}}
+    return {"data": {"values": bands}, "mark": {"type": "rect", "color": theme.BAND}, "encoding": place}
+
+
+def _columns(chart: Chart, table: Table) -> list[Column]:
+    chosen = [name for name in dict.fromkeys((chart.x, *chart.y)) if name] or list(table.names)
+    by_name = {column.name: column for column in table.columns}
+    found = [by_name[name] for name in chosen][:COLUMNS_AT_MOST]
+    if not found or not table.rows:
+        raise ChartError(Sentence("There is nothing to draw: the data has no rows."))
+    return found
+
+
+def _sorted(chart: Chart, table: Table) -> list[tuple[Value, ...]]:
+    """In the order of its first column of numbers, where an order is asked for."""
+    rows = list(table.rows)
+    if chart.sort == Sort.NAME and chart.x:
+        return sorted(rows, key=lambda row: str(row[table.position(chart.x)]))
+    numbers = [name for name in chart.y if table.columns[table.position(name)].kind == Kind.NUMBER]
+    if chart.sort in {Sort.LARGEST, Sort.SMALLEST} and numbers:
+        at, sign = table.position(numbers[0]), -1 if chart.sort == Sort.LARGEST else 1
+        return sorted(rows, key=lambda row: sign * (number_of(row[at]) or 0.0))
+    return rows
+
+
+def _foot(table: Table, row_count: int, column_count: int) -> str:
+    said = [_as_of(table)]
+    rows = len(table.rows) - row_count
+    columns = len(table.columns) - column_count
+    if rows or table.is_cut:
+        total = f"{len(table.rows)}+" if table.is_cut else len(table.rows)
+        said.append(_("%(count)d of %(total)s rows") % {"count": row_count, "total": total})
+    if columns:
+        said.append(ngettext("%(count)d more column", "%(count)d more columns", columns) % {"count": columns})
+    return " · ".join(said)
+
+
+def _as_of(table: Table) -> str:
+    return _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
+
+
+def _change(before: float, now: float) -> str:
+    if not before:
+        return _("before: 0")
+    percent = 100 * (now - before) / abs(before)
+    if abs(percent) >= 10_000:
+        return _("much more than before") if percent > 0 else _("much less than before")
+    sign = "↑" if percent > 0 else "↓" if percent < 0 else "→"
+    return _("%(sign)s %(percent)s%% against the value before") % {"sign": sign, "percent": f"{abs(percent):.1f}"}
+
+
+def _spark(numbers: Sequence[float | None], *, top: int, bottom: int) -> Spec:
+    rows = [{"x": place, "y": number} for place, number in enumerate(numbers)]
+    across = {"range": [theme.MARGIN, theme.WIDTH - theme.MARGIN], "nice": False, "zero": False}
+    up = {"range": [bottom, top], "zero": False, "nice": False}
+    place = {
+        "x": {"field": "x", "type": "quantitative", "scale": across, "axis": None},
+        "y": {"field": "y", "type": "quantitative", "scale": up, "axis": None},
+    }
+    mark = {"type": "line", "strokeWidth": 2, "color": theme.COLOURS[0]}
+    return {"data": {"values": rows}, "mark": mark, "encoding": place}

@@ -1,0 +1,361 @@
+"""From a table and a chart to a Vega-Lite spec. Pure.
+
+What comes from the data stands in `data.values` under names of our own (x, y, s) and in plain strings: no name of a
+column is ever a field's name, which Vega would take apart at dots and brackets, and nothing of it is an expression, an
+address or a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from integrations.clients.sources.table import Table
+from notifications.charts import definition as charts
+from notifications.charts import theme
+from notifications.charts.aggregate import LABEL_PIXELS, Shaped, Unit, shape
+from notifications.charts.definition import Chart, ChartError, ChartKind
+from notifications.charts.labels import one_line, scales, short, shown_within, width_of, within
+from notifications.charts.table_image import number_spec, table_spec
+from notifications.sentences import Sentence
+
+Spec = dict[str, Any]
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+_ROW = 22
+_NAME_PIXELS = 110
+_FIGURE_GAP = 8
+# Ours alone: nothing of the data is in them.
+FIGURE_ALIGN = "datum.y < 0 ? 'right' : 'left'"
+FIGURE_OFFSET = "datum.y < 0 ? -4 : 4"
+# Lines stand for lines in a legend; points filled with a dashed edge would be blots.
+_STROKES = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
+_TIME_FORMATS = {
+    Unit.MOMENT: "%m-%d %H:%M",
+    Unit.HOUR: "%m-%d %H:%M",
+    Unit.DAY: "%m-%d",
+    Unit.WEEK: "%m-%d",
+    Unit.MONTH: "%Y-%m",
+    Unit.YEAR: "%Y",
+}
+
+
+def spec(chart: Chart, table: Table, *, language: str, shape_of: theme.Shape = theme.Shape.FREE) -> Spec:
+    """The drawing of `table`, 390 pixels wide. Equal arguments give equal specs. Raises ChartError, with a sentence."""
+    charts.check(chart, table)
+    size = theme.SIZES[shape_of]
+    match chart.kind:
+        case ChartKind.TABLE:
+            return _whole(table_spec(chart, table, size, language=language))
+        case ChartKind.NUMBER:
+            return _whole(number_spec(chart, table, size, language=language))
+    shaped = shape(chart, table, top_at_most=size.row_count)
+    body = (
+        _round(chart, shaped, language)
+        if chart.kind in charts.ROUND
+        else _straight(chart, shaped, size, language, table)
+    )
+    if chart.thresholds and len(shaped.series) <= 1 and chart.kind not in charts.ROUND:
+        body = _with_thresholds(body, chart.thresholds, is_lying=_lies(chart, shaped), language=language)
+    height = size.height
+    if not size.is_fixed and _lies(chart, shaped):
+        height = max(height, 110 + _ROW * len(shaped.places or ()))
+    return _whole(
+        {
+            "width": theme.WIDTH,
+            "height": height,
+            "padding": theme.MARGIN,
+            "autosize": {"type": "fit", "contains": "padding"},
+            "title": _title(chart, table, _below_zero(chart, shaped, table, language), shaped.notes, size),
+            **body,
+        }
+    )
+
+
+def unit_of(chart: Chart, table: Table) -> str:
+    """What stands behind the chart's numbers."""
+    if chart.unit or not chart.y:
+        return chart.unit
+    units = {column.unit for column in table.columns if column.name in chart.y}
+    return units.pop() if len(units) == 1 else ""
+
+
+def _whole(body: Spec) -> Spec:
+    return {"$schema": SCHEMA, "background": theme.PAPER, "config": theme.CONFIG, **body}
+
+
+def _title(chart: Chart, table: Table, urgent: Sequence[str], notes: Sequence[str], size: theme.Size) -> Spec:
+    """With the notes below it; where there is no room for notes, with those alone without which the drawing says
+    something that is not so."""
+    unit = unit_of(chart, table)
+    text = one_line(chart.title or ", ".join(chart.y)) + (_(" (%(unit)s)") % {"unit": one_line(unit)} if unit else "")
+    as_of = _("as of %(time)s") % {"time": f"{timezone.localtime(table.as_of):%Y-%m-%d %H:%M}"}
+    room = theme.WIDTH - 2 * theme.MARGIN
+    lines = _lines([as_of, *urgent, *notes] if size.has_notes else urgent, room)
+    return {"text": within(text, room, 16), **({"subtitle": lines} if lines else {})}
+
+
+def _lines(notes: Sequence[str], room: float) -> list[str]:
+    """Beside one another as far as there is room."""
+    lines: list[str] = []
+    for note in notes:
+        if lines and width_of(f"{lines[-1]} · {note}") <= room:
+            lines[-1] = f"{lines[-1]} · {note}"
+        else:
+            lines.append(note)
+    return [within(line, room, 12) for line in lines]
+
+
+def _below_zero(chart: Chart, shaped: Shaped, table: Table, language: str) -> list[str]:
+    if not shaped.negative_count:
+        return []
+    total = short(shaped.negative_sum, one_line(unit_of(chart, table), 20), language=language)
+    sentence = ngettext(
+        "%(count)d part below zero, not drawn: %(sum)s",
+        "%(count)d parts below zero, not drawn: %(sum)s together",
+        shaped.negative_count,
+    )
+    return [sentence % {"count": shaped.negative_count, "sum": total}]
+
+
+def _lies(chart: Chart, shaped: Shaped) -> bool:
+    """Whether its bars lie: names are read from left to right, times go there."""
+    return chart.kind in {ChartKind.BAR, ChartKind.STACKED} and shaped.places is not None
+
+
+def _data(shaped: Shaped) -> Spec:
+    rows = [{"x": point.place, "y": point.value, "s": point.series} for point in shaped.points]
+    return {"data": {"values": rows}}
+
+
+def _colour(shaped: Shaped) -> Spec:
+    """The rest is grey, whatever its place."""
+    if len(shaped.series) <= 1:
+        return {"value": theme.COLOURS[0]}
+    colours = [theme.REST if series == shaped.rest else theme.COLOURS[i % 6] for i, series in enumerate(shaped.series)]
+    return {"field": "s", "type": "nominal", "scale": {"domain": shaped.series, "range": colours}, "sort": None}
+
+
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _time_format(shaped: Shaped) -> str:
+    """With the year, where it is not the same everywhere."""
+    years = {(_FIRST + timedelta(milliseconds=time)).year for time in _times(shaped)}
+    wanted = _TIME_FORMATS[shaped.unit or Unit.DAY]
+    return f"%Y-{wanted}" if len(years) > 1 and "%Y" not in wanted else wanted
+
+
+def _times(shaped: Shaped) -> set[int]:
+    return {point.place for point in shaped.points if isinstance(point.place, int)}
+
+
+def _place(shaped: Shaped) -> Spec:
+    if shaped.unit is not None:
+        axis = {"format": _time_format(shaped), "grid": False, "tickCount": 5, "labelFlush": True}
+        return {"field": "x", "type": "temporal", "scale": {"type": "utc", "padding": 8}, "axis": axis}
+    axis = {"grid": False, "labelLimit": 120, "labelAngle": 0}
+    return {"field": "x", "type": "ordinal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+
+
+def _values(language: str, **axis: Any) -> Spec:
+    return {
+        "field": "y",
+        "type": "quantitative",
+        "axis": {"labelExpr": label_expression(language), "tickCount": 4, **axis},
+    }
+
+
+def label_expression(language: str) -> str:
+    """How an axis writes its numbers. Ours alone: nothing of the data is in it."""
+    text = "format(datum.value, ',~g')"
+    for scale, word in reversed(scales(language)):
+        text = f"abs(datum.value) >= {scale:.0f} ? format(datum.value / {scale:.0f}, ',~g') + '{word}' : {text}"
+    return text
+
+
+def _straight(chart: Chart, shaped: Shaped, size: theme.Size, language: str, table: Table) -> Spec:
+    if _lies(chart, shaped):
+        return _lying(chart, shaped, language, unit_of(chart, table))
+    place, values = _place(shaped), _values(language, domain=False, ticks=False)
+    colour = _colour(shaped)
+    several = len(shaped.series) > 1
+    match chart.kind:
+        case ChartKind.LINE:
+            values["scale"] = {"zero": False, "nice": True}
+            dashes: Spec = {"domain": shaped.series, "range": list(theme.DASHES[: len(shaped.series)])}
+            dash = {"field": "s", "type": "nominal", "scale": dashes, "sort": None, "legend": _STROKES}
+            if several:
+                colour["legend"] = _STROKES
+            mark: Spec = {"type": "line", "strokeWidth": 2.5, "strokeJoin": "round"}
+            if len({point.place for point in shaped.points}) <= 31:
+                mark["point"] = {"size": 36, "filled": True}
+            encoding = {"x": place, "y": values, "color": colour} | ({"strokeDash": dash} if several else {})
+            return {**_data(shaped), "mark": mark, "encoding": encoding}
+        case ChartKind.AREA:
+            mark = {"type": "area", "opacity": 0.85, "line": not several}
+            return {**_data(shaped), "mark": mark, "encoding": {"x": place, "y": values, "color": colour}}
+        case _:
+            return _standing(chart, shaped, place, values, colour)
+
+
+def _standing(chart: Chart, shaped: Shaped, place: Spec, values: Spec, colour: Spec) -> Spec:
+    """Bars over a time axis: as wide as their unit. Side by side, or on one another."""
+    count = max(1, len({point.place for point in shaped.points}))
+    several = len(shaped.series) > 1
+    step = (theme.WIDTH - 80) / count
+    is_grouped = chart.kind == ChartKind.BAR and several
+    if is_grouped:
+        return _side_by_side(shaped, values, colour)
+    width = max(2, min(28, round(step * 0.7)))
+    # The first bar stands with its middle at the beginning of the axis: half of it must not lie on the numbers.
+    place = {**place, "scale": {**place["scale"], "padding": max(8, width / 2 + 4)}}
+    return {
+        **_data(shaped),
+        "mark": {"type": "bar", "width": width},
+        "encoding": {"x": place, "y": values, "color": colour},
+    }
+
+
+def _side_by_side(shaped: Shaped, values: Spec, colour: Spec) -> Spec:
+    """Each time is a place of its own, with its name: an axis of time has no room for bars beside one another."""
+    wanted = _time_format(shaped)
+    named = {time: f"{_FIRST + timedelta(milliseconds=time):{wanted}}" for time in sorted(_times(shaped))}
+    rows = [
+        {"x": named[point.place], "y": point.value, "s": point.series}
+        for point in shaped.points
+        if isinstance(point.place, int)
+    ]
+    axis = {"grid": False, "labelAngle": 0}
+    place = {"field": "x", "type": "ordinal", "scale": {"domain": list(named.values())}, "sort": None, "axis": axis}
+    encoding = {"x": place, "y": values, "color": colour, "xOffset": {"field": "s", "sort": shaped.series}}
+    return {"data": {"values": rows}, "mark": {"type": "bar"}, "encoding": encoding}
+
+
+def _lying(chart: Chart, shaped: Shaped, language: str, unit: str) -> Spec:
+    several = len(shaped.series) > 1
+    axis = {"grid": False, "ticks": False, "domain": False, "labelLimit": _NAME_PIXELS, "labelColor": theme.INK}
+    axis["labelOverlap"] = False
+    names = {"field": "x", "type": "nominal", "scale": {"domain": shaped.places}, "sort": None, "axis": axis}
+    bars: Spec = {"y": names, "x": _values(language, domain=False, ticks=False)}
+    if several:
+        bars["color"] = _colour(shaped)
+        if chart.kind == ChartKind.BAR:
+            bars["yOffset"] = {"field": "s", "sort": shaped.series}
+        return {**_data(shaped), "mark": {"type": "bar"}, "encoding": bars}
+    rows = [
+        {
+            "x": point.place,
+            "y": point.value,
+            "t": "" if point.value is None else short(point.value, one_line(unit), language=language),
+            "c": theme.REST if point.place == shaped.rest else theme.COLOURS[0],
+        }
+        for point in shaped.points
+    ]
+    span = _span(chart.thresholds, rows)
+    bars["x"] = {"field": "y", "type": "quantitative", "scale": {"domain": span, "nice": False}, "axis": None}
+    lengths = {"mark": {"type": "bar"}, "encoding": {"color": {"field": "c", "type": "nominal", "scale": None}}}
+    return {"data": {"values": rows}, "encoding": bars, "layer": [lengths, _figures()]}
+
+
+def _span(thresholds: Sequence[float], rows: Sequence[Spec]) -> list[float]:
+    """From where to where lying bars may go, with room for the figures beyond both ends, and for the names."""
+    values = [*thresholds, *(row["y"] for row in rows if row["y"] is not None)]
+    low, high = min(0.0, *values), max(0.0, *values)
+    # Without figures at an end, a threshold there keeps off the edge.
+    left = max(
+        (_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) < 0), default=_FIGURE_GAP * (low < 0)
+    )
+    right = max((_FIGURE_GAP + width_of(row["t"]) for row in rows if (row["y"] or 0) >= 0), default=_FIGURE_GAP)
+    names = _FIGURE_GAP + max(min(_NAME_PIXELS, width_of(row["x"])) for row in rows)
+    pixels = max(60.0, theme.WIDTH - 2 * theme.MARGIN - names - left - right)
+    step = ((high - low) or 1.0) / pixels
+    return [low - left * step, high + right * step]
+
+
+def _figures() -> Spec:
+    """Beyond the ends of lying bars: on the right, but on the left of those that go there."""
+    ends = {"align": {"expr": FIGURE_ALIGN}, "dx": {"expr": FIGURE_OFFSET}}
+    return {
+        "mark": {"type": "text", "fontSize": 12, **ends},
+        "encoding": {"text": {"field": "t"}, "color": {"value": theme.INK}},
+    }
+
+
+def _with_thresholds(body: Spec, thresholds: Sequence[float], *, is_lying: bool, language: str) -> Spec:
+    """The drawing with a dashed line for each, across it, and its figure beside the line. A line never crosses out a
+    bar's own figure: it lies between the two. Over time the figure stands where the oldest values are."""
+    drawn = {name: part for name, part in body.items() if name != "data"}
+    axis = "x" if is_lying else "y"
+    along = {axis: body["encoding"][axis]}
+    rows = [{"y": one, "t": short(one, language=language)} for one in thresholds]
+    beside: Spec = (
+        {"align": "left", "dx": 3, "y": "height", "baseline": "top"}
+        if is_lying
+        else {"align": "left", "dx": 3, "dy": -3, "x": 0, "baseline": "bottom"}
+    )
+    mark = {"type": "text", "color": theme.THRESHOLD, "fontSize": 12, "fontWeight": "bold", **beside}
+    figure = {"mark": mark, "encoding": {"text": {"field": "t"}}}
+    lines: Spec = {
+        "data": {"values": rows},
+        "layer": [
+            {"mark": {"type": "rule", "color": theme.THRESHOLD, "strokeWidth": 1.5, "strokeDash": [6, 4]}},
+            *([figure] if is_lying else _edged(figure)),
+        ],
+        "encoding": along,
+    }
+    if not is_lying:
+        return {"data": body["data"], "layer": [drawn, lines]}
+    bars, figures = drawn["layer"]
+    layers = [{**drawn, "layer": [bars]}, lines, {**drawn, "layer": _edged(figures)}]
+    return {"data": body["data"], "layer": layers}
+
+
+def _edged(text: Spec) -> list[Spec]:
+    """A text on an edge of paper, so that it is read whatever lies below."""
+    mark = {**text["mark"], "color": theme.PAPER, "stroke": theme.PAPER, "strokeWidth": 4, "strokeJoin": "round"}
+    encoding = {name: channel for name, channel in text["encoding"].items() if name != "color"}
+    return [{"mark": mark, "encoding": encoding}, text]
+
+
+def _round(chart: Chart, shaped: Shaped, language: str) -> Spec:
+    """Parts of a whole, each with its share in the legend."""
+    totals = {point.place: point.value or 0.0 for point in shaped.points if (point.value or 0.0) > 0}
+    whole = sum(totals.values())
+    if not whole:
+        raise ChartError(Sentence("There is nothing to draw: no value is above zero."))
+    names = [place for place in shaped.places or () if place in totals]
+    named = {place: f"{shown_within(str(place), LABEL_PIXELS)} {100 * totals[place] / whole:.1f}%" for place in names}
+    rows = [{"x": named[place], "y": totals[place], "n": i} for i, place in enumerate(names)]
+    colours = [theme.REST if place == shaped.rest else theme.PART_COLOURS[i] for i, place in enumerate(names)]
+    colour = {
+        "field": "x",
+        "type": "nominal",
+        "scale": {"domain": [named[place] for place in names], "range": colours},
+        "sort": None,
+        "legend": {"orient": "right", "direction": "vertical", "columns": 1, "labelLimit": 150, "symbolType": "square"},
+    }
+    hole = 0.55 if chart.kind == ChartKind.DONUT else 0
+    arc: Spec = {"type": "arc", "stroke": theme.PAPER, "strokeWidth": 1.5}
+    if hole:
+        arc["innerRadius"] = {"expr": f"min(width, height) / 2 * {hole}"}
+    layers: list[Spec] = [
+        {
+            "mark": arc,
+            "encoding": {
+                "theta": {"field": "y", "type": "quantitative", "stack": True},
+                "order": {"field": "n", "type": "quantitative"},
+                "color": colour,
+            },
+        }
+    ]
+    if hole:
+        total = [{"t": short(whole, language=language)}]
+        text = {"type": "text", "fontSize": 18, "fontWeight": "bold", "color": theme.INK}
+        layers.append({"data": {"values": total}, "mark": text, "encoding": {"text": {"field": "t"}}})
+    return {"data": {"values": rows}, "layer": layers}

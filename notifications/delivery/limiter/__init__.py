@@ -1,0 +1,21 @@
+"""Limits respected ahead of time: one limiter for all workers, on Valkey's clock (docs/push-engine.md, Limits)."""
+
+from notifications.delivery.limiter.gate import Gate, Room, StoreLostError
+from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
+from notifications.delivery.limiter.shared_gate import ask, gate, member_waits, register_history
+
+__all__ = [
+    "Budget",
+    "Gate",
+    "Member",
+    "PastCall",
+    "Permit",
+    "Request",
+    "Room",
+    "Scope",
+    "StoreLostError",
+    "ask",
+    "gate",
+    "member_waits",
+    "register_history",
+]

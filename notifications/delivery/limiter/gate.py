@@ -1,0 +1,311 @@
+"""Asks Valkey whether calls may begin. Each question is one script: no two workers count the same room twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+
+from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
+
+T = TypeVar("T")
+_SCRIPTS = Path(__file__).parent
+_PREFIX = "push:limit:"
+# Set once the store knows the calls of the past. It names the server under which it was set (epoch.lua): it goes with
+# everything else when the store is emptied, and is worth nothing in a store that came back with an old snapshot.
+_READY = f"{_PREFIX}ready"
+# Who fills the store has it, and prolongs it with each batch; a worker that died at it is waited for no longer.
+_RESTORING = f"{_PREFIX}restoring"
+_RESTORING_SECONDS = 20
+_PAST_AT_ONCE = 500
+_CLEARED_AT_ONCE = 1000
+# What was asked of us for a time stays asked, and its keys end by themselves.
+_KEPT = (":hold", ":ceiling")
+# Members checked by one script, which holds Valkey up for 1 ms for each 250 or so.
+MEMBERS_AT_ONCE = 5000
+# How long a company that had too many calls under way (45033) is kept to fewer.
+CEILING_SECONDS = 300
+
+
+class StoreLostError(Exception):
+    """The store does not know the past, because it is new, was emptied, or came back with an old snapshot:
+    `Gate.restore` first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many calls each window will have room for."""
+
+    calls: Mapping[str, int]
+
+    def of(self, *scopes: Scope) -> int | None:
+        """What all of `scopes` have room for; None where none has a limit."""
+        limited = [self.calls[scope.key] for scope in scopes if scope.per_minute or scope.per_hour]
+        return min(limited) if limited else None
+
+
+class Gate:
+    """The limiter of all workers that share one Valkey.
+
+    `lease_seconds`: how long a call may take at most; a killed worker's calls count that long. `now_ms` replaces
+    Valkey's clock in tests.
+    """
+
+    def __init__(self, store: redis.Redis, *, lease_seconds: float, now_ms: Any = None) -> None:
+        self._store = store
+        self._lease_ms = round(lease_seconds * 1000)
+        self._now_ms = now_ms
+
+    def acquire(self, requests: Sequence[Request]) -> list[Permit | float]:
+        """For each request a permit, or the seconds after which to ask again. Raises StoreLostError."""
+        answers: list[Permit | float] = []
+        for batch in _batches(requests):
+            epoch, waits = self._asked(self._acquire, self._question(batch))
+            answers += [_answer(request, wait, epoch.decode()) for request, wait in zip(batch, waits, strict=True)]
+        return answers
+
+    def release(self, permits: Iterable[Permit]) -> None:
+        """The calls of `permits` ended now."""
+        ended = [
+            word for permit in permits for scope in permit.request.scopes for word in (_key(scope), permit.request.id)
+        ]
+        if ended:
+            self._release(args=[self._json(ended=ended)])
+
+    def cancel(self, permits: Iterable[Permit]) -> None:
+        """No call was made with `permits`: they count no longer, but for members and hours, which that may cost a
+        while."""
+        self._cancel(keys=[_READY], args=[self._json(unused=[_unused(permit) for permit in permits])])
+
+    def is_known(self, permits: Sequence[Permit]) -> list[bool]:
+        """Whether the store still knows that it granted each. To be asked once the call's row is committed, before the
+        call: a store that is lost later learns of the call by its row."""
+        epoch = self._known(keys=[_READY])
+        return [epoch is not None and permit.epoch == epoch.decode() for permit in permits]
+
+    def hold(self, scope: Scope, *, seconds: float) -> None:
+        """Nothing begins in `scope` for so long, whoever asks: the other side said that it has had too much."""
+        until = self._now() + round(seconds * 1000)
+        self._store.set(f"{_key(scope)}:hold", until, px=max(1, round(seconds * 1000)))
+
+    def lower_parallel(self, scope: Scope) -> int:
+        """Let half as many calls be under way in `scope` as are now, for some minutes. Returns how many."""
+        flying = int(self._store.zcount(_key(scope), f"({self._now()}", "+inf"))
+        ceiling = max(1, flying // 2)
+        self._store.set(f"{_key(scope)}:ceiling", ceiling, ex=CEILING_SECONDS)
+        return ceiling
+
+    def room(self, scopes: Sequence[Scope], *, within_seconds: float, is_urgent: bool = False) -> Room:
+        """What each window will have room for within so long. Takes nothing. Raises StoreLostError."""
+        known = {scope.key: scope for scope in scopes}
+        rooms = self._looked(
+            within=round(within_seconds * 1000),
+            scopes=[{**_scope(scope), "urgent": is_urgent} for scope in known.values()],
+        )[0]
+        return Room(dict(zip(known, rooms, strict=True)))
+
+    def used_today(self, budgets: Sequence[Budget]) -> list[int]:
+        """Person-messages of each app so far. Raises StoreLostError."""
+        return [int(count) for count in self._looked(budgets=[_budget_key(budget) for budget in budgets])[1]]
+
+    def member_waits(self, member: Member, userids: Sequence[str]) -> list[float]:
+        """For each folded userid the seconds until the app may write to it again: 0 for now. Raises StoreLostError."""
+        waits: list[float] = []
+        for start in range(0, len(userids), MEMBERS_AT_ONCE):
+            keys = [_member_prefix(member) + userid for userid in userids[start : start + MEMBERS_AT_ONCE]]
+            found = self._looked(members=keys, per_minute=member.per_minute, per_hour=member.per_hour)[2]
+            waits += [int(wait) / 1000 for wait in found]
+        return waits
+
+    def restore(self, calls: Iterable[PastCall]) -> bool:
+        """Fill a store that does not know the past: what it holds goes, and the calls of the past are written. False
+        where another worker is at it, or the store was lost meanwhile."""
+        token = secrets.token_hex(8)
+        identity = self._begin_restore(keys=[_READY, _RESTORING], args=[token, _RESTORING_SECONDS])
+        if identity is None or identity == b"known":
+            return identity is not None
+        mine = {"token": token, "identity": identity.decode(), "seconds": _RESTORING_SECONDS}
+        for keys in _chunks(self._counts(), _CLEARED_AT_ONCE):
+            if not self._clear(keys=[_RESTORING], args=[self._json(keys=keys, **mine)]):
+                return False
+        for past in _chunks(map(_past, calls), _PAST_AT_ONCE):
+            if not self._restore(keys=[_RESTORING], args=[self._json(calls=past, **mine)]):
+                return False
+        return bool(self._end_restore(keys=[_READY, _RESTORING], args=[token, identity]))
+
+    def _counts(self) -> Iterator[str]:
+        """The keys of what was counted. Why no FLUSHDB? Others keep their keys in the same store."""
+        for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
+            if key != _RESTORING and not key.endswith(_KEPT):
+                yield key
+
+    @cached_property
+    def _acquire(self) -> Any:
+        return self._script("acquire")
+
+    @cached_property
+    def _cancel(self) -> Any:
+        return self._script("cancel")
+
+    @cached_property
+    def _known(self) -> Any:
+        return self._script("known")
+
+    @cached_property
+    def _clear(self) -> Any:
+        return self._script("clear")
+
+    @cached_property
+    def _begin_restore(self) -> Any:
+        return self._script("begin_restore")
+
+    @cached_property
+    def _end_restore(self) -> Any:
+        return self._script("end_restore")
+
+    @cached_property
+    def _release(self) -> Any:
+        return self._script("release")
+
+    @cached_property
+    def _look(self) -> Any:
+        return self._script("look")
+
+    @cached_property
+    def _restore(self) -> Any:
+        return self._script("restore")
+
+    def _script(self, name: str) -> Any:
+        parts = [(_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("epoch", name)]
+        return self._store.register_script("\n".join(parts))
+
+    def _looked(self, **question: Any) -> list[list[Any]]:
+        usual: dict[str, Any] = {"scopes": [], "budgets": [], "members": [], "within": 0}
+        return self._asked(self._look, {**usual, **question})
+
+    def _asked(self, script: Any, question: Mapping[str, Any]) -> list[Any]:
+        answer = script(keys=[_READY], args=[self._json(**question)])
+        if answer is None:
+            raise StoreLostError
+        return list(answer)
+
+    def _json(self, **question: Any) -> str:
+        moment = {} if self._now_ms is None else {"now": self._now_ms()}
+        return json.dumps({"lease": self._lease_ms, **moment, **question}, separators=(",", ":"))
+
+    def _now(self) -> int:
+        if self._now_ms is not None:
+            return int(self._now_ms())
+        seconds, microseconds = self._store.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def _question(self, requests: Sequence[Request]) -> dict[str, Any]:
+        scopes = {scope.key: scope for request in requests for scope in request.scopes}
+        positions = {key: number for number, key in enumerate(scopes, start=1)}
+        return {
+            "scopes": [_scope(scope) for scope in scopes.values()],
+            "calls": [_call(request, positions) for request in requests],
+        }
+
+
+def _answer(request: Request, wait_ms: int, epoch: str) -> Permit | float:
+    return Permit(request, epoch) if wait_ms == 0 else wait_ms / 1000
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(items)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Requests in their order, so that one script sees a bounded number of members."""
+    batch: list[Request] = []
+    member_count = 0
+    for request in requests:
+        if batch and member_count + len(request.members) > MEMBERS_AT_ONCE:
+            yield batch
+            batch, member_count = [], 0
+        batch.append(request)
+        member_count += len(request.members)
+    if batch:
+        yield batch
+
+
+def _key(scope: Scope) -> str:
+    return _PREFIX + scope.key
+
+
+def _budget_key(budget: Budget) -> str:
+    return f"{_PREFIX}day:{budget.app}"
+
+
+def _member_prefix(member: Member) -> str:
+    return f"{_PREFIX}member:{member.app}:"
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    return {
+        "key": _key(scope),
+        "limit": scope.per_minute,
+        "per_hour": scope.per_hour,
+        "parallel": scope.parallel,
+        "reserved": scope.reserved_percent,
+    }
+
+
+def _call(request: Request, positions: Mapping[str, int]) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "id": request.id,
+        "urgent": request.is_urgent,
+        "scopes": [positions[scope.key] for scope in request.scopes],
+    }
+    if request.budget is not None:
+        asked |= {
+            "budget": _budget_key(request.budget),
+            "per_day": request.budget.per_day,
+            "reserved_of_day": request.budget.reserved_percent,
+            "persons": request.persons,
+        }
+    member = request.member
+    if member is not None and member.is_limited:
+        asked |= {
+            "member_prefix": _member_prefix(member),
+            "members": request.members,
+            "per_minute": member.per_minute,
+            "per_hour": member.per_hour,
+        }
+    return asked
+
+
+def _unused(permit: Permit) -> dict[str, Any]:
+    request = permit.request
+    said: dict[str, Any] = {
+        "epoch": permit.epoch,
+        "id": request.id,
+        "windows": [_key(scope) for scope in request.scopes],
+    }
+    if request.budget is not None:
+        said |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    return said
+
+
+def _past(call: PastCall) -> dict[str, Any]:
+    request = call.request
+    known: dict[str, Any] = {
+        "id": request.id,
+        "ago": round(call.ended_seconds_ago * 1000),
+        "windows": [_key(scope) for scope in request.scopes],
+        "hours": [_key(scope) for scope in request.scopes if scope.per_hour],
+        "members": [] if request.member is None else [_member_prefix(request.member) + it for it in request.members],
+    }
+    if request.budget is not None and call.is_today:
+        known |= {"budget": _budget_key(request.budget), "persons": request.persons}
+    return known

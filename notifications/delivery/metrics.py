@@ -1,0 +1,121 @@
+"""What Prometheus is told of pushes. Counters of all workers stand in Valkey; what waits is asked of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q
+from django.utils import timezone
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from integrations.companies import callbacks
+from notifications.delivery import counters
+from notifications.delivery.runs import statistics
+from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.models import CorpQueue, Delivery, Incident, Priority
+
+_providers: list[Callable[[], Iterable[Metric]]] = []
+
+
+def register_metrics(provider: Callable[[], Iterable[Metric]]) -> None:
+    """`provider` gives further metrics, asked at each scrape."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
+class PushCollector(Collector):
+    """Everything of one scrape. A Valkey that was emptied begins at 0 again, as Prometheus expects of a restart."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield _attempts()
+        yield _lag()
+        yield _waiting()
+        yield from _alerts()
+        yield from _queues()
+        yield _refused_callbacks()
+        for provider in _providers:
+            yield from provider()
+
+
+def _attempts() -> Metric:
+    family = CounterMetricFamily(
+        "guanwecom_push_attempts", "Calls that ended, by channel and errcode", labels=["channel", "errcode"]
+    )
+    for (channel, code), count in counters.ended().items():
+        family.add_metric([channel, code], count)
+    return family
+
+
+def _lag() -> Metric:
+    lag = counters.lag()
+    edges = [*map(str, counters.LAG_SECONDS), "+Inf"]
+    family = HistogramMetricFamily("guanwecom_push_lag_seconds", "From a message's time to WeCom's acceptance")
+    family.add_metric([], list(zip(edges, accumulate(lag.counts), strict=True)), lag.seconds)
+    return family
+
+
+def _waiting() -> Metric:
+    family = GaugeMetricFamily(
+        "guanwecom_push_waiting", "Messages that wait or are under way", labels=["priority", "status"]
+    )
+    rows = Delivery.objects.unsettled().order_by().values_list("priority", "status").annotate(count=Count("pk"))
+    for priority, status, count in rows:
+        family.add_metric([Priority(priority).name.lower(), status], count)
+    return family
+
+
+def _alerts() -> Iterable[Metric]:
+    family = GaugeMetricFamily(
+        "guanwecom_incidents_open", "Incidents that are open", labels=["severity", "kind", "state"]
+    )
+    is_free = ExpressionWrapper(Q(taken_at__isnull=True), output_field=BooleanField())
+    rows = Incident.objects.open().order_by().annotate(is_free=is_free).values_list("severity", "kind", "is_free")
+    for severity, kind, is_nobodys, count in rows.annotate(count=Count("pk")):
+        family.add_metric([severity, kind, "free" if is_nobodys else "taken"], count)
+    received = CounterMetricFamily(
+        "guanwecom_alerts_received", "Alerts handed in, by whether a route took them", labels=["routed"]
+    )
+    for name, count in counters.received().items():
+        received.add_metric([name], count)
+    return family, received
+
+
+def _queues() -> Iterable[Metric]:
+    queues = list(CorpQueue.objects.filter(corp__isnull=False).select_related("corp").defer(*CORP_SECRETS))
+    used = statistics.used_today(queues)
+    budget = GaugeMetricFamily("guanwecom_push_daily_budget", "Person-messages a day; 0: no limit", labels=["corp"])
+    spent = GaugeMetricFamily("guanwecom_push_sent_today", "Person-messages of this day in China", labels=["corp"])
+    held = GaugeMetricFamily("guanwecom_push_held_up", "1: paused, or its configuration is broken", labels=["corp"])
+    until = GaugeMetricFamily(
+        "guanwecom_push_held_until_seconds",
+        "When WeCom gives a token again, in Unix time; 0: not held",
+        labels=["corp"],
+    )
+    now = timezone.now()
+    for queue in queues:
+        labels = [str(queue.corp_id)]
+        held_until = circuit_breaker.held_until(queue, now=now)
+        until.add_metric(labels, 0 if held_until is None else held_until.timestamp())
+        budget.add_metric(labels, queue.daily_budget)
+        spent.add_metric(labels, used.get(queue.pk, 0))
+        held.add_metric(labels, int(queue.is_paused or queue.blocked_since is not None))
+    return budget, spent, held, until
+
+
+def _refused_callbacks() -> Metric:
+    family = CounterMetricFamily(
+        "guanwecom_callbacks_refused",
+        "Callbacks that were refused, by company (0: of none) and address",
+        labels=["corp", "address"],
+    )
+    for (corp_id, kind), count in callbacks.refused_in_all().items():
+        family.add_metric([str(corp_id), kind], count)
+    return family

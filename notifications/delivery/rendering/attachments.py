@@ -1,0 +1,156 @@
+"""Gives a message its pictures and files, while it is frozen: rows of what is to be made, and which it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.db import transaction
+
+from notifications.charts import theme
+from notifications.charts.definition import Chart
+from notifications.delivery.attachments import jobs, recipes, urls
+from notifications.delivery.rendering import message_builder
+from notifications.delivery.rendering.message_builder import Words
+from notifications.models import Attachment, Channel, Delivery, Medium, MessageForm, Run
+from notifications.sources import Content
+
+PICTURE_FORMS = frozenset({MessageForm.NEWS, MessageForm.IMAGE, MessageForm.NEWS_NOTICE})
+FILE_FORMS = frozenset({MessageForm.XLSX, MessageForm.CSV})
+MEDIA_FORMS = PICTURE_FORMS | FILE_FORMS
+# Half of the time for which it is kept: nobody gets one that is forgotten before it is looked at.
+PREVIEW_SHARED = jobs.PREVIEW_KEPT / 2
+_SHAPES = {
+    MessageForm.NEWS: theme.Shape.NEWS,
+    MessageForm.NEWS_NOTICE: theme.Shape.CARD,
+    MessageForm.IMAGE: theme.Shape.FREE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A medium that is to be made. `alias`: the report's card of which it is."""
+
+    kind: Medium.Kind
+    recipe: bytes
+    title: str
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a content needs made: `carried` by the message itself, and what its page shows."""
+
+    carried: Wanted | None = None
+    shown: tuple[Wanted, ...] = ()
+
+
+NOTHING = Plan()
+
+
+def plan(
+    form: MessageForm,
+    channel: str,
+    content: Content,
+    charts: Sequence[tuple[str, Chart]],
+    *,
+    language: str,
+    time_zone: str = "",
+) -> Plan:
+    """`charts`: of the report, each with the alias of its card. `time_zone`: of the times in them; the site's where it
+    is not given. Costs time for large tables: outside a transaction.
+
+    A chart of a card that the content does not have is left out.
+    """
+    tables = content.tables
+    titles = {card.alias: card.title for card in content.cards}
+    drawable = [(alias, chart) for alias, chart in charts if alias in tables]
+    shown = [
+        Wanted(
+            Medium.Kind.PICTURE,
+            recipes.picture(chart, tables[alias], shape=theme.Shape.FREE, language=language, time_zone=time_zone),
+            chart.title or titles[alias],
+            alias,
+        )
+        for alias, chart in drawable
+    ]
+    carried = None
+    if form in PICTURE_FORMS and drawable:
+        alias, chart = drawable[0]
+        # A mail has all the room that a picture wants.
+        shape = theme.Shape.FREE if channel == Channel.EMAIL else _SHAPES[form]
+        recipe = recipes.picture(chart, tables[alias], shape=shape, language=language, time_zone=time_zone)
+        carried = Wanted(Medium.Kind.PICTURE, recipe, chart.title or titles[alias], alias)
+    elif form in FILE_FORMS and content.cards:
+        kind = Medium.Kind(form.value)
+        sheets = [(card.title, card.table) for card in content.cards]
+        sheets = sheets if kind == Medium.Kind.XLSX else sheets[:1]
+        carried = Wanted(kind, recipes.file(sheets, language=language, time_zone=time_zone), "")
+        shown.append(carried)
+    return Plan(carried, tuple(shown))
+
+
+@transaction.atomic
+def media_of(run: Run, planned: Plan, *, now: datetime) -> dict[Wanted, Medium]:
+    """The row of each medium of the plan: what the run has already is not made a second time."""
+    wanted = [*planned.shown, *([planned.carried] if planned.carried else [])]
+    return {each: _medium(run, each, now) for each in wanted}
+
+
+def written(
+    delivery: Delivery,
+    planned: Plan,
+    body: Callable[[MessageForm, Words], bytes],
+    words: Words,
+    absolute: Callable[[str], str],
+    *,
+    now: datetime,
+) -> Delivery:
+    """Freeze `delivery` and write it. One that carries a picture or a file is written as being prepared, with what goes
+    out instead if that cannot be made; one that should carry one, and has none, goes out without.
+
+    `body`: the bytes in a form. `absolute`: a path of this site as an address. Raises messages.MessageError.
+    """
+    form, words = MessageForm(delivery.message_form), replace(words, task_id=delivery.mark)
+    media = media_of(delivery.run, planned, now=now)
+    if planned.carried is not None:
+        delivery.medium = media[planned.carried]
+        delivery.status = Delivery.Status.PREPARING
+        if form in PICTURE_FORMS:
+            words = replace(words, picture_url=absolute(urls.picture_path(delivery.medium.pk, now=now)))
+        delivery.plain_body = body(*message_builder.without_picture(form, words))
+    elif form in MEDIA_FORMS:
+        form = message_builder.PLAIN_FORMS[form]
+    delivery.body = body(form, words)
+    delivery.save(force_insert=True)
+    _attach(delivery, planned, media)
+    return delivery
+
+
+def _attach(delivery: Delivery, planned: Plan, media: dict[Wanted, Medium]) -> None:
+    """What the page of a message shows, in its order."""
+    Attachment.objects.bulk_create(
+        Attachment(
+            delivery=delivery, medium=media[each], position=position, title=each.title[:200], alias=each.alias[:64]
+        )
+        for position, each in enumerate(planned.shown)
+    )
+
+
+def _medium(run: Run | None, wanted: Wanted, now: datetime) -> Medium:
+    digest = recipes.digest(wanted.kind, wanted.recipe)
+    fields = {"kind": wanted.kind, "recipe": wanted.recipe, "created_at": now, "make_after": now}
+    found, _is_new = Medium.objects.get_or_create(run=run, digest=digest, defaults=fields)
+    return found
+
+
+def preview(wanted: Wanted, *, now: datetime) -> Medium:
+    """A medium that belongs to no run, for whoever looks at a form; asked for again soon, it is the same, unless it
+    could not be made."""
+    digest = recipes.digest(wanted.kind, wanted.recipe)
+    same = Medium.objects.previews().filter(digest=digest, created_at__gt=now - PREVIEW_SHARED)
+    known = same.exclude(status=Medium.Status.FAILED).order_by("-pk").first()
+    if known is not None:
+        return known
+    return Medium.objects.create(kind=wanted.kind, digest=digest, recipe=wanted.recipe, created_at=now, make_after=now)

@@ -1,0 +1,160 @@
+"""Freezes messages: from a report and those who get it to the exact bytes, in a row with a receipt for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import translation
+
+from integrations.clients.wecom.messages.builders import MessageError
+from integrations.companies import links
+from integrations.models import Corp
+from notifications.delivery.bulk import write_receipts
+from notifications.delivery.rendering import attachments, message_builder
+from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
+from notifications.reports.contents import frozen
+from notifications.sentences import Sentence, SentenceError
+from notifications.sources import Content
+from notifications.subscriptions.recipients import Recipient
+
+if TYPE_CHECKING:
+    from integrations.models import SiteAddress
+    from notifications.sources import RunSource
+
+
+class RenderingError(SentenceError):
+    """This cannot become a message."""
+
+    @classmethod
+    def of(cls, error: MessageError) -> RenderingError:
+        return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
+
+
+class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Those who get one call. `wait_seconds`: the app wrote to them so often that it must pause. `corp`: of their app,
+    of the robot, and of a mail the company whose administrators see it. `content_id`: of what was frozen of the content
+    already. `media`: its pictures and files."""
+
+    corp: Corp
+    people: list[Recipient]
+    content: Content
+    content_id: int | None = None
+    media: attachments.Plan = attachments.NOTHING
+    wait_seconds: float = 0
+    channel: str = Channel.WECOM
+    robot: Robot | None = None
+
+
+def message_path(mark: str) -> str:
+    """The path of the page that shows a message whole."""
+    return f"/m/{mark}/"
+
+
+def words_of(content: Content, address: SiteAddress, mark: str) -> message_builder.Words:
+    """What a message of this content says, with its page at `address`."""
+    url = address.absolute(message_path(mark))
+    return message_builder.Words(title=content.title, text=content.text, url=url, figures=content.figures)
+
+
+def mail_batches(
+    people: list[Recipient], corp_id: int | None, content_of: Callable[[Recipient], tuple[Content, int | None]]
+) -> Iterator[Batch]:
+    """A mail each: nobody reads who else gets it. It stands with the person's company where that is connected, else
+    with that of `corp_id`.
+
+    `content_of`: what the person gets, and what is frozen of it already.
+    """
+    if not people:
+        return
+    enabled = {corp.pk: corp for corp in Corp.objects.enabled().select_related("site_address").order_by("pk")}
+    if not enabled:
+        raise RenderingError(Sentence("No company is enabled."))
+    usual = enabled.get(corp_id or 0) or next(iter(enabled.values()))
+    for person in people:
+        content, content_id = content_of(person)
+        yield Batch(enabled.get(person.corp_id or 0, usual), [person], content, content_id, channel=Channel.EMAIL)
+
+
+def freeze_content(run: Run, content: Content) -> int | None:
+    """Keep what the page of the deliveries shows. None where that is no more than their text."""
+    if not content.cards:
+        return None
+    return FrozenContent.objects.create(run=run, document=frozen(content)).pk
+
+
+def write_delivery(run: Run, source: RunSource, batch: Batch, now: datetime) -> Delivery:
+    corp, people, terms = batch.corp, batch.people, source.terms
+    mark = new_mark()
+    address = links.site_address_for(corp)
+    words = words_of(batch.content, address, mark)
+    link = batch.content.link or terms.link
+    delivery = Delivery(
+        run=run,
+        corp=corp,
+        channel=batch.channel,
+        robot=batch.robot,
+        created_at=now,
+        message_form=terms.form,
+        priority=terms.priority,
+        title=words.title,
+        text=words.text,
+        link=link,
+        content_id=batch.content_id,
+        corpid=corp.corpid,
+        agentid=corp.agentid,
+        mark=mark,
+        language=translation.get_language() or settings.LANGUAGE_CODE,
+        recipient_count=len(people) or 1,
+        next_attempt_at=now + timedelta(seconds=batch.wait_seconds),
+        expires_at=run.slot_at + timedelta(hours=terms.lifetime_hours),
+    )
+
+    def body(form: MessageForm, words: message_builder.Words) -> bytes:
+        own = None
+        if batch.channel == Channel.WECOM:
+            userids = [person.userid for person in people]
+            own = source.app_body(corp, userids, address=address, mark=mark, now=now)
+        return _body(batch, form, words, link, address) if own is None else own
+
+    try:
+        attachments.written(delivery, batch.media, body, words, address.absolute, now=now)
+    except MessageError as error:
+        raise RenderingError.of(error) from error
+    _write_receipts(delivery, batch)
+    return delivery
+
+
+def _body(batch: Batch, form: MessageForm, words: message_builder.Words, link: str, address: SiteAddress) -> bytes:
+    """The exact bytes of the batch's call. Raises messages.MessageError."""
+    match batch.channel:
+        case Channel.ROBOT:
+            return message_builder.robot_body(form, replace(words, url=_report_link(link, address)))
+        case Channel.EMAIL:
+            message_id = f"<{words.url.rstrip('/').rpartition('/')[2]}@{address.domain.partition(':')[0]}>"
+            sender, to = settings.DEFAULT_FROM_EMAIL, batch.people[0].email
+            return message_builder.mail_body(words, sender=sender, to=to, message_id=message_id)
+        case _:
+            userids = [person.userid for person in batch.people]
+            return message_builder.body(form, words, agentid=batch.corp.agentid, userids=userids)
+
+
+def _report_link(link: str, address: SiteAddress) -> str:
+    """The report's own link for a group, whose members have no page of the message; empty where there is none."""
+    return address.absolute(link) if link.startswith("/") else link
+
+
+def _write_receipts(delivery: Delivery, batch: Batch) -> None:
+    if batch.robot is not None:
+        address = f"robot:{batch.robot.pk}"
+        Receipt.objects.create(run_id=delivery.run_id, delivery=delivery, channel=batch.channel, address=address)
+        return
+    write_receipts(delivery, [(person.user_id, person.address, person.detour or "") for person in batch.people])

@@ -1,0 +1,306 @@
+"""From a report's words to the exact bytes of a message. Pure: values in, bytes out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from integrations.clients.wecom.messages import builders, cards, robots
+from integrations.clients.wecom.messages.card_parts import (
+    CardAction,
+    CardImage,
+    Emphasis,
+    HorizontalItem,
+    Jump,
+    VerticalItem,
+)
+from integrations.clients.wecom.messages.contents import (
+    DESCRIPTION_BYTES,
+    TITLE_BYTES,
+    Article,
+    Content,
+    file_content,
+    image_content,
+    news_content,
+)
+from integrations.clients.wecom.messages.limits import in_reading_order
+from notifications.charts.theme import CARD_RATIO
+from notifications.models import MessageForm
+from notifications.reports.templates.escaping import escaped
+from notifications.sources import Figure
+
+OPTIONS = builders.Options(duplicate_check_seconds=builders.DUPLICATE_CHECK_SECONDS)
+# A card's description knows tags. Ours has only <br>: what looks like a tag in the text is shown, not obeyed.
+_NO_TAGS = str.maketrans({"<": "＜", ">": "＞"})  # noqa: RUF001  # full-width on purpose
+_CUT_BREAK = re.compile(r"<(b(r)?)?…$")
+# In place of a media_id in a message that is being prepared.
+NOT_UPLOADED = "-"
+# WeCom's hints for cards, in characters: what is longer it shows shortened, which a figure must never be.
+CARD_TITLE, CARD_DESCRIPTION, CARD_TEXT = 36, 44, 160
+EMPHASIS_TITLE, EMPHASIS_TEXT = 14, 22
+ITEM_NAME, ITEM_VALUE = 5, 30
+VERTICAL_TITLE = 38
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a message says. `url` is the page that shows it whole; it carries the mark that makes the body unique.
+
+    `title`: plain text; `text`: for the message's form, so that what came out of cells is escaped for it already.
+    `figures`: for cards, the first of them large. `picture_url`: of its picture, where WeCom fetches it by address.
+    """
+
+    title: str
+    text: str
+    url: str
+    figures: tuple[Figure, ...] = ()
+    picture_url: str = ""
+    task_id: str = ""
+
+
+def tidy_title(title: str) -> str:
+    """A title on one line, in its reading order."""
+    return " ".join(in_reading_order(title).split())
+
+
+def tidy_text(text: str) -> str:
+    """A text with plain line ends, in its reading order and no space around it."""
+    return in_reading_order(text).replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def body(form: MessageForm, words: Words, *, agentid: int, userids: Sequence[str]) -> bytes:
+    """The bytes to send to `userids` (1 to 1000). What is too long is cut between two characters; the link stays.
+
+    Raises messages.MessageError for what cannot be a message, as an empty title.
+    """
+    to = builders.Recipients(userids=userids)
+    payload = _BUILDERS[form](words, agentid, to)
+    return builders.body_bytes(payload)
+
+
+def _text(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    label = _("View all")
+    link = f'<a href="{words.url}">{label}</a>'
+    content = _around(_text_head(words), words.text, f"\n{link}", builders.TEXT_BYTES)
+    return builders.text_message(agentid=agentid, to=to, content=content, options=OPTIONS)
+
+
+def _markdown(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    label = _("View all")
+    link = f"[{label}]({words.url})"
+    content = _around(_markdown_head(words), words.text, f"\n{link}", builders.MARKDOWN_BYTES)
+    return builders.markdown_message(agentid=agentid, to=to, content=content, options=OPTIONS)
+
+
+def _text_head(words: Words) -> str:
+    """The title is plain text, and may hold a cell: where it stands in a message that knows marks, it has none."""
+    return f"{escaped(words.title, MessageForm.TEXT)}\n"
+
+
+def _markdown_head(words: Words) -> str:
+    return f"**{escaped(words.title, MessageForm.MARKDOWN)}**\n"
+
+
+def _textcard(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    broken = words.text.translate(_NO_TAGS).replace("\n", "<br>")
+    description = builders.clip_utf8(broken, builders.TEXTCARD_DESCRIPTION_BYTES).text
+    return builders.textcard_message(
+        agentid=agentid,
+        to=to,
+        title=builders.clip_utf8(words.title, builders.TEXTCARD_TITLE_BYTES).text,
+        description=_CUT_BREAK.sub("…", description),
+        url=words.url,
+        button_text=pgettext("button of a card, at most 4 characters", "View"),
+        options=OPTIONS,
+    )
+
+
+def _news(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    return builders.app_message(agentid=agentid, to=to, content=news(words, words.url), options=OPTIONS)
+
+
+def _image(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    return builders.app_message(agentid=agentid, to=to, content=image_content(NOT_UPLOADED), options=OPTIONS)
+
+
+def _file(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    return builders.app_message(agentid=agentid, to=to, content=file_content(NOT_UPLOADED), options=OPTIONS)
+
+
+def _text_notice(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    return builders.app_message(agentid=agentid, to=to, content=text_notice(words, words.url), options=OPTIONS)
+
+
+def _news_notice(words: Words, agentid: int, to: builders.Recipients) -> builders.Payload:
+    return builders.app_message(agentid=agentid, to=to, content=news_notice(words, words.url), options=OPTIONS)
+
+
+def news(words: Words, url: str) -> Content:
+    """A picture with title and text below it."""
+    article = Article(
+        title=builders.clip_utf8(words.title, TITLE_BYTES).text,
+        description=builders.clip_utf8(words.text, DESCRIPTION_BYTES, cut_here()).text,
+        url=url,
+        picture_url=words.picture_url,
+    )
+    return news_content([article])
+
+
+def text_notice(words: Words, url: str) -> Content:
+    """A card with the first figure large, the others as lines, and the text below them."""
+    emphasis, lines = _emphasised(words.figures)
+    return cards.text_notice(
+        _head(words, url),
+        emphasis=emphasis,
+        sub_title=clipped(words.text, CARD_TEXT, cut_here()),
+        details=cards.Details(horizontal_items=_lines(lines)),
+        jumps=[Jump(title=_("View all"), url=url)],
+    )
+
+
+def news_notice(words: Words, url: str) -> Content:
+    """A card with the picture large, the figures as lines. Needs `picture_url`."""
+    first, _end, rest = words.text.partition("\n")
+    is_short = len(first) <= CARD_DESCRIPTION
+    text = rest.strip() if is_short else words.text
+    below = [VerticalItem(clipped(text, VERTICAL_TITLE), "")] if 0 < len(text) <= VERTICAL_TITLE else []
+    if len(text) > VERTICAL_TITLE:
+        below = [VerticalItem(_("Summary"), clipped(text, CARD_TEXT, cut_here()))]
+    return cards.news_notice(
+        _head(words, url, first if is_short else ""),
+        image=CardImage(words.picture_url, CARD_RATIO),
+        details=cards.Details(horizontal_items=_lines(words.figures)),
+        vertical_items=below,
+        jumps=[Jump(title=_("View all"), url=url)],
+    )
+
+
+def _head(words: Words, url: str, description: str = "") -> cards.Head:
+    return cards.Head(
+        title=clipped(words.title, CARD_TITLE),
+        description=description,
+        task_id=words.task_id,
+        action=CardAction(url),
+    )
+
+
+def _emphasised(figures: Sequence[Figure]) -> tuple[Emphasis | None, Sequence[Figure]]:
+    """The first figure large, and the others. Of one that is too long only whole words stand large, never half a
+    number; one that has no such word stands among the others."""
+    if not figures:
+        return None, ()
+    first, *others = figures
+    large, rest = "", first.words.split()
+    while rest and len(f"{large} {rest[0]}".strip()) <= EMPHASIS_TITLE:
+        large = f"{large} {rest.pop(0)}".strip()
+    if not large:
+        return None, figures
+    below = " ".join([first.caption, *rest])
+    return Emphasis(large, clipped(below, EMPHASIS_TEXT)), others
+
+
+def _lines(figures: Sequence[Figure]) -> list[HorizontalItem]:
+    """A line each. WeCom shows six; the last one says how many more there are."""
+    at_most = cards.HORIZONTAL_ITEMS_AT_MOST
+    shown = figures if len(figures) <= at_most else figures[: at_most - 1]
+    lines = [
+        HorizontalItem(clipped(figure.caption, ITEM_NAME) or "–", clipped(figure.words, ITEM_VALUE)) for figure in shown
+    ]  # noqa: RUF001
+    if len(shown) < len(figures):
+        lines.append(HorizontalItem("…", _("%(count)d more: View all") % {"count": len(figures) - len(shown)}))
+    return lines
+
+
+def cut_here() -> str:
+    """What stands where a text was cut."""
+    return "… " + _("View all")
+
+
+def clipped(text: str, characters: int, suffix: str = "…") -> str:
+    """`text` in at most so many characters, cut visibly."""
+    return text if len(text) <= characters else text[: max(0, characters - len(suffix))] + suffix
+
+
+def robot_body(form: MessageForm, words: Words) -> bytes:
+    """The bytes for a group's robot, in the form or in the closest that it knows. `words.url` may be empty: a
+    message's own page is for its recipients, and a group has none that we know. A picture and a file are still
+    missing: they come when it is prepared."""
+    url = words.url or words.picture_url
+    if form == MessageForm.IMAGE:
+        return builders.body_bytes({"msgtype": "image", "image": {"base64": NOT_UPLOADED, "md5": NOT_UPLOADED}})
+    if form in {MessageForm.XLSX, MessageForm.CSV}:
+        return builders.body_bytes(robots.robot_content(file_content(NOT_UPLOADED)))
+    if form in _ROBOT_CONTENTS and url:
+        return builders.body_bytes(robots.robot_content(_ROBOT_CONTENTS[form](words, url)))
+    return _robot_text(form, words)
+
+
+_ROBOT_CONTENTS = {
+    MessageForm.NEWS: news,
+    MessageForm.TEXT_NOTICE: text_notice,
+    MessageForm.NEWS_NOTICE: news_notice,
+}
+
+
+def _robot_text(form: MessageForm, words: Words) -> bytes:
+    """Markdown only of what was written as Markdown. A card's words were not: of them nothing may become a link, nor a
+    mention as <@all>, which a robot obeys; alerts bring words of strangers."""
+    if form == MessageForm.MARKDOWN:
+        tail = f"\n[{_('View all')}]({words.url})" if words.url else ""
+        payload = robots.robot_markdown(_around(_markdown_head(words), words.text, tail, robots.MARKDOWN_BYTES))
+    else:
+        tail = f"\n{words.url}" if words.url else ""
+        said = f"{words.title}\n{words.text}".translate(_NO_TAGS)
+        payload = robots.robot_text(_around("", said, tail, robots.TEXT_BYTES))
+    return builders.body_bytes(payload)
+
+
+def mail_body(words: Words, *, sender: str, to: str, message_id: str) -> bytes:
+    """What a mail is made of at each attempt (notifications.delivery.channels.email). Its picture or file is its
+    delivery's.
+    """
+    figures = "".join(f"{figure.caption}: {figure.words}\n" for figure in words.figures)
+    text = f"{figures}{words.text}\n\n{_('View all')}: {words.url}\n"
+    mail = {"from": sender, "to": to, "subject": words.title, "text": text, "message_id": message_id}
+    return in_reading_order(json.dumps(mail, ensure_ascii=False)).encode()
+
+
+_BUILDERS = {
+    MessageForm.TEXT: _text,
+    MessageForm.MARKDOWN: _markdown,
+    MessageForm.TEXTCARD: _textcard,
+    MessageForm.NEWS: _news,
+    MessageForm.IMAGE: _image,
+    MessageForm.TEXT_NOTICE: _text_notice,
+    MessageForm.NEWS_NOTICE: _news_notice,
+    MessageForm.XLSX: _file,
+    MessageForm.CSV: _file,
+}
+# What says the same where there is no picture and no file.
+PLAIN_FORMS = {
+    MessageForm.NEWS: MessageForm.TEXTCARD,
+    MessageForm.IMAGE: MessageForm.TEXTCARD,
+    MessageForm.NEWS_NOTICE: MessageForm.TEXT_NOTICE,
+    MessageForm.XLSX: MessageForm.TEXTCARD,
+    MessageForm.CSV: MessageForm.TEXTCARD,
+}
+
+
+def without_picture(form: MessageForm, words: Words) -> tuple[MessageForm, Words]:
+    """The closest form that needs neither picture nor file, which says so first."""
+    said = _("(The file could not be made.)") if form in _FILES else _("(The picture could not be made.)")
+    return PLAIN_FORMS[form], replace(words, text=f"{said}\n{words.text}", picture_url="")
+
+
+_FILES = frozenset({MessageForm.XLSX, MessageForm.CSV})
+
+
+def _around(head: str, text: str, tail: str, limit_bytes: int) -> str:
+    """`text` between `head` and `tail`, cut so that the whole fits."""
+    room = limit_bytes - len(head.encode()) - len(tail.encode())
+    return head + builders.clip_utf8(text, room).text + tail

@@ -1,0 +1,294 @@
+"""Turns a run into frozen deliveries and one receipt per person, all in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.utils import translation
+
+from accounts.models import fold_userid
+from integrations.clients.wecom.messages.builders import USERS_AT_MOST
+from integrations.core import lease_keeper
+from integrations.models import Corp
+from notifications.delivery import limiter
+from notifications.delivery.channels.wecom_app import app_name, member_limits
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.locking import update_unlocked
+from notifications.delivery.rendering import attachments, report_data, run_errors
+from notifications.delivery.rendering.freeze import (
+    Batch,
+    NotWorthSending,
+    RenderingError,
+    freeze_content,
+    mail_batches,
+    write_delivery,
+)
+from notifications.delivery.rendering.report_data import DataPending
+from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
+from notifications.sentences import Sentence
+from notifications.sources import Content, RunContents, RunSource, source_of
+from notifications.subscriptions.recipients import Recipient, resolve
+
+if TYPE_CHECKING:
+    from notifications.delivery.clock import Clock
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# A rendering that failed this often (crash, database gone) is given up.
+RENDERINGS_AT_MOST = 5
+# Longer than planning the largest run takes: what hangs any longer, as over a connection to a server that is gone, is
+# another worker's.
+KEPT_AT_MOST = timedelta(minutes=10)
+RECEIPT_BATCH = 2000
+
+
+def render_run(*, run_id: int, now: datetime, language: str | None = None) -> list[int]:
+    """Write the run's deliveries and receipts, once. Returns the ids of the deliveries to send.
+
+    Safe to run twice and side by side: the second gets an empty list. `language`: of the words that we add, the
+    deployment's where it is not given. A run that cannot be rendered becomes failed, with the reason; one that is not
+    worth sending is skipped; one whose data is still being fetched waits on.
+    """
+    started = Run.objects.filter(pk=run_id, status=Run.Status.WAITING)
+    if not started.update(render_count=F("render_count") + 1, render_after=now + RENDER_LEASE):
+        return []
+    try:
+        with translation.override(language or settings.LANGUAGE_CODE):
+            with lease_keeper.kept(_renewal(run_id, now)):
+                plan = _planned(_read(run_id), now)
+            with transaction.atomic():
+                run = _locked(run_id)
+                return [] if run is None else _render(run, plan, now)
+    except RenderingError as error:
+        started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
+    except NotWorthSending as skipped:
+        started.update(status=Run.Status.SKIPPED, error=skipped.sentence.stored(), finished_at=now)
+    except DataPending:
+        # Nothing failed, so this rendering does not count as one that did.
+        started.update(render_count=F("render_count") - 1, render_after=now + report_data.LOOK_AGAIN)
+    return []
+
+
+def _renewal(run_id: int, now: datetime) -> Callable[[], None]:
+    began = time.monotonic()
+
+    def renew() -> None:
+        passed = timedelta(seconds=time.monotonic() - began)
+        if passed < KEPT_AT_MOST:
+            until = now + passed + RENDER_LEASE
+            held = Run.objects.filter(pk=run_id, status=Run.Status.WAITING, render_after__lt=until)
+            update_unlocked(held, render_after=until)
+
+    return renew
+
+
+def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> list[int]:
+    """Render each run. Returns the ids of all deliveries to send.
+
+    A run that crashes is left for a later attempt and keeps no other from being rendered. A worker that ends gives
+    the rest back.
+    """
+    remaining, delivery_ids = deque(run_ids), []
+    while remaining and not is_stopping():
+        run_id = remaining.popleft()
+        try:
+            delivery_ids += render_run(run_id=run_id, now=clock())
+        except Exception:  # the edge of the loop
+            logger.exception("run=%d could not be rendered", run_id)
+    if remaining:
+        Run.objects.filter(pk__in=remaining, status=Run.Status.WAITING).update(render_after=clock())
+    return delivery_ids
+
+
+def _read(run_id: int) -> Run:
+    """With whether its report has cards: of most it has none, and need not be asked for them."""
+    has_cards = Exists(ReportCard.objects.filter(report=OuterRef("subscription__report")))
+    return Run.objects.select_related("subscription__report").annotate(has_cards=has_cards).get(pk=run_id)
+
+
+def _locked(run_id: int) -> Run | None:
+    return Run.objects.select_for_update(of=("self",)).filter(pk=run_id, status=Run.Status.WAITING).first()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    source: RunSource
+    batches: list[Batch]
+    skipped: list[Recipient]
+    fingerprint: str = ""
+
+
+def _planned(run: Run, now: datetime) -> _Plan:
+    """Who gets what, in which calls. Writes nothing. Raises RenderingError, NotWorthSending and DataPending."""
+    if run.render_count > RENDERINGS_AT_MOST:
+        raise RenderingError(Sentence("Making the messages failed %(count)d times.") % {"count": RENDERINGS_AT_MOST})
+    source = source_of(run)
+    audience = source.audience()
+    contents = source.contents(now=now)
+    media = _Media(source.terms.form, contents)
+    if audience.robot_id is not None:
+        robot = _robot_batch(audience.robot_id, contents.of(None))
+        return _Plan(source, _with_media([robot], media), [], contents.fingerprint)
+    by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
+    corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
+    batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
+    mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
+    return _Plan(source, _with_media([*batches, *mails], media), skipped, contents.fingerprint)
+
+
+class _Media:
+    """The pictures and files of each content, planned once for all who get it on one channel."""
+
+    def __init__(self, form: MessageForm, contents: RunContents) -> None:
+        self._form, self._charts = form, contents.charts
+        self._language = translation.get_language() or settings.LANGUAGE_CODE
+        self._known: dict[tuple[int, str], attachments.Plan] = {}
+
+    def of(self, batch: Batch) -> attachments.Plan:
+        content, key = batch.content, (id(batch.content), batch.channel)
+        if not content.cards:
+            return attachments.NOTHING
+        if key not in self._known:
+            self._known[key] = attachments.plan(
+                self._form,
+                batch.channel,
+                content,
+                self._charts,
+                language=self._language,
+                time_zone=content.time_zone,
+            )
+        return self._known[key]
+
+
+def _with_media(batches: list[Batch], media: _Media) -> list[Batch]:
+    return [replace(batch, media=media.of(batch)) for batch in batches]
+
+
+def _with_rows(people: Iterable[Recipient], contents: RunContents) -> Iterable[Recipient]:
+    """Where each person has rows of their own: whoever sees none gets a reason, if the report is not for them."""
+    if not contents.is_split:
+        return people
+    known = list(people)
+    contents.learn([person.user_id for person in known])
+    return [
+        replace(person, reason=Receipt.Reason.NO_ROWS, address=f"user:{person.user_id}")
+        if person.reason is None and contents.leaves_out(person.user_id)
+        else person
+        for person in known
+    ]
+
+
+def _robot_batch(robot_id: int, content: Content) -> Batch:
+    robot = Robot.objects.select_related("corp__site_address").get(pk=robot_id)
+    return Batch(robot.corp, [], content, channel=Channel.ROBOT, robot=robot)
+
+
+def _batches_of(corp: Corp, people: list[Recipient], contents: RunContents) -> Iterator[Batch]:
+    """Equal contents share a call. Those who had too many messages of the app just now are split off before anything
+    is frozen, and wait."""
+    member = member_limits(app_name(corp.corpid, corp.agentid))
+    waits = limiter.member_waits(member, [fold_userid(person.userid) for person in people])
+    free = [person for person, wait in zip(people, waits, strict=True) if not wait]
+    held = sorted(
+        ((wait, person) for person, wait in zip(people, waits, strict=True) if wait), key=lambda each: each[0]
+    )
+    for batch, content in _by_content(free, contents):
+        yield Batch(corp, batch, content)
+    seconds = {person.user_id: wait for wait, person in held}
+    for batch, content in _by_content([person for _wait, person in held], contents):
+        yield Batch(corp, batch, content, wait_seconds=max(seconds[person.user_id] for person in batch))
+
+
+def _by_content(people: list[Recipient], contents: RunContents) -> Iterator[tuple[list[Recipient], Content]]:
+    """Those who get the same, up to 1000 together, in the order in which the first of each comes."""
+    slices: dict[Hashable, list[Recipient]] = defaultdict(list)
+    if contents.is_split:
+        for person in people:
+            slices[contents.key_of(person.user_id)].append(person)
+    elif people:
+        slices[None] = people
+    for alike in slices.values():
+        content = contents.of(alike[0].user_id)
+        for batch in _batches(alike, USERS_AT_MOST):
+            yield batch, content
+
+
+def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:
+    delivery_ids = [write_delivery(run, plan.source, batch, now).pk for batch in _frozen(run, plan.batches)]
+    _write_skipped(run, plan.skipped)
+    run.recipient_count = sum(len(batch.people) or 1 for batch in plan.batches)
+    run.skipped_count = len(plan.skipped)
+    run.rendered_at = now
+    run.status = Run.Status.SENDING if delivery_ids else Run.Status.FINISHED
+    run.finished_at = None if delivery_ids else now
+    loss = None if delivery_ids else run_errors.without_messages({person.reason for person in plan.skipped})
+    run.error = "" if loss is None else loss.stored()
+    run.fingerprint = plan.fingerprint
+    run.save(update_fields=_RENDERED)
+    if run.error:
+        plan.source.note_unreached(run.error)
+    return delivery_ids
+
+
+_RENDERED = (
+    *("rendered_at", "status", "finished_at", "recipient_count", "skipped_count"),
+    *("error", "fingerprint"),
+)
+
+
+def _frozen(run: Run, batches: list[Batch]) -> Iterator[Batch]:
+    """The batches with what is kept of their contents: once for all that share one."""
+    kept: dict[int, int | None] = {}
+    for batch in batches:
+        if id(batch.content) not in kept:
+            kept[id(batch.content)] = freeze_content(run, batch.content)
+        yield replace(batch, content_id=kept[id(batch.content)])
+
+
+def _sorted(
+    recipients: Iterable[Recipient],
+) -> tuple[dict[int, list[Recipient]], list[Recipient], list[Recipient]]:
+    """Those who can be reached by an app, by company and in their order; by mail; and those who cannot."""
+    by_corp: dict[int, list[Recipient]] = defaultdict(list)
+    mailed: list[Recipient] = []
+    skipped: list[Recipient] = []
+    for recipient in recipients:
+        if recipient.reason is None and recipient.channel == Channel.EMAIL:
+            mailed.append(recipient)
+        elif recipient.reason is None and recipient.corp_id is not None:
+            by_corp[recipient.corp_id].append(recipient)
+        else:
+            skipped.append(recipient)
+    return by_corp, mailed, skipped
+
+
+def _write_skipped(run: Run, people: list[Recipient]) -> None:
+    Receipt.objects.bulk_create(
+        (
+            Receipt(
+                run=run,
+                user_id=person.user_id,
+                channel=person.channel,
+                address=person.address,
+                status=Receipt.Status.SKIPPED,
+                reason=person.reason or "",
+            )
+            for person in people
+        ),
+        batch_size=RECEIPT_BATCH,
+    )
+
+
+def _batches(people: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(people), size):
+        yield people[start : start + size]

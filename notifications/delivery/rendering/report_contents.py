@@ -1,0 +1,275 @@
+"""The contents of a run: from a report and its data to what each slice's people read."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+
+from accounts.models import AttributeValue, fold_value
+from integrations.bi.sso import is_open, own_address
+from integrations.clients.sources.table import Table
+from integrations.models import Card
+from notifications.charts.definition import Chart
+from notifications.delivery.rendering import message_builder
+from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.report_data import Loaded
+from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
+from notifications.reports import skip_rules
+from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows
+from notifications.reports.templates import renderer
+from notifications.reports.templates.renderer import Given
+from notifications.reports.templates.values import TemplateError
+from notifications.sentences import Sentence
+from notifications.sources import CardContent, Content, Figure
+from notifications.subscriptions.schedules.descriptions import moment_line
+
+# Whose attributes are read by name; of more people all values of the attributes are read.
+PEOPLE_NAMED = 500
+FIGURES_AT_MOST = 7
+FIGURE_CHARACTERS = 64
+TITLE_CHARACTERS = 128
+_COLON = re.compile(r"[:：]")  # noqa: RUF001  # both
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a report is written for. `form`: for which the text is escaped."""
+
+    form: str
+    slot_at: datetime
+    time_zone: str
+    rules: skip_rules.Rules = skip_rules.Rules()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+def order_of(subscription: Subscription, slot_at: datetime) -> Order:
+    return Order(subscription.message_form, slot_at, subscription.time_zone, rules_of(subscription))
+
+
+def rules_of(subscription: Subscription) -> skip_rules.Rules:
+    minutes = subscription.stale_after_minutes
+    return skip_rules.Rules(
+        if_empty=subscription.skips_empty,
+        if_unchanged=subscription.skips_unchanged,
+        stale_after=None if minutes is None else timedelta(minutes=minutes),
+        if_stale=subscription.if_stale,
+    )
+
+
+class Contents:
+    """One content for each distinct slice, written when it is first asked for (notifications.sources.RunContents)."""
+
+    def __init__(self, report: Report, loaded: Loaded, order: Order) -> None:
+        """Raises RenderingError where a rule of own rows does not fit the data, or the data is not whole: nobody sees
+        anything then."""
+        self._report, self._loaded, self._order = report, loaded, order
+        self._own_rows = _own_rows(report, loaded) if loaded.cards else None
+        self._link = link_of(report, loaded.cards)
+        self._values: dict[int, dict[int, frozenset[str]]] = {}
+        self._written: dict[Hashable, Content] = {}
+
+    @cached_property
+    def charts(self) -> Sequence[tuple[str, Chart]]:
+        if not self._loaded.cards:
+            return ()
+        return [(row.alias, row.chart) for row in ReportChart.objects.filter(report=self._report.pk)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return skip_rules.fingerprint(self._loaded.tables) if self._loaded.cards else ""
+
+    @property
+    def is_split(self) -> bool:
+        return self._own_rows is not None
+
+    def learn(self, user_ids: Collection[int]) -> None:
+        """Read the attributes that decide, of all these people at once."""
+        if self._own_rows is not None:
+            self._values = attribute_values(user_ids, self._own_rows.attribute_ids)
+
+    def leaves_out(self, user_id: int) -> bool:
+        """Whether the person sees no rows and the report is not for such people."""
+        if self._own_rows is None or not self._report.skips_people_without_rows:
+            return False
+        return self._own_rows.is_empty(self._own_rows.key(self._values.get(user_id, {})))
+
+    def key_of(self, user_id: int) -> Hashable:
+        """Equal for people who get the same."""
+        return None if self._own_rows is None else self._own_rows.key(self._values.get(user_id, {}))
+
+    def of(self, user_id: int | None) -> Content:
+        """What the person gets; None: a group, which is nobody. Raises RenderingError."""
+        if self._own_rows is None:
+            key, tables = None, self._loaded.tables
+        elif user_id is None:
+            raise RenderingError(Sentence("Everybody in the group would read the same: own rows cannot go to a robot."))
+        else:
+            key = self._own_rows.key(self._values.get(user_id, {}))
+            tables = self._own_rows.tables(key)
+        if key not in self._written:
+            self._written[key] = written(self._report, self._loaded.cards, tables, self._order, self._link)
+        return self._written[key]
+
+
+def written(
+    report: Report, cards: Sequence[ReportCard], tables: dict[str, Table], order: Order, link: str = ""
+) -> Content:
+    """The content over these tables. Raises RenderingError for a template that fails.
+
+    What is wrong with the data as a whole, stale or cut, is said before the text.
+    """
+    shown = tuple(CardContent(card.alias, card.heading, tables[card.alias]) for card in cards)
+    note = "\n".join(filter(None, [_stale_note(tables, order), *_cut_notes(shown)]))
+    title, text, figures = report.title, report.body, ""
+    if report.is_template:
+        given = Given(order.slot_at, order.zone, tables)
+        title = _rendered(Sentence("title"), title, given, "")
+        text = _rendered(Sentence("body"), text, given, order.form)
+        figures = _rendered(Sentence("key figures"), report.figures, given, "")
+    text = message_builder.tidy_text(text)
+    return Content(
+        title=_clipped(message_builder.tidy_title(title)) if report.is_template else message_builder.tidy_title(title),
+        text=f"{note}\n{text}" if note else text,
+        cards=shown,
+        figures=_figures(figures),
+        as_of=skip_rules.as_of(tables),
+        note=note,
+        link=link,
+        time_zone=order.time_zone,
+    )
+
+
+def link_of(report: Report, cards: Sequence[ReportCard]) -> str:
+    """Where its messages lead: as the report says, else to the page in the BI of the first card that has one, by our
+    address of it, at which people are signed in."""
+    return report.link or bi_link(one.card for one in cards)
+
+
+def bi_link(cards: Iterable[Card]) -> str:
+    """To the page in the BI of the first card that has one, by our address of it; empty where there is none."""
+    page_id = next((card.bi_page_id for card in cards if card.bi_page_id), "")
+    return own_address(f"page/{page_id}") if page_id and is_open() else ""
+
+
+def reason_to_skip(run: Run, subscription: Subscription, loaded: Loaded) -> Sentence | None:
+    """Why the run is not worth sending; None where it is, and for what somebody asks for by hand."""
+    if not loaded.cards or run.trigger not in _SKIPPED:
+        return None
+    rules = rules_of(subscription)
+    oldest = skip_rules.as_of(loaded.tables)
+    return skip_rules.reason_to_skip(
+        loaded.tables,
+        rules,
+        slot_at=run.slot_at,
+        print_of_last=_last_fingerprint(run) if rules.if_unchanged else "",
+        moment="" if oldest is None else moment_line(oldest, subscription.time_zone),
+    )
+
+
+def attribute_values(user_ids: Collection[int], attribute_ids: Collection[int]) -> dict[int, dict[int, frozenset[str]]]:
+    """By user and attribute the folded values, in one query."""
+    rows = AttributeValue.objects.filter(attribute__in=attribute_ids)
+    if len(user_ids) <= PEOPLE_NAMED:
+        rows = rows.filter(user__in=user_ids)
+    found: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for user_id, attribute_id, folded in rows.values_list("user_id", "attribute_id", "folded").iterator():
+        found[user_id][attribute_id].add(folded)
+    return {
+        user_id: {attribute_id: frozenset(values) for attribute_id, values in theirs.items()}
+        for user_id, theirs in found.items()
+    }
+
+
+_SKIPPED = frozenset({Run.Trigger.SCHEDULE, Run.Trigger.URL, Run.Trigger.DATA_UPDATE})
+
+
+def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
+    rules = list(OwnRowsRule.objects.filter(report=report))
+    if not rules:
+        return None
+    conditions = [Condition(rule.alias, rule.column, rule.attribute_id, rule.value) for rule in rules]
+    _check_whole(loaded.tables, {one.alias for one in conditions})
+    try:
+        return checked_own_rows(loaded.tables, conditions)
+    except ColumnMissingError as error:
+        sentence = Sentence(
+            "Own rows: the card “%(card)s” has no column “%(column)s”, so that nobody may see its rows."
+        )
+        raise RenderingError(sentence % {"card": error.alias, "column": error.column}) from error
+
+
+def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
+    """Why not send what there is? The rows behind the limit are somebody's: they would be told that they have none, or
+    read sums without them, and nobody would notice. Raises RenderingError."""
+    for alias in sorted(aliases & tables.keys()):
+        if tables[alias].is_cut:
+            sentence = Sentence(
+                "Own rows: of the card “%(card)s” only the first %(count)s rows were read, so that people would miss "
+                "rows of theirs. Raise the limit of its data source, or let the card ask for fewer rows."
+            )
+            raise RenderingError(sentence % {"card": alias, "count": f"{len(tables[alias].rows):,}"})
+
+
+def checked_own_rows(tables: dict[str, Table], conditions: Sequence[Condition]) -> OwnRows:
+    """Raises ColumnMissingError also where the card itself is not there: a rule that is left over hides something."""
+    for condition in conditions:
+        if condition.alias not in tables:
+            raise ColumnMissingError(condition.alias, condition.column)
+    return OwnRows(tables, conditions, fold_value)
+
+
+def _rendered(part: Sentence, source: str, given: Given, form: str) -> str:
+    try:
+        return renderer.rendered(source, given, form)
+    except TemplateError as error:
+        sentence = Sentence("Template of the %(part)s: %(error)s")
+        raise RenderingError(sentence % {"part": part, "error": error.sentence}) from error
+
+
+def _figures(text: str) -> tuple[Figure, ...]:
+    found = []
+    for line in text.splitlines():
+        parts = _COLON.split(line, maxsplit=1)
+        if len(parts) == 2 and parts[1].strip():
+            found.append(
+                Figure(_clipped(parts[0].strip(), FIGURE_CHARACTERS), _clipped(parts[1].strip(), FIGURE_CHARACTERS))
+            )
+    return tuple(found[:FIGURES_AT_MOST])
+
+
+def _clipped(text: str, most: int = TITLE_CHARACTERS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _stale_note(tables: dict[str, Table], order: Order) -> str:
+    if not skip_rules.is_stale(tables, order.rules, order.slot_at):
+        return ""
+    oldest = skip_rules.as_of(tables)
+    return "" if oldest is None else skip_rules.stale_note(moment_line(oldest, order.time_zone))
+
+
+def _cut_notes(cards: Sequence[CardContent]) -> list[str]:
+    sentence = _("The data is not whole: of “%(card)s” only the first %(count)s rows were read.")
+    return [
+        sentence % {"card": card.title, "count": f"{len(card.table.rows):,}"} for card in cards if card.table.is_cut
+    ]
+
+
+def _last_fingerprint(run: Run) -> str:
+    """Of the data of the message before: of the last whole run that reached, or may have reached, somebody."""
+    before = Run.objects.filter(subscription=run.subscription_id).exclude(fingerprint="").exclude(pk=run.pk)
+    arrived = before.exclude(trigger__in=Run.PARTIAL).filter(deliveries__status__in=_SENT).distinct()
+    return arrived.order_by("-pk").values_list("fingerprint", flat=True).first() or ""
+
+
+_SENT = ("preparing", "pending", "sending", "accepted", "unknown")

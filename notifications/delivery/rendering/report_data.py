@@ -1,0 +1,85 @@
+"""The data of a run: asked for when the run begins, waited for in its row, never fetched where messages are made.
+
+A run whose report has cards is rendered when the data of all of them is there, or failed. Until then it stays waiting
+and keeps no worker busy: whoever fetches tells (`waiting_runs`), and the sweep looks again where that was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from integrations.clients.sources.table import Table
+from integrations.datasources import fetch
+from integrations.models import CardData
+from notifications.delivery.rendering.freeze import RenderingError
+from notifications.models import Report, ReportCard, Run
+from notifications.sentences import NoData, Sentence
+
+# Nobody told us, and nothing is there: the sweep looks again after so long.
+LOOK_AGAIN = timedelta(seconds=20)
+# Every fetch ends long before; what keeps one from ending must not keep its subscription from ever running again.
+WAIT_AT_MOST = timedelta(hours=1)
+
+
+class DataPending(Exception):  # noqa: N818  # no error: the run waits
+    """Some of the data is still being fetched."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A report's cards in their order, and the table of each by its alias."""
+
+    cards: Sequence[ReportCard]
+    tables: dict[str, Table]
+
+
+def cards_of(report: Report) -> list[ReportCard]:
+    """In the report's order, with their sources; none for a report that is not saved. One query."""
+    if report._state.adding:
+        return []
+    return list(ReportCard.objects.filter(report=report.pk).select_related("card__source"))
+
+
+def load(run: Run, report: Report, *, now: datetime) -> Loaded:
+    """The data of the run's slot. What nobody asked for yet is asked for.
+
+    Raises DataPending until all of it is settled, and RenderingError where some of it cannot be had.
+    """
+    cards = cards_of(report)
+    card_ids = {one.card_id for one in cards}
+    found = fetch.states(card_ids, slot_at=run.slot_at)
+    failed = [one for one in cards if _status(found, one) == CardData.Status.FAILED]
+    if failed:
+        raise RenderingError(_problem(failed[0], _no_data(found[failed[0].card_id])))
+    missing = card_ids - found.keys()
+    waiting = [one for one in cards if _status(found, one) != CardData.Status.READY]
+    if waiting and now > run.claimed_at + WAIT_AT_MOST:
+        raise RenderingError(_problem(waiting[0], Sentence("nothing came within an hour.")))
+    if missing:
+        fetch.request(missing, slot_at=run.slot_at, now=now)
+    if waiting:
+        raise DataPending
+    return Loaded(cards, {one.alias: found[one.card_id].table for one in cards})
+
+
+def waiting_runs(card_id: int, slot_at: datetime) -> list[int]:
+    """Ids of the runs that wait for this card's data, which is settled now."""
+    runs = Run.objects.filter(
+        status=Run.Status.WAITING, slot_at=slot_at, subscription__report__report_cards__card=card_id
+    )
+    return list(runs.order_by("pk").values_list("pk", flat=True).distinct())
+
+
+def _status(found: dict[int, CardData], one: ReportCard) -> str | None:
+    state = found.get(one.card_id)
+    return None if state is None else state.status
+
+
+def _no_data(found: CardData) -> NoData:
+    return NoData(found.problem_code, found.problem_facts)
+
+
+def _problem(card: ReportCard, problem: Sentence | NoData) -> Sentence:
+    return Sentence("There is no data of the card “%(card)s”: %(problem)s") % {"card": card.card, "problem": problem}

@@ -1,0 +1,101 @@
+"""What was pushed to one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.db.models import Q, QuerySet
+
+from accounts.authentication.redirects import safe_path
+from accounts.models import User
+from notifications.models import Attachment, Delivery, Receipt
+
+PAGE_SIZE = 20
+UNREAD_COUNTED = 99
+WORDS_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a person's messages, newest first. `older_than`: where the next page begins, None on the last."""
+
+    receipts: list[Receipt]
+    older_than: int | None
+
+
+def messages_of(person: User, *, older_than: int | None = None, words: str = "") -> Page:
+    """`words`: only messages with this in their title or text."""
+    receipts = _arrived(person).select_related("delivery__corp").only(*_SHOWN).order_by("-pk")
+    if older_than is not None:
+        receipts = receipts.filter(pk__lt=older_than)
+    if words:
+        receipts = receipts.filter(Q(delivery__title__icontains=words) | Q(delivery__text__icontains=words))
+    found = list(receipts[: PAGE_SIZE + 1])
+    page = found[:PAGE_SIZE]
+    return Page(page, page[-1].pk if len(found) > PAGE_SIZE else None)
+
+
+def unread_count(person: User) -> int:
+    """How many messages the person has not opened, counted up to one more than UNREAD_COUNTED."""
+    return len(_arrived(person).filter(read_at__isnull=True).values_list("pk")[: UNREAD_COUNTED + 1])
+
+
+def receipt_for(person: User, *, mark: str) -> Receipt | None:
+    """The person's own receipt of the message with this mark.
+
+    Also while it is still being sent: the phone shows a message before we have read WeCom's answer.
+    """
+    return (
+        Receipt.objects.select_related("delivery__content").filter(user=person, delivery__mark=tidy_mark(mark)).first()
+    )
+
+
+def attachments_of(delivery: Delivery) -> list[Attachment]:
+    """Pictures and files on the page of a message, without their bytes."""
+    rows = Attachment.objects.filter(delivery=delivery).select_related("medium").order_by("position")
+    return list(rows.defer("medium__content", "medium__svg", "medium__recipe"))
+
+
+def tidy_words(words: str) -> str:
+    """What is searched for: PostgreSQL would fail on a NUL."""
+    return words.replace("\x00", "").strip()[:WORDS_CHARACTERS]
+
+
+def tidy_mark(mark: str) -> str:
+    """`mark`, or empty where it cannot be one: PostgreSQL would fail on a NUL instead of finding nothing."""
+    return mark if mark.isascii() and mark.isalnum() else ""
+
+
+def mark_read(receipt: Receipt, *, now: datetime) -> None:
+    """Note the first time that the person opened the message."""
+    Receipt.objects.filter(pk=receipt.pk, read_at__isnull=True).update(read_at=now)
+
+
+def link_target(link: str) -> str:
+    """`link` where a button may lead there: an address with http or https, or a page of this site. Else empty."""
+    if link.startswith("/"):
+        return link if safe_path(link) == link else ""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return ""
+    return link if parts.scheme in {"http", "https"} and parts.netloc else ""
+
+
+_SHOWN = (
+    "read_at",
+    "user_id",
+    "delivery__mark",
+    "delivery__title",
+    "delivery__text",
+    "delivery__status",
+    "delivery__settled_at",
+    "delivery__next_attempt_at",
+    "delivery__corp__name",
+)
+
+
+def _arrived(person: User) -> QuerySet[Receipt]:
+    return Receipt.objects.arrived().filter(user=person)

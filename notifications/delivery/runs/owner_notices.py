@@ -1,0 +1,167 @@
+"""Tells the owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody: of
+each run once, of several in one message. Of alerts from outside, the owner of the token that handed them in.
+
+A notice is a run like any other, so that what is guaranteed of messages holds for it, too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.locking import BATCH, unlocked
+from notifications.delivery.rendering import run_errors
+from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
+from notifications.delivery.runs import auto_pause
+from notifications.models import (
+    Channel,
+    Incident,
+    IncidentNotice,
+    MessageForm,
+    Priority,
+    Run,
+)
+from notifications.sources import Audience, Content, OneContent, Terms
+from notifications.subscriptions.schedules.descriptions import moment_line
+
+if TYPE_CHECKING:
+    from integrations.models import Corp, SiteAddress
+
+# An owner gets one notice in this time at most, of all that went wrong since the last.
+EVERY = timedelta(minutes=10)
+NAMED_AT_MOST = 10
+LIFETIME_HOURS = 24
+
+
+def request_notices(*, now: datetime) -> list[int]:
+    """Make the notices of runs whose owners are not told yet. Returns the ids of their runs, to be rendered.
+
+    Nobody is told of a subscription without an owner, of what a paused one missed or let become worthless, nor of what
+    was taken back.
+    """
+    with transaction.atomic():
+        untold = _tellable(now).select_related("subscription__report").order_by("pk")
+        by_owner: dict[int | None, list[Run]] = defaultdict(list)
+        for run in unlocked(untold)[:BATCH]:
+            by_owner[_owner_id(run)].append(run)
+        _mark_told(by_owner.pop(None, []), None, now)
+        notices = []
+        for owner_id, runs in by_owner.items():
+            notice = Run.objects.create(**_fields(owner_id, runs, now))
+            _mark_told(runs, notice, now)
+            notices.append(notice.pk)
+    return notices
+
+
+class NoticeSource:
+    """What a notice says, and to whom: by WeCom, else by mail."""
+
+    terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS)
+
+    def __init__(self, notice: Run) -> None:
+        self._notice = notice
+
+    def audience(self) -> Audience:
+        owner_id = self._notice.requested_by_id
+        return Audience(user_ids=[] if owner_id is None else [owner_id], fallback_channel=Channel.EMAIL)
+
+    def contents(self, *, now: datetime) -> OneContent:
+        told = self._notice.told_runs.select_related("subscription").order_by("pk")
+        runs, count = list(told[:NAMED_AT_MOST]), told.count()
+        title = _title(count, told.exclude(status=Run.Status.FINISHED).count())
+        text = _text(runs, count - len(runs))
+        return OneContent(Content(tidy_title(title), tidy_text(text), link=_link(self._notice, runs)))
+
+    def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> None:
+        """As its message form says."""
+
+    def note_unreached(self, reason: str) -> None:
+        """Its run says it."""
+
+
+def _tellable(now: datetime) -> QuerySet[Run]:
+    told_of = IncidentNotice.objects.filter(run=OuterRef("pk")).order_by("pk")
+    owner_of_alert = told_of.values(found=Coalesce("incident__rule__owner", "incident__sender__owner"))[:1]
+    runs = Run.objects.untold().annotate(owner=Coalesce("subscription__owner", Subquery(owner_of_alert)))
+    recent = Run.objects.filter(trigger=Run.Trigger.NOTICE, requested_by=OuterRef("owner"), claimed_at__gt=now - EVERY)
+    return runs.filter(~Exists(recent))
+
+
+def _owner_id(run: Run) -> int | None:
+    """None where there is none, or where somebody has decided that it is not sent."""
+    subscription, is_alert = run.subscription, run.trigger == Run.Trigger.ALERT
+    if run.recall_asked_at is not None or (subscription is None and not is_alert):
+        return None
+    if subscription is not None and subscription.is_paused and run.status != Run.Status.FAILED:
+        return None
+    owner_id: int | None = run.owner  # type: ignore[attr-defined]  # annotated in _tellable
+    return owner_id
+
+
+def _fields(owner_id: int | None, runs: Sequence[Run], now: datetime) -> dict[str, object]:
+    corp_ids = {run.corp_id for run in runs}
+    return {
+        "key": f"notice:{runs[0].pk}",
+        # Who may see what it tells of, may see the notice.
+        "corp_id": corp_ids.pop() if len(corp_ids) == 1 else None,
+        "trigger": Run.Trigger.NOTICE,
+        "requested_by_id": owner_id,
+        "slot_at": now,
+        "claimed_at": now,
+        "render_after": now + RENDER_LEASE,
+    }
+
+
+def _mark_told(runs: Sequence[Run], notice: Run | None, now: datetime) -> None:
+    told = Run.objects.filter(pk__in=[run.pk for run in runs])
+    told.update(owner_told_at=now, owner_notice=notice)
+
+
+def _title(count: int, unsent_count: int) -> str:
+    """`unsent_count`: how many of them were not sent at all."""
+    if unsent_count == count:
+        title = ngettext("A push was not sent", "%(count)d pushes were not sent", count)
+    else:
+        title = ngettext("A push did not reach everybody", "%(count)d pushes did not reach everybody", count)
+    return title % {"count": count}
+
+
+def _text(runs: Sequence[Run], further_count: int) -> str:
+    reasons = run_errors.shown(runs)
+    lines = [
+        _("“%(name)s”, due %(time)s: %(reason)s")
+        % {"name": _name(run), "time": moment_line(run.slot_at, _time_zone(run)), "reason": reasons[run.pk]}
+        for run in runs
+    ]
+    if further_count:
+        more = ngettext("and %(count)d more push", "and %(count)d more pushes", further_count)
+        lines.append(more % {"count": further_count})
+    lines += auto_pause.sentences(run.subscription for run in runs if run.subscription is not None)
+    return "\n".join(lines)
+
+
+def _name(run: Run) -> str:
+    if run.subscription is not None:
+        return str(run.subscription)
+    incident = Incident.objects.filter(notices__run=run).order_by("pk").first()
+    return str(incident or run)
+
+
+def _time_zone(run: Run) -> str:
+    return settings.TIME_ZONE if run.subscription is None else run.subscription.time_zone
+
+
+def _link(notice: Run, runs: Sequence[Run]) -> str:
+    run = runs[0] if len(runs) == 1 else notice
+    return reverse("admin:notifications_run_change", args=[run.pk])

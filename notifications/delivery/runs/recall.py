@@ -1,0 +1,262 @@
+"""Messages that wait for people whom WeCom does not let in any more, or who have another userid by now.
+
+A message of which nothing was tried yet is still ours: it is written anew without those people, or with the new userid,
+and canceled where nobody is left. From its first attempt on it stays as it is, recipients and all (design: the outbox
+is frozen); WeCom itself then names the leavers as invalid.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from accounts.models import WeComAccount, fold_userid
+from integrations.clients.errors import ConfigurationError, IntegrationError, RateLimitedError, TransientError
+from integrations.clients.wecom.messages.limits import body_bytes
+from integrations.core import client_factory
+from integrations.models import Corp
+from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
+from notifications.delivery.channels.wecom_app import address_scope, company_scope
+from notifications.delivery.limiter import Permit, Request
+from notifications.delivery.locking import update_unlocked
+from notifications.delivery.sending import throttling
+from notifications.models import Channel, Delivery, Receipt, Run
+from notifications.models.lookups import Moment
+from notifications.sentences import Sentence
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from notifications.delivery.clock import Clock
+
+
+logger = logging.getLogger(__name__)
+
+
+@transaction.atomic
+def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
+    """Take these people, folded, out of what was not tried yet, mails too. One query where nothing waits for them.
+
+    Their receipts say why; other people get the message as before. Safe to repeat.
+    """
+    if not _waiting(corp).exists():
+        return
+    gone = frozenset(userids)
+    for delivery in _untried(corp, gone):
+        receipts = Receipt.objects.filter(delivery=delivery, status="", address__in=_addresses(corp, gone))
+        count = receipts.update(status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED)
+        is_left = _write_recipients(delivery, lambda userid: None if fold_userid(userid) in gone else userid)
+        _settle(delivery, count, is_left, now)
+    for mail in _untried_mails(corp):
+        count = Receipt.objects.filter(delivery=mail, status="").update(
+            status=Receipt.Status.SKIPPED, reason=Receipt.Reason.BARRED
+        )
+        _settle(mail, count, False, now)
+
+
+def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> None:
+    """Count `count` people out of it; where nobody `is_left`, it is canceled."""
+    if not is_left:
+        delivery.status, delivery.settled_at = Delivery.Status.CANCELED, now
+    delivery.recipient_count = max(0, delivery.recipient_count - count)
+    delivery.save(update_fields=["body", "plain_body", "status", "settled_at", "recipient_count"])
+    Run.objects.filter(pk=delivery.run_id).update(
+        recipient_count=F("recipient_count") - count, skipped_count=F("skipped_count") + count
+    )
+    logger.info("delivery=%d recipients withdrawn=%d%s", delivery.pk, count, "" if is_left else " (canceled)")
+
+
+@transaction.atomic
+def readdress(corp: Corp, old: str, new: str) -> None:
+    """Somebody has another userid: what was not tried yet goes to the new one."""
+    if not _waiting(corp).exists():
+        return
+    folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
+    for delivery in _untried(corp, frozenset({folded})):
+        if Receipt.objects.filter(run=delivery.run_id, channel=delivery.channel, address=address).exists():
+            continue  # meant for whoever had the new userid before: WeCom refuses the former one
+        Receipt.objects.filter(delivery=delivery, address=f"{corp.pk}:{folded}").update(address=address)
+        _write_recipients(delivery, lambda userid: new if fold_userid(userid) == folded else userid)
+        delivery.save(update_fields=["body", "plain_body"])
+
+
+def _untried(corp: Corp, userids: frozenset[str]) -> list[Delivery]:
+    """Locked, so that no worker claims them meanwhile: a claim asks for the status again once it has the row."""
+    return _meant_by(corp, Q(address__in=_addresses(corp, userids)))
+
+
+def _untried_mails(corp: Corp) -> list[Delivery]:
+    """To people who are disabled by now, or whom WeCom does not let in: each mail has one recipient, by its address."""
+    barred = WeComAccount.objects.shut_out().filter(user=OuterRef("user"), corp=corp)
+    return _meant_by(corp, Q(user__is_active=False) | Q(Exists(barred)), channel=Channel.EMAIL)
+
+
+def _meant_by(corp: Corp, condition: Q, **more: Any) -> list[Delivery]:
+    waiting = _waiting(corp).filter(**more)
+    meant = Receipt.objects.filter(condition, delivery__in=waiting, status="")
+    keys = set(meant.order_by().values_list("delivery", flat=True))
+    return list(waiting.filter(pk__in=keys).select_for_update(of=("self",)).order_by("pk")) if keys else []
+
+
+def _waiting(corp: Corp) -> QuerySet[Delivery]:
+    untried = [Delivery.Status.PREPARING, Delivery.Status.PENDING]
+    return Delivery.objects.filter(corp=corp, status__in=untried, attempt_count=0)
+
+
+def _addresses(corp: Corp, userids: frozenset[str]) -> list[str]:
+    return [f"{corp.pk}:{userid}" for userid in userids]
+
+
+def _write_recipients(delivery: Delivery, change: Callable[[str], str | None]) -> bool:
+    """Change the recipients in the frozen body, in their order. Returns whether anybody is left; else it stays."""
+    payload = json.loads(bytes(delivery.body))
+    users = [user for user in map(change, payload["touser"].split("|")) if user]
+    if users:
+        delivery.body = body_bytes(payload | {"touser": "|".join(users)})
+        if delivery.plain_body:
+            plain = json.loads(bytes(delivery.plain_body))
+            delivery.plain_body = body_bytes(plain | {"touser": "|".join(users)})
+    return bool(users)
+
+
+# --- Takes a run back: what waits is canceled at once, what was accepted is recalled from people's WeCom ---
+
+# WeCom's limit (42052 later).
+RECALL_WITHIN = timedelta(hours=24)
+HANDED_OUT_AT_ONCE = 500
+# When a recall that failed for the moment, or for which the limits have no room, is tried again.
+RETRY = timedelta(minutes=1)
+# WeCom counts the calls of each API by themselves.
+RECALL_API = "message_recall"
+_TAKEN_BACK = Sentence("Taken back before its messages were made.")
+
+
+def can_be_recalled(run: Run, *, now: datetime) -> bool:
+    """Whether anything of the run is not final yet: not rendered, waiting, or accepted within the last day."""
+    if run.recall_asked_at is not None:
+        return False
+    if run.status == Run.Status.WAITING:
+        return True
+    return run.deliveries.unsettled().exists() or _accepted(run, now).exists()
+
+
+def request_recall(run: Run, *, person: User, now: datetime) -> bool:
+    """Stop the run and mark what is to be recalled. False if that was asked for already."""
+    asked = Run.objects.filter(pk=run.pk, recall_asked_at__isnull=True)
+    if not asked.update(recall_asked_at=now, recall_asked_by=person):
+        return False
+    waiting = Run.objects.filter(pk=run.pk, status=Run.Status.WAITING)
+    waiting.update(status=Run.Status.FAILED, finished_at=now, error=_TAKEN_BACK.stored())
+    cancel_recalled(now=now)
+    return True
+
+
+def cancel_recalled(*, now: datetime) -> int:
+    """Pending messages of recalled runs do not go out. One that may have arrived is unknown instead."""
+    recalled = Delivery.objects.filter(run__recall_asked_at__isnull=False)
+    pending = recalled.filter(status=Delivery.Status.PENDING)
+    unclear = pending.filter(unclear_since__isnull=False)
+    certain = pending.filter(unclear_since__isnull=True)
+    canceled = {"status": Delivery.Status.CANCELED, "settled_at": now}
+    return (
+        update_unlocked(recalled.filter(status=Delivery.Status.PREPARING), **canceled)
+        + update_unlocked(unclear, status=Delivery.Status.UNKNOWN, settled_at=now)
+        + update_unlocked(certain, **canceled)
+    )
+
+
+def due(now: Moment) -> QuerySet[Delivery]:
+    """Accepted messages of recalled runs that are to be recalled, or to be tried again."""
+    runs = Run.objects.filter(recall_asked_at__gt=now - 2 * RECALL_WITHIN).values("pk")
+    return _recallable(now).filter(run__in=runs, next_attempt_at__lte=now)
+
+
+def to_recall(*, now: datetime) -> list[int]:
+    """Ids of accepted messages of recalled runs to hand to a task; nobody else gets them for RETRY."""
+    ids = list(due(now).order_by("pk").values_list("pk", flat=True)[:HANDED_OUT_AT_ONCE])
+    # The row is settled: its next attempt is the recall's.
+    Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now + RETRY)
+    return ids
+
+
+def recall_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
+    """Recall each from WeCom. Returns how many were. What fails for the moment is handed out again.
+
+    What concerns the whole company, as a refused IP or too many calls, is not tried again with each of its messages.
+    """
+    count, waiting_corps = 0, set[int]()
+    rows = Delivery.objects.filter(pk__in=list(delivery_ids), recalled_at__isnull=True, recall_error="")
+    for delivery in rows.select_related("corp").defer("body", "text"):
+        if is_stopping():
+            break
+        if delivery.corp_id in waiting_corps:
+            continue
+        permit = throttling.permit(_request(delivery))
+        if not isinstance(permit, Permit):
+            waiting_corps.add(delivery.corp_id)
+            continue
+        try:
+            count += _recall(delivery, clock)
+        except (ConfigurationError, RateLimitedError) as error:
+            waiting_corps.add(delivery.corp_id)
+            _postpone(delivery, outcome_of_error(error), clock())
+        finally:
+            throttling.release([permit])
+    return count
+
+
+def _request(delivery: Delivery) -> Request:
+    scopes = (address_scope(delivery.corp, RECALL_API), company_scope(delivery.corpid, RECALL_API))
+    return Request(id=f"recall:{delivery.pk}.{secrets.token_hex(4)}", scopes=scopes, is_urgent=True)
+
+
+def _recall(delivery: Delivery, clock: Clock) -> bool:
+    """Raises ConfigurationError and RateLimitedError."""
+    mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True, recall_error="")
+    # Why again? Since the task read it, another may have recalled it, and somebody may have mended its company.
+    held = mine.select_related("corp").defer("body", "text").first()
+    if held is None:
+        return False
+    try:
+        client_factory.wecom_client(held.corp).message_recall(held.msgid)
+    except (ConfigurationError, RateLimitedError):
+        raise
+    except TransientError as error:
+        logger.info("delivery=%d not recalled for the moment errcode=%s", delivery.pk, error.code)
+        return False
+    except IntegrationError as error:
+        mine.update(recall_error=str(error))
+        logger.warning("delivery=%d cannot be recalled errcode=%s", delivery.pk, error.code)
+        return False
+    logger.info("delivery=%d recalled", delivery.pk)
+    return mine.update(recalled_at=clock()) == 1
+
+
+def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """All that is to be recalled of the company waits as long as the answer asks for."""
+    logger.info("corp=%d: recalls wait errcode=%s", delivery.corp_id, outcome.errcode)
+    if outcome.is_rate_limited:
+        throttling.hold([company_scope(delivery.corpid, RECALL_API)], outcome)
+    theirs = _recallable(now).filter(corp=delivery.corp_id, run__recall_asked_at__isnull=False)
+    theirs.update(next_attempt_at=now + timedelta(seconds=outcome.wait_seconds))
+
+
+def _accepted(run: Run, now: datetime) -> QuerySet[Delivery]:
+    return _recallable(now).filter(run=run)
+
+
+def _recallable(now: Moment) -> QuerySet[Delivery]:
+    """WeCom knows a message by its msgid; one accepted on a repeat may have none, robots and mail never do."""
+    return Delivery.objects.filter(
+        channel=Channel.WECOM,
+        status=Delivery.Status.ACCEPTED,
+        recalled_at__isnull=True,
+        recall_error="",
+        settled_at__gt=now - RECALL_WITHIN,
+    ).exclude(msgid="")

@@ -1,0 +1,296 @@
+"""Turns due subscriptions into runs, once per slot, with any number of dispatchers at work."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
+from operator import attrgetter
+from typing import Any
+
+from django.db import transaction
+from django.db.models import (
+    DateTimeField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Value,
+)
+from django.db.models.functions import Least
+
+from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.locking import unlocked
+from notifications.models import Report, Run, Subscription, TickClaim
+from notifications.sentences import Sentence
+from notifications.subscriptions.schedules import slots
+from notifications.subscriptions.schedules.crontab import ScheduleError
+from notifications.subscriptions.schedules.slots import DueTime
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+# A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
+BATCH_SECONDS = 1.0
+# Missed times are counted no further: after a year's outage of a subscription for every minute, "1000" says enough.
+MISSED_COUNTED = 1000
+# A claimed period that lies further ahead than this was written under a wrong clock.
+CLOCK_TOLERANCE_SECONDS = 60
+# Begins the key of what was missed while a run was under way; its number follows.
+_OVERLAP = "overlap:"
+
+
+def claim_tick(name: str, *, now: datetime, period_seconds: int) -> bool:
+    """Whether this caller is the one that does the work of the period around `now`. Of many callers one is."""
+    seconds = int(now.timestamp())
+    period = seconds - seconds % period_seconds
+    is_new = Q(period__lt=period) | Q(period__gt=period + CLOCK_TOLERANCE_SECONDS)
+    mine = TickClaim.objects.filter(is_new, name=name)
+    if mine.update(period=period):
+        return True
+    if TickClaim.objects.filter(name=name).exists():
+        return False
+    TickClaim.objects.bulk_create([TickClaim(name=name, period=0)], ignore_conflicts=True)
+    return mine.update(period=period) == 1
+
+
+def clock_was_set_back(name: str, *, now: datetime) -> bool:
+    """Whether the last tick of this name was done under a clock that ran far ahead of `now`."""
+    return TickClaim.objects.filter(name=name, period__gt=now.timestamp() + CLOCK_TOLERANCE_SECONDS).exists()
+
+
+def claim_due(*, now: datetime) -> list[int]:
+    """Make the runs of all due subscriptions and move those on to their next time. Returns the ids to render.
+
+    Each batch is one transaction, so a crash leaves either both or neither. Missed times: the latest one runs if it
+    is no older than the subscription's grace period and stands for the others within it; older ones are recorded as
+    missed, one row for the whole stretch. While a run of the subscription is under way, times wait for its end, no
+    longer than the grace period.
+    """
+    run_ids: list[int] = []
+    while True:
+        is_last, claimed_run_ids = _claim_batch(now)
+        run_ids += claimed_run_ids
+        if is_last:
+            return run_ids
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a due subscription asks for: at most one run, at most one record of missed times, and its next time."""
+
+    runs: list[PlannedRun]
+    next_run_at: datetime | None
+
+
+class LookBack:
+    """What is found when one looks back from `now`; for many with the same schedule it is worked out once."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[Any, ...], _Found] = {}
+
+    def __call__(self, subscription: Subscription, first: datetime) -> _Found:
+        """Raises ScheduleError."""
+        if subscription.jitter_seconds:
+            return _look_back(subscription, first, self._now)
+        key = (first, subscription.grace_minutes, *_schedule_of(subscription))
+        if key not in self._known:
+            self._known[key] = _look_back(subscription, first, self._now)
+        return self._known[key]
+
+
+# What a plan is made of: of a subscription's fifty columns each costs time, thousands of times.
+_PLANNED_BY = (*slots.TIME_FIELDS, "grace_minutes", "next_run_at", "report")
+_schedule_of = attrgetter(*slots.TIME_FIELDS)
+
+
+def plan(
+    subscription: Subscription, *, now: datetime, former_id: int | None = None, look_back: LookBack | None = None
+) -> Plan:
+    """Decide without writing. `subscription.next_run_at`, set on every due one, is the earliest time not yet seen.
+    `former_id`: its run that is under way. `look_back`: for many in a row, made with the same `now`."""
+    first = subscription.next_run_at or now
+    try:
+        found = (look_back or LookBack(now))(subscription, first)
+    except ScheduleError as error:
+        # Forms refuse such a schedule; one that came another way is switched off with a trace instead of blocking all.
+        return _failed(subscription, now, error.sentence)
+    runs = []
+    if found.missed:
+        runs.append(_missed_run(subscription, found.missed, now, former_id))
+    if found.due and former_id is not None:
+        return Plan(runs, found.due[0].due_at)
+    if found.due:
+        runs.append(_scheduled_run(subscription, found.due[-1], now, Run.Status.WAITING, len(found.due)))
+    if found.following is None:
+        runs += _ended_early(subscription, now)
+    return Plan(runs, None if found.following is None else found.following.due_at)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Times of a schedule: older than the grace period (counted up to a limit), due, and the first to come."""
+
+    missed: list[DueTime]
+    due: list[DueTime]
+    following: DueTime | None
+
+
+def _look_back(subscription: Subscription, first: datetime, now: datetime) -> _Found:
+    grace_start = now - timedelta(minutes=subscription.grace_minutes)
+    just_before_first = first - timedelta(seconds=1)
+    missed: list[DueTime] = []
+    if first < grace_start:
+        old = takewhile(lambda time: time.due_at < grace_start, slots.due_times(subscription, just_before_first))
+        missed = list(islice(old, MISSED_COUNTED))
+    due: list[DueTime] = []
+    for found in slots.due_times(subscription, max(just_before_first, grace_start - timedelta(seconds=1))):
+        if found.due_at > now:
+            return _Found(missed, due, found)
+        if found.due_at >= grace_start:
+            due.append(found)
+    return _Found(missed, due, None)
+
+
+def _missed_run(subscription: Subscription, missed: list[DueTime], now: datetime, former_id: int | None) -> PlannedRun:
+    """One row for the stretch; for all that one run held up, whenever it is found, one row, too."""
+    if former_id is None:
+        reason = Sentence("It did not begin within its grace period of %(minutes)d minutes.")
+    else:
+        reason = Sentence(
+            "The run before it was still under way at the end of its grace period of %(minutes)d minutes."
+        )
+    sentence = reason % {"minutes": subscription.grace_minutes}
+    run = _scheduled_run(subscription, missed[0], now, Run.Status.MISSED, len(missed), sentence)
+    if former_id is not None:
+        run.key = f"{_OVERLAP}{former_id}"
+    return run
+
+
+def _ended_early(subscription: Subscription, now: datetime) -> list[PlannedRun]:
+    """A trace where no further time is found though the validity has not ended: nobody would miss it otherwise."""
+    if subscription.valid_to is not None:
+        return []
+    sentence = Sentence(
+        "No further time is known: its days are all free days. It is not sent until its schedule is changed."
+    )
+    run = _scheduled_run(subscription, DueTime(now, now), now, Run.Status.FAILED, 1, sentence)
+    run.key += ":end"
+    return [run]
+
+
+def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
+    """Whether nothing is left that this round can claim, and the ids of the new runs."""
+    with transaction.atomic():
+        # Why no join? Thousands share a report.
+        companies = Prefetch("report", Report.objects.only("corp"))
+        due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
+        found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
+        # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
+        under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
+        former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
+        plans = _plans_in_time(found, now, former_ids)
+        subscriptions = found[: len(plans)]
+        is_moving = any(one.next_run_at != its.next_run_at for one, its in zip(subscriptions, plans, strict=True))
+        run_ids = _record([run for planned in plans for run in planned.runs])
+        move_subscriptions([(one.pk, its.next_run_at) for one, its in zip(subscriptions, plans, strict=True)])
+        is_last = len(subscriptions) == len(found) < BATCH
+        return is_last or not is_moving, run_ids
+
+
+def claimable(now: datetime) -> QuerySet[Subscription]:
+    """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
+    under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
+    # Why wrapped? SQLite has to be told of each part what it is.
+    minutes = ExpressionWrapper(F("grace_minutes"), output_field=IntegerField())
+    grace = ExpressionWrapper(minutes * Value(timedelta(minutes=1)), output_field=DurationField())
+    grace_end = ExpressionWrapper(F("next_run_at") + grace, output_field=DateTimeField())
+    due = Subscription.objects.due(now).alias(grace_end=grace_end)
+    return due.filter(Q(grace_end__lt=now) | ~Exists(under_way))
+
+
+def _record(runs: list[PlannedRun]) -> list[int]:
+    """Write the runs that there are not yet, and return the ids of those to render; times that the same run held up are
+    counted in the row of those before."""
+    # Those that there are already: a slot is looked at again when a schedule was saved back and forth.
+    return insert_runs([run for run in runs if not (run.key.startswith(_OVERLAP) and _is_counted_on(run))])
+
+
+def _is_counted_on(run: PlannedRun) -> bool:
+    known = Run.objects.filter(key=run.key)
+    return known.update(slot_count=Least(F("slot_count") + run.slot_count, MISSED_COUNTED)) == 1
+
+
+def _plans_in_time(
+    subscriptions: list[Subscription], now: datetime, former_ids: Mapping[int | None, int]
+) -> list[Plan]:
+    """The plans of the first subscriptions: of one at least, then of as many as fit into BATCH_SECONDS."""
+    plans: list[Plan] = []
+    end_at, look_back = time.monotonic() + BATCH_SECONDS, LookBack(now)
+    for subscription in subscriptions:
+        plans.append(_plan_or_trace(subscription, now, former_ids.get(subscription.pk), look_back))
+        if time.monotonic() >= end_at:
+            break
+    return plans
+
+
+def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None, look_back: LookBack) -> Plan:
+    """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
+    try:
+        return plan(subscription, now=now, former_id=former_id, look_back=look_back)
+    except Exception as error:  # the edge of the loop
+        logger.exception("subscription=%d could not be planned", subscription.pk)
+        sentence = Sentence(
+            "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
+        )
+        return _failed(subscription, now, sentence % {"error": type(error).__name__})
+
+
+def _failed(subscription: Subscription, now: datetime, why: Sentence) -> Plan:
+    first = subscription.next_run_at or now
+    return Plan([_scheduled_run(subscription, DueTime(first, first), now, Run.Status.FAILED, 1, why)], None)
+
+
+def _scheduled_run(
+    subscription: Subscription,
+    found: DueTime,
+    now: datetime,
+    status: Run.Status,
+    slot_count: int,
+    why: Sentence | None = None,
+) -> PlannedRun:
+    return PlannedRun(
+        key=f"sub:{subscription.pk}:{found.slot_at.astimezone(UTC):%Y-%m-%dT%H:%MZ}",
+        subscription_id=subscription.pk,
+        corp_id=subscription.report.corp_id,
+        trigger=Run.Trigger.SCHEDULE,
+        slot_at=found.slot_at,
+        due_at=None if found.due_at == found.slot_at else found.due_at,
+        slot_count=slot_count,
+        status=status,
+        claimed_at=now,
+        render_after=now + RENDER_LEASE,
+        finished_at=None if status == Run.Status.WAITING else now,
+        error=why.stored() if why is not None else "",
+    )
+
+
+def run_fields(subscription: Subscription, trigger: Run.Trigger, *, slot_at: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "subscription": subscription,
+        "corp_id": subscription.report.corp_id,
+        "trigger": trigger,
+        "slot_at": slot_at,
+        "claimed_at": now,
+        "render_after": now + RENDER_LEASE,
+    }

@@ -1,0 +1,152 @@
+"""Sends a run again to those whom it did not reach. Who may have got it is left out unless that is confirmed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.audit import services, signals
+from accounts.models import AuditEntry
+from notifications.delivery.runs import idempotency
+from notifications.delivery.runs.idempotency import Answer
+from notifications.delivery.runs.scheduler import run_fields
+from notifications.models import ApiToken, Run, Subscription
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+OVER = (Run.Status.SENDING, Run.Status.FINISHED)
+
+
+def can_be_resent(run: Run) -> bool:
+    """Whether the run has come as far as having receipts, and its order still says what to send."""
+    return run.status in OVER and run.subscription_id is not None and run.recall_asked_at is None
+
+
+def request_resend(run: Run, *, number: int, with_unknown: bool, person: User, now: datetime) -> tuple[Run, bool]:
+    """The run that sends it again, and whether it is new. The same page sent twice gives the same run.
+
+    `number`: which resending of the run this is, from next_number. Its slot is that of the run, so that what it says
+    of its time stays true; it is worthless its full lifetime from now. Its subscription's present text is sent.
+    """
+    if run.subscription is None:
+        raise ValueError("a run without its subscription cannot be sent again")
+    fields = run_fields(run.subscription, Run.Trigger.RESEND, slot_at=now, now=now)
+    asked = {"requested_by": person, "resends": run, "resends_unknown": with_unknown}
+    return Run.objects.get_or_create(key=f"resend:{run.pk}:{number}", defaults={**fields, **asked})
+
+
+def next_number(run: Run) -> int:
+    return Run.objects.filter(resends=run).count() + 1
+
+
+# --- Runs that somebody asks for: by hand, by URL, or after a data update. Of one subscription one runs at a time ---
+
+TRIGGERS = (Run.Trigger.URL, Run.Trigger.DATA_UPDATE)
+
+
+class TriggerRefusedError(Exception):
+    """The subscription does not run now. `code` is for programs, `sentence` for whoever reads their log."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code)
+        self.code, self.sentence = code, sentence
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who asks for a run, how, and from where. `key`: the Idempotency-Key, empty where there is none; `fingerprint`:
+    of the request that brought it."""
+
+    token: ApiToken
+    trigger: Run.Trigger
+    ip: str | None
+    key: str = ""
+    fingerprint: str = ""
+
+
+def trigger(
+    subscription: Subscription, *, ask: Ask, now: datetime, words: Callable[[Run], str], enqueue: Callable[[int], None]
+) -> Answer:
+    """Make the run that is asked for, once for one Idempotency-Key. Run, answer and audit trail share a transaction.
+
+    `words`: the answer for a new run; `enqueue`: hands it out after the transaction. Raises TriggerRefusedError and
+    idempotency.KeyReusedError; nothing is written then.
+    """
+
+    def make() -> tuple[Run, str]:
+        run = _made(subscription, ask, now)
+        enqueue(run.pk)
+        return run, words(run)
+
+    with transaction.atomic():
+        if not ask.key:
+            run, text = make()
+            return Answer(text, run.pk)
+        return idempotency.once(token=ask.token, key=ask.key, fingerprint=ask.fingerprint, now=now, make=make)
+
+
+def request_run(
+    subscription: Subscription, *, trigger: Run.Trigger, token: str, person: User, now: datetime
+) -> tuple[Run, bool]:
+    """The run asked for by one form, and whether it is new. The same form sent twice gives the same run.
+
+    Raises TriggerRefusedError where another one is under way, except for a trial; nothing is written then.
+    """
+    key = f"{trigger}:{token}"
+    with transaction.atomic():
+        current = _locked(subscription)
+        if trigger not in Run.PARTIAL and not Run.objects.filter(key=key).exists():
+            _check_alone(current)
+        fields = run_fields(current, trigger, slot_at=now, now=now)
+        return Run.objects.get_or_create(key=key, defaults={**fields, "requested_by": person})
+
+
+def _locked(subscription: Subscription) -> Subscription:
+    """As it is now. Why locked? Of two that ask at once, or one beside a dispatcher, the second must see the run of
+    the first."""
+    return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
+
+
+def _made(subscription: Subscription, ask: Ask, now: datetime) -> Run:
+    current = _locked(subscription)
+    _check(current, now)
+    run = Run.objects.create(
+        **run_fields(current, ask.trigger, slot_at=now, now=now),
+        key=f"api:{current.pk}:{secrets.token_hex(16)}",
+        requested_by=ask.token.owner,
+        api_token=ask.token,
+    )
+    with services.on_behalf(ask.token.owner, ask.ip):
+        note = f"{run.get_trigger_display()} ({run.key}) · {ask.token}"
+        corps = signals.corps_of(current)
+        services.record(action=AuditEntry.Action.DONE, subject=current, note=note, corps=corps)
+    return run
+
+
+def _check(subscription: Subscription, now: datetime) -> None:
+    if not subscription.is_enabled:
+        sentence = _("The subscription is disabled: it runs by hand only, in the administration.")
+        raise TriggerRefusedError("subscription_disabled", sentence)
+    is_early = subscription.valid_from is not None and now < subscription.valid_from
+    is_late = subscription.valid_to is not None and now >= subscription.valid_to
+    if is_early or is_late:
+        raise TriggerRefusedError("outside_validity", _("The subscription is not valid at this time."))
+    _check_alone(subscription)
+
+
+def _check_alone(subscription: Subscription) -> None:
+    if Run.objects.under_way().filter(subscription=subscription).exists():
+        raise TriggerRefusedError("run_under_way", under_way_sentence())
+
+
+def under_way_sentence() -> str:
+    """Why a run has to wait for another one's end."""
+    return _("A run of this subscription is under way; of one subscription one runs at a time.")

@@ -1,0 +1,173 @@
+"""Stops a company's queue while its configuration is broken, tells the administrators once, and goes on by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from integrations.clients.wecom import errcodes
+from integrations.models import Corp
+from integrations.models.scoping import Person
+from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
+from notifications.delivery.locking import update_unlocked
+from notifications.models import CorpQueue, Delivery
+
+logger = logging.getLogger(__name__)
+
+
+def without_queue() -> QuerySet[Corp]:
+    """Companies that have no row yet."""
+    return Corp.objects.filter(~Exists(CorpQueue.objects.filter(corp=OuterRef("pk"))))
+
+
+def ensure_queues() -> None:
+    """A row for each company, and the one of all."""
+    known = set(CorpQueue.objects.values_list("corp_id", flat=True))
+    missing = [pk for pk in (None, *Corp.objects.order_by("pk").values_list("pk", flat=True)) if pk not in known]
+    CorpQueue.objects.bulk_create([CorpQueue(corp_id=pk) for pk in missing], ignore_conflicts=True)
+
+
+def block(corp_id: int, outcome: Outcome, *, now: datetime) -> None:
+    """The company cannot be sent to: its messages wait, and one after the other finds out whether it works again."""
+    queue, _is_new = CorpQueue.objects.get_or_create(corp_id=corp_id)
+    is_first = CorpQueue.objects.filter(pk=queue.pk, blocked_since__isnull=True).update(blocked_since=now)
+    CorpQueue.objects.filter(pk=queue.pk).update(
+        blocked_errcode=outcome.errcode,
+        blocked_error=outcome.message,
+        probe_at=now + timedelta(seconds=outcome.held_seconds),
+    )
+    if is_first:
+        logger.warning("corp=%d cannot send (errcode=%s): its queue waits", corp_id, outcome.errcode)
+
+
+def unblock(corp_ids: Collection[int], *, now: datetime) -> None:
+    """It works again: what waited for it is due."""
+    # Asked after nearly every call, and nearly always in vain.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM notifications_corpqueue WHERE blocked_since IS NOT NULL LIMIT 1")
+        if cursor.fetchone() is None:
+            return
+    blocked = CorpQueue.objects.blocked().filter(corp__in=corp_ids)
+    for queue in blocked:
+        if not blocked.filter(pk=queue.pk).update(**_CLEARED):
+            continue
+        _let_go(queue, now=now)
+        logger.warning("corp=%d can send again", queue.corp_id)
+
+
+def probe_at_once(corp_id: int, now: datetime) -> None:
+    """Something about the company's connection was mended: the next tick tries one message."""
+    queue = CorpQueue.objects.blocked().filter(corp=corp_id).first()
+    if queue is not None and CorpQueue.objects.blocked().filter(pk=queue.pk).update(probe_at=now):
+        _let_go(queue, now=now)
+
+
+def _let_go(queue: CorpQueue, *, now: datetime) -> None:
+    """What waits as long as a broken configuration makes it wait is due. What the limiter holds back asks it again."""
+    soon = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+    waiting = Delivery.objects.filter(
+        corp=queue.corp_id, status__in=[Delivery.Status.PENDING, Delivery.Status.PREPARING]
+    )
+    update_unlocked(waiting.filter(next_attempt_at__gt=now, next_attempt_at__lte=soon), next_attempt_at=now)
+
+
+_CLEARED = {
+    "blocked_since": None,
+    "blocked_errcode": None,
+    "blocked_error": "",
+    "probe_at": None,
+    "told_at": None,
+}
+
+
+def probes(corp_ids: Collection[int], *, now: datetime) -> dict[int, bool]:
+    """The blocked ones of these companies, and whether one message may be tried there now. Whoever asks takes it."""
+    found = {}
+    for queue in CorpQueue.objects.blocked().filter(corp__in=corp_ids):
+        due = CorpQueue.objects.filter(Q(probe_at__isnull=True) | Q(probe_at__lte=now), pk=queue.pk)
+        next_at = now + timedelta(seconds=CONFIGURATION_WAIT_SECONDS)
+        found[int(queue.corp_id or 0)] = due.update(probe_at=next_at) == 1
+    return found
+
+
+def untold() -> QuerySet[CorpQueue]:
+    """Blocked companies of which no mail was written; none where no addresses are set."""
+    rows = CorpQueue.objects.blocked().filter(told_at__isnull=True)
+    return rows if settings.OPERATOR_EMAILS else rows.none()
+
+
+def tell_administrators(*, now: datetime) -> int:
+    """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
+    told = 0
+    for queue in untold().select_related("corp").defer(*CORP_SECRETS):
+        # Why before the mail? Told once at most: a mail server that hangs must not be asked by every tick.
+        if CorpQueue.objects.filter(pk=queue.pk, told_at__isnull=True).update(told_at=now):
+            _mail(queue)
+            told += 1
+    return told
+
+
+def _mail(queue: CorpQueue) -> None:
+    with translation.override(settings.LANGUAGE_CODE):
+        subject = _("Pushes of %(corp)s are held up") % {"corp": queue.corp}
+        try:
+            send_mail(subject, explanation(queue), None, settings.OPERATOR_EMAILS)
+        except OSError as error:
+            logger.error("corp=%s: the administrators could not be told: %s", queue.corp_id, type(error).__name__)
+
+
+def held_until(queue: CorpQueue, *, now: datetime) -> datetime | None:
+    """Until when WeCom gives the company no token; None where no time is known at which it goes on."""
+    is_limit = queue.blocked_since is not None and queue.blocked_errcode == errcodes.RATE_LIMITED
+    return queue.probe_at if is_limit and queue.probe_at is not None and queue.probe_at > now else None
+
+
+def sentence(queue: CorpQueue, *, now: datetime) -> str:
+    """That its pushes are held up, for pages that are about something else."""
+    words = {"corp": queue, "code": "—" if queue.blocked_errcode is None else queue.blocked_errcode}
+    until = held_until(queue, now=now)
+    if until is None:
+        return (
+            _("Pushes of %(corp)s are held up (errcode %(code)s); they go on by themselves when it is mended.") % words
+        )
+    words["time"] = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
+    return _("Pushes of %(corp)s are held until %(time)s (errcode %(code)s): WeCom gives no token before.") % words
+
+
+def held_up(corp_ids: Iterable[int] | None, *, seen_by: Person, now: datetime) -> list[str]:
+    """A sentence for each of these companies (None: of all) whose pushes are held up, as far as the person sees it."""
+    queues = CorpQueue.objects.visible_to(seen_by).blocked().select_related("corp").defer(*CORP_SECRETS)
+    found = queues if corp_ids is None else queues.filter(corp__in=list(corp_ids))
+    return [sentence(queue, now=now) for queue in found]
+
+
+def explanation(queue: CorpQueue) -> str:
+    """What holds the company up, until when where that is known, who can mend it and where, in sentences."""
+    what = [queue.blocked_error]
+    if queue.blocked_errcode is not None:
+        # Of the limits, that of gettoken alone holds a company up.
+        operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
+        advice = errcodes.explain(queue.blocked_errcode, operation=operation)
+        what = [_(advice.what), _(advice.who), _(advice.where)]
+    until = held_until(queue, now=timezone.now())
+    if until is not None:
+        what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})
+    return "\n".join([*what, _("Nothing is lost: what waits goes out by itself as soon as it works again.")])
+
+
+# Of a company that comes with its queue: each would be decrypted, and none is needed.
+CORP_SECRETS = tuple(
+    f"corp__{name}"
+    for name in (
+        *("secret", "contacts_secret", "contacts_callback_token", "contacts_callback_aes_key"),
+        *("callback_token", "callback_aes_key", "proxy_url", "ca_bundle"),
+    )
+)

@@ -1,0 +1,133 @@
+"""Hands deliveries to tasks: no more of a company than its limits have room for soon, and of all companies evenly.
+
+What waits stays in the table, in its order, instead of standing in the broker before everybody else's messages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain, zip_longest
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from integrations.models import Corp
+from notifications.delivery.channels.wecom_app import app_scopes
+from notifications.delivery.clock import QUEUE_LEASE
+from notifications.delivery.limiter import Scope, StoreLostError, ask
+from notifications.delivery.locking import unlocked
+from notifications.delivery.sending import circuit_breaker
+from notifications.models import Channel, Delivery, Priority
+
+logger = logging.getLogger(__name__)
+
+# Of one company at once; what is more follows with the next call.
+AT_ONCE = 2000
+# Room that comes free this long after the next tick counts, too: tasks wait so long for it, and no window stands empty.
+AHEAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class HandedOut:
+    """Ids to give to tasks now, by queue."""
+
+    urgent: list[int] = field(default_factory=list)
+    ordinary: list[int] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.urgent or self.ordinary)
+
+
+def hand_out(*, now: datetime, limit: int = AT_ONCE) -> HandedOut:
+    """Deliveries for which tasks are to be queued now; nobody else gets them for QUEUE_LEASE.
+
+    At most `limit` of each company. To be repeated until nothing comes any more.
+    """
+    # Most of the time nothing waits, and one short question spares the long ones.
+    if not Delivery.objects.unqueued(now).filter(status=Delivery.Status.PENDING, next_attempt_at__lte=now).exists():
+        return HandedOut()
+    sendable = Delivery.objects.sendable(now).unqueued(now)
+    found = []
+    for is_urgent in (True, False):
+        rows = sendable.filter(priority=Priority.URGENT if is_urgent else Priority.ORDINARY)
+        by_way = _taken(rows.filter(channel=Channel.WECOM), now, limit, is_urgent=is_urgent)
+        # Robots and mail have limits of their own, which seldom bind: what must wait comes back from its task.
+        by_way.append(_queued(rows.exclude(channel=Channel.WECOM), limit, now))
+        found.append(_interleaved(by_way))
+    return HandedOut(*found)
+
+
+def _taken(sendable: QuerySet[Delivery], now: datetime, limit: int, *, is_urgent: bool) -> list[list[int]]:
+    """Ids by company, each in its order."""
+    corps = list(_corps_with(sendable))
+    if not corps:
+        return []
+    waiting = {corp.pk: sendable.filter(corp=corp)[:limit].count() for corp in corps}
+    shares = _shares(corps, waiting, _outstanding(corps, now), is_urgent=is_urgent)
+    for pk, may_probe in circuit_breaker.probes([pk for pk, share in shares.items() if share], now=now).items():
+        shares[pk] = int(may_probe)
+    return [_queued(sendable.filter(corp=corp), shares[corp.pk], now) for corp in corps if shares[corp.pk] > 0]
+
+
+def _corps_with(sendable: QuerySet[Delivery]) -> QuerySet[Corp]:
+    theirs = sendable.filter(corp=OuterRef("pk")).order_by()
+    return Corp.objects.enabled().filter(Exists(theirs)).only("corpid", "proxy_url").order_by("pk")
+
+
+def _outstanding(corps: Sequence[Corp], now: datetime) -> dict[int, int]:
+    """How many are in tasks' hands already: they will take of the room, too."""
+    queued = Delivery.objects.filter(channel=Channel.WECOM, status=Delivery.Status.PENDING, queued_until__gt=now)
+    return {corp.pk: queued.filter(corp=corp)[:AT_ONCE].count() for corp in corps}
+
+
+def _shares(
+    corps: Sequence[Corp], waiting: Mapping[int, int], outstanding: Mapping[int, int], *, is_urgent: bool
+) -> dict[int, int]:
+    """How many of those that wait, of each company: what every window has room for, in equal parts."""
+    scopes = list(chain.from_iterable(map(app_scopes, corps)))
+    ahead = settings.DISPATCH_INTERVAL_SECONDS + AHEAD_SECONDS
+    try:
+        room = ask(lambda gate: gate.room(scopes, within_seconds=ahead, is_urgent=is_urgent))
+    except StoreLostError:  # another worker fills it just now: the next tick finds it full
+        return dict.fromkeys(waiting, 0)
+    shares = dict(waiting)
+    by_scope: dict[Scope, list[int]] = defaultdict(list)
+    for corp in corps:
+        for scope in app_scopes(corp):
+            by_scope[scope].append(corp.pk)
+    for scope, corp_ids in by_scope.items():
+        most = room.of(scope)
+        if most is not None:
+            left = max(0, most - sum(outstanding[pk] for pk in corp_ids))
+            shares |= evenly({pk: shares[pk] for pk in corp_ids}, left)
+    return shares
+
+
+def evenly(wanted: Mapping[int, int], total: int) -> dict[int, int]:
+    """Parts of `total`: as equal as can be, none larger than wanted, the rest of a small one shared by the others."""
+    given = dict.fromkeys(wanted, 0)
+    open_keys = sorted(wanted, key=lambda key: wanted[key])
+    while open_keys:
+        part = total // len(open_keys)
+        smallest = open_keys.pop(0)
+        given[smallest] = min(wanted[smallest], part if open_keys else total)
+        total -= given[smallest]
+    return given
+
+
+def _queued(sendable: QuerySet[Delivery], count: int, now: datetime) -> list[int]:
+    with transaction.atomic():
+        first = sendable.order_by("priority", "next_attempt_at", "pk").only("pk")
+        ids = [delivery.pk for delivery in unlocked(first)[:count]]
+        Delivery.objects.filter(pk__in=ids).update(queued_until=now + QUEUE_LEASE)
+    return ids
+
+
+def _interleaved(by_corp: Sequence[list[int]]) -> list[int]:
+    """One of each company in turn."""
+    return [pk for turn in zip_longest(*by_corp) for pk in turn if pk is not None]

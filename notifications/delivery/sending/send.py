@@ -1,0 +1,179 @@
+"""Sends deliveries: ask the limiter, claim, commit, call, settle. No transaction is open while WeCom is asked.
+
+A task has some messages under way at once: threads make the calls (notifications.delivery.sending.executor), the task
+alone speaks to the database, over one connection, for many rows at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from notifications.delivery.channels import Caller, Sendable, channel_of
+from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
+from notifications.delivery.clock import STOP_SECONDS, TASK_SECONDS
+from notifications.delivery.limiter.shared_gate import PERMIT_SECONDS
+from notifications.delivery.sending import throttling
+from notifications.delivery.sending.claim import StartedAttempt, claim_deliveries
+from notifications.delivery.sending.executor import Flights, callers
+from notifications.delivery.sending.settle import Ended, settle_all
+from notifications.delivery.sending.throttling import Admission
+
+if TYPE_CHECKING:
+    from notifications.delivery.clock import Clock
+    from notifications.delivery.limiter import Permit
+
+logger = logging.getLogger(__name__)
+
+# What ended is settled this often, also while others are still under way. Why not at once? Many are settled by as many
+# statements as one, and a call counts against its limits no longer than this after its end.
+SETTLE_SECONDS = 0.2
+
+
+def send_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[], bool]) -> int:
+    """Try each delivery whose time has come. Returns how many were tried.
+
+    Before each beginning `is_stopping` is asked: a worker that ends, or was busy for too long, gives the rest back. It
+    waits at most STOP_SECONDS for calls under way, whose deliveries are then left to the sweep.
+    """
+    task = _Task(delivery_ids, clock)
+    give_back_at = clock() + timedelta(seconds=TASK_SECONDS)
+    stop_at: float | None = None
+    while task.has_more:
+        if is_stopping():
+            stop_at = stop_at or time.monotonic() + STOP_SECONDS
+        may_begin = stop_at is None and clock() < give_back_at
+        if may_begin:
+            task.begin()
+        elif not task.has_flying or (stop_at is not None and time.monotonic() >= stop_at):
+            break
+        task.settle_ended(waits_for_room=may_begin)
+    task.give_back()
+    return task.tried_count
+
+
+@dataclass(frozen=True)
+class _Answered:
+    outcome: Outcome
+    duration_ms: int
+    ended_at: datetime
+
+
+@dataclass(frozen=True)
+class _Flying:
+    """A call under way."""
+
+    attempt: StartedAttempt
+    permit: Permit
+
+
+class _Task:
+    """The messages of one sending task: waiting, under way, passed over."""
+
+    def __init__(self, delivery_ids: Iterable[int], clock: Clock) -> None:
+        self._clock = clock
+        self._admission = Admission(delivery_ids)
+        self._flights: Flights[_Flying, _Answered] = Flights(callers())
+        self._passed_over: list[int] = []
+        self.tried_count = 0
+
+    @property
+    def has_flying(self) -> bool:
+        return bool(self._flights)
+
+    @property
+    def has_more(self) -> bool:
+        return self._admission.has_waiting or self.has_flying
+
+    def begin(self) -> None:
+        """Begin as many calls as limits and threads allow."""
+        room = settings.SEND_PARALLEL_PER_TASK - len(self._flights)
+        # Why half? Rows are claimed many at a time, which costs the database as much as one.
+        if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flights:
+            return
+        admitted = self._admission.admit(room)
+        if not admitted:
+            return
+        attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
+        throttling.cancel([permit for each, permit in admitted if each.delivery.pk not in attempts])
+        begun = [(attempts[each.delivery.pk], permit) for each, permit in admitted if each.delivery.pk in attempts]
+        # Why only now? A store that is lost from here on learns of these calls by their attempts.
+        for (attempt, permit), is_counted in zip(begun, throttling.known([it[1] for it in begun]), strict=True):
+            self._call(attempt, permit, is_counted=is_counted)
+
+    def settle_ended(self, *, waits_for_room: bool) -> None:
+        """Wait a moment for calls under way, or for the limiter, and write down what ended."""
+        if not self._flights:
+            if waits_for_room:
+                time.sleep(self._admission.seconds_to_next())
+            return
+        ended = self._flights.wait(len(self._flights), seconds=SETTLE_SECONDS)
+        if not ended:
+            return
+        throttling.release([flying.permit for flying, _answered in ended])
+        settled = [_ended(flying.attempt, answered) for flying, answered in ended]
+        throttling.slow_down(settled)
+        settle_all(settled)
+
+    def give_back(self) -> None:
+        """What was not tried can be handed out again: at once, or when the limiter has room for it."""
+        self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
+
+    def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
+        """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
+        now = self._clock()
+        try:
+            attempts = claim_deliveries(deliveries, now=now)
+        except Exception:  # the edge of the loop
+            logger.exception("%d deliveries could not be claimed together", len(deliveries))
+            attempts = [attempt for delivery in deliveries for attempt in _claimed_alone(delivery, now)]
+        else:
+            claimed = {attempt.delivery_id for attempt in attempts}
+            # A disabled company's, say: they can be handed out the moment that it is enabled again.
+            self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
+        return attempts
+
+    def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
+        self.tried_count += 1
+        delivery = attempt.delivery
+        try:
+            caller = channel_of(delivery.channel).caller(delivery) if is_counted else _not_counted
+        except Exception as error:  # nothing was sent: left to itself, the attempt would count as unclear
+            logger.exception("delivery=%d could not be prepared", delivery.pk)
+            unprepared = not_begun(error)
+            caller = lambda: unprepared  # noqa: E731  # as short as it is
+        clock = self._clock
+        self._flights.begin(_Flying(attempt, permit), lambda: _answer(caller, permit, clock))
+
+
+def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
+    try:
+        return claim_deliveries([delivery], now=now)
+    except Exception:  # the edge of the loop
+        logger.exception("delivery=%d could not be tried", delivery.pk)
+        return []
+
+
+def _not_counted() -> Outcome:
+    return NOT_COUNTED
+
+
+def _answer(caller: Caller, permit: Permit, clock: Clock) -> _Answered:
+    """One call. One whose permit is too old is not made: the limiter may have given its place away before it ended."""
+    started = time.monotonic()
+    outcome = NO_THREAD if permit.age_seconds > PERMIT_SECONDS else caller()
+    return _Answered(outcome, round((time.monotonic() - started) * 1000), clock())
+
+
+def _ended(attempt: StartedAttempt, answered: _Answered | BaseException) -> Ended:
+    """What became of a call. One that failed as nobody foresaw has sent something, or not."""
+    if isinstance(answered, BaseException):
+        logger.error("delivery=%d: its call failed", attempt.delivery_id, exc_info=answered)
+        return Ended(attempt, crashed(answered), None, attempt.started_at)
+    return Ended(attempt, answered.outcome, answered.duration_ms, answered.ended_at)

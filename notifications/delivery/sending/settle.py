@@ -1,0 +1,250 @@
+"""Writes down what became of an attempt, and decides what happens to its delivery."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import fold_userid
+from integrations.clients.wecom.errcodes import BUSY
+from notifications.delivery import counters
+from notifications.delivery.bulk import settle_attempts, settle_deliveries
+from notifications.delivery.channels import channel_of
+from notifications.delivery.channels.outcomes import Kind, Outcome
+from notifications.delivery.counters import EndedCall
+from notifications.delivery.locking import update_unlocked
+from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.claim import StartedAttempt
+from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
+
+logger = logging.getLogger(__name__)
+
+
+BACKOFF_SECONDS = 5
+BACKOFF_SECONDS_AT_MOST = 15 * 60
+# WeCom asks for at most three retries of "system busy": spread so that they outlast half an hour of it.
+BUSY_WAITS_SECONDS = (30, 300, 1800)
+# errcode of a media_id that is unknown, or too old; and how often one message is uploaded because of it.
+MEDIA_GONE = 40007
+UPLOADS_AT_MOST = 3
+
+_ATTEMPT_OUTCOMES = {
+    Kind.ACCEPTED: Attempt.Outcome.ACCEPTED,
+    Kind.REFUSED: Attempt.Outcome.REFUSED,
+    Kind.RECIPIENTS: Attempt.Outcome.REFUSED,
+    Kind.NOT_SENT: Attempt.Outcome.NOT_SENT,
+    Kind.POSTPONED: Attempt.Outcome.NOT_SENT,
+    Kind.UNCLEAR: Attempt.Outcome.UNCLEAR,
+}
+
+
+def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
+    """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
+    with transaction.atomic():
+        # Why the delivery first? The sweep locks in this order, too: the other way round they would wait in a circle.
+        held = Delivery.objects.filter(
+            pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
+        )
+        delivery = held.select_for_update().first()
+        Attempt.objects.filter(pk=attempt.pk).update(
+            outcome=_ATTEMPT_OUTCOMES[outcome.kind],
+            errcode=outcome.errcode,
+            answer=(outcome.answer or outcome.message)[:500],
+            duration_ms=duration_ms,
+            finished_at=now,
+        )
+        if delivery is None:
+            return False
+        _write(delivery, attempt, outcome, now)
+    if outcome.kind == Kind.POSTPONED:
+        _postpone_corp(delivery, outcome, now)
+    if outcome.is_configuration and delivery.channel == Channel.WECOM:
+        circuit_breaker.block(delivery.corp_id, outcome, now=now)
+    return True
+
+
+def _write(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime) -> None:
+    fields = decide(delivery, attempt, outcome, now=now)
+    if fields["status"] in {Delivery.Status.ACCEPTED, Delivery.Status.FAILED}:
+        fields |= _write_exceptions(delivery, outcome)
+    released = {"fencing_token": None, "lease_until": None, "queued_until": None}
+    Delivery.objects.filter(pk=delivery.pk).update(**fields, **released)
+
+
+def decide(delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
+    """The delivery's new fields. Writes nothing; reads the attempts where WeCom was busy."""
+    said = {"errcode": outcome.errcode, "error": outcome.message}
+    match outcome.kind:
+        case Kind.ACCEPTED:
+            answered = {"msgid": outcome.msgid, "response_code": outcome.response_code}
+            return {"status": Delivery.Status.ACCEPTED, "settled_at": now, **said, **answered}
+        case Kind.REFUSED if _is_to_be_uploaded_anew(delivery, outcome):
+            again = _pending(now, backoff(delivery.attempt_count))
+            return {**again, "status": Delivery.Status.PREPARING, "media_until": None, **said}
+        case Kind.REFUSED | Kind.RECIPIENTS:
+            # Certain for this attempt, but an earlier one may have been delivered.
+            is_certain = delivery.unclear_since is None
+            status = Delivery.Status.FAILED if is_certain else Delivery.Status.UNKNOWN
+            return {"status": status, "settled_at": now, **said}
+        case Kind.NOT_SENT:
+            return {**_pending(now, backoff(delivery.attempt_count)), **said}
+        case Kind.POSTPONED:
+            return {**_pending(now, outcome.wait_seconds), **said}
+        case Kind.UNCLEAR:
+            return {**_after_unclear(delivery, attempt, outcome, now), **said}
+
+
+def _is_to_be_uploaded_anew(delivery: Delivery, outcome: Outcome) -> bool:
+    """WeCom does not know the picture or file any more: a certain refusal, after which other bytes harm nobody."""
+    is_gone = outcome.errcode == MEDIA_GONE and delivery.media_until is not None
+    return is_gone and delivery.unclear_since is None and delivery.attempt_count < UPLOADS_AT_MOST
+
+
+def _after_unclear(
+    delivery: Delivery, attempt: Attempt | StartedAttempt, outcome: Outcome, now: datetime
+) -> dict[str, Any]:
+    """The same bytes again while WeCom's duplicate check covers them; then nobody knows, and it stays so."""
+    unclear_since = delivery.unclear_since or attempt.started_at
+    wait_seconds = _busy_wait(delivery) if outcome.errcode == BUSY else backoff(delivery.attempt_count)
+    unknown = {"status": Delivery.Status.UNKNOWN, "settled_at": now, "unclear_since": unclear_since}
+    if wait_seconds is None or not channel_of(delivery.channel).is_repeat_safe:
+        return unknown
+    pending = _pending(now, wait_seconds)
+    if pending["next_attempt_at"] >= unclear_since + timedelta(seconds=REPEAT_SECONDS):
+        return unknown
+    return {**pending, "unclear_since": unclear_since}
+
+
+def _pending(now: datetime, wait_seconds: float) -> dict[str, Any]:
+    return {"status": Delivery.Status.PENDING, "next_attempt_at": now + timedelta(seconds=wait_seconds)}
+
+
+def backoff(attempt_count: int) -> float:
+    """Seconds until the next try, the first time 5, each time twice as many, 15 minutes at most; spread by a fifth."""
+    doubled = BACKOFF_SECONDS * 2 ** min(attempt_count - 1, 20)
+    return _with_jitter(min(doubled, BACKOFF_SECONDS_AT_MOST))
+
+
+def _busy_wait(delivery: Delivery) -> float | None:
+    busy_count = delivery.attempts.filter(errcode=BUSY, outcome=Attempt.Outcome.UNCLEAR).count()
+    return _with_jitter(BUSY_WAITS_SECONDS[busy_count - 1]) if busy_count <= len(BUSY_WAITS_SECONDS) else None
+
+
+def _with_jitter(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311  # spreads calls, guards nothing
+
+
+def _postpone_corp(delivery: Delivery, outcome: Outcome, now: datetime) -> None:
+    """What is due on the same way waits as well: one message a time finds out whether it works again."""
+    until = now + timedelta(seconds=outcome.wait_seconds)
+    due = Delivery.objects.filter(
+        corp_id=delivery.corp_id,
+        channel=delivery.channel,
+        robot=delivery.robot_id,
+        status=Delivery.Status.PENDING,
+        next_attempt_at__lte=now,
+    )
+    update_unlocked(due, next_attempt_at=until, queued_until=None)
+
+
+def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
+    """Receipts that differ from their delivery: the people whom WeCom names. Returns the delivery's counts."""
+    receipts = Receipt.objects.filter(delivery=delivery, status="")
+    unlicensed_count = _mark(receipts, delivery, outcome.unlicensed_userids, Receipt.Status.UNLICENSED)
+    if outcome.is_for_everyone:
+        invalid_count = receipts.update(status=Receipt.Status.INVALID)
+    else:
+        invalid_count = _mark(receipts, delivery, outcome.invalid_userids, Receipt.Status.INVALID)
+    return {"invalid_count": invalid_count, "unlicensed_count": unlicensed_count}
+
+
+def _mark(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
+    # Why fold? WeCom answers in lower case whatever was sent.
+    addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
+    return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
+
+
+# --- Writes down what became of calls that ended, many at a time where nothing is remarkable about them ---
+
+_LOST = " (its lease was lost)"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A call that ended."""
+
+    attempt: StartedAttempt
+    outcome: Outcome
+    duration_ms: int | None
+    ended_at: datetime
+
+
+def settle_all(ended: Sequence[Ended]) -> None:
+    """Settle each. What was simply accepted, which is nearly everything, is written together."""
+    answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
+    if answered:
+        circuit_breaker.unblock(answered, now=ended[0].ended_at)
+    counters.count_ended([_counted(each) for each in ended])
+    plain = [each for each in ended if each.outcome.is_plainly_accepted]
+    if len(plain) > 1:
+        try:
+            _settle_accepted(plain)
+        except Exception:  # the edge of the loop: one bad row must not leave the others unsettled
+            logger.exception("%d accepted deliveries could not be settled together", len(plain))
+            plain = []
+    else:
+        plain = []
+    together = {each.attempt.pk for each in plain}
+    for each in ended:
+        if each.attempt.pk not in together:
+            _settle_alone(each)
+
+
+def _counted(each: Ended) -> EndedCall:
+    delivery, outcome, lag_seconds = each.attempt.delivery, each.outcome, None
+    if outcome.kind == Kind.ACCEPTED and delivery.due_at is not None:
+        lag_seconds = max(0.0, (each.ended_at - delivery.due_at).total_seconds())
+    code = outcome.kind.value if outcome.errcode is None else str(outcome.errcode)
+    return EndedCall(delivery.channel, code, lag_seconds)
+
+
+def _proves_configuration(each: Ended) -> bool:
+    return each.outcome.proves_configuration and each.attempt.delivery.channel == Channel.WECOM
+
+
+def _settle_alone(each: Ended) -> None:
+    delivery = each.attempt.delivery
+    try:
+        is_held = settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
+    except Exception:  # the edge of the loop: its lease will end
+        logger.exception("delivery=%d could not be settled", delivery.pk)
+        return
+    logger.info(
+        "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
+        *(delivery.pk, delivery.corp_id, each.attempt.number, each.outcome.kind, each.outcome.errcode),
+        each.duration_ms,
+        "" if is_held else _LOST,
+    )
+
+
+def _settle_accepted(ended: Sequence[Ended]) -> None:
+    """One transaction and two statements for all of them, the delivery before its attempt as everywhere."""
+    with transaction.atomic():
+        held = settle_deliveries(
+            [
+                (each.attempt.delivery_id, each.attempt.fencing_token, each.ended_at, each.outcome.msgid)
+                for each in ended
+            ]
+        )
+        settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
+    # Why no line for each? Its row says it all, and lines cost more than writing the rows.
+    logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held, default=0), max(held, default=0))
+    for each in ended:
+        if each.attempt.delivery_id not in held:
+            logger.info("delivery=%d accepted%s", each.attempt.delivery_id, _LOST)

@@ -1,0 +1,188 @@
+"""Which messages of a task may begin now, and what happens to those that must wait."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import redis
+from django.db.models import QuerySet
+
+from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
+from integrations.models import Corp
+from notifications.delivery.channels import Requester, Sendable, channel_of
+from notifications.delivery.channels.outcomes import Outcome
+from notifications.delivery.limiter import Permit, Request, Scope, StoreLostError, ask, gate
+from notifications.delivery.sending.claim import pending
+from notifications.delivery.sending.settle import Ended
+from notifications.models import CorpQueue, Delivery
+
+logger = logging.getLogger(__name__)
+
+# A task waits for the limiter no longer than this, in seconds: a longer wait is the row's.
+PATIENCE_SECONDS = 2.0
+# When to ask again while the limiter cannot be asked, in seconds.
+UNREACHABLE_SECONDS = 5.0
+RESTORING_SECONDS = 0.5
+# A wait that WeCom imposes is kept by the rows; the limiter holds back the others of the company no longer than this.
+HOLD_SECONDS_AT_MOST = 120
+
+
+@dataclass
+class Waiting:
+    """A message that has not begun. `ask_at`, `asked_since`: monotonic seconds."""
+
+    delivery: Sendable
+    request: Request
+    ask_at: float = 0.0
+    asked_since: float | None = None
+
+
+class Admission:
+    """The messages of one task that have not begun."""
+
+    def __init__(self, delivery_ids: Iterable[int]) -> None:
+        self._waiting = {each.delivery.pk: each for each in _waiting(list(delivery_ids))}
+        # Given back with a time of their own, in seconds.
+        self._postponed: dict[int, float] = {}
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def seconds_to_next(self) -> float:
+        """How long until it is worth asking again."""
+        now = time.monotonic()
+        return max(0.0, min((each.ask_at for each in self._waiting.values()), default=now) - now)
+
+    def admit(self, count: int) -> list[tuple[Waiting, Permit]]:
+        """Up to `count` messages that may begin now, each with its permit. The others keep waiting, or are let go."""
+        now = time.monotonic()
+        ready = [each for each in self._waiting.values() if each.ask_at <= now][:count]
+        if not ready:
+            return []
+        admitted = []
+        for each, answer in zip(ready, _answers([each.request for each in ready]), strict=True):
+            if isinstance(answer, Permit):
+                del self._waiting[each.delivery.pk]
+                admitted.append((each, answer))
+            else:
+                self._wait(each, answer, now)
+        return admitted
+
+    def give_back(self, *, now: datetime, passed_over: Collection[int]) -> None:
+        """Nobody has them in hand any more. Those that the limiter held back have a time before which not to try."""
+        idle = [*self._waiting, *passed_over]
+        if idle:
+            _pending(idle).update(queued_until=None)
+        by_wait: dict[float, list[int]] = defaultdict(list)
+        for pk, seconds in self._postponed.items():
+            by_wait[round(seconds, 1)].append(pk)
+        for seconds, ids in by_wait.items():
+            _pending(ids).update(queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
+
+    def _wait(self, each: Waiting, seconds: float, now: float) -> None:
+        each.asked_since = each.asked_since or now
+        if now + seconds - each.asked_since > PATIENCE_SECONDS:
+            del self._waiting[each.delivery.pk]
+            self._postponed[each.delivery.pk] = seconds
+        else:
+            each.ask_at = now + seconds
+
+
+def release(permits: Sequence[Permit]) -> None:
+    """Calls ended. Where that cannot be said they count until their leases end."""
+    try:
+        gate().release(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d ended calls: %s", len(permits), type(error).__name__)
+
+
+def cancel(permits: Sequence[Permit]) -> None:
+    """Calls were not made."""
+    if not permits:
+        return
+    try:
+        gate().cancel(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be told of %d unused permits: %s", len(permits), type(error).__name__)
+
+
+def known(permits: Sequence[Permit]) -> list[bool]:
+    """Whether each still counts, now that its call's row is committed. None does where that cannot be said."""
+    if not permits:
+        return []
+    try:
+        return gate().is_known(permits)
+    except redis.RedisError as error:
+        logger.warning("the limiter could not be asked for %d permits: %s", len(permits), type(error).__name__)
+        return [False] * len(permits)
+
+
+def slow_down(ended: Iterable[Ended]) -> None:
+    """Where WeCom said that it has had too much, everybody waits; where it had too many at once, fewer go at once."""
+    for each in ended:
+        if not each.outcome.is_rate_limited:
+            continue
+        delivery = each.attempt.delivery
+        hold(channel_of(delivery.channel).held_scopes(delivery), each.outcome)
+
+
+def hold(scopes: Iterable[Scope], outcome: Outcome) -> None:
+    """Nothing begins there for as long as the other side asked."""
+    for scope in scopes:
+        try:
+            gate().hold(scope, seconds=min(outcome.wait_seconds, HOLD_SECONDS_AT_MOST))
+            if outcome.errcode == TOO_MANY_PARALLEL:
+                gate().lower_parallel(scope)
+        except redis.RedisError as error:
+            logger.warning("the limiter could not be slowed down: %s", type(error).__name__)
+
+
+def permit(request: Request, *, call_seconds: float | None = None) -> Permit | float:
+    """For one call, waiting up to PATIENCE_SECONDS for it; else the seconds until it is worth asking again.
+    `call_seconds`: how long it may take, where that is not WECOM_TOTAL_TIMEOUT_SECONDS."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        [answer] = _answers([request], call_seconds=call_seconds)
+        if isinstance(answer, Permit) or time.monotonic() + answer > until:
+            return answer
+        time.sleep(answer)
+
+
+def _answers(requests: Sequence[Request], *, call_seconds: float | None = None) -> Sequence[Permit | float]:
+    """Without a limiter nothing begins: whoever sends blindly is blocked for everybody."""
+    try:
+        return ask(lambda _usual: gate(call_seconds=call_seconds).acquire(requests))
+    except StoreLostError:  # another worker fills it just now
+        return [RESTORING_SECONDS] * len(requests)
+    except redis.RedisError as error:
+        logger.error("the limiter cannot be asked: %s", type(error).__name__)
+        return [UNREACHABLE_SECONDS] * len(requests)
+
+
+def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
+    """Each delivery with what it asks of the limiter, in the order of `ids`. Left out is what waits no longer."""
+    rows = {row.pk: row for row in pending(ids)}
+    corps = Corp.objects.only("corpid", "agentid", "proxy_url").in_bulk({row.corp_id for row in rows.values()})
+    budgets = CorpQueue.objects.filter(corp__in=corps).daily_budgets() if rows else {}
+    requesters: dict[tuple[str, int], Requester] = {}
+    # Why not the id of the attempt? Another task may be given the same message: what it does with its permit, as giving
+    # it back, must not touch this one.
+    task = secrets.token_hex(4)
+    for row in (rows[pk] for pk in ids if pk in rows):
+        way = (row.channel, row.corp_id)
+        if way not in requesters:
+            budget = budgets.get(row.corp_id, 0)
+            requesters[way] = channel_of(row.channel).requester(corps[row.corp_id], daily_budget=budget)
+        request = requesters[way](row)
+        yield Waiting(row, replace(request, id=f"{request.id}.{task}"))
+
+
+def _pending(ids: Collection[int]) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING)

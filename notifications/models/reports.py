@@ -1,0 +1,182 @@
+"""What a report is made of: its cards, whose rows each person sees, and what was frozen of it for its deliveries."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models import Attribute
+from accounts.models.attributes import VALUE_CHARACTERS
+from integrations.models import Card
+from notifications.charts.definition import TOP, TOP_AT_MOST, Aggregate, Chart, ChartKind, Sort
+from notifications.models.subscriptions import Report
+
+ALIAS_CHARACTERS = 32
+COLUMN_CHARACTERS = 128
+
+
+class ReportCard(models.Model):
+    """One card of a report, in its order."""
+
+    report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="report_cards", verbose_name=_("report"))
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="report_cards", verbose_name=_("card"))
+    # As templates name it: a word that Jinja2 takes for a name.
+    alias = models.CharField(
+        _("name in templates"),
+        max_length=ALIAS_CHARACTERS,
+        validators=[
+            RegexValidator(r"[^\W\d_]\w*\Z", _("A word of letters, digits and “_” that begins with a letter."))
+        ],
+        help_text=_('For example sales: then {{ sales.sum("amount") }} is the sum of a column.'),
+    )
+    title = models.CharField(
+        _("heading"), max_length=128, blank=True, help_text=_("Above its table; empty: the card's name.")
+    )
+    position = models.PositiveSmallIntegerField(_("place"), default=0)
+
+    class Meta:
+        verbose_name = _("card of a report")
+        verbose_name_plural = _("cards of the report")
+        ordering = ["position", "pk"]
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["report", "alias"], name="one_card_per_alias_of_report")]
+
+    def __str__(self) -> str:
+        return f"{self.alias}: {self.card}"
+
+    @property
+    def heading(self) -> str:
+        return self.title or self.card.name
+
+
+class OwnRowsRule(models.Model):
+    """Of one card each person sees those rows alone in which the column has a value of theirs, or a fixed one.
+
+    Several of a card must all hold (notifications.reports.row_filters). Why PROTECT? A rule that goes with its
+    attribute would show everybody everything.
+    """
+
+    report = models.ForeignKey(
+        Report, on_delete=models.CASCADE, related_name="own_rows_rules", verbose_name=_("report")
+    )
+    alias = models.CharField(_("card"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
+    column = models.CharField(_("column"), max_length=COLUMN_CHARACTERS)
+    attribute = models.ForeignKey(
+        Attribute,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="own_rows_rules",
+        verbose_name=_("user attribute"),
+        help_text=_("Each person sees the rows whose cell is one of their values."),
+    )
+    value = models.CharField(
+        _("or a fixed value"), max_length=VALUE_CHARACTERS, blank=True, help_text=_("Everybody sees these rows.")
+    )
+
+    class Meta:
+        verbose_name = _("rule of own rows")
+        verbose_name_plural = _("own rows: who sees which")
+        ordering = ["pk"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(attribute__isnull=False, value="") | (Q(attribute__isnull=True) & ~Q(value="")),
+                name="own_rows_by_attribute_or_value",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.report}: {self.alias}.{self.column} = {self.attribute or self.value}"
+
+
+# --- How a report's cards are drawn ---
+
+
+class ReportChart(models.Model):
+    """A chart of one card of a report, in its order. The first one is the picture of messages that have one."""
+
+    class Kind(models.TextChoices):
+        LINE = ChartKind.LINE.value, _("line")
+        AREA = ChartKind.AREA.value, pgettext_lazy("chart", "area")
+        BAR = ChartKind.BAR.value, _("bars")
+        STACKED = ChartKind.STACKED.value, _("bars on one another")
+        PIE = ChartKind.PIE.value, _("pie")
+        DONUT = ChartKind.DONUT.value, _("donut")
+        TABLE = ChartKind.TABLE.value, _("picture of a table")
+        NUMBER = ChartKind.NUMBER.value, _("one large number")
+
+    class Order(models.TextChoices):
+        AS_IS = Sort.AS_IS.value, _("as the data has it")
+        LARGEST = Sort.LARGEST.value, _("the largest first")
+        SMALLEST = Sort.SMALLEST.value, _("the smallest first")
+        NAME = Sort.NAME.value, _("by name")
+
+    class Counting(models.TextChoices):
+        SUM = Aggregate.SUM.value, _("sum")
+        AVERAGE = Aggregate.AVERAGE.value, _("average")
+        MAXIMUM = Aggregate.MAXIMUM.value, _("maximum")
+        MINIMUM = Aggregate.MINIMUM.value, _("minimum")
+        COUNT = Aggregate.COUNT.value, _("number of rows")
+
+    report = models.ForeignKey(Report, on_delete=models.CASCADE, related_name="charts", verbose_name=_("report"))
+    alias = models.CharField(_("card"), max_length=ALIAS_CHARACTERS, help_text=_("Its name in templates."))
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices, default=Kind.LINE)
+    title = models.CharField(_("heading"), max_length=128, blank=True)
+    x = models.CharField(
+        _("column along the axis"),
+        max_length=COLUMN_CHARACTERS,
+        blank=True,
+        help_text=_("Dates go from left to right; names become lying bars, or the parts of a pie."),
+    )
+    # One a line: a name may hold whatever else separates.
+    y = models.TextField(
+        _("columns of values"), blank=True, help_text=_("One a line. Several are several lines, or columns of a table.")
+    )
+    series = models.CharField(
+        _("column that splits"),
+        max_length=COLUMN_CHARACTERS,
+        blank=True,
+        help_text=_("Each of its values gets a line or a colour of its own; more than six are one."),
+    )
+    unit = models.CharField(_("unit"), max_length=16, blank=True, help_text=_("Empty: the column's own."))
+    top = models.PositiveSmallIntegerField(
+        _("at most"),
+        default=TOP,
+        validators=[MinValueValidator(1), MaxValueValidator(TOP_AT_MOST)],
+        help_text=_("So many bars, parts or rows; the rest is one, “others”."),
+    )
+    sort = models.CharField(
+        pgettext_lazy("of bars and rows", "order"), max_length=16, choices=Order.choices, default=Order.AS_IS
+    )
+    aggregate = models.CharField(
+        _("rows at the same place"), max_length=16, choices=Counting.choices, default=Counting.SUM
+    )
+    position = models.PositiveSmallIntegerField(_("place"), default=0)
+
+    class Meta:
+        verbose_name = _("chart of a report")
+        verbose_name_plural = _("charts of the report")
+        ordering = ["position", "pk"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.alias}: {self.get_kind_display()}"
+
+    @property
+    def chart(self) -> Chart:
+        """What it says, for drawing."""
+        return Chart(
+            kind=ChartKind(self.kind),
+            x=self.x,
+            y=tuple(name for line in self.y.splitlines() if (name := line.strip())),
+            series=self.series,
+            unit=self.unit,
+            top=self.top,
+            sort=Sort(self.sort),
+            aggregate=Aggregate(self.aggregate),
+            title=self.title,
+        )

@@ -1,0 +1,204 @@
+"""Standing orders: what is sent, to whom, when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.models.recipients import Addressed
+from notifications.models.schedules import Scheduled, ScheduledQuerySet
+from notifications.models.scoping import scope_condition
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+MAX_GRACE_MINUTES = 24 * 60
+MAX_LIFETIME_HOURS = 7 * 24
+MAX_FAILURES = 100
+# A year.
+MAX_STALE_MINUTES = 366 * 24 * 60
+
+
+class MessageForm(models.TextChoices):
+    TEXT = "text", _("text")
+    MARKDOWN = "markdown", _("Markdown")
+    TEXTCARD = "textcard", _("text card")
+    NEWS = "news", _("picture with text (news)")
+    IMAGE = "image", _("picture alone")
+    TEXT_NOTICE = "text_notice", _("card with a large number")
+    NEWS_NOTICE = "news_notice", _("card with a picture")
+    XLSX = "xlsx", _("Excel file")
+    CSV = "csv", _("CSV file")
+
+
+class Priority(models.IntegerChoices):
+    """Lower goes first. Urgent messages have a queue and a share of the limits of their own."""
+
+    URGENT = 0, _("urgent")
+    ORDINARY = 1, _("ordinary")
+
+
+class ReportQuerySet(models.QuerySet["Report"]):
+    def visible_to(self, person: Person) -> Self:
+        """A report of one corp is for those who may see the corp; one for all corps, for those who may see all."""
+        return self.filter(scope_condition(person))
+
+
+class Report(models.Model):
+    """The content of a push: a title, a body, and the page that it links to."""
+
+    title = models.CharField(_("title"), max_length=128)
+    body = models.TextField(_("body"))
+    # Off for all that were written before there were templates: their braces are braces.
+    is_template = models.BooleanField(
+        _("title and body are templates"),
+        default=False,
+        help_text=_("What stands in {{ }} is worked out when it is sent: numbers of the cards, dates and the like."),
+    )
+    figures = models.TextField(
+        _("key figures"),
+        blank=True,
+        help_text=_(
+            "A template, too: each line a name, a colon and a number. Cards show the first one large, up to six others "
+            "below it."
+        ),
+    )
+    skips_people_without_rows = models.BooleanField(
+        _("leave out who sees no rows"),
+        default=True,
+        help_text=_("With own rows: whoever would see none gets no message; the log says why."),
+    )
+    link = models.CharField(
+        _("link"),
+        max_length=1024,
+        blank=True,
+        help_text=_("The page that the message leads to: an address with http or https, or a path on this site."),
+    )
+    corp = models.ForeignKey(
+        Corp,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("only for the company"),
+        help_text=_("Empty: for people of every company."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ReportQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("report")
+        verbose_name_plural = _("reports")
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class IfStale(models.TextChoices):
+    """What becomes of a run whose data is older than asked."""
+
+    NOTE = "note", _("send with a note that the data is stale")
+    SKIP = "skip", _("do not send")
+
+
+class SubscriptionQuerySet(ScheduledQuerySet["Subscription"]):
+    def self_paused(self) -> Self:
+        """Those that paused themselves because their runs failed, and were not enabled since."""
+        return self.filter(failures_paused_at__isnull=False, is_enabled=False)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(report__in=Report.objects.visible_to(person))
+
+
+class Subscription(Addressed, Scheduled):
+    """A standing order: which report, to whom, in which form, when."""
+
+    name = models.CharField(_("name"), max_length=128)
+    report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="subscriptions", verbose_name=_("report"))
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("owner")
+    )
+    message_form = models.CharField(
+        _("message form"), max_length=16, choices=MessageForm.choices, default=MessageForm.TEXTCARD
+    )
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        choices=Priority.choices,
+        default=Priority.ORDINARY,
+        help_text=_("Urgent messages overtake all others."),
+    )
+    grace_minutes = models.PositiveIntegerField(
+        _("grace period (minutes)"),
+        default=60,
+        validators=[MaxValueValidator(MAX_GRACE_MINUTES)],
+        help_text=_(
+            "A time missed by no more than this is made up for once; an older one is recorded as missed, and the owner "
+            "is told. So long a time also waits for the run before it: one goes at a time."
+        ),
+    )
+    lifetime_hours = models.PositiveIntegerField(
+        _("worthless after (hours)"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIFETIME_HOURS)],
+        help_text=_("A message that could not be sent within this time is canceled."),
+    )
+    # When a run is not worth sending: notifications.reports.skipping. They hold for what the clock and other systems
+    # ask for; who asks by hand gets it.
+    skips_empty = models.BooleanField(_("not when the data is empty"), default=False)
+    skips_unchanged = models.BooleanField(_("not when the data is the same as in the message before"), default=False)
+    stale_after_minutes = models.PositiveIntegerField(
+        _("data counts as stale after (minutes)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_STALE_MINUTES)],
+        help_text=_("As old as that when it is due, by what the source says. Empty: data is never stale."),
+    )
+    if_stale = models.CharField(_("with stale data"), max_length=8, choices=IfStale.choices, default=IfStale.NOTE)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_paused = models.BooleanField(
+        _("paused"),
+        default=False,
+        help_text=_(
+            "Its messages are made, but wait, and go out afterwards unless worthless by then. Times that come while "
+            "a run waits are missed."
+        ),
+    )
+    pauses_after_failures = models.PositiveSmallIntegerField(
+        _("pause after failed runs in a row"),
+        default=5,
+        db_default=5,
+        validators=[MaxValueValidator(MAX_FAILURES)],
+        help_text=_(
+            "After so many runs that reached nobody it is disabled, and its owner is told. What waits for a company "
+            "does not count. 0: never."
+        ),
+    )
+    # When it paused itself for that; and from when on failures count: since it was enabled again. See self_pausing.
+    failures_paused_at = models.DateTimeField(null=True, editable=False)
+    failures_counted_from = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = SubscriptionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+        indexes = [
+            # The dispatcher's query: SubscriptionQuerySet.due().
+            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="subscription_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def only_corp_id(self) -> int | None:
+        return self.report.corp_id

@@ -1,0 +1,145 @@
+"""What disabling a company, or moving its people to another, means for pushes: for the pages that ask before."""
+
+from __future__ import annotations
+
+from django.utils.translation import ngettext
+
+from accounts.audit import signals
+from accounts.users import roles
+from accounts.users.roles import Role
+from integrations.models import Corp
+from notifications.models import (
+    AlertReceiver,
+    AlertRoute,
+    AlertRule,
+    ApiToken,
+    AttributeRule,
+    CorpQueue,
+    Delivery,
+    OwnRowsRule,
+    Report,
+    ReportCard,
+    Robot,
+    SilenceWindow,
+    Subscription,
+)
+
+# Counted no further: the page is shown while somebody waits.
+COUNTED = 10_000
+
+
+def moving_leaves_behind(source: Corp, target: Corp) -> list[str]:
+    """Sentences about messages that keep their recipients and subscriptions that lose theirs."""
+    sentences = []
+    waiting = Delivery.objects.unsettled().filter(corp=source)[:COUNTED].count()
+    if waiting:
+        sentence = ngettext(
+            "%(count)d delivery waits in “%(corp)s”. It still goes to its recipients there: they were fixed when it "
+            "was made.",
+            "%(count)d deliveries wait in “%(corp)s”. They still go to their recipients there: these were fixed when "
+            "the deliveries were made.",
+            waiting,
+        )
+        sentences.append(sentence % {"count": waiting, "corp": source})
+    only_there = Subscription.objects.filter(report__corp=source, is_enabled=True).count()
+    if only_there:
+        sentence = ngettext(
+            "%(count)d enabled subscription is only for “%(corp)s”: it no longer reaches who moves.",
+            "%(count)d enabled subscriptions are only for “%(corp)s”: they no longer reach who moves.",
+            only_there,
+        )
+        sentences.append(sentence % {"count": only_there, "corp": source})
+    return sentences
+
+
+def disabling_holds_back(corp: Corp) -> list[str]:
+    """Sentences about messages that will wait and subscriptions that will reach nobody."""
+    sentences = []
+    waiting = Delivery.objects.unsettled().filter(corp=corp)[:COUNTED].count()
+    if waiting:
+        sentence = ngettext(
+            "%(count)d delivery waits until the company is enabled again, or is canceled when it is worthless.",
+            "%(count)d deliveries wait until the company is enabled again, or are canceled when they are worthless.",
+            waiting,
+        )
+        sentences.append(sentence % {"count": waiting})
+    only_here = Subscription.objects.filter(report__corp=corp, is_enabled=True).count()
+    if only_here:
+        sentence = ngettext(
+            "%(count)d enabled subscription is only for this company and reaches nobody meanwhile.",
+            "%(count)d enabled subscriptions are only for this company and reach nobody meanwhile.",
+            only_here,
+        )
+        sentences.append(sentence % {"count": only_here})
+    return sentences
+
+
+# --- What the roles hold of this app, and what of it the audit trail follows ---
+
+# What editors write, then what they only read.
+_WRITTEN = ("report", "subscription", "robot", "alertreceiver", "alertroute", "alertrule")
+_READ = (*_WRITTEN, "run", "delivery", "receipt", "corpqueue", "incident")
+
+
+def grant_to_roles() -> None:
+    views = [f"notifications.view_{model}" for model in _READ]
+    changes = [f"notifications.{verb}_{model}" for verb in ("add", "change", "delete") for model in _WRITTEN]
+    changes.append("notifications.change_incident")
+    tokens = [f"notifications.{verb}_apitoken" for verb in ("view", "add", "change")]
+    roles.grant(Role.PUSH_EDITOR, *views, *changes, *tokens)
+    roles.grant(Role.READ_ONLY, *views)
+    robots = [f"notifications.{verb}_robot" for verb in ("view", "add", "change", "delete")]
+    queues = ["notifications.view_corpqueue", "notifications.change_corpqueue"]
+    roles.grant(Role.INTEGRATION_ADMINISTRATOR, *robots, *queues)
+
+
+def track_orders() -> None:
+    signals.track(Report, corps=lambda report: [report.corp_id], left_out=("created_at",))
+    signals.track(ReportCard, corps=lambda card: [card.report.corp_id])
+    signals.track(OwnRowsRule, corps=lambda rule: [rule.report.corp_id])
+    signals.track(Robot, corps=lambda robot: [robot.corp_id], left_out=("created_at",))
+    signals.track(
+        CorpQueue,
+        corps=lambda queue: [queue.corp_id],
+        left_out=("blocked_since", "blocked_errcode", "blocked_error", "probe_at", "told_at"),
+    )
+    signals.track(
+        Subscription,
+        corps=lambda subscription: [subscription.report.corp_id],
+        left_out=("next_run_at", "created_at"),
+        m2m=("users", "groups", "departments"),
+    )
+    signals.track(
+        AlertReceiver,
+        corps=lambda receiver: [receiver.corp_id],
+        left_out=("created_at",),
+        m2m=("users", "groups", "departments"),
+    )
+    signals.track(
+        AlertRoute,
+        corps=lambda route: [route.receiver.corp_id],
+        left_out=("gather_until", "is_limited_to_senders"),
+        m2m=("senders",),
+    )
+    signals.track(
+        AlertRule,
+        corps=lambda rule: [rule.receiver.corp_id],
+        left_out=(
+            *("gather_until", "next_run_at", "checked_slot_at", "holding", "memory"),
+            *("failure_count", "problem", "created_at"),
+        ),
+    )
+    signals.track(SilenceWindow, corps=lambda window: [window.rule.receiver.corp_id])
+    signals.track(AttributeRule, corps=lambda rule: [rule.order.only_corp_id])
+    signals.track(
+        ApiToken,
+        corps=_of_token,
+        left_out=("digest", "form_key", "created_at", "last_used_at", "last_used_from"),
+        m2m=("corps", "subscriptions"),
+    )
+
+
+def _of_token(token: ApiToken) -> list[int | None]:
+    """The companies that it was limited to, by themselves or by subscriptions; whoever reaches all is nobody's."""
+    reports = token.subscriptions.values_list("report__corp", flat=True)
+    return [*token.corps.values_list("pk", flat=True), *reports]

@@ -1,0 +1,150 @@
+"""Own rows: which rows of a report's tables each person may see. Pure.
+
+A condition compares the cells of one column with the values of an attribute of the person, or with a value that is
+fixed. Both sides are folded as attributes are (accounts.models.fold_value) and must then be equal, the whole text; of
+an attribute with several values one must be. All conditions of a card must hold. Whoever has no value of the attribute
+sees nothing of that card, and a cell without a value is seen by nobody. A card without conditions is seen whole.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from integrations.clients.sources.table import Table, Value
+
+Fold = Callable[[str], str]
+# By the ids of attributes the person's folded values.
+Values = Mapping[int, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """On a card's column. `attribute_id`: whose value the cell must be; None: `fixed` instead."""
+
+    alias: str
+    column: str
+    attribute_id: int | None
+    fixed: str = ""
+
+
+class ColumnMissingError(Exception):
+    """A condition names a column that its card does not have: then nobody may see anything of it."""
+
+    def __init__(self, alias: str, column: str) -> None:
+        super().__init__(f"{alias}.{column}")
+        self.alias, self.column = alias, column
+
+
+class OwnRows:
+    """The slices of a report's tables. People with equal keys see the same rows."""
+
+    def __init__(self, tables: Mapping[str, Table], conditions: Iterable[Condition], fold: Fold) -> None:
+        """Raises ColumnMissingError."""
+        self._tables = tables
+        self._fold = fold
+        by_alias: dict[str, list[Condition]] = defaultdict(list)
+        for condition in dict.fromkeys(conditions):
+            by_alias[condition.alias].append(condition)
+        self._conditions = {alias: by_alias[alias] for alias in tables if alias in by_alias}
+        self._rows_of = {
+            condition: _rows_by_value(tables[alias], condition, fold)
+            for alias, its in self._conditions.items()
+            for condition in its
+        }
+        self._known: dict[Hashable, tuple[tuple[int, ...], ...]] = {}
+
+    @property
+    def attribute_ids(self) -> set[int]:
+        """The attributes that must be known of each person."""
+        return {one.attribute_id for its in self._conditions.values() for one in its if one.attribute_id is not None}
+
+    def key(self, values: Values) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the rows that somebody with these values sees, of each card that has conditions."""
+        wanted = tuple(
+            frozenset(self._wanted(condition, values) & self._rows_of[condition].keys())
+            for its in self._conditions.values()
+            for condition in its
+        )
+        if wanted not in self._known:
+            self._known[wanted] = self._rows(dict(zip(self._rows_of, wanted, strict=True)))
+        return self._known[wanted]
+
+    def tables(self, key: tuple[tuple[int, ...], ...]) -> dict[str, Table]:
+        """The tables as whoever has this key sees them."""
+        found = dict(self._tables)
+        for alias, numbers in zip(self._conditions, key, strict=True):
+            table = self._tables[alias]
+            found[alias] = table.with_rows([table.rows[number] for number in numbers])
+        return found
+
+    @staticmethod
+    def is_empty(key: tuple[tuple[int, ...], ...]) -> bool:
+        """Whether nothing is left of any card that has conditions; False where none has."""
+        return bool(key) and not any(key)
+
+    def _wanted(self, condition: Condition, values: Values) -> frozenset[str]:
+        if condition.attribute_id is None:
+            return frozenset({self._fold(condition.fixed)})
+        return values.get(condition.attribute_id, frozenset())
+
+    def _rows(self, wanted: Mapping[Condition, frozenset[str]]) -> tuple[tuple[int, ...], ...]:
+        return tuple(self._rows_of_card(its, wanted) for its in self._conditions.values())
+
+    def _rows_of_card(self, its: Sequence[Condition], wanted: Mapping[Condition, frozenset[str]]) -> tuple[int, ...]:
+        numbers: set[int] | None = None
+        for condition in its:
+            found = {number for value in wanted[condition] for number in self._rows_of[condition][value]}
+            numbers = found if numbers is None else numbers & found
+        return tuple(sorted(numbers or ()))
+
+
+def slices(table: Table, column: str, fold: Fold) -> dict[str, Table]:
+    """What whoever has one value sees, for each value of a column; by the value as it is written. Raises
+    ColumnMissingError."""
+    found = _rows_by_value(table, Condition("", column, None), fold)
+    position = table.position(column)
+    return {
+        min(cell_text(table.rows[number][position]) for number in numbers): table.with_rows(
+            [table.rows[number] for number in numbers]
+        )
+        for numbers in found.values()
+    }
+
+
+def cell_text(value: Value) -> str:
+    """A cell as it is compared with an attribute's value; empty for one without a value.
+
+    Numbers as attributes keep them: in plain digits, without zeros behind the comma.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            return ""
+        text = format(value, "f") if abs(value.adjusted()) < 100 else str(value)
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value)
+
+
+def _rows_by_value(table: Table, condition: Condition, fold: Fold) -> dict[str, list[int]]:
+    try:
+        position = table.position(condition.column)
+    except KeyError as error:
+        raise ColumnMissingError(condition.alias, condition.column) from error
+    found: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(table.rows):
+        folded = fold(cell_text(row[position]))
+        if folded:
+            found[folded].append(number)
+    return found

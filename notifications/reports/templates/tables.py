@@ -1,0 +1,297 @@
+"""A card's table as templates see it: cells, rows, aggregates, and the change against days before. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from integrations.clients.sources.table import Kind, Table
+from notifications.reports.templates import dates
+from notifications.reports.templates import values as templates_values
+from notifications.reports.templates.dates import Period
+from notifications.reports.templates.numbers import ARITHMETIC, LARGEST, Change
+from notifications.reports.templates.values import (
+    NOTHING,
+    Exposed,
+    ExpressionError,
+    Function,
+    Nothing,
+    exposed_of,
+    from_cell,
+    to_day,
+    to_number,
+)
+from notifications.sentences import Sentence
+
+# Asked of whatever goes through rows: how much a rendering may do is limited.
+Charge = Callable[[int], None]
+# Going through the values of a column a second time costs a tenth of reading them.
+CHEAPER_AGAIN = 10
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+}
+_EARLIER: dict[str, Callable[[date], date]] = {
+    "day": lambda day: dates.moved(day, -1),
+    "week": lambda day: dates.moved(day, -7),
+    "month": dates.same_day_of_last_month,
+    "year": dates.same_day_of_last_year,
+}
+
+
+class RowView(Exposed):
+    """One row: `row["column"]`, or `row.column` where the column's name is a word."""
+
+    __slots__ = ("_positions", "_row", "_zone")
+
+    def __init__(self, row: tuple[Any, ...], positions: Mapping[str, int], zone: ZoneInfo) -> None:
+        self._row, self._positions, self._zone = row, positions, zone
+
+    def item(self, key: object) -> Any:
+        if not isinstance(key, str):
+            raise ExpressionError(Sentence("A column is named by a text."))
+        return from_cell(self._row[_position(self._positions, key)], self._zone)
+
+    def exposed(self, name: str) -> Any:
+        return self.item(name)
+
+
+class TableView(Exposed):
+    """A table, or some rows of one."""
+
+    __slots__ = ("_charge", "_days_of", "_positions", "_table", "_values_of", "_zone")
+
+    def __init__(self, table: Table, zone: ZoneInfo, charge: Charge) -> None:
+        self._table, self._zone, self._charge = table, zone, charge
+        self._positions: Mapping[str, int] = {name: position for position, name in enumerate(table.names)}
+        # By the position of a column, once it was read.
+        self._values_of: dict[int, list[Any]] = {}
+        self._days_of: dict[int, list[date | None]] = {}
+
+    def exposed(self, name: str) -> Any:
+        """Functions where arguments are needed, values where not."""
+        found: dict[str, Any] = {
+            "count": len(self._table.rows),
+            "is_empty": not self._table.rows,
+            "is_cut": self._table.is_cut,
+            "as_of": self._table.as_of.astimezone(self._zone),
+            "columns": self._table.names,
+            **{label: Function(function) for label, function in self._functions().items()},
+        }
+        if name == "rows":
+            return self._rows()
+        return exposed_of({**found, "rows": ()}, name)
+
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "sum": self._sum,
+            "avg": self._avg,
+            "min": self._min,
+            "max": self._max,
+            "filled": self._filled,
+            "distinct": self._distinct,
+            "value": self._value,
+            "first": lambda column: self._value(column, 0),
+            "last": lambda column: self._value(column, -1),
+            "unit": self._unit,
+            "where": self._where,
+            "on": self._on,
+            "within": self._within,
+            "top": lambda count, column: self._sorted(column, True, count),
+            "bottom": lambda count, column: self._sorted(column, False, count),
+            "head": lambda count: self._with(self._table.rows[: _count(count)]),
+            "latest": self._latest,
+            "change": self._change,
+        }
+
+    # --- Cells and rows -----------------------------------------------------------------------------------------------
+
+    def _rows(self) -> tuple[RowView, ...]:
+        self._charge(len(self._table.rows))
+        return tuple(RowView(row, self._positions, self._zone) for row in self._table.rows)
+
+    def _values(self, column: Any) -> list[Any]:
+        """Read once: whoever goes through them again pays less, as it costs less."""
+        position, count = self._of(column), len(self._table.rows)
+        if position in self._values_of:
+            self._charge(count // CHEAPER_AGAIN)
+        else:
+            self._charge(count)
+            self._values_of[position] = [from_cell(row[position], self._zone) for row in self._table.rows]
+        return self._values_of[position]
+
+    def _value(self, column: Any, row: Any = 0) -> Any:
+        position = self._of(column)
+        if isinstance(row, bool) or not isinstance(row, int):
+            raise ExpressionError(Sentence("A row is named by its number; the first is 0."))
+        rows = self._table.rows
+        return from_cell(rows[row][position], self._zone) if -len(rows) <= row < len(rows) else NOTHING
+
+    def _unit(self, column: Any) -> str:
+        return self._table.columns[self._of(column)].unit
+
+    def _of(self, column: Any) -> int:
+        if not isinstance(column, str):
+            raise ExpressionError(Sentence("A column is named by a text."))
+        return _position(self._positions, column)
+
+    # --- Aggregates ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, column: Any) -> list[Decimal]:
+        numbers = [to_number(value) for value in self._values(column)]
+        found = [number for number in numbers if number is not None]
+        if any(abs(number) >= LARGEST for number in found):
+            raise ExpressionError(Sentence("This number is too large."))
+        return found
+
+    def _sum(self, column: Any) -> Any:
+        return _added(self._numbers(column))
+
+    def _avg(self, column: Any) -> Any:
+        numbers = self._numbers(column)
+        return ARITHMETIC.divide(_added(numbers), Decimal(len(numbers))) if numbers else NOTHING
+
+    def _min(self, column: Any) -> Any:
+        return min(self._comparable(column), default=NOTHING)
+
+    def _max(self, column: Any) -> Any:
+        return max(self._comparable(column), default=NOTHING)
+
+    def _comparable(self, column: Any) -> list[Any]:
+        """Numbers of a column of numbers, else the values themselves where all are of one kind."""
+        if self._table.columns[self._of(column)].kind in {Kind.NUMBER, Kind.BOOLEAN}:
+            return list(self._numbers(column))
+        return [value for value in self._values(column) if not isinstance(value, Nothing)]
+
+    def _filled(self, column: Any) -> int:
+        return sum(not isinstance(value, Nothing) and value != "" for value in self._values(column))
+
+    def _distinct(self, column: Any) -> int:
+        return len({value for value in self._values(column) if not isinstance(value, Nothing)})
+
+    # --- Some of the rows ---------------------------------------------------------------------------------------------
+
+    def _with(self, rows: Sequence[tuple[Any, ...]]) -> TableView:
+        return TableView(self._table.with_rows(rows), self._zone, self._charge)
+
+    def _where(self, column: Any, *condition: Any) -> TableView:
+        """`where("区域", "华东")`, `where("销售额", ">", 100)`."""
+        if len(condition) not in {1, 2}:
+            raise ExpressionError(Sentence("Write where(column, value) or where(column, comparison, value)."))
+        operator, wanted = ("=", condition[0]) if len(condition) == 1 else condition
+        if not isinstance(operator, str) or operator not in _COMPARISONS:
+            known = " ".join(_COMPARISONS)
+            raise ExpressionError(Sentence("A comparison is one of %(known)s.") % {"known": known})
+        compared = _COMPARISONS[operator]
+        like, wanted = self._like(column, wanted)
+        values = [like(value) for value in self._values(column)]
+        fits = [value is not None and compared(value, wanted) for value in values]
+        return self._with([row for row, fit in zip(self._table.rows, fits, strict=True) if fit])
+
+    def _like(self, column: Any, wanted: Any) -> tuple[templates_values.Like, Any]:
+        return templates_values.alike(self._table.columns[self._of(column)], wanted, self._zone)
+
+    def _on(self, day: Any, column: Any = None) -> TableView:
+        """`day`: one as a cell has it; of a moment its day, of no value no row."""
+        if isinstance(day, Nothing):
+            return self._with(())
+        days, day = self._days(column), self._day(day)
+        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its == day])
+
+    def _within(self, period: Any, column: Any = None) -> TableView:
+        if isinstance(period, Nothing):
+            return self._with(())
+        if not isinstance(period, Period):
+            raise ExpressionError(Sentence("This is not a period, such as last_week."))
+        days = self._days(column)
+        return self._with([row for row, its in zip(self._table.rows, days, strict=True) if its in period])
+
+    def _sorted(self, column: Any, descending: bool, count: Any) -> TableView:
+        position, is_number = self._of(column), self._table.columns[self._of(column)].kind == Kind.NUMBER
+        self._charge(len(self._table.rows))
+        of = to_number if is_number else from_cell
+        filled = [row for row in self._table.rows if not isinstance(of(row[position]), Nothing | None)]
+        filled.sort(key=lambda row: of(row[position]), reverse=descending)  # type: ignore[arg-type,return-value]
+        return self._with(filled[: _count(count)])
+
+    # --- Days ---------------------------------------------------------------------------------------------------------
+
+    def _days(self, column: Any) -> list[date | None]:
+        name = self._day_column(column)
+        values, position = self._values(name), self._of(name)
+        if position not in self._days_of:
+            self._days_of[position] = [to_day(value, self._zone) for value in values]
+        return self._days_of[position]
+
+    def _day(self, value: Any) -> date:
+        day = to_day(value, self._zone)
+        if day is None:
+            raise ExpressionError(Sentence("This is neither a day nor a time."))
+        return day
+
+    def _day_column(self, column: Any) -> str:
+        """As named, else the only column of days."""
+        if column is not None:
+            return self._table.names[self._of(column)]
+        days = [one.name for one in self._table.columns if one.kind in {Kind.DATE, Kind.DATETIME}]
+        if len(days) != 1:
+            raise ExpressionError(
+                Sentence("Say in which column the day stands: there is not exactly one column of days.")
+            )
+        return days[0]
+
+    def _latest(self, column: Any = None) -> Any:
+        """The last day that the table knows."""
+        return max((day for day in self._days(column) if day is not None), default=NOTHING)
+
+    def _change(self, column: Any, against: Any = "day", on: Any = None, by: Any = None, of: Any = "sum") -> Change:
+        """The aggregate of a day against that of the day before, or the same day a week, month or year before.
+
+        `on`: the day, the table's latest where none is named; `by`: the column of days.
+        """
+        if against not in _EARLIER:
+            raise ExpressionError(Sentence("A change is against “day”, “week”, “month” or “year”."))
+        if of not in {"sum", "avg", "min", "max"}:
+            raise ExpressionError(Sentence("A change is of “sum”, “avg”, “min” or “max”."))
+        day = self._latest(by) if on is None else on
+        if isinstance(day, Nothing):
+            return Change(None, None)
+        day = self._day(day)
+        return Change(self._on_day(day, column, by, of), self._on_day(_EARLIER[against](day), column, by, of))
+
+    def _on_day(self, day: date, column: Any, by: Any, of: str) -> Any:
+        rows = self._on(day, by)
+        if not rows._table.rows:
+            self._of(column)
+            return None
+        return rows._functions()[of](column)
+
+
+def _added(numbers: list[Decimal]) -> Decimal:
+    total = Decimal(0)
+    for number in numbers:
+        total = ARITHMETIC.add(total, number)
+    return total
+
+
+def _position(positions: Mapping[str, int], column: str) -> int:
+    if column in positions:
+        return positions[column]
+    known = ", ".join(positions)
+    raise ExpressionError(
+        Sentence("There is no column “%(column)s”. There is: %(known)s.") % {"column": column, "known": known}
+    )
+
+
+def _count(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ExpressionError(Sentence("A number of rows is 0 or more."))
+    return count

@@ -1,0 +1,302 @@
+"""Who a message is for, and who of them can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, Subquery, Value, When
+
+from accounts.models import User, WeComAccount, barred_by_wecom
+from accounts.users.scopes import people_visible_to
+from integrations.directory import departments
+from integrations.models import Department, Member
+from notifications.models import Addressed, Channel, Receipt, Run, Subscription, SubscriptionChoice
+from notifications.sources import Audience
+from notifications.subscriptions.attribute_rules import matching, rules_of
+
+if TYPE_CHECKING:
+    from integrations.models.scoping import Person
+
+Reason = Receipt.Reason
+_OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.Kind.DECLINED: Reason.DECLINED}
+# Put right on the person's page in the administration.
+SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
+NAMES_AT_ONCE = 1000
+DEPARTMENTS_NAMED = 5
+ADDRESS_CHARACTERS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One person. `reason` says why he cannot be reached; empty: he can, at `corp_id` and `userid`, or by mail.
+
+    `detour`: why it is the second channel by which he is reached.
+    """
+
+    user_id: int
+    corp_id: int | None
+    userid: str
+    address: str
+    reason: Receipt.Reason | None
+    channel: str = Channel.WECOM
+    email: str = ""
+    detour: Receipt.Reason | None = None
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A person whom a message would not reach, and why. `is_incomplete`: for want of one of the two attributes."""
+
+    name: str
+    reason: str
+    is_incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class Reachability:
+    """How many people a message would reach, how many not, and the first of those with the reason of each.
+
+    `unlinked_count`: members of the chosen departments who are nobody here; `removed`: chosen departments that are not
+    there any more, the first of them. `by_choice_count`: how many of the unreachable want it so themselves.
+    """
+
+    reachable_count: int
+    unreachable_count: int
+    unreachable: list[Unreachable] = field(default_factory=list)
+    unlinked_count: int = 0
+    removed: list[str] = field(default_factory=list)
+    by_choice_count: int = 0
+
+    @property
+    def concerns_somebody(self) -> bool:
+        """Whether it makes sense as a standing order: whoever pauses it may resume it at any time."""
+        return bool(self.reachable_count or self.by_choice_count)
+
+
+def audience_of(run: Run, subscription: Subscription) -> Audience:
+    """Whom a run is for: a trial for the person who asked for it alone."""
+    if run.trigger == Run.Trigger.TRIAL:
+        return trial_audience(subscription, run.requested_by_id)
+    if run.resends is not None:
+        return resend_audience(subscription, run.resends, with_unknown=run.resends_unknown)
+    return named_audience(subscription)
+
+
+def resend_audience(subscription: Subscription, run: Run, *, with_unknown: bool) -> Audience:
+    """Those whom `run` did not reach, by the subscription's present channels."""
+    receipts = Receipt.objects.unreached(run, with_unknown=with_unknown)
+    has_robot = subscription.channel == Channel.ROBOT and receipts.filter(channel=Channel.ROBOT).exists()
+    return replace(
+        named_audience(subscription),
+        user_ids=receipts.filter(user__isnull=False).values("user_id"),
+        group_ids=(),
+        department_ids=(),
+        rules=(),
+        to_everyone=False,
+        robot_id=subscription.robot_id if has_robot else None,
+    )
+
+
+def trial_audience(subscription: Subscription, user_id: int | None) -> Audience:
+    """One person, by the subscription's channel; what goes to a group is tried out by the app."""
+    is_to_group = subscription.channel == Channel.ROBOT
+    return Audience(
+        user_ids=[] if user_id is None else [user_id],
+        corp_id=subscription.report.corp_id,
+        channel=Channel.WECOM if is_to_group else subscription.channel,
+        fallback_channel=subscription.fallback_channel,
+    )
+
+
+def named_audience(order: Addressed) -> Audience:
+    """Whom a subscription or an alert receiver names now."""
+    return Audience(
+        user_ids=list(order.users.values_list("pk", flat=True)),
+        group_ids=list(order.groups.values_list("pk", flat=True)),
+        to_everyone=order.to_everyone,
+        corp_id=order.only_corp_id,
+        department_ids=tuple(order.departments.values_list("pk", flat=True)),
+        with_subdepartments=order.with_subdepartments,
+        rules=rules_of(order),
+        rules_match=order.rules_match,
+        channel=order.channel,
+        fallback_channel=order.fallback_channel,
+        robot_id=order.robot_id,
+        subscription_id=order.pk if isinstance(order, Subscription) else None,
+    )
+
+
+def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipient]:
+    """Each person once, ordered by company, then by id: the same rows always give the same order.
+
+    "Everyone" means active people with a complete account whom WeCom lets in, of the one company if the audience names
+    one; a person named directly, by a group or by attribute rules is a recipient in any case, with the reason where he
+    cannot be reached.
+    A department means whoever stands in it now and is let in by WeCom; one that is not there any more means nobody.
+    `only`: this person alone, if chosen.
+    """
+    if audience.channel == Channel.ROBOT:
+        return
+    primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
+    people = User.objects.filter(chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
+    if only is not None:
+        people = people.filter(pk=only)
+    left = Q(account__left_at__isnull=False)
+    barred = barred_by_wecom("account__corp_id", "account__userid_folded")
+    people = people.annotate(is_barred=Case(When(left, then=Value(True)), default=barred))
+    people = people.annotate(choice=_choice(audience.subscription_id))
+    for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
+        yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
+
+
+def reachability(audience: Audience, *, seen_by: Person, named: int = 20) -> Reachability:
+    """What saving a subscription for `audience` would mean.
+
+    Listed are the first `named` unreachable people whom `seen_by` may see; all are counted.
+    """
+    reachable_count, unreachable = int(audience.robot_id is not None), []
+    for recipient in resolve(audience):
+        if recipient.reason is None:
+            reachable_count += 1
+        else:
+            unreachable.append(recipient)
+    named_people = _named(unreachable, seen_by, named)
+    unlinked_count, removed = _unlinked_count(audience), _removed(audience)
+    by_choice_count = sum(recipient.reason in Receipt.BY_CHOICE for recipient in unreachable)
+    return Reachability(reachable_count, len(unreachable), named_people, unlinked_count, removed, by_choice_count)
+
+
+_COLUMNS = (
+    "pk",
+    "is_active",
+    "account__pk",
+    "account__corp_id",
+    "account__userid",
+    "account__userid_folded",
+    "account__corp__is_enabled",
+    "is_barred",
+    "choice",
+    "email",
+)
+
+
+def _choice(subscription_id: int | None) -> Subquery | Value:
+    """What the person has chosen about the subscription; empty where nothing."""
+    if subscription_id is None:
+        return Value("")
+    chosen = SubscriptionChoice.objects.filter(subscription=subscription_id, user=OuterRef("pk"))
+    return Subquery(chosen.values("kind")[:1])
+
+
+def chosen(audience: Audience) -> Q:
+    """The condition on User for the people whom an audience names, reachable or not."""
+    named = Q(pk__in=audience.user_ids)
+    if audience.group_ids:
+        membership = User.groups.through.objects.filter(group_id__in=audience.group_ids, user_id=OuterRef("pk"))
+        named |= Q(Exists(membership))
+    if audience.to_everyone:
+        linked = WeComAccount.objects.complete().filter(~barred_by_wecom(), is_primary=True, user_id=OuterRef("pk"))
+        if audience.corp_id is not None:
+            linked = linked.filter(corp_id=audience.corp_id)
+        named |= Q(Exists(linked), is_active=True)
+    if audience.department_ids:
+        standing = WeComAccount.objects.in_departments(_reached(audience))
+        named |= Q(pk__in=standing.order_by().values("user_id"))
+    if audience.rules:
+        named |= matching(audience.rules, audience.rules_match)
+    return named
+
+
+def _reached(audience: Audience) -> set[int]:
+    return departments.reached(audience.department_ids, with_those_below=audience.with_subdepartments)
+
+
+def _unlinked_count(audience: Audience) -> int:
+    if not audience.department_ids:
+        return 0
+    account = WeComAccount.objects.filter(corp=OuterRef("corp"), userid_folded=OuterRef("userid_folded"))
+    members = Member.objects.able().filter(~Exists(account), memberships__department__in=_reached(audience))
+    return members.values("pk").distinct().count()
+
+
+def _removed(audience: Audience) -> list[str]:
+    if not audience.department_ids:
+        return []
+    gone = Department.objects.filter(pk__in=list(audience.department_ids), removed_at__isnull=False)
+    return [str(one) for one in gone[:DEPARTMENTS_NAMED]]
+
+
+def _recipient(
+    only_corp_id: int | None,
+    user_id: int,
+    is_active: bool,
+    account_id: int | None,
+    corp_id: int | None,
+    userid: str | None,
+    userid_folded: str | None,
+    is_corp_enabled: bool | None,
+    is_barred: bool,
+    choice: str | None,
+) -> Recipient:
+    reason = None
+    if not is_active:
+        reason = Reason.USER_DISABLED
+    elif choice:
+        reason = _OF_CHOICE[SubscriptionChoice.Kind(choice)]
+    elif is_barred:  # before what a second channel makes good: nothing goes to somebody who has left
+        reason = Reason.BARRED
+    elif account_id is None:
+        reason = Reason.NO_ACCOUNT
+    elif corp_id is None:
+        reason = Reason.NO_COMPANY
+    elif not userid:
+        reason = Reason.NO_USERID
+    elif "|" in userid or userid.startswith("@"):  # WeCom would read several people, or everybody
+        reason = Reason.BAD_USERID
+    elif only_corp_id is not None and corp_id != only_corp_id:
+        reason = Reason.OTHER_CORP
+    elif not is_corp_enabled:
+        reason = Reason.CORP_DISABLED
+    address = f"user:{user_id}" if reason else f"{corp_id}:{userid_folded}"
+    return Recipient(user_id, corp_id, userid or "", address, reason)
+
+
+def mail_address(user_id: int, email: str) -> str:
+    """Where a mail goes, as receipts name it. Why with the person? Two may share an address."""
+    return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
+
+
+def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
+    """The person as the audience's channels reach him: by the app, else by mail where that is the second channel."""
+    is_mailed = audience.channel == Channel.EMAIL
+    if by_app.reason in Receipt.BY_CHOICE:
+        return replace(by_app, channel=Channel.EMAIL) if is_mailed else by_app
+    if not is_mailed and (by_app.reason is None or audience.fallback_channel != Channel.EMAIL):
+        return by_app
+    is_let_in = by_app.reason not in {Reason.USER_DISABLED, Reason.BARRED}
+    if is_let_in and email:
+        address = mail_address(by_app.user_id, email)
+        detour = None if is_mailed else by_app.reason
+        return replace(by_app, reason=None, channel=Channel.EMAIL, email=email, address=address, detour=detour)
+    if is_mailed:
+        reason = Reason.NO_EMAIL if is_let_in else by_app.reason
+        return replace(by_app, reason=reason, channel=Channel.EMAIL, address=f"user:{by_app.user_id}")
+    return by_app
+
+
+def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
+    # Why in steps? There may be thousands, and a database takes only so many values in one condition.
+    listed: list[Unreachable] = []
+    for start in range(0, len(recipients), NAMES_AT_ONCE):
+        part = recipients[start : start + NAMES_AT_ONCE]
+        reasons = {recipient.user_id: recipient.reason for recipient in part if recipient.reason is not None}
+        people = people_visible_to(seen_by).filter(pk__in=reasons).order_by("pk")[: count - len(listed)]
+        listed += [
+            Unreachable(str(person), str(reasons[person.pk].label), reasons[person.pk] in SET_ON_PERSON)
+            for person in people
+        ]
+        if len(listed) >= count:
+            break
+    return listed

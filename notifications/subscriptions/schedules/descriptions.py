@@ -1,0 +1,109 @@
+"""Schedules in words: for lists, for the page that shows what will happen, and what to know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
+
+from notifications.models import FreeDays, MonthDay, Repeat, Scheduled
+from notifications.subscriptions.schedules import slots, workdays
+from notifications.subscriptions.schedules.slots import DueTime
+
+# From Monday on.
+WEEKDAYS = (
+    gettext_lazy("Mon"),
+    gettext_lazy("Tue"),
+    gettext_lazy("Wed"),
+    gettext_lazy("Thu"),
+    gettext_lazy("Fri"),
+    gettext_lazy("Sat"),
+    gettext_lazy("Sun"),
+)
+# WeCom asks not to send at these minutes.
+CROWDED_MINUTES = (0, 30)
+
+
+def described(subscription: Scheduled) -> str:
+    """The schedule in a few words; a crontab as it stands."""
+    words = _named(subscription)
+    match subscription.free_days:
+        case FreeDays.SKIP if subscription.repeat != Repeat.DAILY:
+            return _("%(schedule)s, only on working days") % {"schedule": words}
+        case FreeDays.NEXT:
+            return _("%(schedule)s, else on the next working day") % {"schedule": words}
+        case _:
+            return words
+
+
+def time_line(found: DueTime, zone: tzinfo, *, is_saved: bool) -> str:
+    """A time with its weekday. Where it is spread: when it begins, which depends on the saved row, or from when on to
+    when it may."""
+    local = found.due_at.astimezone(zone)
+    day = WEEKDAYS[local.weekday()]
+    if not found.spread_seconds:
+        return f"{local:%Y-%m-%d %H:%M} {day}"
+    if is_saved:
+        return f"{local:%Y-%m-%d %H:%M:%S} {day}"
+    start = found.slot_at.astimezone(zone)
+    end = (found.slot_at + timedelta(seconds=found.spread_seconds)).astimezone(zone)
+    return f"{start:%Y-%m-%d %H:%M:%S}–{end:%H:%M:%S} {WEEKDAYS[start.weekday()]}"
+
+
+def notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
+    """What whoever writes the schedule ought to know about these next times of it, in sentences."""
+    return [*calendar_notes(subscription, times), *_crowd_notes(times)]
+
+
+def calendar_notes(subscription: Scheduled, times: Sequence[DueTime]) -> list[str]:
+    """That the calendar ends before the last of these times, where the schedule goes by it."""
+    if not subscription.is_by_workdays:
+        return []
+    zone = slots.zone(subscription.time_zone)
+    years = workdays.unknown_years(found.slot_at.astimezone(zone).date() for found in times)
+    return [calendar_ends(years[0])] if years else []
+
+
+def calendar_ends(year: int) -> str:
+    sentence = _(
+        "The holidays and make-up days of %(year)d are not known to this version: from then on every day from Monday "
+        "to Friday counts as a working day. An update of guanwecom brings them."
+    )
+    return sentence % {"year": year}
+
+
+def _crowd_notes(times: Sequence[DueTime]) -> list[str]:
+    if any(found.slot_at.minute in CROWDED_MINUTES and not found.spread_seconds for found in times):
+        return [_("WeCom asks not to send exactly on the hour or the half hour: a spread of 120 seconds avoids that.")]
+    return []
+
+
+def _named(subscription: Scheduled) -> str:
+    at = "" if subscription.local_time is None else f"{subscription.local_time:%H:%M}"
+    match subscription.repeat:
+        case Repeat.DAILY if subscription.free_days == FreeDays.SKIP:
+            return _("Every working day %(time)s") % {"time": at}
+        case Repeat.DAILY:
+            return _("Every day %(time)s") % {"time": at}
+        case Repeat.WEEKLY:
+            separator = pgettext("between days of the week", ", ")
+            days = separator.join(str(WEEKDAYS[number - 1]) for number in sorted(subscription.weekday_numbers))
+            return _("Every %(days)s %(time)s") % {"days": days, "time": at}
+        case Repeat.MONTHLY:
+            return _("Every month on %(day)s %(time)s") % {"day": month_day_label(subscription.month_day), "time": at}
+        case _:
+            return subscription.crontab
+
+
+def month_day_label(month_day: str) -> str:
+    if month_day.isdigit():
+        return _("day %(day)s") % {"day": month_day}
+    return str(MonthDay(month_day).label) if month_day in MonthDay.values else month_day
+
+
+def moment_line(moment: datetime, time_zone: str) -> str:
+    """A moment in a subscription's own time zone, with seconds only where they are not zero."""
+    local = moment.astimezone(slots.zone(time_zone))
+    return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"

@@ -1,0 +1,122 @@
+"""Pictures and files over HTTP: for WeCom and phones by a signed address, for people on the pages of their messages."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from urllib.parse import quote
+
+import redis
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
+
+from accounts.authentication import throttling
+from accounts.authentication.lockout import network_of
+from accounts.models import User
+from integrations.core.http import without_session
+from notifications.delivery.attachments import urls
+from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.runs import inbox
+from notifications.models import Attachment, Medium
+
+logger = logging.getLogger(__name__)
+
+# Nothing in a picture or a file of ours loads, runs or is framed.
+_CLOSED = {"default-src": ["'none'"], "style-src": ["'unsafe-inline'"], "frame-ancestors": ["'none'"], "sandbox": True}
+_TYPES = {
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": "text/csv; charset=utf-8",
+}
+
+
+@without_session
+@require_safe
+def picture(request: HttpRequest, signed: str) -> HttpResponse:
+    """The picture of a message, for whoever has its address: 404 once that is too old.
+
+    Its holder alone keeps it (`private`): a cache on the way would give it out after its time.
+    """
+    if not _is_allowed(request):
+        return HttpResponse(status=429, headers={"Retry-After": str(throttling.SECONDS)})
+    medium = urls.picture_of(signed, now=timezone.now())
+    if medium is None:
+        raise Http404
+    return _answer(
+        bytes(medium.content),
+        "png",
+        {
+            "Cache-Control": "private, max-age=86400",
+            "ETag": f'"{medium.digest[:32]}"',
+            # WeCom on a desk shows it inside a page of its own.
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        },
+    )
+
+
+@require_safe
+@login_required
+@cache_control(private=True, no_store=True)
+def attachment(request: HttpRequest, mark: str, position: int, extension: str) -> HttpResponse:
+    """A picture (svg or png) or a file of a message, for the people it was sent to."""
+    if not isinstance(request.user, User):
+        raise Http404
+    receipt = inbox.receipt_for(request.user, mark=mark)
+    if receipt is None or receipt.delivery_id is None:
+        raise Http404
+    found = Attachment.objects.filter(delivery=receipt.delivery_id, position=position, medium__status="ready")
+    row = found.select_related("medium", "delivery").first()
+    if row is None:
+        raise Http404
+    content = content_of(row.medium, extension)
+    if row.medium.kind == Medium.Kind.PICTURE:
+        return _answer(content, extension, {})
+    name = file_name(row.delivery.title, row.delivery.created_at, extension)
+    return _answer(content, extension, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
+
+
+def content_of(medium: Medium, extension: str) -> bytes:
+    """Raises Http404 for what it is not."""
+    if medium.kind == Medium.Kind.PICTURE and extension == "svg":
+        return zlib.decompress(bytes(medium.svg))
+    if (medium.kind == Medium.Kind.PICTURE and extension == "png") or medium.kind == extension:
+        return bytes(medium.content)
+    raise Http404
+
+
+def picture_answer(medium: Medium | None) -> HttpResponse:
+    """The picture as a page shows it: in `img`, where nothing in it runs or loads. Raises Http404."""
+    if medium is None or medium.status != Medium.Status.READY:
+        raise Http404
+    return _answer(content_of(medium, "svg"), "svg", {"Cache-Control": "private, no-store"})
+
+
+def made_answer(medium: Medium | None, extension: str) -> HttpResponse:
+    """A picture or a file on a page that alone decides who sees it: never kept on the way. Raises Http404."""
+    if medium is None or medium.status != Medium.Status.READY:
+        raise Http404
+    content, headers = content_of(medium, extension), {"Cache-Control": "private, no-store"}
+    if medium.kind != Medium.Kind.PICTURE:
+        headers["Content-Disposition"] = f'attachment; filename="preview.{extension}"'
+    return _answer(content, extension, headers)
+
+
+def _answer(content: bytes, extension: str, headers: dict[str, str]) -> HttpResponse:
+    always = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+    response = HttpResponse(content, content_type=_TYPES[extension], headers=always | headers)
+    response._csp_replace = _CLOSED  # type: ignore[attr-defined]  # the place where django-csp looks
+    return response
+
+
+def _is_allowed(request: HttpRequest) -> bool:
+    address = f"pictures:address:{network_of(request) or 'unknown'}"
+    try:
+        return throttling.allows(address, at_most=settings.PICTURES_PER_ADDRESS)
+    except redis.RedisError as error:
+        logger.error("a fetched picture could not be counted: %s", type(error).__name__)
+        return False

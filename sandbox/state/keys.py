@@ -1,0 +1,11 @@
+"""Where the web application keeps what its handlers share."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from sandbox.callbacks.courier import Courier
+from sandbox.state.world import World
+
+WORLD = web.AppKey("world", World)
+COURIER = web.AppKey("courier", Courier)

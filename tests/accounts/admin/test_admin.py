@@ -1,0 +1,556 @@
+"""The administration of people: who may see and change whom, and what the forms accept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import IntegrityError, connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User, WeComAccount
+from accounts.users.companies import disabling_stops
+from accounts.users.scopes import people_changeable_by, people_visible_to
+from integrations.models import Corp
+from tests.accounts.conftest import HOST, make_corp, make_person
+
+LIST = "/admin/accounts/user/"
+EVERYBODY = {"mine", "both", "boss", "other", "half", "loose"}
+PERMISSIONS = [f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("user", "wecomaccount")]
+
+
+def administrator(username: str, *corps: Corp, **values: Any) -> User:
+    user = User.objects.create(username=username, is_staff=True, **values)
+    user.user_permissions.set(Permission.objects.filter(codename__in=PERMISSIONS, content_type__app_label="accounts"))
+    user.managed_corps.set(corps)
+    return user
+
+
+def signed_in(user: User) -> Client:
+    client = Client(headers={"host": HOST}, SERVER_NAME=HOST)
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def limited(corp: Corp) -> User:
+    return administrator("limited", corp)
+
+
+def form_of(client: Client, user: User | None = None) -> dict[str, Any]:
+    """What the browser would send if nothing were changed."""
+    page = client.get(f"{LIST}{user.pk}/change/" if user else f"{LIST}add/")
+    assert page.status_code == 200
+    sent: dict[str, Any] = {}
+    forms = [page.context["adminform"].form]
+    for inline in page.context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for form in forms:
+        for field in form:
+            if field.value() is not None and field.value() is not False:
+                sent[field.html_name] = field.value()
+    return sent
+
+
+def save(client: Client, user: User | None, **changes: Any) -> HttpResponse:
+    sent = {**form_of(client, user), **changes}
+    path = f"{LIST}{user.pk}/change/" if user else f"{LIST}add/"
+    return client.post(path, sent)  # type: ignore[return-value]  # the test client adds attributes to it
+
+
+def errors_of(response: Any) -> list[str]:
+    """What the page says is wrong."""
+    assert response.status_code == 200
+    found = [str(error) for messages in response.context["adminform"].form.errors.values() for error in messages]
+    for inline in response.context["inline_admin_formsets"]:
+        found += [str(error) for error in inline.formset.non_form_errors()]
+        found += [str(error) for errors in inline.formset.errors for messages in errors.values() for error in messages]
+    return found
+
+
+def accounts_of(user: User) -> list[tuple[str | None, str, bool]]:
+    accounts = WeComAccount.objects.filter(user=user).order_by("pk").select_related("corp")
+    return [(account.corp.name if account.corp else None, account.userid, account.is_primary) for account in accounts]
+
+
+class TestList:
+    def test_shows_company_and_account_of_the_primary_one(
+        self, corp: Corp, other_corp: Corp, person: User, root: User
+    ) -> None:
+        WeComAccount.objects.create(user=person, corp=other_corp, userid="li.lei", is_primary=False)
+
+        text = signed_in(root).get(LIST, {"q": "lilei"}).content.decode()
+
+        assert '<td class="field-company">北山制造</td>' in text
+        assert '<td class="field-wecom_account">LiLei</td>' in text
+        assert "企业微信公司名称" in text
+        assert "企业微信账号" in text
+
+    def test_asks_the_database_as_often_for_many_as_for_few(self, corp: Corp, root: User) -> None:
+        client = signed_in(root)
+        counts = []
+        for names in ("ab", "cdefghijklmn"):
+            for name in names:
+                make_person(name, corp, name)
+            client.get(LIST)
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                client.get(LIST)
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1]
+
+    @pytest.mark.parametrize(
+        ("query", "usernames"),
+        [
+            ({"linked": "no"}, ["half", "loose", "root"]),
+            ({"linked": "yes"}, ["lilei", "other"]),
+            ({"q": "LILEI"}, ["lilei"]),
+            ({"q": "李雷"}, ["lilei"]),
+            ({"q": "o.ther"}, ["other"]),
+            ({"linked": "?"}, ["half", "lilei", "loose", "other", "root"]),
+        ],
+    )
+    def test_can_be_filtered_and_searched(
+        self, corp: Corp, other_corp: Corp, person: User, root: User, query: dict[str, str], usernames: list[str]
+    ) -> None:
+        make_person("half", corp, "")
+        make_person("loose")
+        make_person("other", other_corp, "O.Ther")
+
+        page = signed_in(root).get(LIST, query)
+
+        assert sorted(user.username for user in page.context["cl"].result_list) == usernames
+
+    def test_can_be_filtered_by_company(self, corp: Corp, other_corp: Corp, person: User, root: User) -> None:
+        make_person("other", other_corp, "other")
+
+        page = signed_in(root).get(LIST, {"company": str(other_corp.pk)})
+
+        assert [user.username for user in page.context["cl"].result_list] == ["other"]
+
+
+class TestVisibility:
+    @pytest.fixture
+    def people(self, corp: Corp, other_corp: Corp, person: User) -> dict[str, User]:
+        both = make_person("both", corp, "both")
+        WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
+        boss = make_person("boss", corp, "boss", is_staff=True)
+        return {
+            "mine": person,
+            "both": both,
+            "boss": boss,
+            "other": make_person("other", other_corp, "other"),
+            "half": make_person("half", None, "half"),
+            "loose": make_person("loose"),
+        }
+
+    @pytest.mark.parametrize(
+        ("who", "seen", "changeable"),
+        [
+            ("limited", {"mine", "both", "boss"}, {"mine"}),
+            ("of-all", EVERYBODY, EVERYBODY - {"boss"}),
+            ("root", EVERYBODY, EVERYBODY),
+            ("of-none", set(), set()),
+            ("disabled", set(), set()),
+            ("no-staff", set(), set()),
+        ],
+    )
+    def test_depends_on_the_companies_that_one_manages(
+        self, people: dict[str, User], corp: Corp, root: User, who: str, seen: set[str], changeable: set[str]
+    ) -> None:
+        administrators = {
+            "root": root,
+            "limited": administrator("limited", corp),
+            "of-all": administrator("of-all", manages_all_corps=True),
+            "of-none": administrator("of-none"),
+            "disabled": administrator("disabled", corp, is_active=False),
+            "no-staff": administrator("no-staff", corp),
+        }
+        User.objects.filter(username="no-staff").update(is_staff=False)
+        one = User.objects.get(pk=administrators[who].pk)
+        client = signed_in(one)
+        is_let_in = who not in {"disabled", "no-staff"}
+
+        assert {name for name, user in people.items() if user in people_visible_to(one)} == seen
+        assert {name for name, user in people.items() if user in people_changeable_by(one)} == changeable
+        for name, user in people.items():
+            page = client.get(f"{LIST}{user.pk}/change/")
+            assert (page.status_code == 200) == (is_let_in and name in seen), name
+            posted = client.post(f"{LIST}{user.pk}/change/", {})
+            assert posted.status_code == (200 if name in changeable else 403 if name in seen else 302), name
+            password = client.post(f"{LIST}{user.pk}/password/", {})
+            unseen = 404 if is_let_in else 302
+            assert password.status_code == (200 if name in changeable else 403 if name in seen else unseen), name
+            deletion = client.get(f"{LIST}{user.pk}/delete/")
+            assert deletion.status_code == (200 if name in changeable else 403 if name in seen else 302), name
+
+    def test_the_list_shows_nothing_of_other_companies(self, people: dict[str, User], limited: User) -> None:
+        WeComAccount.objects.filter(user=people["both"]).update(is_primary=False)
+        WeComAccount.objects.filter(user=people["both"], corp__name="南湖贸易").update(is_primary=True)
+
+        text = signed_in(limited).get(LIST).content.decode()
+
+        assert {name for name, user in people.items() if f"/user/{user.pk}/change/" in text} == {"mine", "both", "boss"}
+        assert "南湖贸易" not in text
+
+    def test_a_persons_page_shows_nothing_of_other_companies(self, people: dict[str, User], limited: User) -> None:
+        text = signed_in(limited).get(f"{LIST}{people['both'].pk}/change/").content.decode()
+
+        assert "北山制造" in text
+        assert "南湖贸易" not in text
+
+    def test_without_permission_nothing_is_shown(self, people: dict[str, User], corp: Corp) -> None:
+        bare = User.objects.create(username="bare", is_staff=True)
+        bare.managed_corps.set([corp])
+
+        assert signed_in(bare).get(LIST).status_code == 403
+
+    def test_corps_follow_the_same_rule(self, corp: Corp, other_corp: Corp, root: User, limited: User) -> None:
+        everybody = administrator("of-all", manages_all_corps=True)
+        plain = make_person("plain", manages_all_corps=True)
+
+        assert list(Corp.objects.visible_to(limited)) == [corp]
+        for one in (root, everybody):
+            assert set(Corp.objects.visible_to(one)) == {corp, other_corp}
+        assert list(Corp.objects.visible_to(plain)) == []
+
+
+class TestRights:
+    def test_are_neither_shown_nor_taken_from_who_is_no_superuser(
+        self, corp: Corp, other_corp: Corp, person: User, limited: User
+    ) -> None:
+        client = signed_in(limited)
+        group = Group.objects.create(name="g")
+
+        response = save(
+            client,
+            person,
+            is_superuser="on",
+            is_staff="on",
+            manages_all_corps="on",
+            managed_corps=[other_corp.pk],
+            groups=[group.pk],
+            user_permissions=[Permission.objects.all()[0].pk],
+        )
+
+        person.refresh_from_db()
+        assert response.status_code == 302
+        assert (person.is_superuser, person.is_staff, person.manages_all_corps) == (False, False, False)
+        assert (person.managed_corps.count(), person.groups.count(), person.user_permissions.count()) == (0, 0, 0)
+        assert 'name="is_superuser"' not in client.get(f"{LIST}{person.pk}/change/").content.decode()
+
+    def test_of_oneself_cannot_be_raised(self, limited: User, corp: Corp) -> None:
+        WeComAccount.objects.create(user=limited, corp=corp, userid="limited")
+
+        response = signed_in(limited).post(f"{LIST}{limited.pk}/change/", {"manages_all_corps": "on"})
+
+        limited.refresh_from_db()
+        assert response.status_code == 403
+        assert not limited.manages_all_corps
+
+    def test_are_given_by_superusers(self, corp: Corp, person: User, root: User) -> None:
+        response = save(signed_in(root), person, is_staff="on", managed_corps=[corp.pk])
+
+        person.refresh_from_db()
+        assert response.status_code == 302
+        assert person.is_staff
+        assert list(person.managed_corps.all()) == [corp]
+
+    def test_a_company_that_is_not_ones_own_cannot_be_set(
+        self, corp: Corp, other_corp: Corp, person: User, limited: User
+    ) -> None:
+        response = save(signed_in(limited), person, **{"wecom_accounts-0-corp": other_corp.pk})
+
+        assert len(errors_of(response)) == 1
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+
+    def test_an_account_of_another_company_cannot_be_reached(
+        self, corp: Corp, other_corp: Corp, person: User, limited: User
+    ) -> None:
+        foreign = make_person("other", other_corp, "other").wecom_accounts.get()
+
+        response = save(
+            signed_in(limited), person, **{"wecom_accounts-0-id": foreign.pk, "wecom_accounts-0-userid": "x"}
+        )
+
+        foreign.refresh_from_db()
+        assert response.status_code == 302
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+        assert (foreign.userid, foreign.user.username) == ("other", "other")
+
+
+class TestForm:
+    def test_makes_a_person_with_company_and_account(self, corp: Corp, root: User) -> None:
+        response = save(
+            signed_in(root),
+            None,
+            username="han",
+            name="韩梅梅",
+            usable_password="false",
+            **{"wecom_accounts-0-corp": corp.pk, "wecom_accounts-0-userid": " HanMeimei "},
+        )
+
+        user = User.objects.get(username="han")
+        assert response.status_code == 302
+        assert (user.name, user.has_usable_password()) == ("韩梅梅", False)
+        assert accounts_of(user) == [("北山制造", "HanMeimei", True)]
+
+    @pytest.mark.parametrize(("company", "userid"), [(False, "han"), (True, ""), (False, "")])
+    def test_either_attribute_may_be_empty(self, corp: Corp, root: User, company: bool, userid: str) -> None:
+        user = make_person("han", corp, "x")
+
+        save(
+            signed_in(root),
+            user,
+            **{"wecom_accounts-0-corp": corp.pk if company else "", "wecom_accounts-0-userid": userid},
+        )
+
+        assert accounts_of(user) == [("北山制造" if company else None, userid, True)]
+
+    def test_an_account_that_is_taken_names_its_holder(self, corp: Corp, person: User, root: User) -> None:
+        other = make_person("han", corp, "han")
+
+        response = save(signed_in(root), other, **{"wecom_accounts-0-userid": "lilei "})
+
+        assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
+        assert accounts_of(other) == [("北山制造", "han", True)]
+
+    def test_invisible_characters_of_a_pasted_account_go(self, corp: Corp, person: User, root: User) -> None:
+        other = make_person("han", corp, "han")
+
+        save(signed_in(root), other, **{"wecom_accounts-0-userid": "\ufeffHan\u200bMeiMei\u200b "})
+        taken = save(signed_in(root), other, **{"wecom_accounts-0-userid": "li\u200blei"})
+
+        assert accounts_of(other) == [("北山制造", "HanMeiMei", True)]
+        assert errors_of(taken) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
+
+    def test_an_account_that_is_taken_between_check_and_saving_is_refused(
+        self, corp: Corp, person: User, root: User
+    ) -> None:
+        other = User.objects.create_user("han", name="韩梅梅")
+        WeComAccount.objects.filter(user=person).delete()
+        sent = {"wecom_accounts-0-corp": corp.pk, "wecom_accounts-0-userid": "lilei"}
+        refused: list[bool] = []
+
+        def first_refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if not refused and sql.startswith('INSERT INTO "accounts_wecomaccount"'):
+                refused.append(True)
+                raise IntegrityError("one_account_per_wecom_identity")
+            answer = execute(sql, params, many, context)
+            if refused == [True] and sql.startswith("ROLLBACK TO SAVEPOINT"):
+                refused.append(True)  # what the other administrator saved is there to be seen now
+                WeComAccount.objects.create(user=person, corp=corp, userid="lilei")
+            return answer
+
+        with connection.execute_wrapper(first_refuse):
+            response = save(signed_in(root), other, **sent)
+
+        assert errors_of(response) == ["该账号在“北山制造”中已属于 李雷 (lilei)，请先在那里移除。"]
+        assert accounts_of(other) == []
+
+    def test_an_account_twice_is_refused(self, corp: Corp, person: User, root: User) -> None:
+        response = save(
+            signed_in(root),
+            person,
+            **{
+                "wecom_accounts-TOTAL_FORMS": 2,
+                "wecom_accounts-1-corp": corp.pk,
+                "wecom_accounts-1-userid": "LILEI",
+                "wecom_accounts-1-user": person.pk,
+            },
+        )
+
+        assert errors_of(response) == ["该账号在这里重复了。"]
+
+    def test_a_second_account_leaves_the_first_one_primary(
+        self, corp: Corp, other_corp: Corp, person: User, root: User
+    ) -> None:
+        response = save(
+            signed_in(root),
+            person,
+            **{
+                "wecom_accounts-TOTAL_FORMS": 2,
+                "wecom_accounts-1-corp": other_corp.pk,
+                "wecom_accounts-1-userid": "li.lei",
+                "wecom_accounts-1-user": person.pk,
+            },
+        )
+
+        assert response.status_code == 302
+        assert accounts_of(person) == [("北山制造", "LiLei", True), ("南湖贸易", "li.lei", False)]
+
+    @pytest.fixture
+    def person_of_two(self, corp: Corp, other_corp: Corp, person: User) -> User:
+        WeComAccount.objects.create(user=person, corp=other_corp, userid="li.lei", is_primary=False)
+        return person
+
+    @pytest.mark.parametrize("chosen", [0, 1])
+    def test_the_primary_one_can_be_changed_either_way(self, person_of_two: User, root: User, chosen: int) -> None:
+        accounts = list(person_of_two.wecom_accounts.order_by("pk"))
+        WeComAccount.objects.update(is_primary=False)
+        WeComAccount.objects.filter(pk=accounts[1 - chosen].pk).update(is_primary=True)
+        client = signed_in(root)
+        sent = form_of(client, person_of_two)
+        row = next(row for row in (0, 1) if sent[f"wecom_accounts-{row}-id"] == accounts[chosen].pk)
+        del sent[f"wecom_accounts-{1 - row}-is_primary"]
+
+        response = client.post(f"{LIST}{person_of_two.pk}/change/", {**sent, f"wecom_accounts-{row}-is_primary": "on"})
+
+        assert response.status_code == 302
+        assert [account[2] for account in accounts_of(person_of_two)] == [chosen == 0, chosen == 1]
+
+    def test_the_primary_one_can_be_changed_from_a_page_that_is_out_of_date(
+        self, person_of_two: User, root: User
+    ) -> None:
+        """The rows come in another order than they have by now, so the new primary one is saved first."""
+        client = signed_in(root)
+        sent = form_of(client, person_of_two)
+        for name in ("id", "corp", "userid"):
+            first, second = f"wecom_accounts-0-{name}", f"wecom_accounts-1-{name}"
+            sent[first], sent[second] = sent[second], sent[first]
+
+        response = client.post(f"{LIST}{person_of_two.pk}/change/", sent)
+
+        assert response.status_code == 302
+        assert accounts_of(person_of_two) == [("北山制造", "LiLei", False), ("南湖贸易", "li.lei", True)]
+
+    def test_two_primary_ones_are_refused(self, person_of_two: User, root: User) -> None:
+        response = save(signed_in(root), person_of_two, **{"wecom_accounts-1-is_primary": "on"})
+
+        assert errors_of(response) == ["消息只能发到一个账号，请只勾选一个“接收消息”。"]
+
+    def test_without_the_primary_one_the_next_receives(self, person_of_two: User, root: User) -> None:
+        response = save(signed_in(root), person_of_two, **{"wecom_accounts-0-DELETE": "on"})
+
+        assert response.status_code == 302
+        assert accounts_of(person_of_two) == [("南湖贸易", "li.lei", True)]
+
+    def test_a_primary_one_can_move_while_the_old_one_goes(self, person_of_two: User, root: User) -> None:
+        response = save(
+            signed_in(root),
+            person_of_two,
+            **{"wecom_accounts-0-DELETE": "on", "wecom_accounts-1-is_primary": "on"},
+        )
+
+        assert response.status_code == 302
+        assert accounts_of(person_of_two) == [("南湖贸易", "li.lei", True)]
+
+    def test_a_limited_administrator_names_one_of_their_companies(self, corp: Corp, limited: User) -> None:
+        client = signed_in(limited)
+        without = save(client, None, username="han", usable_password="false")
+        with_company = save(client, None, username="han", usable_password="false", **{"wecom_accounts-0-corp": corp.pk})
+
+        assert len(errors_of(without)) == 1
+        assert with_company.status_code == 302
+        assert accounts_of(User.objects.get(username="han")) == [("北山制造", "", True)]
+
+    def test_a_holder_who_may_not_be_seen_is_not_named(self, corp: Corp, limited: User, person: User) -> None:
+        """Somebody else holds the identity by the time of saving, but is no more to be seen."""
+        from accounts.admin.user_forms import WeComAccountFormSet
+
+        formset = WeComAccountFormSet.__new__(WeComAccountFormSet)
+        formset.person = administrator("of-none")
+
+        assert formset._taken(person, corp) == "该账号在“北山制造”中已属于他人。"
+
+
+class TestBulkCompany:
+    def post(self, client: Client, people: list[User], **values: Any) -> Any:
+        sent = {"action": "set_company", "_selected_action": [user.pk for user in people], **values}
+        return client.post(LIST, sent, follow=True)
+
+    def test_first_asks_which_company(self, corp: Corp, other_corp: Corp, person: User, root: User) -> None:
+        page = self.post(signed_in(root), [person])
+
+        assert "将为 1 人设置企业微信公司名称" in page.content.decode()
+        assert f'<option value="{other_corp.pk}">南湖贸易</option>' in page.content.decode()
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+
+    def test_sets_it_for_all_selected(self, corp: Corp, other_corp: Corp, person: User, root: User) -> None:
+        loose, half, there = make_person("loose"), make_person("half", None, "half"), make_person("t", other_corp, "t")
+
+        page = self.post(signed_in(root), [person, loose, half, there], apply="1", corp=other_corp.pk)
+
+        assert accounts_of(person) == [("南湖贸易", "LiLei", True)]
+        assert accounts_of(loose) == [("南湖贸易", "", True)]
+        assert accounts_of(half) == [("南湖贸易", "half", True)]
+        assert accounts_of(there) == [("南湖贸易", "t", True)]
+        assert "已为 3 人设置“南湖贸易”。" in page.content.decode()
+
+    def test_leaves_alone_whose_account_is_somebody_elses_there(
+        self, corp: Corp, other_corp: Corp, person: User, root: User
+    ) -> None:
+        make_person("holder", other_corp, "lilei")
+        twins = [make_person("a", make_corp("甲", 5), "twin"), make_person("b", make_corp("乙", 6), "TWIN")]
+
+        page = self.post(signed_in(root), [person, *twins], apply="1", corp=other_corp.pk)
+
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+        assert sorted(accounts_of(twin)[0][0] or "" for twin in twins) == ["乙", "南湖贸易"]
+        assert "2 人保持不变" in page.content.decode()
+        assert "李雷 (lilei)" in page.content.decode()
+
+    def test_is_limited_to_who_may_be_changed(self, corp: Corp, other_corp: Corp, person: User, limited: User) -> None:
+        second = make_corp("第二", 7)
+        limited.managed_corps.add(second)
+        boss = make_person("boss", corp, "boss", is_staff=True)
+        stranger = make_person("stranger", other_corp, "stranger")
+        client = signed_in(limited)
+
+        asked = self.post(client, [person, boss, stranger])
+        self.post(client, [person, boss, stranger], apply="1", corp=second.pk)
+        refused = self.post(client, [person], apply="1", corp=other_corp.pk)
+
+        assert "所选人员中有 1 人您无权修改" in asked.content.decode()
+        assert f'<option value="{other_corp.pk}">' not in asked.content.decode()
+        assert accounts_of(person) == [("第二", "LiLei", True)]
+        assert accounts_of(boss) == [("北山制造", "boss", True)]
+        assert accounts_of(stranger) == [("南湖贸易", "stranger", True)]
+        assert list(refused.context["form"].errors) == ["corp"]
+
+    def test_reaches_people_beyond_the_page(self, corp: Corp, other_corp: Corp, root: User) -> None:
+        for number in range(120):
+            make_person(f"p{number}", corp, f"p{number}")
+        one = User.objects.get(username="p0")
+
+        self.post(signed_in(root), [one], apply="1", corp=other_corp.pk, select_across="1")
+
+        assert WeComAccount.objects.filter(corp=other_corp).count() == 121  # root, too
+
+    def test_needs_the_permission_to_change(self, corp: Corp, person: User) -> None:
+        viewer = administrator("viewer", corp)
+        viewer.user_permissions.remove(Permission.objects.get(codename="change_user"))
+        second = make_corp("第二", 7)
+        viewer.managed_corps.add(second)
+
+        self.post(signed_in(viewer), [person], apply="1", corp=second.pk)
+
+        assert accounts_of(person) == [("北山制造", "LiLei", True)]
+
+
+def test_says_what_disabling_a_company_stops(corp: Corp, person: User) -> None:
+    make_person("gone", corp, "gone", is_active=False)
+    make_person("half", corp, "")
+
+    make_person("two", make_corp("第二", 7), "two").wecom_accounts.create(corp=corp, userid="two", is_primary=False)
+
+    assert disabling_stops(corp) == [
+        "2 人将无法用企业微信登录；已用企业微信登录的会立即退出。",
+        "停用期间有 1 人收不到消息。",
+    ]
+
+
+def test_says_nothing_of_sign_in_where_there_was_none(corp: Corp, person: User) -> None:
+    corp.sign_in_enabled = False
+
+    assert disabling_stops(corp) == ["停用期间有 1 人收不到消息。"]

@@ -1,0 +1,458 @@
+"""The audit trail: who changed what from where, never a secret, and nothing about other people's companies."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.audit import services as audit_services
+from accounts.audit import signals
+from accounts.directory import transfer_batches, transfers
+from accounts.models import AuditEntry, SignInPolicy, User, WeComAccount
+from accounts.users.roles import Role
+from accounts.users.scopes import audit_entries_visible_to
+from integrations.companies import services
+from integrations.models import Corp, SiteAddress, VerificationFile
+from notifications.models import Report, Subscription
+from tests.accounts.conftest import make_person
+from tests.accounts.people import LIST, sent_form, signed_in, with_role
+from tests.integrations.diagnosing import passed
+
+TRAIL = "/admin/accounts/auditentry/"
+SECRETS = ("top-secret-1", "top-secret-2", "http://user:proxy-password@proxy.example:3128", "new-password-123")
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def browser(root: User, corp: Corp) -> Client:
+    client = signed_in(root)
+    AuditEntry.objects.all().delete()
+    return client
+
+
+def trail(**conditions: Any) -> list[tuple[str, str, list[Any]]]:
+    entries = AuditEntry.objects.filter(**conditions).order_by("pk")
+    return [(entry.action, entry.subject, entry.changes) for entry in entries]
+
+
+def changes_of(model: str) -> dict[str, list[Any]]:
+    """Before and after by field, over all entries about a model."""
+    return {change[0]: change[1:] for entry in AuditEntry.objects.filter(model=model) for change in entry.changes}
+
+
+class TestWhatIsRecorded:
+    def test_a_changed_company_with_old_and_new_values_and_masked_secrets(self, browser: Client, corp: Corp) -> None:
+        path = f"/admin/integrations/corp/{corp.pk}/change/"
+        sent = sent_form(browser, path)
+
+        changed = {"name": "北山新名", "new_secret": SECRETS[1], "new_proxy_url": SECRETS[2], "agentid": "1000077"}
+        response = browser.post(path, {**sent, **changed}, REMOTE_ADDR="203.0.113.8")
+
+        assert response.status_code == 302
+        entry = AuditEntry.objects.get(model="integrations.corp", action="changed")
+        assert {change[0]: change[1:] for change in entry.changes} == {
+            "name": ["北山制造", "北山新名"],
+            "agentid": [1000001, 1000077],
+            "secret": [audit_services.MASK, audit_services.MASK],
+            "proxy_url": ["", audit_services.MASK],
+        }
+        assert (entry.actor_name, entry.ip, entry.corp_id) == ("root", "203.0.113.8", corp.pk)
+
+    def test_a_secret_that_no_key_opens_can_still_be_replaced(self, browser: Client, corp: Corp) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE integrations_corp SET secret = 'unreadable' WHERE id = %s", [corp.pk])
+        broken = Corp.objects.defer("secret").get(pk=corp.pk)
+        broken.secret = SECRETS[0]
+
+        broken.save(update_fields=["secret"])
+
+        assert changes_of("integrations.corp") == {"secret": [audit_services.MASK, audit_services.MASK]}
+
+    def test_a_person_with_account_password_and_rights(self, browser: Client, corp: Corp) -> None:
+        person = make_person("lilei", corp, "LiLei")
+        AuditEntry.objects.all().delete()
+        path = f"{LIST}{person.pk}/change/"
+        role = Group.objects.get(name=Role.READ_ONLY)
+
+        changed = {"name": "李雷", "is_staff": "on", "roles": [role.pk], "managed_corps": [corp.pk]}
+        browser.post(path, {**sent_form(browser, path), **changed, "wecom_accounts-0-userid": "Li.Lei"})
+        passwords = {"password1": SECRETS[3], "password2": SECRETS[3], "usable_password": "true"}
+        browser.post(f"{LIST}{person.pk}/password/", passwords)
+
+        assert changes_of("accounts.user") == {
+            "name": ["", "李雷"],
+            "is_staff": [False, True],
+            "groups": [None, [Role.READ_ONLY.value]],
+            "managed_corps": [None, ["北山制造"]],
+            "password": ["", audit_services.MASK],
+        }
+        assert changes_of("accounts.wecomaccount") == {"userid": ["LiLei", "Li.Lei"]}
+        assert set(AuditEntry.objects.exclude(action="done").values_list("corp", flat=True)) == {corp.pk}
+
+    def test_what_is_taken_away(self, browser: Client, corp: Corp) -> None:
+        person = with_role("lilei", Role.READ_ONLY, corp)
+        AuditEntry.objects.all().delete()
+        path = f"{LIST}{person.pk}/change/"
+
+        browser.post(path, {**sent_form(browser, path), "roles": [], "managed_corps": []})
+
+        assert changes_of("accounts.user") == {
+            "groups": [[Role.READ_ONLY.value], None],
+            "managed_corps": [["北山制造"], None],
+        }
+
+    def test_deletion_keeps_what_was_deleted(self, browser: Client, corp: Corp) -> None:
+        person = make_person("lilei", corp, "LiLei", name="李雷")
+        AuditEntry.objects.all().delete()
+
+        browser.post(LIST, {"action": "delete_selected", "_selected_action": [person.pk], "post": "yes"})
+
+        found = trail(action="deleted")
+        assert [subject for _action, subject, _changes in found] == ["lilei / LiLei", "李雷 (lilei)"]
+        assert found[0][2] == [["user", "李雷 (lilei)", None], ["corp", "北山制造", None], ["userid", "LiLei", None]]
+        assert set(AuditEntry.objects.filter(action="deleted").values_list("corp", flat=True)) == {corp.pk}
+
+    def test_deletion_is_recorded_once(self, browser: Client, corp: Corp) -> None:
+        person = make_person("lilei", corp, "LiLei")
+        AuditEntry.objects.all().delete()
+
+        browser.post(f"{LIST}{person.pk}/delete/", {"post": "yes"})
+
+        assert {(action, subject) for action, subject, _changes in trail()} == {
+            ("deleted", "lilei / LiLei"),
+            ("deleted", "lilei"),
+        }
+        assert AuditEntry.objects.count() == 2
+
+    def test_a_deleted_company_leaves_its_entries_to_those_who_see_all(self, browser: Client, root: User) -> None:
+        empty = Corp.objects.create(name="空公司", corpid="ww" + "8" * 16, agentid=1000009, secret=SECRETS[0])
+        VerificationFile.objects.create(corp=empty, code="0123456789abcdef", uploaded_at=timezone.now())
+
+        browser.post(f"/admin/integrations/corp/{empty.pk}/delete/", {"post": "yes"})
+
+        assert [subject for _action, subject, _changes in trail(action="deleted")] == [
+            "WW_verify_0123456789abcdef.txt",
+            "空公司",
+        ]
+        assert browser.get(TRAIL).status_code == 200
+
+    def test_addresses_reports_subscriptions_groups_and_the_policy(self, browser: Client, corp: Corp) -> None:
+        address = SiteAddress.objects.default()
+        address.url = "https://new.example.com/"
+        address.save()
+        report = Report.objects.create(title="销售日报", body="…", corp=corp)
+        report.title = "销售周报"
+        report.save()
+        subscription = Subscription.objects.create(name="每天", report=report, crontab="0 9 * * *")
+        subscription.users.add(make_person("lilei"))
+        policy = SignInPolicy.objects.create()
+        SignInPolicy.objects.filter(pk=policy.pk).update(password_enabled=True)
+        policy.password_enabled = False
+        policy.save()
+        Group.objects.create(name="morning readers")
+
+        assert changes_of("integrations.siteaddress") == {
+            "url": ["https://bi.example.com/", "https://new.example.com/"]
+        }
+        assert trail(model="notifications.report", action="changed") == [
+            ("changed", "销售周报", [["title", "销售日报", "销售周报"]])
+        ]
+        assert trail(model="notifications.subscription")[-1][2] == [["users", None, ["lilei"]]]
+        assert set(AuditEntry.objects.filter(model__startswith="notifications").values_list("corp", flat=True)) == {
+            corp.pk
+        }
+        assert changes_of("accounts.signinpolicy") == {"password_enabled": [True, False]}
+        assert changes_of("auth.group") == {"name": [None, "morning readers"]}
+
+    def test_what_is_no_field_stands_in_words(self, browser: Client, corp: Corp) -> None:
+        browser.post(f"/admin/integrations/corp/{corp.pk}/callback/app/generate/")
+
+        entry = AuditEntry.objects.get(action="done")
+        assert (entry.subject, entry.corp_id) == ("北山制造", corp.pk)
+        assert entry.note
+        token = Corp.objects.get(pk=corp.pk).callback_token
+        assert token
+        assert token not in str(list(AuditEntry.objects.values()))
+
+    def test_enabling_disabling_and_sign_in_with_the_value_before_and_after(self, browser: Client, corp: Corp) -> None:
+        SiteAddress.objects.update(url="https://bi.example.com/")
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False, first_enabled_at=None)
+        corp.refresh_from_db()
+        passed(corp)
+        AuditEntry.objects.all().delete()
+
+        for action in ("enable", "enable", "disable", "disable"):
+            browser.post(f"/admin/integrations/corp/{corp.pk}/{action}/")
+        corp.refresh_from_db()
+        corp.sign_in_enabled = False
+        services.save_corp(corp=corp, changed_fields=["sign_in_enabled"])
+
+        assert trail(model="integrations.corp") == [
+            ("changed", "北山制造", [["is_enabled", False, True]]),
+            ("changed", "北山制造", [["is_enabled", True, False]]),
+            ("changed", "北山制造", [["sign_in_enabled", True, False]]),
+        ]
+        assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}
+
+    @pytest.mark.parametrize("way", ["move", "set"])
+    def test_many_people_at_once_one_entry_each(
+        self, browser: Client, root: User, corp: Corp, other_corp: Corp, way: str
+    ) -> None:
+        people = [make_person(name, corp, name) for name in ("aa", "bb")]
+        if way == "set":
+            make_person("elsewhere-too", corp, "cc")
+        AuditEntry.objects.all().delete()
+
+        if way == "move":
+            now = timezone.now()
+            asked, _is_new = transfers.request_move(source=corp, target=other_corp, asked_by=root, ip=None, now=now)
+            transfers.carry_out(move_id=asked.pk, clock=timezone.now)
+        else:
+            keys = {"action": "set_company", "_selected_action": [p.pk for p in people], "apply": "1"}
+            browser.post(LIST, {**keys, "corp": other_corp.pk})
+
+        change = [["corp", "北山制造", "南湖贸易"]]
+        assert trail() == [("changed", "aa / aa", change), ("changed", "bb / bb", change)]
+        assert {(entry.actor_name, entry.corp_id) for entry in AuditEntry.objects.all()} == {("root", None)}
+
+    def test_new_accounts_of_many_people(self, browser: Client, corp: Corp) -> None:
+        people = [make_person(name) for name in ("aa", "bb")]
+        AuditEntry.objects.all().delete()
+
+        transfer_batches.set_company(people=User.objects.filter(pk__in=[p.pk for p in people]), corp=corp)
+
+        assert trail() == [("created", f"{name} / —", [["corp", None, "北山制造"]]) for name in ("aa", "bb")]
+        assert set(AuditEntry.objects.values_list("corp", flat=True)) == {corp.pk}
+
+    def test_nothing_where_nothing_changes(self, browser: Client, corp: Corp) -> None:
+        corp.save()
+        corp.save(update_fields=["name"])
+        Corp.objects.get(pk=corp.pk).save()
+
+        assert trail() == []
+
+    def test_sign_ins_of_staff_but_not_of_employees(self, corp: Corp) -> None:
+        for name, is_staff in (("boss", True), ("employee", False)):
+            user = make_person(name, corp, name, is_staff=is_staff)
+            user.set_password("right-password-1")
+            user.save()
+            AuditEntry.objects.filter(action__in=["created", "changed"]).delete()
+            client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com", REMOTE_ADDR="192.0.2.4")
+            client.post("/login/", {"username": name, "password": "right-password-1"})
+
+        entry = AuditEntry.objects.get(action="signed-in")
+        assert (entry.subject, entry.actor_name, entry.note) == ("boss", "boss", "password")
+        assert (entry.ip, entry.corp_id) == ("192.0.2.4", corp.pk)
+
+    @pytest.mark.parametrize("reach", ["superuser", "all", "the other one"])
+    def test_of_a_sign_in_sees_nobody_who_sees_less(self, corp: Corp, other_corp: Corp, reach: str) -> None:
+        """Addresses and times of those who are more are no business of one company's administrators."""
+        boss = make_person("boss", corp, "boss", is_staff=True, is_superuser=reach == "superuser")
+        boss.manages_all_corps = reach == "all"
+        boss.set_password("right-password-1")
+        boss.save()
+        boss.managed_corps.set([other_corp] if reach == "the other one" else [])
+        AuditEntry.objects.all().delete()
+        client = Client(headers={"host": "bi.example.com"}, SERVER_NAME="bi.example.com")
+
+        for password in ("wrong-password", "right-password-1"):
+            client.post("/login/", {"username": "boss", "password": password})
+
+        found = AuditEntry.objects.filter(corp__isnull=True).order_by("pk").values_list("action", "subject")
+        assert list(found) == [("sign-in-failed", "boss"), ("signed-in", "boss")]
+
+    def test_every_secret_of_a_company_is_masked(self, db: None) -> None:
+        """The encrypted columns are masked by their class: a new one cannot be forgotten."""
+        names = [column.name for column in Corp._meta.concrete_fields if type(column).__name__ == "EncryptedTextField"]
+        values: dict[str, Any] = {name: f"invented-{name}" for name in names}
+
+        Corp.objects.create(name="x", corpid="ww" + "7" * 16, agentid=1, **values)
+
+        found = changes_of("integrations.corp")
+        assert len(names) >= 6
+        assert {name: found[name] for name in names} == {name: [None, audit_services.MASK] for name in names}
+        assert "invented-" not in str(list(AuditEntry.objects.values()))
+
+    def test_long_texts_are_clipped(self, db: None) -> None:
+        Report.objects.create(title="x", body="长" * 5000)
+
+        assert len(changes_of("notifications.report")["body"][1]) == signals.TEXT_CHARACTERS
+
+
+class TestWhoSeesIt:
+    @pytest.fixture
+    def entries(self, corp: Corp, other_corp: Corp) -> None:
+        AuditEntry.objects.all().delete()
+        both = make_person("both", corp, "both")
+        WeComAccount.objects.create(user=both, corp=other_corp, userid="both", is_primary=False)
+        make_person("mine", corp, "mine")
+        make_person("theirs", other_corp, "theirs")
+        make_person("nobody-s")
+        Report.objects.create(title="for everybody", body="…")
+        Report.objects.create(title="for mine", body="…", corp=corp)
+        Report.objects.create(title="for theirs", body="…", corp=other_corp)
+
+    def subjects(self, person: User) -> set[str]:
+        return set(audit_entries_visible_to(person).exclude(model="accounts.user").values_list("subject", flat=True))
+
+    def test_each_administrator_the_own_companies_and_nothing_about_others(self, entries: None, corp: Corp) -> None:
+        mine = with_role("auditor", Role.READ_ONLY, corp)
+        of_all = with_role("of-all", Role.READ_ONLY)
+
+        assert self.subjects(mine) == {"both / both", "mine / mine", "for mine"}
+        assert self.subjects(of_all) == {
+            *("both / both", "mine / mine", "theirs / theirs", "for everybody", "for mine", "for theirs"),
+        }
+
+    def test_the_list_and_the_page_of_one_entry(self, entries: None, corp: Corp) -> None:
+        client = signed_in(with_role("auditor", Role.READ_ONLY, corp))
+        theirs = AuditEntry.objects.get(subject="for theirs")
+        mine = AuditEntry.objects.get(subject="for mine")
+
+        text = client.get(TRAIL).content.decode()
+        found = client.get(TRAIL, {"q": "theirs"}).content.decode()
+
+        assert "for mine" in text
+        assert [word for word in ("theirs", "南湖贸易", "for everybody") if word in text] == []
+        assert "for theirs" not in found
+        assert client.get(f"{TRAIL}{mine.pk}/change/").status_code == 200
+        assert client.get(f"{TRAIL}{theirs.pk}/change/").status_code == 302
+
+    def test_nobody_changes_or_removes_an_entry(self, entries: None, root: User) -> None:
+        entry = AuditEntry.objects.get(subject="for mine")
+        client, path = signed_in(root), f"{TRAIL}{entry.pk}/"
+        before = AuditEntry.objects.count()
+
+        answers = [
+            client.post(f"{path}change/", {"note": "x"}).status_code,
+            client.post(f"{path}delete/", {"post": "yes"}).status_code,
+            client.get(f"{TRAIL}add/").status_code,
+        ]
+        client.post(TRAIL, {"action": "delete_selected", "_selected_action": [entry.pk], "post": "yes"})
+
+        assert answers == [403, 403, 403]
+        assert AuditEntry.objects.count() == before
+
+
+class TestList:
+    def many(self, corp: Corp, count: int) -> None:
+        AuditEntry.objects.bulk_create(
+            AuditEntry(
+                action="changed",
+                actor_name="root",
+                model="integrations.corp",
+                object_id=corp.pk,
+                subject=f"row {number}",
+                changes=[["name", "old", "new"], ["is_enabled", False, True]],
+                corp=corp,
+            )
+            for number in range(count)
+        )
+
+    @pytest.mark.parametrize("who", ["superuser", "limited"])
+    def test_asks_as_often_for_many_as_for_few_and_counts_no_table(
+        self, root: User, corp: Corp, other_corp: Corp, who: str
+    ) -> None:
+        client = signed_in(root if who == "superuser" else with_role("auditor", Role.READ_ONLY, corp))
+        client.get(TRAIL)
+        asked = []
+        for count in (10, 3000):
+            self.many(corp, count)
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(TRAIL).status_code == 200
+            asked.append([query["sql"] for query in queries])
+
+        assert len(asked[0]) == len(asked[1])
+        counting = [sql for sql in asked[1] if "COUNT(" in sql and "auditentry" in sql]
+        assert [sql for sql in counting if "LIMIT 10000" not in sql] == []
+
+    @pytest.mark.parametrize(
+        ("query", "subjects"),
+        [
+            ({"q": "alpha"}, ["alpha"]),
+            ({"q": "boss"}, ["beta"]),
+            ({"action__exact": "deleted"}, ["beta"]),
+            ({"kind": "notifications.report"}, ["beta"]),
+            ({"since": "today"}, ["alpha"]),
+            ({"since": "month"}, ["alpha", "beta"]),
+            ({"since": "?"}, ["alpha", "beta", "gamma"]),
+            ({"kind": "?"}, ["alpha", "beta", "gamma"]),
+        ],
+    )
+    def test_can_be_filtered_and_searched(
+        self, browser: Client, corp: Corp, query: dict[str, str], subjects: list[str]
+    ) -> None:
+        now = timezone.now()
+        rows = [
+            ("alpha", "changed", "root", "integrations.corp", now),
+            ("beta", "deleted", "boss", "notifications.report", now - timedelta(days=10)),
+            ("gamma", "created", "root", "accounts.user", now - timedelta(days=100)),
+        ]
+        for subject, action, actor, model, at in rows:
+            AuditEntry.objects.create(subject=subject, action=action, actor_name=actor, model=model, at=at, corp=corp)
+
+        page = browser.get(TRAIL, query)
+
+        assert sorted(entry.subject for entry in page.context["cl"].result_list) == subjects
+
+    def test_can_be_filtered_by_a_company_that_one_sees(self, browser: Client, corp: Corp, other_corp: Corp) -> None:
+        AuditEntry.objects.all().delete()
+        AuditEntry.objects.create(action="done", subject="mine", corp=corp)
+        AuditEntry.objects.create(action="done", subject="theirs", corp=other_corp)
+
+        page = browser.get(TRAIL, {"company": str(corp.pk)})
+
+        assert [entry.subject for entry in page.context["cl"].result_list] == ["mine"]
+
+    def test_shows_fields_and_values_in_words(self, browser: Client, corp: Corp) -> None:
+        AuditEntry.objects.all().delete()
+        role = Role.READ_ONLY.value
+        changes = [["is_enabled", False, True], ["name", "<b>旧</b>", "新"], ["gone", None, "x"]]
+        AuditEntry.objects.create(
+            action="changed", model="integrations.corp", subject="<i>", changes=changes, corp=corp
+        )
+        AuditEntry.objects.create(action="changed", model="accounts.user", changes=[["groups", None, [role]]])
+        AuditEntry.objects.create(action="changed", model="integrations.longgone", subject="old", changes=changes)
+
+        text = browser.get(TRAIL).content.decode()
+
+        assert "启用: 否 → 是" in text.replace("已启用", "启用")
+        assert "&lt;b&gt;旧&lt;/b&gt; → 新" in text
+        assert "&lt;i&gt;" in text
+        assert ": — → 只读" in text
+        assert "old" in text
+
+
+def test_old_entries_are_removed(db: None, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.AUDIT_RETENTION_DAYS = 30
+    AuditEntry.objects.all().delete()
+    now = timezone.now()
+    AuditEntry.objects.create(action="done", subject="old", at=now - timedelta(days=31))
+    AuditEntry.objects.create(action="done", subject="new", at=now - timedelta(days=29))
+
+    call_command("purge_audit")
+
+    assert list(AuditEntry.objects.values_list("subject", flat=True)) == ["new"]
+    assert capsys.readouterr().out == "1 entries removed.\n"
+
+
+def test_the_program_itself_is_named_so(browser: Client, corp: Corp) -> None:
+    corp.name = "改名"
+    corp.save(update_fields=["name"])
+
+    entry = AuditEntry.objects.get()
+    assert (entry.actor_id, entry.actor_name, entry.ip) == (None, "", None)
+    assert "系统" in browser.get(TRAIL).content.decode()

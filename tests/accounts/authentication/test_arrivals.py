@@ -1,0 +1,506 @@
+"""Every way to come back from WeCom, and where each one lands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http.cookies import Morsel, SimpleCookie
+
+import pytest
+
+from accounts.authentication import state as authentication_state
+from accounts.models import User
+from integrations.core.redis import valkey
+from integrations.models import Corp
+from tests.accounts.conftest import DESKTOP, Visitor, make_person, query_of, state_in, visitor
+from tests.accounts.wecom import WeCom
+
+AUTHORIZE = "https://open.weixin.qq.com/connect/oauth2/authorize?"
+QR = "https://login.work.weixin.qq.com/wwlogin/sso/login?"
+
+
+@pytest.fixture
+def signed_in(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> Visitor:
+    wecom.gives("FIRST", userid="lilei")
+    phone.arrive(corp, code="FIRST", state=phone.begin(corp))
+    assert phone.user_id == person.pk
+    wecom.redeemed.clear()
+    return phone
+
+
+def shown_title(visitor: Visitor, location: str) -> str:
+    assert location.startswith("/login/trouble/?t=")
+    found = re.search(r"<h1 class=\"centred\">(.*?)</h1>", visitor.get(location).content.decode())
+    assert found is not None
+    return found[1]
+
+
+def browser_cookie(cookies: SimpleCookie, *, prefix: str = "__Host-") -> Morsel[str]:
+    (found,) = (morsel for name, morsel in cookies.items() if name.startswith(f"{prefix}guanwecom-browser-"))
+    return found
+
+
+class TestStart:
+    def test_inside_wecom_goes_to_the_authorise_page(self, corp: Corp, phone: Visitor) -> None:
+        location = phone.get(f"/wecom/{corp.pk}/start/", next="/messages/7/").headers["Location"]
+
+        assert location.startswith(AUTHORIZE)
+        assert location.endswith("#wechat_redirect")
+        query = query_of(location)
+        assert re.fullmatch(r"[A-Za-z0-9]{40}1", query.pop("state"))
+        assert query == {
+            "appid": corp.corpid,
+            "agentid": str(corp.agentid),
+            "redirect_uri": f"https://bi.example.com/wecom/{corp.pk}/callback/",
+            "response_type": "code",
+            "scope": "snsapi_base",
+        }
+
+    def test_elsewhere_goes_to_the_qr_page(self, corp: Corp, desktop: Visitor) -> None:
+        location = desktop.get(f"/wecom/{corp.pk}/start/").headers["Location"]
+
+        assert location.startswith(QR)
+        assert query_of(location)["login_type"] == "CorpApp"
+        assert query_of(location)["lang"] == "zh"
+
+    def test_the_qr_page_speaks_the_persons_language(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.client.get(f"/wecom/{corp.pk}/start/", headers={"accept-language": "en"})
+
+        assert query_of(response.headers["Location"])["lang"] == "en"
+
+    def test_ties_the_state_to_a_cookie_that_scripts_cannot_read(self, corp: Corp, phone: Visitor) -> None:
+        cookie = browser_cookie(phone.get(f"/wecom/{corp.pk}/start/").cookies)
+
+        assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (True, "Lax", True, "/")
+        assert (cookie["domain"], cookie["max-age"], cookie["expires"]) == ("", "", "")
+
+    def test_without_https_the_cookie_has_no_prefix(self, corp: Corp) -> None:
+        from integrations.core import http
+        from integrations.models import SiteAddress
+
+        SiteAddress.objects.update(url="http://localhost:3001/")
+        http.forget()
+
+        cookies = visitor(host="localhost:3001").get(f"/wecom/{corp.pk}/start/").cookies
+
+        assert browser_cookie(cookies, prefix="")["secure"] == ""
+
+    def test_neither_state_nor_cookie_can_be_read_in_the_store(self, corp: Corp, phone: Visitor) -> None:
+        state = phone.begin(corp)
+        cookie = browser_cookie(phone.client.cookies).value
+
+        kept = str([(key, valkey().hgetall(key)) for key in state_keys()])
+
+        assert "target" in kept
+        assert state not in kept
+        assert cookie not in kept
+
+    def test_a_state_lives_five_minutes(self, corp: Corp, phone: Visitor) -> None:
+        phone.begin(corp)
+
+        (ttl,) = (valkey().ttl(key) for key in state_keys())
+        assert 270 < ttl <= 300
+
+    def test_a_session_of_the_corp_goes_straight_to_the_page(self, corp: Corp, signed_in: Visitor) -> None:
+        response = signed_in.get(f"/wecom/{corp.pk}/start/", next="/messages/7/")
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
+
+    def test_a_session_of_another_corp_does_not(self, other_corp: Corp, signed_in: Visitor) -> None:
+        location = signed_in.get(f"/wecom/{other_corp.pk}/start/").headers["Location"]
+
+        assert query_of(location)["appid"] == other_corp.corpid
+
+    def test_under_another_host_moves_once_and_then_explains(self, corp: Corp) -> None:
+        stray = visitor(host="localhost")
+
+        first = stray.get(f"/wecom/{corp.pk}/start/", next="/m/").headers["Location"]
+        second = stray.get(f"/wecom/{corp.pk}/start/", next="/m/", moved="1").headers["Location"]
+
+        assert first == f"https://bi.example.com/wecom/{corp.pk}/start/?next=%2Fm%2F&moved=1"
+        assert shown_title(stray, second) == "访问地址与站点地址不一致"
+
+    @pytest.mark.parametrize("method", ["post", "head", "put", "delete", "options"])
+    @pytest.mark.parametrize("path", ["start", "callback"])
+    def test_only_get_counts(self, corp: Corp, phone: Visitor, method: str, path: str) -> None:
+        response = getattr(phone.client, method)(f"/wecom/{corp.pk}/{path}/")
+
+        assert response.status_code == 405
+
+
+def state_keys() -> list[bytes | str]:
+    return list(valkey().keys("accounts:login-state:*"))
+
+
+class TestStrayCode:
+    """A code that we did not ask for: the static home page link, or somebody else's."""
+
+    @pytest.mark.parametrize("query", [{}, {"state": ""}, {"state": "guanwecom"}, {"state": "A" * 40 + "1"}])
+    def test_inside_wecom_begins_one_authorisation_of_our_own(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom, query: dict[str, str]
+    ) -> None:
+        wecom.gives("STRAY", userid="lilei")
+        wecom.gives("OURS", userid="lilei")
+
+        first = phone.arrive(corp, domain="D", path_url="survey-engine", form="7", code="STRAY", **query)
+        state = state_in(first)
+        second = phone.arrive(corp, code="OURS", state=state)
+
+        assert first.headers["Location"].startswith(AUTHORIZE)
+        assert state.endswith("2")
+        assert second.headers["Location"] == "/survey-engine?form=7"
+        assert phone.user_id == person.pk
+
+    def test_is_spent_in_the_background_and_signs_nobody_in(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("STRAY", userid="lilei")
+
+        phone.arrive(corp, code="STRAY")
+
+        assert wecom.redeemed == ["STRAY"]
+        assert wecom.read == []
+        assert phone.user_id is None
+
+    def test_in_an_ordinary_browser_leads_to_the_qr_page(self, corp: Corp, desktop: Visitor, wecom: WeCom) -> None:
+        assert desktop.arrive(corp, code="STRAY").headers["Location"].startswith(QR)
+
+    def test_with_a_session_of_the_corp_goes_to_the_page(self, corp: Corp, signed_in: Visitor, wecom: WeCom) -> None:
+        response = signed_in.arrive(corp, path_url="survey-engine?x=1", code="STRAY")
+
+        assert response.headers["Location"] == "/survey-engine?x=1"
+        assert wecom.redeemed == ["STRAY"]
+
+    def test_with_a_session_of_another_corp_is_asked_again(
+        self, other_corp: Corp, signed_in: Visitor, wecom: WeCom
+    ) -> None:
+        location = signed_in.arrive(other_corp, code="STRAY").headers["Location"]
+
+        assert query_of(location)["appid"] == other_corp.corpid
+
+    def test_with_a_session_by_password_is_asked_again(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        phone.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert phone.arrive(corp, code="STRAY").headers["Location"].startswith(AUTHORIZE)
+
+    def test_of_a_disabled_corp_is_left_alone(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        Corp.objects.update(is_enabled=False)
+
+        phone.arrive(corp, code="STRAY")
+
+        assert wecom.redeemed == []
+
+    def test_under_another_host_is_not_used_there(self, corp: Corp, wecom: WeCom) -> None:
+        location = visitor(host="localhost").arrive(corp, path_url="x", code="STRAY").headers["Location"]
+
+        assert location == f"https://bi.example.com/wecom/{corp.pk}/start/?next=%2Fx&moved=1&again=1"
+
+    def test_the_move_keeps_the_number_of_the_attempt(self, corp: Corp, phone: Visitor) -> None:
+        assert state_in(phone.get(f"/wecom/{corp.pk}/start/", next="/x", moved="1", again="1")).endswith("2")
+
+
+class TestRefusedCookies:
+    def test_end_on_a_page_that_says_so_after_one_more_attempt(self, corp: Corp, wecom: WeCom) -> None:
+        hops = []
+        location = visitor().get(f"/wecom/{corp.pk}/start/").headers["Location"]
+        while location.startswith(AUTHORIZE):
+            hops.append(location)
+            assert len(hops) < 5
+            location = visitor().arrive(corp, code="C", state=query_of(location)["state"]).headers["Location"]
+
+        assert len(hops) == 2
+        assert shown_title(visitor(), location) == "您的浏览器禁用了 Cookie"
+
+    def test_end_there_for_the_home_page_link(self, corp: Corp, wecom: WeCom) -> None:
+        state = state_in(visitor().arrive(corp, code="C"))
+
+        location = visitor().arrive(corp, code="C2", state=state).headers["Location"]
+
+        assert shown_title(visitor(), location) == "您的浏览器禁用了 Cookie"
+
+    def test_end_there_even_if_the_store_forgets_everything(self, corp: Corp, wecom: WeCom) -> None:
+        state = state_in(visitor().arrive(corp, code="C"))
+        valkey().flushdb()
+
+        location = visitor().arrive(corp, code="C2", state=state).headers["Location"]
+
+        assert shown_title(visitor(), location) == "您的浏览器禁用了 Cookie"
+
+
+class TestForeignState:
+    """Sign-in CSRF, in both directions."""
+
+    def test_of_another_browser_signs_nobody_in(self, corp: Corp, person: User, wecom: WeCom) -> None:
+        attacker, victim = visitor(), visitor()
+        wecom.gives("ATTACKERS", userid="lilei")
+        state = attacker.begin(corp, "/trap/")
+        victim.begin(corp)
+
+        response = victim.arrive(corp, code="ATTACKERS", state=state)
+
+        assert response.headers["Location"].startswith(AUTHORIZE)
+        assert victim.user_id is None
+        assert wecom.redeemed == ["ATTACKERS"]
+        assert wecom.read == []
+
+    def test_of_another_browser_leads_to_its_page_as_a_link_does(self, corp: Corp, person: User, wecom: WeCom) -> None:
+        one, other = visitor(), visitor()
+        wecom.gives("C", userid="lilei")
+        state = one.begin(corp, "/messages/7/")
+        other.begin(corp)
+
+        again = other.arrive(corp, code="FOREIGN", state=state)
+        landing = other.arrive(corp, code="C", state=state_in(again)).headers["Location"]
+
+        assert (landing, other.user_id) == ("/messages/7/", person.pk)
+        assert other.arrive(corp, code="FOREIGN2", state=state).headers["Location"] == "/messages/7/"
+
+    def test_cannot_be_spoilt_by_another_browser(self, corp: Corp, person: User, wecom: WeCom) -> None:
+        owner, stranger = visitor(), visitor()
+        state = owner.begin(corp)
+        stranger.begin(corp)
+
+        stranger.arrive(corp, code="X", state=state)
+        wecom.gives("OWNERS", userid="lilei")
+        owner.arrive(corp, code="OWNERS", state=state)
+
+        assert (owner.user_id, stranger.user_id) == (person.pk, None)
+
+    def test_of_another_corp_signs_nobody_in(
+        self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+
+        response = phone.arrive(corp, code="C", state=phone.begin(other_corp))
+
+        assert query_of(response.headers["Location"])["appid"] == corp.corpid
+        assert phone.user_id is None
+
+    def test_expired_restarts_once_and_then_explains(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        first = phone.begin(corp)
+        valkey().flushdb()
+        second = state_in(phone.arrive(corp, code="C", state=first))
+        valkey().flushdb()
+
+        location = phone.arrive(corp, code="C2", state=second).headers["Location"]
+
+        assert shown_title(phone, location) == "登录未能完成"
+
+    def test_forged_with_a_high_number_explains_at_once(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        location = phone.arrive(corp, code="C", state="A" * 40 + "9").headers["Location"]
+
+        assert location.startswith("/login/trouble/")
+
+    @pytest.mark.parametrize("state", ["a" * 500, "' or 1=1", "状态", "A" * 40, "A" * 41, "\x00", "A" * 40 + "0"])
+    def test_of_any_other_form_counts_as_none(self, corp: Corp, phone: Visitor, wecom: WeCom, state: str) -> None:
+        assert state_in(phone.arrive(corp, code="C", state=state)).endswith("2")
+
+
+class TestUsedState:
+    def test_of_somebody_signed_in_lands_where_the_first_arrival_landed(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        state = phone.begin(corp, "/messages/7/")
+
+        landings = [phone.arrive(corp, code="C", state=state).headers["Location"] for _arrival in range(4)]
+
+        assert landings == ["/messages/7/"] * 4
+        assert wecom.redeemed == ["C"]
+
+    def test_restarts_once_where_the_first_answer_got_lost(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        state = phone.begin(corp, "/messages/7/")
+        phone.arrive(corp, code="C", state=state)
+        del phone.client.cookies["sessionid"]
+
+        again = state_in(phone.arrive(corp, code="C", state=state))
+        wecom.gives("C2", userid="lilei")
+        landed = phone.arrive(corp, code="C2", state=again)
+
+        assert again.endswith("3")
+        assert landed.headers["Location"] == "/messages/7/"
+        assert phone.user_id == person.pk
+        assert wecom.redeemed == ["C", "C2"]
+
+    def test_explains_when_it_happens_again(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        state = phone.begin(corp)
+        for _restart in range(2):
+            wecom.gives("C", userid="lilei")
+            phone.arrive(corp, code="C", state=state)
+            phone.client.cookies.pop("sessionid", None)
+            response = phone.arrive(corp, code="C", state=state)
+            state = query_of(response.headers["Location"]).get("state", "")
+
+        assert shown_title(phone, response.headers["Location"]) == "登录未能完成"
+
+    def test_with_another_code_has_it_spent(self, signed_in: Visitor, corp: Corp, wecom: WeCom) -> None:
+        other = visitor()
+        state = other.begin(corp)
+        wecom.gives("C", userid="lilei")
+        other.arrive(corp, code="C", state=state)
+
+        other.arrive(corp, code="ANOTHER", state=state)
+
+        assert wecom.redeemed == ["C", "ANOTHER"]
+
+    def test_of_somebody_signed_in_by_other_means_lands_there_too(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        state = phone.begin(corp, "/messages/7/")
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=state)
+        del phone.client.cookies["sessionid"]
+        phone.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert phone.arrive(corp, code="C", state=state).headers["Location"] == "/messages/7/"
+
+    def test_keeps_the_code_that_it_was_taken_with(self, corp: Corp) -> None:
+        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
+        text = authentication_state.begin(state=state, browser="B")
+
+        findings = [
+            authentication_state.take(text=text, browsers=["B"], corp_id=corp.pk, code=code).finding
+            for code in ("C", "D", "C")
+        ]
+
+        assert findings == [
+            authentication_state.Finding.OURS,
+            authentication_state.Finding.USED_WITH_ANOTHER_CODE,
+            authentication_state.Finding.USED,
+        ]
+
+    def test_is_taken_by_a_browser_that_has_several_cookies(self, corp: Corp) -> None:
+        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
+        text = authentication_state.begin(state=state, browser="B")
+
+        foreign = authentication_state.take(text=text, browsers=["A", "C"], corp_id=corp.pk, code="C").finding
+        ours = authentication_state.take(text=text, browsers=["A", "B"], corp_id=corp.pk, code="C").finding
+
+        assert (foreign, ours) == (authentication_state.Finding.FOREIGN, authentication_state.Finding.OURS)
+
+    def test_is_nobodys_without_a_cookie(self, corp: Corp) -> None:
+        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
+        text = authentication_state.begin(state=state, browser="B")
+
+        finding = authentication_state.take(text=text, browsers=[], corp_id=corp.pk, code="C").finding
+
+        assert finding is authentication_state.Finding.FOREIGN
+
+    def test_is_forgotten_after_five_minutes(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        (ttl,) = (valkey().ttl(key) for key in state_keys())
+        assert authentication_state.USED_SECONDS - 30 < ttl <= authentication_state.USED_SECONDS
+
+    def test_two_arrivals_at_once_redeem_once(self, corp: Corp) -> None:
+        from tests.integrations.clients.wecom.server import at_once
+
+        state = authentication_state.LoginState(corp.pk, authentication_state.Kind.SILENT, "/", 1)
+        text = authentication_state.begin(state=state, browser="B")
+
+        arrivals = at_once(
+            8, lambda: authentication_state.take(text=text, browsers=["B"], corp_id=corp.pk, code="C").finding
+        )
+
+        assert arrivals.count(authentication_state.Finding.OURS) == 1
+        assert arrivals.count(authentication_state.Finding.USED) == 7
+
+
+class TestRefusedCode:
+    def test_restarts_once_and_then_explains(self, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        again = phone.arrive(corp, code="USED", state=phone.begin(corp, "/m/"))
+        location = phone.arrive(corp, code="USED2", state=state_in(again)).headers["Location"]
+
+        assert state_in(again).endswith("2")
+        assert wecom.redeemed == ["USED", "USED2"]
+        assert shown_title(phone, location) == "本次登录已失效"
+
+    def test_the_restart_keeps_the_page(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        again = phone.arrive(corp, code="USED", state=phone.begin(corp, "/m/?a=1"))
+        wecom.gives("C", userid="lilei")
+
+        assert phone.arrive(corp, code="C", state=state_in(again)).headers["Location"] == "/m/?a=1"
+
+    @pytest.mark.parametrize("code", ["a" * 513, "<script>", "a b", "码", "a\r\nb"])
+    def test_of_a_form_that_wecom_never_gives_is_not_even_asked_about(
+        self, corp: Corp, phone: Visitor, wecom: WeCom, code: str
+    ) -> None:
+        with_state = phone.arrive(corp, code=code, state=phone.begin(corp))
+        without = phone.arrive(corp, code=code)
+
+        assert (state_in(with_state)[-1], state_in(without)[-1]) == ("2", "2")
+        assert wecom.redeemed == []
+
+
+class TestDeclined:
+    @pytest.mark.parametrize(
+        "begin", [lambda visitor, corp: visitor.begin(corp, "/m/"), lambda visitor, corp: "foreign"]
+    )
+    def test_leads_back_to_the_login_page_with_a_sentence(
+        self, corp: Corp, desktop: Visitor, begin: Callable[[Visitor, Corp], str]
+    ) -> None:
+        location = desktop.arrive(corp, state=begin(desktop, corp)).headers["Location"]
+
+        assert location.startswith("/login/?")
+        assert "您在企业微信中取消了登录" in desktop.get(location).content.decode()
+
+    def test_inside_wecom_does_not_begin_again(self, corp: Corp, phone: Visitor) -> None:
+        location = phone.arrive(corp, state=phone.begin(corp, "/m/")).headers["Location"]
+
+        assert location == "/login/?next=%2Fm%2F&stay=1&declined=1"
+        assert phone.get(location).status_code == 200
+
+
+class TestTabs:
+    def test_do_not_disturb_each_other(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        first, second = phone.begin(corp, "/one/"), phone.begin(corp, "/two/")
+        wecom.gives("C1", userid="lilei")
+        wecom.gives("C2", userid="lilei")
+
+        landed_second = phone.arrive(corp, code="C2", state=second)
+        landed_first = phone.arrive(corp, code="C1", state=first)
+
+        assert landed_second.headers["Location"] == "/two/"
+        assert landed_first.headers["Location"] == "/one/"
+
+    def test_of_two_companies_do_not_either(
+        self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        namesake = make_person("lilei2", other_corp, "lilei")
+        first, second = phone.begin(corp, "/one/"), phone.begin(other_corp, "/two/")
+        wecom.gives("C1", userid="lilei")
+        wecom.gives("C2", userid="lilei")
+
+        phone.arrive(corp, code="C1", state=first)
+        assert phone.user_id == person.pk
+        landed = phone.arrive(other_corp, code="C2", state=second)
+
+        assert landed.headers["Location"] == "/two/"
+        assert phone.user_id == namesake.pk
+
+    def test_signing_out_gives_the_browser_another_cookie(self, corp: Corp, person: User, wecom: WeCom) -> None:
+        shared = visitor(DESKTOP)
+        shared.begin(corp)
+        noted = browser_cookie(shared.client.cookies)
+
+        shared.client.post("/logout/")
+        shared.begin(corp)
+
+        assert shared.client.cookies.pop(noted.key).value == ""
+        assert browser_cookie(shared.client.cookies).value != noted.value
+
+
+def test_without_the_store_sign_in_says_so(corp: Corp, phone: Visitor, settings: object) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]  # pytest-django's fixture
+
+    started = phone.get(f"/wecom/{corp.pk}/start/")
+    page = phone.get(started.headers["Location"])
+
+    assert page.status_code == 503
+    assert "暂时无法登录" in page.content.decode()

@@ -1,0 +1,159 @@
+"""Refused codes are spent in the background, unreadable on the way there."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts import tasks
+from accounts.authentication import services
+from accounts.authentication import state as authentication_state
+from accounts.authentication.services import AuthorizationCode
+from accounts.models import User
+from guanwecom.celery import app
+from integrations.core.redis import valkey
+from integrations.models import Corp
+from tests.accounts.conftest import Visitor, state_in, visitor
+from tests.accounts.wecom import WeCom, refusal
+
+
+def test_a_code_is_redeemed(corp: Corp, wecom: WeCom) -> None:
+    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+
+    assert wecom.redeemed == ["STRAY"]
+
+
+@pytest.mark.parametrize("instead", [refusal(40029, "invalid code"), refusal(-1, "busy"), refusal(60020, "ip")])
+def test_whatever_wecom_says_the_task_ends_in_peace(corp: Corp, wecom: WeCom, instead: dict[str, object]) -> None:
+    wecom.instead["getuserinfo"] = instead
+
+    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+
+    assert wecom.redeemed == ["STRAY"]
+
+
+def test_the_code_of_a_corp_disabled_meanwhile_is_left_alone(corp: Corp, wecom: WeCom) -> None:
+    Corp.objects.update(is_enabled=False)
+
+    tasks.burn_code(corp.pk, services.seal(AuthorizationCode("STRAY")))
+
+    assert wecom.redeemed == []
+
+
+def test_what_no_key_opens_is_dropped(corp: Corp, wecom: WeCom) -> None:
+    tasks.burn_code(corp.pk, "gAAAAABinvented")
+
+    assert wecom.redeemed == []
+
+
+def test_the_queue_holds_no_readable_code(corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+    app.conf.task_always_eager = False
+
+    phone.arrive(corp, code="READABLE-CODE-0123456789")
+
+    queued = str(valkey().lrange("celery", 0, -1))
+    assert "accounts.burn_code" in queued
+    assert "READABLE-CODE" not in queued
+    assert wecom.redeemed == []
+
+
+def test_invented_codes_do_not_use_up_the_companys_calls(
+    corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "BURNS_PER_MINUTE", 5)
+    for number in range(services.BURNS_PER_MINUTE + 5):
+        phone.arrive(corp, code=f"INVENTED{number}")
+    phone.arrive(other_corp, code="ANOTHER")
+
+    assert wecom.redeemed == [*(f"INVENTED{number}" for number in range(services.BURNS_PER_MINUTE)), "ANOTHER"]
+    assert 0 < valkey().ttl(f"accounts:{{limits}}:burns:{corp.pk}") <= 60
+
+
+class TestBeforeItIsSpent:
+    """Or where it never is: no worker, or too many in a minute."""
+
+    @pytest.fixture(autouse=True)
+    def _no_worker(self) -> None:
+        app.conf.task_always_eager = False
+
+    def test_a_refused_code_signs_nobody_in_who_saw_it(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("STRAY", userid="lilei")
+        phone.arrive(corp, code="STRAY")
+        attacker = visitor()
+
+        again = attacker.arrive(corp, code="STRAY", state=attacker.begin(corp))
+
+        assert attacker.user_id is None
+        assert wecom.redeemed == []
+        assert state_in(again)
+
+    def test_nor_at_another_company_of_the_same_app_s(
+        self, corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        phone.arrive(corp, code="STRAY")
+        attacker = visitor()
+
+        attacker.arrive(other_corp, code="STRAY", state=attacker.begin(other_corp))
+
+        assert (attacker.user_id, wecom.redeemed) == (None, [])
+
+    def test_the_state_that_it_came_with_takes_the_next_code(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("FRESH", userid="lilei")
+        phone.arrive(corp, code="STRAY")
+        state = phone.begin(corp)
+        phone.arrive(corp, code="STRAY", state=state)
+
+        phone.arrive(corp, code="FRESH", state=state)
+
+        assert phone.user_id == person.pk
+
+    def test_it_is_forgotten_when_wecom_takes_it_no_more(self, corp: Corp, phone: Visitor) -> None:
+        phone.arrive(corp, code="READABLE-CODE")
+
+        keys = valkey().keys("accounts:refused-code:*")
+        assert len(keys) == 1
+        assert b"READABLE-CODE" not in keys[0]
+        assert 0 < valkey().ttl(keys[0]) <= authentication_state.CODE_SECONDS
+
+
+class TestWhatASignInCosts:
+    """In calls of auth/getuserinfo (docs/decisions/0003)."""
+
+    def test_one_from_our_own_beginning(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        wecom.gives("OURS", userid="lilei")
+
+        phone.arrive(corp, code="OURS", state=phone.begin(corp))
+
+        assert phone.user_id == person.pk
+        assert wecom.redeemed == ["OURS"]
+
+    def test_one_from_the_plain_login_address(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+        wecom.gives("OURS", userid="lilei")
+        start = phone.get("/login/").headers["Location"]
+
+        phone.arrive(corp, code="OURS", state=state_in(phone.get(start)))
+
+        assert phone.user_id == person.pk
+        assert wecom.redeemed == ["OURS"]
+
+    def test_a_second_one_in_the_background_from_the_static_home_page_link(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("STATIC", userid="lilei")
+        wecom.gives("OURS", userid="lilei")
+
+        state = state_in(phone.arrive(corp, code="STATIC"))
+        stray_signs_in = phone.user_id is not None
+        phone.arrive(corp, code="OURS", state=state)
+
+        assert not stray_signs_in
+        assert phone.user_id == person.pk
+        assert wecom.redeemed == ["STATIC", "OURS"]
+
+
+def test_a_code_does_not_show_itself() -> None:
+    assert "SECRET" not in repr(AuthorizationCode("SECRET"))
+    assert "SECRET" not in services.seal(AuthorizationCode("SECRET"))

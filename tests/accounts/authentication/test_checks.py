@@ -1,0 +1,61 @@
+"""Settings of sign-in that cannot work together are said before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+from django.core import checks
+from pytest_django import Settings
+
+from accounts import tasks
+from accounts.models import AuditEntry
+
+WECOM, GATE, PASSWORDS = (
+    "accounts.authentication.backends.WeComBackend",
+    "accounts.authentication.lockout.PasswordGate",
+    "django.contrib.auth.backends.ModelBackend",
+)
+
+
+def found() -> list[str]:
+    return [str(message.id) for message in checks.run_checks() if str(message.id).startswith(("accounts.", "axes."))]
+
+
+def test_the_settings_as_they_are_shipped_are_fine() -> None:
+    assert found() == []
+
+
+@pytest.mark.parametrize(("anywhere", "expected"), [(5, ["accounts.E001"]), (6, [])])
+def test_one_address_must_not_lock_a_username_for_all(settings: Settings, anywhere: int, expected: list[str]) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE = 5, anywhere
+
+    assert found() == expected
+
+
+@pytest.mark.parametrize(("of_address", "expected"), [(5, ["accounts.E003"]), (6, [])])
+def test_one_person_must_not_make_all_at_their_address_wait(
+    settings: Settings, of_address: int, expected: list[str]
+) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ADDRESS = 5, of_address
+
+    assert found() == expected
+
+
+@pytest.mark.parametrize(
+    ("backends", "expected"),
+    [([GATE, WECOM, PASSWORDS], []), ([PASSWORDS, GATE], ["accounts.E002"]), ([WECOM], [])],
+)
+def test_the_gate_stands_before_the_passwords(settings: Settings, backends: list[str], expected: list[str]) -> None:
+    settings.AUTHENTICATION_BACKENDS = backends
+
+    assert [name for name in found() if name.startswith("accounts.")] == expected
+
+
+@pytest.mark.django_db
+class TestPurging:
+    def test_the_task_leaves_what_is_new(self) -> None:
+        AuditEntry.objects.all().delete()
+        AuditEntry.objects.create(action="done", subject="new")
+
+        tasks.purge_audit()
+
+        assert AuditEntry.objects.count() == 1

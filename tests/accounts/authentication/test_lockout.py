@@ -1,0 +1,599 @@
+"""Wrong passwords lock out the place they come from, not the right person, and only for a while."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.management import call_command
+from django.db import connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.authentication import lockout
+from accounts.models import AuditEntry, Lockout, User
+from accounts.tasks import purge_audit
+from accounts.users.roles import Role
+from integrations.models import Corp
+from tests.accounts.conftest import HOST, Visitor, make_person, state_in
+from tests.accounts.people import signed_in, with_role
+from tests.accounts.wecom import WeCom
+
+RIGHT, WRONG = "right-password-1", "wrong-password"
+HERE, THERE = "203.0.113.5", "198.51.100.7"
+
+
+@pytest.fixture(autouse=True)
+def _limits(settings: Any) -> None:
+    settings.LOCKOUT_TRIES, settings.LOCKOUT_TRIES_ANYWHERE, settings.LOCKOUT_MINUTES = 3, 6, 15
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    user = make_person("lilei", corp, "LiLei", name="李雷")
+    user.set_password(RIGHT)
+    user.save()
+    AuditEntry.objects.all().delete()
+    return user
+
+
+def browser(address: str = HERE, language: str = "zh-hans", **headers: str) -> Client:
+    headers = {"host": HOST, "accept-language": language, **headers}
+    return Client(headers=headers, SERVER_NAME=HOST, REMOTE_ADDR=address)
+
+
+def sign_in(client: Client, password: str, username: str = "lilei", page: str = "/login/", **more: str) -> Any:
+    return client.post(page, {"username": username, "password": password, **more})
+
+
+def fail(client: Client, times: int, **options: str) -> list[int]:
+    return [sign_in(client, WRONG, **options).status_code for _ in range(times)]
+
+
+def later(minutes: float) -> None:
+    """Let time pass: what was counted becomes older."""
+    for row in Lockout.objects.all():
+        Lockout.objects.filter(pk=row.pk).update(attempt_time=row.attempt_time - timedelta(minutes=minutes))
+
+
+def is_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+class TestOneAddress:
+    def test_is_locked_out_for_this_username_after_a_few(self, person: User) -> None:
+        client = browser()
+
+        assert fail(client, 3) == [200, 200, 429]
+        assert sign_in(client, RIGHT).status_code == 429
+        assert not is_in(client)
+
+    def test_another_address_is_not(self, person: User) -> None:
+        fail(browser(HERE), 5)
+        other = browser(THERE)
+
+        assert sign_in(other, RIGHT).status_code == 302
+        assert is_in(other)
+
+    def test_another_username_is_not(self, person: User) -> None:
+        make_person("hanmeimei").set_password(RIGHT)
+        client = browser()
+        fail(client, 3)
+
+        assert sign_in(client, WRONG, username="hanmeimei").status_code == 200
+
+    def test_the_lock_ends_and_is_not_prolonged_by_trying(self, person: User) -> None:
+        client = browser()
+        fail(client, 3)
+        later(10)
+        assert fail(client, 4) == [429] * 4
+        later(5.1)
+
+        assert sign_in(client, RIGHT).status_code == 302
+        assert not Lockout.objects.exists()
+
+    def test_the_right_password_forgets_the_wrong_ones(self, person: User) -> None:
+        client = browser()
+        fail(client, 2)
+        sign_in(client, RIGHT)
+
+        assert fail(browser(), 2) == [200, 200]
+
+    def test_another_user_agent_changes_nothing(self, person: User) -> None:
+        found = [sign_in(browser(**{"user-agent": f"agent {number}"}), WRONG).status_code for number in range(4)]
+
+        assert found == [200, 200, 429, 429]
+
+    def test_a_neighbour_in_the_same_ipv6_network_is_the_same(self, person: User) -> None:
+        found = [sign_in(browser(f"2001:db8:1:{number}::1"), WRONG).status_code for number in range(4)]
+
+        assert found == [200, 200, 429, 429]
+        assert sign_in(browser("2001:db8:2:2::1"), RIGHT).status_code == 302
+
+    def test_ipv4_callers_of_a_server_that_listens_on_ipv6_are_told_apart(self, person: User) -> None:
+        fail(browser(f"::ffff:{HERE}"), 3)
+
+        assert Lockout.objects.get().ip_address == HERE
+        assert sign_in(browser(f"::ffff:{THERE}"), RIGHT).status_code == 302
+
+    def test_both_login_pages_count_together(self, person: User) -> None:
+        client = browser()
+
+        assert fail(client, 2, page="/admin/login/") == [200, 200]
+        assert fail(client, 1) == [429]
+        assert fail(client, 1, page="/admin/login/") == [429]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+class TestManyAtOneMoment:
+    """Each is counted before its password is looked at: no more are looked at than the limit allows."""
+
+    @staticmethod
+    def at_once(times: int, username: str = "lilei") -> list[int]:
+        def attempt(number: int) -> int:
+            try:
+                return int(sign_in(browser(), WRONG, username=username.format(number)).status_code)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(times) as threads:
+            return list(threads.map(attempt, range(times)))
+
+    def looked_at(self) -> int:
+        return AuditEntry.objects.filter(action__in=["sign-in-failed", "locked-out"]).count()
+
+    def test_for_one_username(self, person: User) -> None:
+        self.at_once(20)
+
+        assert 1 <= self.looked_at() <= 3
+        assert Lockout.objects.get().failures_since_start == self.looked_at()
+
+    def test_for_many_usernames_from_one_address(self, person: User, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS = 5
+
+        self.at_once(20, username="p{}")
+
+        assert 1 <= self.looked_at() <= 5
+        assert Lockout.objects.count() == self.looked_at()
+
+    def test_for_many_usernames_from_an_address_that_has_waited(self, person: User, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS = 5
+        fail(browser(), 2, username="first")
+        fail(browser(), 2, username="second")
+        fail(browser(), 2, username="third")
+        later(1.1)
+
+        before = self.looked_at()
+        self.at_once(10, username="p{}")
+
+        assert self.looked_at() - before <= 1
+
+
+class TestOldPassword:
+    """Whoever finds an open browser tries the old password on the page that changes it."""
+
+    @staticmethod
+    def change(client: Client, old: str) -> Any:
+        new = "a-new-password-2"
+        fields = {"old_password": old, "new_password1": new, "new_password2": new}
+        return client.post("/admin/password_change/", fields, headers={"host": HOST, "accept-language": "en"})
+
+    @pytest.fixture
+    def clerk(self, person: User) -> User:
+        person.is_staff = True
+        person.save()
+        return person
+
+    def test_is_counted_as_at_sign_in(self, clerk: User) -> None:
+        client = browser(language="en")
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+
+        pages = [self.change(client, WRONG).content.decode() for _ in range(3)]
+
+        assert ["Your old password was entered incorrectly." in page for page in pages] == [True, True, False]
+        assert "Too many wrong passwords. Try again in 15 minutes." in pages[-1]
+        assert sign_in(browser(), RIGHT).status_code == 429
+        assert Lockout.objects.get().failures_since_start == 3
+
+    def test_is_not_looked_at_while_locked(self, clerk: User) -> None:
+        client = browser()
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        fail(browser(), 3)
+
+        assert self.change(client, RIGHT).status_code == 200
+        clerk.refresh_from_db()
+        assert clerk.check_password(RIGHT)
+
+    def test_forgets_the_wrong_ones_when_right(self, clerk: User) -> None:
+        client = browser()
+        client.force_login(clerk, backend=lockout.PASSWORD_BACKEND)
+        self.change(client, WRONG)
+
+        assert self.change(client, RIGHT).status_code == 302
+        assert not Lockout.objects.exists()
+
+
+class TestBehindProxies:
+    @pytest.fixture(autouse=True)
+    def _proxy(self, settings: Any) -> None:
+        settings.TRUSTED_PROXIES = [ipaddress.ip_network("10.0.0.0/8")]
+
+    def test_people_behind_one_proxy_are_told_apart(self, person: User) -> None:
+        fail(browser("10.0.0.1", **{"x-forwarded-for": HERE}), 4)
+
+        assert sign_in(browser("10.0.0.1", **{"x-forwarded-for": THERE}), RIGHT).status_code == 302
+        assert Lockout.objects.get().ip_address == HERE
+
+    def test_what_a_client_writes_there_itself_is_not_believed(self, person: User) -> None:
+        found = [
+            sign_in(browser("10.0.0.1", **{"x-forwarded-for": f"192.0.2.{number}, {HERE}"}), WRONG).status_code
+            for number in range(4)
+        ]
+        direct = [sign_in(browser(THERE, **{"x-forwarded-for": f"192.0.2.{n}"}), WRONG).status_code for n in range(4)]
+
+        assert found == [200, 200, 429, 429]
+        assert direct == [200, 200, 429, 429]
+
+
+class TestManyAddresses:
+    def attack(self, times: int = 8) -> list[int]:
+        return [sign_in(browser(f"192.0.2.{number}"), WRONG).status_code for number in range(times)]
+
+    def test_lock_the_username_for_browsers_that_nobody_knows(self, person: User) -> None:
+        assert self.attack() == [200] * 5 + [429] * 3
+        assert sign_in(browser(THERE), RIGHT).status_code == 429
+
+    def test_do_not_lock_the_right_person_s_own_browser_anywhere(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+        for _ in range(3):
+            self.attack()
+            later(14)
+
+        response = own.post("/login/", {"username": "lilei", "password": RIGHT}, REMOTE_ADDR=THERE)
+
+        assert response.status_code == 302
+
+    def test_attackers_at_the_same_address_do_not_either(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+
+        assert fail(browser(HERE), 4) == [200, 200, 429, 429]
+        assert sign_in(own, RIGHT).status_code == 302
+
+    def test_a_known_browser_is_limited_by_itself(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+
+        found = [
+            own.post("/login/", {"username": "lilei", "password": WRONG}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+            for n in range(4)
+        ]
+
+        assert found == [200, 200, 429, 429]
+        assert sign_in(browser(HERE), RIGHT).status_code == 302
+
+    def test_two_first_wrong_passwords_of_a_known_browser_at_one_moment_are_both_counted(self, person: User) -> None:
+        """Its rows have no address, and no database keeps two of those apart."""
+        known = browser()
+        sign_in(known, RIGHT)
+        known.post("/logout/")
+        fail(known, 1)
+        twin = Lockout.objects.get()
+        twin.pk = None
+        twin.save(force_insert=True)
+
+        assert fail(known, 2) == [429, 429]
+
+        assert sorted(Lockout.objects.values_list("failures_since_start", flat=True)) == [1, 2]
+
+    def test_a_known_browser_is_known_for_its_own_usernames_only(self, person: User) -> None:
+        attacker = make_person("attacker")
+        attacker.set_password(RIGHT)
+        attacker.save()
+        own = browser(HERE)
+        sign_in(own, RIGHT, username="attacker")
+        own.post("/logout/")
+
+        found = [
+            own.post("/login/", {"username": "lilei", "password": WRONG}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+            for n in range(8)
+        ]
+
+        assert found == [200] * 5 + [429] * 3
+
+    def test_an_invented_cookie_makes_no_known_browser(self, person: User) -> None:
+        self.attack()
+        client = browser(THERE)
+        client.cookies["guanwecom-known"] = '[["lilei","x"]]'
+
+        assert sign_in(client, RIGHT).status_code == 429
+
+
+class TestManyUsernames:
+    """One common password, tried on everybody from one address."""
+
+    @pytest.fixture(autouse=True)
+    def _address_limit(self, settings: Any) -> None:
+        settings.LOCKOUT_TRIES_ADDRESS, settings.LOCKOUT_ADDRESS_SECONDS = 5, 60
+
+    def spray(self, times: int, address: str = HERE, first: int = 0) -> list[int]:
+        numbers = range(first, first + times)
+        return [sign_in(browser(address), WRONG, username=f"p{number}").status_code for number in numbers]
+
+    def test_make_the_address_wait_for_every_username(self, person: User) -> None:
+        assert self.spray(7) == [200] * 4 + [429] * 3
+        client = browser()
+
+        page = sign_in(client, RIGHT)
+
+        assert page.status_code == 429
+        assert 0 < int(page.headers["Retry-After"]) <= 60
+        assert "您所在的网络最近多次输错密码" in page.content.decode()
+        assert not is_in(client)
+
+    def test_wait_a_minute_only_and_not_longer_by_trying(self, person: User) -> None:
+        self.spray(5)
+        later(0.9)
+        assert self.spray(2, first=10) == [429, 429]
+        later(0.11)
+
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+    def test_get_one_try_a_minute_from_then_on(self, person: User) -> None:
+        self.spray(5)
+        found = []
+        for number in range(3):
+            later(1.01)
+            found += self.spray(2, first=10 + 2 * number)
+
+        assert found == [429] * 6
+        assert Lockout.objects.count() == 5 + 3
+
+    def test_are_forgotten_after_a_while(self, person: User) -> None:
+        self.spray(4)
+        later(15.1)
+
+        assert self.spray(4, first=10) == [200] * 4
+
+    def test_do_not_make_another_address_wait(self, person: User) -> None:
+        self.spray(6)
+
+        assert sign_in(browser(THERE), RIGHT).status_code == 302
+
+    def test_count_one_ipv6_network_as_one_address(self, person: User) -> None:
+        found = [
+            sign_in(browser(f"2001:db8:1:{number}::1"), WRONG, username=f"p{number}").status_code for number in range(6)
+        ]
+
+        assert found == [200] * 4 + [429] * 2
+
+    def test_do_not_keep_out_a_browser_that_has_signed_in_before(self, person: User) -> None:
+        own = browser(HERE)
+        sign_in(own, RIGHT)
+        own.post("/logout/")
+        self.spray(6)
+
+        assert sign_in(own, RIGHT).status_code == 302
+
+    def test_are_not_forgotten_by_signing_in_as_oneself_between(self, person: User) -> None:
+        """Who has an account here must not reset the count with it."""
+        self.spray(4)
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+        assert self.spray(1, first=10) == [429]
+
+    def test_tell_nothing_about_whether_a_username_exists(self, person: User) -> None:
+        make_person("disabled", is_active=False)
+        self.spray(4)
+        sign_in(browser(THERE), WRONG, username="first")
+        pages, counts = {}, {}
+        for name in ("lilei", "nobody", "disabled"):
+            with CaptureQueriesContext(connection) as queries:
+                response = sign_in(browser(), WRONG, username=name)
+            Lockout.objects.filter(username=name).delete()
+            pages[name], counts[name] = neutral(response, name), len(queries)
+
+        assert pages["lilei"] == pages["nobody"] == pages["disabled"]
+        assert "您所在的网络最近多次输错密码" in pages["lilei"]
+        assert counts["lilei"] == counts["nobody"] == counts["disabled"]
+
+    def test_are_found_by_their_address_and_freed_in_the_administration(self, person: User) -> None:
+        self.spray(5)
+        fail(browser(THERE), 1)
+        client = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+
+        shown = client.get("/admin/accounts/lockout/", {"q": HERE}).content.decode()
+        rows = Lockout.objects.filter(ip_address=HERE).values_list("pk", flat=True)
+        client.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": list(rows)})
+
+        assert shown.count("每次尝试后该地址需等待") == 5
+        assert THERE not in shown
+        assert sign_in(browser(), RIGHT).status_code == 302
+
+
+class TestWhatIsTold:
+    def test_nothing_about_whether_the_username_exists(self, person: User) -> None:
+        make_person("disabled", is_active=False)
+        sign_in(browser(THERE), WRONG, username="first")  # what a process reads once is read now
+        pages: dict[str, list[str]] = {}
+        counts: dict[str, list[int]] = {}
+        for name in ("lilei", "nobody", "disabled"):
+            client = browser()
+            for _ in range(4):
+                with CaptureQueriesContext(connection) as queries:
+                    response = sign_in(client, WRONG, username=name)
+                pages.setdefault(name, []).append(neutral(response, name))
+                counts.setdefault(name, []).append(len(queries))
+
+        assert pages["lilei"] == pages["nobody"] == pages["disabled"]
+        assert counts["lilei"] == counts["nobody"] == counts["disabled"]
+
+    @pytest.mark.parametrize(
+        ("language", "words"),
+        [
+            ("zh-hans", ["密码错误次数过多", "请 15 分钟后再试。", "锁定将于", "企业微信登录"]),
+            ("en", ["Too many wrong passwords", "Try again in 15 minutes.", "The lock ends at", "Sign in with WeCom"]),
+        ],
+    )
+    def test_for_how_long_and_which_way_stays_open(self, person: User, language: str, words: list[str]) -> None:
+        client = browser(language=language)
+        fail(client, 2)
+
+        page = sign_in(client, WRONG, next="/messages/3/")
+
+        text = page.content.decode()
+        assert [word for word in words if word not in text] == []
+        assert int(page.headers["Retry-After"]) == pytest.approx(900, abs=5)
+        assert "no-cache" in page.headers["Cache-Control"]
+        assert "next=%2Fmessages%2F3%2F" in text
+
+    def test_the_minutes_that_are_left(self, person: User) -> None:
+        client = browser()
+        fail(client, 3)
+        later(12.5)
+
+        assert "请 3 分钟后再试。" in sign_in(client, WRONG).content.decode()
+
+
+def neutral(response: Any, username: str) -> str:
+    """A page without what differs from one showing to the next."""
+    text = response.content.decode().replace(username, "USERNAME")
+    text = re.sub(r'(csrfmiddlewaretoken" value=")[^"]+', r"\1", text)
+    return re.sub(r"<time[^>]*>[^<]*</time>", "", text)  # the end of the lock, by the minute
+
+
+class TestWeCom:
+    def test_is_neither_counted_nor_locked(self, person: User, corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+        for number in range(4):
+            wecom.gives(f"code-{number}", userid="nobody-here")
+            phone.arrive(corp, code=f"code-{number}", state=phone.begin(corp))
+        fail(browser("127.0.0.1"), 4)
+        assert Lockout.objects.get().username == "lilei"
+        wecom.gives("code", userid="LiLei")
+
+        response = phone.arrive(corp, code="code", state=state_in(phone.get(f"/wecom/{corp.pk}/start/", next="/")))
+
+        assert response.status_code == 302
+        assert phone.user_id == person.pk
+
+    def test_signing_in_that_way_does_not_end_a_lock(
+        self, person: User, corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        fail(browser("127.0.0.1"), 3)
+        wecom.gives("code", userid="LiLei")
+
+        phone.arrive(corp, code="code", state=phone.begin(corp))
+
+        assert sign_in(browser("127.0.0.1"), RIGHT).status_code == 429
+
+
+class TestUnlocking:
+    def test_by_command(self, person: User, capsys: pytest.CaptureFixture[str]) -> None:
+        fail(browser(), 3)
+
+        call_command("unlock_sign_in", "lilei")
+
+        assert capsys.readouterr().out == "3 wrong passwords for lilei are forgotten.\n"
+        assert sign_in(browser(), RIGHT).status_code == 302
+        assert AuditEntry.objects.filter(action="unlocked", object_id=person.pk).count() == 1
+
+    def test_in_the_administration(self, person: User, corp: Corp) -> None:
+        fail(browser(), 3)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
+        row = Lockout.objects.get()
+        client = signed_in(chief)
+
+        shown = client.get("/admin/accounts/lockout/").content.decode()
+        client.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": [row.pk]})
+
+        assert "lilei" in shown
+        assert "已锁定" in shown
+        assert not Lockout.objects.exists()
+        entry = AuditEntry.objects.get(action="unlocked")
+        assert (entry.actor_name, entry.subject, entry.corp_id) == ("chief", str(person), corp.pk)
+
+    def test_an_administrator_of_another_company_neither_sees_nor_unlocks(self, person: User, other_corp: Corp) -> None:
+        fail(browser(), 3)
+        stranger = signed_in(with_role("stranger", Role.SYSTEM_ADMINISTRATOR, other_corp))
+        row = Lockout.objects.get()
+
+        shown = stranger.get("/admin/accounts/lockout/").content.decode()
+        stranger.post("/admin/accounts/lockout/", {"action": "unlock", "_selected_action": [row.pk]})
+        stranger.post(f"/admin/accounts/lockout/{row.pk}/delete/", {"post": "yes"})
+
+        assert "lilei" not in shown
+        assert Lockout.objects.filter(pk=row.pk).exists()
+
+
+class TestTrail:
+    def test_failures_and_the_lock_are_recorded_once(self, person: User, corp: Corp) -> None:
+        fail(browser(), 6)
+
+        entries = AuditEntry.objects.order_by("pk")
+        expected = [("sign-in-failed", str(person))] * 2 + [("locked-out", str(person))]
+        assert list(entries.values_list("action", "subject")) == expected
+        assert set(entries.values_list("ip", "actor_name", "corp")) == {(HERE, "", corp.pk)}
+
+    def test_an_unknown_username_is_not_written_down(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+
+        entry = AuditEntry.objects.get()
+        assert (entry.subject, entry.object_id, entry.note, entry.changes) == ("", None, "", [])
+
+    def test_nor_when_its_row_is_deleted(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+        client = signed_in(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+
+        client.post(f"/admin/accounts/lockout/{Lockout.objects.get().pk}/delete/", {"post": "yes"})
+
+        assert not Lockout.objects.exists()
+        assert AuditEntry.objects.filter(action="unlocked").count() == 1
+        assert "my-secret-password" not in str([*AuditEntry.objects.values(), *LogEntry.objects.values()])
+
+    def test_no_password_is_kept(self, person: User, caplog: pytest.LogCaptureFixture) -> None:
+        fail(browser(), 4)
+
+        row = Lockout.objects.values().get()
+        assert WRONG not in str(row)
+        assert (row["get_data"], row["post_data"], row["user_agent"]) == ("", "", "")
+        assert WRONG not in caplog.text
+
+    def test_old_rows_go_with_the_next_wrong_password(self, person: User) -> None:
+        fail(browser(), 1, username="somebody-else")
+        later(16)
+
+        fail(browser(), 1)
+
+        assert [row.username for row in Lockout.objects.all()] == ["lilei"]
+
+    def test_old_rows_go_once_a_day_where_nobody_gets_one_wrong(self, person: User) -> None:
+        fail(browser(), 1, username="my-secret-password")
+        later(14)
+        fail(browser(), 1)
+        later(2)
+
+        purge_audit.delay().get()
+
+        assert [row.username for row in Lockout.objects.all()] == ["lilei"]
+
+
+def test_authenticating_without_a_request_is_neither_counted_nor_an_error(person: User) -> None:
+    client = Client()
+
+    assert not client.login(username="lilei", password=WRONG)
+    assert client.login(username="lilei", password=RIGHT)
+
+
+def test_nothing_is_locked_where_nothing_was_wrong(person: User, rf: Any) -> None:
+    assert lockout.lock_on(request=rf.get("/"), username="lilei", now=timezone.now()) is None

@@ -1,0 +1,487 @@
+"""Login page, choice of company, sign-out, and the frame around them."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import global_settings
+from django.contrib.staticfiles import finders
+from django.test import Client
+
+from accounts.authentication.errors import GUIDES, Cause, Trouble, seal, unseal
+from accounts.authentication.redirects import HOME
+from accounts.models import User
+from accounts.views import errors
+from integrations.models import Corp
+from integrations.models.fields import cipher
+from tests.accounts.authentication.test_targets import TRICKS
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_corp, query_of, visitor
+from tests.accounts.wecom import WeCom
+
+PASSWORD = "right-password-1"
+
+
+@pytest.fixture
+def clerk(db: None) -> User:
+    return User.objects.create_user("clerk", password=PASSWORD, name="王芳")
+
+
+def weight_of(page: bytes) -> int:
+    """Bytes of a page and everything that it loads from here, each compressed by gzip."""
+    names = re.findall(r'(?:src|rel="stylesheet" href)="/static/([^"]+)"', page.decode())
+    assert names
+    sizes = [len(gzip.compress(page))]
+    for name in names:
+        path = finders.find(name)
+        assert isinstance(path, str)
+        sizes.append(len(gzip.compress(Path(path).read_bytes())))
+    return sum(sizes)
+
+
+def text_of(visitor: Visitor, path: str, **query: str) -> str:
+    response = visitor.get(path, **query)
+    assert response.status_code == 200
+    assert "no-store" in response.headers["Cache-Control"]
+    return response.content.decode()
+
+
+class TestLoginPage:
+    def test_has_password_and_wecom_side_by_side(self, corp: Corp, desktop: Visitor) -> None:
+        text = text_of(desktop, "/login/", next="/messages/7/")
+
+        assert 'name="password"' in text
+        assert f'href="/wecom/{corp.pk}/start/?next=%2Fmessages%2F7%2F"' in text
+
+    def test_has_no_wecom_while_no_company_is_enabled(self, corp: Corp, desktop: Visitor) -> None:
+        Corp.objects.update(is_enabled=False)
+
+        text = text_of(desktop, "/login/")
+
+        assert "/wecom/" not in text
+        assert "/login/company/" not in text
+
+    def test_shows_the_panel_with_the_qr_code(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/login/", next="/m/")
+        text = response.content.decode()
+
+        assert f'data-url="/wecom/{corp.pk}/panel/" data-next="/m/"' in text
+        assert 'accounts/wecom-jssdk-2.4.4/wecom.global.prod.js" defer></script>' in text
+        assert "frame-src https://login.work.weixin.qq.com" in response.headers["Content-Security-Policy"]
+
+    def test_shows_no_panel_under_another_address_than_wecom_returns_to(self, corp: Corp) -> None:
+        response = visitor(DESKTOP, host="localhost").get("/login/")
+
+        assert "data-panel" not in response.content.decode()
+        assert f'href="/wecom/{corp.pk}/start/?next=%2F"' in response.content.decode()
+        assert "frame-src" not in response.headers["Content-Security-Policy"]
+
+    def test_of_the_administration_shows_no_panel(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/admin/login/")
+
+        assert "data-panel" not in response.content.decode()
+        assert "frame-src" not in response.headers["Content-Security-Policy"]
+
+    def test_with_several_companies_asks_which(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        text = text_of(desktop, "/login/", next="/m/")
+
+        assert 'href="/login/company/?next=%2Fm%2F"' in text
+        assert "/wecom/" not in text
+
+    def test_offers_the_company_of_last_time(
+        self, corp: Corp, other_corp: Corp, person: User, desktop: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+        desktop.client.post("/logout/")
+
+        text = text_of(desktop, "/login/")
+
+        assert f"企业微信登录 · {corp.name}" in text
+        assert f"/wecom/{corp.pk}/start/" in text
+        assert "/login/company/" in text
+
+    @pytest.mark.parametrize(
+        ("words", "advice"),
+        [
+            ("你暂无权限登陆此应用", "可见范围"),
+            ("not allow to access from your ip", "企业可信IP"),
+            ("请在企业微信客户端打开链接", "企业微信工作台"),
+            ("redirect_uri 参数错误", "可信域名"),
+        ],
+    )
+    def test_explains_what_wecom_shows_before_anybody_comes_here(
+        self, corp: Corp, desktop: Visitor, words: str, advice: str
+    ) -> None:
+        """Each of WeCom's own sentences with what to do, folded away without any script."""
+        text = text_of(desktop, "/login/", stay="1")
+
+        block = text.split('<details class="details">')[1].split("</details>")[0]
+        [entry] = [one for one in block.split("<div>") if words in one]
+        assert advice in entry.split("<dd>")[1]
+        assert "<summary>" in block
+
+    @pytest.mark.parametrize(("language", "words"), [("zh-hans", "记住登录"), ("en", "Keep me signed in")])
+    def test_offers_to_keep_the_sign_in_and_does_not_by_itself(
+        self, desktop: Visitor, db: None, language: str, words: str
+    ) -> None:
+        text = desktop.client.get("/login/", headers={"accept-language": language}).content.decode()
+
+        tick = text.split('<div class="tick">')[1].split("</div>")[0]
+        assert words in tick
+        assert "checked" not in tick
+
+    def test_is_light_enough_for_a_slow_line(self, corp: Corp, desktop: Visitor) -> None:
+        """The page, its styles and scripts, compressed as WhiteNoise does; it has no pictures."""
+        response: Any = desktop.get("/login/", next="/m/")
+
+        assert weight_of(response.content) < 60_000
+
+    def test_signs_in_by_password_and_goes_on(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD, "next": "/messages/7/"})
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/messages/7/")
+        assert desktop.user_id == clerk.pk
+
+    def test_a_password_lasts_until_the_browser_is_closed(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        assert 'type="checkbox" name="remember" id="id_remember"' in text_of(visitor(DESKTOP), "/login/").replace(
+            ' aria-describedby="id_remember_helptext"', ""
+        )
+        assert (response.cookies["sessionid"]["expires"], response.cookies["sessionid"]["max-age"]) == ("", "")
+
+    def test_a_password_is_kept_for_thirty_days_where_one_asks_for_it(self, clerk: User, desktop: Visitor) -> None:
+        form = {"username": "clerk", "password": PASSWORD, "remember": "on"}
+
+        response = desktop.client.post("/login/", form)
+
+        assert response.cookies["sessionid"]["max-age"] == 30 * 24 * 3600
+        assert desktop.client.session.get_expiry_age() == 30 * 24 * 3600
+
+    def test_wecom_after_a_remembered_password_lasts_as_wecom_does(
+        self, corp: Corp, person: User, desktop: Visitor, wecom: WeCom
+    ) -> None:
+        """Django keeps the session of the same person, and what was said of its length with it."""
+        person.set_password(PASSWORD)
+        person.save()
+        form = {"username": person.username, "password": PASSWORD, "remember": "on"}
+        desktop.client.post("/login/", form)
+        wecom.gives("C", userid="lilei")
+
+        desktop.arrive(corp, code="C", state=desktop.begin(corp))
+
+        assert desktop.user_id == person.pk
+        assert desktop.client.session["corp_id"] == corp.pk
+        assert desktop.client.session.get_expiry_age() == global_settings.SESSION_COOKIE_AGE
+
+    def test_a_password_unties_the_session_from_the_company(self, corp: Corp, person: User, desktop: Visitor) -> None:
+        """Else disabling the company would end it, and the company's links would pass for signed in."""
+        person.set_password(PASSWORD)
+        person.save()
+        desktop.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        session = desktop.client.session
+        session["corp_id"] = corp.pk
+        session.save()
+
+        desktop.client.post("/login/", {"username": person.username, "password": PASSWORD})
+
+        assert desktop.user_id == person.pk
+        assert "corp_id" not in desktop.client.session
+
+    def test_says_that_a_password_is_wrong(self, clerk: User, desktop: Visitor) -> None:
+        response = desktop.client.post("/login/", {"username": "clerk", "password": "wrong", "next": "/m/"})
+
+        assert response.status_code == 200
+        assert 'role="alert"' in response.content.decode()
+        assert "用户名或密码不正确" in response.content.decode()
+        assert '<section class="card first-on-phones" aria-labelledby="password">' in response.content.decode()
+        assert '<input type="hidden" name="next" value="/m/">' in response.content.decode()
+        assert desktop.user_id is None
+
+    @pytest.mark.parametrize("trick", TRICKS)
+    def test_leads_nowhere_else(self, clerk: User, corp: Corp, desktop: Visitor, trick: str) -> None:
+        shown = desktop.client.get("/login/", {"next": trick}).content.decode()
+        signed_in = desktop.client.post("/login/", {"username": "clerk", "password": PASSWORD, "next": trick})
+
+        assert f'href="/wecom/{corp.pk}/start/?next=%2F"' in shown
+        assert signed_in.headers["Location"] == HOME
+
+    def test_refuses_a_form_from_elsewhere(self, clerk: User) -> None:
+        strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
+
+        response = strict.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        assert response.status_code == 403
+        assert "sessionid" not in strict.cookies
+
+    def test_asks_who_is_signed_in_to_continue(self, clerk: User, corp: Corp, desktop: Visitor) -> None:
+        desktop.client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        text = text_of(desktop, "/login/", next="/m/")
+
+        assert "您已登录：王芳" in text
+        assert '<a class="button" href="/m/">' in text
+        assert '<form action="/logout/" method="post">' in text
+        assert 'name="password"' not in text
+
+
+class TestInsideWeCom:
+    def test_there_is_no_page_at_all(self, corp: Corp, phone: Visitor) -> None:
+        response = phone.get("/login/", next="/m/")
+
+        assert response.headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F"
+
+    def test_several_companies_are_chosen_from_first(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        assert phone.get("/login/", next="/m/").headers["Location"] == "/login/company/?next=%2Fm%2F"
+
+    def test_the_company_asked_for_needs_no_choice(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        response = phone.get("/login/", next="/m/", corp=str(other_corp.pk))
+
+        assert response.headers["Location"] == f"/wecom/{other_corp.pk}/start/?next=%2Fm%2F"
+
+    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000])
+    def test_an_invented_company_is_no_company(
+        self, corp: Corp, other_corp: Corp, phone: Visitor, asked_for: str
+    ) -> None:
+        assert phone.get("/login/", corp=asked_for).headers["Location"] == "/login/company/?next=%2F"
+
+    def test_the_company_of_last_time_needs_no_choice(
+        self, corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+        del phone.client.cookies["sessionid"]
+
+        assert phone.get("/login/").headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2F"
+
+    def test_a_company_that_refused_is_not_remembered(
+        self, corp: Corp, other_corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="stranger")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        assert phone.get("/login/").headers["Location"] == "/login/company/?next=%2F"
+
+    def test_without_any_company_the_password_is_left(self, phone: Visitor) -> None:
+        location = phone.get("/login/").headers["Location"]
+
+        assert location == "/login/?next=%2F&stay=1"
+        assert 'name="password"' in text_of(phone, location)
+
+    def test_who_wants_to_stay_may(self, corp: Corp, phone: Visitor) -> None:
+        assert 'name="password"' in text_of(phone, "/login/", stay="1")
+
+    def test_who_is_signed_in_does_not_go_in_circles(self, corp: Corp, clerk: User, phone: Visitor) -> None:
+        phone.client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert "您已登录" in text_of(phone, "/login/", next="/m/")
+
+
+class TestChoice:
+    def test_lists_the_companies_that_sign_in(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        make_corp("停用公司", 8, is_enabled=False)
+        make_corp("仅推送公司", 9, sign_in_enabled=False)
+
+        text = text_of(desktop, "/login/company/", next="/m/")
+
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == sorted([corp.name, other_corp.name])
+        assert f'href="/login/?corp={other_corp.pk}&amp;next=%2Fm%2F"' in text
+        assert 'type="search"' not in text
+
+    def test_inside_wecom_the_choice_leads_to_wecom_at_once(self, corp: Corp, other_corp: Corp, phone: Visitor) -> None:
+        assert f'href="/wecom/{other_corp.pk}/start/?next=%2Fm%2F"' in text_of(phone, "/login/company/", next="/m/")
+
+    def test_is_remembered_in_this_browser(self, corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+        chosen = text_of(desktop, "/login/", corp=str(other_corp.pk))
+
+        assert f'data-url="/wecom/{other_corp.pk}/panel/"' in chosen
+        assert f'data-url="/wecom/{other_corp.pk}/panel/"' in text_of(desktop, "/login/")
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text_of(desktop, "/login/company/"))[0] == "南湖贸易"
+
+    @pytest.mark.parametrize("asked_for", ["x", "", "-1", "١", "9" * 5000, "0"])
+    def test_of_no_company_is_none(self, corp: Corp, other_corp: Corp, desktop: Visitor, asked_for: str) -> None:
+        text = text_of(desktop, "/login/", corp=asked_for)
+
+        assert "data-panel" not in text
+        assert "guanwecom-company" not in desktop.client.cookies
+
+    def test_a_single_company_needs_none(self, corp: Corp, desktop: Visitor) -> None:
+        response = desktop.get("/login/company/", next="/m/")
+
+        assert response.headers["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F"
+
+    def test_past_ten_the_list_can_be_searched(self, desktop: Visitor) -> None:
+        for number in range(11):
+            make_corp(f"公司{number:02d}", number + 10)
+
+        text = text_of(desktop, "/login/company/", next="/m/", q="公司07")
+
+        assert 'type="search"' in text
+        assert re.findall(r'<span class="cell-main">(.*?)</span>', text) == ["公司07"]
+        assert "没有名称包含" in text_of(desktop, "/login/company/", q="<b>无</b>")
+        assert "<b>无</b>" not in text_of(desktop, "/login/company/", q="<b>无</b>")
+
+    def test_the_company_of_last_time_stands_first(
+        self, corp: Corp, other_corp: Corp, desktop: Visitor, person: User, wecom: WeCom
+    ) -> None:
+        for chosen in (corp, other_corp):
+            desktop.client.cookies["guanwecom-company"] = str(chosen.pk)
+
+            text = text_of(desktop, "/login/company/")
+
+            assert re.findall(r'<span class="cell-main">(.*?)</span>', text)[0] == chosen.name
+            assert text.count("上次使用") == 1
+
+    def test_says_that_there_is_none(self, desktop: Visitor) -> None:
+        assert "还没有企业开通企业微信登录" in text_of(desktop, "/login/company/")
+
+
+class TestSignOut:
+    def test_ends_the_session_and_stays_out_inside_wecom(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("C", userid="lilei")
+        phone.arrive(corp, code="C", state=phone.begin(corp))
+
+        location = phone.client.post("/logout/").headers["Location"]
+
+        assert location == "/login/?stay=1&left=1"
+        assert phone.user_id is None
+        assert "您已退出登录" in text_of(phone, location)
+
+    def test_needs_a_form_of_ours(self, clerk: User) -> None:
+        strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
+        strict.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert strict.post("/logout/").status_code == 403
+        assert strict.get("/logout/").status_code == 405
+        assert strict.session["_auth_user_id"] == str(clerk.pk)
+
+
+class TestTroublePages:
+    @pytest.mark.parametrize("cause", list(Cause))
+    @pytest.mark.parametrize("language", ["zh-hans", "en"])
+    def test_each_has_its_words_in_both_languages(
+        self, corp: Corp, desktop: Visitor, cause: Cause, language: str
+    ) -> None:
+        known: Any = {"corp_id": corp.pk, "corp_name": corp.name, "missing": corp.name, "where": corp.name}
+        sealed = seal(Trouble(cause, target="/m/", errcode=7, caller_ip="::1", **known))
+
+        response = desktop.client.get("/login/trouble/", {"t": sealed}, headers={"accept-language": language})
+        text = response.content.decode()
+
+        assert response.status_code == GUIDES[cause].status
+        assert f'<html lang="{language}">' in text
+        # Signing in again leads nowhere where somebody is signed in and lacks something.
+        assert (f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in text) is not GUIDES[cause].is_signed_in
+        assert ('href="/login/?next=%2Fm%2F&amp;stay=1"' in text) is not GUIDES[cause].is_signed_in
+        assert ('href="/"' in text.split("<article")[1]) is GUIDES[cause].is_signed_in
+        assert "%(" not in text
+        assert "no-store" in response.headers["Cache-Control"]
+        # What WeCom itself shows stands there word for word.
+        said = text.split("<article")[1].replace(corp.name, "").replace("你暂无权限登陆此应用", "")
+        has_chinese = re.search(r"[\u4e00-\u9fff]", said.split("<details")[0])
+        assert bool(has_chinese) == (language == "zh-hans")
+
+    @pytest.mark.parametrize("cause", ["unknown-company", "company-disabled", "not-a-member", "other-company"])
+    def test_whom_one_company_refuses_for_good_can_choose_another(
+        self, corp: Corp, desktop: Visitor, cause: str
+    ) -> None:
+        sealed = seal(Trouble(Cause(cause), corp_id=corp.pk, corp_name=corp.name, target="/m/"))
+        choice = '<a class="button" href="/login/company/?next=%2Fm%2F'
+        alone = desktop.get("/login/trouble/", t=sealed).content.decode()
+        make_corp("另一家", 2)
+
+        assert choice not in alone
+        assert choice in desktop.get("/login/trouble/", t=sealed).content.decode()
+
+    def test_who_is_not_linked_is_not_sent_to_another_company(self, corp: Corp, desktop: Visitor) -> None:
+        make_corp("另一家", 2)
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name=corp.name, userid="x"))
+
+        assert "/login/company/" not in desktop.get("/login/trouble/", t=sealed).content.decode()
+
+    def test_titles_differ(self) -> None:
+        assert len({str(guide.title) for guide in GUIDES.values()}) == len(Cause)
+
+    @pytest.mark.parametrize("target", ["//evil.example", "javascript:alert(1)"])
+    def test_lead_nowhere_else(self, corp: Corp, desktop: Visitor, target: str) -> None:
+        sealed = seal(Trouble(Cause.CODE_EXPIRED, corp_id=corp.pk, corp_name=corp.name, target=target))
+
+        assert f"/wecom/{corp.pk}/start/?next=%2F" in desktop.get("/login/trouble/", t=sealed).content.decode()
+
+    def test_names_are_text_not_markup(self, corp: Corp, desktop: Visitor) -> None:
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="<b>x</b>", userid="<i>y</i>"))
+
+        text = desktop.get("/login/trouble/", t=sealed).content.decode()
+
+        assert "<b>x</b>" not in text
+        assert "<i>y</i>" not in text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "AUTHORIZATION-CODE",
+            "[]",
+            "7",
+            "{}",
+            '{"cause": "not-linked", "corp_id": 1}',
+            '["another-purpose", 1, {"cause": "not-linked"}]',
+            '["sign-in-trouble", 0, {"cause": "not-linked"}]',
+            '["sign-in-trouble", 1, {"cause": "no-such-cause"}]',
+            '["sign-in-trouble", 1, {"cause": "not-linked", "no_such_field": 1}]',
+            '["sign-in-trouble", 1, {}]',
+            '["sign-in-trouble", 1, []]',
+        ],
+    )
+    def test_what_was_sealed_for_something_else_leads_to_the_login_page(self, desktop: Visitor, text: str) -> None:
+        response = desktop.get("/login/trouble/", t=cipher().encrypt(text.encode()).decode())
+
+        assert (response.status_code, response.headers["Location"]) == (302, "/login/")
+
+    @pytest.mark.parametrize(("length", "is_kept"), [(1000, True), (1001, False), (3000, False)])
+    def test_their_address_fits_into_a_request_line(self, corp: Corp, length: int, is_kept: bool) -> None:
+        target = "/m/?q=".ljust(length, "x")
+        longest = Trouble(
+            Cause.NOT_LINKED,
+            corp_id=corp.pk,
+            target=target,
+            corp_name="企" * 64,
+            userid="业" * 64,
+            hint="1" * 64,
+            operation="auth_getuserinfo",
+        )
+
+        address = errors.away(longest).headers["Location"]
+
+        assert len(f"GET {address} HTTP/1.1\r\n") < 4094
+        shown = unseal(parse_qs(urlsplit(address).query)["t"][0])
+        assert shown == replace(longest, target=target if is_kept else "")
+
+    def test_the_address_shows_nothing(self, corp: Corp) -> None:
+        sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="hanmeimei"))
+
+        assert "hanmeimei" not in sealed
+
+
+def test_pages_hold_no_inline_style_or_script(corp: Corp, other_corp: Corp, desktop: Visitor) -> None:
+    sealed = seal(Trouble(Cause.NOT_LINKED, corp_id=corp.pk, corp_name="x", userid="y"))
+
+    for path, query in (("/login/", {}), ("/login/company/", {}), ("/login/trouble/", {"t": sealed})):
+        text = visitor("").get(path, **query).content.decode()
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", text)
+        assert not re.search(r"(src|href)=\"(https?:)?//", text)
+
+
+def test_the_language_can_be_changed(corp: Corp, desktop: Visitor) -> None:
+    response = desktop.client.post("/i18n/setlang/", {"language": "en", "next": "/login/?next=%2Fm%2F"})
+
+    assert response.headers["Location"] == "/login/?next=%2Fm%2F"
+    assert "Sign in with a password" in text_of(desktop, "/login/")
+    assert query_of(response.headers["Location"]) == {"next": "/m/"}

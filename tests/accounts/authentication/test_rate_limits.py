@@ -1,0 +1,146 @@
+"""How many steps of sign-ins one address and one company may take within a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from integrations.core.redis import valkey
+from integrations.models import Corp
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, visitor
+from tests.accounts.wecom import WeCom
+
+
+def start(browser: Visitor, corp: Corp, address: str = "203.0.113.1") -> Any:
+    return browser.client.get(f"/wecom/{corp.pk}/start/", {"next": "/m/"}, REMOTE_ADDR=address)
+
+
+def test_an_address_over_its_limit_is_told_to_wait(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 2
+
+    statuses = [start(phone, corp).status_code for _time in range(3)]
+    refused = start(phone, corp)
+
+    assert statuses == [302, 302, 429]
+    assert refused.headers["Retry-After"] == "60"
+    assert "登录过于频繁" in refused.content.decode()
+    assert f'href="/wecom/{corp.pk}/start/?next=%2Fm%2F"' in refused.content.decode()
+    assert len(list(valkey().keys("accounts:login-state:*"))) == 2
+
+
+def test_other_addresses_go_on(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    start(phone, corp)
+
+    assert start(phone, corp).status_code == 429
+    assert start(phone, corp, "203.0.113.2").status_code == 302
+
+
+def test_one_ipv6_network_is_one_address(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    start(phone, corp, "2001:db8::1")
+
+    assert start(phone, corp, "2001:db8:0:ffff::2").status_code == 429
+    assert start(phone, corp, "2001:db8:1::1").status_code == 302
+
+
+def test_a_code_over_its_companys_limit_is_not_used_but_spent(
+    corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    settings.SIGN_INS_PER_COMPANY = 1
+    for code in ("C", "D"):
+        wecom.gives(code, userid="lilei")
+    phone.arrive(corp, code="C", state=phone.begin(corp))
+    other = visitor()
+
+    response = other.arrive(corp, code="D", state=other.begin(corp))
+
+    assert other.get(response.headers["Location"]).status_code == 429
+    assert (phone.user_id, other.user_id) == (person.pk, None)
+    assert wecom.redeemed == ["C", "D"]
+    assert start(other, other_corp).status_code == 302
+
+
+def test_what_anybody_may_ask_for_counts_against_no_company(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    """One customer of a provider has many networks: their starts, panels and invented codes hold nobody up."""
+    settings.SIGN_INS_PER_COMPANY = 1
+    wecom.gives("C", userid="lilei")
+    anybody = visitor(DESKTOP)
+    for network in range(5):
+        start(anybody, corp, f"2001:db8:{network}::1")
+        anybody.client.post(f"/wecom/{corp.pk}/panel/", REMOTE_ADDR=f"2001:db8:{network}::1")
+        anybody.arrive(corp, code=f"invented{network}", state="a" * 40 + "1")
+
+    phone.arrive(corp, code="C", state=phone.begin(corp))
+
+    assert phone.user_id == person.pk
+
+
+def test_a_code_over_the_limit_is_not_used_but_spent(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    wecom.gives("C", userid="lilei")
+    state = phone.begin(corp)
+    settings.SIGN_INS_PER_ADDRESS = 1
+
+    response = phone.arrive(corp, code="C", state=state)
+
+    assert response.headers["Location"].startswith("/login/trouble/?t=")
+    assert phone.get(response.headers["Location"]).status_code == 429
+    assert (phone.user_id, wecom.read, wecom.redeemed) == (None, [], ["C"])
+
+
+def test_who_is_signed_in_already_is_neither_counted_nor_held_up(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, settings: Any
+) -> None:
+    wecom.gives("C", userid="lilei")
+    phone.arrive(corp, code="C", state=phone.begin(corp))
+    counted = {key: valkey().get(key) for key in valkey().keys("accounts:{limits}:*")}
+    settings.SIGN_INS_PER_ADDRESS = settings.SIGN_INS_PER_COMPANY = 1
+
+    landings = [
+        phone.get(f"/wecom/{corp.pk}/start/?next=/m/1/").headers["Location"],
+        phone.get(f"/wecom/{corp.pk}/callback/?path_url=m/1/").headers["Location"],
+    ]
+
+    assert landings == ["/m/1/", "/m/1/"]
+    assert {key: valkey().get(key) for key in valkey().keys("accounts:{limits}:*")} == counted
+
+
+def test_the_panel_counts_too(corp: Corp, settings: Any) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+    desktop = visitor(DESKTOP)
+
+    answers = [desktop.client.post(f"/wecom/{corp.pk}/panel/").status_code for _time in range(2)]
+
+    assert answers == [200, 429]
+
+
+def test_the_count_begins_anew_after_a_minute(corp: Corp, phone: Visitor, settings: Any) -> None:
+    start(phone, corp)
+
+    lives = [valkey().ttl(key) for key in valkey().keys("accounts:{limits}:sign-ins:*")]
+    assert len(lives) == 1
+    assert all(30 < seconds <= 60 for seconds in lives)
+
+
+def test_without_the_store_the_page_that_says_so_is_the_answer(corp: Corp, phone: Visitor, settings: Any) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    response = start(phone, corp)
+
+    assert phone.get(response.headers["Location"]).status_code == 503
+
+
+@pytest.mark.parametrize("corp_id", [999999, 2**63])
+def test_companies_that_do_not_exist_are_limited_by_address(phone: Visitor, settings: Any, corp_id: int) -> None:
+    settings.SIGN_INS_PER_ADDRESS = 1
+
+    statuses = [phone.get(f"/wecom/{corp_id}/start/").status_code for _time in range(2)]
+
+    assert statuses == [404, 429]
+    assert HOST == "bi.example.com"

@@ -1,0 +1,243 @@
+"""Sessions while Valkey is away: people stay signed in, get in by password and get out; nothing claims too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.sessions.backends.base import CreateError
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+
+from accounts.authentication.session_store import SessionStore, stored_key
+from accounts.models import SignedInSession, User
+from integrations.core.redis import valkey
+from tests.accounts.conftest import DESKTOP, Visitor, visitor
+
+PASSWORD = "right-password-1"
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def clerk(db: None) -> User:
+    return User.objects.create_superuser("clerk", password=PASSWORD, name="王芳")
+
+
+@pytest.fixture
+def valkey_goes() -> Any:
+    """Until the test ends, from when it is called."""
+    away = override_settings(
+        VALKEY_URL=NOWHERE,
+        CACHES={"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": NOWHERE}},
+    )
+    went = []
+
+    def go() -> None:
+        away.enable()
+        went.append(True)
+
+    yield go
+    if went:
+        away.disable()
+
+
+def sign_in() -> Visitor:
+    browser = visitor(DESKTOP)
+    response = browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+    assert response.status_code == 302
+    return browser
+
+
+@pytest.mark.parametrize("path", ["/", "/account/", "/admin/accounts/user/"])
+def test_who_is_signed_in_stays_so(clerk: User, valkey_goes: Callable[[], None], path: str) -> None:
+    browser = sign_in()
+    valkey_goes()
+
+    assert browser.get(path).status_code == 200
+
+
+def test_a_password_signs_in(clerk: User, valkey_goes: Callable[[], None]) -> None:
+    valkey_goes()
+
+    browser = sign_in()
+
+    assert browser.user_id == clerk.pk
+    assert browser.get("/account/").status_code == 200
+
+
+def test_signing_out_ends_the_session(clerk: User, valkey_goes: Callable[[], None]) -> None:
+    browser = sign_in()
+    valkey_goes()
+
+    response = browser.client.post("/logout/")
+
+    assert response.headers["Location"] == "/login/?stay=1&left=1"
+    assert not Session.objects.exists()
+    assert browser.user_id is None
+
+
+def test_the_log_names_the_error_and_no_address(
+    clerk: User, valkey_goes: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = sign_in()
+    valkey_goes()
+
+    browser.get("/account/")
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "accounts.authentication.session_store"]
+    assert set(lines) == {"sessions go on without their cache error=ConnectionError"}
+
+
+def test_another_device_is_not_called_signed_out_while_a_copy_may_be_left(
+    clerk: User, valkey_goes: Callable[[], None]
+) -> None:
+    here, there = sign_in(), sign_in()
+    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
+    valkey_goes()
+
+    response = here.client.post(f"/account/sessions/{other.pk}/end/")
+    text = here.get(response.headers["Location"]).content.decode()
+
+    assert "暂时无法退出该设备" in text
+    assert "已退出该设备。" not in text
+    assert SignedInSession.objects.filter(pk=other.pk).exists()
+
+
+def test_another_device_can_be_signed_out_once_valkey_is_back(clerk: User) -> None:
+    here, there = sign_in(), sign_in()
+    other = SignedInSession.objects.get(session_key=stored_key(str(there.client.session.session_key)))
+    Session.objects.filter(pk=other.session_key).delete()  # as an attempt meanwhile leaves it
+
+    here.client.post(f"/account/sessions/{other.pk}/end/")
+
+    assert there.get("/account/").status_code == 302
+    assert not SignedInSession.objects.filter(pk=other.pk).exists()
+
+
+def test_everywhere_needs_no_cache(clerk: User, valkey_goes: Callable[[], None]) -> None:
+    here, there = sign_in(), sign_in()
+    valkey_goes()
+
+    here.client.post("/account/sessions/end/")
+
+    assert there.get("/account/").status_code == 302
+
+
+def test_the_key_of_a_session_changes_at_sign_in(clerk: User, valkey_goes: Callable[[], None]) -> None:
+    """Fixation: what somebody planted before is worth nothing afterwards."""
+    planted = SessionStore()
+    planted["planted"] = "yes"
+    planted.create()
+    key = planted.session_key
+    valkey_goes()
+
+    planted.cycle_key()
+
+    assert planted.session_key != key
+    assert not Session.objects.exists()
+
+
+class TestDump:
+    """What database and Valkey hold of a live session lets nobody into it."""
+
+    def test_shows_no_key_of_a_session(self, clerk: User) -> None:
+        key = sign_in().client.cookies["sessionid"].value
+
+        rows = [*Session.objects.values_list(), *SignedInSession.objects.values_list()]
+        decoded = [row.get_decoded() for row in Session.objects.all()]
+        kept = [(name, valkey().dump(name)) for name in valkey().keys("*")]
+
+        assert stored_key(key) in str(rows)
+        assert key not in str([rows, decoded])
+        assert stored_key(key) in str(kept)
+        assert key not in str(kept)
+
+    def test_is_no_key(self, clerk: User) -> None:
+        browser, thief = sign_in(), visitor(DESKTOP)
+
+        for stolen in (Session.objects.get().session_key, SignedInSession.objects.get().session_key):
+            thief.client.cookies["sessionid"] = stolen
+            thief.client.cookies["__Host-guanwecom-session"] = browser.client.cookies["__Host-guanwecom-session"].value
+            assert thief.get("/account/").status_code == 302
+
+        assert browser.get("/account/").status_code == 200
+
+
+class TestAnotherKey:
+    """As sign-in gives one: written once, with what the session holds."""
+
+    def test_is_written_once_with_the_data(self, clerk: User) -> None:
+        browser = visitor(DESKTOP)
+
+        with CaptureQueriesContext(connection) as asked:
+            browser.client.post("/login/", {"username": "clerk", "password": PASSWORD})
+
+        about = [query["sql"] for query in asked if "django_session" in query["sql"]]
+        assert [statement.split()[0] for statement in about] == ["INSERT"]
+        assert Session.objects.get().get_decoded()["_auth_user_id"] == str(clerk.pk)
+
+    def test_keeps_the_data_and_ends_the_old_one_everywhere(self, clerk: User) -> None:
+        session = SessionStore()
+        session["kept"] = "yes"
+        session.save()
+        old_key = str(session.session_key)
+
+        session.cycle_key()
+        session.save()
+
+        assert session.session_key != old_key
+        assert SessionStore(session.session_key)["kept"] == "yes"
+        assert (SessionStore(old_key).load(), SessionStore().exists(old_key)) == ({}, False)
+
+    def test_that_is_taken_belongs_to_whom_it_belongs(self, clerk: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It cannot happen; if it did, nobody would be in somebody else's session."""
+        somebody = SessionStore()
+        somebody["whose"] = "somebody's"
+        somebody.save()
+        monkeypatch.setattr(
+            "accounts.authentication.session_store.get_random_string", lambda *_args: somebody.session_key
+        )
+        session = SessionStore()
+        session["whose"] = "mine"
+
+        session.cycle_key()
+        with pytest.raises(CreateError):
+            session.save()
+
+        assert SessionStore(somebody.session_key)["whose"] == "somebody's"
+
+    def test_is_nothing_where_the_request_failed(self, clerk: User) -> None:
+        session = SessionStore()
+        session["kept"] = "yes"
+
+        session.cycle_key()
+
+        assert not Session.objects.exists()
+        assert SessionStore(session.session_key).load() == {}
+
+    def test_of_a_session_that_is_emptied_afterwards_is_never_written(self, clerk: User) -> None:
+        session = SessionStore()
+        session.cycle_key()
+        session.flush()
+        session["new"] = "yes"
+        session.save()
+        session["new"] = "changed"
+        session.save()
+
+        assert [row.get_decoded() for row in Session.objects.all()] == [{"new": "changed"}]
+
+
+def test_deleting_still_says_that_the_cache_is_away(clerk: User, valkey_goes: Callable[[], None]) -> None:
+    client = Client()
+    client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+    key = client.session.session_key
+    valkey_goes()
+
+    with pytest.raises(redis.ConnectionError):
+        SessionStore(key).delete()
+
+    assert not Session.objects.exists()

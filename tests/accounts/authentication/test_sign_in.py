@@ -1,0 +1,388 @@
+"""From WeCom's code to a session: who gets in, who does not, and which page says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+from django.contrib.auth import authenticate, user_login_failed
+from django.test import RequestFactory
+
+from accounts.authentication.backends import WeComBackend
+from accounts.authentication.services import AuthorizationCode, Reason, SignInRefused
+from accounts.models import User, WeComAccount
+from integrations.models import Corp, SiteAddress
+from tests.accounts.conftest import SECRET, Visitor, make_corp, make_person, query_of
+from tests.accounts.wecom import WeCom, refusal
+
+CODE = "CODE-of_one.person~1"
+
+
+def trouble_page(visitor: Visitor, corp: Corp, **query: str) -> tuple[int, str]:
+    """Arrive with `query`; status and text of the page that explains."""
+    response = visitor.arrive(corp, **query)
+    assert response.headers["Location"].startswith("/login/trouble/?t=")
+    page = visitor.get(response.headers["Location"])
+    assert page.headers["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
+    return page.status_code, page.content.decode()
+
+
+def test_signs_in_and_lands_on_the_page_asked_for(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+    wecom.gives(CODE, userid="lilei")
+    state = phone.begin(corp, "/messages/7/?from=wecom&x=%E6%8A%A5")
+
+    response = phone.arrive(corp, code=CODE, state=state)
+
+    assert response.status_code == 302
+    assert response.headers["Location"] == "/messages/7/?from=wecom&x=%E6%8A%A5"
+    assert phone.user_id == person.pk
+    assert phone.client.session["corp_id"] == corp.pk
+    assert wecom.redeemed == [CODE]
+    assert wecom.read == ["lilei"]
+
+
+def test_the_answer_is_neither_stored_nor_refers_to_its_address(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+
+    response = phone.arrive(corp, code=CODE, state=phone.begin(corp))
+
+    assert response.content == b""
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
+
+
+def test_signing_in_gives_the_session_another_key(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+    session = phone.client.session
+    session["planted"] = True
+    session.save()
+    phone.client.cookies["sessionid"] = str(session.session_key)
+    wecom.gives(CODE, userid="lilei")
+
+    phone.arrive(corp, code=CODE, state=phone.begin(corp))
+
+    assert phone.client.cookies["sessionid"].value != session.session_key
+
+
+def test_a_linked_companys_form_of_our_own_corp_is_understood(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    wecom.gives(CODE, userid=f"{corp.corpid}/LILEI")
+    wecom.in_scope.add("lilei")
+
+    phone.arrive(corp, code=CODE, state=phone.begin(corp))
+
+    assert phone.user_id == person.pk
+
+
+def test_an_account_of_the_other_corp_does_not_count(
+    corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+
+    status, text = trouble_page(phone, other_corp, code=CODE, state=phone.begin(other_corp))
+
+    assert (status, phone.user_id) == (403, None)
+    assert "您的企业微信账号还没有关联" in text
+
+
+@pytest.mark.parametrize(
+    ("identity", "title"),
+    [
+        ({"openid": "oSIM0001"}, "您不是该企业的成员"),
+        ({"openid": "oSIM0001", "external_userid": "wmSIM0001"}, "您不是该企业的成员"),
+        ({"userid": "wwlinkedcompany0001/lilei"}, "您属于另一家企业"),
+        ({"userid": "wwlinkedcompany0001/"}, "您不是该企业的成员"),
+        ({"userid": "hanmeimei"}, "您的企业微信账号还没有关联"),
+        ({"userid": "jim"}, "您的用户缺少“企业微信公司名称”"),
+        ({"userid": "lucy"}, "您的用户已被停用"),
+        ({"userid": "tom"}, "您不在该应用的可见范围内"),
+    ],
+)
+def test_refuses_with_a_page_of_its_own(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, identity: dict[str, str], title: str
+) -> None:
+    make_person("jim", None, "jim")
+    make_person("lucy", corp, "lucy", is_active=False)
+    make_person("tom", corp, "tom")
+    make_person("nameless", corp, "")
+    wecom.gives(CODE, **identity)
+    wecom.in_scope.discard("tom")
+
+    status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert status == 403
+    assert f'<h1 class="centred">{title}</h1>' in text
+    assert phone.user_id is None
+
+
+@pytest.mark.parametrize("errcode", [60011, 60111])
+def test_both_answers_about_the_scope_mean_the_same(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, errcode: int
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+    wecom.instead["get"] = refusal(errcode, "invalid user")
+
+    status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert (status, phone.user_id) == (403, None)
+    assert "您不在该应用的可见范围内" in text
+
+
+def test_the_page_shows_the_userid_to_hand_over(corp: Corp, phone: Visitor, wecom: WeCom) -> None:
+    wecom.gives(CODE, userid="HanMeimei")
+
+    _status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert '<code class="hand-over">HanMeimei</code>' in text
+    assert f"/wecom/{corp.pk}/start/?next=%2F" in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "instead", "status", "title"),
+    [
+        ("getuserinfo", refusal(60020, "not allow to access from your ip"), 502, "企业微信不信任本服务器的 IP 地址"),
+        ("getuserinfo", refusal(50001, "redirect_uri unauthorized"), 502, "企业微信不信任本站点的域名"),
+        ("gettoken", refusal(40001, "invalid credential"), 502, "与企业微信的对接配置不正确"),
+        ("getuserinfo", refusal(-1, "system busy"), 503, "暂时无法连接企业微信"),
+        ("getuserinfo", refusal(45009, "api freq out of limit"), 503, "暂时无法连接企业微信"),
+        ("getuserinfo", refusal(99999, "?"), 502, "企业微信给出了无法识别的回应"),
+        ("getuserinfo", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的回应"),
+        ("gettoken", "<html>Sign in to this network</html>", 502, "企业微信给出了无法识别的回应"),
+        ("get", refusal(48002, "api forbidden"), 502, "与企业微信的对接配置不正确"),
+        ("getuserinfo", requests.ConnectionError("refused"), 503, "暂时无法连接企业微信"),
+        ("getuserinfo", requests.ReadTimeout("slow"), 503, "暂时无法连接企业微信"),
+    ],
+)
+def test_explains_that_wecom_did_not_answer_as_it_should(
+    corp: Corp,
+    person: User,
+    phone: Visitor,
+    wecom: WeCom,
+    operation: str,
+    instead: dict[str, object] | str | Exception,
+    status: int,
+    title: str,
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+    wecom.instead[operation] = instead
+
+    shown, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert shown == status
+    assert f'<h1 class="centred">{title}</h1>' in text
+    assert phone.user_id is None
+    assert CODE not in text
+
+
+def test_the_page_about_the_ip_shows_the_ip(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+    wecom.instead["getuserinfo"] = refusal(60020, "not allow to access from your ip")
+
+    _status, text = trouble_page(phone, corp, code=CODE, state=phone.begin(corp))
+
+    assert '<code class="hand-over">203.0.113.9</code>' in text
+    assert "errcode: 60020" in text
+    assert "hint: 1764000000123456789012345" in text
+
+
+def test_a_corp_that_is_disabled_while_wecom_is_asked_signs_nobody_in(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+    state, read = phone.begin(corp), wecom._get
+
+    def disable_then_answer(query: dict[str, str]) -> dict[str, Any]:
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+        return read(query)
+
+    monkeypatch.setattr(wecom, "_get", disable_then_answer)
+    status, text = trouble_page(phone, corp, code=CODE, state=state)
+
+    assert (status, phone.user_id, wecom.read) == (403, None, ["lilei"])
+    assert "企业微信登录已关闭" in text
+
+
+@pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
+def test_a_disabled_corp_signs_nobody_in(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, switched_off: str
+) -> None:
+    wecom.gives(CODE, userid="lilei")
+    state = phone.begin(corp)
+    Corp.objects.filter(pk=corp.pk).update(**{switched_off: False})
+
+    status, text = trouble_page(phone, corp, code=CODE, state=state)
+    start = phone.get(f"/wecom/{corp.pk}/start/")
+
+    assert (status, phone.user_id, wecom.redeemed) == (403, None, [])
+    assert "企业微信登录已关闭" in text
+    assert start.status_code == 403
+    assert "企业微信登录已关闭" in start.content.decode()
+
+
+@pytest.mark.parametrize("corp_id", [999999, 10**30])
+def test_an_unknown_company_has_its_page(phone: Visitor, corp_id: int) -> None:
+    start = phone.get(f"/wecom/{corp_id}/start/")
+    callback = phone.get(phone.get(f"/wecom/{corp_id}/callback/", code=CODE, state="x").headers["Location"])
+
+    assert (start.status_code, callback.status_code) == (404, 404)
+    assert "该企业没有接入" in callback.content.decode()
+
+
+def test_an_unused_page_of_trouble_leads_to_the_login_page(phone: Visitor) -> None:
+    response = phone.get("/login/trouble/", t="gAAAAABinvented")
+
+    assert (response.status_code, response.headers["Location"]) == (302, "/login/")
+
+
+def test_a_shared_userid_belongs_to_each_corps_own_person(
+    corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    namesake = make_person("lilei2", other_corp, "lilei")
+    wecom.gives(CODE, userid="LiLei")
+
+    phone.arrive(other_corp, code=CODE, state=phone.begin(other_corp))
+
+    assert phone.user_id == namesake.pk
+
+
+def test_the_other_corps_link_signs_in_the_person_of_that_corp(
+    corp: Corp, other_corp: Corp, person: User, phone: Visitor, wecom: WeCom
+) -> None:
+    namesake = make_person("lilei2", other_corp, "lilei")
+    wecom.gives(CODE, userid="lilei")
+    phone.arrive(corp, code=CODE, state=phone.begin(corp))
+    wecom.gives("CODE2", userid="lilei")
+
+    phone.arrive(other_corp, code="CODE2", state=phone.begin(other_corp))
+
+    assert (phone.user_id, phone.client.session["corp_id"]) == (namesake.pk, other_corp.pk)
+
+
+class TestBackend:
+    def test_tells_nobody_the_code_when_it_refuses(self, corp: Corp, wecom: WeCom) -> None:
+        heard: list[str] = []
+
+        def listen(sender: object, credentials: dict[str, object], **kwargs: object) -> None:
+            heard.append(repr(credentials))
+
+        wecom.gives(CODE, userid="nobody")
+        refused: list[SignInRefused] = []
+        user_login_failed.connect(listen)
+        try:
+            user = authenticate(
+                RequestFactory().get("/"), corp=corp, code=AuthorizationCode(CODE), explain=refused.append
+            )
+        finally:
+            user_login_failed.disconnect(listen)
+
+        assert user is None
+        assert [refusal.reason for refusal in refused] == [Reason.NOT_LINKED]
+        assert len(heard) == 1
+        assert CODE not in heard[0]
+
+    @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
+    def test_does_not_even_ask_for_a_disabled_corp(
+        self, corp: Corp, person: User, wecom: WeCom, switched_off: str
+    ) -> None:
+        setattr(corp, switched_off, False)
+        wecom.gives(CODE, userid="lilei")
+        refused: list[SignInRefused] = []
+
+        user = authenticate(None, corp=corp, code=AuthorizationCode(CODE), explain=refused.append)
+
+        assert (user, wecom.redeemed) == (None, [])
+        assert [refusal.reason for refusal in refused] == [Reason.COMPANY_DISABLED]
+
+    def test_leaves_passwords_to_the_other_backend(self, db: None) -> None:
+        person = User.objects.create_user("admin", password="right-password-1")
+
+        assert authenticate(username="admin", password="right-password-1") == person
+
+    def test_forgets_disabled_users(self, person: User) -> None:
+        assert WeComBackend().get_user(person.pk) == person
+        User.objects.filter(pk=person.pk).update(is_active=False)
+        assert WeComBackend().get_user(person.pk) is None
+
+
+class TestSessionsEnd:
+    @pytest.fixture
+    def signed_in(self, corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> Visitor:
+        wecom.gives(CODE, userid="lilei")
+        phone.arrive(corp, code=CODE, state=phone.begin(corp))
+        assert phone.user_id == person.pk
+        return phone
+
+    @pytest.mark.parametrize("switched_off", ["is_enabled", "sign_in_enabled"])
+    def test_with_the_corp(self, corp: Corp, signed_in: Visitor, switched_off: str) -> None:
+        Corp.objects.filter(pk=corp.pk).update(**{switched_off: False})
+
+        signed_in.get("/login/company/")
+
+        assert signed_in.user_id is None
+
+    def test_with_the_link(self, person: User, signed_in: Visitor) -> None:
+        WeComAccount.objects.filter(user=person).update(userid="", userid_folded="")
+
+        signed_in.get("/login/company/")
+
+        assert signed_in.user_id is None
+
+    def test_with_the_user(self, person: User, signed_in: Visitor) -> None:
+        User.objects.filter(pk=person.pk).update(is_active=False)
+
+        page = signed_in.get("/login/", stay="1")
+
+        assert "您已登录" not in page.content.decode()
+
+    def test_but_last_while_another_corp_is_disabled(self, other_corp: Corp, person: User, signed_in: Visitor) -> None:
+        Corp.objects.filter(pk=other_corp.pk).update(is_enabled=False)
+
+        signed_in.get("/login/company/")
+
+        assert signed_in.user_id == person.pk
+
+    def test_not_where_the_person_came_by_password(self, corp: Corp, person: User, desktop: Visitor) -> None:
+        desktop.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=False)
+
+        desktop.get("/login/company/")
+
+        assert desktop.user_id == person.pk
+
+
+def test_nothing_secret_is_logged(
+    corp: Corp, person: User, phone: Visitor, wecom: WeCom, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    wecom.gives(CODE, userid="lilei")
+    state = phone.begin(corp)
+
+    phone.arrive(corp, code=CODE, state=state)
+    phone.arrive(corp, code="other-code", state="foreign")
+
+    assert f"sign-in corp={corp.pk} user={person.pk} outcome=signed-in" in caplog.text
+    for secret in (CODE, "other-code", state, SECRET):
+        assert secret not in caplog.text
+
+
+def test_two_people_of_one_corp_do_not_meet(corp: Corp, person: User, phone: Visitor, wecom: WeCom) -> None:
+    other = make_person("han", corp, "hanmeimei")
+    wecom.gives("C1", userid="hanmeimei")
+
+    response = phone.arrive(corp, code="C1", state=phone.begin(corp))
+
+    assert (response.status_code, phone.user_id) == (302, other.pk)
+
+
+def test_the_corps_site_address_is_where_sign_in_happens(phone: Visitor, db: None) -> None:
+    own = SiteAddress.objects.create(url="https://bi.south.example.com/")
+    south = make_corp("南湖", 3, site_address=own)
+
+    response = phone.get(f"/wecom/{south.pk}/start/", next="/messages/7/")
+
+    assert response.headers["Location"] == (
+        f"https://bi.south.example.com/wecom/{south.pk}/start/?next=%2Fmessages%2F7%2F&moved=1"
+    )
+    assert query_of(response.headers["Location"])["next"] == "/messages/7/"

@@ -1,0 +1,389 @@
+"""Imports in earnest: all or nothing, skipping, the trail, killed workers, and a world that changes meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts import tasks
+from accounts.importexport import jobs
+from accounts.models import Attribute, AuditEntry, ImportFile, ImportRow, PeopleImport, User, WeComAccount
+from accounts.users.attributes import set_values, values_of
+from accounts.users.roles import Role
+from integrations.models import Corp
+from tests.accounts.conftest import make_person
+from tests.accounts.importexport.files import (
+    NOW,
+    applied,
+    carried_on,
+    changes_of,
+    csv_bytes,
+    refusals_of,
+    uploaded,
+    wecom_file,
+    wecom_row,
+    xlsx,
+)
+from tests.accounts.people import with_role
+
+Status = PeopleImport.Status
+HEADER = ["用户名", "姓名", "企业微信公司名称", "企业微信账号", "工号", "区域"]
+
+
+def accounts_of(user: User) -> list[tuple[str | None, str, str, bool]]:
+    rows = WeComAccount.objects.filter(user=user).order_by("pk")
+    return list(rows.values_list("corp__name", "userid", "userid_folded", "is_primary"))
+
+
+@pytest.fixture
+def hanmei(db: None) -> User:
+    return make_person("hanmei")
+
+
+@pytest.fixture
+def sheet(corp: Corp, person: User, hanmei: User, number: Attribute, region: Attribute) -> bytes:
+    """Two people who change."""
+    return xlsx(
+        HEADER,
+        ["lilei", "李雷雷", corp.name, "LiLei2", "A1", "华东;华北"],
+        ["hanmei", "韩梅梅", corp.name, "HanMei", "A2", ""],
+    )
+
+
+class TestWriting:
+    @pytest.mark.parametrize("mode", ["all", "skip"])
+    def test_everything_that_was_shown_is_written(
+        self,
+        editor: User,
+        corp: Corp,
+        person: User,
+        hanmei: User,
+        number: Attribute,
+        region: Attribute,
+        sheet: bytes,
+        mode: str,
+    ) -> None:
+        run = applied(uploaded(editor, sheet), mode)
+
+        assert (run.status, run.counts) == (Status.DONE, {"same": 0, "change": 0, "applied": 2, "refused": 0})
+        assert (run.confirmed_at, run.finished_at, run.lease_token) == (NOW, NOW, "")
+        person.refresh_from_db()
+        hanmei.refresh_from_db()
+        assert (person.name, hanmei.name) == ("李雷雷", "韩梅梅")
+        assert accounts_of(person) == [("北山制造", "LiLei2", "lilei2", True)]
+        assert accounts_of(hanmei) == [("北山制造", "HanMei", "hanmei", True)]
+        assert values_of(attribute=number) == {person.pk: ["A1"], hanmei.pk: ["A2"]}
+        assert values_of(attribute=region) == {person.pk: ["华东", "华北"]}
+
+    def test_the_same_file_changes_nothing_afterwards(self, editor: User, sheet: bytes) -> None:
+        applied(uploaded(editor, sheet))
+
+        assert uploaded(editor, sheet).counts == {"same": 2}
+
+    def test_the_trail_names_the_administrator_and_the_company(
+        self, editor: User, corp: Corp, hanmei: User, sheet: bytes
+    ) -> None:
+        applied(uploaded(editor, sheet))
+
+        entries = AuditEntry.objects.filter(actor=editor).order_by("pk")
+        said = {(entry.subject, entry.action, str(entry.changes)) for entry in entries}
+        assert ("hanmei / HanMei", "created", "[['corp', None, '北山制造'], ['userid', None, 'HanMei']]") in said
+        assert ("李雷雷 (lilei)", "changed", "[['name', '李雷', '李雷雷']]") in said
+        assert ("李雷雷 (lilei)", "changed", "[['区域', None, '华东; 华北']]") in said
+        assert ("lilei / LiLei2", "changed", "[['userid', 'LiLei', 'LiLei2']]") in said
+        assert {entry.corp_id for entry in entries if "lilei" in entry.subject} == {corp.pk}
+        assert {entry.ip for entry in entries} == {"192.0.2.7"}
+
+    def test_who_confirms_answers_with_their_own_rights(self, corp: Corp, person: User) -> None:
+        """A superuser's file changes somebody of the administration; the one who says yes may not."""
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        boss = make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(["用户名", "姓名"], ["boss", "别人"], ["lilei", "李雷雷"]))
+        assert len(changes_of(run)) == 2
+
+        run = applied(run, by=chief)
+
+        boss.refresh_from_db()
+        person.refresh_from_db()
+        assert (boss.name, person.name) == ("", "李雷雷")
+        assert refusals_of(run) == [(2, "nobody")]
+        assert (run.confirmed_by, run.confirmed_by_name, run.requested_by) == (chief, "chief", root)
+        entry = AuditEntry.objects.get(object_id=person.pk, changes=[["name", "李雷", "李雷雷"]])
+        assert (entry.actor, entry.ip) == (chief, "192.0.2.7")
+
+    def test_all_or_nothing_is_nothing_where_who_confirms_may_not_do_all(self, corp: Corp, person: User) -> None:
+        root = User.objects.create(username="root", is_staff=True, is_superuser=True)
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        make_person("boss", corp, "boss", is_staff=True, is_superuser=True)
+        run = uploaded(root, csv_bytes(["用户名", "姓名"], ["lilei", "李雷雷"], ["boss", "别人"]))
+
+        run = applied(run, "all", by=chief)
+
+        person.refresh_from_db()
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "row_refused", "李雷")
+
+    def test_who_has_confirmed_and_may_no_more_writes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
+        chief = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        run = uploaded(editor, sheet)
+        assert jobs.confirm_import(run=run, mode="skip", editor=chief, ip=None, now=NOW)
+        User.objects.filter(pk=chief.pk).update(is_staff=False)
+
+        run = carried_on(run)
+
+        person.refresh_from_db()
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "confirmer_not_allowed", "李雷")
+
+    def test_the_file_is_gone_once_it_is_read(self, editor: User, sheet: bytes) -> None:
+        uploaded(editor, sheet)
+
+        assert not ImportFile.objects.exists()
+
+    def test_an_account_of_a_second_company_does_not_receive_messages(
+        self, editor: User, corp: Corp, other_corp: Corp, person: User
+    ) -> None:
+        applied(uploaded(editor, wecom_file(wecom_row("李雷", "lilei")), corp=other_corp))
+
+        assert accounts_of(person) == [("北山制造", "LiLei", "lilei", True), ("南湖贸易", "lilei", "lilei", False)]
+
+    def test_accounts_of_many_are_made_in_as_many_queries_as_those_of_a_few(self, editor: User, corp: Corp) -> None:
+        User.objects.bulk_create(User(username=f"p{one}") for one in range(44))
+        counts = []
+        for some in (range(2), range(2, 44)):
+            rows = ([f"p{one}", corp.name, f"u{one}"] for one in some)
+            run = uploaded(editor, csv_bytes(["用户名", "企业微信公司名称", "企业微信账号"], *rows))
+            with CaptureQueriesContext(connection) as queries:
+                applied(run)
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1]
+        assert WeComAccount.objects.filter(is_primary=True).count() == 44
+
+    def test_refused_rows_are_skipped(self, editor: User, person: User) -> None:
+        run = uploaded(editor, csv_bytes(["用户名", "姓名"], ["nobody", "x"], ["lilei", "李"]))
+
+        assert not jobs.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
+        assert not jobs.confirm_import(run=run, mode="nonsense", editor=editor, ip=None, now=NOW)
+        run = applied(run, "skip")
+
+        person.refresh_from_db()
+        assert person.name == "李"
+        assert run.counts == {"same": 0, "change": 0, "applied": 1, "refused": 1}
+
+    def test_a_no_changes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+
+        assert jobs.discard_import(run=run, now=NOW)
+        assert not jobs.confirm_import(run=run, mode="all", editor=editor, ip=None, now=NOW)
+        assert not jobs.discard_import(run=run, now=NOW)
+        run = carried_on(run)
+
+        assert run.status == Status.DISCARDED
+        assert changes_of(run) != []
+        person.refresh_from_db()
+        assert person.name == "李雷"
+
+    def test_an_empty_sheet_is_refused(self, editor: User) -> None:
+        run = uploaded(editor, xlsx(HEADER))
+
+        assert (run.status, run.reason) == (Status.REFUSED, "no_rows")
+
+    def test_old_rows_are_forgotten_and_counts_stay(self, editor: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+
+        assert jobs.forget_old_rows(now=NOW + timedelta(days=90)) == 0
+        assert jobs.forget_old_rows(now=NOW + timedelta(days=90, seconds=1)) == 2
+        run.refresh_from_db()
+        assert run.counts == {"same": 0, "change": 2}
+
+
+class TestAWorldThatChangesMeanwhile:
+    def test_all_or_nothing_is_nothing(
+        self, editor: User, person: User, hanmei: User, number: Attribute, sheet: bytes
+    ) -> None:
+        run = uploaded(editor, sheet)
+        set_values(attribute=number, values={make_person("jim").pk: ["a2"]})
+
+        run = applied(run, "all")
+
+        person.refresh_from_db()
+        assert person.name == "李雷"
+        assert accounts_of(hanmei) == []
+        assert (run.status, run.reason, run.words) == (Status.STOPPED, "row_refused", {"row": 3})
+        assert run.counts == {"same": 0, "change": 1, "refused": 1}
+        assert refusals_of(run) == [(3, "value_taken")]
+        assert not AuditEntry.objects.filter(actor=editor, model="accounts.user").exists()
+
+    def test_skipping_leaves_the_row_and_writes_the_rest(
+        self, editor: User, person: User, hanmei: User, number: Attribute, sheet: bytes
+    ) -> None:
+        run = uploaded(editor, sheet)
+        set_values(attribute=number, values={make_person("jim").pk: ["a2"]})
+
+        run = applied(run, "skip")
+
+        person.refresh_from_db()
+        assert person.name == "李雷雷"
+        assert accounts_of(hanmei) == []
+        assert run.counts == {"same": 0, "change": 0, "applied": 1, "refused": 1}
+
+    def test_what_is_no_more_what_was_shown_is_left(self, editor: User, person: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+        User.objects.filter(pk=person.pk).update(name="别人改的")
+
+        run = applied(run, "skip")
+
+        person.refresh_from_db()
+        assert person.name == "别人改的"
+        assert refusals_of(run) == [(2, "changed_meanwhile")]
+
+    def test_who_is_gone_is_left(self, editor: User, hanmei: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+        hanmei.delete()
+
+        assert refusals_of(applied(run, "skip")) == [(3, "nobody")]
+
+    def test_who_may_no_more_writes_nothing(self, editor: User, person: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+        editor.groups.clear()
+
+        run = applied(run, "all")
+
+        person.refresh_from_db()
+        assert (run.status, run.reason, person.name) == (Status.STOPPED, "confirmer_not_allowed", "李雷")
+
+    def test_an_account_taken_between_look_and_writing_is_seen_at_the_second_try(
+        self, editor: User, corp: Corp, person: User, hanmei: User, sheet: bytes
+    ) -> None:
+        run = uploaded(editor, sheet)
+        taken: list[bool] = []
+
+        def first_take(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith('INSERT INTO "accounts_wecomaccount"') and not taken:
+                taken.append(True)
+                WeComAccount.objects.create(user=make_person("jim"), corp=corp, userid="hanmei")
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(first_take):
+            run = applied(run, "skip")
+
+        # What the other one wrote went with our step: done again, it is this person's.
+        assert run.counts == {"same": 0, "change": 0, "applied": 2, "refused": 0}
+
+
+class TestKilledWorkers:
+    def later(self, run: PeopleImport) -> PeopleImport:
+        moment = NOW + jobs.LEASE
+        jobs.carry_on(run_id=run.pk, clock=lambda: moment)
+        return PeopleImport.objects.get(pk=run.pk)
+
+    def break_at(self, monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> None:
+        """The worker dies at the `times`th call: nothing of ours runs after it."""
+        real, calls = getattr(jobs, function), []
+
+        def dying(*args: Any, **kwargs: Any) -> Any:
+            calls.append(True)
+            if len(calls) == times:
+                raise KeyboardInterrupt
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(jobs, function, dying)
+
+    def test_a_reading_begins_anew(self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(jobs, "STEP", 1)
+        with monkeypatch.context() as patch:
+            self.break_at(patch, "_read_step", 2)
+            with pytest.raises(KeyboardInterrupt):
+                uploaded(editor, sheet)
+        run = PeopleImport.objects.get()
+        assert (run.status, run.row_count) == (Status.READING, 1)
+
+        assert carried_on(run).status == Status.READING
+        run = self.later(run)
+
+        assert (run.status, run.row_count, run.counts) == (Status.ASKING, 2, {"same": 0, "change": 2})
+        assert [number for number, _changes in changes_of(run)] == [2, 3]
+
+    def test_a_skipping_one_goes_on_behind_the_last_step(
+        self, editor: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jobs, "STEP", 1)
+        run = uploaded(editor, sheet)
+        with monkeypatch.context() as patch:
+            self.break_at(patch, "_write_step", 2)
+            with pytest.raises(KeyboardInterrupt):
+                applied(run, "skip")
+        run.refresh_from_db()
+        assert (run.status, run.counts["applied"]) == (Status.APPLYING, 1)
+
+        run = self.later(run)
+
+        assert (run.status, run.counts) == (Status.DONE, {"same": 0, "change": 0, "applied": 2, "refused": 0})
+        assert AuditEntry.objects.filter(actor=editor, changes=[["name", "李雷", "李雷雷"]]).count() == 1
+
+    def test_all_or_nothing_leaves_nothing_half_done(
+        self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jobs, "STEP", 1)
+        run = uploaded(editor, sheet)
+        with monkeypatch.context() as patch:
+            self.break_at(patch, "_write_step", 2)
+            with pytest.raises(KeyboardInterrupt):
+                applied(run, "all")
+        person.refresh_from_db()
+        run.refresh_from_db()
+        assert (run.status, person.name, run.counts) == (Status.APPLYING, "李雷", {"same": 0, "change": 2})
+        assert jobs.done_count(run) == 1
+
+        run = self.later(run)
+
+        person.refresh_from_db()
+        assert (run.status, person.name, jobs.done_count(run)) == (Status.DONE, "李雷雷", 2)
+
+    def test_whom_another_worker_has_overtaken_writes_nothing(
+        self, editor: User, person: User, sheet: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = uploaded(editor, sheet)
+        real = jobs._next_rows
+
+        def slow(held: PeopleImport) -> list[ImportRow]:
+            PeopleImport.objects.filter(pk=held.pk).update(lease_token="another")
+            return real(held)
+
+        monkeypatch.setattr(jobs, "_next_rows", slow)
+        run = applied(run, "skip")
+
+        person.refresh_from_db()
+        assert (run.status, run.lease_token, person.name) == (Status.APPLYING, "another", "李雷")
+
+    def test_one_that_kills_every_worker_is_given_up(self, editor: User, sheet: bytes) -> None:
+        run = uploaded(editor, sheet)
+        PeopleImport.objects.filter(pk=run.pk).update(
+            status=Status.APPLYING, lease_until=NOW, try_count=jobs.TAKEN_AT_MOST
+        )
+
+        run = carried_on(run)
+
+        assert (run.status, run.reason) == (Status.STOPPED, "gave_up")
+
+    def test_the_tick_queues_what_waits(self, editor: User, person: User) -> None:
+        run = jobs.request_import(
+            editor=editor,
+            ip=None,
+            file_name="x.csv",
+            content=csv_bytes(["用户名", "姓名"], ["lilei", "李"]),
+            corp=None,
+            match_by="username",
+            clears_empty=False,
+            now=NOW,
+        )
+
+        tasks.people_import_tick()
+
+        run.refresh_from_db()
+        assert run.status == Status.ASKING
+        assert jobs.waiting_for_a_worker(now=NOW) == []

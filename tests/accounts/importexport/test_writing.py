@@ -1,0 +1,156 @@
+"""The sheets that one downloads: nothing in them is a formula, and uploaded again they change nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, cast
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openpyxl import load_workbook
+
+from accounts.importexport.writers import Sheet, csv_line, csv_lines, write_xlsx
+from accounts.models import Attribute, User, WeComAccount
+from accounts.users.attributes import set_values
+from integrations.models import Corp
+from tests.accounts.conftest import make_person
+from tests.accounts.importexport.files import uploaded
+
+DANGEROUS = ["=1+1", "+1", "-1", "@x", "'=1", "''-1", '=HYPERLINK("http://x")', "1.5", "00123", "a;b", '"', "甲,乙"]
+
+
+def xlsx_of(sheet: Sheet) -> bytes:
+    with write_xlsx(sheet) as file:
+        return file.read()
+
+
+def csv_of(sheet: Sheet) -> bytes:
+    return "".join(csv_lines(sheet)).encode()
+
+
+@pytest.fixture
+def people(corp: Corp, person: User, number: Attribute, region: Attribute, login: Attribute) -> None:
+    """With everything that Excel could spoil."""
+    note = Attribute.objects.create(key="note", name="备注")
+    amount = Attribute.objects.create(key="amount", name="额度", kind="number")
+    for index, text in enumerate(DANGEROUS):
+        who = make_person(
+            f"p{index}", corp, f"U{index}", name=text, email=f"p{index}@example.com", mobile="013800138000"
+        )
+        set_values(attribute=note, values={who.pk: [text]})
+        set_values(attribute=number, values={who.pk: [f"00{index}"]})
+        set_values(attribute=amount, values={who.pk: [str(-index)]})
+    set_values(attribute=region, values={person.pk: ["华东", "华北"]})
+    set_values(attribute=login, values={person.pk: ["lilei@bi"]})
+    make_person("half", None, "only-userid")
+    WeComAccount.objects.create(user=make_person("company-only"), corp=corp)
+
+
+@pytest.mark.usefixtures("people")
+class TestBackAgain:
+    @pytest.mark.parametrize("language", ["zh-hans", "en"])
+    @pytest.mark.parametrize("make", [xlsx_of, csv_of])
+    @pytest.mark.parametrize("clears_empty", [False, True])
+    def test_an_export_changes_nothing(self, editor: User, language: str, make: Any, clears_empty: bool) -> None:
+        with translation.override(language):
+            content = make(Sheet(people=User.objects.all(), reader=editor))
+        User.objects.filter(pk=editor.pk).update(is_staff=False, is_superuser=False)
+        superuser = User.objects.create(username="zz", is_staff=True, is_superuser=True)
+
+        run = uploaded(superuser, content, clears_empty=clears_empty)
+
+        assert (run.status, run.counts) == ("asking", {"same": len(DANGEROUS) + 4})
+
+    def test_gbk_as_excel_saves_it_changes_nothing_either(self, editor: User) -> None:
+        content = csv_of(Sheet(people=User.objects.exclude(pk=editor.pk), reader=editor))
+
+        run = uploaded(editor, content.decode("utf-8-sig").encode("gbk"))
+
+        assert run.counts == {"same": len(DANGEROUS) + 3}
+
+    def test_who_sees_some_companies_gets_their_people(self, limited: User, other_corp: Corp) -> None:
+        stranger = make_person("stranger", other_corp, "stranger")
+        WeComAccount.objects.create(
+            user=stranger, corp=Corp.objects.get(name="北山制造"), userid="both", is_primary=False
+        )
+
+        rows = list(Sheet(people=User.objects.filter(pk=stranger.pk), reader=limited).rows())
+
+        assert [row[4:6] for row in rows] == [["", ""]]
+
+
+class TestXlsx:
+    @pytest.mark.usefixtures("people")
+    def test_no_cell_is_a_formula_or_a_number(self, editor: User) -> None:
+        book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=User.objects.all(), reader=editor))))
+
+        cells = [cell for row in book.worksheets[0].iter_rows() for cell in row if cell.value is not None]
+        assert {cell.data_type for cell in cells} == {"s"}
+        assert {cell.number_format for cell in cells} == {"@"}
+        assert {"=1+1", "00123", "+1"} <= {cell.value for cell in cells}
+
+    def test_companies_and_choices_are_lists_to_choose_from(
+        self, editor: User, corp: Corp, other_corp: Corp, region: Attribute
+    ) -> None:
+        Attribute.objects.create(key="level", name="级别", kind="choice", choices=["=高", "低"])
+        book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=User.objects.all(), reader=editor))))
+
+        people, lists = book.worksheets
+        titles = [cell.value for cell in people[1]]
+        found = {
+            titles[next(iter(cast("Any", rule.sqref).ranges)).min_col - 1]: (rule.formula1, rule.showErrorMessage)
+            for rule in people.data_validations.dataValidation
+        }
+        assert found == {
+            "企业微信公司名称": ("lists!$A$1:$A$2", True),
+            "区域": ("lists!$B$1:$B$2", False),
+            "级别": ("lists!$C$1:$C$2", True),
+        }
+        assert [[cell.value for cell in row] for row in lists] == [
+            ["北山制造", "华东", "=高"],
+            ["南湖贸易", "华北", "低"],
+        ]
+        assert (lists.sheet_state, lists["C1"].data_type) == ("hidden", "s")
+
+    def test_of_companies_one_finds_only_those_that_one_sees(self, limited: User, corp: Corp, other_corp: Corp) -> None:
+        assert Sheet(people=User.objects.all(), reader=limited).companies == ["北山制造"]
+
+    def test_characters_that_xml_cannot_hold_are_left_out(self, editor: User) -> None:
+        make_person("odd", name="a\x07b")
+
+        book = load_workbook(io.BytesIO(xlsx_of(Sheet(people=User.objects.all(), reader=editor))))
+
+        assert "ab" in {cell.value for cell in book.worksheets[0]["B"]}
+
+
+class TestCsv:
+    @settings(suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc"))), min_size=2))
+    def test_no_cell_begins_like_a_formula(self, texts: list[str]) -> None:
+        ((*cells,),) = csv.reader(io.StringIO(csv_line(texts), newline=""))
+
+        assert not [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} and cell]
+
+    def test_begins_with_the_mark_by_which_excel_knows_utf_8(self, editor: User) -> None:
+        assert csv_of(Sheet(people=User.objects.all(), reader=editor)).startswith(b"\xef\xbb\xbf")
+
+
+def test_the_queries_grow_with_the_thousands_only(editor: User, corp: Corp, number: Attribute) -> None:
+    made = User.objects.bulk_create(User(username=f"p{one}") for one in range(60))
+    WeComAccount.objects.bulk_create(
+        WeComAccount(user=one, corp=corp, userid=one.username, userid_folded=one.username) for one in made
+    )
+    counts = []
+
+    for some in (made[:2], made):
+        sheet = Sheet(people=User.objects.filter(pk__in=[one.pk for one in some]), reader=editor)
+        with CaptureQueriesContext(connection) as queries:
+            assert len(list(sheet.rows())) == len(some)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]

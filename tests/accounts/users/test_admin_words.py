@@ -1,0 +1,134 @@
+"""What the administration of people says in place of what Django would: permissions, passwords, deletions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.utils import translation
+from django.utils.functional import Promise
+
+from accounts.models import User
+from accounts.users.roles import Role, name_of
+from integrations.models import Corp
+from tests.accounts.admin.test_admin import LIST, root, signed_in
+from tests.accounts.conftest import make_person
+
+__all__ = ["root"]  # fixture
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize(
+    ("codename", "chinese", "english"),
+    [
+        ("change_user", "人员 | 用户 · 修改", "People | user · change"),
+        ("view_group", "认证和授权 | 组 · 查看", "Authentication and Authorization | group · view"),
+        ("assign_roles", "人员 | 用户 · 可分配角色", "People | user · Can hand out roles"),
+    ],
+)
+def test_a_permission_is_named_in_the_language_of_who_reads(
+    db: None, codename: str, chinese: str, english: str
+) -> None:
+    permission = Permission.objects.select_related("content_type").get(codename=codename)
+
+    with translation.override("zh-hans"):
+        assert name_of(permission) == chinese
+    with translation.override("en"):
+        assert name_of(permission) == english
+
+
+def test_a_permission_is_kept_in_english_whoever_migrates() -> None:
+    kept = [name for model in apps.get_models() for _codename, name in model._meta.permissions]
+
+    assert kept
+    assert [name for name in kept if isinstance(name, Promise)] == []
+
+
+def test_permissions_to_choose_are_named_so(root: User) -> None:
+    client = signed_in(root)
+
+    pages = [client.get(path).text for path in ("/admin/auth/group/add/", f"{LIST}{root.pk}/change/")]
+
+    for page in pages:
+        assert "人员 | 用户 · 修改</option>" in page
+        assert "Can change" not in page
+        assert "access attempt" not in page.lower()
+
+
+def test_a_roles_page_is_for_reading(root: User) -> None:
+    role = Group.objects.get(name=Role.READ_ONLY)
+
+    page = signed_in(root).get(f"/admin/auth/group/{role.pk}/change/").text
+
+    assert '<div class="readonly">只读</div>' in page
+    assert "<h2>只读</h2>" in page
+    assert "<div>人员 | 用户 · 查看</div>" in page
+    assert "Can view" not in page
+
+
+@pytest.mark.parametrize("page", ["change", "history"])
+def test_a_role_is_called_by_its_name_all_over_its_pages(root: User, page: str) -> None:
+    role = Group.objects.get(name=Role.READ_ONLY)
+
+    shown = signed_in(root).get(f"/admin/auth/group/{role.pk}/{page}/").text
+
+    breadcrumbs = shown.split('<div class="breadcrumbs">')[1].split("</div>")[0]
+    assert "只读" in breadcrumbs
+    assert Role.READ_ONLY not in shown
+
+
+def test_the_trail_has_one_name(root: User) -> None:
+    shown = signed_in(root).get("/admin/accounts/auditentry/").text
+
+    assert "<h1>审计日志</h1>" in shown
+    assert "审计记录" not in shown
+
+
+def test_a_group_is_made_with_its_permissions(root: User) -> None:
+    permission = Permission.objects.get(codename="view_user")
+
+    signed_in(root).post("/admin/auth/group/add/", {"name": "readers", "permissions": [permission.pk]})
+
+    assert list(Group.objects.get(name="readers").permissions.all()) == [permission]
+
+
+def test_a_deletion_names_no_rows_that_only_join_two_others(corp: Corp, person: User, root: User) -> None:
+    person.groups.add(Group.objects.create(name="readers"))
+    person.managed_corps.add(corp)
+    client = signed_in(root)
+
+    page = client.get(f"{LIST}{person.pk}/delete/")
+
+    assert "企业微信账号: 北山制造 / LiLei" in page.text
+    assert "关系" not in page.text
+    assert "object (" not in page.text
+    assert set(map(str, dict(page.context["model_count"]))) == {"用户", "企业微信账号"}
+    client.post(f"{LIST}{person.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(pk=person.pk).exists()
+
+
+def test_a_deletion_names_sessions_by_their_time(corp: Corp, root: User) -> None:
+    other = make_person("zhang", corp, "zhang", is_staff=True)
+    signed_in(other).get("/account/")
+
+    page = signed_in(root).get(f"{LIST}{other.pk}/delete/").text
+
+    assert re.search(r"会话: \d{4}-\d\d-\d\d \d\d:\d\d<", page)
+
+
+@pytest.mark.parametrize("path", ["add/", "{}/password/"])
+def test_what_is_said_of_passwords_is_in_the_language_of_who_reads(root: User, path: str) -> None:
+    root.set_password("a long enough password")
+    root.save()
+    client = signed_in(root)
+    url = LIST + path.format(root.pk)
+
+    chinese = client.get(url).text
+    english = client.get(url, headers={"accept-language": "en"}).text
+
+    assert "不设密码时，该用户只能通过企业微信登录。" in chinese
+    assert "If disabled" not in chinese
+    assert "Without a password the person signs in with WeCom only." in english
+    assert HAN.findall(english.replace("中文", "")) == []

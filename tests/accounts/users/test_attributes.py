@@ -1,0 +1,251 @@
+"""The two attributes: they appear with the first enabling, say what they are, and may be empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User, WeComAccount
+from integrations.models import Corp
+from tests.accounts.admin.test_admin import LIST, administrator, form_of, root, signed_in
+from tests.accounts.conftest import Visitor, make_corp, make_person
+from tests.accounts.wecom import WeCom
+from tests.integrations.diagnosing import passed
+
+__all__ = ["root"]  # a fixture
+
+HINT = "首次启用企业微信公司后，这里会出现“企业微信公司名称”和“企业微信账号”两个属性。"
+NEITHER_NOR = "不是个人微信号，也不是企业微信名称"
+
+
+@pytest.fixture
+def new_corp(db: None) -> Corp:
+    """Entered, tested, and never enabled."""
+    corp = make_corp("北山制造", 1, is_enabled=False)
+    passed(corp)
+    return corp
+
+
+def list_page(client: Client, **query: str) -> Any:
+    return client.get(LIST, query)
+
+
+class TestBeforeTheFirstEnabling:
+    def test_the_list_has_neither_columns_nor_filters_nor_bulk_action(self, new_corp: Corp, root: User) -> None:
+        make_person("lilei", name="李雷")
+
+        page = list_page(signed_in(root))
+
+        text = page.content.decode()
+        changelist = page.context["cl"]
+        assert changelist.list_display == ["action_checkbox", "username", "name", "is_active", "is_staff"]
+        assert [spec.field_path for spec in changelist.filter_specs] == ["is_active", "is_staff"]
+        assert "set_company" not in text
+        assert "/admin/accounts/user/move/" not in text
+        assert HINT in text
+        assert "/admin/integrations/corp/" in text
+
+    def test_the_forms_have_no_accounts(self, new_corp: Corp, root: User) -> None:
+        person = make_person("lilei")
+        client = signed_in(root)
+
+        for path in (f"{LIST}{person.pk}/change/", f"{LIST}add/"):
+            text = client.get(path).content.decode()
+            assert "wecom_accounts-" not in text
+            assert HINT in text
+
+    def test_nothing_sent_by_hand_links_anybody(self, new_corp: Corp, root: User) -> None:
+        person = make_person("lilei")
+        client = signed_in(root)
+        sent = form_of(client, person)
+
+        client.post(
+            f"{LIST}{person.pk}/change/",
+            {
+                **sent,
+                "wecom_accounts-TOTAL_FORMS": 1,
+                "wecom_accounts-INITIAL_FORMS": 0,
+                "wecom_accounts-0-corp": new_corp.pk,
+                "wecom_accounts-0-userid": "lilei",
+            },
+        )
+        client.post(LIST, {"action": "set_company", "_selected_action": person.pk, "apply": "1", "corp": new_corp.pk})
+        moving = client.get(f"{LIST}move/")
+
+        assert not WeComAccount.objects.exists()
+        assert moving.status_code == 403
+
+    def test_a_search_looks_at_names_alone(self, new_corp: Corp, root: User) -> None:
+        make_person("lilei", name="李雷")
+
+        page = list_page(signed_in(root), q="李雷")
+
+        assert [user.username for user in page.context["cl"].result_list] == ["lilei"]
+        assert page.context["cl"].search_help_text == "用户名或姓名"
+
+    def test_a_limited_administrator_adds_nobody_whom_they_would_not_see(self, new_corp: Corp) -> None:
+        limited = administrator("limited", new_corp)
+        of_all = administrator("of-all", manages_all_corps=True)
+
+        assert signed_in(limited).get(f"{LIST}add/").status_code == 403
+        assert signed_in(of_all).get(f"{LIST}add/").status_code == 200
+
+    def test_who_may_not_see_companies_is_given_no_link(self, new_corp: Corp) -> None:
+        page = list_page(signed_in(administrator("of-all", manages_all_corps=True)))
+
+        assert HINT in page.content.decode()
+        assert 'href="/admin/integrations/corp/"' not in page.content.decode()
+
+
+class TestTheFirstEnabling:
+    def enable(self, client: Client, corp: Corp) -> str:
+        page = client.post(f"/admin/integrations/corp/{corp.pk}/enable/", follow=True)
+        assert page.status_code == 200
+        return page.content.decode()
+
+    def test_tells_of_the_attributes_with_a_link(self, new_corp: Corp, root: User) -> None:
+        text = self.enable(signed_in(root), new_corp)
+
+        assert "用户已新增两个基础属性：“企业微信公司名称”和“企业微信账号”。" in text
+        assert f'<a href="{LIST}">去设置</a>' in text
+
+    def test_is_told_once(self, new_corp: Corp, root: User) -> None:
+        client = signed_in(root)
+        self.enable(client, new_corp)
+        client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
+
+        assert "已新增两个基础属性" not in self.enable(client, new_corp)
+
+    def test_of_another_company_says_nothing(self, new_corp: Corp, root: User) -> None:
+        make_corp("南湖贸易", 2)
+
+        assert "已新增两个基础属性" not in self.enable(signed_in(root), new_corp)
+
+    def test_brings_them_at_once_and_for_good(self, new_corp: Corp, root: User) -> None:
+        client = signed_in(root)
+        person = make_person("lilei")
+        self.enable(client, new_corp)
+        client.post(f"/admin/integrations/corp/{new_corp.pk}/disable/")
+
+        page = list_page(client)
+
+        text = page.content.decode()
+        assert page.context["cl"].list_display[3:5] == ["company", "wecom_account"]
+        assert "企业微信公司名称" in text
+        assert 'value="set_company"' in text
+        assert HINT not in text
+        assert "wecom_accounts-0-userid" in client.get(f"{LIST}{person.pk}/change/").content.decode()
+        assert "wecom_accounts-0-userid" in client.get(f"{LIST}add/").content.decode()
+
+
+@pytest.mark.parametrize("is_enabled", [False, True])
+def test_the_list_asks_as_often_for_many_as_for_few(root: User, is_enabled: bool) -> None:
+    corp = make_corp("北山制造", 1, is_enabled=is_enabled)
+    client = signed_in(root)
+    counts = []
+    for names in ("ab", "cdefghijklmn"):
+        for name in names:
+            make_person(name, corp, name)
+        client.get(LIST)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(LIST)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+class TestWhatTheAccountIs:
+    """The specification's note: not the personal WeChat ID, not the name in WeCom, but the ID in its contacts."""
+
+    def test_stands_on_the_persons_page_with_the_way_there(self, corp: Corp, person: User, root: User) -> None:
+        for path in (f"{LIST}{person.pk}/change/", f"{LIST}add/"):
+            text = signed_in(root).get(path).content.decode()
+
+            assert f"企业微信账号是企业微信通讯录里的 ID，{NEITHER_NOR}。" in text
+            assert "企业微信管理后台 → 通讯录 → 点击某个用户，或“批量导出”的文件" in text
+            assert f"企业微信通讯录里的 ID：{NEITHER_NOR}。" in text  # beside the column's title
+            assert "两项都可以留空" in text
+
+    def test_stands_at_the_search_of_the_list(self, corp: Corp, root: User) -> None:
+        assert "企业微信账号（企业微信通讯录里的 ID）" in list_page(signed_in(root)).content.decode()
+
+    def test_a_wechat_id_or_a_name_does_not_sign_in(self, corp: Corp, person: User) -> None:
+        """Whatever else is known of a person, the ID alone finds the account."""
+        accounts = WeComAccount.objects
+        assert accounts.for_identity(corp=corp, userid=" LILEI").count() == 1
+        assert accounts.for_identity(corp=corp, userid=person.name).count() == 0
+
+
+def test_the_company_can_only_be_chosen(corp: Corp, other_corp: Corp, person: User, root: User) -> None:
+    """The specification's note 2: chosen from the companies that were entered, never typed."""
+    client = signed_in(root)
+    text = client.get(f"{LIST}{person.pk}/change/").content.decode()
+    sent = {**form_of(client, person), "wecom_accounts-0-corp": "南湖贸易"}
+
+    refused = client.post(f"{LIST}{person.pk}/change/", sent)
+
+    assert '<select name="wecom_accounts-0-corp"' in text
+    assert f'<option value="{other_corp.pk}">南湖贸易</option>' in text
+    assert refused.status_code == 200
+    assert person.wecom_accounts.get().corp == corp
+
+
+class TestEitherMayBeEmpty:
+    """Saved without a word; then the sign-in says which is missing and where to set it; set, it works."""
+
+    def save(self, root: User, person: User, corp: Corp | None, userid: str) -> None:
+        client = signed_in(root)
+        changes = {"wecom_accounts-0-corp": corp.pk if corp else "", "wecom_accounts-0-userid": userid}
+        response = client.post(f"{LIST}{person.pk}/change/", {**form_of(client, person), **changes})
+        assert response.status_code == 302
+
+    def sign_in(self, phone: Visitor, corp: Corp, wecom: WeCom, code: str) -> str:
+        """The page on which the person lands after WeCom."""
+        wecom.gives(code, userid="LiLei")
+        arrived = phone.arrive(corp, code=code, state=phone.begin(corp))
+        return phone.get(arrived.headers["Location"]).content.decode()
+
+    @pytest.mark.parametrize(
+        ("has_company", "userid", "title", "what_to_do"),
+        [
+            (
+                False,
+                "LiLei",
+                "您的用户缺少“企业微信公司名称”",
+                "请管理员在管理后台打开您的用户，把“企业微信公司名称”选为“北山制造”。",
+            ),
+            (
+                True,
+                "",
+                "您的企业微信账号还没有关联",
+                "请把下面的账号交给管理员，填入您的用户属性“企业微信账号”，并把“企业微信公司名称”选为“北山制造”。",
+            ),
+        ],
+    )
+    def test_and_is_asked_for_at_sign_in(
+        self,
+        corp: Corp,
+        person: User,
+        root: User,
+        phone: Visitor,
+        wecom: WeCom,
+        has_company: bool,
+        userid: str,
+        title: str,
+        what_to_do: str,
+    ) -> None:
+        self.save(root, person, corp if has_company else None, userid)
+
+        text = self.sign_in(phone, corp, wecom, "code-number-one")
+        assert title in text
+        assert what_to_do in text
+        assert "LiLei" in text  # to be handed to the administrator
+        assert phone.user_id is None
+
+        self.save(root, person, corp, "LiLei")
+        self.sign_in(phone, corp, wecom, "code-number-two")
+        assert phone.user_id == person.pk

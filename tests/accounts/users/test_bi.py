@@ -1,0 +1,515 @@
+"""From a click into the BI: who is passed on, as whom, to which page, and who is told why not."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.authentication.redirects import inner_page, safe_path
+from accounts.authentication.sessions import CORP_KEY
+from accounts.models import Attribute, User, WeComAccount
+from accounts.users import attributes
+from integrations.bi import sso
+from integrations.models import BiConnection, Corp
+from tests.accounts.authentication.test_targets import TRICKS
+from tests.accounts.conftest import DESKTOP, HOST, IPHONE_WECOM, SITE, Visitor, make_corp, make_person, visitor
+from tests.accounts.wecom import WeCom
+from tests.bi import BI, claims_in, make_bi, page_in
+
+
+@pytest.fixture
+def bi(db: None) -> BiConnection:
+    return make_bi()
+
+
+def as_person(person: User, corp: Corp | None = None, user_agent: str = DESKTOP) -> Visitor:
+    """A browser with a session of `person`: opened through `corp`, or by password."""
+    found = visitor(user_agent)
+    found.client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    if corp is not None:
+        session = found.client.session
+        session[CORP_KEY] = corp.pk
+        session.save()
+    return found
+
+
+class TestPassedOn:
+    def test_the_person_with_a_token_of_this_moment(self, bi: BiConnection, person: User, corp: Corp) -> None:
+        before = int(timezone.now().timestamp())
+
+        response = as_person(person, corp).get("/bi/page/p1")
+
+        assert response.status_code == 302
+        location = response.headers["Location"]
+        claims = claims_in(location)
+        assert before <= claims.pop("timestamp") <= int(timezone.now().timestamp())
+        assert claims == {"externalUserId": "lilei", "expiredTimeSeconds": 60}
+        assert location.startswith(f"{BI}/page/p1?provider=guanbi&ssoToken=")
+
+    def test_each_click_has_a_token_of_its_own_time_and_settings(
+        self, bi: BiConnection, person: User, corp: Corp
+    ) -> None:
+        make_bi(token_seconds=15, domain_id="abc", provider="Abc")
+
+        location = as_person(person, corp).get("/bi/").headers["Location"]
+
+        assert claims_in(location) | {"timestamp": 0} == {
+            "domainId": "abc",
+            "externalUserId": "lilei",
+            "timestamp": 0,
+            "expiredTimeSeconds": 15,
+        }
+        assert "provider=Abc&" in location
+
+    def test_nothing_keeps_the_answer_or_tells_where_it_came_from(
+        self, bi: BiConnection, person: User, corp: Corp
+    ) -> None:
+        response = as_person(person, corp).get("/bi/page/p1")
+
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert "no-store" in response.headers["Cache-Control"]
+        assert response.content == b""
+
+    @pytest.mark.parametrize(
+        ("path", "desktop", "phone"),
+        [
+            ("/bi/", "/", "/"),
+            ("/bi/page/p1", "/page/p1", "/m/page/p1?pageRenderType=phoneView"),
+            ("/bi/m/page/p1", "/page/p1", "/m/page/p1?pageRenderType=phoneView"),
+            ("/bi/page/p1?a=1&b=%E6%8A%A5", "/page/p1?a=1&b=%E6%8A%A5",
+             "/m/page/p1?pageRenderType=phoneView&a=1&b=%E6%8A%A5"),
+            ("/bi/card/c1?ps=embed", "/card/c1?ps=embed", "/card/c1?ps=embed"),
+            ("/bi/survey-engine/m/survey/4b?x=1", "/?path_url=survey-engine%2Fm%2Fsurvey%2F4b%3Fx%3D1",
+             "/?path_url=survey-engine%2Fm%2Fsurvey%2F4b%3Fx%3D1"),
+            ("/bi/%E6%8A%A5%E8%A1%A8", "/%E6%8A%A5%E8%A1%A8", "/%E6%8A%A5%E8%A1%A8"),
+            ("/bi/page/p1?back=https%3A%2F%2Fx.example%2F", "/page/p1?back=https%3A%2F%2Fx.example%2F",
+             "/m/page/p1?pageRenderType=phoneView&back=https%3A%2F%2Fx.example%2F"),
+        ],
+    )  # fmt: skip
+    def test_the_page_comes_along_in_the_form_for_the_device(
+        self, bi: BiConnection, person: User, corp: Corp, path: str, desktop: str, phone: str
+    ) -> None:
+        assert page_in(as_person(person, corp).get(path).headers["Location"]) == desktop
+        assert page_in(as_person(person, corp, IPHONE_WECOM).get(path).headers["Location"]) == phone
+
+    @pytest.mark.parametrize("query", ["ssoToken=evil", "provider=evil", "%73soToken=evil", "a=1;ssotoken=evil"])
+    def test_a_stranger_s_token_in_a_link_signs_nobody_in(
+        self, bi: BiConnection, person: User, corp: Corp, query: str
+    ) -> None:
+        location = as_person(person, corp).get(f"/bi/page/p1?{query}").headers["Location"]
+
+        assert claims_in(location)["externalUserId"] == "lilei"
+        assert "evil" not in location
+
+    def test_somebody_who_is_not_signed_in_signs_in_first_and_comes_back(
+        self, bi: BiConnection, person: User, corp: Corp, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("CODE", userid="lilei")
+        login = phone.get("/bi/page/p1?a=1").headers["Location"]
+        start = phone.get(login).headers["Location"]
+
+        back = phone.arrive(corp, code="CODE", state=_state(phone.get(start).headers["Location"]))
+
+        assert back.headers["Location"] == "/bi/page/p1?a=1"
+        location = phone.get("/bi/page/p1?a=1").headers["Location"]
+        assert (claims_in(location)["externalUserId"], page_in(location)) == (
+            "lilei",
+            "/m/page/p1?pageRenderType=phoneView&a=1",
+        )
+
+    @pytest.mark.parametrize("method", ["post", "put", "delete", "head", "options"])
+    def test_only_a_click_does_it(self, bi: BiConnection, person: User, corp: Corp, method: str) -> None:
+        response = getattr(as_person(person, corp).client, method)("/bi/page/p1")
+
+        assert response.status_code == 405
+        assert "Location" not in response.headers
+
+
+def _state(location: str) -> str:
+    return dict(pair.split("=", 1) for pair in urlsplit(location).query.split("&"))["state"]
+
+
+def refused(response: Any) -> tuple[int, str]:
+    assert "Location" not in response.headers
+    assert b"ssoToken" not in response.content
+    return response.status_code, response.context["trouble"].cause.value
+
+
+class TestRefused:
+    def test_who_asked_for_no_page_of_the_bi_can_begin_at_its_first(self, person: User, corp: Corp) -> None:
+        make_bi()
+        first = '<a class="button" href="/bi/">'
+
+        text = as_person(person, corp).get("/bi/page/a%2F..%2Fb").content.decode()
+        make_bi(is_enabled=False)
+
+        assert first in text
+        assert first not in as_person(person, corp).get("/bi/page/p1").content.decode()
+
+    def test_everybody_while_no_bi_is_connected(self, person: User, corp: Corp) -> None:
+        assert refused(as_person(person, corp).get("/bi/page/p1")) == (404, "bi-off")
+        make_bi(is_enabled=False)
+        assert refused(as_person(person, corp).get("/bi/page/p1")) == (404, "bi-off")
+
+    @pytest.mark.parametrize(
+        "broken", [{"base_url": ""}, {"key_saved_at": None}, {"private_key": "no key"}, {"external_id_source": "gone"}]
+    )
+    def test_everybody_while_something_is_missing(self, person: User, corp: Corp, broken: dict[str, Any]) -> None:
+        make_bi(**broken)
+
+        assert refused(as_person(person, corp).get("/bi/page/p1")) == (502, "bi-unusable")
+
+    def test_everybody_while_the_key_cannot_be_decrypted(self, bi: BiConnection, person: User, corp: Corp) -> None:
+        BiConnection.objects.filter(pk=bi.pk).update(private_key="x")
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE integrations_biconnection SET private_key = 'gAAAAA-of-another-key'")
+
+        assert refused(as_person(person, corp).get("/bi/page/p1")) == (502, "bi-unusable")
+
+    def test_people_of_a_company_that_may_not(self, bi: BiConnection, person: User, corp: Corp) -> None:
+        Corp.objects.update(bi_sign_in_enabled=False)
+
+        assert refused(as_person(person, corp).get("/bi/page/p1")) == (403, "bi-not-allowed")
+
+    def test_a_session_of_the_company_that_may_not_although_another_may(
+        self, bi: BiConnection, person: User, corp: Corp, other_corp: Corp
+    ) -> None:
+        WeComAccount.objects.create(user=person, corp=other_corp, userid="lilei", is_primary=False)
+        Corp.objects.filter(pk=corp.pk).update(bi_sign_in_enabled=False)
+
+        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-not-allowed")
+        assert as_person(person, other_corp).get("/bi/").status_code == 302
+
+    def test_after_a_password_who_has_no_account_of_a_company_that_may(self, bi: BiConnection, corp: Corp) -> None:
+        stranger = make_person("stranger")
+        half = make_person("half", corp, "")
+        disabled = make_person("of-disabled", make_corp("停用", 9, is_enabled=False), "x")
+
+        for user in (stranger, half, disabled):
+            assert refused(as_person(user).get("/bi/")) == (403, "bi-not-allowed")
+
+    def test_after_a_password_an_account_of_a_company_that_may_is_enough(
+        self, bi: BiConnection, person: User, corp: Corp
+    ) -> None:
+        assert claims_in(as_person(person).get("/bi/").headers["Location"])["externalUserId"] == "lilei"
+
+    def test_somebody_whose_account_was_unlinked_is_signed_out(
+        self, bi: BiConnection, person: User, corp: Corp
+    ) -> None:
+        browser = as_person(person, corp)
+        WeComAccount.objects.all().delete()
+
+        assert browser.get("/bi/page/p1").headers["Location"] == "/login/?next=%2Fbi%2Fpage%2Fp1"
+
+    def test_a_disabled_user_is_signed_out(self, bi: BiConnection, person: User, corp: Corp) -> None:
+        browser = as_person(person, corp)
+        User.objects.update(is_active=False)
+
+        assert browser.get("/bi/").headers["Location"] == "/login/?next=%2Fbi%2F"
+
+    @pytest.mark.parametrize("language", ["zh-hans", "en"])
+    def test_a_person_without_the_value_reads_what_is_missing_and_who_sets_it(
+        self, person: User, corp: Corp, language: str
+    ) -> None:
+        make_bi(external_id_source="bi_login_id")
+
+        response: Any = as_person(person, corp).client.get("/bi/page/p1", headers={"accept-language": language})
+
+        assert refused(response) == (403, "bi-no-external-id")
+        text = response.content.decode()
+        assert "BI loginId" in text
+        assert "lilei" in text
+        assert ("An administrator of all companies" in text) is (language == "en")
+        assert "%(" not in text
+
+    def test_a_refusal_is_one_line_of_the_log_without_the_page(
+        self, person: User, corp: Corp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        make_bi(external_id_source="email")
+
+        as_person(person, corp).get("/bi/page/secret-page")
+
+        lines = [record.getMessage() for record in caplog.records if record.name == "accounts.views.bi"]
+        assert lines == [f"bi sign-in user={person.pk} outcome=bi-no-external-id"]
+
+
+class TestAsWhom:
+    def test_by_e_mail(self, person: User, corp: Corp) -> None:
+        make_bi(external_id_source="email")
+        User.objects.filter(pk=person.pk).update(email="lilei@example.com")
+
+        assert claims_in(as_person(person, corp).get("/bi/").headers["Location"])["externalUserId"] == (
+            "lilei@example.com"
+        )
+
+    def test_an_e_mail_that_two_people_have_lets_neither_in(self, person: User, corp: Corp) -> None:
+        make_bi(external_id_source="email")
+        User.objects.filter(pk=person.pk).update(email="boss@example.com")
+        make_person("boss", corp, "boss", email="Boss@Example.com")
+
+        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
+
+    def test_two_user_names_that_differ_in_case_alone_let_neither_in(self, person: User, corp: Corp) -> None:
+        make_bi()
+        twin = make_person("LiLei", corp, "twin")
+
+        assert refused(as_person(person, corp).get("/bi/")) == (403, "bi-no-external-id")
+        assert refused(as_person(twin, corp).get("/bi/")) == (403, "bi-no-external-id")
+
+    def test_by_the_attribute_that_is_marked_for_it(self, person: User, corp: Corp) -> None:
+        make_bi(external_id_source="bi_login_id")
+        attribute = Attribute.objects.bi_login_ids().get()
+        attributes.set_values(attribute=attribute, values={person.pk: ["LL-0042"]})
+
+        assert claims_in(as_person(person, corp).get("/bi/").headers["Location"])["externalUserId"] == "LL-0042"
+
+    def test_nobody_while_no_attribute_is_marked_any_more(self, person: User, corp: Corp) -> None:
+        make_bi(external_id_source="bi_login_id")
+        Attribute.objects.update(is_bi_login_id=False)
+
+        assert refused(as_person(person, corp).get("/bi/")) == (502, "bi-unusable")
+
+    def test_two_people_in_one_browser_after_each_other(self, bi: BiConnection, person: User, corp: Corp) -> None:
+        other = make_person("hanmeimei", corp, "HanMeimei")
+        browser = as_person(person, corp)
+        browser.client.force_login(other, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert claims_in(browser.get("/bi/").headers["Location"])["externalUserId"] == "hanmeimei"
+
+
+def test_the_log_names_ids_and_no_token_and_no_address(
+    bi: BiConnection, person: User, corp: Corp, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    location = as_person(person, corp).get("/bi/page/p1?a=1").headers["Location"]
+
+    token = location.rpartition("ssoToken=")[2]
+    assert [record.getMessage() for record in caplog.records if record.name == "accounts.views.bi"] == [
+        f"bi sign-in corp={corp.pk} user={person.pk} outcome=passed-on"
+    ]
+    for record in caplog.records:
+        assert token not in record.getMessage()
+        assert "ssoToken" not in record.getMessage()
+
+
+def test_no_row_and_no_session_keeps_a_token(bi: BiConnection, person: User, corp: Corp) -> None:
+    browser = as_person(person, corp)
+
+    location = browser.get("/bi/page/p1").headers["Location"]
+
+    assert location.rpartition("ssoToken=")[2] not in str(dict(browser.client.session.items()))
+    saved = BiConnection.objects.values().get(pk=bi.pk)
+    assert location.rpartition("ssoToken=")[2] not in str(saved)
+
+
+class TestLinks:
+    """`path_url` of the specification's home page link, once a BI is connected."""
+
+    @pytest.mark.parametrize(
+        ("query", "page"),
+        [
+            ("path_url=survey-engine", "/bi/survey-engine"),
+            ("path_url=survey-engine&formId=7&x=%E6%8A%A5", "/bi/survey-engine?formId=7&x=%E6%8A%A5"),
+            ("path_url=page%2Fp1%3Ftab%3D2", "/bi/page/p1?tab=2"),
+            ("path_url=m%2Fpage%2Fp1", "/bi/m/page/p1"),
+            ("path_url=bi%2Fpage%2Fp1", "/bi/page/p1"),
+            ("path_url=bi%2F", "/bi/"),
+            # Pages that this site has stay here: links to them stand in WeCom already.
+            ("path_url=m%2F00000000000000000000000000000000%2F", "/m/00000000000000000000000000000000/"),
+            ("path_url=m%2F00000000000000000000000000000000", "/m/00000000000000000000000000000000"),
+            ("path_url=admin%2F", "/admin/"),
+            ("", "/"),
+            ("path_url=https%3A%2F%2Fevil.example", "/"),
+            ("path_url=%2F%2Fevil.example", "/"),
+            ("path_url=" + "a" * 2046, "/"),
+        ],
+    )
+    def test_lead_to_the_bi_where_this_site_has_no_such_page(
+        self, bi: BiConnection, corp: Corp, person: User, phone: Visitor, wecom: WeCom, query: str, page: str
+    ) -> None:
+        wecom.gives("ONE", userid="lilei")
+        phone.arrive(corp, code="ONE", state=phone.begin(corp))
+
+        response = phone.client.get(f"/wecom/{corp.pk}/callback/?{query}&code=STATIC&state=")
+
+        assert response.headers["Location"] == page
+
+    def test_lead_to_pages_here_while_no_bi_is_connected(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("ONE", userid="lilei")
+        phone.arrive(corp, code="ONE", state=phone.begin(corp))
+
+        response = phone.client.get(f"/wecom/{corp.pk}/callback/?path_url=survey-engine&code=STATIC&state=")
+
+        assert response.headers["Location"] == "/survey-engine"
+
+    def test_the_page_survives_the_turn_through_wecom(
+        self, bi: BiConnection, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        wecom.gives("CODE", userid="lilei")
+
+        away = phone.client.get(f"/wecom/{corp.pk}/callback/?domain=D&path_url=page%2Fp1%3Ftab%3D2&code=STATIC&state=")
+        back = phone.arrive(corp, code="CODE", state=_state(away.headers["Location"]))
+
+        assert back.headers["Location"] == "/bi/page/p1?tab=2"
+
+
+class TestHomePage:
+    @pytest.mark.parametrize(
+        ("values", "page"),
+        [
+            ({}, "/"),
+            ({"home_page": "bi"}, "/bi/"),
+            ({"home_page": "bi", "home_bi_page": "page/p1?tab=2"}, "/bi/page/p1?tab=2"),
+            ({"home_page": "ours", "home_bi_page": "page/p1"}, "/"),
+        ],
+    )
+    def test_of_a_company_is_where_a_sign_in_without_a_page_leads(
+        self,
+        bi: BiConnection,
+        corp: Corp,
+        person: User,
+        phone: Visitor,
+        wecom: WeCom,
+        values: dict[str, str],
+        page: str,
+    ) -> None:
+        Corp.objects.filter(pk=corp.pk).update(**values)
+        wecom.gives("CODE", userid="lilei")
+
+        first = phone.arrive(corp, code="CODE", state=phone.begin(corp))
+
+        assert first.headers["Location"] == page
+        assert phone.get(f"/wecom/{corp.pk}/start/").headers["Location"] == page
+        assert phone.arrive(corp, code="STATIC", state="").headers["Location"] == page
+        assert phone.get(f"/wecom/{corp.pk}/start/", next="/m/x/").headers["Location"] == "/m/x/"
+
+    def test_is_the_one_here_while_no_bi_is_connected(
+        self, corp: Corp, person: User, phone: Visitor, wecom: WeCom
+    ) -> None:
+        Corp.objects.filter(pk=corp.pk).update(home_page="bi", home_bi_page="page/p1")
+        wecom.gives("CODE", userid="lilei")
+
+        assert phone.arrive(corp, code="CODE", state=phone.begin(corp)).headers["Location"] == "/"
+
+    def test_here_stays_open_to_somebody_whose_company_begins_in_the_bi(
+        self, bi: BiConnection, corp: Corp, person: User
+    ) -> None:
+        Corp.objects.filter(pk=corp.pk).update(home_page="bi")
+
+        assert as_person(person, corp).get("/").status_code == 200
+
+
+def assert_lands_in_the_bi(location: str) -> None:
+    """What browsers would make of it: the BI's host, whichever of them resolves it."""
+    for seen in (location, location.replace("\\", "/"), unquote(location).replace("\\", "/")):
+        arrived = urlsplit(urljoin(SITE, seen.partition("?")[0].partition("#")[0]))
+        assert (arrived.scheme, arrived.netloc) == ("https", "guandata.example.com")
+    assert claims_in(location)["externalUserId"] == "lilei"
+
+
+@pytest.mark.parametrize("trick", [trick for trick in TRICKS if trick.isprintable()])
+def test_a_trick_as_a_page_of_the_bi_leads_to_no_other_host(
+    bi: BiConnection, person: User, corp: Corp, trick: str
+) -> None:
+    browser = as_person(person, corp)
+
+    for path in (f"/bi/{quote(trick, safe='/%')}", f"/bi/{quote(trick, safe='')}", f"/bi/?{quote(trick, safe='/%')}"):
+        response: Any = browser.client.get(path)
+        if response.status_code == 302:
+            assert_lands_in_the_bi(response.headers["Location"])
+        else:
+            assert_no_page(response)
+
+
+def assert_no_page(response: Any) -> None:
+    """Our explanation; Django's own for a line break, which no route of ours takes."""
+    assert response.status_code == 404
+    assert "Location" not in response.headers
+    assert b"ssoToken" not in response.content
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/bi//evil.example", "/bi///evil.example", "/bi/%2fevil.example", "/bi/%5cevil.example", "/bi/a%5c..%5cb",
+        "/bi/%0d%0aLocation:%20https://evil.example", "/bi/a%00b", "/bi/../x", "/bi/a/../../x", "/bi/%2e%2e/x",
+        "/bi/%252e%252e/x", "/bi/%E2%80%AEx", "/bi/a%09b", "/bi/" + "a" * 2100, "/bi/%25252525252525252fx",
+    ],
+)  # fmt: skip
+def test_what_browsers_and_servers_read_in_different_ways_is_no_page(
+    bi: BiConnection, person: User, corp: Corp, path: str
+) -> None:
+    assert_no_page(as_person(person, corp).client.get(path))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["card/c1;ssoToken=evil", "x/%73soToken=1;provider=evil/y", "survey-engine/x%253FssoToken=evil"]
+    + ["card/c1%3BssoToken%5B%5D=evil"],
+)
+def test_a_stranger_s_token_in_the_path_is_no_page(bi: BiConnection, person: User, corp: Corp, path: str) -> None:
+    response = as_person(person, corp).client.get(f"/bi/{path}")
+
+    assert (response.status_code, response.context["trouble"].cause) == (404, "bi-no-page")
+    assert "Location" not in response.headers
+
+
+@pytest.mark.parametrize("query", ["a=b\r\nSet-Cookie:x=1", "a=\\evil", "a=b c", "a=\x00"])
+def test_a_query_that_no_browser_sends_is_no_page(bi: BiConnection, person: User, corp: Corp, query: str) -> None:
+    assert refused(as_person(person, corp).client.get("/bi/page/p1", QUERY_STRING=query)) == (404, "bi-no-page")
+
+
+trickery = st.text(max_size=40) | st.text(alphabet="/\\%2fFcC5.:@?#&=;\r\n\t bi-", max_size=30)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(page=trickery, query=trickery)
+def test_whatever_is_asked_for_the_landing_is_this_site_or_the_bi(
+    bi: BiConnection, person: User, corp: Corp, page: str, query: str
+) -> None:
+    landing = safe_path(sso.landing_of(inner_page(f"path_url={quote(page, safe='')}&{query}")))
+    assert landing.startswith("/")
+    assert urlsplit(urljoin(SITE, landing.partition("?")[0])).netloc == HOST
+    if landing.startswith(sso.ROOT):
+        path, _mark, further = landing.partition("#")[0].partition("?")
+        try:
+            location = sso.entrance_for(
+                bi, person, page=unquote(path)[4:], query=quote(further, safe="&=%;/?:@!$'()*+,-._~"),
+                on_phone=False, now=timezone.now(),
+            )  # fmt: skip
+        except sso.CannotEnter as refusal:
+            assert refusal.obstacle is sso.Obstacle.NO_PAGE  # noqa: PT017  # either way is right
+        else:
+            assert_lands_in_the_bi(location)
+
+
+def test_one_click_costs_few_queries(
+    bi: BiConnection, person: User, corp: Corp, django_assert_max_num_queries: Any
+) -> None:
+    browser = as_person(person, corp)
+    browser.get("/bi/")
+
+    # The session, the person, whether the session still holds, the company, the connection and its key.
+    with django_assert_max_num_queries(8):
+        browser.get("/bi/page/p1")
+
+
+def test_a_password_sign_in_may_end_in_the_bi_under_the_pages_policy(bi: BiConnection, client: Client) -> None:
+    """Chromium holds the redirects after a form's POST against its page's form-action."""
+    response = client.get("/login/", headers={"host": HOST})
+
+    policy = response.headers["Content-Security-Policy"]
+    assert BI in next(part for part in policy.split(";") if part.strip().startswith("form-action")).split()

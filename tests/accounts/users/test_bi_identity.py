@@ -1,0 +1,260 @@
+"""Nobody enters the BI by a name that they, or an administrator of one company, may choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import DirectoryPolicy, User
+from accounts.users.limited_administrators import who_name_people
+from accounts.users.roles import Role
+from integrations.models import BiConnection, Corp
+from tests.accounts.conftest import make_person
+from tests.accounts.people import LIST, sent_form, with_role
+from tests.bi import make_bi
+from tests.integrations.conftest import client_of
+
+pytestmark = pytest.mark.django_db
+BI_PAGE = "/admin/integrations/biconnection/1/change/"
+BY_NAME = "People must not enter the BI by a name that administrators of single companies choose"
+BY_EMAIL = "People must not enter the BI by an e-mail address that they choose"
+
+
+@pytest.fixture(autouse=True)
+def _one_host(settings: Settings) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["testserver"]
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    return client_of(User.objects.create(username="root", is_staff=True, is_superuser=True))
+
+
+@pytest.fixture
+def limited(corp: Corp) -> User:
+    return with_role("limited", Role.SYSTEM_ADMINISTRATOR, corp)
+
+
+def permission(codename: str) -> Permission:
+    return Permission.objects.get(content_type__app_label="accounts", codename=codename)
+
+
+def sent(client: Client, path: str, **changes: Any) -> Any:
+    """The page saved with these changes; None takes a value away."""
+    values = {**sent_form(client, path), **changes}
+    return client.post(path, {name: value for name, value in values.items() if value is not None})
+
+
+def all_errors(response: Any) -> list[str]:
+    assert response.status_code == 200
+    return [str(sentence) for sentences in response.context["errors"] for sentence in sentences]
+
+
+class TestWho:
+    def test_nobody_who_sees_all_or_may_only_look_or_is_gone(self, corp: Corp) -> None:
+        with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+        for role in (Role.INTEGRATION_ADMINISTRATOR, Role.PUSH_EDITOR, Role.READ_ONLY):
+            with_role(f"one-{role.name}", role, corp)
+        with_role("gone", Role.SYSTEM_ADMINISTRATOR, corp, is_active=False)
+        User.objects.create(username="root", is_staff=True, is_superuser=True)
+
+        assert list(who_name_people()) == []
+
+    @pytest.mark.parametrize("codename", ["add_user", "change_user"])
+    def test_whoever_may_create_or_rename_by_a_group_or_themselves(self, corp: Corp, codename: str) -> None:
+        own, by_group = with_role("own", None, corp), with_role("by-group", Role.READ_ONLY, corp)
+        group = Group.objects.create(name="name givers")
+        group.permissions.add(permission(codename))
+        by_group.groups.add(group)
+        own.user_permissions.add(permission(codename))
+
+        assert set(who_name_people()) == {own, by_group}
+
+
+class TestChoosingNames:
+    @pytest.mark.parametrize("source", ["username", "email"])
+    def test_is_refused_while_somebody_limited_may_name_people(self, root: Client, limited: User, source: str) -> None:
+        make_bi(external_id_source="bi_login_id")
+
+        errors = all_errors(sent(root, BI_PAGE, external_id_source=source))
+
+        assert len(errors) == 1
+        assert errors[0].startswith(BY_NAME)
+        assert "and such may create or rename people: limited." in errors[0]
+        assert BiConnection.objects.get().external_id_source == "bi_login_id"
+
+    def test_is_refused_at_switching_on_to_who_may_not_choose_either(self, limited: User) -> None:
+        make_bi(external_id_source="username", is_enabled=False)
+        chief = client_of(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+
+        assert len(all_errors(sent(chief, BI_PAGE, is_enabled="on"))) == 1
+        assert not BiConnection.objects.get().is_enabled
+
+    def test_is_free_without_such_an_administrator(self, root: Client, corp: Corp) -> None:
+        with_role("reader", Role.READ_ONLY, corp)
+        make_bi(external_id_source="bi_login_id")
+
+        assert sent(root, BI_PAGE, external_id_source="username").status_code == 302
+        assert BiConnection.objects.get().external_id_source == "username"
+
+    def test_the_attribute_is_the_default_and_free_for_everybody(self, root: Client, limited: User) -> None:
+        assert BiConnection().external_id_source == "bi_login_id"
+        make_bi(external_id_source="email")
+
+        assert sent(root, BI_PAGE, external_id_source="bi_login_id").status_code == 302
+
+
+class TestMakingOne:
+    """While people enter the BI by a name."""
+
+    @pytest.fixture(autouse=True)
+    def _by_name(self) -> None:
+        make_bi(external_id_source="username")
+
+    def page(self, person: User) -> str:
+        return f"{LIST}{person.pk}/change/"
+
+    def refused(self, response: Any, person: User) -> bool:
+        errors = all_errors(response)
+        assert len(errors) == 1
+        assert "nobody who is limited to single companies may create or rename people" in errors[0]
+        return person not in who_name_people()
+
+    def test_by_a_role_of_a_company(self, root: Client, corp: Corp) -> None:
+        person = User.objects.create(username="new", is_staff=True)
+        role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
+
+        assert self.refused(sent(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]), person)
+        reader = Group.objects.get(name=Role.READ_ONLY)
+        assert sent(root, self.page(person), roles=[reader.pk], managed_corps=[corp.pk]).status_code == 302
+
+    def test_by_a_single_permission(self, root: Client, corp: Corp) -> None:
+        person = with_role("reader", Role.READ_ONLY, corp)
+
+        assert self.refused(sent(root, self.page(person), user_permissions=[permission("add_user").pk]), person)
+
+    def test_by_taking_companies_away(self, root: Client, corp: Corp) -> None:
+        person = with_role("chief", Role.SYSTEM_ADMINISTRATOR)
+
+        assert self.refused(sent(root, self.page(person), manages_all_corps=None, managed_corps=[corp.pk]), person)
+
+    def test_by_taking_the_superuser_away(self, root: Client, corp: Corp) -> None:
+        person = with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp, is_superuser=True)
+
+        assert self.refused(sent(root, self.page(person), is_superuser=None), person)
+
+    @pytest.mark.parametrize("column", ["is_active", "is_staff"])
+    def test_by_letting_somebody_in_again(self, root: Client, corp: Corp, column: str) -> None:
+        person = with_role("former", Role.SYSTEM_ADMINISTRATOR, corp)
+        User.objects.filter(pk=person.pk).update(**{column: False})
+
+        assert self.refused(sent(root, self.page(person), **{column: "on"}), person)
+
+    def test_by_an_administrator_of_all_companies(self, corp: Corp) -> None:
+        chief = client_of(with_role("chief", Role.SYSTEM_ADMINISTRATOR))
+        person = with_role("new", None, corp)
+        role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
+
+        assert self.refused(sent(chief, self.page(person), roles=[role.pk]), person)
+
+    def test_by_the_permissions_of_a_group(self, root: Client, corp: Corp) -> None:
+        group = Group.objects.create(name="helpers")
+        person = with_role("reader", Role.READ_ONLY, corp)
+        person.groups.add(group)
+
+        response = sent(root, f"/admin/auth/group/{group.pk}/change/", permissions=[permission("change_user").pk])
+
+        assert self.refused(response, person)
+        person.groups.remove(group)
+        path = f"/admin/auth/group/{group.pk}/change/"
+        assert sent(root, path, permissions=[permission("change_user").pk]).status_code == 302
+
+    def test_is_allowed_where_the_bi_is_entered_by_the_attribute_or_not_at_all(self, root: Client, corp: Corp) -> None:
+        role = Group.objects.get(name=Role.SYSTEM_ADMINISTRATOR)
+        for number, (source, is_enabled) in enumerate([("bi_login_id", True), ("username", False)]):
+            make_bi(external_id_source=source, is_enabled=is_enabled)
+            person = User.objects.create(username=f"new-{number}", is_staff=True)
+
+            assert sent(root, self.page(person), roles=[role.pk], managed_corps=[corp.pk]).status_code == 302
+            person.delete()
+
+
+class TestInstallationsThatHadBoth:
+    @pytest.fixture(autouse=True)
+    def _both(self, limited: User) -> None:
+        make_bi(external_id_source="username")
+
+    def test_go_on_and_both_pages_save(self, root: Client, limited: User, corp: Corp) -> None:
+        assert sent(root, BI_PAGE, token_seconds="30").status_code == 302
+        assert sent(root, f"{LIST}{limited.pk}/change/", name="New name").status_code == 302
+
+    def test_are_told_on_the_overview_and_on_the_page(self, root: Client) -> None:
+        index = root.get("/admin/").content.decode()
+
+        assert BY_NAME in index
+        assert BI_PAGE in index
+        assert BY_NAME in root.get(BI_PAGE).content.decode()
+
+    def test_until_one_of_them_is_gone(self, root: Client, limited: User) -> None:
+        limited.groups.clear()
+        assert BY_NAME not in root.get("/admin/").content.decode()
+
+    def test_the_administrator_of_one_company_is_told_nothing(self, limited: User) -> None:
+        assert BY_NAME not in client_of(limited).get("/admin/").content.decode()
+
+
+def test_somebody_whom_a_limited_administrator_calls_api_does_not_enter_the_bi_as_api(
+    root: Client, limited: User, corp: Corp
+) -> None:
+    make_bi(external_id_source=BiConnection().external_id_source)
+    api = make_person("api", corp, "attacker")
+
+    all_errors(sent(root, BI_PAGE, external_id_source="username"))
+    response = client_of(api).get("/bi/")
+
+    assert (response.status_code, response.context["trouble"].cause) == (403, "bi-no-external-id")
+
+
+class TestEmailOfWeCom:
+    """With a policy that updates people, their e-mail is what they have written in WeCom."""
+
+    @pytest.fixture
+    def policy(self, corp: Corp) -> DirectoryPolicy:
+        return DirectoryPolicy.objects.create(corp=corp, mode="link")
+
+    def page(self, policy: DirectoryPolicy) -> str:
+        return f"/admin/accounts/directorypolicy/{policy.pk}/change/"
+
+    def test_is_refused_as_identity(self, root: Client, policy: DirectoryPolicy) -> None:
+        make_bi(external_id_source="bi_login_id")
+        DirectoryPolicy.objects.update(mode="create")
+
+        errors = all_errors(sent(root, BI_PAGE, external_id_source="email"))
+
+        assert len(errors) == 1
+        assert errors[0].startswith(BY_EMAIL)
+        assert sent(root, BI_PAGE, external_id_source="username").status_code == 302
+
+    def test_is_not_taken_over_while_it_is_the_identity(self, root: Client, policy: DirectoryPolicy) -> None:
+        make_bi(external_id_source="email")
+
+        errors = all_errors(sent(root, self.page(policy), mode="create"))
+
+        assert len(errors) == 1
+        assert errors[0].startswith("People enter the BI by their e-mail, and may change it in WeCom")
+        policy.refresh_from_db()
+        assert policy.mode == "link"
+        make_bi(external_id_source="username")
+        assert sent(root, self.page(policy), mode="create").status_code == 302
+
+    def test_of_an_installation_that_had_both_is_told(self, root: Client, policy: DirectoryPolicy) -> None:
+        make_bi(external_id_source="email")
+        assert BY_EMAIL not in root.get("/admin/").content.decode()
+        DirectoryPolicy.objects.update(mode="create")
+
+        assert BY_EMAIL in root.get("/admin/").content.decode()
+        assert sent(root, self.page(policy), match_email="on").status_code == 302

@@ -1,0 +1,129 @@
+"""What the pages of a person must not tell an administrator of one company about the person's other companies."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+
+from accounts.models import User, WeComAccount
+from accounts.users.roles import Role
+from integrations.models import Corp
+from notifications.admin.base import people_found
+from tests.accounts.conftest import make_person
+from tests.accounts.people import LIST, sent_form, signed_in, with_role
+
+HIDDEN_NAME, HIDDEN_USERID = "Hidden Company", "hidden-userid"
+
+
+@pytest.fixture
+def hidden(other_corp: Corp) -> Corp:
+    other_corp.name = HIDDEN_NAME
+    other_corp.save()
+    return other_corp
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    return signed_in(User.objects.create(username="root", is_staff=True, is_superuser=True))
+
+
+@pytest.fixture
+def chief(corp: Corp) -> User:
+    return with_role("chief", Role.SYSTEM_ADMINISTRATOR, corp)
+
+
+@pytest.fixture
+def person(corp: Corp, hidden: Corp, root: Client) -> User:
+    """Of both companies; the account in the hidden one was added in the administration."""
+    found = make_person("lilei", corp, "LiLei")
+    path = f"{LIST}{found.pk}/change/"
+    added = {"corp": hidden.pk, "userid": HIDDEN_USERID, "user": found.pk}
+    fields = {f"wecom_accounts-1-{name}": value for name, value in added.items()}
+    assert root.post(path, {**sent_form(root, path), "wecom_accounts-TOTAL_FORMS": 2, **fields}).status_code == 302
+    return found
+
+
+def test_the_history(person: User, chief: User, root: Client) -> None:
+    path = f"{LIST}{person.pk}/history/"
+    seen, limited = root.get(path).content.decode(), signed_in(chief).get(path).content.decode()
+
+    assert f"{HIDDEN_NAME} / {HIDDEN_USERID}" in seen
+    assert HIDDEN_NAME not in limited
+    assert HIDDEN_USERID not in limited
+    assert "“…”" in limited
+
+
+@pytest.mark.parametrize("way", ["page", "action"])
+def test_what_goes_with_a_person_who_is_deleted(corp: Corp, hidden: Corp, chief: User, root: Client, way: str) -> None:
+    """The log of what somebody did while administrator of another company."""
+    former = make_person("former", corp, "Former")
+    LogEntry.objects.create(
+        user=former,
+        content_type=ContentType.objects.get_for_model(Corp),
+        object_id=str(hidden.pk),
+        object_repr=HIDDEN_NAME,
+        action_flag=CHANGE,
+    )
+
+    def asked(client: Client) -> str:
+        if way == "page":
+            return client.get(f"{LIST}{former.pk}/delete/").content.decode()
+        chosen = {"action": "delete_selected", "_selected_action": [former.pk]}
+        return client.post(LIST, chosen).content.decode()
+
+    assert HIDDEN_NAME in asked(root)
+    shown = asked(signed_in(chief))
+    assert HIDDEN_NAME not in shown
+    assert f'<a href="{LIST}{former.pk}/change/">former</a>' in shown
+
+
+@pytest.mark.parametrize("page", [LIST, "/admin/autocomplete/"])
+def test_a_search_by_the_account_there(person: User, chief: User, corp: Corp, page: str) -> None:
+    editor = with_role("editor", Role.PUSH_EDITOR, corp)
+    select = {"app_label": "notifications", "model_name": "subscription", "field_name": "users"}
+
+    def found(who: User, words: str) -> bool:
+        if page == LIST:
+            return person in signed_in(who).get(LIST, {"q": words}).context["cl"].queryset
+        results = signed_in(who).get(page, {**select, "term": words}).json()["results"]
+        return str(person.pk) in [result["id"] for result in results]
+
+    superuser = User.objects.get(username="root")
+    assert [found(superuser, words) for words in (HIDDEN_USERID, "lilei")] == [True, True]
+    assert [found(editor, words) for words in (HIDDEN_USERID, "LILEI", "lil ile")] == [False, True, True]
+
+
+def test_a_search_of_the_log_by_the_account_there(person: User, chief: User) -> None:
+    superuser = User.objects.get(username="root")
+
+    assert people_found(HIDDEN_USERID, seen_by=superuser) == [person.pk]
+    assert people_found(HIDDEN_USERID, seen_by=chief) == []
+    assert people_found("LiLei", seen_by=chief) == [person.pk]
+
+
+@pytest.mark.parametrize(
+    ("asked", "for_superusers"),
+    [
+        ("managed_corps={corp}", 200),
+        ("managed_corps__id__exact={corp}", 200),
+        # The list has no such column, and is asked for none that it does not show.
+        ("is_superuser=1", 400),
+        ("manages_all_corps=1", 400),
+    ],
+)
+def test_a_filter_by_rights_that_the_pages_hide(
+    person: User, hidden: Corp, chief: User, root: Client, asked: str, for_superusers: int
+) -> None:
+    path = f"{LIST}?{asked.format(corp=hidden.pk)}"
+
+    assert signed_in(chief).get(path).status_code == 400
+    assert root.get(path).status_code == for_superusers
+
+
+def test_a_person_found_by_several_accounts_stands_in_the_list_once(person: User, corp: Corp) -> None:
+    WeComAccount.objects.create(user=person, corp=corp, userid="LiLei-2", is_primary=False)
+    superuser = User.objects.get(username="root")
+
+    assert list(signed_in(superuser).get(LIST, {"q": "lilei"}).context["cl"].result_list) == [person]

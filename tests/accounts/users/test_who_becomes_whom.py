@@ -1,0 +1,267 @@
+"""Nobody rises through what they may edit: the table of docs/administration.md, field by field.
+
+Each form is sent as its page has it, with one field changed, by a system administrator of one company, one of all, and
+a superuser. The company has been enabled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from django.db import models, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.directory.matching import matches
+from accounts.models import Attribute, DirectoryPolicy, LinkConflict, User
+from accounts.users.attribute_fields import field_name
+from accounts.users.attributes import bi_login_id_of
+from accounts.users.bi_identity_sources import LOGIN_ID
+from accounts.users.roles import Role
+from integrations.admin.bi_forms import BiConnectionForm
+from integrations.admin.company_forms import CorpForm, SiteAddressForm
+from integrations.models import Corp, DataSource, Member, SiteAddress, StagedCredentials
+from tests.accounts.conftest import make_person
+from tests.accounts.people import sent_form, signed_in, with_role
+from tests.bi import make_bi
+from tests.integrations.core.test_validators import certificate
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "administration.md"
+OWN, ALL, SUPERUSER = "administrator of the company", "administrator of all companies", "superuser"
+
+
+@dataclass(frozen=True)
+class Row:
+    """`by`: those for whom the change takes effect. `sent`: the change, with what it needs. `is_unticked`: it is a
+    tick that is taken away."""
+
+    name: str
+    by: tuple[str, ...]
+    sent: dict[str, str] = field(default_factory=dict)
+    is_unticked: bool = False
+    seen: Callable[[], object] | None = None
+
+    @property
+    def page(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def column(self) -> str:
+        name = self.name.split(".")[1].removeprefix("new_").removeprefix("remove_")
+        return "proxy_url" if name == "proxy" else name
+
+
+def staged() -> bool:
+    return StagedCredentials.objects.exists()
+
+
+ANYBODY, MANAGERS_OF_ALL, SUPERUSERS = (OWN, ALL, SUPERUSER), (ALL, SUPERUSER), (SUPERUSER,)
+NEW = {"new_secret": "another-secret"}
+PASTED = {**NEW, "remove_contacts_secret": "on"}
+BI_PASTED = {"new_api_password": "p", "remove_app_token": "on"}
+CORP = [
+    Row("Corp.name", MANAGERS_OF_ALL, {"name": "新名"}),
+    Row("Corp.corpid", (), {"corpid": "ww" + "7" * 16}),
+    Row("Corp.agentid", SUPERUSERS, {"agentid": "1000099", **NEW}, seen=staged),
+    Row("Corp.new_secret", SUPERUSERS, NEW, seen=staged),
+    Row("Corp.new_contacts_secret", SUPERUSERS, {"new_contacts_secret": "another-secret"}),
+    Row("Corp.remove_contacts_secret", SUPERUSERS, {"remove_contacts_secret": "on"}),
+    Row("Corp.department_root_ids", ANYBODY, {"department_root_ids": "2"}),
+    Row("Corp.sign_in_enabled", ANYBODY, is_unticked=True),
+    Row("Corp.admin_rights_enabled", SUPERUSERS, {"admin_rights_enabled": "on"}),
+    Row("Corp.domain_id", ANYBODY, {"domain_id": "north"}),
+    Row("Corp.site_address", SUPERUSERS, {"site_address": "other"}),
+    Row("Corp.home_page", ANYBODY, {"home_page": "bi"}),
+    Row("Corp.home_bi_page", ANYBODY, {"home_bi_page": "page/abc"}),
+    Row("Corp.bi_sign_in_enabled", ANYBODY, is_unticked=True),
+    Row("Corp.api_base_url", SUPERUSERS, {"api_base_url": "https://own.example", **PASTED}),
+    Row("Corp.authorize_base_url", SUPERUSERS, {"authorize_base_url": "https://own.example"}),
+    Row("Corp.qr_base_url", SUPERUSERS, {"qr_base_url": "https://own.example"}),
+    Row(
+        "Corp.new_proxy_url",
+        SUPERUSERS,
+        {"new_proxy_url": "http://own.example:1", **PASTED},
+    ),
+    Row("Corp.remove_proxy", SUPERUSERS, {"remove_proxy": "on"}),
+    Row("Corp.ca_bundle", SUPERUSERS, {"ca_bundle": "a certificate", **PASTED}),
+]
+BI = [
+    Row("BiConnection.base_url", SUPERUSERS, {"base_url": "https://own.example", **BI_PASTED}),
+    Row("BiConnection.external_id_source", SUPERUSERS, {"external_id_source": LOGIN_ID}),
+    Row("BiConnection.ca_bundle", SUPERUSERS, {"ca_bundle": "a certificate", **BI_PASTED}),
+    Row("BiConnection.new_proxy_url", SUPERUSERS, {"new_proxy_url": "http://own.example:1", **BI_PASTED}),
+    Row("BiConnection.remove_proxy", SUPERUSERS, {"remove_proxy": "on"}),
+    Row("BiConnection.provider", MANAGERS_OF_ALL, {"provider": "other"}),
+    Row("BiConnection.domain_id", MANAGERS_OF_ALL, {"domain_id": "other"}),
+    Row("BiConnection.is_enabled", MANAGERS_OF_ALL, is_unticked=True),
+    Row("BiConnection.token_seconds", MANAGERS_OF_ALL, {"token_seconds": "90"}),
+    Row("BiConnection.desktop_page", MANAGERS_OF_ALL, {"desktop_page": "/other/{id}"}),
+    Row("BiConnection.phone_page", MANAGERS_OF_ALL, {"phone_page": "/other/{id}"}),
+    Row("BiConnection.desktop_home", MANAGERS_OF_ALL, {"desktop_home": "/other"}),
+    Row("BiConnection.phone_home", MANAGERS_OF_ALL, {"phone_home": "/other"}),
+    Row("BiConnection.routed_paths", MANAGERS_OF_ALL, {"routed_paths": "other"}),
+    Row("BiConnection.api_domain", MANAGERS_OF_ALL, {"api_domain": "other"}),
+    Row("BiConnection.api_login", MANAGERS_OF_ALL, {"api_login": "other"}),
+    Row("BiConnection.new_api_password", MANAGERS_OF_ALL, {"new_api_password": "another-password"}),
+    Row("BiConnection.new_app_token", MANAGERS_OF_ALL, {"new_app_token": "another-token"}),
+    Row("BiConnection.remove_app_token", MANAGERS_OF_ALL, {"remove_app_token": "on"}),
+]
+POLICY = [
+    Row("DirectoryPolicy.corp", (), {"corp": "other company"}),
+    Row("DirectoryPolicy.mode", MANAGERS_OF_ALL, {"mode": "off"}),
+    Row("DirectoryPolicy.match_username", MANAGERS_OF_ALL, is_unticked=True),
+    Row("DirectoryPolicy.match_email", MANAGERS_OF_ALL, {"match_email": "on"}),
+    Row("DirectoryPolicy.match_mobile", MANAGERS_OF_ALL, is_unticked=True),
+    Row("DirectoryPolicy.number_attribute", MANAGERS_OF_ALL, {"number_attribute": "number"}),
+    Row("DirectoryPolicy.number_field", MANAGERS_OF_ALL, {"number_attribute": "number", "number_field": "工号"}),
+    Row("DirectoryPolicy.leavers", MANAGERS_OF_ALL, {"leavers": "unlink"}),
+]
+ADDRESS = [Row("SiteAddress.url", MANAGERS_OF_ALL, {"url": "https://own.example/", "_confirmed": "1"})]
+TABLE = [*CORP, *BI, *POLICY, *ADDRESS]
+
+
+@dataclass
+class Site:
+    """One row of each kind, and what the table's words stand for."""
+
+    rows: dict[str, models.Model]
+    words: dict[str, str]
+    persons: dict[str, User]
+
+
+@pytest.fixture
+def site(corp: Corp, other_corp: Corp) -> Site:
+    """The address belongs to a company that has never been enabled."""
+    own = SiteAddress.objects.create(url="https://north.example/")
+    new = Corp.objects.create(name="东江", corpid="ww" + "8" * 16, agentid=1000008, secret="s", site_address=own)
+    Corp.objects.filter(pk=corp.pk).update(
+        first_enabled_at=timezone.now(), contacts_secret="c", proxy_url="http://proxy.example:1"
+    )
+    number = Attribute.objects.create(key="number", name="工号", is_employee_number=True, is_unique=True)
+    policy = DirectoryPolicy.objects.create(corp=corp, mode="link", match_mobile=True)
+    bi = make_bi(api_login="robot", api_password="p", app_token="t", proxy_url="http://proxy.example:1")
+    persons = {
+        OWN: with_role("own", Role.SYSTEM_ADMINISTRATOR, corp, new),
+        ALL: with_role("all", Role.SYSTEM_ADMINISTRATOR),
+        SUPERUSER: User.objects.create_superuser("root"),
+    }
+    words = {"other": own.pk, "number": number.pk, "other company": other_corp.pk, "a certificate": certificate()[0]}
+    rows = {"Corp": corp, "BiConnection": bi, "DirectoryPolicy": policy, "SiteAddress": own}
+    return Site(rows, {word: str(value) for word, value in words.items()}, persons)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_a_field_is_changed_by_those_alone_whom_the_table_names(site: Site, row: Row) -> None:
+    one = site.rows[row.page]
+    path = reverse(f"admin:{one._meta.app_label}_{one._meta.model_name}_change", args=[one.pk])
+    form = sent_form(signed_in(site.persons[SUPERUSER]), path)
+    form |= {name: site.words.get(value, value) for name, value in row.sent.items()}
+    if row.is_unticked:
+        del form[row.column]
+
+    def seen() -> object:
+        return row.seen() if row.seen else type(one)._default_manager.values_list(row.column).get(pk=one.pk)
+
+    by = []
+    for name, person in site.persons.items():
+        with transaction.atomic():
+            before = seen()
+            answer = signed_in(person).post(path, form)
+            assert answer.status_code in {302, 403}, answer.context["adminform"].form.errors
+            if seen() != before:
+                by.append(name)
+            transaction.set_rollback(True)
+
+    assert tuple(by) == row.by
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"is_staff": True, "is_superuser": True},
+        {"is_staff": True, "manages_all_corps": True},
+        {"is_superuser": True},
+        {},
+    ],
+    ids=["superuser", "administrator of all", "superuser without entry", "somebody of another company"],
+)
+@pytest.mark.parametrize("name", ["WeComAccount.corp", "WeComAccount.userid"])
+def test_no_account_of_ones_own_company_is_given_to_somebody_who_has_more(
+    site: Site, corp: Corp, other_corp: Corp, values: dict[str, bool], name: str
+) -> None:
+    """Whoever controls the company's directory would sign in as that person."""
+    person = make_person("boss", corp, "Boss", **values)
+    if not values:
+        person.wecom_accounts.create(corp=other_corp, userid="boss", is_primary=False)
+    path = reverse("admin:accounts_user_change", args=[person.pk])
+    form = sent_form(signed_in(site.persons[SUPERUSER]), path)
+    changed = {"WeComAccount.corp": "", "WeComAccount.userid": "attacker"}[name]
+    form[f"wecom_accounts-0-{name.split('.')[1]}"] = changed
+
+    answer = signed_in(site.persons[OWN]).post(path, form)
+
+    assert answer.status_code == 403
+    assert list(person.wecom_accounts.filter(is_primary=True).values_list("corp", "userid")) == [(corp.pk, "Boss")]
+
+
+@pytest.mark.parametrize("key", ["username", "email", "mobile"])
+@pytest.mark.parametrize("values", [{"is_staff": True}, {"is_superuser": True}], ids=["staff", "superuser"])
+def test_no_matching_key_links_a_member_with_somebody_who_has_rights(
+    site: Site, corp: Corp, key: str, values: dict[str, bool]
+) -> None:
+    """`User.username`, `User.email`, `User.mobile`: a member's are set in WeCom."""
+    User.objects.create(**{"username": "boss", **values, key: "13000000001"})
+    same = dict.fromkeys(("userid", "userid_folded", "email", "mobile"), "13000000001")
+    now = timezone.now()
+    member = Member.objects.create(corp=corp, first_seen_at=now, changed_at=now, **same)
+    policy = DirectoryPolicy(corp=corp, mode="create", match_email=True, match_mobile=True)
+
+    [found] = matches(corp=corp, policy=policy, members=[member])
+
+    assert found.conflict == LinkConflict.Reason.PROTECTED
+
+
+def test_as_whom_somebody_enters_the_bi_is_set_by_administrators_of_all_companies(site: Site, corp: Corp) -> None:
+    """`AttributeValue.values` of the attribute that is marked as the BI's loginId."""
+    login_id = Attribute.objects.get(is_bi_login_id=True)
+    person = make_person("hanmeimei", corp, "HanMeimei")
+    path = reverse("admin:accounts_user_change", args=[person.pk])
+    form = sent_form(signed_in(site.persons[SUPERUSER]), path) | {field_name(login_id): "api"}
+
+    found = []
+    for name in (OWN, ALL):
+        signed_in(site.persons[name]).post(path, form)
+        found.append(bi_login_id_of(user_id=person.pk))
+
+    assert found == ["", "api"]
+
+
+def test_the_bi_is_no_data_source_of_a_company_s_administrator(site: Site, corp: Corp) -> None:
+    """`DataSource.kind`: its cards are read as the BI's API user, whom no company limits."""
+    path = reverse("admin:integrations_datasource_add")
+    form = {
+        **{"name": "BI", "kind": "guandata", "is_enabled": "on", "corp": str(corp.pk)},
+        **{"timeout_seconds": "30", "row_limit": "100", "parallel_limit": "2"},
+    }
+
+    found = []
+    for name in (OWN, ALL):
+        signed_in(site.persons[name]).post(path, form)
+        found.append(DataSource.objects.filter(kind="guandata").count())
+
+    assert found == [0, 1]
+
+
+def test_no_field_is_missing_in_the_table() -> None:
+    forms = {"Corp": CorpForm, "BiConnection": BiConnectionForm, "SiteAddress": SiteAddressForm}
+    fields = {f"{page}.{name}" for page, form in forms.items() for name in form.base_fields if name != "seen"}
+    policy = {field.name for field in DirectoryPolicy._meta.fields if field.editable} - {"id"}
+    named = {row.name for row in TABLE}
+
+    assert named == fields | {f"DirectoryPolicy.{name}" for name in policy}
+    documented = set(re.findall(r"`([A-Z]\w+\.\w+)`", DOCS.read_text("utf-8")))
+    assert named <= documented

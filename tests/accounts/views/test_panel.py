@@ -1,0 +1,148 @@
+"""What the panel with the QR code is given: a state of this browser, and a fresh one before it expires."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from integrations.core import http
+from integrations.core.redis import valkey
+from integrations.models import Corp, SiteAddress
+from tests.accounts.conftest import DESKTOP, HOST, Visitor, make_corp, query_of, visitor
+from tests.accounts.wecom import WeCom
+
+
+def asks(visitor: Visitor, corp_id: int, **sent: str) -> Any:
+    """The test client's answer, which has json()."""
+    return visitor.client.post(f"/wecom/{corp_id}/panel/", sent)
+
+
+def kept_states() -> int:
+    return len(list(valkey().keys("accounts:login-state:*")))
+
+
+def test_gets_what_wecoms_component_asks_for(corp: Corp, desktop: Visitor) -> None:
+    answer = asks(desktop, corp.pk, next="/messages/7/").json()
+
+    state = answer["params"].pop("state")
+    assert answer["params"] == {
+        "login_type": "CorpApp",
+        "appid": corp.corpid,
+        "agentid": str(corp.agentid),
+        "redirect_uri": f"https://bi.example.com/wecom/{corp.pk}/callback/",
+        "redirect_type": "top",
+        "lang": "zh",
+        "color_scheme": "auto",
+    }
+    assert (answer["is_official"], answer["renew_after_ms"]) == (True, 240_000)
+    assert (len(state), state[-1]) == (41, "1")
+
+
+def test_the_state_signs_the_person_in_who_scans(corp: Corp, person: User, desktop: Visitor, wecom: WeCom) -> None:
+    state = asks(desktop, corp.pk, next="/messages/7/").json()["params"]["state"]
+    wecom.gives("SCANNED", userid="lilei")
+
+    response = desktop.arrive(corp, code="SCANNED", state=state)
+
+    assert response.headers["Location"] == "/messages/7/"
+    assert desktop.user_id == person.pk
+
+
+def test_a_state_stays_good_for_a_scan_under_way_after_the_next_was_begun(
+    corp: Corp, person: User, desktop: Visitor, wecom: WeCom
+) -> None:
+    before, after = (asks(desktop, corp.pk).json()["params"]["state"] for _time in range(2))
+    wecom.gives("SCANNED", userid="lilei")
+
+    desktop.arrive(corp, code="SCANNED", state=before)
+
+    assert before != after
+    assert desktop.user_id == person.pk
+
+
+def test_the_state_of_one_browser_is_nothing_in_another(corp: Corp, person: User, wecom: WeCom) -> None:
+    attacker, victim = visitor(DESKTOP), visitor(DESKTOP)
+    state = asks(attacker, corp.pk).json()["params"]["state"]
+    asks(victim, corp.pk)
+    wecom.gives("ATTACKERS", userid="lilei")
+
+    victim.arrive(corp, code="ATTACKERS", state=state)
+
+    assert victim.user_id is None
+    assert wecom.read == []
+
+
+def test_a_company_with_a_qr_page_of_its_own_gets_a_plain_frame(desktop: Visitor) -> None:
+    corp = make_corp("私有化企业", 3, qr_base_url="http://127.0.0.1:9000")
+
+    answer = asks(desktop, corp.pk).json()
+
+    assert answer["is_official"] is False
+    assert answer["page"].startswith("http://127.0.0.1:9000/wwlogin/sso/login?")
+    assert query_of(answer["page"]) == answer["params"]
+
+
+def test_speaks_the_persons_language(corp: Corp, desktop: Visitor) -> None:
+    answer = desktop.client.post(f"/wecom/{corp.pk}/panel/", headers={"accept-language": "en"})
+
+    assert answer.json()["params"]["lang"] == "en"
+
+
+@pytest.mark.parametrize("change", [{"is_enabled": False}, {"sign_in_enabled": False}, None])
+def test_there_is_none_where_nobody_signs_in(corp: Corp, desktop: Visitor, change: dict[str, Any] | None) -> None:
+    if change:
+        Corp.objects.update(**change)
+
+    response = asks(desktop, corp.pk if change else corp.pk + 999)
+
+    assert (response.status_code, response.json()) == (404, {"error": "company"})
+    assert kept_states() == 0
+    assert not [name for name in desktop.client.cookies if "guanwecom-browser" in name]
+
+
+def test_there_is_none_under_an_address_to_which_wecom_does_not_return(corp: Corp) -> None:
+    response = asks(visitor(DESKTOP, host="localhost"), corp.pk)
+
+    assert (response.status_code, response.json()) == (409, {"error": "address"})
+    assert kept_states() == 0
+
+
+def test_without_the_store_it_says_so(corp: Corp, desktop: Visitor, settings: Any) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    response = asks(desktop, corp.pk)
+
+    assert (response.status_code, response.json()) == (503, {"error": "store"})
+
+
+@pytest.mark.parametrize("trick", ["//evil.example", "https://evil.example", "/login/", "javascript:alert(1)"])
+def test_leads_nowhere_else(corp: Corp, person: User, desktop: Visitor, wecom: WeCom, trick: str) -> None:
+    state = asks(desktop, corp.pk, next=trick).json()["params"]["state"]
+    wecom.gives("C", userid="lilei")
+
+    assert desktop.arrive(corp, code="C", state=state).headers["Location"] == "/"
+
+
+def test_is_for_pages_of_ours_alone(corp: Corp) -> None:
+    strict = Client(enforce_csrf_checks=True, headers={"host": HOST}, SERVER_NAME=HOST)
+
+    assert strict.post(f"/wecom/{corp.pk}/panel/").status_code == 403
+    assert strict.get(f"/wecom/{corp.pk}/panel/").status_code == 405
+    assert kept_states() == 0
+
+
+def test_is_not_kept_by_any_cache(corp: Corp, desktop: Visitor) -> None:
+    assert "no-store" in asks(desktop, corp.pk).headers["Cache-Control"]
+
+
+def test_follows_the_companys_own_address(corp: Corp) -> None:
+    corp.site_address = SiteAddress.objects.create(url="https://sub.example.com/")
+    corp.save()
+    http.forget()
+
+    answer = asks(visitor(DESKTOP, host="sub.example.com"), corp.pk).json()
+
+    assert answer["params"]["redirect_uri"] == f"https://sub.example.com/wecom/{corp.pk}/callback/"

@@ -1,0 +1,249 @@
+"""What is broken about a town, one thing after the other: by the kinds that the plan names."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+import redis
+from django.db import connection
+
+from accounts.models import fold_userid
+from integrations.companies import services
+from integrations.models import Corp
+from notifications.delivery.runs import recall, triggers
+from notifications.delivery.runs.recall import withdraw
+from notifications.models import Report, Run, Subscription
+from tests.chaos import database
+from tests.chaos.orders import administrator
+from tests.chaos.plan import Disturbance
+from tests.chaos.town import Town, corpid, kill_with_children, userids, with_servers
+from tests.e2e.stack import ProcessFailed
+from tests.sandbox_process import AGENTID
+
+# Less than it holds already: every write is refused.
+NO_MEMORY_BYTES = 1
+
+
+class Breaker:
+    """Breaks one town."""
+
+    def __init__(self, town: Town) -> None:
+        self._town = town
+        # One thing at a time is done to a program, a server or a company.
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def disturb(self, what: Disturbance) -> None:
+        with self._locks[what.target or what.kind]:
+            getattr(self, f"_{what.kind}")(what)
+
+    # --- Programs and servers -----------------------------------------------------------------------------------------
+
+    def _kill(self, what: Disturbance) -> None:
+        town = self._town
+        if what.target == "sandbox":
+            town.wecom.kill()
+            time.sleep(what.seconds)
+            town.stack.sandbox = town.wecom.start()
+            return
+        service = town.services.get(what.target)
+        if service is not None:
+            service.kill()
+            time.sleep(what.seconds)
+            service.restart()
+            return
+        kill_with_children(town.running[what.target])
+        time.sleep(what.seconds)
+        self._start_again(what.target)
+
+    def _start_again(self, name: str) -> None:
+        """A program that ends while it starts, as beside a full Valkey, is one that ended by itself: revived later."""
+        with suppress(ProcessFailed):
+            self._town.start(name)
+
+    def _restart(self, what: Disturbance) -> None:
+        self._town.services[what.target].restart()
+
+    def _stop(self, what: Disturbance) -> None:
+        self._town.running[what.target].stop()
+        self._start_again(what.target)
+
+    def _freeze(self, what: Disturbance) -> None:
+        """It does nothing for a while (SIGSTOP), and goes on when it wakes up as if nothing had been."""
+        processes = self._processes(what.target)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(what.seconds)
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
+
+    def _processes(self, target: str) -> list[psutil.Process]:
+        town = self._town
+        if target == "sandbox":
+            return [psutil.Process(town.stack.sandbox.pid)]
+        if target == "broker":
+            return [psutil.Process(town.broker.process.pid)]
+        try:
+            program = psutil.Process(town.running[target].process.pid)
+            return [program, *program.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it ended by itself: revived later
+            return []
+
+    def _old_snapshot(self, what: Disturbance) -> None:
+        """Valkey is killed, and comes back with what it knew some seconds before: tasks, counts, states."""
+        broker = self._town.broker
+
+        def save() -> None:
+            with redis.Redis.from_url(broker.url) as store:
+                store.save()
+
+        with_servers(save)
+        time.sleep(what.seconds)
+        broker.kill()
+        broker.restart()
+        (broker.folder / "dump.rdb").unlink(missing_ok=True)
+
+    def _flush(self, _what: Disturbance) -> None:
+        def flush() -> None:
+            with redis.Redis.from_url(self._town.broker.url) as store:
+                store.flushall()
+
+        with_servers(flush)
+
+    def _full(self, what: Disturbance) -> None:
+        """No write has room."""
+        if what.target == "database":
+            with database.full(self._town.database.url):
+                time.sleep(what.seconds)
+            return
+        self._set_memory(NO_MEMORY_BYTES)
+        time.sleep(what.seconds)
+        self._set_memory(0)
+
+    def _set_memory(self, most: int) -> None:
+        def configure() -> None:
+            with redis.Redis.from_url(self._town.broker.url) as store:
+                store.config_set("maxmemory", most)
+
+        with_servers(configure)
+
+    def _read_only(self, what: Disturbance) -> None:
+        with database.read_only(self._town.database.url):
+            time.sleep(what.seconds)
+
+    def _crowd(self, what: Disturbance) -> None:
+        with database.crowded(self._town.database.url):
+            time.sleep(what.seconds)
+
+    def _cut(self, _what: Disturbance) -> None:
+        database.cut(self._town.database.url)
+
+    def _jump(self, what: Disturbance) -> None:
+        self._town.move_clock(what.seconds)
+
+    # --- WeCom --------------------------------------------------------------------------------------------------------
+
+    def _fault(self, what: Disturbance) -> None:
+        values = dict(what.fault)
+        fault = {"kind": values.pop("kind"), "endpoint": values.pop("endpoint"), **values}
+        self._town.control("POST", "faults", fault)
+
+    def _disable(self, what: Disturbance) -> None:
+        corp = self._town.corps[int(what.target)]
+        self._town.barred.add(corp.pk)
+        with_servers(lambda: services.disable_corp(corp=corp))
+        time.sleep(what.seconds)
+        with_servers(lambda: Corp.objects.filter(pk=corp.pk).update(is_enabled=True))
+
+    def _invalidate(self, what: Disturbance) -> None:
+        """The app's token is worth nothing any more."""
+        path = f"companies/{corpid(int(what.target))}/apps/{AGENTID}/invalidate"
+        self._town.control("POST", path, {"code": 40014})
+
+    def _reset_secret(self, what: Disturbance) -> None:
+        """In WeCom's console. Here it is pasted when the round is mended."""
+        number = int(what.target)
+        self._town.secrets[number] = uuid.uuid4().hex
+        path = f"companies/{corpid(number)}/apps/{AGENTID}"
+        self._town.control("PATCH", path, {"secret": self._town.secrets[number]})
+
+    def _disable_member(self, what: Disturbance) -> None:
+        number = int(what.target)
+        userid = userids(number)[0]
+        self._town.deaf.add((corpid(number), userid.lower()))
+        self._town.set_status(number, userid, 2)
+
+    # --- People -------------------------------------------------------------------------------------------------------
+
+    def _leave(self, what: Disturbance) -> None:
+        """WeCom does not let some people of a company in any more: what waits for them is taken back at once."""
+        town, number = self._town, int(what.target.removeprefix("company-"))
+        corp = town.corps[number]
+        mine = [fold_userid(userid) for userid in userids(number)[-int(what.seconds) :]]
+        town.left |= {f"{corp.pk}:{userid}" for userid in mine}
+        with_servers(lambda: withdraw(corp, mine, town.now()))
+
+    def _edit(self, what: Disturbance) -> None:
+        """Somebody saves another text, perhaps between its freezing and its sending."""
+        order = self._order_of(what)
+        with_servers(lambda: Report.objects.filter(pk=order.report_id).update(body="改过的正文。", title="改过的标题"))
+
+    def _recall(self, what: Disturbance) -> None:
+        """An administrator takes a run back, whatever has become of it."""
+        with_servers(lambda: self._act_on_run(what, recalls=True))
+
+    def _resend(self, what: Disturbance) -> None:
+        """An administrator sends a run again to whom it did not reach."""
+        with_servers(lambda: self._act_on_run(what, recalls=False))
+
+    def _act_on_run(self, what: Disturbance, *, recalls: bool) -> None:
+        """On the newest run of an order, where there is one. The clock finds what is to be done."""
+        order = self._order_of(what)
+        runs = Run.objects.filter(subscription=order, resends=None).select_related("subscription__report")
+        run = runs.order_by("-pk").first()
+        if run is None:
+            return
+        person, now = administrator(), self._town.now()
+        if recalls and recall.can_be_recalled(run, now=now):
+            recall.request_recall(run, person=person, now=now)
+        elif not recalls and triggers.can_be_resent(run):
+            triggers.request_resend(run, number=1, with_unknown=False, person=person, now=now)
+
+    def _order_of(self, what: Disturbance) -> Subscription:
+        return self._town.orders[int(what.target) % len(self._town.orders)]
+
+
+@contextmanager
+def at_once(breaker: Breaker, plan: list[Disturbance]) -> Iterator[None]:
+    """The disturbances begin, each in its thread at its time; on the way out all of them are over."""
+    failures: list[BaseException] = []
+
+    def run(what: Disturbance) -> None:
+        time.sleep(what.at)
+        try:
+            breaker.disturb(what)
+        except BaseException as error:  # noqa: BLE001  # raised below, in the thread that waits
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(what,)) for what in plan]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]

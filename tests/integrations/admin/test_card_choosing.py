@@ -1,0 +1,362 @@
+"""Choosing a card of the BI: what is listed, found, filled in, and what is said where the BI cannot be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+import responses
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.bi import catalogue
+from integrations.models import BiConnection, BiListing, Card, Corp
+from integrations.tasks import list_bi
+from tests.bi import make_bi
+from tests.guandata import APP_TOKEN, HOST, GuandataAnswers
+from tests.integrations.admin.test_source_admin import ALL, BACKEND, CARD
+from tests.integrations.clients.sources.place import NOW, Clock, make_card, make_source
+from tests.integrations.conftest import staff
+
+pytestmark = pytest.mark.django_db
+CHOOSE = "admin:integrations_card_choose"
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: Any) -> Client:
+    client.force_login(django_user_model.objects.create_superuser("root"), backend=BACKEND)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    make_bi(base_url=HOST, app_token=APP_TOKEN)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        yield GuandataAnswers(wire)
+
+
+def shown(client: Client, address: str = "", **sent: Any) -> str:
+    """The page that lists what there is to choose from."""
+    return client.get(address or reverse(CHOOSE), sent or None).text
+
+
+def answered(entries: list[list[str]], page_id: str = "", **values: Any) -> BiListing:
+    """As the last question was answered."""
+    version = BiConnection.objects.get().connection_version
+    known = {"requested_at": NOW, "listed_at": NOW, "version": version, "entries": entries, **values}
+    return BiListing.objects.update_or_create(page_id=page_id, defaults=known)[0]
+
+
+class TestListing:
+    def test_pages_and_cards_are_asked_for_in_the_background_and_kept(self, bi: GuandataAnswers) -> None:
+        bi.gives("page_list", body={"token": APP_TOKEN})
+        bi.gives("page_cards", headers={"token": APP_TOKEN})
+
+        for page_id in ("", "p1"):
+            listing_id = catalogue.request(page_id=page_id, now=NOW)
+            assert listing_id is not None
+            list_bi(listing_id)
+            list_bi(listing_id)
+
+        pages, cards = catalogue.latest(), catalogue.latest("p1")
+        assert pages is not None
+        assert cards is not None
+        assert [one[0] for one in pages.entries] == ["p1"]  # deleted ones are left out
+        assert cards.entries[0][0] == "c1"
+        assert (bi.calls("page_list"), bi.calls("page_cards")) == (1, 1)
+
+    def test_a_fresh_list_is_not_asked_for_again_unless_somebody_says_so(self, bi: GuandataAnswers) -> None:
+        first = catalogue.request(page_id="", now=NOW)
+        assert catalogue.request(page_id="", now=NOW, anew=True) is None  # under way
+        BiListing.objects.update(listed_at=NOW)
+
+        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=9)) is None
+        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=9), anew=True) == first
+        BiListing.objects.update(listed_at=NOW)
+        assert catalogue.request(page_id="", now=NOW + timedelta(minutes=19)) == first
+
+    def test_a_failed_list_and_one_of_another_connection_are_asked_for_again(self, bi: GuandataAnswers) -> None:
+        answered([["p1", "x", ""]])
+        assert catalogue.request(page_id="", now=NOW) is None
+        BiConnection.objects.update(connection_version=99)
+
+        assert catalogue.latest() is None
+        assert catalogue.request(page_id="", now=NOW) is not None
+        BiListing.objects.update(listed_at=NOW, problem_code="broken")
+        assert catalogue.request(page_id="", now=NOW) is not None
+
+    def test_who_was_overtaken_writes_nothing(self, bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+        bi.gives("page_list")
+        listing_id = catalogue.request(page_id="", now=NOW)
+        assert listing_id is not None
+
+        def later() -> Any:
+            BiListing.objects.update(requested_at=NOW + timedelta(minutes=11))
+            return NOW
+
+        catalogue.carry_out(listing_id=listing_id, clock=later)
+
+        assert BiListing.objects.get().listed_at is None
+
+    @pytest.mark.parametrize(
+        ("changes", "answer", "problem"),
+        [
+            ({"base_url": ""}, None, "not-set-up"),
+            ({"app_token": ""}, None, "not-set-up"),
+            ({}, {"status": 502, "answer": b"down"}, "broken"),
+            ({}, {"answer": ConnectionError("no route")}, "unreachable"),
+            ({}, {"answer": {"result": "fail", "error": {"status": 401, "message": APP_TOKEN}}}, "not-admitted"),
+            ({}, {"answer": b"<html>"}, "not-understood"),
+        ],
+    )
+    def test_why_there_is_no_list_is_kept_without_a_secret(
+        self, bi: GuandataAnswers, changes: dict[str, str], answer: dict[str, Any] | None, problem: str
+    ) -> None:
+        make_bi(**{"base_url": HOST, "app_token": APP_TOKEN, **changes})
+        if answer:
+            bi.gives("page_list", **answer)
+        listing_id = catalogue.request(page_id="", now=NOW)
+        assert listing_id is not None
+
+        catalogue.carry_out(listing_id=listing_id, clock=Clock())
+
+        row = BiListing.objects.get()
+        assert (row.problem_code, row.entries, row.listed_at) == (problem, [], NOW)
+        assert APP_TOKEN not in str(row.problem_facts)
+
+    def test_a_token_that_no_key_opens_is_said(self, bi: GuandataAnswers, settings: Any) -> None:
+        listing_id = catalogue.request(page_id="", now=NOW)
+        assert listing_id is not None
+        settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
+
+        catalogue.carry_out(listing_id=listing_id, clock=Clock())
+
+        assert BiListing.objects.get().problem_code == "key-missing"
+
+
+def test_a_page_then_a_card_fill_in_the_form_of_a_new_card(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    form = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).text
+    assert f'formaction="{reverse(CHOOSE)}"' in form
+
+    asked: Any = root.post(reverse(CHOOSE), {**CARD, "name": "", "source": source.pk})
+    running = shown(root, asked.url)
+    answered([["p1", "销售<总览>", "PAGE"]])
+    pages = shown(root, asked.url)
+    root.post(asked.url, {"page": "p1"})
+    answered([["c1", "每日销售额", "CHART"], ["t1", "标题", "TEXT"]], "p1")
+    cards = shown(root, source=source.pk, page="p1")
+
+    assert "The BI is being asked" in running
+    assert "data-unfinished" in running
+    assert "销售&lt;总览&gt;" in pages
+    assert "holds no data (TEXT)" in cards
+    link = next(part for part in cards.split('"') if "bi_card_id=c1" in part).replace("&amp;", "&")
+    assert "bi_card_id=t1" not in cards
+    filled = root.get(link)
+    form = filled.context["adminform"].form
+    assert [form.initial[name] for name in ("name", "bi_page_id", "bi_card_id")] == ["每日销售额", "p1", "c1"]
+    assert "chosen and not saved yet" in filled.text
+    root.post(link, {**CARD, "name": "每日销售额", "source": source.pk, "bi_page_id": "p1", "bi_card_id": "c1"})
+    assert Card.objects.get().bi_card_id == "c1"
+
+
+TYPED = {
+    "bi_view": "GRAPH", "bi_filters": '[{"name": "城市", "filterType"', "bi_parameters": "[]",
+    "kinds": '{"日期": "date"}', "units": "{}", "as_of_column": "日期",
+}  # fmt: skip
+
+
+def link_to(card_id: str, page: str) -> str:
+    return next(part for part in page.split('"') if f"bi_card_id={card_id}" in part).replace("&amp;", "&")
+
+
+def shown_form(client: Client, address: str) -> dict[str, Any]:
+    """What stands in the fields of the form at this address."""
+    form = client.get(address).context["adminform"].form
+    return {name: form[name].value() for name in form.fields}
+
+
+def leave_form(client: Client, query: str = "", **typed: Any) -> str:
+    """The form's button that leads to the list; gives the address to which it leads."""
+    answer: Any = client.post(reverse(CHOOSE) + query, {"page": "p1", "bi_card_id": "", "bi_page_id": "", **typed})
+    return str(answer.url)
+
+
+def test_what_was_typed_stays_until_the_card_is_chosen(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+
+    listed = leave_form(root, source=source.pk, name="我的名称", **TYPED)
+    searched = shown(root, f"{listed}&q=每日")
+    filled = shown_form(root, link_to("c1", searched))
+
+    chosen = {"name": "我的名称", "source": str(source.pk), "bi_card_id": "c1", "bi_page_id": "p1"}
+    assert filled == {**chosen, **TYPED}
+    back = next(one for one in searched.split('"') if "/card/add/?" in one and "bi_card_id" not in one)
+    assert shown_form(root, back.replace("&amp;", "&")) == {**filled, "bi_card_id": "", "bi_page_id": ""}
+
+
+def test_a_name_that_was_left_empty_is_that_of_the_chosen_card(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+
+    cards = shown(root, leave_form(root, source=source.pk, name="", **TYPED))
+
+    assert shown_form(root, link_to("c1", cards))["name"] == "每日销售额"
+
+
+def test_each_tab_has_what_was_typed_in_it_and_nobody_else_has(
+    root: Client, bi: GuandataAnswers, django_user_model: Any
+) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+    first, second = (leave_form(root, source=source.pk, name=name) for name in ("甲", "乙"))
+    links = [link_to("c1", shown(root, listed)) for listed in (first, second)]
+    stranger = Client()
+    stranger.force_login(django_user_model.objects.create_superuser("other"), backend=BACKEND)
+
+    assert [shown_form(root, link)["name"] for link in links] == ["甲", "乙"]
+    assert shown_form(stranger, links[0])["name"] == "每日销售额"
+
+
+def test_what_is_too_long_to_keep_is_left_behind_and_the_list_opens(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["c1", "每日销售额", "CHART"]], "p1", requested_at=timezone.now())
+
+    listed = leave_form(root, source=source.pk, name="甲", bi_filters="x" * 100_001)
+
+    assert "draft" not in listed
+    assert shown_form(root, link_to("c1", shown(root, listed)))["name"] == "每日销售额"
+
+
+def test_what_was_typed_over_a_saved_card_stays_and_is_saved_as_a_change(root: Client, bi: GuandataAnswers) -> None:
+    card = make_card(bi_filters=[{"name": "a", "filterType": "IN"}])
+    answered([["c9", "另一张", "CHART"]], "p1", requested_at=timezone.now())
+
+    listed = leave_form(root, f"?card={card.pk}", source=card.source_id, name="新名", bi_filters="", kinds="{}")
+    link = link_to("c9", shown(root, listed))
+    filled = shown_form(root, link)
+    refused: Any = root.post(link, {**CARD, **filled, "kinds": "x"})
+    root.post(link, {**CARD, **filled})
+
+    assert (filled["name"], filled["bi_filters"], filled["bi_card_id"]) == ("新名", "", "c9")
+    card.refresh_from_db()
+    assert (card.name, card.bi_filters, card.bi_card_id) == ("新名", [], "c9")
+    assert {"name", "bi_card_id"} <= set(refused.context["adminform"].form.changed_data)
+
+
+def test_a_saved_card_is_chosen_anew_and_nothing_is_saved_by_it(root: Client, bi: GuandataAnswers) -> None:
+    card = make_card()
+    answered([["c9", "另一张", "CHART"]], "p9")
+
+    cards = shown(root, source=card.source_id, card=card.pk, page="p9")
+    link = next(part for part in cards.split('"') if "bi_card_id=c9" in part).replace("&amp;", "&")
+    form = root.get(link).context["adminform"].form
+
+    assert urlsplit(link).path == reverse("admin:integrations_card_change", args=[card.pk])
+    assert (form["bi_card_id"].value(), form["name"].value()) == ("c9", card.name)
+    card.refresh_from_db()
+    assert card.bi_card_id == "c1"
+
+
+def test_many_are_searched_and_cut_visibly(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([[f"p{number}", f"页面 {number}", "PAGE"] for number in range(230)])
+
+    whole = shown(root, source=source.pk)
+    found = shown(root, source=source.pk, q=" 页面 229 ")
+
+    assert whole.count('name="page"') == 200
+    assert "30 more" in whole
+    assert found.count('name="page"') == 1
+    assert 'value="p229"' in found
+
+
+def test_a_failure_is_said_with_the_way_to_mend_it_and_the_id_can_be_typed(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([], problem_code="not-set-up", problem_facts={"missing": "app-token"})
+
+    page = shown(root, source=source.pk)
+
+    assert "The data source is not set up completely: the BI&#x27;s app token is missing." in page
+    assert reverse("admin:integrations_biconnection_changelist") in page
+    assert "Back to the form, where the ID can be typed" in page
+
+
+def test_the_state_is_the_page_s_own_part(root: Client, bi: GuandataAnswers) -> None:
+    source = make_source()
+    answered([["p1", "销售总览", "PAGE"]], listed_at=None)
+    address = reverse("admin:integrations_card_choose_state")
+
+    assert root.get(address, {"source": source.pk}).json()["is_unfinished"] is True
+    BiListing.objects.update(listed_at=timezone.now())
+    state = root.get(address, {"source": source.pk}).json()
+
+    assert state["is_unfinished"] is False
+    assert "销售总览" in state["html"]
+    assert "csrfmiddlewaretoken" in state["html"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_question_is_queued_and_a_missing_queue_is_said(
+    root: Client, bi: GuandataAnswers, valkey_client: redis.Redis, settings: Any
+) -> None:
+    source = make_source()
+
+    root.post(reverse(CHOOSE), {"source": source.pk})
+
+    assert valkey_client.llen("celery") == 1
+
+
+class TestWhoMay:
+    def test_only_who_keeps_cards_where_the_source_is_seen(
+        self, client: Client, bi: GuandataAnswers, corp: Corp, other_corp: Corp
+    ) -> None:
+        mine, hidden = make_source(name="a", corp=corp), make_source(name="b", corp=other_corp)
+        other_kind = make_source(name="c", kind="sql", corp=corp)
+        card = make_card(hidden, name="hidden")
+        client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+
+        def status(**sent: Any) -> tuple[int, int]:
+            return client.get(reverse(CHOOSE), sent).status_code, client.post(reverse(CHOOSE), sent).status_code
+
+        assert status(source=mine.pk) == (200, 302)
+        before = BiListing.objects.count()
+        for source in (hidden, other_kind):
+            assert status(source=source.pk) == (404, 404)
+        assert status(source=mine.pk, card=card.pk) == (404, 404)
+        assert status(source="x") == (404, 404)
+        assert status(source=mine.pk, page="p" * 101) == (404, 404)
+        assert BiListing.objects.count() == before
+
+    @pytest.mark.parametrize("held", [(), ("view_card", "view_datasource")])
+    def test_who_only_looks_is_refused_and_nothing_is_asked(
+        self, client: Client, bi: GuandataAnswers, corp: Corp, held: tuple[str, ...]
+    ) -> None:
+        source = make_source(corp=corp)
+        card = make_card(source)
+        client.force_login(staff("reader", corp, permissions=held), backend=BACKEND)
+
+        for sent in ({"source": source.pk}, {"source": source.pk, "card": card.pk}):
+            assert client.post(reverse(CHOOSE), sent).status_code == 403
+            assert client.get(reverse("admin:integrations_card_choose_state"), sent).status_code == 403
+        assert not BiListing.objects.exists()
+
+    def test_without_the_right_to_the_connection_no_link_leads_there(
+        self, client: Client, bi: GuandataAnswers, corp: Corp
+    ) -> None:
+        source = make_source(corp=corp)
+        answered([], problem_code="unreachable", problem_facts={"reason": "x"})
+        client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+
+        page = client.get(reverse(CHOOSE), {"source": source.pk}, headers={"accept-language": "en"}).text
+
+        assert "Who sees all companies can set up the connection" in page
+        assert "biconnection" not in page

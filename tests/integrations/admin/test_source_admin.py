@@ -1,0 +1,397 @@
+"""Data sources and cards in the admin: what is refused, that no secret comes back, and the test of a card."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from integrations.clients.sources.table import Column, Kind, Table
+from integrations.datasources import fetch
+from integrations.models import Card, CardData, Corp, DataSource
+from integrations.models.datasources import packed
+from tests.integrations.clients.sources.place import NOW, make_card, make_source
+from tests.integrations.conftest import staff
+
+pytestmark = pytest.mark.django_db
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+SECRET = "sim-source-secret"
+ALL = tuple(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("datasource", "card"))
+SOURCE = {
+    "name": "销售库",
+    "kind": "sql",
+    "is_enabled": "on",
+    "timeout_seconds": 30,
+    "row_limit": 100,
+    "parallel_limit": 2,
+}
+CARD = {
+    "name": "每日销售", "bi_view": "GRID", "http_method": "GET", "bi_filters": "[]", "bi_parameters": "[]",
+    "sql_parameters": "{}", "kinds": "{}", "units": "{}",
+}  # fmt: skip
+
+
+@pytest.fixture
+def root(client: Client, django_user_model: Any) -> Client:
+    client.force_login(
+        django_user_model.objects.create_superuser("root"), backend="django.contrib.auth.backends.ModelBackend"
+    )
+    return client
+
+
+def send(client: Client, page: str, row: Any = None, **values: Any) -> Any:
+    args = [row.pk] if row else []
+    return client.post(reverse(f"admin:integrations_{page}", args=args), values, headers={"accept-language": "en"})
+
+
+def test_a_database_is_saved_and_its_password_never_comes_back(root: Client) -> None:
+    send(root, "datasource_add", **SOURCE, new_sql_url=f"postgresql://reader:{SECRET}@db.example.com/sales")
+    source = DataSource.objects.get()
+
+    pages = [
+        root.get(reverse("admin:integrations_datasource_change", args=[source.pk])).text,
+        root.get(reverse("admin:integrations_datasource_changelist")).text,
+        root.get(reverse("admin:integrations_datasource_history", args=[source.pk])).text,
+        str(list(AuditEntry.objects.values())),
+    ]
+
+    assert SECRET in source.sql_url
+    assert all(SECRET not in page for page in pages)
+    assert "postgresql://reader:***@db.example.com/sales" in pages[0]
+    send(root, "datasource_change", source, **{**SOURCE, "row_limit": 7})
+    source.refresh_from_db()
+    assert (source.row_limit, SECRET in source.sql_url) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "Enter the address of the database."),
+        ({"new_sql_url": f"oracle://u:{SECRET}@h/db"}, "not admitted (oracle)"),
+        ({"new_sql_url": f"postgresql://u:{SECRET}@h/db?host=/x"}, "The option host is not admitted"),
+        ({"new_sql_url": "sqlite:////etc/passwd"}, "DATA_SQLITE_FOLDERS"),
+        ({"kind": "json"}, "Enter the address of the service."),
+        ({"kind": "json", "http_url": "ftp://x"}, "Write https://host/path"),
+        ({"kind": "json", "http_url": "https://h", "new_http_headers": f"A: b\n{SECRET}"}, "Line 2 is no header"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_fix(root: Client, values: dict[str, str], sentence: str) -> None:
+    page = send(root, "datasource_add", **{**SOURCE, **values}).text
+
+    assert sentence in page
+    assert not DataSource.objects.exists()
+
+
+def test_headers_are_written_again_when_the_address_changes(root: Client) -> None:
+    source = make_source(kind="json", http_url="https://api.example.com", http_headers=f"X-Key: {SECRET}")
+    moved = {**SOURCE, "kind": "json", "http_url": "https://evil.example.com"}
+
+    page = send(root, "datasource_change", source, **moved).text
+
+    assert "Write them again" in page
+    source.refresh_from_db()
+    assert source.http_url == "https://api.example.com"
+    send(root, "datasource_change", source, **moved, remove_http_headers="on")
+    source.refresh_from_db()
+    assert (source.http_url, source.http_headers) == ("https://evil.example.com", "")
+
+
+def test_only_a_superuser_lets_a_source_into_the_internal_network(client: Client, corp: Corp) -> None:
+    client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    values = {
+        **SOURCE,
+        "kind": "json",
+        "corp": corp.pk,
+        "http_url": "http://10.0.0.1",
+        "allows_private_addresses": "on",
+    }
+
+    send(client, "datasource_add", **values)
+
+    source = DataSource.objects.get()
+    assert source.allows_private_addresses is False
+    DataSource.objects.update(allows_private_addresses=True)
+    page = send(client, "datasource_change", source, **{**values, "http_url": "http://10.0.0.2"}).text
+    assert "Only a superuser may change the address" in page
+    source.refresh_from_db()
+    assert source.http_url == "http://10.0.0.1"
+
+
+@pytest.mark.parametrize("typed", ["1e9999", "-1e9999", "NaN", "Infinity", r'"\u0000"', r'"\ud800"'])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("sql", "sql_parameters"), ("json", "http_body"), ("guandata", "bi_parameters")]
+)
+def test_json_that_no_database_keeps_is_refused(root: Client, kind: str, name: str, typed: str) -> None:
+    source = make_source(kind=kind, sql_url="postgresql://u@h/db", http_url="https://api.example.com")
+    value = {"sql_parameters": f'{{"n": {typed}}}', "http_body": typed, "bi_parameters": f"[{typed}]"}[name]
+
+    page = send(root, "card_add", **{**CARD, "sql": "SELECT 1", "bi_card_id": "c1", name: value}, source=source.pk)
+
+    assert page.status_code == 200
+    assert name in page.context["adminform"].form.errors
+    assert not Card.objects.exists()
+
+
+def test_json_may_hold_every_character_that_is_one(root: Client) -> None:
+    source = make_source(kind="sql", sql_url="postgresql://u@h/db")
+    typed = {"sql": "SELECT :n", "sql_parameters": r'{"n": "\ud83d\ude00 \\u0000 甲 1e9999"}'}
+
+    send(root, "card_add", **{**CARD, **typed}, source=source.pk)
+
+    assert Card.objects.get().sql_parameters == {"n": r"😀 \u0000 甲 1e9999"}
+
+
+INNER = f"postgresql://reader:{SECRET}@10.0.0.1/sales"
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_saved"),
+    [
+        ("postgresql://other:new@10.0.0.1/stock?sslmode=require", True),
+        ("postgres://other@10.0.0.1/sales", True),
+        ("postgresql://reader@10.0.0.2/sales", False),
+        ("postgresql://reader@10.0.0.1:6379/sales", False),
+        ("mysql://reader@10.0.0.1/sales", False),
+    ],
+)
+def test_the_place_of_a_database_in_the_internal_network_is_the_superusers(
+    client: Client, root: Client, corp: Corp, typed: str, is_saved: bool
+) -> None:
+    chief = Client()
+    chief.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    source = make_source(name="库", kind="sql", corp=corp, sql_url=INNER, allows_private_addresses=True)
+    values = {**SOURCE, "corp": corp.pk, "new_sql_url": typed}
+
+    page = send(chief, "datasource_change", source, **values)
+
+    source.refresh_from_db()
+    assert (source.sql_url, source.allows_private_addresses) == (typed if is_saved else INNER, True)
+    assert ("Only a superuser may change the address" in page.text) is not is_saved
+    send(root, "datasource_change", source, **values, allows_private_addresses="on")
+    source.refresh_from_db()
+    assert source.sql_url == typed
+
+
+def test_sources_that_may_enter_the_internal_network_are_listed(root: Client) -> None:
+    make_source(name="inner one", kind="sql", sql_url=INNER, allows_private_addresses=True)
+    make_source(name="outer one", kind="sql", sql_url="postgresql://reader@db.example.com/sales")
+
+    page = root.get(reverse("admin:integrations_datasource_changelist"), {"allows_private_addresses__exact": "1"}).text
+
+    assert "inner one" in page
+    assert "outer one" not in page
+
+
+def test_an_account_that_may_do_too_much_is_warned_of_until_another_address_is_entered(root: Client) -> None:
+    powers = {"account_powers": "files,superuser", "account_checked_at": NOW}
+    source = make_source(name="库", kind="sql", sql_url=INNER, allows_private_addresses=True, **powers)
+    pages = (
+        reverse("admin:integrations_datasource_change", args=[source.pk]),
+        reverse("admin:integrations_datasource_changelist"),
+        reverse("admin:index"),
+    )
+
+    for page in pages:
+        assert "reads files, superuser" in root.get(page, headers={"accept-language": "en"}).text
+    typed = {"new_sql_url": "postgresql://reader@10.0.0.1/sales", "allows_private_addresses": "on"}
+    send(root, "datasource_change", source, **SOURCE, **typed)
+
+    source.refresh_from_db()
+    assert (source.account_powers, source.account_checked_at) == ("", None)
+    assert "reads files" not in root.get(pages[2], headers={"accept-language": "en"}).text
+
+
+@pytest.mark.parametrize(("is_superuser", "said"), [(True, "could not be reached"), (False, "gave no answer")])
+def test_only_superusers_are_told_what_answers_in_the_network(corp: Corp, is_superuser: bool, said: str) -> None:
+    person = staff("chief", corp, permissions=ALL)
+    User.objects.filter(pk=person.pk).update(is_superuser=is_superuser)
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(User.objects.get(pk=person.pk), backend=BACKEND)
+    card = make_card(make_source(name="库", kind="sql", corp=corp, sql_url=INNER))
+    failed = {"problem_code": "unreachable", "problem_facts": {"reason": "connection"}, "status": "failed"}
+    CardData.objects.create(card=card, slot_at=NOW, requested_at=NOW, next_try_at=NOW, finished_at=NOW, **failed)
+
+    page = browser.get(reverse("admin:integrations_card_state", args=[card.pk])).json()["html"]
+
+    assert said in page
+
+
+def test_whoever_manages_one_company_makes_no_source_for_all(client: Client, corp: Corp, other_corp: Corp) -> None:
+    client.force_login(staff("chief", corp, permissions=ALL), backend=BACKEND)
+    make_source(name="hidden one", corp=other_corp)
+    make_source(name="of nobody")
+
+    for chosen in ("", other_corp.pk):
+        send(
+            client,
+            "datasource_add",
+            **{**SOURCE, "kind": "json", "http_url": "https://data.example.com", "corp": chosen},
+        )
+    page = client.get(reverse("admin:integrations_datasource_changelist")).text
+    choices = client.get(reverse("admin:integrations_card_add")).text
+    choices += client.get(reverse("admin:integrations_card_add"), {"source": make_source(name="m", corp=corp).pk}).text
+
+    assert DataSource.objects.count() == 3
+    for hidden in ("hidden one", "of nobody"):
+        assert hidden not in page
+        assert hidden not in choices
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        ("sql", {"sql": "DELETE FROM facts"}, "Only one query that reads"),
+        ("sql", {"sql": "SELECT 1 WHERE a = :city"}, "Values are missing for: city."),
+        ("sql", {"sql": "SELECT 1", "sql_parameters": '{"a": {"b": 1}}'}, "A value is a text, a number"),
+        ("json", {"expression": "rows["}, "not understood from character 6"),
+        ("json", {"http_path": "../admin"}, "without a host, .. and #"),
+        ("guandata", {}, "Enter the card in the BI."),
+        ("guandata", {"bi_card_id": "c1", "bi_filters": '[{"x": 1}]'}, "Each filter has name"),
+        ("guandata", {"bi_card_id": "c1", "kinds": '{"a": "money"}'}, "A kind is text, number"),
+        ("guandata", {"bi_card_id": "c1", "units": "[1]"}, "Write an object"),
+    ],
+)
+def test_a_card_that_cannot_work_is_refused(root: Client, kind: str, values: dict[str, str], sentence: str) -> None:
+    source = make_source(kind=kind)
+
+    page = send(root, "card_add", **{**CARD, **values}, source=source.pk).text
+
+    assert sentence in page
+    assert not Card.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sql"),
+    [
+        ("mysql://u@h/db", r"SELECT 'it\'s; ok' AS said"),
+        ("postgresql://u@h/db", r"SELECT E'it\'s; ok :x' AS said"),
+    ],
+)
+def test_a_query_is_read_by_the_rules_of_its_database(root: Client, url: str, sql: str) -> None:
+    send(root, "card_add", **{**CARD, "sql": sql}, source=make_source(kind="sql", sql_url=url).pk)
+
+    assert Card.objects.get().sql == sql
+
+
+def test_a_query_without_a_key_for_its_address_is_checked_all_the_same(root: Client, settings: Any) -> None:
+    source = make_source(kind="sql", sql_url="mysql://u@h/db")
+    settings.FIELD_ENCRYPTION_KEYS = ["cnVzdHkta2V5LW9mLWEtdGVzdC0wMTIzNDU2Nzg5MDE="]
+
+    page = send(root, "card_add", **{**CARD, "sql": "DELETE FROM facts"}, source=source.pk).text
+
+    assert "Only one query that reads" in page
+
+
+def test_a_test_fetches_what_is_saved_and_shows_the_first_rows(root: Client) -> None:
+    send(root, "card_add", **{**CARD, "bi_card_id": "c1"}, source=make_source().pk)
+    card = Card.objects.get()
+    address = reverse("admin:integrations_card_change", args=[card.pk])
+
+    assert send(root, "card_test", card).url == f"{address}#test"
+    row = CardData.objects.get()
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk])).json()
+    assert (row.status, state["is_unfinished"]) == ("waiting", True)
+
+    columns = (Column("城市", Kind.TEXT), Column("金额", Kind.NUMBER, "元"))
+    table = Table(columns, tuple((f"<b>city {number}", number) for number in range(30)), NOW, is_cut=True)
+    CardData.objects.update(status="ready", content=packed(table), row_count=30, took_milliseconds=12, finished_at=NOW)
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
+
+    assert state["is_unfinished"] is False
+    assert "30 rows, as of 2026-11-24 09:00, fetched in 12 ms" in state["html"]
+    assert "金额 (元)<br><small>number</small>" in state["html"]
+    assert "&lt;b&gt;city 19" in state["html"]
+    assert "city 20" not in state["html"]
+    assert state["html"].strip() in root.get(address, headers={"accept-language": "en"}).text
+
+
+def test_a_test_that_no_worker_takes_says_so_while_it_counts_the_seconds(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    state = reverse("admin:integrations_card_state", args=[card.pk])
+    send(root, "card_test", card)
+
+    first = root.get(state, headers={"accept-language": "en"}).json()
+    CardData.objects.update(requested_at=timezone.now() - timedelta(seconds=12))
+    late = root.get(state, headers={"accept-language": "en"}).json()
+
+    assert "The data is being fetched…</p>" in first["html"]
+    assert "data-elapsed>0 s<" in first["html"]
+    assert "No worker has taken it yet: does one take from the queue “data”" in late["html"]
+    assert "data-elapsed>12 s<" in late["html"]
+    assert late["is_unfinished"] is True
+
+
+def test_a_test_is_not_what_somebody_looked_at_on_another_page(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    fetch.request_looks([card.pk], now=NOW)
+
+    state = root.get(reverse("admin:integrations_card_state", args=[card.pk]), headers={"accept-language": "en"}).json()
+
+    assert (state["is_unfinished"], "Not tested yet." in state["html"]) == (False, True)
+
+
+def test_a_failed_test_shows_its_sentence(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+    fetch.request([card.pk], slot_at=NOW, now=NOW)
+    CardData.objects.update(status="failed", problem_code="not-found", finished_at=NOW)
+
+    page = root.get(reverse("admin:integrations_card_change", args=[card.pk]), headers={"accept-language": "en"}).text
+
+    assert "it was deleted or renamed" in page
+
+
+CARD_FIELDS = {
+    "guandata": {"bi_card_id", "bi_page_id", "bi_view", "bi_filters", "bi_parameters"},
+    "sql": {"sql", "sql_parameters"},
+    "json": {"http_method", "http_path", "http_body", "expression"},
+}
+
+
+@pytest.mark.parametrize("kind", CARD_FIELDS)
+def test_a_card_s_form_has_the_fields_of_its_source_s_kind_alone(root: Client, kind: str) -> None:
+    source, other = make_source(kind=kind), make_source(name="other", kind="json" if kind != "json" else "sql")
+    card = Card.objects.create(name="c", source=source, bi_card_id="c1", sql="SELECT 1")
+
+    adding = root.get(reverse("admin:integrations_card_add"), {"source": source.pk}).context["adminform"].form
+    changing = root.get(reverse("admin:integrations_card_change", args=[card.pk])).context["adminform"].form
+
+    for form in (adding, changing):
+        assert set(form.fields) == {"name", "source", "kinds", "units", "as_of_column"} | CARD_FIELDS[kind]
+        assert list(form.fields["source"].queryset) == [source]
+    assert str(adding.initial["source"]) == str(source.pk)
+    send(root, "card_change", card, **CARD, source=other.pk)
+    card.refresh_from_db()
+    assert card.source == source
+
+
+def test_a_new_card_begins_with_its_source_and_a_new_source_with_its_kind(root: Client) -> None:
+    cards, sources = reverse("admin:integrations_card_add"), reverse("admin:integrations_datasource_add")
+    nothing = root.get(cards, headers={"accept-language": "en"}).text
+    source = make_source(name="<观远>")
+
+    page = root.get(cards, {"_popup": "1", "source": "x"}).text
+    kinds = root.get(sources, headers={"accept-language": "en"}).text
+
+    assert "There is no data source yet" in nothing
+    assert sources in nothing
+    assert "&lt;观远&gt;" in page
+    assert f"source={source.pk}" in page
+    assert "_popup=1" in page
+    assert all(f"kind={kind}" in kinds for kind in CARD_FIELDS)
+    fields = {kind: set(root.get(sources, {"kind": kind}).context["adminform"].form.fields) for kind in CARD_FIELDS}
+    assert ("new_sql_url" in fields["sql"], "http_url" in fields["sql"]) == (True, False)
+    assert ("new_sql_url" in fields["json"], "http_url" in fields["json"]) == (False, True)
+    assert fields["guandata"].isdisjoint({"new_sql_url", "http_url"})
+
+
+def test_a_source_with_cards_stays(root: Client) -> None:
+    card = Card.objects.create(name="c", source=make_source(), bi_card_id="c1")
+
+    send(root, "datasource_delete", card.source, post="yes")
+
+    assert DataSource.objects.count() == 1

@@ -1,0 +1,325 @@
+"""The client of the public API at the wire: what it sends, what it makes of the answers, and when it asks again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from integrations.clients.errors import (
+    ConfigurationError,
+    IntegrationError,
+    RateLimitedError,
+    TransientError,
+    UnexpectedResponseError,
+)
+from integrations.clients.guandata import client as module
+from integrations.clients.guandata.client import Filter, GuandataClient, Login
+from integrations.clients.guandata.schemas import Card, Page
+from integrations.clients.wecom.client import open_session
+from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
+
+
+class MemoryTokens:
+    """The store's contract in a few lines: one fetch at a time, kept until dropped."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def get(self, account: str, fetch: Callable[[], str]) -> str:
+        with self._lock:
+            if account not in self.held:
+                self.held[account] = fetch()
+            return self.held[account]
+
+    def drop(self, account: str, token: str) -> None:
+        if self.held.get(account) == token:
+            del self.held[account]
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with guandata_answers() as answers:
+        yield answers
+
+
+def open_client(tokens: MemoryTokens | None = None, **changes: Any) -> GuandataClient:
+    known: dict[str, Any] = {
+        "base_url": HOST,
+        "login": Login("guanbi", "robot", PASSWORD),
+        "app_token": APP_TOKEN,
+        "session": open_session(),
+        "token_store": tokens or MemoryTokens(),
+    }
+    return GuandataClient(**{**known, **changes})
+
+
+@pytest.mark.parametrize(("name", "sent_as"), [("robot", "loginId"), ("robot@example.com", "email")])
+def test_signs_in_with_the_password_as_base64(bi: GuandataAnswers, name: str, sent_as: str) -> None:
+    bi.gives("sign_in", body={"domain": "guanbi", sent_as: name, "password": PASSWORD_BASE64})
+    tokens = MemoryTokens()
+
+    open_client(tokens, login=Login("guanbi", name, PASSWORD)).fetch_token()
+
+    assert tokens.held == {f"{HOST}|guanbi|{name}": TOKEN}
+
+
+def test_lists_pages_with_the_app_token_in_the_body(bi: GuandataAnswers) -> None:
+    bi.gives("page_list", body={"token": APP_TOKEN})
+
+    assert open_client().page_list() == [
+        Page("p1", "销售总览", "PAGE", "d1", is_deleted=False),
+        Page("p2", "旧页面", "PAGE", "", is_deleted=True),
+    ]
+
+
+def test_lists_a_page_s_cards_with_the_app_token_in_a_header(bi: GuandataAnswers) -> None:
+    bi.gives("page_cards", headers={"token": APP_TOKEN})
+
+    assert open_client().page_cards("p1") == [Card("c1", "每日销售额", "CHART"), Card("c2", "", "SELECTOR")]
+
+
+def data_body(offset: int = 0, **changes: Any) -> dict[str, Any]:
+    return {"view": "GRID", "offset": offset, "limit": 200, "filters": [], "dynamicParams": [], **changes}
+
+
+def test_reads_a_card_with_the_token_of_the_login(bi: GuandataAnswers) -> None:
+    bi.gives("sign_in")
+    chosen = {"name": "region", "filterType": "IN", "filterValue": ["华东", "华南"]}
+    bi.gives("card_data", body=data_body(filters=[chosen]), headers={"X-Auth-Token": TOKEN})
+
+    parts = list(open_client().card_data("c1", filters=[Filter("region", "IN", ("华东", "华南"))]))
+
+    assert [(part.view, part.chart_type, part.row_count) for part in parts] == [("GRID", "PIVOT_TABLE", 2)]
+    assert parts[0].chart["data"][1][1] == {"v": 96, "d": "96.00"}
+
+
+def test_reads_on_until_the_bi_says_that_there_is_no_more(bi: GuandataAnswers) -> None:
+    bi.gives("sign_in")
+    for offset, has_more in ((0, True), (2, True), (4, False)):
+        answer = fixture("card_data")
+        answer["response"]["chartMain"]["hasMoreData"] = has_more
+        bi.gives("card_data", answer, body=data_body(offset))
+
+    assert sum(part.row_count for part in open_client().card_data("c1")) == 6
+    assert (bi.calls("card_data"), bi.calls("sign_in")) == (3, 1)
+
+
+def more(rows: int) -> dict[str, Any]:
+    answer = fixture("card_data")
+    main = answer["response"]["chartMain"]
+    main["hasMoreData"], main["data"] = True, [[{"v": 1}]] * rows
+    return answer
+
+
+def test_a_card_that_never_ends_is_given_up(bi: GuandataAnswers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_AT_MOST", 500)
+    bi.gives("sign_in")
+    bi.gives("card_data", more(200))
+
+    with pytest.raises(UnexpectedResponseError, match="more than 500 rows"):
+        list(open_client().card_data("c1"))
+
+    assert bi.calls("card_data") == 3
+
+
+def test_a_card_that_promises_more_and_gives_nothing_is_given_up(bi: GuandataAnswers) -> None:
+    bi.gives("sign_in")
+    bi.gives("card_data", more(0))
+
+    with pytest.raises(UnexpectedResponseError, match="gives nothing"):
+        list(open_client().card_data("c1"))
+
+    assert bi.calls("card_data") == 1
+
+
+FAIL_401 = {"result": "fail", "error": {"status": 401, "message": "token 已过期"}}
+
+
+@pytest.mark.parametrize(("answer", "status"), [(FAIL_401, 200), (FAIL_401, 401), (b"", 401), (b"<html>", 403)])
+def test_signs_in_once_more_when_the_token_is_refused(bi: GuandataAnswers, answer: Any, status: int) -> None:
+    tokens = MemoryTokens()
+    tokens.held[f"{HOST}|guanbi|robot"] = "old"
+    bi.gives("card_data", answer, status=status, headers={"X-Auth-Token": "old"})
+    bi.gives("sign_in")
+    bi.gives("card_data", headers={"X-Auth-Token": TOKEN})
+
+    assert next(open_client(tokens).card_data("c1")).row_count == 2
+    assert (bi.calls("sign_in"), bi.calls("card_data")) == (1, 2)
+
+
+def test_does_not_try_a_third_time(bi: GuandataAnswers) -> None:
+    bi.gives("sign_in")
+    bi.gives("card_data", FAIL_401, status=401)
+
+    with pytest.raises(ConfigurationError, match="token 已过期"):
+        next(open_client().card_data("c1"))
+
+    assert (bi.calls("sign_in"), bi.calls("card_data")) == (2, 2)
+
+
+def test_an_app_token_that_is_refused_is_not_tried_again(bi: GuandataAnswers) -> None:
+    bi.gives("page_list", FAIL_401, status=200)
+
+    with pytest.raises(ConfigurationError):
+        open_client().page_list()
+
+    assert (bi.calls("page_list"), bi.calls("sign_in")) == (1, 0)
+
+
+CALLS: dict[str, Callable[[GuandataClient], Any]] = {
+    "sign_in": lambda client: client.fetch_token(),
+    "page_list": lambda client: client.page_list(),
+    "page_cards": lambda client: client.page_cards("p1"),
+    "card_data": lambda client: list(client.card_data("c1")),
+}
+EACH = pytest.mark.parametrize("endpoint", CALLS)
+
+
+def failed(bi: GuandataAnswers, endpoint: str, answer: Any, status: int = 200) -> IntegrationError:
+    if endpoint == "card_data":
+        bi.gives("sign_in")
+    bi.gives(endpoint, answer, status=status)
+    with pytest.raises(IntegrationError) as caught:
+        CALLS[endpoint](open_client())
+    assert (caught.value.system, caught.value.operation) == ("guandata", endpoint)
+    assert bi.calls(endpoint) == 1
+    return caught.value
+
+
+@EACH
+def test_a_refusal_is_told_by_the_result_and_never_by_the_http_status(bi: GuandataAnswers, endpoint: str) -> None:
+    error = failed(bi, endpoint, "sign_in.5001")
+
+    assert type(error) is (ConfigurationError if endpoint == "sign_in" else UnexpectedResponseError)
+    assert (error.code, error.message) == (5001, "用户名或密码错误")
+
+
+@EACH
+def test_a_bi_that_counts_questions_is_left_alone_for_a_minute(bi: GuandataAnswers, endpoint: str) -> None:
+    error = failed(bi, endpoint, b"<html>busy", 429)
+
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after_seconds == 60
+
+
+@EACH
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_what_passes_by_itself_may_be_tried_later(bi: GuandataAnswers, endpoint: str, status: int) -> None:
+    assert type(failed(bi, endpoint, b"<html>busy", status)) is TransientError
+
+
+@EACH
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>", b"[]", b"null", b'"ok"', b"{}", b'{"result": true}', b'{"result": "OK", "response": {}}',
+     b'{"result": "ok"}', b'{"result": "ok", "response": 7}', b'{"result": "ok", "response": [7]}',
+     b'{"result": "ok", "response": {"cards": [{"cdId": 7}], "chartMain": {"data": {}}, "token": ""}}',
+     b"[" * 100_000],
+)  # fmt: skip
+def test_garbage_is_an_unexpected_answer(bi: GuandataAnswers, endpoint: str, answer: bytes) -> None:
+    assert type(failed(bi, endpoint, answer)) is UnexpectedResponseError
+
+
+@EACH
+@pytest.mark.parametrize("failure", [requests.ConnectTimeout("x"), requests.ReadTimeout("x"), ConnectionResetError(1)])
+def test_a_broken_connection_may_be_tried_later(bi: GuandataAnswers, endpoint: str, failure: Exception) -> None:
+    assert type(failed(bi, endpoint, failure)) is TransientError
+
+
+@pytest.mark.parametrize("endpoint", ["page_list", "page_cards"])
+def test_without_an_app_token_nothing_is_asked(bi: GuandataAnswers, endpoint: str) -> None:
+    with pytest.raises(ConfigurationError, match="no app token"):
+        CALLS[endpoint](open_client(app_token=""))
+
+
+@pytest.mark.parametrize("endpoint", ["sign_in", "card_data"])
+def test_without_a_login_nothing_is_asked(bi: GuandataAnswers, endpoint: str) -> None:
+    with pytest.raises(ConfigurationError, match="no login"):
+        CALLS[endpoint](open_client(login=None))
+
+
+SECRETS = (PASSWORD, PASSWORD_BASE64, APP_TOKEN, TOKEN)
+
+
+@EACH
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_no_error_and_no_log_line_shows_a_secret(
+    bi: GuandataAnswers, endpoint: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    repeated = {"result": "fail", "error": {"status": 5001, "message": " ".join(SECRETS)}}
+    bi.gives("sign_in", repeated if endpoint == "sign_in" else "", status=status if endpoint == "sign_in" else 200)
+    if endpoint != "sign_in":
+        bi.wire.assert_all_requests_are_fired = False
+        bi.gives(endpoint, repeated, status=status)
+
+    with pytest.raises(IntegrationError) as caught:
+        CALLS[endpoint](open_client())
+
+    error = caught.value
+    own = {"sign_in": (PASSWORD, PASSWORD_BASE64), "card_data": (TOKEN,)}.get(endpoint, (APP_TOKEN,))
+    for secret in own:
+        assert secret not in f"{error!r} {error} {error.answer} {caplog.text} {error.__cause__} {error.__context__}"
+    assert HOST not in str(error)
+
+
+def test_the_client_and_its_login_do_not_show_the_password() -> None:
+    assert PASSWORD not in repr(Login("guanbi", "robot", PASSWORD))
+    assert repr(open_client()) == "GuandataClient()"
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(answer=st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8), lambda inner: (
+    st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["pgId", "name", "cards", "cdId", "chartMain", "data", "hasMoreData", "token", "view"]), inner, max_size=4)
+), max_leaves=12))  # fmt: skip
+def test_no_answer_breaks_the_client(answer: Any) -> None:
+    content = json.dumps({"result": "ok", "response": answer}).encode()
+    for endpoint, call in CALLS.items():
+        with guandata_answers() as bi:
+            bi.wire.assert_all_requests_are_fired = False
+            if endpoint != "sign_in":
+                bi.gives("sign_in")
+            bi.gives(endpoint, content)
+            with suppress(UnexpectedResponseError):
+                call(open_client())
+
+
+class _Dripping(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        try:
+            for _byte in range(200):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.05)
+        except OSError:
+            pass
+
+    def log_message(self, *_args: object) -> None: ...
+
+
+def test_an_answer_that_drips_ends_at_the_deadline() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Dripping)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = open_client(base_url=f"http://127.0.0.1:{server.server_port}", total_seconds=0.3)
+        with pytest.raises(TransientError):
+            client.page_list()
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,48 @@
+"""Databases for real, with the table facts(n, city, amount) of 100 rows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.sql import SqlQuestion, read_query
+from integrations.clients.sources.sql_url import Admitted, admitted_url
+from integrations.clients.sources.ssrf import Reach
+from integrations.clients.sources.table import Table
+from integrations.models import datasource_messages
+from tests.integrations.clients.sources.place import NOW
+
+SECRET = "sim-sql-password"
+FACTS = [(number, ("北京", "上海")[number % 2], Decimal(number) / 4) for number in range(100)]
+
+
+class Database:
+    """`url`: of an account that may only read its table. `reach`: of the source that asks it."""
+
+    def __init__(self, url: str, allowed: Admitted | None = None, reach: Reach = Reach.THIS_MACHINE) -> None:
+        self.url, self.reach = url, reach
+        self.allowed = allowed or Admitted()
+
+    def question(self, statement: str = "SELECT 1", **parameters: Any) -> SqlQuestion:
+        return SqlQuestion(admitted_url(self.url, self.allowed), statement, parameters, self.reach)
+
+    def ask(self, statement: str, *, rows_at_most: int = 1000, seconds: float = 30, **parameters: Any) -> Table:
+        return read_query(self.question(statement, **parameters), rows_at_most=rows_at_most, seconds=seconds, now=NOW)
+
+    def of_account(self, name: str) -> Database:
+        """The same for another account: `filer` may read files, `chief` may do everything."""
+        return Database(self.url.replace("reader", name))
+
+    def problem(self, statement: str, **known: Any) -> Problem:
+        with pytest.raises(SourceError) as found:
+            self.ask(statement, **known)
+        with translation.override("en"):
+            sentence = datasource_messages.sentence(found.value.problem, found.value.facts)
+        said = f"{sentence} {found.value.facts} {found.value.__cause__!r} {found.value.__context__!r}"
+        assert SECRET not in said
+        assert "127.0.0.1" not in said
+        return found.value.problem

@@ -1,0 +1,169 @@
+"""From the rows of a source and a card to its answer: each kind, and what is said where the rows are not right."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.utils import translation
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.datasources import fetch, query
+from integrations.models import Card, DataSource, datasource_messages
+from tests.integrations.clients.sources.databases import Database
+from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
+from tests.integrations.clients.sources.web import says, web_service
+
+pytestmark = pytest.mark.django_db
+SECRET = "sim-source-secret"
+
+
+def problem(card: Card) -> Problem:
+    with pytest.raises(SourceError) as found:
+        query.ask(card, rows_at_most=10, now=NOW)
+    for language in ("en", "zh-hans"):
+        with translation.override(language):
+            assert SECRET not in datasource_messages.sentence(found.value.problem, found.value.facts)
+    return found.value.problem
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: LazySettings) -> Path:
+    settings.DATA_SQLITE_FOLDERS = [str(tmp_path)]
+    with closing(sqlite3.connect(tmp_path / "facts.db")) as opened:
+        opened.execute("CREATE TABLE facts (n INTEGER)")
+        opened.executemany("INSERT INTO facts VALUES (?)", [(1,), (2,)])
+        opened.commit()
+    return tmp_path
+
+
+def sql_card(url: str, **values: Any) -> Card:
+    source = make_source(name="库", kind="sql", sql_url=url)
+    return make_card(
+        source, **{"sql": "SELECT n FROM facts WHERE n > :least", "sql_parameters": {"least": 1}, **values}
+    )
+
+
+def test_a_query_is_asked_with_the_cards_parameters_kinds_and_units(folder: Path) -> None:
+    card = sql_card(f"sqlite:///{folder}/facts.db", units={"n": "件"}, kinds={"n": "text"})
+
+    table = query.ask(card, rows_at_most=10, now=NOW)
+
+    assert (table.rows, table.columns[0].unit) == ((("2",),), "件")
+
+
+def test_our_own_database_is_not_a_source(settings: LazySettings) -> None:
+    settings.DATA_SQLITE_FOLDERS = ["/"]
+    own = settings.DATABASES["default"]["NAME"] if connection.vendor == "sqlite" else "/etc/passwd"
+
+    assert problem(sql_card(f"sqlite:///{own}")) in (Problem.ADDRESS_REFUSED, Problem.NOT_UNDERSTOOD)
+
+
+def test_an_address_that_the_settings_do_not_allow_any_more_is_refused(folder: Path, settings: LazySettings) -> None:
+    card = sql_card(f"sqlite:///{folder}/facts.db")
+    settings.DATA_SQLITE_FOLDERS = []
+
+    assert problem(card) is Problem.ADDRESS_REFUSED
+
+
+def test_a_service_is_asked_with_its_headers_and_the_cards_path() -> None:
+    with web_service(says(json.dumps({"rows": [{"n": 1}]}).encode())) as service:
+        source = make_source(
+            name="服务", kind="json", http_url=f"{service.url}/v1", http_headers=f"X-Key: {SECRET}",
+            allows_private_addresses=True,
+        )  # fmt: skip
+        table = query.ask(make_card(source, http_path="orders?x=1", expression="rows"), rows_at_most=9, now=NOW)
+
+    assert table.rows == ((1,),)
+    assert service.requests[0].startswith(b"GET /v1/orders?x=1 HTTP/1.1\r\n")
+    assert f"X-Key: {SECRET}".encode() in service.requests[0]
+
+
+def test_a_service_of_the_internal_network_is_refused_unless_allowed() -> None:
+    with web_service(says(b"[1]")) as service:
+        source = make_source(name="服务", kind="json", http_url=service.url)
+
+        assert problem(make_card(source)) is Problem.LOOPBACK_FORBIDDEN
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("is_ticked", "is_set", "found"),
+    [
+        (False, True, Problem.LOOPBACK_FORBIDDEN),
+        (True, False, Problem.LOOPBACK_FORBIDDEN),
+        (True, True, Problem.UNREACHABLE),
+    ],
+)
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", "http"])
+def test_this_machine_is_asked_with_the_tick_and_the_setting_alone(
+    kind: str, is_ticked: bool, is_set: bool, found: Problem, settings: LazySettings
+) -> None:
+    settings.DATA_ALLOW_LOOPBACK = is_set
+    url = f"{kind}://127.0.0.1:1/db"
+    columns = {"kind": "json", "http_url": url} if kind == "http" else {"kind": "sql", "sql_url": url}
+    source = make_source(name="本机", allows_private_addresses=is_ticked, **columns)
+
+    assert problem(make_card(source, sql="SELECT 1")) is found
+
+
+def test_what_the_account_may_do_is_asked_once_a_day(mariadb: Database) -> None:
+    url = mariadb.of_account("filer").url
+    source = make_source(name="库", kind="sql", sql_url=url, allows_private_addresses=True)
+    card = make_card(source, sql="SELECT n FROM facts WHERE n = 3")
+
+    def powers(now: datetime, **meanwhile: Any) -> str:
+        DataSource.objects.update(**meanwhile)
+        card.source.refresh_from_db()
+        assert query.ask(card, rows_at_most=10, now=now).rows == ((3,),)
+        return DataSource.objects.get().account_powers
+
+    assert powers(NOW, account_powers="") == "files"
+    assert powers(NOW + timedelta(hours=23), account_powers="superuser") == "superuser"
+    assert powers(NOW + timedelta(hours=24)) == "files"
+    assert DataSource.objects.get().account_checked_at == NOW + timedelta(hours=24)
+
+
+def test_what_is_not_set_up_is_said() -> None:
+    assert problem(make_card(make_source(name="空", kind="json"))) is Problem.NOT_SET_UP
+    assert problem(make_card(make_source(name="空 BI"), name="b")) is Problem.NOT_SET_UP
+    assert problem(sql_card("")) is Problem.ADDRESS_REFUSED
+
+
+def test_secrets_are_encrypted_in_the_database_and_a_lost_key_is_said(settings: LazySettings) -> None:
+    card = sql_card(f"postgresql://u:{SECRET}@127.0.0.1:1/db")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sql_url FROM integrations_datasource")
+        assert SECRET not in cursor.fetchone()[0]
+
+    settings.FIELD_ENCRYPTION_KEYS = ["b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXktMTI="]
+    row = Card.objects.get(pk=card.pk)
+    fetch.request([row.pk], slot_at=SLOT, now=NOW)
+    fetch.carry_out(row_id=row_of(row).pk, clock=Clock())
+
+    found = row_of(row)
+    assert (found.status, found.problem_code) == ("failed", Problem.KEY_MISSING)
+    assert DataSource.objects.count() == 1
+
+
+@pytest.mark.parametrize("code", [*Problem, "of-another-version"])
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_every_problem_has_a_sentence_even_without_its_facts(code: str, language: str) -> None:
+    with translation.override(language):
+        assert "%" not in datasource_messages.sentence(code, {})
+
+
+def test_a_cards_column_says_of_when_the_data_of_a_database_is(folder: Path) -> None:
+    sql = "SELECT '2026-11-23 18:00:00' AS 时间, 7 AS n"
+    source = make_source(name="库", kind="sql", sql_url=f"sqlite:///{folder}/facts.db")
+
+    table = query.ask(make_card(source, sql=sql, as_of_column="时间"), rows_at_most=10, now=NOW)
+
+    assert table.as_of.isoformat() == "2026-11-23T18:00:00+08:00"

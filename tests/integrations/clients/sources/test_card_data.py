@@ -1,0 +1,380 @@
+"""The data of cards: one fetch for each slot, whoever asks; leases, later tries, who is told, and forgetting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+import requests
+import responses
+from django.utils import translation
+
+from integrations.clients.sources.errors import Problem
+from integrations.datasources import fetch
+from integrations.models import Card, CardData, DataSource
+from integrations.tasks import fetch_card_data, sweep_card_data
+from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
+from tests.integrations.clients.sources.place import NOW, SLOT, Clock, make_card, make_source, row_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        yield answers
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any, str]]:
+    """What a follower heard, with the state that it saw."""
+    heard: list[tuple[int, Any, str]] = []
+    monkeypatch.setattr(fetch, "_followers", [])
+
+    def follower(card_id: int, slot_at: Any) -> None:
+        heard.append((card_id, slot_at, fetch.states([card_id], slot_at=slot_at)[card_id].status))
+
+    fetch.register_follower(follower)
+    return heard
+
+
+def asked(card: Card) -> CardData:
+    fetch.request([card.pk], slot_at=SLOT, now=NOW)
+    return row_of(card)
+
+
+def test_a_card_is_fetched_once_for_a_slot_and_its_table_is_shared(
+    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+) -> None:
+    bi.gives("card_data")
+    card = make_card(units={"销售额": "万元"})
+
+    for _subscription in range(3):
+        fetch.request([card.pk, card.pk], slot_at=SLOT, now=clock())
+    for _worker in range(3):
+        fetch.carry_out(row_id=row_of(card).pk, clock=clock)
+
+    assert bi.calls("card_data") == 1
+    state = fetch.states([card.pk], slot_at=SLOT)[card.pk]
+    assert (state.status, state.problem, state.row_count, state.try_count) == ("ready", "", 2, 1)
+    assert state.table.rows == (("华东", 128.5), ("华南", 96))
+    assert [(one.name, one.kind, one.unit) for one in state.table.columns] == [
+        ("区域", "text", ""),
+        ("销售额", "number", "万元"),
+    ]
+    assert state.table.as_of == NOW
+    assert told == [(card.pk, SLOT, "ready")]
+
+
+def test_another_slot_is_another_fetch(bi: GuandataAnswers, clock: Clock) -> None:
+    bi.gives("card_data")
+    card = make_card()
+
+    fetch.request([card.pk], slot_at=SLOT, now=clock())
+    fetch.request([card.pk], slot_at=SLOT + timedelta(hours=1), now=clock())
+    for row in CardData.objects.all():
+        fetch.carry_out(row_id=row.pk, clock=clock)
+
+    assert bi.calls("card_data") == 2
+    assert CardData.objects.filter(status="ready").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asking_queues_one_task_each_in_the_queue_of_data(valkey_client: redis.Redis) -> None:
+    first, second = make_card(), make_card(make_source(name="另一个"))
+
+    fetch.request([first.pk, second.pk], slot_at=SLOT, now=NOW)
+
+    assert valkey_client.llen("data") == 2
+    assert valkey_client.llen("celery") == 0
+
+
+def test_what_is_not_asked_for_has_no_state(clock: Clock) -> None:
+    assert fetch.states([make_card().pk], slot_at=SLOT) == {}
+
+
+def test_a_passing_failure_is_tried_again_later_each_time_after_a_longer_wait(
+    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+) -> None:
+    bi.gives("card_data", b"busy", status=503)
+    row = asked(make_card())
+
+    for number, wait in enumerate(fetch.WAITS, 1):
+        fetch.carry_out(row_id=row.pk, clock=clock)
+        row.refresh_from_db()
+        assert (row.status, row.try_count, row.next_try_at) == ("waiting", number, clock() + wait)
+        fetch.carry_out(row_id=row.pk, clock=clock)  # too early: nothing is asked
+        clock.advance(seconds=wait.total_seconds())
+    assert bi.calls("card_data") == 4
+    assert told == []
+    fetch.carry_out(row_id=row.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (row.status, row.try_count, row.problem_code) == ("failed", 5, "broken")
+    assert told == [(row.card_id, SLOT, "failed")]
+    with translation.override("en"):
+        assert row.problem == "The data source answers with an error of its own (HTTP 503). Try again later."
+
+
+def test_a_passing_failure_that_passes_leaves_no_problem_to_read(bi: GuandataAnswers, clock: Clock) -> None:
+    bi.gives("card_data", b"busy", status=503)
+    bi.gives("card_data")
+    row = asked(make_card())
+
+    fetch.carry_out(row_id=row.pk, clock=clock)
+    clock.advance(seconds=5)
+    fetch.carry_out(row_id=row.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (row.status, row.problem, row.try_count) == ("ready", "", 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "problem"),
+    [(404, "卡片不存在", "not-found"), (401, "token 无效", "not-admitted"), (7001, f"no {PASSWORD}", "refused")],
+)
+def test_what_waiting_does_not_mend_fails_at_once_with_a_sentence_and_no_secret(
+    bi: GuandataAnswers, clock: Clock, status: int, message: str, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bi.gives("card_data", {"result": "fail", "response": None, "error": {"status": status, "message": message}})
+    row = asked(make_card())
+
+    with caplog.at_level(logging.DEBUG):
+        fetch.carry_out(row_id=row.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (row.status, row.problem_code, row.try_count) == ("failed", problem, 1)
+    everything = f"{row.problem} {row.problem_facts} {caplog.text}"
+    for secret in (PASSWORD, TOKEN, HOST, "bi.example.com", message):
+        assert secret not in everything
+
+
+def test_a_source_that_is_off_is_not_asked(bi: GuandataAnswers, clock: Clock) -> None:
+    card = make_card()
+    type(card.source).objects.update(is_enabled=False)
+    row = asked(card)
+
+    fetch.carry_out(row_id=row.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (row.status, row.problem_code) == ("failed", Problem.SOURCE_OFF)
+    assert len(bi.wire.calls) == 0
+
+
+def test_our_own_mistake_fails_the_row_and_says_so(
+    bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+) -> None:
+    bi.gives("card_data")
+    row = asked(make_card(bi_filters=[{"unknown": 1}]))
+
+    fetch.carry_out(row_id=row.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (row.status, row.problem_code) == ("failed", "unexpected")
+    with translation.override("en"):
+        assert row.problem == "The data could not be read because of an error in this program (KeyError)."
+    assert told == [(row.card_id, SLOT, "failed")]
+
+
+class TestLeases:
+    def test_a_row_in_hand_is_left_alone_until_its_lease_ends(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        row = asked(make_card())
+        assert fetch._claim(row.pk, clock()) is not None  # and the worker dies
+
+        fetch.carry_out(row_id=row.pk, clock=clock)
+        assert bi.calls("card_data") == 0
+        clock.advance(seconds=fetch.LEASE.total_seconds())
+        fetch.carry_out(row_id=row.pk, clock=clock)
+
+        row.refresh_from_db()
+        assert (row.status, row.try_count) == ("ready", 2)
+
+    def test_a_lease_is_renewed_while_its_fetch_lasts_and_no_longer_than_a_fetch_can(self, clock: Clock) -> None:
+        row = asked(make_card())
+        held = fetch._claim(row.pk, clock())
+        assert held is not None
+        renew = fetch._renewal(held, clock)
+
+        clock.advance(seconds=15)
+        renew()
+        row.refresh_from_db()
+        assert row.lease_until == clock() + fetch.LEASE
+
+        clock.advance(seconds=fetch.KEPT_AT_MOST.total_seconds())
+        renew()
+        row.refresh_from_db()
+        assert row.lease_until < clock()
+
+    def test_a_lease_that_another_took_over_is_not_renewed(self, clock: Clock) -> None:
+        row = asked(make_card())
+        late = fetch._claim(row.pk, clock())
+        assert late is not None
+        renew = fetch._renewal(late, clock)
+        clock.advance(seconds=fetch.LEASE.total_seconds())
+        assert fetch._claim(row.pk, clock()) is not None
+        row.refresh_from_db()
+        ends_at = row.lease_until
+
+        clock.advance(seconds=5)
+        renew()
+
+        row.refresh_from_db()
+        assert row.lease_until == ends_at
+
+    def test_a_worker_thought_dead_writes_nothing_and_tells_nobody(
+        self, bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+    ) -> None:
+        bi.gives("card_data", {"result": "fail", "error": {"status": 404, "message": ""}})
+        bi.gives("card_data")
+        row = asked(make_card())
+        late = fetch._claim(row.pk, clock())
+        assert late is not None
+        clock.advance(seconds=fetch.LEASE.total_seconds())
+        second = fetch._claim(row.pk, clock())
+        assert second is not None
+
+        assert fetch._fetch(late, clock) is False
+        fetch._release(late)
+        row.refresh_from_db()
+        assert (row.status, row.lease_token) == ("waiting", second.token)
+        assert fetch._fetch(second, clock) is True
+
+        row.refresh_from_db()
+        assert row.status == "ready"
+        assert told == []
+
+    def test_a_source_answers_only_so_many_at_once_and_others_are_not_held_up(
+        self, bi: GuandataAnswers, clock: Clock
+    ) -> None:
+        bi.gives("card_data")
+        slow = make_source(name="慢", parallel_limit=2)
+        cards = [make_card(slow, name=f"卡片 {number}") for number in range(3)]
+        other = make_card()
+        fetch.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
+        held = [fetch._claim(row_of(card).pk, clock()) for card in cards]
+
+        assert [one is not None for one in held] == [True, True, False]
+        assert row_of(cards[2]).next_try_at == clock() + fetch.TURN_WAIT
+        fetch.carry_out(row_id=row_of(other).pk, clock=clock)
+        assert row_of(other).status == "ready"
+
+        assert held[0] is not None
+        fetch._release(held[0])
+        assert fetch._waiting_for(slow, now=clock()) == [row_of(cards[2]).pk]
+        assert row_of(cards[2]).next_try_at == clock()
+
+    def test_who_ran_into_the_time_limit_is_slow_until_an_answer_comes_in_time(
+        self, bi: GuandataAnswers, clock: Clock
+    ) -> None:
+        bi.gives("card_data", requests.ReadTimeout())
+        bi.gives("card_data")
+        first = asked(make_card())
+
+        fetch.carry_out(row_id=first.pk, clock=clock)
+        assert DataSource.objects.get().slow_since == NOW
+
+        clock.advance(seconds=5)
+        fetch.carry_out(row_id=first.pk, clock=clock)
+        assert row_of(first.card).status == "ready"
+        assert DataSource.objects.get().slow_since is None
+
+    def test_a_failure_that_comes_at_once_is_not_slow(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data", b"busy", status=503)
+        make_source(name="慢", slow_since=NOW)
+        row = asked(make_card())
+        DataSource.objects.filter(name="观远").update(slow_since=NOW)
+
+        fetch.carry_out(row_id=row.pk, clock=clock)
+
+        assert list(DataSource.objects.slow().values_list("name", flat=True)) == ["慢"]
+
+    def test_slow_sources_share_few_places(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        sources = [make_source(name=f"慢 {number}", slow_since=NOW) for number in range(3)]
+        cards = [make_card(source) for source in sources]
+        other = make_card()
+        fetch.request([card.pk for card in [*cards, other]], slot_at=SLOT, now=clock())
+
+        held = [fetch._claim(row_of(card).pk, clock()) for card in cards]
+        assert [one is not None for one in held] == [True, True, False]
+        fetch.carry_out(row_id=row_of(other).pk, clock=clock)
+        assert row_of(other).status == "ready"
+
+        assert held[0] is not None
+        fetch._release(held[0])
+        assert fetch._waiting_for(held[0].card.source, now=clock()) == [row_of(cards[2]).pk]
+        assert fetch._claim(row_of(cards[2]).pk, clock()) is not None
+
+
+class TestSweeping:
+    @pytest.mark.django_db(transaction=True)
+    def test_a_lost_fetch_is_queued_again(self, valkey_client: redis.Redis) -> None:
+        asked(make_card())
+        valkey_client.flushdb()
+
+        sweep_card_data()
+
+        assert valkey_client.llen("data") == 1
+
+    def test_what_a_dead_worker_did_not_tell_is_told(self, clock: Clock, told: list[tuple[int, Any, str]]) -> None:
+        row = asked(make_card())
+        CardData.objects.update(status="failed", finished_at=clock())
+
+        fetch.sweep(clock=clock)
+        assert told == []
+        clock.advance(seconds=30)
+        fetch.sweep(clock=clock)
+        fetch.sweep(clock=clock)
+
+        assert told == [(row.card_id, SLOT, "failed")]
+
+    def test_a_follower_that_stumbles_keeps_it_from_no_other(
+        self, bi: GuandataAnswers, clock: Clock, told: list[tuple[int, Any, str]]
+    ) -> None:
+        def stumbling(_card_id: int, _slot_at: Any) -> None:
+            raise RuntimeError("a mistake")
+
+        bi.gives("card_data")
+        fetch._followers.insert(0, stumbling)
+        row = asked(make_card())
+
+        fetch.carry_out(row_id=row.pk, clock=clock)
+
+        assert told == [(row.card_id, SLOT, "ready")]
+
+    def test_old_data_is_forgotten_in_chunks(
+        self, clock: Clock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.CARD_DATA_RETENTION_DAYS = 3
+        monkeypatch.setattr(fetch, "PURGED_AT_ONCE", 2)
+        card = make_card()
+        for hours in range(4):
+            fetch.request([card.pk], slot_at=SLOT + timedelta(hours=hours), now=NOW + timedelta(hours=hours))
+
+        clock.advance(days=3, hours=2, minutes=1)
+
+        assert [fetch.purge(now=clock()) for _tick in range(3)] == [2, 1, 0]
+        assert CardData.objects.count() == 1
+
+
+def test_the_task_fetches_and_a_repeat_does_nothing(bi: GuandataAnswers) -> None:
+    bi.gives("card_data")
+    row = asked(make_card())
+
+    fetch_card_data(row.pk)
+    fetch_card_data(row.pk)
+    fetch_card_data(999_999)
+
+    assert (row_of(row.card).status, bi.calls("card_data")) == ("ready", 1)

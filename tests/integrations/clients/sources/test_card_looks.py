@@ -1,0 +1,364 @@
+"""The data of cards for somebody who waits at a page: asked for, waited for, there, failed, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+import requests
+import responses
+from django.core import signing
+from django.utils import timezone, translation
+
+from integrations.datasources import fetch as datasources_fetch
+from integrations.datasources import previews
+from integrations.datasources.previews import Look
+from integrations.models import Card, CardData
+from integrations.tasks import fetch_card_data
+from tests.guandata import GuandataAnswers
+from tests.integrations.clients.sources.place import SLOT, Clock, make_card, make_source
+
+pytestmark = pytest.mark.django_db
+PERSON, OTHER = 7, 8
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        yield answers
+
+
+@pytest.fixture(autouse=True)
+def _in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+def ask(clock: Clock, *cards: Card) -> str:
+    return previews.ask(cards, person_id=PERSON, now=clock())
+
+
+def look(token: str, clock: Clock, *cards: Card, person_id: int = PERSON) -> Look:
+    return previews.look(token, cards, person_id=person_id, now=clock())
+
+
+def fetch(clock: Clock) -> None:
+    """What the workers of the queue do."""
+    for row in CardData.objects.due(clock()):
+        datasources_fetch.carry_out(row_id=row.pk, clock=clock)
+
+
+def test_what_is_asked_for_is_waited_for_and_then_there(bi: GuandataAnswers, clock: Clock) -> None:
+    bi.gives("card_data")
+    card = make_card()
+
+    token = ask(clock, card)
+    clock.advance(seconds=3)
+    waiting = look(token, clock, card)
+
+    assert (waiting.is_there, waiting.token, waiting.seconds, waiting.hindrance) == (False, token, 3, "")
+    assert bi.calls("card_data") == 0
+    fetch(clock)
+    found = look(token, clock, card)
+    assert (found.is_there, found.token, found.problem) == (True, "", "")
+    assert found.tables[card.pk].rows == (("华东", 128.5), ("华南", 96))
+    row = CardData.objects.get()
+    assert (row.slot_at, row.told_at) == (None, clock())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_goes_to_the_queue_of_data_with_nothing_but_the_id_of_its_row(
+    valkey_client: redis.Redis, clock: Clock
+) -> None:
+    source = make_source(name="仓库", kind="sql", sql_url="postgresql://robot:sim-source-secret@db.example.com/sales")
+
+    ask(clock, make_card(source, sql="SELECT secret_column FROM sales"))
+
+    [message] = valkey_client.lrange("data", 0, -1)
+    assert b"sim-source-secret" not in message
+    assert b"secret_column" not in message
+    assert b"integrations.fetch_card_data" in message
+    valkey_client.flushdb()
+
+
+def test_nothing_to_ask_for_is_there_at_once(clock: Clock) -> None:
+    found = look(ask(clock), clock)
+
+    assert (found.is_there, found.tables) == (True, {})
+    assert not CardData.objects.exists()
+
+
+def test_several_cards_are_there_once_all_are(bi: GuandataAnswers, clock: Clock) -> None:
+    bi.gives("card_data")
+    first = make_card()
+    second = make_card(first.source, name="另一张")
+    token = ask(clock, first, second)
+
+    fetch_card_data(CardData.objects.get(card=first).pk)
+    assert look(token, clock, first, second).token == token
+    fetch_card_data(CardData.objects.get(card=second).pk)
+
+    assert set(look(token, clock, first, second).tables) == {first.pk, second.pk}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (b"busy", 503, "answers with an error of its own (HTTP 503)"),
+        (b"<html>", 200, "is not of the form that was expected"),
+        (requests.ReadTimeout(), 200, "took longer than 30 seconds. Ask for less, or raise its time limit."),
+        (requests.ConnectionError(), 200, "The data source gave no answer."),
+    ],
+)
+def test_a_source_that_fails_is_asked_once_and_the_sentence_says_what_to_do(
+    bi: GuandataAnswers, clock: Clock, answer: Any, status: int, said: str
+) -> None:
+    bi.gives("card_data", answer, status=status)
+    card = make_card()
+    token = ask(clock, card)
+
+    fetch(clock)
+    clock.advance(minutes=5)
+    fetch(clock)
+
+    found = look(token, clock, card)
+    assert said in found.problem
+    assert "“区域销售额”" in found.problem
+    assert (found.token, found.is_there, found.tables) == ("", False, {})
+    assert bi.calls("card_data") == 1
+
+
+def test_one_card_that_fails_ends_the_waiting_for_the_others(bi: GuandataAnswers, clock: Clock) -> None:
+    bi.gives("card_data", b"<html>")
+    failing = make_card()
+    waiting = make_card(failing.source, name="另一张")
+    token = ask(clock, waiting, failing)
+
+    fetch_card_data(CardData.objects.get(card=failing).pk)
+
+    found = look(token, clock, waiting, failing)
+    assert "“区域销售额”" in found.problem
+
+
+class TestNoWorker:
+    def test_is_said_after_some_seconds_and_heals_by_itself(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        card = make_card()
+        token = ask(clock, card)
+
+        clock.advance(seconds=9)
+        assert look(token, clock, card).hindrance == ""
+        clock.advance(seconds=1)
+        late = look(token, clock, card)
+
+        assert late.hindrance.startswith("No worker has taken it yet: does one take from the queue “data”")
+        assert late.token == token
+        fetch(clock)
+        assert look(token, clock, card).is_there
+
+    def test_ends_the_waiting_at_last(self, clock: Clock) -> None:
+        card = make_card(make_source(timeout_seconds=20))
+        token = ask(clock, card)
+
+        clock.advance(seconds=79)
+        assert look(token, clock, card).token == token
+        clock.advance(seconds=1)
+        given_up = look(token, clock, card)
+
+        assert given_up.problem.startswith("Given up after 80 seconds. No worker has taken it yet")
+        assert given_up.token == ""
+
+    def test_a_source_whose_places_are_taken_is_named(self, clock: Clock) -> None:
+        source = make_source(name="慢", parallel_limit=1)
+        busy, card = make_card(source, name="忙"), make_card(source)
+        token = ask(clock, busy, card)
+        rows = {row.card_id: row.pk for row in CardData.objects.all()}
+        assert datasources_fetch._claim(rows[busy.pk], clock()) is not None
+        assert datasources_fetch._claim(rows[card.pk], clock()) is None
+
+        clock.advance(seconds=11)
+
+        assert look(token, clock, busy, card).hindrance == (
+            "It waits for its turn: the data source “慢” is busy with other questions."
+        )
+
+    def test_a_source_that_waits_for_other_slow_ones_is_named(self, clock: Clock) -> None:
+        slow = [
+            make_source(name=f"慢 {number}", slow_since=clock()) for number in range(datasources_fetch.SLOW_PLACES + 1)
+        ]
+        *busy, card = (make_card(source, name=source.name) for source in slow)
+        token = ask(clock, *busy, card)
+        held = [datasources_fetch._claim(row.pk, clock()) for row in CardData.objects.order_by("pk")]
+        assert [one is not None for one in held] == [True, True, False]
+
+        clock.advance(seconds=11)
+
+        assert look(token, clock, card).hindrance == (
+            "It waits for its turn: the data source “慢 2” was too slow last time, and such sources are asked only a "
+            "few at once."
+        )
+
+    def test_workers_that_fetch_other_data_are_busy(self, clock: Clock) -> None:
+        busy, card = make_card(make_source(name="慢"), name="忙"), make_card()
+        ask(clock, busy)
+        assert datasources_fetch._claim(CardData.objects.get().pk, clock()) is not None
+        token = ask(clock, card)
+
+        clock.advance(seconds=11)
+
+        assert look(token, clock, card).hindrance == (
+            "It waits for its turn: the workers of the queue “data” are busy with other data."
+        )
+
+
+def test_a_worker_that_never_ends_does_not_keep_the_page_waiting(clock: Clock) -> None:
+    card = make_card(make_source(timeout_seconds=20))
+    token = ask(clock, card)
+    assert datasources_fetch._claim(CardData.objects.get().pk, clock()) is not None
+
+    clock.advance(seconds=79)
+    assert (look(token, clock, card).hindrance, look(token, clock, card).token) == ("", token)
+    clock.advance(seconds=1)
+
+    assert look(token, clock, card).problem == (
+        "Given up after 80 seconds. The worker that fetches it says nothing more: it may have been ended. Try again."
+    )
+
+
+class TestWhose:
+    def test_it_is_its_own_person_s_alone(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        card = make_card()
+        token = ask(clock, card)
+        fetch(clock)
+
+        assert look(token, clock, card).is_there
+        other = look(token, clock, card, person_id=OTHER)
+        assert (other.tables, other.problem) == ({}, "This is no longer there. Press the button again.")
+
+    def test_a_token_shows_no_card_that_it_was_not_for(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        mine = make_card()
+        other = make_card(mine.source, name="另一张")
+        token = ask(clock, mine)
+        ask(clock, other)
+        fetch(clock)
+
+        assert look(token, clock, other).tables == {}
+        assert look(token, clock, mine, other).tables == {}
+
+    def test_a_forged_token_a_foreign_one_and_one_of_a_report_s_data_show_nothing(self, clock: Clock) -> None:
+        card = make_card()
+        datasources_fetch.request([card.pk], slot_at=SLOT, now=clock())
+        of_a_report = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt=previews._SALT)
+        foreign = signing.dumps(([CardData.objects.get().pk], PERSON, 0), salt="other")
+
+        for token in (of_a_report, foreign, "nonsense", ask(clock, card) + "x"):
+            found = look(token, clock, card)
+            assert (found.is_there, found.token, found.problem[:7]) == (False, "", "This is")
+
+    def test_it_is_good_for_an_hour(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        card = make_card()
+        token = ask(clock, card)
+        hour = timezone.now().timestamp() + 3601
+
+        monkeypatch.setattr("django.core.signing.time.time", lambda: hour)
+
+        assert look(token, clock, card).problem == "This is no longer there. Press the button again."
+
+
+class TestRows:
+    def test_impatient_clicks_share_what_no_worker_has_begun(self, bi: GuandataAnswers, clock: Clock) -> None:
+        bi.gives("card_data")
+        card = make_card()
+
+        tokens = [ask(clock, card) for _click in range(5)]
+        fetch(clock)
+
+        assert (CardData.objects.count(), bi.calls("card_data")) == (1, 1)
+        assert all(look(token, clock, card).is_there for token in tokens)
+        ask(clock, card)  # what is there may be old: it is fetched anew
+        assert CardData.objects.count() == 2
+
+    def test_what_is_being_fetched_or_waits_for_long_is_not_shared(self, clock: Clock) -> None:
+        card = make_card()
+        ask(clock, card)
+        clock.advance(seconds=60)
+        ask(clock, card)
+        assert datasources_fetch._claim(CardData.objects.latest("pk").pk, clock()) is not None
+        ask(clock, card)
+
+        assert CardData.objects.count() == 3
+
+    def test_a_report_never_gets_what_was_fetched_for_a_page(self, clock: Clock) -> None:
+        card = make_card()
+        ask(clock, card)
+
+        assert datasources_fetch.states([card.pk], slot_at=clock()) == {}
+        datasources_fetch.request([card.pk], slot_at=clock(), now=clock())
+
+        assert CardData.objects.count() == 2
+
+    def test_they_are_few(self, bi: GuandataAnswers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(datasources_fetch, "LOOK_ROWS", 1)
+        bi.gives("card_data")
+        card = make_card()
+        token = ask(clock, card)
+        datasources_fetch.request([card.pk], slot_at=SLOT, now=clock())
+
+        fetch(clock)
+
+        table = look(token, clock, card).tables[card.pk]
+        assert (table.rows, table.is_cut) == ((("华东", 128.5),), True)
+        assert CardData.objects.get(slot_at=SLOT).row_count == 2
+
+    def test_nobody_is_told_of_them(self, bi: GuandataAnswers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        heard: list[tuple[int, Any]] = []
+        monkeypatch.setattr(datasources_fetch, "_followers", [lambda *found: heard.append(found)])
+        bi.gives("card_data")
+        ask(clock, make_card())
+
+        fetch(clock)
+        clock.advance(minutes=1)
+        datasources_fetch.sweep(clock=clock)
+
+        assert heard == []
+
+    def test_they_are_forgotten_after_an_hour_and_sooner_where_no_worker_came(
+        self, bi: GuandataAnswers, clock: Clock
+    ) -> None:
+        bi.gives("card_data")
+        card = make_card()
+        ask(clock, card)
+        fetch(clock)
+        ask(clock, card)
+        clock.advance(minutes=5, seconds=1)
+
+        assert datasources_fetch.purge(now=clock()) == 1
+        assert CardData.objects.get().status == "ready"
+        clock.advance(minutes=55)
+        assert datasources_fetch.purge(now=clock()) == 1
+
+    def test_one_in_hand_is_not_forgotten_under_its_worker(self, clock: Clock) -> None:
+        ask(clock, make_card())
+        row = CardData.objects.get()
+        clock.advance(minutes=4)
+        assert datasources_fetch._claim(row.pk, clock()) is not None
+        clock.advance(minutes=2)
+
+        assert datasources_fetch.purge(now=clock()) == 0
+
+    def test_a_row_says_what_it_is_for(self, clock: Clock) -> None:
+        card = make_card()
+        ask(clock, card)
+
+        assert str(CardData.objects.get()) == f"{card.pk} of a page"

@@ -1,0 +1,225 @@
+"""A card's answer in each layout: titles one by one, levels of a pivot, merged cells, pages, units and kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.table import Kind, Table
+from tests.guandata import GuandataAnswers, guandata_answers
+from tests.integrations.clients.guandata.test_client import open_client
+from tests.integrations.clients.sources.place import NOW
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with guandata_answers() as answers:
+        answers.gives("sign_in")
+        yield answers
+
+
+def chart(data: list[list[Any]], values: Any, meta: list[str] | None = None, **further: Any) -> dict[str, Any]:
+    row = {"meta": [{"alias": name} for name in meta or []], **further.pop("row", {})}
+    main = {"data": data, "column": {"values": values}, "row": row, "hasMoreData": False, **further}
+    return {"result": "ok", "response": {"view": "GRID", "chartType": "X", "cardType": "CHART", "chartMain": main}}
+
+
+def titles(*names: str) -> list[list[dict[str, str]]]:
+    return [[{"title": name}] for name in names]
+
+
+def cells(*values: Any) -> list[dict[str, Any]]:
+    return [{"v": value} for value in values]
+
+
+def read(**values: Any) -> Table:
+    rows_at_most = values.pop("rows_at_most", 1000)
+    question = GuandataQuestion("c1", **values)
+    return read_card(open_client(), question, rows_at_most=rows_at_most, seconds=5, now=NOW)
+
+
+def test_titles_one_by_one(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells("2026-11-01", 3), cells("2026-11-02", None)], titles("日期", "销售额")))
+
+    table = read()
+
+    assert [(one.name, one.kind) for one in table.columns] == [("日期", Kind.DATE), ("销售额", Kind.NUMBER)]
+    assert table.rows[1][1] is None
+
+
+LEVELS: list[list[dict[str, Any]]] = [
+    [{"title": "华东", "colSpan": 2}, {"title": "华南", "colSpan": 2}],
+    [{"title": "销售额"}, {"title": "订单"}, {"title": "销售额"}, {"title": "订单"}],
+]
+
+
+def test_levels_of_a_pivot_behind_the_dimensions_of_its_rows(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells("一月", 1, 2, 3, 4)], LEVELS, ["月份"]))
+
+    table = read()
+
+    assert table.names == ("月份", "华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
+    assert table.rows == (("一月", 1, 2, 3, 4),)
+
+
+def test_levels_that_count_the_corner_as_well(bi: GuandataAnswers) -> None:
+    values: list[list[Any]] = [[{"title": ""}, *LEVELS[0]], [{"title": "月份"}, *LEVELS[1]]]
+    bi.gives("card_data", chart([cells("一月", 1, 2, 3, 4)], values, ["月份"]))
+
+    assert read().names == ("月份", "华东 / 销售额", "华东 / 订单", "华南 / 销售额", "华南 / 订单")
+
+
+def test_one_metric_below_several_levels(bi: GuandataAnswers) -> None:
+    values = [[{"title": "合计", "colSpan": 2}], [{"title": "甲"}, {"title": "乙"}]]
+    bi.gives("card_data", chart([cells(5, 6)], values))
+
+    assert read().names == ("合计 / 甲", "合计 / 乙")
+
+
+def test_dimensions_that_come_apart_from_the_data(bi: GuandataAnswers) -> None:
+    row = {"values": [[{"title": "一月"}], [{"title": "二月"}]]}
+    bi.gives("card_data", chart([cells(1), cells(2)], titles("销售额"), ["月份"], row=row))
+
+    table = read()
+
+    assert (table.names, table.rows) == (("月份", "销售额"), (("一月", 1), ("二月", 2)))
+
+
+def test_merged_cells_have_the_value_of_the_cell_that_they_point_at(bi: GuandataAnswers) -> None:
+    data: list[list[Any]] = [
+        cells("华东", 1),
+        [{"t_idx": "0:0"}, {"v": 2}],
+        [{"t_idx": "1:0"}, {"v": 3}],
+        [{"t_idx": "3:0"}, {"v": 4}],
+    ]
+    bi.gives("card_data", chart(data, titles("区域", "额")))
+
+    assert [row[0] for row in read().rows] == ["华东", "华东", "华东", None]
+
+
+def test_merged_cells_of_dimensions_that_come_apart_point_within_the_dimensions(bi: GuandataAnswers) -> None:
+    row = {"values": [[{"title": "华东"}, {"title": "一月"}], [{"t_idx": "0:0"}, {"title": "二月"}]]}
+    data: list[list[Any]] = [cells(1, 2), [{"v": 3}, {"t_idx": "0:1"}]]
+    bi.gives("card_data", chart(data, titles("额", "目标"), ["区域", "月份"], row=row))
+
+    assert read().rows == (("华东", "一月", 1, 2), ("华东", "二月", 3, 2))
+
+
+def test_dimensions_that_come_apart_on_each_page_stand_before_their_rows(bi: GuandataAnswers) -> None:
+    merged = {"values": [[{"title": "华南"}], [{"t_idx": "0:0"}]]}
+    first = {"values": [[{"title": "华东"}]]}
+    bi.gives("card_data", chart([cells(1)], titles("额"), ["区域"], row=first, hasMoreData=True))
+    bi.gives("card_data", chart([cells(2), cells(3)], titles("额"), ["区域"], row=merged))
+
+    assert read().rows == (("华东", 1), ("华南", 2), ("华南", 3))
+
+
+@pytest.mark.parametrize("pointer", ["0:9", "9:0", "x", "", 7, "0:1:2"])
+def test_a_pointer_to_nowhere_is_an_empty_cell(bi: GuandataAnswers, pointer: Any) -> None:
+    bi.gives("card_data", chart([[{"t_idx": pointer}, {"v": 2}]], titles("区域", "额")))
+
+    assert read().rows == ((None, 2),)
+
+
+def test_pointers_in_a_circle_end(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([[{"t_idx": "0:1"}, {"t_idx": "0:0"}]], titles("a", "b")))
+
+    assert read().rows == ((None, None),)
+
+
+def test_all_pages_are_read_with_filters_and_parameters(bi: GuandataAnswers) -> None:
+    chosen = {"name": "城市", "filterType": "IN", "filterValue": ["北京"]}
+    asked = {"view": "GRAPH", "limit": 200, "filters": [chosen], "dynamicParams": [{"name": "年", "value": 2026}]}
+    bi.gives("card_data", chart([cells(1)], titles("n"), hasMoreData=True), body={**asked, "offset": 0})
+    bi.gives("card_data", chart([cells(2)], titles("n")), body={**asked, "offset": 1})
+
+    table = read(view="GRAPH", filters=[chosen], parameters=[{"name": "年", "value": 2026}])
+
+    assert (table.rows, table.is_cut) == (((1,), (2,)), False)
+
+
+def test_no_more_pages_are_read_than_are_wanted(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells(1), cells(2)], titles("n"), hasMoreData=True))
+
+    table = read(rows_at_most=2)
+
+    assert (table.rows, table.is_cut, bi.calls("card_data")) == (((1,), (2,)), True, 1)
+
+
+def test_pages_of_very_long_texts_are_not_read_to_their_end(bi: GuandataAnswers) -> None:
+    for _page in range(3):
+        bi.gives("card_data", chart([cells("x" * 12 * 2**20)], titles("n"), hasMoreData=True))
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.facts) == (Problem.TOO_BIG, {"megabytes": 32})
+    assert bi.calls("card_data") == 3
+
+
+@pytest.mark.parametrize(
+    ("shown", "unit", "value"),
+    [
+        (("12.5%", 0.125), "%", 12.5),
+        (("29%", 0.29), "%", 29),
+        (("1,204.50 元", 1204.5), "元", 1204.5),
+        (("1.2万", 12000), "", 12000),
+        (("1204", 1204), "", 1204),
+        (("90%", 90), "", 90),
+    ],
+)
+def test_units_are_taken_where_the_displayed_number_is_the_raw_one(
+    bi: GuandataAnswers, shown: tuple[str, float], unit: str, value: float
+) -> None:
+    bi.gives("card_data", chart([[{"v": shown[1], "d": shown[0]}]], titles("率")))
+
+    table = read()
+
+    assert (table.columns[0].unit, table.rows[0][0]) == (unit, value)
+
+
+def test_a_number_that_came_as_text_stays_text_unless_the_card_says_so(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells("007", "1,204.5")], titles("编号", "金额")))
+
+    assert [one.kind for one in read().columns] == [Kind.TEXT, Kind.TEXT]
+
+
+def test_an_empty_card_keeps_its_columns(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([], titles("日期", "额")))
+
+    assert (read().names, read().rows) == (("日期", "额"), ())
+
+
+def test_an_empty_pivot_keeps_the_dimensions_of_its_rows(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([], [[], []], ["月份", "区域"]))
+
+    assert (read().names, read().rows) == (("月份", "区域"), ())
+
+
+@pytest.mark.parametrize("values", [titles("a"), titles("a", "b", "c"), None, "x", [[]]])
+def test_a_header_that_fits_no_column_is_said(bi: GuandataAnswers, values: Any) -> None:
+    bi.gives("card_data", chart([cells(1, 2)], values))
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.facts) == (Problem.NOT_UNDERSTOOD, {"what": "header"})
+
+
+def test_equal_and_empty_titles_are_told_apart(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", chart([cells(1, 2, 3)], titles("额", "额", "")))
+
+    assert read().names == ("额", "额 (2)", "#3")
+
+
+def test_a_bi_that_counts_questions_is_busy(bi: GuandataAnswers) -> None:
+    bi.gives("card_data", b"slow down", status=429)
+
+    with pytest.raises(SourceError) as found:
+        read()
+
+    assert (found.value.problem, found.value.may_pass) == (Problem.BUSY, True)

@@ -1,0 +1,442 @@
+"""Queries: what is one that only reads, which addresses are admitted, and SQLite, MariaDB and PostgreSQL for real."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import threading
+import tracemalloc
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.utils import translation
+
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.sql import SqlQuestion, mysql_limits
+from integrations.clients.sources.sql_statement import checked, parameters_of
+from integrations.clients.sources.sql_url import AddressRefused, Admitted, Flaw, admitted_url, shown
+from integrations.clients.sources.table import Kind
+from integrations.clients.sources.table_builder import Wishes
+from integrations.models import datasource_messages
+from tests.integrations.clients.sources.databases import FACTS, SECRET, Database
+from tests.integrations.clients.sources.place import NOW
+
+
+@pytest.fixture(params=["sqlite_database", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+class TestEveryDatabase:
+    def test_rows_come_with_their_kinds(self, database: Database) -> None:
+        table = database.ask("SELECT n, city, amount AS 金额 FROM facts ORDER BY n")
+
+        assert [(one.name, one.kind) for one in table.columns] == [
+            ("n", Kind.NUMBER),
+            ("city", Kind.TEXT),
+            ("金额", Kind.NUMBER),
+        ]
+        assert [(row[0], row[1], Decimal(str(row[2]))) for row in table.rows] == FACTS
+        assert (table.as_of, table.is_cut) == (NOW, False)
+
+    def test_parameters_are_bound_whatever_they_hold(self, database: Database) -> None:
+        evil = "x' OR '1'='1'; DROP TABLE facts; --"
+
+        table = database.ask(
+            "SELECT count(*) AS hits, '12:30 100% :no' AS t FROM facts WHERE city = :city OR n IN :chosen",
+            city=evil,
+            chosen=[1, 2],
+        )
+
+        assert table.rows == ((2, "12:30 100% :no"),)
+        assert database.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    def test_rows_beyond_the_limit_are_cut(self, database: Database) -> None:
+        table = database.ask("SELECT n FROM facts ORDER BY n", rows_at_most=7)
+
+        assert (len(table.rows), table.is_cut) == (7, True)
+        assert database.ask("SELECT n FROM facts", rows_at_most=100).is_cut is False
+
+    def test_an_empty_answer_keeps_its_columns(self, database: Database) -> None:
+        table = database.ask("SELECT n, city FROM facts WHERE n < 0")
+
+        assert (table.names, table.rows) == (("n", "city"), ())
+
+    def test_equal_names_of_columns_are_told_apart(self, database: Database) -> None:
+        assert database.ask("SELECT n, n FROM facts WHERE n = 3").names == ("n", "n (2)")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            *(
+                "INSERT INTO facts VALUES (1, 'x', 1)",
+                "DELETE FROM facts",
+                "DROP TABLE facts",
+                "UPDATE facts SET n = 1",
+            ),
+            *("SELECT 1; DELETE FROM facts", "SELECT 1;; SELECT 2", "CALL x()", "SET x = 1", "", "  ;", "-- SELECT 1"),
+            *("WITH x AS (SELECT 1) DELETE FROM facts", "/* SELECT */ DELETE FROM facts", "EXPLAIN DELETE FROM facts"),
+            "SELECT 1\0",
+        ],
+    )
+    def test_what_writes_is_refused_and_writes_nothing(self, database: Database, statement: str) -> None:
+        assert database.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED)
+
+        assert database.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    def test_an_unknown_column_is_named(self, database: Database) -> None:
+        with pytest.raises(SourceError) as found:
+            database.ask("SELECT nothing_of_it FROM facts")
+
+        assert found.value.problem is Problem.QUERY_REFUSED
+        assert "nothing_of_it" in str(found.value.facts["code"])
+
+    def test_a_parameter_without_a_value_is_named(self, database: Database) -> None:
+        with pytest.raises(SourceError) as found:
+            database.ask("SELECT n FROM facts WHERE n = :missing")
+
+        assert (found.value.problem, found.value.facts) == (Problem.PARAMETER_MISSING, {"name": "missing"})
+
+    def test_a_query_without_end_ends(self, database: Database) -> None:
+        tables = ", ".join(f"facts AS t{number}" for number in range(12))
+        endless = f"SELECT count(*) FROM {tables}"  # noqa: S608  # ours
+
+        assert database.problem(endless, seconds=0.6) is Problem.TOO_SLOW
+
+
+# A value of so many letters, and one that comes nested.
+LETTERS = {
+    "sqlite_database": ("replace(hex(zeroblob({} / 2)), '0', 'x')",),
+    "postgresql": ("repeat('x', {})", "jsonb_build_array(repeat('x', {}))", "array[repeat('x', {})]"),
+    "mariadb": ("repeat('x', {})",),
+}
+
+
+@pytest.mark.parametrize(("kind", "letters"), [(kind, one) for kind, some in LETTERS.items() for one in some])
+def test_of_large_values_no_more_is_fetched_than_is_kept(
+    kind: str, letters: str, request: pytest.FixtureRequest
+) -> None:
+    database: Database = request.getfixturevalue(kind)
+    statement = f"SELECT {letters.format(500_000)} FROM facts AS a, facts AS b"  # noqa: S608  # ours
+    tracemalloc.start()
+    try:
+        problem = database.problem(statement, rows_at_most=10_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert problem is Problem.TOO_BIG
+    assert peak < 100 * 2**20
+
+
+def test_numbers_of_very_many_digits_count_as_they_are_written(postgresql: Database) -> None:
+    statement = "SELECT (10 ^ 50000::numeric)::numeric AS n FROM facts AS a, facts AS b"
+
+    assert postgresql.problem(statement, rows_at_most=10_000) is Problem.TOO_BIG
+
+
+ENDLESS = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT {} FROM t"
+
+
+@pytest.mark.parametrize("kind", ["sqlite_database", "postgresql"])
+def test_an_infinite_recursion_ends_or_is_cut(kind: str, request: pytest.FixtureRequest) -> None:
+    """MariaDB itself stops after 1,000 rounds."""
+    database: Database = request.getfixturevalue(kind)
+
+    assert database.problem(ENDLESS.format("count(*)"), seconds=0.5) is Problem.TOO_SLOW
+    assert database.ask(ENDLESS.format("n"), rows_at_most=5000).is_cut is True
+
+
+class TestSqlite:
+    @pytest.mark.parametrize(
+        ("statement", "problem"),
+        [
+            ("SELECT zeroblob(100000000)", Problem.TOO_BIG),
+            ("SELECT zeroblob(2000000)", Problem.TOO_BIG),
+            ("SELECT load_extension('x')", Problem.NOT_A_QUERY),
+            ("SELECT * FROM pragma_database_list", Problem.NOT_A_QUERY),
+            ("SELECT n FROM facts WHERE city LIKE printf('%.2000c', 'x')", Problem.QUERY_REFUSED),
+        ],
+    )
+    def test_what_reaches_beyond_rows_is_refused(
+        self, sqlite_database: Database, statement: str, problem: Problem
+    ) -> None:
+        assert sqlite_database.problem(statement) in (problem, Problem.TOO_BIG)
+
+    def test_a_step_that_nothing_interrupts_is_killed_with_its_process(self, sqlite_database: Database) -> None:
+        """Each instr() compares a megabyte with every end of another one, within a single step of SQLite."""
+        megabyte = "hex(zeroblob(500000))"
+        endless = f"SELECT sum(instr({megabyte}, hex(zeroblob(250000)) || 'x')) FROM facts a, facts b"  # noqa: S608  # ours
+
+        assert sqlite_database.problem(endless, seconds=1) is Problem.TOO_SLOW
+
+    def test_bytes_numbers_and_nothing_come_as_they_are(self, sqlite_database: Database) -> None:
+        table = sqlite_database.ask(
+            "SELECT x'ff00' AS a, CAST('甲' AS BLOB) AS b, 9e999 AS c, NULL AS d, :n AS e", n=2**62
+        )
+
+        assert table.rows == (("0xff00", "甲", None, None, 2**62),)
+
+    def test_a_parameter_that_it_does_not_take_is_refused(self, sqlite_database: Database) -> None:
+        assert sqlite_database.problem("SELECT :n", n=2**64) is Problem.QUERY_REFUSED
+
+    def test_a_locked_file_is_busy(self, sqlite_file: Path, sqlite_database: Database) -> None:
+        with closing(sqlite3.connect(sqlite_file)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            assert sqlite_database.problem("SELECT n FROM facts", seconds=3) is Problem.BUSY
+
+    def test_a_file_that_is_none_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "x.db").write_bytes(b"no database at all, but long enough to look at" * 100)
+
+        assert Database(f"sqlite:///{tmp_path}/x.db", Admitted(folders=[str(tmp_path)])).problem("SELECT 1 FROM a") is (
+            Problem.NOT_UNDERSTOOD
+        )
+
+    def test_only_files_of_admitted_folders_and_never_our_own(self, tmp_path: Path, sqlite_file: Path) -> None:
+        own, link = tmp_path / "own.sqlite3", tmp_path / "link.sqlite3"
+        own.write_bytes(b"")
+        link.symlink_to(sqlite_file)
+        allowed = Admitted(folders=[str(tmp_path)], own_files=[str(own)])
+        refused = {
+            f"sqlite:///{own}": Flaw.OWN_FILE,
+            f"sqlite:///{sqlite_file}".replace("%", "%25"): Flaw.FILE_PLACE,
+            f"sqlite:///{link}": Flaw.FILE_PLACE,
+            f"sqlite:///{tmp_path}/../{sqlite_file.parent.name}/x": Flaw.FILE_PLACE,
+            "sqlite:///relative.db": Flaw.FILE_PLACE,
+            "sqlite://": Flaw.FILE_PLACE,
+            "sqlite:////etc/passwd": Flaw.FILE_PLACE,
+            f"sqlite:///{tmp_path}": Flaw.FILE_PLACE,
+            f"sqlite:///{own}?mode=rwc": Flaw.OPTION,
+        }
+
+        for url, flaw in refused.items():
+            with pytest.raises(AddressRefused) as found:
+                admitted_url(url, allowed)
+            assert (url, found.value.flaw) == (url, flaw)
+
+
+class TestServers:
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_wrong_password_a_missing_database_and_no_server_are_told_apart(
+        self, kind: str, request: pytest.FixtureRequest
+    ) -> None:
+        good: Database = request.getfixturevalue(kind)
+        port = good.url.rpartition(":")[2].partition("/")[0]
+
+        assert Database(good.url.replace(SECRET, "wrong")).problem("SELECT 1") is Problem.NOT_ADMITTED
+        assert good.problem("SELECT n FROM hidden") is Problem.NOT_ADMITTED
+        nothing = Database(good.url.rpartition("/")[0] + "/nothing").problem("SELECT 1")
+        assert nothing in (Problem.NOT_FOUND, Problem.NOT_ADMITTED)  # MariaDB does not tell who may not see it
+        assert Database(good.url.replace(port, "1")).problem("SELECT 1") is Problem.UNREACHABLE
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_query_that_sleeps_is_ended(self, kind: str, request: pytest.FixtureRequest) -> None:
+        database: Database = request.getfixturevalue(kind)
+        sleeping = "SELECT pg_sleep(60)" if kind == "postgresql" else "SELECT sleep(60)"
+
+        assert database.problem(sleeping, seconds=0.5) is Problem.TOO_SLOW
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+    def test_a_hundred_million_rows_are_not_read_to_their_end(self, kind: str, request: pytest.FixtureRequest) -> None:
+        database: Database = request.getfixturevalue(kind)
+
+        table = database.ask("SELECT a.n FROM facts a, facts b, facts c, facts d", rows_at_most=2500, seconds=30)
+
+        assert (len(table.rows), table.is_cut) == (2500, True)
+
+    def test_a_locked_table_is_busy(self, postgresql: Database) -> None:
+        with psycopg.connect(postgresql.url) as connection:
+            connection.execute("LOCK TABLE facts IN ROW EXCLUSIVE MODE")
+            assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
+        # The reader may not lock all of it, so a function that waits stands for it.
+        with psycopg.connect(postgresql.url) as connection:
+            connection.execute("SELECT pg_advisory_lock(7)")
+            assert postgresql.problem("SELECT pg_advisory_lock(7)", seconds=4) is Problem.BUSY
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT set_config('transaction_read_only', 'off', false)",
+            "SELECT nextval('x')",
+            "SELECT n FROM facts FOR UPDATE",
+            "WITH d AS (DELETE FROM facts RETURNING n) SELECT * FROM d",
+            "SELECT * INTO stolen FROM facts",
+        ],
+    )
+    def test_nothing_ends_the_read_only_transaction(self, postgresql: Database, statement: str) -> None:
+        assert postgresql.problem(statement) in (Problem.NOT_A_QUERY, Problem.QUERY_REFUSED, Problem.NOT_ADMITTED)
+
+        assert postgresql.ask("SELECT count(*) FROM facts").rows == ((100,),)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "SELECT 1 /*! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 /*M! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 INTO OUTFILE '/tmp/x'",
+            "TABLE facts INTO/**/DUMPFILE '/tmp/x'",
+            # No comment to MySQL, which wants a space behind the dashes.
+            "SELECT 1--1 INTO OUTFILE '/tmp/x'",
+            "SELECT 1--\u00a01 INTO OUTFILE '/tmp/x'",
+            # One text to MySQL, which escapes by a backslash; or two, where its settings say so.
+            'SELECT "a\\"" INTO OUTFILE "/tmp/x"',
+            r"SELECT '\' INTO OUTFILE '/tmp/x' -- '",
+        ],
+    )
+    def test_no_file_is_written(self, mariadb: Database, statement: str) -> None:
+        assert mariadb.problem(statement) is Problem.NOT_A_QUERY
+
+    @pytest.mark.parametrize("value", ["'infinity'::date", "'10000-01-01'::date", "'0044-03-15 BC'::timestamp"])
+    def test_a_date_that_python_does_not_have_is_said_so(self, postgresql: Database, value: str) -> None:
+        with pytest.raises(SourceError) as found:
+            postgresql.ask(f"SELECT {value} AS until")
+
+        assert (found.value.problem, found.value.facts) == (Problem.NO_TABLE, {"what": "beyond"})
+        assert found.value.may_pass is False
+        with translation.override("en"):
+            assert "infinity" in datasource_messages.sentence(found.value.problem, found.value.facts)
+
+    def test_parameters_stand_in_arrays_and_beside_escaped_texts(self, postgresql: Database) -> None:
+        statement = (
+            r"SELECT n, E'it\'s :x' AS said FROM facts WHERE n = ANY(array[:a, :b]) AND n < :most::int ORDER BY n"
+        )
+
+        assert postgresql.ask(statement, a=3, b=5, most=5).rows == ((3, "it's :x"),)
+
+    def test_texts_of_mysql_are_escaped_by_backslashes(self, mariadb: Database) -> None:
+        assert mariadb.ask(r"""SELECT 'it\'s; :x', "a\";:y", :b""", b=7).rows == (("it's; :x", 'a";:y', 7),)
+
+    @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+    def test_a_server_that_is_silent_is_left(self, kind: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            lines: list[socket.socket] = []
+            threading.Thread(target=lambda: lines.append(listener.accept()[0]), daemon=True).start()
+            url = f"{kind}://reader:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/sales"
+
+            found = Database(url).problem("SELECT 1", seconds=1)
+
+            assert found in (Problem.TOO_SLOW, Problem.UNREACHABLE)
+            for line in lines:
+                line.close()
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("url", "flaw"),
+        [
+            ("nonsense", Flaw.NO_ADDRESS),
+            ("postgresql://h:port/db", Flaw.NO_ADDRESS),
+            ("oracle://h/db", Flaw.NO_DRIVER),
+            ("postgresql+asyncpg://h/db", Flaw.NO_DRIVER),
+            ("postgresql:///db", Flaw.NO_HOST),
+            ("postgresql://%2Fvar%2Frun/db", Flaw.NO_HOST),
+            ("postgresql://a,b/db", Flaw.NO_HOST),
+            ("postgresql://h", Flaw.NO_DATABASE),
+            ("postgresql://h/db?host=/var/run", Flaw.OPTION),
+            ("postgresql://h/db?options=-cstatement_timeout%3D0", Flaw.OPTION),
+            ("postgresql://h/db?sslkey=/etc/key", Flaw.OPTION),
+            ("postgresql://h/db?service=x", Flaw.OPTION),
+            ("mysql://h/db?unix_socket=/x", Flaw.OPTION),
+            ("mysql://h/db?local_infile=1", Flaw.OPTION),
+            ("mysql://h/db?read_default_file=/etc/my.cnf", Flaw.OPTION),
+            ("mysql://h/db?init_command=DROP", Flaw.OPTION),
+            ("mysql://h/db?client_flag=65536", Flaw.OPTION),
+        ],
+    )
+    def test_what_could_lead_elsewhere_is_refused(self, url: str, flaw: Flaw) -> None:
+        with pytest.raises(AddressRefused) as found:
+            admitted_url(url, Admitted())
+
+        assert found.value.flaw is flaw
+
+    def test_usual_ones_get_their_driver(self) -> None:
+        for url, driver in (
+            ("postgres://u:p@h/db?sslmode=require", "postgresql+psycopg"),
+            ("mariadb://u:p@h:3307/db?charset=utf8mb4", "mysql+pymysql"),
+        ):
+            assert admitted_url(url, Admitted()).drivername == driver
+        oracle = admitted_url("oracle+oracledb://u:p@h/db?service_name=x", Admitted(drivers=["oracle+oracledb"]))
+        assert oracle.drivername == "oracle+oracledb"
+
+    def test_a_page_shows_neither_password_nor_options(self) -> None:
+        assert shown(f"postgresql://u:{SECRET}@h/db?sslmode=require&x={SECRET}") == "postgresql://u:***@h/db"
+        assert shown("nonsense") == ""
+
+    def test_a_driver_that_is_not_installed_is_named(self) -> None:
+        database = Database("oracle+oracledb://u:p@localhost/db", Admitted(drivers=["oracle+oracledb"]))
+
+        assert database.problem("SELECT 1") is Problem.DRIVER_MISSING
+
+
+class TestStatements:
+    def test_a_semicolon_at_the_end_or_inside_a_text_is_none(self) -> None:
+        assert checked("SELECT ';' AS a ; ") == "SELECT ';' AS a"
+        assert checked('SELECT 1 AS ";" -- ; end') == 'SELECT 1 AS ";" -- ; end'
+        assert checked("(SELECT 1) UNION (SELECT 2)") == "(SELECT 1) UNION (SELECT 2)"
+
+    def test_colons_in_texts_casts_and_comments_are_no_parameters(self) -> None:
+        statement = "SELECT ':a', \":b\", x::date, :c, $$:d$$ -- :e\n/* :f */ WHERE y = :c AND z = :g"
+
+        assert parameters_of(statement) == ["c", "g"]
+
+    @pytest.mark.parametrize(
+        ("backend", "statement", "names"),
+        [
+            ("mysql", r"SELECT 'it\'s :a', :b", ["b"]),
+            ("mariadb", r'SELECT "it\"s :a", :b', ["b"]),
+            ("mysql", "SELECT 1--:a # :b", ["a"]),
+            ("mysql", "SELECT 1 -- :a\n, :b --", ["b"]),
+            ("postgresql", "SELECT n = ANY(array[:a, :b])", ["a", "b"]),
+            ("postgresql", r"SELECT E'it\'s :x', e'\\', ':y', :z", ["z"]),
+            ("postgresql", r"SELECT '\', :a, '\'", ["a"]),
+            ("postgresql", "SELECT 1 -- :a\r, :b", ["b"]),
+            ("postgresql", "SELECT $a1$ :a $a1$, $年$ :b $年$, x$y$z, :c, x$y$z", ["c"]),
+            ("sqlite", 'SELECT [a :x], `b :y`, "c :z", :n', ["n"]),
+            ("mssql", "SELECT [a :x], :n", ["n"]),
+        ],
+    )
+    def test_what_is_quoted_is_what_the_database_takes_for_it(
+        self, backend: str, statement: str, names: list[str]
+    ) -> None:
+        assert parameters_of(statement, backend=backend) == names
+
+    def test_a_query_about_files_is_one_where_it_writes_none(self) -> None:
+        assert checked("SELECT outfile FROM jobs", backend="postgresql") == "SELECT outfile FROM jobs"
+        with pytest.raises(SourceError):
+            checked("SELECT 'INTO OUTFILE'", backend="mysql")
+
+    def test_a_very_long_one_is_refused(self) -> None:
+        with pytest.raises(SourceError):
+            checked("SELECT " + "1," * 20_000 + "1")
+
+
+@pytest.mark.parametrize(
+    ("is_mariadb", "seconds", "first", "wait"),
+    [
+        (True, 30, "SET SESSION max_statement_time = 30.000", 15),
+        (False, 30, "SET SESSION max_execution_time = 30000", 15),
+        (True, 0, "SET SESSION max_statement_time = 0.001", 1),
+        (False, 0, "SET SESSION max_execution_time = 1", 1),  # 0 would be none
+    ],
+)
+def test_each_of_the_two_mysqls_gets_its_own_time_limit(
+    is_mariadb: bool, seconds: float, first: str, wait: int
+) -> None:
+    assert mysql_limits(is_mariadb=is_mariadb, seconds=seconds) == (
+        first,
+        f"SET SESSION lock_wait_timeout = {wait}",
+        f"SET SESSION innodb_lock_wait_timeout = {wait}",
+        "START TRANSACTION READ ONLY",
+    )
+
+
+def test_nothing_of_a_question_is_in_its_representation() -> None:
+    url = admitted_url(f"postgresql://u:{SECRET}@sim-host/db", Admitted())
+    question = SqlQuestion(url, "SELECT 1", {"x": "sim-value"}, wishes=Wishes())
+
+    assert SECRET not in repr(question)
+    assert "sim-" not in repr(question)

@@ -1,0 +1,158 @@
+"""Where databases may lie, what a failure tells of the network, and what the account of a source may do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from integrations.clients.sources.errors import Power, Problem, SourceError
+from integrations.clients.sources.sql_account import powers_of
+from integrations.clients.sources.sql_url import Admitted
+from integrations.clients.sources.ssrf import Reach
+from integrations.models import datasource_messages
+from tests.integrations.clients.sources.databases import SECRET, Database
+
+ORACLE = Admitted(drivers=["oracle+oracledb"])
+FORBIDDEN = {
+    "127.0.0.1": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "localhost": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "[::1]": (Reach.THIS_MACHINE, Problem.LOOPBACK_FORBIDDEN),
+    "10.0.0.1": (Reach.PRIVATE, Problem.ADDRESS_FORBIDDEN),
+    "169.254.169.254": (Reach.NOWHERE, Problem.ADDRESS_NEVER),
+    "[::ffff:169.254.169.254]": (Reach.NOWHERE, Problem.ADDRESS_NEVER),
+    "0.0.0.0": (Reach.NOWHERE, Problem.ADDRESS_NEVER),  # noqa: S104  # nothing is bound to it
+}
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", "oracle+oracledb"])
+@pytest.mark.parametrize("host", FORBIDDEN)
+def test_no_address_beyond_the_reach_of_a_source_is_connected_to(
+    kind: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look-up of a test is refused but of this machine: here an address stands for itself."""
+    needed, problem = FORBIDDEN[host]
+    address = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 1))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_given, **_named: found)
+    url = f"{kind}://u:p@{host}/db"
+
+    for reach in (one for one in (Reach.PRIVATE, Reach.THIS_MACHINE) if one < needed):
+        assert Database(url, ORACLE, reach).problem("SELECT 1") is problem
+    # Where a driver that is not ours connects to is known to nobody.
+    unchecked = Problem.DRIVER_UNCHECKED if kind.startswith("oracle") else problem
+    assert Database(url, ORACLE, Reach.PUBLIC).problem("SELECT 1") is unchecked
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_database_is_asked_at_the_address_that_was_checked(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: at every look-up but the first the name leads elsewhere."""
+    database: Database = request.getfixturevalue(kind)
+    port = int(database.url.rpartition(":")[2].partition("/")[0])
+    looked_up: list[str] = []
+    usual = socket.getaddrinfo
+
+    def answers(host: Any, *given: Any, **named: Any) -> list[Any]:
+        if host != "rebind.example.com":
+            return usual(host, *given, **named)
+        looked_up.append(host)
+        address = "127.0.0.1" if len(looked_up) == 1 else "169.254.169.254"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answers)
+
+    table = Database(database.url.replace("127.0.0.1", "rebind.example.com")).ask("SELECT count(*) FROM facts")
+
+    assert (table.rows, looked_up) == (((100,),), ["rebind.example.com"])
+
+
+# --- What a failure tells of the network ------------------------------------------------------------------------------
+
+Answer = Callable[[socket.socket], object]
+
+
+def is_silent(line: socket.socket) -> None:
+    while line.recv(1000):  # until the other side hangs up
+        pass
+
+
+def says_something(line: socket.socket) -> None:
+    line.sendall(b"SSH-2.0-OpenSSH_9.7\r\n")
+
+
+def says_zeros(line: socket.socket) -> None:
+    line.sendall(bytes(4000))
+
+
+def hangs_up(_line: socket.socket) -> None:
+    """At once."""
+
+
+@contextmanager
+def open_port(answer: Answer) -> Iterator[str]:
+    """The place of a service that is no database."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    line, _address = listener.accept()
+                    with line, suppress(OSError):
+                        answer(line)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def failure_at(kind: str, place: str) -> SourceError:
+    with pytest.raises(SourceError) as found:
+        Database(f"{kind}://reader:{SECRET}@{place}/sales").ask("SELECT 1", seconds=1)
+    return found.value
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_open_and_closed_ports_are_told_apart_to_superusers_alone(kind: str) -> None:
+    failures = [failure_at(kind, "127.0.0.1:1")]
+    for answer in (is_silent, says_something, says_zeros, hangs_up):
+        with open_port(answer) as place:
+            failures.append(failure_at(kind, place))
+
+    with translation.override("en"):
+        told, seen = (
+            {datasource_messages.sentence(one.problem, one.facts, sees_network=sees) for one in failures}
+            for sees in (False, True)
+        )
+
+    [sentence] = told
+    assert sentence.startswith("The data source gave no answer.")
+    assert any(one.startswith("The data source could not be reached") for one in seen)
+    assert len(seen) > 1
+
+
+# --- Accounts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_what_an_account_may_do_beyond_reading_tables_is_known(kind: str, request: pytest.FixtureRequest) -> None:
+    database: Database = request.getfixturevalue(kind)
+
+    found = {
+        account: powers_of(database.of_account(account).question(), seconds=10)
+        for account in ("reader", "filer", "chief")
+    }
+
+    assert found["reader"] == frozenset()
+    assert found["filer"] == {Power.FILES}
+    assert Power.SUPERUSER in found["chief"]
+
+
+def test_a_file_has_no_accounts(sqlite_database: Database) -> None:
+    assert powers_of(sqlite_database.question(), seconds=10) == frozenset()

@@ -1,0 +1,202 @@
+"""The contract of every method, at the wire: success, each kind of refusal, garbage, a stale token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+
+from integrations.clients.errors import (
+    BadRequestError,
+    ConfigurationError,
+    ForeignAnswerError,
+    IntegrationError,
+    LoginRefusedError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+    UnexpectedResponseError,
+)
+from tests.integrations.clients.wecom.contract import CASES, Case, open_client
+from tests.wecom import CALLER_IP, ENDPOINTS, HINT, TOKEN, WeComAnswers, fixture, refusal, wecom_answers
+
+pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+
+REFUSALS = (
+    (-1, None),
+    (6000, TransientError),
+    (45009, RateLimitedError),
+    (45033, RateLimitedError),
+    (60020, ConfigurationError),
+    (48002, ConfigurationError),
+    (301002, ConfigurationError),
+    (60011, RecipientError),
+    (40029, LoginRefusedError),
+    (40058, BadRequestError),
+    (999999, UnexpectedResponseError),
+)
+# Bytes that are no answer of WeCom, each with its status.
+GARBAGE = (
+    (b"", 200),
+    (b"<html><body>502 Bad Gateway</body></html>", 200),
+    (b'{"errcode":0,"errm', 200),
+    (b"[]", 200),
+    (b'"ok"', 200),
+    (b"null", 200),
+    (b"\xff\xfe\x00", 200),
+    (b'{"errcode":"zero"}', 200),
+    (b'{"errcode":true}', 200),
+    (b'{"errcode":1.5}', 200),
+    (b"[" * 100_000, 200),
+    (b"not found", 404),
+    (b"", 302),
+)
+
+
+def _answers(wecom: WeComAnswers, case: Case) -> None:
+    if not case.is_robot:
+        wecom.gives("gettoken")
+
+
+def _success(wecom: WeComAnswers, case: Case, token: str = TOKEN) -> None:
+    if case.file is None:
+        wecom.gives(case.endpoint, params=case.params, body=case.body, token=token)
+        return
+    content, disposition = case.file
+    headers: dict[str, Any] = {"Content-Type": "text/csv", "Content-Disposition": disposition}
+    wecom.sends(case.endpoint, content, **headers)
+
+
+def _error(case: Case) -> IntegrationError:
+    with pytest.raises(IntegrationError) as caught:
+        case.call(open_client(case))
+    return caught.value
+
+
+def test_success(case: Case) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        _success(wecom, case)
+
+        result = case.call(open_client(case))
+
+    assert result == case.expected
+    request = wecom.calls[-1]
+    method, path = ENDPOINTS[case.endpoint]
+    assert (request.method, request.url.partition("?")[0]) == (method, wecom.base_url + path)
+    assert "Cookie" not in request.headers
+
+
+@pytest.mark.parametrize(("code", "expected"), REFUSALS)
+def test_each_kind_of_refusal(case: Case, code: int, expected: type[IntegrationError] | None) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.refuses(case.endpoint, code, "sim text")
+
+        error = _error(case)
+
+    assert type(error) is (expected or (TransientError if case.is_repeatable else OutcomeUnknownError))
+    assert (error.system, error.operation, error.code) == ("wecom", case.endpoint, code)
+    assert (error.message, error.hint, error.caller_ip) == ("sim text", HINT, CALLER_IP)
+    assert len(wecom.calls) == (1 if case.is_robot else 2)
+
+
+@pytest.mark.parametrize(("content", "status"), GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage(case: Case, content: bytes, status: int) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.sends(case.endpoint, content, status=status)
+
+        error = _error(case)
+
+    assert type(error) is (ForeignAnswerError if case.is_repeatable else OutcomeUnknownError)
+    assert (error.operation, error.code) == (case.endpoint, None)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_server_that_fails(case: Case, status: int) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.sends(case.endpoint, b"<html>", status=status)
+
+        error = _error(case)
+
+    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+    assert error.message == f"HTTP status {status}"
+
+
+@pytest.mark.parametrize("failure", [requests.ReadTimeout("read"), requests.ConnectionError("reset")])
+def test_a_connection_that_breaks_off(case: Case, failure: Exception) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.sends(case.endpoint, failure)
+
+        error = _error(case)
+
+    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+
+
+def test_no_connection_is_certain(case: Case) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.sends(case.endpoint, requests.ConnectTimeout("no route"))
+
+        error = _error(case)
+
+    assert type(error) is TransientError
+
+
+@pytest.mark.parametrize("code", [40014, 42001, 40001])
+def test_a_stale_token_is_replaced_once(case: Case, code: int) -> None:
+    if case.is_robot:
+        with wecom_answers() as wecom:
+            wecom.refuses(case.endpoint, code)
+            assert _error(case).code == code
+            assert len(wecom.calls) == 1
+        return
+    with wecom_answers() as wecom:
+        wecom.says("gettoken", {**fixture("gettoken"), "access_token": "stale"})
+        wecom.refuses(case.endpoint, code, token="stale")
+        wecom.gives("gettoken")
+        _success(wecom, case)
+
+        result = case.call(open_client(case))
+
+    assert result == case.expected
+    assert len(wecom.calls) == 4
+
+
+def test_a_token_that_stays_stale_ends_after_one_repeat(case: Case) -> None:
+    with wecom_answers() as wecom:
+        _answers(wecom, case)
+        wecom.refuses(case.endpoint, 42001)
+
+        error = _error(case)
+
+    assert (type(error), error.code) == (TransientError, 42001)
+    assert len(wecom.calls) == (1 if case.is_robot else 4)
+
+
+def test_a_wrong_secret_reaches_only_gettoken(case: Case) -> None:
+    if case.is_robot:
+        return
+    with wecom_answers() as wecom:
+        wecom.gives("gettoken", "40001")
+
+        error = _error(case)
+
+    assert (type(error), error.code, error.operation) == (ConfigurationError, 40001, "gettoken")
+    assert len(wecom.calls) == 1
+
+
+def test_an_outage_of_gettoken_is_certain(case: Case) -> None:
+    if case.is_robot:
+        return
+    with wecom_answers() as wecom:
+        wecom.says("gettoken", refusal(-1))
+
+        error = _error(case)
+
+    assert (type(error), error.code) == (TransientError, -1)

@@ -1,0 +1,348 @@
+"""Whatever comes from outside or is put in: no exception but ours. HYPOTHESIS_PROFILE=nightly for 10,000 examples."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.api.base import Reply, typed
+from integrations.clients.wecom.api.media import file_name_of
+from integrations.clients.wecom.callbacks import Callback, parse, read_envelope, text_reply
+from integrations.clients.wecom.crypto import CallbackCrypto, CallbackError
+from integrations.clients.wecom.messages import builders, robots
+from integrations.clients.wecom.messages.card_parts import (
+    ActionMenu,
+    Button,
+    CardAction,
+    CardImage,
+    Checkbox,
+    HorizontalItem,
+    Jump,
+    Option,
+    Quote,
+    Selection,
+    Source,
+    SubmitButton,
+)
+from integrations.clients.wecom.messages.cards import (
+    Details,
+    Head,
+    button_interaction,
+    multiple_interaction,
+    news_notice,
+    text_notice,
+    vote_interaction,
+)
+from integrations.clients.wecom.messages.contents import (
+    Article,
+    Content,
+    MpArticle,
+    markdown_content,
+    miniprogram_notice_content,
+    mpnews_content,
+    news_content,
+    text_content,
+    textcard_content,
+    video_content,
+)
+from integrations.clients.wecom.messages.limits import MessageError, body_bytes, multipart
+from integrations.clients.wecom.messages.menus import Menu, MenuButton
+from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, wwlogin_url
+from integrations.clients.wecom.responses import Asked, answer_of, file_of
+from integrations.clients.wecom.schemas import agent, base, contacts
+from integrations.clients.wecom.schemas import messages as schemas_messages
+
+CORPID = "ww1a2b3c4d5e6f7a8b"
+CRYPTO = CallbackCrypto("QDG6eKtestToken01", "XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM", CORPID)
+
+# Any code point, halves of surrogate pairs among them.
+TEXTS = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
+URLS = st.one_of(TEXTS, TEXTS.map(lambda rest: f"https://a.example/{rest}"), TEXTS.map(lambda rest: f"http://{rest}"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = (
+    *("access_token", "expires_in", "userid", "UserId", "openid", "user_ticket", "agentid", "agentlist", "userlist"),
+    *(
+        "department",
+        "department_id",
+        "dept_user",
+        "next_cursor",
+        "tagname",
+        "partylist",
+        "allow_userinfos",
+        "allow_partys",
+    ),
+    *("allow_tags", "ip_list", "ticket", "msgid", "invaliduser", "invalidparty", "chatid", "chat_info", "media_id"),
+    *("created_at", "url", "statistics", "button", "close", "order", "name", "status", "id", "parentid"),
+)
+ANSWERS = st.dictionaries(st.sampled_from(("errcode", "errmsg", *NAMES)), JSON, max_size=8)
+# Close to what is right, so that the readers get beyond their first field.
+LIKELY = st.fixed_dictionaries(
+    {},
+    optional={
+        "userid": st.text(max_size=5),
+        "agentid": st.integers() | st.text(max_size=3),
+        "expires_in": st.integers(),
+        "access_token": st.text(max_size=5),
+        "ticket": st.text(max_size=5),
+        "userlist": st.lists(
+            st.fixed_dictionaries({"userid": st.text(max_size=3)}, optional={"department": JSON}), max_size=3
+        ),
+        "department": st.lists(
+            st.fixed_dictionaries({"id": JSON}, optional={"parentid": JSON, "order": JSON}), max_size=3
+        ),
+        "dept_user": st.lists(st.fixed_dictionaries({"userid": JSON, "department": JSON}), max_size=3),
+        "statistics": st.lists(st.fixed_dictionaries({"agentid": JSON, "count": JSON}), max_size=3),
+        "chat_info": st.fixed_dictionaries({"chatid": JSON, "userlist": JSON}),
+        "media_id": st.text(max_size=3),
+        "created_at": JSON,
+        "ip_list": st.lists(JSON, max_size=3),
+        "allow_userinfos": st.fixed_dictionaries({"user": JSON}),
+    },
+)
+PARSERS: tuple[Callable[[base.Answer], Any], ...] = (
+    base.token_from,
+    base.send_result_from,
+    base.identity_from,
+    base.user_from,
+    base.user_detail_from,
+    base.userid_from,
+    base.agent_from,
+    agent.agents_from,
+    agent.menu_from,
+    agent.addresses_from,
+    contacts.users_from,
+    contacts.member_page_from,
+    contacts.departments_from,
+    contacts.department_ids_from,
+    contacts.department_from,
+    contacts.tag_from,
+    schemas_messages.agent_counts_from,
+    schemas_messages.chatid_from,
+    schemas_messages.chat_from,
+    schemas_messages.media_from,
+    schemas_messages.picture_url_from,
+    schemas_messages.ticket_from,
+)
+
+
+# --- Callbacks -------------------------------------------------------------------------------------------------------
+
+
+def _opened(encrypted: str) -> bytes | None:
+    signature = CRYPTO.signature(encrypted, timestamp="1", nonce="2")
+    try:
+        return CRYPTO.opened(encrypted, signature=signature, timestamp="1", nonce="2")
+    except CallbackError:
+        return None
+
+
+@given(st.one_of(TEXTS, st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode())))
+def test_no_ciphertext_breaks_decryption(encrypted: str) -> None:
+    assert _opened(encrypted) is None
+
+
+@given(st.binary(max_size=300), st.integers(min_value=0), st.integers(1, 255))
+def test_a_changed_ciphertext_is_refused_or_stays_a_message(message: bytes, place: int, change: int) -> None:
+    raw = bytearray(base64.b64decode(CRYPTO.sealed(message, timestamp="1", nonce="2").encrypted))
+    raw[place % len(raw)] ^= change
+
+    opened = _opened(base64.b64encode(bytes(raw)).decode())
+
+    assert opened is None or isinstance(opened, bytes)
+
+
+@given(st.binary(max_size=500), TEXTS, TEXTS)
+def test_every_message_comes_back(message: bytes, timestamp: str, nonce: str) -> None:
+    sealed = CRYPTO.sealed(message, timestamp=timestamp, nonce=nonce)
+
+    assert CRYPTO.opened(sealed.encrypted, signature=sealed.signature, timestamp=timestamp, nonce=nonce) == message
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_no_signature_is_guessed(signature: str, timestamp: str, nonce: str) -> None:
+    with pytest.raises(CallbackError):
+        CRYPTO.opened("QUJD", signature=signature, timestamp=timestamp, nonce=nonce)
+
+
+TAGS = st.sampled_from(
+    ("xml", "Encrypt", "MsgType", "Event", "CreateTime", "SelectedItems", "SelectedItem", "OptionIds", "a")
+)
+DOCUMENTS = st.recursive(
+    st.sampled_from(("", "1", "event", "text", "<![CDATA[x]]>", "&amp;", "&x;", "<!--c-->", "<?p?>", "]]>")),
+    lambda inner: st.builds(lambda tag, parts: f"<{tag}>{''.join(parts)}</{tag}>", TAGS, st.lists(inner, max_size=4)),
+    max_leaves=15,
+)
+
+
+@given(st.one_of(st.binary(max_size=200), DOCUMENTS.map(str.encode)))
+def test_no_document_breaks_the_reader(document: bytes) -> None:
+    for read in (read_envelope, parse):
+        try:
+            result = read(document)
+        except CallbackError:
+            continue
+        if isinstance(result, Callback):
+            assert isinstance(result.selected(), dict)
+
+
+@given(TEXTS)
+def test_a_reply_is_read_back_or_refused(content: str) -> None:
+    try:
+        reply = text_reply(corpid=CORPID, userid="lilei", content=content, created_at=1)
+    except MessageError:
+        return
+    # XML reads \r\n and \r as \n.
+    assert parse(reply).fields["Content"] == content.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.one_of(st.binary(max_size=200), ANSWERS.map(lambda answer: json.dumps(answer).encode())), st.integers(100, 599)
+)
+def test_no_answer_breaks_the_reader(content: bytes, status: int) -> None:
+    errors: list[IntegrationError] = []
+    for is_repeatable in (True, False):
+        asked = Asked("user_get", is_repeatable, secrets=("sim-secret",))
+        for read in (answer_of, file_of):
+            try:
+                read(asked, Reply(status, content, "", ""))
+            except IntegrationError as error:
+                errors.append(error)
+    assert {error.operation for error in errors} <= {"user_get"}
+    assert all(len(error.answer) <= 500 for error in errors)
+
+
+@given(st.one_of(ANSWERS, LIKELY))
+def test_no_answer_breaks_a_schema(answer: dict[str, Any]) -> None:
+    for parser in PARSERS:
+        try:
+            result = typed("any", parser, answer)
+        except IntegrationError:
+            continue
+        assert hash(result) is not None if parser is not agent.menu_from else isinstance(result, dict)
+
+
+@given(st.text(max_size=60))
+def test_no_header_breaks_the_reader_of_file_names(disposition: str) -> None:
+    assert isinstance(file_name_of(Reply(200, b"", "", disposition)), str)
+
+
+# --- Builders --------------------------------------------------------------------------------------------------------
+
+
+def _sent(build: Callable[[], Content]) -> None:
+    """What a builder lets through is JSON that any server reads as it was meant."""
+    try:
+        content = build()
+        payload = builders.app_message(agentid=1, to=builders.Recipients(["lilei"]), content=content)
+    except MessageError:
+        return
+    body = body_bytes(payload)
+    assert json.loads(body) == json.loads(json.dumps(payload))
+    assert b"\\u" not in body.replace(b"\\\\", b"").replace(b"\\u00", b"")
+
+
+@given(TEXTS, TEXTS, URLS, TEXTS)
+def test_no_text_breaks_the_builders_of_texts(one: str, two: str, url: str, three: str) -> None:
+    _sent(lambda: text_content(one))
+    _sent(lambda: markdown_content(one))
+    _sent(lambda: textcard_content(title=one, description=two, url=url, button_text=three))
+    _sent(lambda: video_content(one, title=two, description=three))
+    _sent(lambda: news_content([Article(one, two, url, url, three, three)]))
+    _sent(lambda: mpnews_content([MpArticle(one, two, three, one, url, two)]))
+    _sent(lambda: miniprogram_notice_content(appid=one, title=two, page=three, description=one, items=[(two, three)]))
+
+
+@given(TEXTS, TEXTS, URLS, st.integers(), st.floats())
+def test_no_text_breaks_the_builders_of_notices(one: str, two: str, url: str, number: int, ratio: float) -> None:
+    head = Head(one, two, Source(two, url, number), one, CardAction(url, two, one))
+    details = Details(ActionMenu([(one, two)], two), Quote(url, two, one), [HorizontalItem(one, two, url, two, one)])
+    _sent(lambda: text_notice(head, sub_title=two, details=details, jumps=[Jump(url, title=one)]))
+    _sent(lambda: news_notice(head, image=CardImage(url, ratio), details=details))
+    _sent(lambda: text_notice(Head(one, action=CardAction("https://a.example/")), sub_title=two))
+
+
+@given(TEXTS, TEXTS, URLS, st.integers(), st.lists(st.builds(Option, TEXTS, TEXTS, st.booleans()), max_size=25))
+def test_no_text_breaks_the_builders_of_interactive_cards(
+    one: str, two: str, url: str, number: int, options: list[Option]
+) -> None:
+    head = Head(one, two, task_id="task-1")
+    submit = SubmitButton(one, two)
+    _sent(lambda: button_interaction(head, buttons=[Button(one, two, url, number)], replace_text=two))
+    _sent(lambda: button_interaction(head, buttons=[Button("x", "k")], selection=Selection(one, options, two, one)))
+    _sent(lambda: vote_interaction(head, checkbox=Checkbox(one, options), submit=submit))
+    _sent(lambda: multiple_interaction(head, selections=[Selection(one, options)], submit=submit))
+
+
+@given(st.lists(TEXTS, max_size=5), TEXTS, st.integers(), st.integers())
+def test_no_value_breaks_the_envelopes(userids: list[str], text: str, seconds: int, safe: int) -> None:
+    builds: tuple[Callable[[], dict[str, Any]], ...] = (
+        lambda: builders.app_message(
+            agentid=1,
+            to=builders.Recipients(userids),
+            content=text_content("x"),
+            options=builders.Options(duplicate_check_seconds=seconds, safe=safe),
+        ),
+        lambda: builders.chat_message(chatid=text, content=text_content("x"), safe=safe),
+        lambda: builders.card_update(agentid=1, response_code=text, userids=userids, replace_name=text),
+        lambda: robots.robot_text(text, mentioned_userids=userids),
+        lambda: robots.robot_image(text.encode(errors="replace")),
+        lambda: Menu([MenuButton(text, "click", key=text), MenuButton(text, "view", url=text)]).fields(),
+    )
+    for build in builds:
+        try:
+            body = body_bytes(build())
+        except MessageError:
+            continue
+        assert isinstance(json.loads(body), dict)
+
+
+@given(st.binary(max_size=50), TEXTS, TEXTS)
+def test_no_name_breaks_a_form(content: bytes, file_name: str, media_type: str) -> None:
+    try:
+        body, content_type = multipart(content, file_name=file_name, media_type=media_type)
+    except MessageError:
+        return
+    boundary = content_type.partition("boundary=")[2].encode()
+    head, _, rest = body.partition(b"\r\n\r\n")
+    assert head.count(b"\r\n") == 2
+    assert rest == content + b"\r\n--" + boundary + b"--\r\n"
+
+
+@given(TEXTS, st.integers(0, 100), st.sampled_from(["…", "", "..."]))
+def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int, suffix: str) -> None:
+    try:
+        clipped = builders.clip_utf8(text, limit, suffix)
+    except ValueError:  # MessageError among them
+        return
+    assert len(clipped.text.encode()) <= limit
+    assert text.startswith(clipped.text.removesuffix(suffix) if clipped.was_clipped else text)
+    assert clipped.was_clipped == (clipped.text != text)
+
+
+@given(TEXTS, URLS, TEXTS, TEXTS)
+def test_no_value_breaks_a_link(corpid: str, url: str, one: str, two: str) -> None:
+    builds: tuple[Callable[[], str], ...] = (
+        lambda: authorize_url(corpid=corpid, agentid=1, redirect_uri=url, state=one),
+        lambda: wwlogin_url(corpid=corpid, agentid=1, redirect_uri=url, base_url=url),
+        lambda: home_page_link(corpid=corpid, agentid=1, callback_url=url, domain_id=one, inner_path=two),
+    )
+    for build in builds:
+        try:
+            link = build()
+        except LinkError:
+            continue
+        assert link.isprintable()

@@ -1,0 +1,159 @@
+"""No secret, token or key in what may be logged or shown: every method, every failure, every library at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from integrations.clients.errors import IntegrationError
+from integrations.clients.wecom.client import Timeouts, WeComClient
+from tests.integrations.clients.wecom.contract import CASES, Case, open_client
+from tests.integrations.clients.wecom.misbehaviour import BREAKS, drips_body, hangs
+from tests.integrations.clients.wecom.server import WireServer, at_once
+from tests.wecom import ENDPOINTS, ROBOT_KEY, SECRET, WeComAnswers, fixture, refusal, wecom_answers
+
+TOKEN = "sim/token+with=signs 0123456789"
+SHORT = Timeouts(connect_seconds=10, total_seconds=0.3, transfer_seconds=0.3)
+
+
+# What a request carried, as a gateway in between might repeat it: in an address, and bare.
+CARRIED = {
+    "app": f"https://a.invalid/x?access_token={quote(TOKEN, safe='')} {TOKEN} {SECRET}",
+    "gettoken": f"https://a.invalid/x?corpid=ww1&corpsecret={SECRET} {SECRET}",
+    "robot": f"https://a.invalid/x?key={ROBOT_KEY} {ROBOT_KEY}",
+}
+Failure = Callable[[WeComAnswers, str, str], None]
+
+
+def _refuses(code: int) -> Failure:
+    return lambda wecom, endpoint, carried: wecom.says_anyway(endpoint, refusal(code, f"refused {carried}"))
+
+
+def _sends_page(status: int) -> Failure:
+    return lambda wecom, endpoint, carried: wecom.sends(endpoint, f"<p>{carried}</p>".encode(), status=status)
+
+
+def _breaks(kind: type[Exception]) -> Failure:
+    return lambda wecom, endpoint, carried: wecom.sends(endpoint, kind(f"failed with url: {carried}"))
+
+
+FAILURES: dict[str, Failure] = {
+    "busy": _refuses(-1),
+    "rate": _refuses(45009),
+    "setting": _refuses(60020),
+    "recipient": _refuses(81013),
+    "login": _refuses(40029),
+    "bug": _refuses(40058),
+    "unknown": _refuses(999999),
+    "page": _sends_page(200),
+    "status 403": _sends_page(403),
+    "status 502": _sends_page(502),
+    "time-out": _breaks(requests.ReadTimeout),
+    "reset": _breaks(requests.ConnectionError),
+    "no connection": _breaks(requests.ConnectTimeout),
+    "wrong address": _breaks(requests.exceptions.InvalidURL),
+}
+
+
+@pytest.fixture
+def everything(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """All that was logged so far, of every library, with its arguments and tracebacks."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "redis", "charset_normalizer"):
+        caplog.set_level(logging.DEBUG, logger=name)
+
+    def logged() -> str:
+        return "\n".join(f"{record.getMessage()} {record.args!r} {record.exc_text}" for record in caplog.records)
+
+    return logged
+
+
+def _shown(error: BaseException) -> str:
+    """Everything that a log, a page or a tool for errors could print of an exception, and of those behind it."""
+    texts = []
+    current: BaseException | None = error
+    while current is not None:
+        texts += [str(current), repr(current), repr(current.args), repr(vars(current))]
+        texts += ["".join(traceback.format_exception(current))]
+        current = current.__cause__ or current.__context__
+    return "\n".join(texts)
+
+
+def _assert_clean(text: str) -> None:
+    for secret in (TOKEN, quote(TOKEN, safe=""), SECRET, ROBOT_KEY):
+        assert secret not in text
+    assert text
+
+
+def _failed(case: Case, client: Any) -> IntegrationError:
+    with pytest.raises(IntegrationError) as caught:
+        case.call(client)
+    # What a task or a view does with it.
+    logging.getLogger("product").error("failed: %r", caught.value, exc_info=caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+def test_no_failure_shows_a_secret(case: Case, failure: str, everything: Callable[[], str]) -> None:
+    client = open_client(case)
+    with wecom_answers() as wecom:
+        if not case.is_robot:
+            wecom.says("gettoken", {**fixture("gettoken"), "access_token": TOKEN})
+        FAILURES[failure](wecom, case.endpoint, CARRIED["robot" if case.is_robot else "app"])
+
+        error = _failed(case, client)
+
+    _assert_clean(_shown(error))
+    _assert_clean(everything())
+    _assert_clean(repr(client))
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_failure_of_gettoken_shows_a_secret(failure: str, everything: Callable[[], str]) -> None:
+    case = next(case for case in CASES if case.endpoint == "agent_get")
+    client = open_client()
+    with wecom_answers() as wecom:
+        FAILURES[failure](wecom, "gettoken", CARRIED["gettoken"])
+
+        error = _failed(case, client)
+
+    assert error.operation == "gettoken"
+    _assert_clean(_shown(error))
+    _assert_clean(everything())
+
+
+@pytest.mark.parametrize("misbehave", [*BREAKS, hangs, drips_body], ids=lambda misbehave: misbehave.__name__)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+def test_no_broken_connection_shows_a_secret(
+    wire: WireServer, case: Case, misbehave: Any, everything: Callable[[], str]
+) -> None:
+    wire.valid_secret, wire.new_token = SECRET, TOKEN
+    wire.misbehave[ENDPOINTS[case.endpoint][1]] = misbehave
+
+    error = _failed(case, open_client(case, base_url=wire.url, timeouts=SHORT))
+
+    _assert_clean(_shown(error))
+    logged = everything()
+    assert "Starting new HTTP connection" in logged
+    _assert_clean(logged)
+
+
+def test_no_success_shows_a_secret(wire: WireServer, everything: Callable[[], str]) -> None:
+    wire.valid_secret, wire.new_token = SECRET, TOKEN
+    client = open_client(base_url=wire.url)
+    assert isinstance(client, WeComClient)
+
+    results = at_once(20, client.agent_get)
+
+    assert [type(result).__name__ for result in results] == ["Agent"] * 20
+    logged = everything()
+    assert '"GET /cgi-bin/gettoken?… HTTP/1.1" 200' in logged
+    assert '"GET /cgi-bin/agent/get?… HTTP/1.1" 200' in logged
+    _assert_clean(logged)

@@ -1,0 +1,559 @@
+"""Message builders: the payload of every msgtype, and what is refused, by the name of its field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integrations.clients.wecom.messages import robots
+from integrations.clients.wecom.messages.builders import (
+    Options,
+    Recipients,
+    app_message,
+    card_update,
+    chat_message,
+    clip_utf8,
+    markdown_message,
+    text_message,
+    textcard_message,
+)
+from integrations.clients.wecom.messages.card_parts import CardAction
+from integrations.clients.wecom.messages.cards import Head, text_notice
+from integrations.clients.wecom.messages.contents import (
+    Article,
+    Content,
+    MpArticle,
+    file_content,
+    image_content,
+    markdown_content,
+    miniprogram_notice_content,
+    mpnews_content,
+    news_content,
+    text_content,
+    textcard_content,
+    video_content,
+    voice_content,
+)
+from integrations.clients.wecom.messages.limits import MessageError, body_bytes
+from integrations.clients.wecom.messages.menus import Menu, MenuButton
+from integrations.clients.wecom.schemas.agent import AgentChanges
+
+TO = Recipients(["lilei"])
+URL = "https://portal.example.com/m"
+
+
+def refused(build: Callable[[], Any]) -> str:
+    """The field that a builder refuses."""
+    with pytest.raises(MessageError) as caught:
+        build()
+    assert str(caught.value) == f"{caught.value.field}: {caught.value.reason}"
+    return caught.value.field
+
+
+# --- Payloads --------------------------------------------------------------------------------------------------------
+
+
+def test_a_textcard_with_everything() -> None:
+    payload = textcard_message(
+        agentid=1000002,
+        to=Recipients(["lilei", "hanmeimei"]),
+        title="待办提醒",
+        description='<div class="gray">11月24日</div>',
+        url=URL,
+        button_text="处理",
+        options=Options(duplicate_check_seconds=14400),
+    )
+
+    assert payload == {
+        "touser": "lilei|hanmeimei",
+        "msgtype": "textcard",
+        "agentid": 1000002,
+        "textcard": {
+            "title": "待办提醒",
+            "description": '<div class="gray">11月24日</div>',
+            "url": URL,
+            "btntxt": "处理",
+        },
+        "enable_duplicate_check": 1,
+        "duplicate_check_interval": 14400,
+    }
+
+
+def test_a_text_to_members_departments_and_tags() -> None:
+    payload = text_message(
+        agentid=1, to=Recipients(["a", "b"], [2, 5], [7]), content="日报", options=Options(safe=1, translates_ids=True)
+    )
+
+    assert payload == {
+        "touser": "a|b",
+        "toparty": "2|5",
+        "totag": "7",
+        "msgtype": "text",
+        "agentid": 1,
+        "text": {"content": "日报"},
+        "safe": 1,
+        "enable_id_trans": 1,
+    }
+
+
+def test_a_markdown_to_everybody() -> None:
+    payload = markdown_message(agentid=1, to=Recipients("@all", [2]), content="**日报**")
+
+    assert payload == {"touser": "@all", "msgtype": "markdown", "agentid": 1, "markdown": {"content": "**日报**"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (image_content("m1"), {"media_id": "m1"}),
+        (voice_content("m1"), {"media_id": "m1"}),
+        (file_content("m1"), {"media_id": "m1"}),
+        (video_content("m1"), {"media_id": "m1"}),
+        (video_content("m1", title="t", description="d"), {"media_id": "m1", "title": "t", "description": "d"}),
+        (
+            news_content([Article("t", "d", URL, URL), Article("u", appid="wx1", pagepath="pages/index")]),
+            {
+                "articles": [
+                    {"title": "t", "description": "d", "url": URL, "picurl": URL},
+                    {"title": "u", "appid": "wx1", "pagepath": "pages/index"},
+                ]
+            },
+        ),
+        (
+            mpnews_content([MpArticle("t", "m1", "<p>x</p>", "a", URL, "d")]),
+            {
+                "articles": [
+                    {
+                        "title": "t",
+                        "thumb_media_id": "m1",
+                        "author": "a",
+                        "content_source_url": URL,
+                        "content": "<p>x</p>",
+                        "digest": "d",
+                    }
+                ]
+            },
+        ),
+        (
+            miniprogram_notice_content(
+                appid="wx1", title="会议室预定", page="pages/index", emphasises_first_item=True, items=[("房间", "402")]
+            ),
+            {
+                "appid": "wx1",
+                "page": "pages/index",
+                "title": "会议室预定",
+                "emphasis_first_item": True,
+                "content_item": [{"key": "房间", "value": "402"}],
+            },
+        ),
+        (miniprogram_notice_content(appid="wx1", title="会议室预定"), {"appid": "wx1", "title": "会议室预定"}),
+    ],
+    ids=lambda value: value.msgtype if isinstance(value, Content) else "",
+)
+def test_each_kind_of_content(content: Content, expected: dict[str, Any]) -> None:
+    payload = app_message(agentid=1, to=TO, content=content)
+
+    assert payload == {"touser": "lilei", "msgtype": content.msgtype, "agentid": 1, content.msgtype: expected}
+
+
+def test_the_same_payload_gives_the_same_bytes_and_raw_characters() -> None:
+    payload = text_message(agentid=1, to=TO, content='营收 "1.2" 亿 🎉')
+
+    assert body_bytes(payload) == (
+        '{"touser":"lilei","msgtype":"text","agentid":1,"text":{"content":"营收 \\"1.2\\" 亿 🎉"}}'.encode()
+    )
+
+
+@pytest.mark.parametrize("payload", [{"x": "\ud800"}, {"x": float("nan")}])
+def test_what_json_cannot_say_is_refused(payload: dict[str, Any]) -> None:
+    assert refused(lambda: body_bytes(payload)) == "body"
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda n: text_content("x" * n), "text.content"),
+        (lambda n: markdown_content("x" * n), "markdown.content"),
+    ],
+)
+def test_a_text_has_2048_bytes(build: Callable[[int], Content], field: str) -> None:
+    build(2048)
+
+    assert refused(lambda: build(2049)) == field
+    assert refused(lambda: build(0)) == field
+
+
+def test_bytes_are_counted_and_not_characters() -> None:
+    text_content("营" * 682)
+
+    assert refused(lambda: text_content("营" * 683)) == "text.content"
+
+
+def _card(**changed: str) -> Content:
+    values = {"title": "t", "description": "d", "url": URL, **changed}
+    return textcard_content(**values)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"title": ""}, "textcard.title"),
+        ({"title": "x" * 129}, "textcard.title"),
+        ({"title": "\ud800"}, "textcard.title"),
+        ({"description": ""}, "textcard.description"),
+        ({"description": "x" * 513}, "textcard.description"),
+        ({"url": ""}, "textcard.url"),
+        ({"url": "portal.example.com"}, "textcard.url"),
+        ({"url": "javascript:alert(1)"}, "textcard.url"),
+        ({"url": "http://[::1"}, "textcard.url"),
+        ({"url": "https://a.example/" + "x" * 2048}, "textcard.url"),
+        ({"button_text": "五个字太长"}, "textcard.btntxt"),
+    ],
+)
+def test_what_a_textcard_cannot_hold(changed: dict[str, str], field: str) -> None:
+    _card(title="x" * 128, description="x" * 512, button_text="四个字好")
+
+    assert refused(lambda: _card(**changed)) == field
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda: image_content(""), "image.media_id"),
+        (lambda: voice_content(""), "voice.media_id"),
+        (lambda: file_content(""), "file.media_id"),
+        (lambda: video_content(""), "video.media_id"),
+        (lambda: video_content("m", title="x" * 129), "video.title"),
+        (lambda: video_content("m", description="x" * 513), "video.description"),
+        (lambda: news_content([]), "news.articles"),
+        (lambda: news_content([Article("t", url=URL)] * 9), "news.articles"),
+        (lambda: news_content([Article("", url=URL)]), "news.articles[0].title"),
+        (lambda: news_content([Article("t", url=URL), Article("t")]), "news.articles[1].url"),
+        (lambda: news_content([Article("t", url="ftp://x")]), "news.articles[0].url"),
+        (lambda: news_content([Article("t", url=URL, picture_url="x")]), "news.articles[0].picurl"),
+        (lambda: news_content([Article("t", appid="wx1")]), "news.articles[0].pagepath"),
+        (lambda: news_content([Article("t", url=URL, pagepath="p")]), "news.articles[0].pagepath"),
+        (lambda: news_content([Article("t", appid="w", pagepath="p" * 129)]), "news.articles[0].pagepath"),
+        (lambda: mpnews_content([]), "mpnews.articles"),
+        (lambda: mpnews_content([MpArticle("t", "", "x")]), "mpnews.articles[0].thumb_media_id"),
+        (lambda: mpnews_content([MpArticle("t", "m", "")]), "mpnews.articles[0].content"),
+        (lambda: mpnews_content([MpArticle("t", "m", "x" * (666 * 1024 + 1))]), "mpnews.articles[0].content"),
+        (lambda: mpnews_content([MpArticle("t", "m", "x", author="x" * 65)]), "mpnews.articles[0].author"),
+        (lambda: mpnews_content([MpArticle("t", "m", "x", digest="x" * 513)]), "mpnews.articles[0].digest"),
+        (lambda: mpnews_content([MpArticle("t", "m", "x", source_url="x")]), "mpnews.articles[0].content_source_url"),
+        (lambda: miniprogram_notice_content(appid="", title="会议室预定"), "miniprogram_notice.appid"),
+        (lambda: miniprogram_notice_content(appid="w", title="三个字"), "miniprogram_notice.title"),
+        (
+            lambda: miniprogram_notice_content(appid="w", title="会议室预定", description="短"),
+            "miniprogram_notice.description",
+        ),
+        (
+            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k", "v")] * 11),
+            "miniprogram_notice.content_item",
+        ),
+        (
+            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k", "v"), ("k", "v" * 31)]),
+            "miniprogram_notice.content_item[1].value",
+        ),
+        (
+            lambda: miniprogram_notice_content(appid="w", title="会议室预定", items=[("k" * 11, "v")]),
+            "miniprogram_notice.content_item[0].key",
+        ),
+    ],
+)
+def test_what_a_content_cannot_hold(build: Callable[[], Content], field: str) -> None:
+    assert refused(build) == field
+
+
+# --- Recipients and options ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "field"),
+    [
+        (Recipients(), "touser"),
+        (Recipients(["u"] * 1001), "touser"),
+        (Recipients(["a|b"]), "touser"),
+        (Recipients([" a"]), "touser"),
+        (Recipients([""]), "touser"),
+        (Recipients("lilei"), "touser"),
+        (Recipients(["lilei", "@all"]), "touser"),
+        (Recipients(["u"], [1] * 101), "toparty"),
+        (Recipients(["u"], [], [1] * 101), "totag"),
+    ],
+)
+def test_recipients_that_wecom_would_refuse(to: Recipients, field: str) -> None:
+    assert refused(lambda: text_message(agentid=1, to=to, content="x")) == field
+
+
+def test_a_thousand_recipients_go_into_one_message() -> None:
+    payload = text_message(agentid=1, to=Recipients([f"u{n}" for n in range(1000)]), content="x")
+
+    assert payload["touser"].count("|") == 999
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "field"),
+    [
+        (markdown_content("x"), Options(safe=1), "safe"),
+        (_card(), Options(safe=1), "safe"),
+        (voice_content("m"), Options(safe=1), "safe"),
+        (news_content([Article("t", url=URL)]), Options(safe=1), "safe"),
+        (text_content("x"), Options(safe=2), "safe"),
+        (markdown_content("x"), Options(translates_ids=True), "enable_id_trans"),
+        (text_content("x"), Options(duplicate_check_seconds=14401), "duplicate_check_interval"),
+        (text_content("x"), Options(duplicate_check_seconds=-1), "duplicate_check_interval"),
+    ],
+)
+def test_options_that_a_content_does_not_take(content: Content, options: Options, field: str) -> None:
+    assert refused(lambda: app_message(agentid=1, to=TO, content=content, options=options)) == field
+
+
+def test_mpnews_may_stay_inside_the_company() -> None:
+    content = mpnews_content([MpArticle("t", "m", "x")])
+
+    assert app_message(agentid=1, to=TO, content=content, options=Options(safe=2))["safe"] == 2
+
+
+# --- Cutting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("日报", 6, ("日报", False)),
+        ("日报", 5, ("…", True)),
+        ("日报告", 8, ("日…", True)),
+        ("abcdef", 5, ("ab…", True)),
+        ("🎉🎉", 7, ("🎉…", True)),
+        ("", 3, ("", False)),
+    ],
+)
+def test_a_text_is_cut_between_characters_and_says_so(text: str, limit: int, expected: tuple[str, bool]) -> None:
+    clipped = clip_utf8(text, limit)
+
+    assert (clipped.text, clipped.was_clipped) == expected
+    assert len(clipped.text.encode()) <= limit
+
+
+def test_a_suffix_that_does_not_fit_is_an_error() -> None:
+    with pytest.raises(ValueError, match="suffix"):
+        clip_utf8("日报", 2)
+
+
+# --- Group chats, updates, robots ------------------------------------------------------------------------------------
+
+
+def test_a_message_into_a_group_chat() -> None:
+    assert chat_message(chatid="chat1", content=text_content("日报"), safe=1) == {
+        "chatid": "chat1",
+        "msgtype": "text",
+        "text": {"content": "日报"},
+        "safe": 1,
+    }
+
+
+@pytest.mark.parametrize("chatid", ["", "a-b", "a" * 33])
+def test_a_chatid_that_wecom_would_refuse(chatid: str) -> None:
+    assert refused(lambda: chat_message(chatid=chatid, content=text_content("x"))) == "chatid"
+
+
+def test_a_card_does_not_go_into_a_group_chat() -> None:
+    card = text_notice(Head("t", action=CardAction(URL)))
+
+    assert refused(lambda: chat_message(chatid="c", content=card)) == "msgtype"
+    assert refused(lambda: chat_message(chatid="c", content=markdown_content("x"), safe=1)) == "safe"
+
+
+def test_a_card_is_replaced_by_another() -> None:
+    card = text_notice(Head("已处理", action=CardAction(URL)))
+
+    assert card_update(agentid=1, response_code="rc", is_for_all=True, card=card) == {
+        "agentid": 1,
+        "response_code": "rc",
+        "atall": 1,
+        "template_card": card.fields,
+    }
+
+
+def test_the_buttons_of_a_card_are_greyed() -> None:
+    payload = card_update(
+        agentid=1, response_code="rc", userids=["a"], party_ids=[2], tag_ids=[3], replace_name="已处理"
+    )
+
+    assert payload == {
+        "agentid": 1,
+        "response_code": "rc",
+        "userids": ["a"],
+        "partyids": [2],
+        "tagids": [3],
+        "button": {"replace_name": "已处理"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"response_code": ""}, "response_code"),
+        ({"userids": []}, "userids"),
+        ({"userids": ["u"] * 1001}, "userids"),
+        ({"party_ids": [1] * 101}, "partyids"),
+        ({"tag_ids": [1] * 101}, "tagids"),
+        ({"replace_name": ""}, "template_card"),
+        ({"card": text_content("x")}, "template_card"),
+        ({"replace_name": "", "card": text_content("x")}, "template_card"),
+    ],
+)
+def test_an_update_that_wecom_would_refuse(changed: dict[str, Any], field: str) -> None:
+    values: dict[str, Any] = {"response_code": "rc", "userids": ["u"], "replace_name": "x", **changed}
+
+    assert refused(lambda: card_update(agentid=1, **values)) == field
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (robots.robot_text("日报"), {"msgtype": "text", "text": {"content": "日报"}}),
+        (
+            robots.robot_text("日报", mentioned_userids=["lilei", "@all"], mentioned_mobiles=["13800000000"]),
+            {
+                "msgtype": "text",
+                "text": {
+                    "content": "日报",
+                    "mentioned_list": ["lilei", "@all"],
+                    "mentioned_mobile_list": ["13800000000"],
+                },
+            },
+        ),
+        (robots.robot_markdown("x" * 4096), {"msgtype": "markdown", "markdown": {"content": "x" * 4096}}),
+        (robots.robot_markdown_v2("| a |"), {"msgtype": "markdown_v2", "markdown_v2": {"content": "| a |"}}),
+        (
+            robots.robot_image(b"\xff\xd8\xff...."),
+            {"msgtype": "image", "image": {"base64": "/9j/Li4uLg==", "md5": "29cf60a5b302af528c67e20ae9ad2b83"}},
+        ),
+        (robots.robot_content(file_content("m")), {"msgtype": "file", "file": {"media_id": "m"}}),
+        (robots.robot_content(voice_content("m")), {"msgtype": "voice", "voice": {"media_id": "m"}}),
+    ],
+)
+def test_what_a_robot_sends(payload: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert payload == expected
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda: robots.robot_text("x" * 2049), "text.content"),
+        (lambda: robots.robot_markdown("x" * 4097), "markdown.content"),
+        (lambda: robots.robot_markdown_v2(""), "markdown_v2.content"),
+        (lambda: robots.robot_image(b"GIF89a"), "image"),
+        (lambda: robots.robot_image(b"\xff\xd8\xff" + b"x" * 2 * 1024 * 1024), "image"),
+        (lambda: robots.robot_content(_card()), "msgtype"),
+        (
+            lambda: robots.robot_content(Content("template_card", {"card_type": "vote_interaction"})),
+            "template_card.card_type",
+        ),
+    ],
+)
+def test_what_a_robot_cannot_send(build: Callable[[], Any], field: str) -> None:
+    assert refused(build) == field
+
+
+# --- Menu and settings -----------------------------------------------------------------------------------------------
+
+
+def test_a_menu_of_two_levels() -> None:
+    menu = Menu(
+        [
+            MenuButton("首页", "view", url=URL),
+            MenuButton(
+                "更多",
+                children=[
+                    MenuButton("帮助", "click", key="HELP"),
+                    MenuButton("小程序", "view_miniprogram", appid="wx1", pagepath="pages/index"),
+                    MenuButton("扫一扫", "scancode_waitmsg", key="SCAN"),
+                ],
+            ),
+        ]
+    )
+
+    assert menu.fields() == {
+        "button": [
+            {"type": "view", "name": "首页", "url": URL},
+            {
+                "name": "更多",
+                "sub_button": [
+                    {"type": "click", "name": "帮助", "key": "HELP"},
+                    {"type": "view_miniprogram", "name": "小程序", "appid": "wx1", "pagepath": "pages/index"},
+                    {"type": "scancode_waitmsg", "name": "扫一扫", "key": "SCAN"},
+                ],
+            },
+        ]
+    }
+
+
+ENTRY = MenuButton("x", "click", key="K")
+
+
+@pytest.mark.parametrize(
+    ("buttons", "field"),
+    [
+        ([], "button"),
+        ([ENTRY] * 4, "button"),
+        ([MenuButton("", "click", key="K")], "button[0].name"),
+        ([MenuButton("六个汉字太长", "click", key="K")], "button[0].name"),
+        ([MenuButton("x", "click")], "button[0].key"),
+        ([MenuButton("x", "click", key="K" * 129)], "button[0].key"),
+        ([MenuButton("x", "view", url="a.example")], "button[0].url"),
+        ([MenuButton("x", "view", url=URL + "x" * 1024)], "button[0].url"),
+        ([MenuButton("x", "view_miniprogram", pagepath="p")], "button[0].appid"),
+        ([MenuButton("x", "media")], "button[0].type"),
+        ([MenuButton("x")], "button[0].type"),
+        ([MenuButton("x", "click", children=[ENTRY])], "button[0].type"),
+        ([MenuButton("x", children=[ENTRY] * 6)], "button[0].sub_button"),
+        ([MenuButton("x", children=[MenuButton("y", children=[ENTRY])])], "button[0].sub_button[0].sub_button"),
+        ([ENTRY, MenuButton("x", children=[MenuButton("y" * 41, "click", key="K")])], "button[1].sub_button[0].name"),
+    ],
+)
+def test_a_menu_that_wecom_would_refuse(buttons: list[MenuButton], field: str) -> None:
+    assert refused(lambda: Menu(buttons).fields()) == field
+
+
+def test_only_what_changes_is_sent() -> None:
+    assert AgentChanges().fields() == {}
+    assert AgentChanges(
+        name="门户",
+        description="内部门户",
+        redirect_domain="portal.example.com",
+        home_url=URL,
+        logo_mediaid="m1",
+        reports_location=True,
+        reports_enter=False,
+    ).fields() == {
+        "report_location_flag": 1,
+        "logo_mediaid": "m1",
+        "name": "门户",
+        "description": "内部门户",
+        "redirect_domain": "portal.example.com",
+        "isreportenter": 0,
+        "home_url": URL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (AgentChanges(name=""), "name"),
+        (AgentChanges(name="x" * 33), "name"),
+        (AgentChanges(description="三个字"), "description"),
+        (AgentChanges(description="x" * 121), "description"),
+        (AgentChanges(redirect_domain="https://portal.example.com"), "redirect_domain"),
+        (AgentChanges(home_url="portal.example.com"), "home_url"),
+    ],
+)
+def test_settings_that_wecom_would_refuse(changes: AgentChanges, field: str) -> None:
+    assert refused(changes.fields) == field

@@ -1,0 +1,127 @@
+"""The links of signing in."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from integrations.clients.wecom.oauth import LinkError, authorize_url, home_page_link, host_url, wwlogin_url
+
+CORPID = "ww1a2b3c4d5e6f7a8b"
+CALLBACK = "https://portal.example.com/wecom/callback/"
+
+
+def test_the_authorise_link_has_the_documented_order() -> None:
+    link = authorize_url(corpid=CORPID, agentid=1000002, redirect_uri=CALLBACK, state="Abc123")
+
+    assert link == (
+        "https://open.weixin.qq.com/connect/oauth2/authorize?appid=ww1a2b3c4d5e6f7a8b"
+        "&redirect_uri=https%3A%2F%2Fportal.example.com%2Fwecom%2Fcallback%2F&response_type=code&scope=snsapi_base"
+        "&state=Abc123&agentid=1000002#wechat_redirect"
+    )
+
+
+def test_the_authorise_link_may_ask_for_personal_details_and_go_to_another_server() -> None:
+    link = authorize_url(
+        corpid=CORPID,
+        agentid=1000002,
+        redirect_uri="http://localhost:8000/callback",
+        scope="snsapi_privateinfo",
+        base_url="http://127.0.0.1:8100/",
+    )
+
+    assert link == (
+        "http://127.0.0.1:8100/connect/oauth2/authorize?appid=ww1a2b3c4d5e6f7a8b"
+        "&redirect_uri=http%3A%2F%2Flocalhost%3A8000%2Fcallback&response_type=code&scope=snsapi_privateinfo"
+        "&agentid=1000002#wechat_redirect"
+    )
+
+
+def test_the_login_page_for_browsers() -> None:
+    link = wwlogin_url(corpid=CORPID, agentid=1000002, redirect_uri=CALLBACK, state="Abc123")
+
+    assert link == (
+        "https://login.work.weixin.qq.com/wwlogin/sso/login?login_type=CorpApp&appid=ww1a2b3c4d5e6f7a8b"
+        "&agentid=1000002&redirect_uri=https%3A%2F%2Fportal.example.com%2Fwecom%2Fcallback%2F&state=Abc123&lang=zh"
+    )
+
+
+def test_the_login_page_in_english_without_state() -> None:
+    link = wwlogin_url(corpid=CORPID, agentid=1, redirect_uri=CALLBACK, lang="en", base_url="http://127.0.0.1:8100")
+
+    assert link.startswith("http://127.0.0.1:8100/wwlogin/sso/login?")
+    assert link.endswith("&lang=en")
+    assert "state" not in link
+
+
+def test_the_home_page_link_carries_domain_and_inner_page_encoded_once() -> None:
+    link = home_page_link(
+        corpid=CORPID,
+        agentid=1000002,
+        callback_url="https://app.mayidata.com/wecom/callback/",
+        domain_id="demo",
+        inner_path="survey-engine",
+    )
+
+    assert link == (
+        "https://open.weixin.qq.com/connect/oauth2/authorize?appid=ww1a2b3c4d5e6f7a8b"
+        "&redirect_uri=https%3A%2F%2Fapp.mayidata.com%2Fwecom%2Fcallback%2F%3Fdomain%3Ddemo%26path_url%3Dsurvey-engine"
+        "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
+    )
+
+
+def test_the_worked_example_of_the_specification() -> None:
+    link = home_page_link(
+        corpid=CORPID, agentid=1, callback_url="https://app.mayidata.com/", inner_path="survey-engine"
+    )
+
+    assert "redirect_uri=https%3A%2F%2Fapp.mayidata.com%2F%3Fpath_url%3Dsurvey-engine&" in link
+
+
+@pytest.mark.parametrize(
+    ("domain_id", "inner_path"),
+    [("", ""), ("d", ""), ("", "/page/7?a=1&b=2#top"), ("中 文", "报表/日报?名=值&x=%20")],
+)
+def test_what_went_in_comes_out_at_the_callback(domain_id: str, inner_path: str) -> None:
+    link = home_page_link(corpid=CORPID, agentid=1, callback_url=CALLBACK, domain_id=domain_id, inner_path=inner_path)
+
+    redirect_uri = dict(parse_qsl(urlsplit(link).query))["redirect_uri"]
+    arrived = dict(parse_qsl(urlsplit(redirect_uri).query, keep_blank_values=True))
+    assert redirect_uri.partition("?")[0] == CALLBACK
+    assert arrived == {name: value for name, value in (("domain", domain_id), ("path_url", inner_path)) if value}
+
+
+def test_an_address_with_a_query_keeps_it() -> None:
+    assert host_url(callback_url="https://a.example/?x=1", domain_id="d") == "https://a.example/?x=1&domain=d"
+    assert host_url(callback_url="https://a.example/") == "https://a.example/"
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"redirect_uri": "portal.example.com/callback"}, "redirect_uri"),
+        ({"redirect_uri": "javascript:alert(1)"}, "redirect_uri"),
+        ({"redirect_uri": f"{CALLBACK}#inner"}, "redirect_uri"),
+        ({"state": "a-b"}, "state"),
+        ({"state": "a" * 129}, "state"),
+        ({"state": "状态"}, "state"),
+        ({"scope": "snsapi_userinfo"}, "scope"),
+        ({"base_url": "open.weixin.qq.com"}, "base_url"),
+        ({"base_url": "https://open.weixin.qq.com/?x"}, "base_url"),
+    ],
+)
+def test_what_wecom_would_refuse_is_refused(changed: dict[str, str], field: str) -> None:
+    values = {"corpid": CORPID, "redirect_uri": CALLBACK, **changed}
+
+    with pytest.raises(LinkError) as caught:
+        authorize_url(agentid=1, **values)
+
+    assert caught.value.field == field
+
+
+def test_an_unknown_language_is_refused() -> None:
+    with pytest.raises(LinkError) as caught:
+        wwlogin_url(corpid=CORPID, agentid=1, redirect_uri=CALLBACK, lang="de")
+
+    assert caught.value.field == "lang"

@@ -1,0 +1,250 @@
+"""TLS and proxies: whom the client trusts, and what it says where it does not."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from integrations.clients.errors import ConfigurationError, OutcomeUnknownError, TransientError
+from integrations.clients.wecom.client import RobotClient, Timeouts, open_session
+from tests.integrations.clients.wecom.misbehaviour import drips_body, drips_headers, takes_nothing
+from tests.integrations.clients.wecom.server import listening
+from tests.wecom import ROBOT_KEY
+
+ANSWER = b'{"errcode":0,"errmsg":"ok"}'
+PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
+# Time for a busy machine to shake hands before the deadline.
+SHORT = Timeouts(connect_seconds=1, total_seconds=1, transfer_seconds=1)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A server's certificate, signed by nobody else: the file that trusts it, and the server's side."""
+
+    bundle: str
+    context: ssl.SSLContext
+
+
+def _certificate(folder: Path, host: str) -> Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sim")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    bundle, private = folder / f"{host}.pem", folder / f"{host}.key"
+    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bundle, private)
+    return Certificate(str(bundle), context)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return _certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def other_host(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return _certificate(tmp_path_factory.mktemp("tls"), "203.0.113.9")
+
+
+def _robot(
+    url: str, *, ca_bundle: str | None = None, proxy: str | None = None, timeouts: Timeouts = PATIENT
+) -> RobotClient:
+    return RobotClient(
+        key=ROBOT_KEY, base_url=url, session=open_session(), timeouts=timeouts, proxy=proxy, ca_bundle=ca_bundle
+    )
+
+
+def _request_of(connection: socket.socket) -> bytes:
+    request = b""
+    while not request.endswith(b"\r\n\r\n{}"):
+        request += connection.recv(65536)
+    return request
+
+
+def answers(connection: socket.socket) -> None:
+    _request_of(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_matter_of_settings(certificate: Certificate) -> None:
+    with listening(answers, certificate.context) as url, pytest.raises(ConfigurationError) as caught:
+        _robot(url).webhook_send(b"{}")
+
+    assert caught.value.message == "the certificate of WeCom's address is not trusted"
+
+
+def test_a_bundle_of_ones_own_is_trusted(certificate: Certificate) -> None:
+    with listening(answers, certificate.context) as url:
+        result = _robot(url, ca_bundle=certificate.bundle).webhook_send(b"{}")
+
+    assert result.warning == ""
+
+
+def test_a_certificate_for_another_host_is_refused(other_host: Certificate) -> None:
+    with listening(answers, other_host.context) as url, pytest.raises(ConfigurationError):
+        _robot(url, ca_bundle=other_host.bundle).webhook_send(b"{}")
+
+
+def test_a_missing_or_broken_bundle_is_a_matter_of_settings(tmp_path: Path, certificate: Certificate) -> None:
+    with pytest.raises(ConfigurationError):
+        _robot("https://127.0.0.1:1", ca_bundle=str(tmp_path / "none.pem"))
+    broken = tmp_path / "broken.pem"
+    broken.write_text("not a certificate")
+
+    with listening(answers, certificate.context) as url, pytest.raises(ConfigurationError):
+        _robot(url, ca_bundle=str(broken)).webhook_send(b"{}")
+
+
+def test_a_server_without_tls_is_certain() -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with listening(refuse) as url, pytest.raises(TransientError) as caught:
+        _robot(url.replace("http:", "https:")).webhook_send(b"{}")
+
+    assert caught.value.message == "no connection (SSLError)"
+
+
+def test_a_handshake_without_end_is_certain_and_ends() -> None:
+    started = time.monotonic()
+
+    with listening(takes_nothing) as url, pytest.raises(TransientError):
+        _robot(url.replace("http:", "https:"), timeouts=SHORT).webhook_send(b"{}")
+
+    assert 0.3 < time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("drip", [drips_headers, drips_body], ids=lambda drip: drip.__name__)
+def test_a_drip_behind_tls_ends_at_the_deadline(
+    certificate: Certificate, drip: Callable[[socket.socket], None]
+) -> None:
+    started = time.monotonic()
+
+    with listening(drip, certificate.context) as url, pytest.raises(OutcomeUnknownError):
+        _robot(url, ca_bundle=certificate.bundle, timeouts=SHORT).webhook_send(b"{}")
+
+    assert 0.3 < time.monotonic() - started < 10
+
+
+def test_a_reader_behind_tls_that_takes_nothing_cannot_hold_an_upload(certificate: Certificate) -> None:
+    started = time.monotonic()
+
+    with (
+        listening(takes_nothing, certificate.context) as url,
+        pytest.raises(TransientError),
+    ):
+        _robot(url, ca_bundle=certificate.bundle, timeouts=SHORT).webhook_upload_media(
+            b"x" * 20_000_000, kind="file", file_name="large.bin"
+        )
+
+    assert 0.3 < time.monotonic() - started < 10
+
+
+def test_a_proxy_is_asked_for_the_whole_address() -> None:
+    seen: list[bytes] = []
+
+    def proxy(connection: socket.socket) -> None:
+        seen.append(_request_of(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+
+    with listening(proxy) as url:
+        _robot("http://wecom.invalid", proxy=url).webhook_send(b"{}")
+
+    assert seen[0].startswith(
+        b"POST http://wecom.invalid/cgi-bin/webhook/send?key=sim-robot-key-0123456789 HTTP/1.1\r\n"
+    )
+
+
+def test_a_tunnel_goes_through_the_proxy(certificate: Certificate) -> None:
+    with listening(answers, certificate.context) as target:
+        port = int(target.rpartition(":")[2])
+
+        def proxy(connection: socket.socket) -> None:
+            assert connection.recv(65536).startswith(f"CONNECT 127.0.0.1:{port} ".encode())
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with socket.create_connection(("127.0.0.1", port)) as onward:
+                _pump_both_ways(connection, onward)
+
+        with listening(proxy) as url:
+            result = _robot(target, ca_bundle=certificate.bundle, proxy=url).webhook_send(b"{}")
+
+    assert result.warning == ""
+
+
+def _pump_both_ways(one: socket.socket, other: socket.socket) -> None:
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        while piece := source.recv(65536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
+
+    back = threading.Thread(target=pump, args=(other, one))
+    back.start()
+    pump(one, other)
+    back.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(407, ConfigurationError), (403, ConfigurationError), (502, TransientError)]
+)
+def test_a_proxy_that_refuses_a_tunnel_is_certain(status: int, expected: type[Exception]) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+
+    with listening(refuse) as url, pytest.raises(expected) as caught:
+        _robot("https://wecom.invalid", proxy=url.replace("//", "//user:pass-word-1@")).webhook_send(b"{}")
+
+    assert type(caught.value) is expected
+    assert str(caught.value) == f"wecom webhook_send: the proxy answered {status}"
+
+
+def test_a_proxy_that_drips_ends_at_the_deadline() -> None:
+    started = time.monotonic()
+
+    with listening(drips_headers) as url, pytest.raises(TransientError):
+        _robot("https://wecom.invalid", proxy=url, timeouts=SHORT).webhook_send(b"{}")
+
+    assert 0.3 < time.monotonic() - started < 10
+
+
+def test_a_proxy_that_is_not_there_is_certain() -> None:
+    with pytest.raises(TransientError) as caught:
+        _robot("https://wecom.invalid", proxy="http://127.0.0.1:1").webhook_send(b"{}")
+
+    assert caught.value.message.startswith("no connection")
+
+
+def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch, certificate: Certificate) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+
+    with listening(answers, certificate.context) as url:
+        assert _robot(url, ca_bundle=certificate.bundle).webhook_send(b"{}").warning == ""

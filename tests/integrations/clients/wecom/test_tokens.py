@@ -1,0 +1,539 @@
+"""Tokens: one fetch for everybody, among threads, stores of one Valkey, and processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
+from integrations.clients.wecom import token_refresh
+from integrations.clients.wecom.client import Timeouts, WeComClient, open_session
+from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
+
+CORPID = "ww1a2b3c4d5e6f7a8b"
+AGENTID = 1000002
+KEY = Fernet.generate_key()
+
+
+def open_client(url: str, store: TokenStore, secret: str = SECRET) -> WeComClient:
+    return WeComClient(
+        corpid=CORPID,
+        agentid=AGENTID,
+        secret=secret,
+        base_url=url,
+        session=open_session(connections=200),
+        token_store=store,
+        timeouts=Timeouts(connect_seconds=10, total_seconds=20),
+    )
+
+
+@pytest.fixture
+def shared_redis(valkey_url: str) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(valkey_url)
+    yield client
+    client.close()
+
+
+def shared_store(client: redis.Redis, **options: Any) -> ValkeyTokenStore:
+    cipher = Fernet(KEY)
+    return ValkeyTokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt, **options)
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def new_store(request: pytest.FixtureRequest, shared_redis: redis.Redis) -> Callable[..., TokenStore]:
+    """Makes a store of each kind; two stores of Valkey share what they hold."""
+    if request.param == "memory":
+        return InMemoryTokenStore
+    return lambda **options: shared_store(shared_redis, **options)
+
+
+class Fetch:
+    """Stands for gettoken: gives numbered tokens, or raises what it is told to."""
+
+    def __init__(self, *, expires_in: int = 7200, error: Exception | None = None) -> None:
+        self.count = 0
+        self.expires_in = expires_in
+        self.error = error
+
+    def __call__(self) -> FetchedToken:
+        self.count += 1
+        if self.error is not None:
+            raise self.error
+        return FetchedToken(f"token-{self.count}", self.expires_in)
+
+
+def wrong_secret(**known: Any) -> ConfigurationError:
+    return ConfigurationError("invalid credential", system="wecom", operation="gettoken", code=40001, **known)
+
+
+def test_200_first_calls_at_once_make_one_gettoken(wire: WireServer, new_store: Callable[..., TokenStore]) -> None:
+    wire.gettoken_seconds = 0.1
+    client = open_client(wire.url, new_store())
+
+    results = at_once(200, client.agent_get)
+
+    assert [type(result).__name__ for result in results] == ["Agent"] * 200
+    assert wire.calls == {"/cgi-bin/gettoken": 1, "/cgi-bin/agent/get": 200}
+
+
+def test_a_revoked_token_under_200_calls_makes_one_more_gettoken(
+    wire: WireServer, new_store: Callable[..., TokenStore]
+) -> None:
+    wire.gettoken_seconds = 0.1
+    client = open_client(wire.url, new_store())
+    client.agent_get()
+    wire.revoke()
+
+    results = at_once(200, client.agent_get)
+
+    assert [type(result).__name__ for result in results] == ["Agent"] * 200
+    assert wire.calls["/cgi-bin/gettoken"] == 2
+    assert wire.calls["/cgi-bin/agent/get"] == 201 + wire.refused["/cgi-bin/agent/get"]
+
+
+def test_a_wrong_secret_under_200_calls_makes_one_gettoken_and_then_a_pause(
+    wire: WireServer, new_store: Callable[..., TokenStore]
+) -> None:
+    wire.gettoken_seconds = 0.1
+    store = new_store()
+    client = open_client(wire.url, store, secret="wrong-secret-987654321")
+
+    results = at_once(200, client.agent_get)
+
+    assert [(type(result).__name__, getattr(result, "code", None)) for result in results] == [
+        ("ConfigurationError", 40001)
+    ] * 200
+    assert wire.calls == {"/cgi-bin/gettoken": 1}
+    pause = store.pause(CORPID, AGENTID)
+    assert pause is not None
+    assert (pause.kind, pause.code, pause.hint) == ("configuration", 40001, "1764000000123456789012345")
+    assert 50 < pause.remaining_seconds <= 60
+
+
+def test_a_new_secret_ends_the_pause(wire: WireServer, new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    with pytest.raises(ConfigurationError):
+        open_client(wire.url, store, secret="wrong-secret-987654321").agent_get()
+
+    store.forget(CORPID, AGENTID)
+
+    assert store.pause(CORPID, AGENTID) is None
+    assert open_client(wire.url, store).agent_get().agentid == 1000002
+    assert wire.calls["/cgi-bin/gettoken"] == 2
+
+
+def test_the_pause_ends_by_itself(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store(pause_seconds=3)
+    with pytest.raises(ConfigurationError):
+        store.get(CORPID, AGENTID, Fetch(error=wrong_secret()))
+    fetch = Fetch()
+    with pytest.raises(ConfigurationError):
+        store.get(CORPID, AGENTID, fetch)
+    assert fetch.count == 0
+
+    time.sleep(3.05)
+
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+
+
+def test_a_pause_keeps_the_address_that_wecom_saw(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    with pytest.raises(ConfigurationError):
+        store.get(CORPID, AGENTID, Fetch(error=wrong_secret(caller_ip="203.0.113.9", hint="17640")))
+
+    with pytest.raises(ConfigurationError) as caught:
+        store.get(CORPID, AGENTID, Fetch())
+
+    assert (caught.value.code, caught.value.caller_ip, caught.value.hint) == (40001, "203.0.113.9", "17640")
+
+
+def test_a_refusal_for_frequency_is_shared_with_what_is_left_of_its_time(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    refusal = RateLimitedError(
+        "api freq out of limit", system="wecom", operation="gettoken", code=45009, retry_after_seconds=3600
+    )
+    with pytest.raises(RateLimitedError):
+        store.get(CORPID, AGENTID, Fetch(error=refusal))
+    fetch = Fetch()
+
+    with pytest.raises(RateLimitedError) as caught:
+        store.get(CORPID, AGENTID, fetch)
+
+    assert 3590 <= caught.value.retry_after_seconds <= 3600
+    assert fetch.count == 0
+
+
+def test_an_outage_is_shared_for_a_moment_only(
+    new_store: Callable[..., TokenStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_refresh, "BRIEF_PAUSE_SECONDS", 3)  # 50 threads take longer than one on a busy machine
+    store = new_store()
+    outage = TransientError("no connection", system="wecom", operation="gettoken")
+    fetch = Fetch(error=outage)
+
+    results = at_once(50, lambda: store.get(CORPID, AGENTID, fetch))
+
+    assert [type(result) for result in results] == [TransientError] * 50
+    assert fetch.count == 1
+    time.sleep(3.05)
+    assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
+
+
+def test_only_the_refused_token_is_dropped(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    fetch = Fetch()
+    first = store.get(CORPID, AGENTID, fetch)
+    store.drop(CORPID, AGENTID, first)
+    second = store.get(CORPID, AGENTID, fetch)
+
+    store.drop(CORPID, AGENTID, first)
+
+    assert (first, second) == ("token-1", "token-2")
+    assert store.get(CORPID, AGENTID, fetch) == "token-2"
+
+
+def test_applications_do_not_share_a_token(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    fetch = Fetch()
+
+    tokens = [store.get(CORPID, AGENTID, fetch), store.get(CORPID, 1000003, fetch), store.get(CORPID, None, fetch)]
+
+    assert tokens == ["token-1", "token-2", "token-3"]
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+
+
+def test_a_secret_saved_during_a_fetch_with_the_old_one_wins(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store()
+    old_fetch_runs, go_on = threading.Event(), threading.Event()
+
+    def fetch_with_old_secret() -> FetchedToken:
+        old_fetch_runs.set()
+        go_on.wait(60)
+        raise wrong_secret()
+
+    results: list[object] = []
+
+    def call() -> None:
+        try:
+            store.get(CORPID, AGENTID, fetch_with_old_secret)
+        except ConfigurationError as error:
+            results.append(error.code)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    old_fetch_runs.wait(60)
+    store.forget(CORPID, AGENTID)
+    go_on.set()
+    thread.join()
+
+    assert results == [40001]
+    assert store.pause(CORPID, AGENTID) is None
+    assert store.get(CORPID, AGENTID, Fetch()) == "token-1"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_one_renews_ahead_of_the_end_while_the_others_go_on() -> None:
+    clock = Clock()
+    store = InMemoryTokenStore(clock=clock)
+    store.get(CORPID, AGENTID, Fetch())
+    clock.now += 7200 - 299
+    renewal_runs, go_on = threading.Event(), threading.Event()
+
+    def slow_fetch() -> FetchedToken:
+        renewal_runs.set()
+        go_on.wait(60)
+        return FetchedToken("renewed", 7200)
+
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.append(store.get(CORPID, AGENTID, slow_fetch)))
+    thread.start()
+    renewal_runs.wait(60)
+
+    others = at_once(20, lambda: store.get(CORPID, AGENTID, slow_fetch))
+    go_on.set()
+    thread.join()
+
+    assert others == ["token-1"] * 20
+    assert results == ["renewed"]
+    assert store.get(CORPID, AGENTID, Fetch()) == "renewed"
+
+
+def test_before_the_last_300_seconds_nothing_is_renewed() -> None:
+    clock = Clock()
+    store = InMemoryTokenStore(clock=clock)
+    fetch = Fetch()
+    store.get(CORPID, AGENTID, fetch)
+
+    clock.now += 7200 - 301
+
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+    assert fetch.count == 1
+
+
+def test_a_failed_renewal_leaves_the_old_token_in_use_and_is_not_tried_by_everybody() -> None:
+    clock = Clock()
+    store = InMemoryTokenStore(clock=clock)
+    store.get(CORPID, AGENTID, Fetch())
+    clock.now += 7200 - 100
+    failing = Fetch(error=wrong_secret())
+
+    tokens = [store.get(CORPID, AGENTID, failing) for _ in range(5)]
+
+    assert tokens == ["token-1"] * 5
+    assert failing.count == 1
+    pause = store.pause(CORPID, AGENTID)
+    assert pause is not None
+    assert pause.code == 40001
+
+
+def test_a_token_given_again_with_the_rest_of_its_time_is_not_asked_for_on_every_call() -> None:
+    clock = Clock()
+    store = InMemoryTokenStore(clock=clock)
+    ends_at = clock.now + 7200
+    fetched_at: list[float] = []
+
+    def counts_down() -> FetchedToken:
+        fetched_at.append(clock.now)
+        return FetchedToken("same", max(1, int(ends_at - clock.now)))
+
+    while clock.now < ends_at - 2:
+        assert store.get(CORPID, AGENTID, counts_down) == "same"
+        clock.now += 1
+
+    assert len(fetched_at) < 12
+
+
+def test_an_expired_token_is_never_given(shared_redis: redis.Redis) -> None:
+    store = shared_store(shared_redis, copy_seconds=60.0)
+    assert store.get(CORPID, AGENTID, Fetch(expires_in=1)) == "token-1"
+
+    time.sleep(1.05)
+
+    fetch = Fetch()
+    fetch.count = 5
+    assert store.get(CORPID, AGENTID, fetch) == "token-6"
+
+
+def test_who_tries_the_secret_gets_another_token_for_everybody(new_store: Callable[..., TokenStore]) -> None:
+    store, fetch = new_store(), Fetch()
+    assert store.get(CORPID, AGENTID, fetch) == "token-1"
+
+    store.renew(CORPID, AGENTID, fetch)
+
+    assert store.get(CORPID, AGENTID, fetch) == "token-2"
+    assert fetch.count == 2
+
+
+def test_who_tries_the_secret_while_another_fetches_gets_what_that_one_gets(
+    new_store: Callable[..., TokenStore],
+) -> None:
+    store, begun, go_on, fetch = new_store(), threading.Event(), threading.Event(), Fetch()
+
+    def slow() -> FetchedToken:
+        begun.set()
+        go_on.wait(60)
+        raise wrong_secret()
+
+    def first() -> None:
+        with pytest.raises(ConfigurationError):
+            store.get(CORPID, AGENTID, slow)
+
+    def second() -> None:
+        with pytest.raises(ConfigurationError):
+            store.renew(CORPID, AGENTID, fetch)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    begun.wait(60)
+    threads[1].start()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert fetch.count == 0
+
+
+def test_a_secret_refused_a_moment_ago_is_not_tried_again_before_it_was_saved_anew(
+    new_store: Callable[..., TokenStore],
+) -> None:
+    store, fetch = new_store(), Fetch()
+
+    def refused() -> FetchedToken:
+        raise wrong_secret()
+
+    with pytest.raises(ConfigurationError):
+        store.get(CORPID, AGENTID, refused)
+
+    with pytest.raises(ConfigurationError):
+        store.renew(CORPID, AGENTID, fetch)
+
+    assert fetch.count == 0
+    store.forget(CORPID, AGENTID)
+    store.renew(CORPID, AGENTID, fetch)
+    assert fetch.count == 1
+
+
+def test_a_waiter_gives_up_at_its_deadline(new_store: Callable[..., TokenStore]) -> None:
+    store = new_store(wait_seconds=0.3)
+    go_on = threading.Event()
+
+    def hangs() -> FetchedToken:
+        go_on.wait(60)
+        return FetchedToken("late", 7200)
+
+    thread = threading.Thread(target=store.get, args=(CORPID, AGENTID, hangs))
+    thread.start()
+    time.sleep(0.05)
+    started = time.monotonic()
+
+    with pytest.raises(TransientError):
+        store.get(CORPID, AGENTID, Fetch())
+
+    assert 0.25 < time.monotonic() - started < 4
+    go_on.set()
+    thread.join()
+
+
+def test_two_stores_of_one_valkey_share_token_pause_and_renewal(shared_redis: redis.Redis) -> None:
+    here, there = shared_store(shared_redis), shared_store(shared_redis, copy_seconds=0)
+    fetch = Fetch()
+    here.get(CORPID, AGENTID, fetch)
+
+    assert there.get(CORPID, AGENTID, fetch) == "token-1"
+    there.drop(CORPID, AGENTID, "token-1")
+    assert there.get(CORPID, AGENTID, fetch) == "token-2"
+    # `here` may use its copy for a second; once WeCom refuses that, it finds the other's token without a fetch.
+    assert here.get(CORPID, AGENTID, fetch) == "token-1"
+    here.drop(CORPID, AGENTID, "token-1")
+    assert here.get(CORPID, AGENTID, fetch) == "token-2"
+    assert fetch.count == 2
+
+
+def test_a_store_that_is_to_look_again_finds_what_was_forgotten_elsewhere(shared_redis: redis.Redis) -> None:
+    web, worker = shared_store(shared_redis), shared_store(shared_redis, copy_seconds=60)
+    fetch = Fetch()
+    assert worker.get(CORPID, AGENTID, fetch) == "token-1"
+    web.forget(CORPID, AGENTID)
+    assert worker.get(CORPID, AGENTID, fetch) == "token-1"
+
+    worker.look_again(CORPID, AGENTID)
+
+    assert worker.get(CORPID, AGENTID, fetch) == "token-2"
+
+
+def test_a_thread_that_is_just_reading_does_not_bring_a_dropped_token_back(shared_redis: redis.Redis) -> None:
+    cipher = Fernet(KEY)
+    shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
+    is_reading, go_on = threading.Event(), threading.Event()
+
+    def slow_unseal(sealed: bytes) -> bytes:
+        is_reading.set()
+        go_on.wait(60)
+        return cipher.decrypt(sealed)
+
+    store = ValkeyTokenStore(shared_redis, seal=cipher.encrypt, unseal=slow_unseal, copy_seconds=60)
+    fetch = Fetch()
+    fetch.count = 1
+    results: list[str] = []
+
+    def drop_and_get() -> None:
+        store.drop(CORPID, AGENTID, "token-1")
+        results.append(store.get(CORPID, AGENTID, fetch))
+
+    reader = threading.Thread(target=store.get, args=(CORPID, AGENTID, fetch))
+    dropper = threading.Thread(target=drop_and_get)
+    reader.start()
+    is_reading.wait(60)
+    dropper.start()
+    time.sleep(0.1)
+    go_on.set()
+    reader.join()
+    dropper.join()
+
+    assert results == ["token-2"]
+
+
+def test_what_lies_in_valkey_is_sealed(shared_redis: redis.Redis) -> None:
+    shared_store(shared_redis).get(CORPID, AGENTID, Fetch())
+
+    names = list(shared_redis.scan_iter())
+
+    assert names == [f"wecom:token:{{{CORPID}:{AGENTID}}}:token".encode()]
+    stored = shared_redis.get(names[0])
+    assert isinstance(stored, bytes)
+    assert len(stored) > 100
+    assert b"token-1" not in stored
+
+
+def test_a_token_sealed_with_a_lost_key_is_fetched_anew(shared_redis: redis.Redis) -> None:
+    lost = Fernet(Fernet.generate_key())
+    ValkeyTokenStore(shared_redis, seal=lost.encrypt, unseal=lost.decrypt).get(CORPID, AGENTID, Fetch())
+    fetch = Fetch()
+    fetch.count = 1
+
+    assert shared_store(shared_redis).get(CORPID, AGENTID, fetch) == "token-2"
+
+
+def test_a_client_that_decodes_answers_works_too(valkey_url: str) -> None:
+    client = redis.Redis.from_url(valkey_url, decode_responses=True)
+    store = shared_store(client, copy_seconds=0)
+    fetch = Fetch()
+
+    assert [store.get(CORPID, AGENTID, fetch) for _ in range(2)] == ["token-1", "token-1"]
+    assert fetch.count == 1
+    client.close()
+
+
+def test_a_silent_valkey_is_an_outage_and_nobody_asks_wecom() -> None:
+    client = redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0))
+    fetch = Fetch()
+
+    with pytest.raises(TransientError) as caught:
+        shared_store(client).get(CORPID, AGENTID, fetch)
+
+    assert (caught.value.system, fetch.count) == ("valkey", 0)
+
+
+def _calls_from_a_process(url: str, valkey_url: str, key: bytes, count: int, results: Any) -> None:
+    cipher = Fernet(key)
+    client = redis.Redis.from_url(valkey_url)
+    store = ValkeyTokenStore(client, seal=cipher.encrypt, unseal=cipher.decrypt)
+    got = at_once(count, open_client(url, store).agent_get)
+    client.close()
+    results.put([type(result).__name__ for result in got])
+
+
+@pytest.mark.processes
+def test_200_first_calls_from_four_processes_make_one_gettoken(wire: WireServer, valkey_url: str) -> None:
+    wire.gettoken_seconds = 0.5
+    spawn = multiprocessing.get_context("spawn")
+    results: Any = spawn.Queue()
+    workers = [
+        spawn.Process(target=_calls_from_a_process, args=(wire.url, valkey_url, KEY, 50, results)) for _ in range(4)
+    ]
+
+    for worker in workers:
+        worker.start()
+    names = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+
+    assert names == [["Agent"] * 50] * 4
+    assert wire.calls == {"/cgi-bin/gettoken": 1, "/cgi-bin/agent/get": 200}

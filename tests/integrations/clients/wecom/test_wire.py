@@ -1,0 +1,253 @@
+"""What only a real socket can show: deadlines, broken connections, TLS, proxies, reuse of connections."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from integrations.clients.errors import IntegrationError, OutcomeUnknownError, TransientError, UnexpectedResponseError
+from integrations.clients.wecom.client import Timeouts, WeComClient
+from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
+from tests.integrations.clients.wecom.contract import CASES, Case, open_client
+from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, hangs, takes_nothing
+from tests.integrations.clients.wecom.server import WireServer, listening
+from tests.wecom import AGENTID, CORPID, ENDPOINTS, SECRET
+
+PATIENT = Timeouts(connect_seconds=10, total_seconds=20, transfer_seconds=20)
+# For calls that end at the deadline, once a patient one has brought the token.
+SHORT = Timeouts(connect_seconds=10, total_seconds=0.3, transfer_seconds=0.3)
+
+
+@pytest.fixture
+def sim(wire: WireServer) -> WireServer:
+    wire.valid_secret = SECRET
+    return wire
+
+
+def _app_client(sim: WireServer, timeouts: Timeouts = PATIENT) -> WeComClient:
+    client = open_client(base_url=sim.url, timeouts=timeouts)
+    assert isinstance(client, WeComClient)
+    return client
+
+
+def _with_token(sim: WireServer) -> InMemoryTokenStore:
+    """A store that holds the app's token already: fetching it could take the whole of a short time."""
+    sim.valid_token = "token-in-use"
+    store = InMemoryTokenStore()
+    store.get(CORPID, AGENTID, lambda: FetchedToken(sim.valid_token, 7200))
+    return store
+
+
+def _error(sim: WireServer, case: Case) -> IntegrationError:
+    with pytest.raises(IntegrationError) as caught:
+        case.call(open_client(case, base_url=sim.url, timeouts=SHORT, token_store=_with_token(sim)))
+    return caught.value
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+def test_silence_ends_at_the_deadline(sim: WireServer, case: Case) -> None:
+    sim.misbehave[ENDPOINTS[case.endpoint][1]] = hangs
+    started = time.monotonic()
+
+    error = _error(sim, case)
+
+    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+    assert 0.15 < time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.endpoint)
+def test_a_slow_drip_ends_at_the_deadline(sim: WireServer, case: Case) -> None:
+    drip = DRIPS[CASES.index(case) % len(DRIPS)]
+    sim.misbehave[ENDPOINTS[case.endpoint][1]] = drip
+    started = time.monotonic()
+
+    error = _error(sim, case)
+
+    assert type(error) is (TransientError if case.is_repeatable else OutcomeUnknownError)
+    assert 0.15 < time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("drip", DRIPS, ids=lambda drip: drip.__name__)
+def test_each_kind_of_drip_ends_at_the_deadline(sim: WireServer, drip: Callable[[socket.socket], None]) -> None:
+    sim.misbehave["/cgi-bin/message/send"] = drip
+    client = open_client(base_url=sim.url, timeouts=SHORT, token_store=_with_token(sim))
+    started = time.monotonic()
+
+    with pytest.raises(OutcomeUnknownError):
+        client.message_send(b"{}")  # type: ignore[union-attr]  # no robot without a case
+
+    assert 0.15 < time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("break_off", BREAKS, ids=lambda break_off: break_off.__name__)
+def test_after_a_broken_connection_a_send_is_unclear_and_a_read_may_be_tried_again(
+    sim: WireServer, break_off: Callable[[socket.socket], None]
+) -> None:
+    sim.misbehave["/cgi-bin/message/send"] = sim.misbehave["/cgi-bin/agent/get"] = break_off
+
+    with pytest.raises(OutcomeUnknownError):
+        _app_client(sim).message_send(b"{}")
+    # Why another client? The first one's connection may be kept, and be closed by the server at any moment.
+    with pytest.raises(TransientError):
+        _app_client(sim).agent_get()
+
+    assert (sim.calls["/cgi-bin/message/send"], sim.calls["/cgi-bin/agent/get"]) == (1, 1)
+
+
+def test_a_closed_port_is_certain() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+        client = open_client(CASES[-2], base_url=url)
+
+        with pytest.raises(TransientError) as caught:
+            client.webhook_send(b"{}")  # type: ignore[union-attr]  # the last cases are the robot's
+    assert caught.value.message == "no connection (NewConnectionError)"
+
+
+def test_a_reader_that_takes_nothing_cannot_hold_an_upload(sim: WireServer) -> None:
+    with listening(takes_nothing) as url:
+        stuck = open_client(base_url=url, timeouts=SHORT, token_store=_with_token(sim))
+        assert isinstance(stuck, WeComClient)
+        started = time.monotonic()
+
+        with pytest.raises(TransientError):
+            stuck.media_upload(b"x" * 20_000_000, kind="file", file_name="large.bin")
+
+        assert 0.15 < time.monotonic() - started < 10
+
+
+def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("integrations.clients.wecom.client.ANSWER_BYTES_AT_MOST", 1000)
+    bomb = gzip.compress(b" " * 100_000)
+
+    def explode(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+        connection.sendall(head.encode() + bomb)
+
+    sim.misbehave["/cgi-bin/agent/get"] = explode
+
+    with pytest.raises(UnexpectedResponseError, match="the answer is longer than"):
+        _app_client(sim).agent_get()
+
+
+def test_of_an_answer_of_60_megabytes_not_more_is_read_than_may_be_kept(sim: WireServer) -> None:
+    megabyte = b" " * 1024 * 1024
+    taken: list[int] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (60 * len(megabyte)))
+        for _number in range(60):
+            connection.sendall(megabyte)
+            taken.append(1)
+
+    sim.misbehave["/cgi-bin/user/list"] = serve
+
+    with pytest.raises(UnexpectedResponseError, match="the answer is longer than 32 MB"):
+        _app_client(sim, Timeouts()).user_list(1)
+
+    assert sum(taken) < 48  # 32, and what stands in the buffers of two sockets
+
+
+def test_the_deadline_is_for_the_call_with_its_token(sim: WireServer) -> None:
+    sim.gettoken_seconds = 1
+    client = _app_client(sim, Timeouts(total_seconds=2))
+    asked_at: list[float] = []
+
+    def hangs_from_now(connection: socket.socket) -> None:
+        asked_at.append(time.monotonic())
+        hangs(connection)
+
+    sim.misbehave["/cgi-bin/message/send"] = hangs_from_now
+
+    with pytest.raises(OutcomeUnknownError):
+        client.message_send(b"{}")
+
+    assert time.monotonic() - asked_at[0] < 1.5  # not the whole two seconds after the token
+
+
+def test_a_send_that_could_only_time_out_is_not_begun(sim: WireServer) -> None:
+    sim.gettoken_seconds = 2.3
+
+    with pytest.raises(TransientError) as caught:
+        _app_client(sim, Timeouts(total_seconds=3)).message_send(b"{}")
+
+    assert caught.value.message == "no time was left to send"
+    assert sim.calls == {"/cgi-bin/gettoken": 1}
+
+
+def test_waiting_for_another_callers_token_ends_at_the_deadline(sim: WireServer) -> None:
+    store = InMemoryTokenStore()
+    sim.gettoken_seconds = 2
+    slow, waiting = (
+        open_client(base_url=sim.url, timeouts=timeouts, token_store=store) for timeouts in (PATIENT, SHORT)
+    )
+    thread = threading.Thread(target=slow.agent_get)  # type: ignore[union-attr]  # no robot without a case
+    thread.start()
+    while not sim.tokens_asked:
+        time.sleep(0.01)
+
+    with pytest.raises(TransientError):
+        waiting.agent_get()  # type: ignore[union-attr]  # no robot without a case
+
+    assert thread.is_alive()  # the other one still waits for WeCom
+    thread.join()
+
+
+def test_a_forked_process_opens_connections_of_its_own(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _app_client(sim)
+    client.agent_get()
+
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    client.agent_get()
+    client.agent_get()
+
+    assert sim.connection_count == 2
+
+
+def test_one_connection_serves_many_calls(sim: WireServer) -> None:
+    client = _app_client(sim)
+
+    for _ in range(10):
+        client.agent_get()
+        client.message_send(b"{}")
+
+    assert sim.connection_count == 1
+
+
+def test_a_connection_that_wecom_closed_in_the_meantime_is_opened_again(sim: WireServer) -> None:
+    client = _app_client(sim)
+    client.agent_get()
+    sim.close_connections()
+    time.sleep(0.05)
+
+    client.message_send(b"{}")
+
+    assert sim.connection_count == 2
+
+
+def test_the_bytes_of_a_message_arrive_as_they_were_given(sim: WireServer) -> None:
+    body = '{ "touser":"lilei",\n"text":{"content":"营收\\u0020é 🎉"} }'.encode()
+
+    _app_client(sim).message_send(body)
+
+    assert sim.bodies == [body]
+
+
+def test_a_file_name_goes_out_in_raw_utf8(sim: WireServer) -> None:
+    with pytest.raises(IntegrationError):  # the fake's answer has no media_id
+        _app_client(sim).media_upload(b"1,2,3\n", kind="file", file_name='日报"1".csv', media_type="text/csv")
+
+    head, _, rest = sim.bodies[0].partition(b"\r\n\r\n")
+    boundary = head.partition(b"\r\n")[0]
+    assert head == (
+        boundary
+        + '\r\nContent-Disposition: form-data; name="media"; filename="日报_1_.csv"\r\nContent-Type: text/csv'.encode()
+    )
+    assert rest == b"1,2,3\n\r\n" + boundary + b"--\r\n"

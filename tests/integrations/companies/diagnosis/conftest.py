@@ -1,0 +1,32 @@
+"""WeCom over the wire (responses), in English, so that sentences can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import responses
+from django.utils import translation
+
+from integrations.models import Corp, SiteAddress
+from tests.integrations.companies.diagnosis.wire import Wire
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """Answers in WeCom's place; one that is not asked for fails the test."""
+    with responses.RequestsMock() as mock:
+        yield Wire(mock)
+
+
+@pytest.fixture
+def at_home(corp: Corp) -> Corp:
+    """The corp at a real address."""
+    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
+    return corp

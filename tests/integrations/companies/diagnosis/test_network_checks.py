@@ -1,0 +1,283 @@
+"""The way to WeCom over real sockets: name, port, proxy, TLS, clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Callable
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.checks import clock
+from integrations.models import CheckRun, Corp
+from tests.integrations.clients.wecom.misbehaviour import never_ends
+from tests.integrations.clients.wecom.server import listening
+from tests.integrations.clients.wecom.test_tls import Certificate, _certificate
+from tests.integrations.diagnosing import run_one
+from tools.services import free_port
+
+pytestmark = pytest.mark.django_db
+REFUSED = b'{"errcode":41001,"errmsg":"access_token missing"}'
+
+
+def page(content: bytes = REFUSED, *, status: str = "200 OK", date: dt.datetime | None = None) -> Any:
+    """A server that gives this answer, with the present time unless another is wanted."""
+
+    def serve(connection: socket.socket) -> None:
+        request = connection.recv(65536)
+        if not request:  # the look whether the port takes a connection
+            return
+        assert request.startswith(b"GET /cgi-bin/get_api_domain_ip HTTP/1.1\r\n")
+        assert b"secret" not in request.lower()
+        moment = format_datetime(date or dt.datetime.now(dt.UTC), usegmt=True)
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\nDate: {moment}\r\n\r\n"
+        connection.sendall(head.encode() + content)
+
+    return serve
+
+
+def run_at(corp: Corp, name: str, url: str, **columns: object) -> CheckRun:
+    Corp.objects.filter(pk=corp.pk).update(api_base_url=url, **columns)
+    corp.refresh_from_db()
+    return run_one(corp, name)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return _certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+# --- Network ----------------------------------------------------------------------------------------------------------
+
+
+def test_wecom_answers(corp: Corp) -> None:
+    with listening(page()) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem) == ("ok", "reached")
+    assert results.explanation(run).what == "WeCom answers at 127.0.0.1 (127.0.0.1)."
+
+
+@pytest.mark.parametrize("content", [b"<html>Sign in to the network</html>", b"[]", b'{"errcode":"x"}', b""])
+def test_a_login_page_of_the_network_is_not_wecom(corp: Corp, content: bytes) -> None:
+    with listening(page(content)) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 200")
+    assert results.explanation(run).what.startswith("What answered is not WeCom")
+
+
+@pytest.mark.parametrize(
+    "head", [b"302 Found\r\nLocation: http://[", b"302 Found\r\nLocation: http://\xff/", b"302 Found\r\nLocation: /x"]
+)
+def test_of_an_answer_that_leads_elsewhere_only_the_beginning_is_read(corp: Corp, settings: Any, head: bytes) -> None:
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 20
+    with listening(never_ends(b"HTTP/1.1 " + head + b"\r\n\r\n")) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem, run.detail) == ("wrong", "not_wecom", "HTTP 302")
+
+
+def test_a_name_that_nobody_knows(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_args: object, **_kwargs: object) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    run = run_at(corp, "network", "https://nowhere.example.com")
+
+    assert (run.status, run.problem, run.detail) == ("wrong", "dns", "dns: Name or service not known")
+    assert run.next_try_at is not None
+    assert results.explanation(run).what == (
+        "The name nowhere.example.com cannot be looked up: Name or service not known."
+    )
+
+
+def test_a_port_that_nobody_listens_at(corp: Corp) -> None:
+    port = free_port()
+
+    run = run_at(corp, "network", f"http://127.0.0.1:{port}")
+
+    assert (run.status, run.problem, run.facts["port"]) == ("wrong", "tcp", port)
+    assert "Connection refused" in results.explanation(run).what
+
+
+def test_a_connection_on_which_nothing_answers(corp: Corp) -> None:
+    with listening(lambda connection: None) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem) == ("wrong", "http")
+
+
+def test_no_trusted_encryption_is_told_apart(corp: Corp, certificate: Certificate) -> None:
+    with listening(page(), certificate.context) as url:
+        run = run_at(corp, "network", url)
+
+    assert (run.status, run.problem) == ("wrong", "tls")
+    assert "self-signed" in run.detail
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1", "http://127.0.0.1:99999", "http://"])
+def test_an_address_that_is_none(corp: Corp, address: str) -> None:
+    run = run_at(corp, "network", address)
+
+    assert (run.status, run.problem) == ("wrong", "wrong_setting")
+
+
+# --- Proxy ------------------------------------------------------------------------------------------------------------
+
+
+def proxy(answer: bytes) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        if connection.recv(65536):
+            connection.sendall(answer)
+
+    return serve
+
+
+def behind(corp: Corp, name: str, answer: bytes) -> CheckRun:
+    with listening(proxy(answer)) as url:
+        address = url.replace("http://", "http://bob:pass-word-9@")
+        return run_at(corp, name, "https://qyapi.weixin.qq.com", proxy_url=address)
+
+
+def test_no_proxy_is_nothing_to_try(corp: Corp) -> None:
+    run = run_one(corp, "proxy")
+
+    assert (run.status, run.problem) == ("skipped", "none")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem", "detail"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "password", "HTTP 407"),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "password", "HTTP 401"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "refuses", "HTTP 403"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "refuses", "HTTP 502"),
+    ],
+)
+def test_a_proxy_that_does_not_let_us_out(corp: Corp, answer: bytes, problem: str, detail: str) -> None:
+    run = behind(corp, "proxy", answer)
+    way = behind(corp, "network", answer)
+
+    assert (run.status, run.problem, run.detail) == ("wrong", problem, detail)
+    assert (way.status, way.problem) == ("wrong", "proxy")
+    assert "pass-word-9" not in str(list(CheckRun.objects.values()))
+
+
+def test_a_proxy_that_says_nothing(corp: Corp) -> None:
+    assert behind(corp, "proxy", b"").problem == "silent"
+
+
+def test_a_proxy_that_is_not_there(corp: Corp) -> None:
+    address = f"http://bob:pass-word-9@127.0.0.1:{free_port()}"
+
+    run = run_at(corp, "proxy", "https://qyapi.weixin.qq.com", proxy_url=address)
+
+    assert (run.status, run.problem) == ("wrong", "unreachable")
+    assert run_one(corp, "network").problem == "proxy_tcp"
+    assert "pass-word-9" not in str(list(CheckRun.objects.values()))
+
+
+def test_a_proxy_that_passes(corp: Corp) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(REFUSED), REFUSED)
+    with listening(proxy(answer)) as url:
+        run = run_at(corp, "proxy", "http://wecom.example.com", proxy_url=url)
+        way = run_one(corp, "network")
+
+    assert (run.status, run.problem, way.status) == ("ok", "passes", "ok")
+
+
+# --- Certificate ------------------------------------------------------------------------------------------------------
+
+
+def test_plain_http_has_no_certificate(corp: Corp) -> None:
+    assert run_at(corp, "certificate", "http://127.0.0.1:1").problem == "not_encrypted"
+
+
+def test_an_untrusted_certificate_is_named(corp: Corp, certificate: Certificate) -> None:
+    with listening(page(), certificate.context) as url:
+        run = run_at(corp, "certificate", url)
+
+    assert (run.status, run.problem) == ("wrong", "untrusted")
+    assert "self-signed certificate" in results.explanation(run).what
+
+
+def test_an_own_authority_is_named_with_its_end(corp: Corp, certificate: Certificate) -> None:
+    """The invented one ends tomorrow."""
+    with listening(page(), certificate.context) as url:
+        Corp.objects.filter(pk=corp.pk).update(api_base_url=url, ca_bundle=Path(certificate.bundle).read_text())
+        run = run_one(corp, "certificate", now=timezone.now())
+        earlier = run_one(corp, "certificate", now=timezone.now() - dt.timedelta(days=40))
+
+    assert (run.status, run.problem, run.facts["authority"]) == ("warning", "ends_soon", "CN=sim")
+    assert (earlier.status, earlier.problem) == ("ok", "private")
+
+
+def test_a_certificate_of_another_authority_than_ours(
+    corp: Corp, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Path(_certificate(tmp_path_factory.mktemp("other"), "127.0.0.1").bundle).read_text()
+    with listening(page(), certificate.context) as url:
+        run = run_at(corp, "certificate", url, ca_bundle=other)
+
+    assert (run.status, run.problem) == ("wrong", "own_authority")
+
+
+def test_something_that_speaks_no_tls(corp: Corp) -> None:
+    with listening(proxy(b"220 a mail server\r\n")) as url:
+        run = run_at(corp, "certificate", url.replace("http://", "https://"))
+
+    assert (run.status, run.problem) == ("wrong", "no_tls")
+
+
+def test_a_certificate_that_cannot_be_looked_at(corp: Corp) -> None:
+    run = run_at(corp, "certificate", f"https://127.0.0.1:{free_port()}")
+
+    assert (run.status, run.problem, run.facts) == ("skipped", "blocked", {"by": "network"})
+
+
+# --- Clock ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"),
+    [
+        (0, ("ok", "right")),
+        (60, ("ok", "right")),
+        (-60, ("ok", "right")),
+        (61, ("warning", "ahead")),
+        (-61, ("warning", "behind")),
+        (300, ("warning", "ahead")),
+        (301, ("wrong", "ahead")),
+        (-301, ("wrong", "behind")),
+    ],
+)
+def test_how_far_the_clock_may_be(seconds: int, outcome: tuple[str, str]) -> None:
+    finding = clock.judged(seconds)
+
+    assert (finding.status, finding.problem) == outcome
+    assert finding.facts == {"seconds": abs(seconds)}
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(0, ("ok", "right")), (10, ("wrong", "behind"))])
+def test_the_clock_is_compared_with_the_answer_s_header(corp: Corp, minutes: int, outcome: tuple[str, str]) -> None:
+    with listening(page(date=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes))) as url:
+        run = run_at(corp, "clock", url)
+
+    assert (run.status, run.problem) == outcome
+
+
+@pytest.mark.parametrize("date", [b"", b"Date: x\r\n", b"Date: Mon, 01 Jan " + b"9" * 20 + b" 00:00:00 GMT\r\n"])
+def test_an_answer_without_a_date(corp: Corp, date: bytes) -> None:
+    with listening(proxy(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + date + b"\r\n")) as url:
+        assert run_at(corp, "clock", url).problem == "no_date"
+
+
+def test_a_clock_that_cannot_be_compared(corp: Corp) -> None:
+    assert run_at(corp, "clock", f"http://127.0.0.1:{free_port()}").facts == {"by": "network"}

@@ -1,0 +1,315 @@
+"""The diagnosis on the corp's page: started, followed, copied, exported; by those who may."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
+
+from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
+from integrations.models import CheckRun, Corp
+from tests.integrations.conftest import client_of, staff
+from tests.integrations.diagnosing import NOW, check_run, passed, queued
+
+pytestmark = pytest.mark.django_db
+JSON = {"accept": "application/json"}
+
+
+def url(corp: Corp, end: str = "") -> str:
+    return f"/admin/integrations/corp/{corp.pk}/diagnosis/{end}"
+
+
+def answer(client: Client, corp: Corp) -> dict[str, Any]:
+    response = client.get(url(corp))
+    assert response.status_code == 200
+    return dict(response.json())
+
+
+def row(client: Client, corp: Corp, name: str) -> str:
+    return next(str(one["html"]) for one in answer(client, corp)["rows"] if one["name"] == name)
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+# --- Starting ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_checks_are_started_each_as_a_task_of_its_own(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        response = admin_client.post(url(corp, "run/"), headers=JSON)
+
+    runs = list(CheckRun.objects.order_by("pk"))
+    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE)
+    assert {run.requested_by for run in runs} == {"root"}
+    assert sorted(queued()) == [("integrations.run_check", [run.pk]) for run in runs]
+    told = response.json()
+    assert (told["next_ms"], told["notes"]) == (1000, [])
+    assert [one["name"] for one in told["rows"]] == list(CHECKS)
+
+
+def test_one_check_is_started(admin_client: Client, corp: Corp) -> None:
+    admin_client.post(url(corp, "run/"), {"check": "ip"}, headers=JSON)
+
+    assert [run.check_name for run in CheckRun.objects.all()] == ["ip"]
+
+
+@pytest.mark.parametrize("name", ["message", "nothing", "token'"])
+def test_what_is_no_check_is_refused(admin_client: Client, corp: Corp, name: str) -> None:
+    assert admin_client.post(url(corp, "run/"), {"check": name}).status_code == 400
+    assert not CheckRun.objects.exists()
+
+
+def test_a_second_click_queues_nothing(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        for _click in range(2):
+            admin_client.post(url(corp, "run/"), {"check": "token"})
+
+    assert (CheckRun.objects.count(), len(queued())) == (1, 1)
+
+
+def test_without_script_the_button_leads_back_to_the_page(admin_client: Client, corp: Corp) -> None:
+    response = admin_client.post(url(corp, "run/"))
+
+    assert (response.status_code, response["Location"]) == (
+        302,
+        f"/admin/integrations/corp/{corp.pk}/change/#diagnosis",
+    )
+
+
+@pytest.mark.parametrize("end", ["run/", "message/"])
+def test_a_button_needs_a_post(admin_client: Client, corp: Corp, end: str) -> None:
+    assert admin_client.get(url(corp, end)).status_code == 405
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_without_a_queue_each_check_ends_and_says_why(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(url(corp, "run/"), {"check": "token"})
+
+    html = text(row(admin_client, corp, "token"))
+    assert html.startswith("not tried Token")
+    assert "The queue cannot be reached: is Valkey running?" in html
+    assert answer(admin_client, corp)["next_ms"] == 0
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_without_a_queue_one_check_is_tried_in_vain_and_the_page_does_not_wait_for_the_others(
+    admin_client: Client,
+    corp: Corp,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(url(corp, "run/"))
+
+    assert [record.getMessage()[:32] for record in caplog.records if record.levelname == "ERROR"] == [
+        "the queue cannot be reached task"
+    ]
+    assert set(CheckRun.objects.values_list("status", "problem", "next_try_at")) == {("skipped", "unqueued", None)}
+    assert CheckRun.objects.count() == len(ALL_BUT_MESSAGE)
+
+
+# --- Following --------------------------------------------------------------------------------------------------------
+
+
+def test_a_company_that_was_never_checked(admin_client: Client, corp: Corp) -> None:
+    told = answer(admin_client, corp)
+
+    assert (told["next_ms"], text(told["summary"])) == (0, f"not tried {len(CHECKS)}")
+    assert text(row(admin_client, corp, "token")) == (
+        "not tried Token Check Fetches a token with the saved CorpId and Secret."
+    )
+
+
+def test_a_run_that_no_worker_takes_is_said(admin_client: Client, corp: Corp) -> None:
+    run = check_run(corp, "token", "waiting", requested_at=timezone.now(), started_at=None, finished_at=None)
+    assert "worker" not in row(admin_client, corp, "token")
+
+    CheckRun.objects.update(requested_at=run.requested_at - dt.timedelta(seconds=9))
+
+    assert "Is the worker process running?" in row(admin_client, corp, "token")
+    assert answer(admin_client, corp)["next_ms"] == 1000
+
+
+def test_the_page_goes_on_asking_while_a_further_try_is_planned(admin_client: Client, corp: Corp) -> None:
+    soon = timezone.now() + dt.timedelta(seconds=20)
+    check_run(corp, "ip", "wrong", problem="refused_ip", next_try_at=soon, try_count=3)
+
+    assert answer(admin_client, corp)["next_ms"] == 3000
+    html = text(row(admin_client, corp, "ip"))
+    assert f"Tried 3 times; again by itself at {timezone.localtime(soon):%H:%M:%S}." in html
+    assert "beat" not in html
+
+    CheckRun.objects.update(next_try_at=timezone.now() - dt.timedelta(seconds=91))
+    assert "Is the beat process running?" in row(admin_client, corp, "ip")
+
+
+def test_a_refused_address_has_all_that_is_needed(admin_client: Client, corp: Corp) -> None:
+    facts = {"addresses": ["203.0.113.9", "203.0.113.10"], "copied": "203.0.113.9;203.0.113.10"}
+    columns = {"errcode": 60020, "hint": "123", "caller_ip": "203.0.113.9", "detail": "no"}
+    check_run(corp, "ip", "wrong", problem="refused_ip", facts=facts, **columns)
+
+    html = row(admin_client, corp, "ip")
+
+    assert 'class="pill pill-bad">wrong<' in html
+    assert re.search(r'id="check-ip-copied"[^>]*value="203.0.113.9;203.0.113.10"', html)
+    assert 'data-copy="check-ip-copied"' in html
+    assert 'value="check ip; problem refused_ip; errcode 60020; no; hint 123; ip 203.0.113.9"' in html
+    for heading in ("Who can fix it", "Where", "Technical detail"):
+        assert heading in html
+    assert '<time datetime="2026-03-02' in html
+
+
+@pytest.mark.parametrize(
+    ("status", "tone", "word"),
+    [
+        ("ok", "good", "in order"),
+        ("warning", "warn", "to be looked at"),
+        ("wrong", "bad", "wrong"),
+        ("skipped", "quiet", "not tried"),
+        ("running", "quiet", "running"),
+        ("waiting", "quiet", "waiting"),
+    ],
+)
+def test_each_state_is_a_word_with_a_colour(
+    admin_client: Client, corp: Corp, status: str, tone: str, word: str
+) -> None:
+    check_run(corp, "token", status)
+
+    assert f'class="pill pill-{tone}">{word}<' in row(admin_client, corp, "token")
+
+
+def test_the_two_help_pages_stand_at_the_domain_s_ownership(admin_client: Client, corp: Corp) -> None:
+    check_run(corp, "ownership", "wrong", problem="unverified", errcode=85005, facts={"domain": "x.example.com"})
+
+    html = row(admin_client, corp, "ownership")
+
+    for page in ("help2/pc/15023?person_id=1", "wwopen/common/readDocument/40754"):
+        assert f'href="https://open.work.weixin.qq.com/{page}" target="_blank" rel="noopener noreferrer"' in html
+
+
+def test_what_wecom_says_cannot_break_the_page(admin_client: Client, corp: Corp) -> None:
+    bad = '"><script>alert(1)</script>'
+    check_run(corp, "home_page", "wrong", problem="other", facts={"theirs": bad, "ours": bad}, detail=bad, hint=bad)
+
+    html = row(admin_client, corp, "home_page")
+
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_result_of_another_connection_says_so(admin_client: Client, corp: Corp) -> None:
+    passed(corp)
+    Corp.objects.update(connection_version=2)
+
+    assert "Something was changed after this: check again." in row(admin_client, corp, "token")
+
+
+def test_state_and_reasons_follow_too(admin_client: Client, corp: Corp) -> None:
+    told = answer(admin_client, corp)
+    assert "Not checked, or not since the last change" in told["reasons"]
+    assert "disabled" in told["state"]
+
+    Corp.objects.update(is_enabled=True)
+
+    assert text(answer(admin_client, corp)["reasons"]) == ""
+
+
+def test_both_languages_are_spoken(admin_client: Client, corp: Corp) -> None:
+    check_run(corp, "ip", "wrong", problem="refused_ip", facts={"copied": "203.0.113.9"})
+
+    chinese = admin_client.get(url(corp), headers={"accept-language": "zh-hans"}).json()["rows"]
+
+    html = next(one["html"] for one in chinese if one["name"] == "ip")
+    assert "可信IP" in html
+    assert not re.search(r"[a-z]{4,} [a-z]{4,}", text(html).lower().split("技术细节")[0])
+
+
+def test_following_takes_the_same_queries_with_a_long_history(
+    admin_client: Client, corp: Corp, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _number in range(20):
+        passed(corp)
+
+    with django_assert_max_num_queries(40):
+        answer(admin_client, corp)
+
+
+# --- Test message -----------------------------------------------------------------------------------------------------
+
+
+def test_a_message_goes_to_the_person_who_was_typed_and_into_the_history(
+    admin_client: Client, corp: Corp, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(url(corp, "message/"), {"userid": " LiLei\u200b"}, headers=JSON)
+
+    run = CheckRun.objects.get()
+    assert (run.check_name, run.subject, run.status, run.requested_by) == ("message", "LiLei", "waiting", "root")
+    assert queued() == [("integrations.run_check", [run.pk])]
+    assert LogEntry.objects.get().get_change_message() == "Test message to LiLei."
+
+
+@pytest.mark.parametrize("userid", ["", "@all", "a|b", "x" * 65])
+def test_a_message_to_nobody_or_many_is_refused_with_a_sentence(admin_client: Client, corp: Corp, userid: str) -> None:
+    response = admin_client.post(url(corp, "message/"), {"userid": userid}, headers=JSON)
+
+    assert response.json()["notes"] == ["Type the WeCom account of one person."]
+    assert not CheckRun.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+# --- Export -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_diagnosis_is_downloaded_as_text(admin_client: Client, corp: Corp) -> None:
+    passed(corp)
+
+    response = admin_client.get(url(corp, "export/"))
+
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    pattern = rf'attachment; filename="guanwecom-diagnosis-{corp.pk}-\d{{8}}-\d{{6}}\.txt"'
+    assert re.fullmatch(pattern, response["Content-Disposition"])
+    assert "[in order] Token (token)" in response.content.decode()
+    assert "the-secret" not in response.content.decode()
+
+
+# --- Who may ----------------------------------------------------------------------------------------------------------
+
+
+def test_who_may_only_look_sees_the_results_and_no_button(corp: Corp) -> None:
+    check_run(corp, "token")
+    client = client_of(staff("viewer", corp, permissions=("view_corp",)))
+
+    assert '<button type="submit"' not in row(client, corp, "token")
+    assert client.get(url(corp, "export/")).status_code == 200
+    page = client.get(f"/admin/integrations/corp/{corp.pk}/change/").content.decode()
+    assert "data-diagnosis-form" not in page
+    for end, fields in (("run/", {}), ("message/", {"userid": "lilei"})):
+        assert client.post(url(corp, end), fields).status_code == 403
+    assert CheckRun.objects.count() == 1
+
+
+def test_another_company_s_administrator_sees_nothing(corp: Corp, other_corp: Corp) -> None:
+    check_run(corp, "token", finished_at=NOW)
+    client = client_of(staff("other", other_corp, permissions=("view_corp", "change_corp")))
+
+    for end in ("", "export/"):
+        assert client.get(url(corp, end)).status_code == 404
+    for end in ("run/", "message/"):
+        assert client.post(url(corp, end), {"userid": "lilei"}).status_code == 404
+    assert CheckRun.objects.count() == 1

@@ -1,0 +1,424 @@
+"""Asking for checks and carrying them out: once, whoever runs them, and again where somebody may have put it right."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from integrations.callbacks import queue
+from integrations.companies.diagnosis import results, runner
+from integrations.companies.diagnosis.findings import FOR_A_DAY
+from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS
+from integrations.datasources import fetch
+from integrations.models import CheckRun, Corp
+from integrations.tasks import run_check, tick
+from tests.integrations.companies.diagnosis.wire import Wire, refusal
+from tests.integrations.conftest import client_of
+from tests.integrations.diagnosing import NOW, check_run, queued, run_one
+
+pytestmark = pytest.mark.django_db
+SECOND, MINUTE = dt.timedelta(seconds=1), dt.timedelta(minutes=1)
+
+
+def ask(corp: Corp, name: str = "token", *, now: dt.datetime = NOW) -> CheckRun:
+    return runner.request_checks(corp=corp, checks=[name], now=now)[0]
+
+
+def carry_out(run: CheckRun, *, now: dt.datetime = NOW) -> list[int]:
+    freed = runner.carry_out(run_id=run.pk, clock=lambda: now)
+    run.refresh_from_db()
+    return freed
+
+
+# --- Asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_checks_are_asked_for_in_their_order_but_nobody_is_written_to(corp: Corp) -> None:
+    runs = runner.request_checks(corp=corp, checks=None, now=NOW, requested_by="root")
+
+    assert [run.check_name for run in runs] == list(ALL_BUT_MESSAGE) == [name for name in CHECKS if name != "message"]
+    assert {(run.status, run.requested_at, run.requested_by, run.try_count) for run in runs} == {
+        ("waiting", NOW, "root", 0)
+    }
+
+
+@pytest.mark.parametrize(("name", "error"), [("message", ValueError), ("nothing", KeyError)])
+def test_what_cannot_be_asked_for(corp: Corp, name: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        ask(corp, name)
+
+    assert not CheckRun.objects.exists()
+
+
+def test_a_second_click_shows_the_run_under_way_until_it_seems_lost(corp: Corp) -> None:
+    first = ask(corp)
+
+    assert ask(corp, now=NOW + 59 * SECOND) == first
+    assert ask(corp, now=NOW + 61 * SECOND) != first
+
+
+def test_a_running_check_is_under_way_from_its_start(corp: Corp) -> None:
+    first = ask(corp)
+    CheckRun.objects.update(status="running", started_at=NOW + 50 * SECOND)
+
+    assert ask(corp, now=NOW + 100 * SECOND) == first
+
+
+def test_a_changed_connection_or_address_is_not_served_by_the_run_under_way(corp: Corp) -> None:
+    first, domain = ask(corp), ask(corp, "domain")
+    Corp.objects.update(connection_version=2)
+    assert ask(corp) != first
+
+    Corp.objects.update(connection_version=1)
+    CheckRun.objects.filter(pk=domain.pk).update(subject="another.example.com")
+    assert ask(corp, "domain") != domain
+
+
+def test_messages_to_two_people_are_two_runs(corp: Corp) -> None:
+    first = runner.request_test_message(corp=corp, userid="a", now=NOW)
+
+    assert runner.request_test_message(corp=corp, userid="a", now=NOW) == first
+    assert runner.request_test_message(corp=corp, userid="b", now=NOW) != first
+
+
+def test_the_last_twenty_runs_of_each_check_are_kept(corp: Corp, other_corp: Corp) -> None:
+    other = ask(other_corp)
+    ip = ask(corp, "ip")
+    for number in range(runner.KEPT_RUNS + 5):
+        newest = ask(corp, now=NOW + number * 2 * MINUTE)
+
+    assert corp.check_runs.filter(check_name="token").count() == runner.KEPT_RUNS == 20
+    assert results.latest(corp) == {"token": newest, "ip": ip}
+    assert results.latest(other_corp) == {"token": other}
+
+
+def test_asking_takes_the_same_queries_with_a_long_history(
+    corp: Corp, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(3):
+        runner.request_checks(corp=corp, checks=["token", "ip"], now=NOW + number * 2 * MINUTE)
+
+    with django_assert_num_queries(7):
+        runner.request_checks(corp=corp, checks=["token", "ip"], now=NOW + 60 * MINUTE)
+
+
+# --- Once -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_carried_out_again(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    run = ask(corp)
+    carry_out(run)
+
+    run_check(run.pk)
+
+    assert wire.paths() == ["gettoken"]
+
+
+def test_another_worker_s_run_is_left_alone_until_that_worker_is_taken_for_dead(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    run = ask(corp)
+    CheckRun.objects.update(status="running", started_at=NOW)
+
+    carry_out(run, now=NOW + runner.LEASE - SECOND)
+    assert (run.status, wire.paths()) == ("running", [])
+
+    carry_out(run, now=NOW + runner.LEASE)
+    assert (run.status, wire.paths()) == ("ok", ["gettoken"])
+
+
+def test_a_worker_that_lost_its_run_changes_nothing(corp: Corp, wire: Wire) -> None:
+    """While this one asked WeCom, another took the run over."""
+    run = ask(corp)
+    later = NOW + MINUTE
+
+    def clock() -> dt.datetime:
+        if CheckRun.objects.get().status == "running":
+            CheckRun.objects.update(started_at=later)
+        return NOW
+
+    wire.token()
+    assert runner.carry_out(run_id=run.pk, clock=clock) == []
+
+    run.refresh_from_db()
+    assert (run.status, run.started_at, run.finished_at) == ("running", later, None)
+
+
+def test_a_message_whose_worker_died_is_not_sent_again(corp: Corp, wire: Wire) -> None:
+    run = runner.request_test_message(corp=corp, userid="lilei", now=NOW)
+    CheckRun.objects.update(status="running", started_at=NOW)
+
+    carry_out(run, now=NOW + runner.LEASE)
+
+    assert (run.status, run.problem, wire.paths()) == ("warning", "lost", [])
+
+
+@pytest.mark.parametrize("gone", [Corp, CheckRun])
+def test_a_run_that_is_gone_when_the_worker_comes_is_left_with_a_line_in_the_log(
+    corp: Corp, gone: type[Corp | CheckRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = ask(corp)
+    gone.objects.all().delete()
+
+    with caplog.at_level("INFO", logger="integrations"):
+        run_check(run.pk)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"check run {run.pk} is gone: its company was deleted, or newer runs have pushed it out"
+    ]
+
+
+def test_the_connection_that_was_tried_is_noted_and_not_the_one_that_was_asked_for(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    run = ask(corp)
+    Corp.objects.update(connection_version=5)
+
+    carry_out(run)
+
+    assert run.connection_version == 5
+
+
+def test_a_mistake_of_ours_ends_the_run_without_a_word_of_it(
+    corp: Corp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_corp: Corp) -> Any:
+        raise RuntimeError("https://x/?corpsecret=the-secret")
+
+    monkeypatch.setattr("integrations.companies.diagnosis.checks.ip.wecom_client", broken)
+
+    run = run_one(corp, "ip")
+
+    assert (run.status, run.problem, run.detail) == ("wrong", "crashed", "RuntimeError")
+    assert "the-secret" not in caplog.text
+
+
+def test_no_call_goes_out_inside_a_transaction(corp: Corp, transactional_db: None, wire: Wire) -> None:
+    seen: list[bool] = []
+
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
+        seen.append(connection.in_atomic_block)
+        return 200, {}, '{"errcode": 40013, "errmsg": "x"}'
+
+    wire.mock.add_callback("GET", "https://qyapi.weixin.qq.com/cgi-bin/gettoken", callback=answer)
+    carry_out(ask(corp))
+
+    assert seen == [False]
+    assert not transaction.get_connection().in_atomic_block
+
+
+# --- What one result sets free ----------------------------------------------------------------------------------------
+
+
+def test_checks_that_waited_for_another_are_tried_when_that_is_in_order(corp: Corp, wire: Wire) -> None:
+    blocked = [check_run(corp, name, "skipped", problem="blocked", facts={"by": "ip"}) for name in ("app", "scope")]
+    check_run(corp, "domain", "skipped", problem="blocked", facts={"by": "token"})
+    check_run(corp, "home_page", "wrong", problem="missing")
+    wire.token()
+    wire.callback_ip()
+
+    assert sorted(carry_out(ask(corp, "ip"))) == [run.pk for run in blocked]
+
+    assert set(CheckRun.objects.filter(status="waiting").values_list("check_name", flat=True)) == {"app", "scope"}
+
+
+def test_a_check_that_fails_sets_nothing_free(corp: Corp, wire: Wire) -> None:
+    check_run(corp, "app", "skipped", problem="blocked", facts={"by": "ip"})
+    wire.token()
+    wire.callback_ip(refusal(60020))
+
+    assert carry_out(ask(corp, "ip")) == []
+
+
+def test_what_came_out_of_the_way_meanwhile_is_no_longer_said_to_be_in_it(corp: Corp, wire: Wire) -> None:
+    """The address was trusted while the app was being read: the app is read again, but not for ever."""
+    wire.token()
+    wire.agent(refusal(60020))
+    run = ask(corp, "app")
+    check_run(corp, "ip", finished_at=NOW + MINUTE)
+
+    for number in (1, 2):
+        assert carry_out(run) == [run.pk], number
+        assert run.status == "waiting"
+    assert carry_out(run) == []
+
+    assert (run.status, run.problem, run.errcode, run.try_count) == ("wrong", "refused", 60020, 3)
+
+
+# --- Again by itself --------------------------------------------------------------------------------------------------
+
+
+def refused_ip(corp: Corp, wire: Wire) -> CheckRun:
+    wire.token()
+    wire.callback_ip(refusal(60020))
+    run = ask(corp, "ip")
+    carry_out(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [
+        (0 * MINUTE, 20 * SECOND),
+        (9 * MINUTE, 20 * SECOND),
+        (10 * MINUTE, 5 * MINUTE),
+        (23 * 60 * MINUTE, 5 * MINUTE),
+        (24 * 60 * MINUTE, None),
+    ],
+)
+def test_a_refused_address_is_tried_again_ever_more_rarely_for_a_day(
+    corp: Corp, wire: Wire, age: dt.timedelta, wait: dt.timedelta | None
+) -> None:
+    assert CHECKS["ip"].retries == FOR_A_DAY
+    wire.token()
+    wire.callback_ip(refusal(60020))
+    run = ask(corp, "ip")
+
+    carry_out(run, now=NOW + age)
+
+    assert run.next_try_at == (None if wait is None else NOW + age + wait)
+
+
+def test_other_checks_are_tried_again_for_ten_minutes(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    wire.agent(close=1)
+    run = ask(corp, "app")
+    carry_out(run, now=NOW + 9 * MINUTE)
+    assert run.next_try_at == NOW + 9 * MINUTE + 20 * SECOND
+
+    CheckRun.objects.update(status="waiting")
+    carry_out(run, now=NOW + 10 * MINUTE)
+
+    assert run.next_try_at is None
+
+
+def test_a_run_whose_time_has_come_is_claimed_once_and_tried_as_the_same_run(corp: Corp, wire: Wire) -> None:
+    run = refused_ip(corp, wire)
+    assert runner.claim_due_again(now=NOW + 19 * SECOND) == []
+
+    assert runner.claim_due_again(now=NOW + 20 * SECOND) == [run.pk]
+    assert runner.claim_due_again(now=NOW + 20 * SECOND) == []
+
+    wire.callback_ip()
+    carry_out(run, now=NOW + 21 * SECOND)
+    assert (run.status, run.next_try_at, run.try_count, run.requested_at) == ("ok", None, 2, NOW)
+    assert CheckRun.objects.count() == 1
+
+
+def test_an_earlier_run_is_not_tried_again_beside_a_newer_one(corp: Corp, wire: Wire) -> None:
+    earlier = refused_ip(corp, wire)
+    newer = ask(corp, "ip", now=NOW + SECOND)
+    earlier.refresh_from_db()
+    assert earlier.next_try_at is None
+
+    CheckRun.objects.filter(pk=earlier.pk).update(next_try_at=NOW)
+    assert runner.claim_due_again(now=NOW + MINUTE) == []
+    assert set(CheckRun.objects.values_list("pk", "next_try_at")) == {
+        (earlier.pk, None),
+        (newer.pk, NOW + SECOND + runner.UNTAKEN),
+    }
+
+
+def test_beat_s_tick_queues_what_is_due(corp: Corp) -> None:
+    due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
+    check_run(corp, "app", "wrong", next_try_at=timezone.now() + MINUTE)
+
+    tick()
+
+    assert queued() == [("integrations.run_check", [due.pk])]
+
+
+def test_a_task_queues_what_its_check_has_set_free(corp: Corp, wire: Wire) -> None:
+    blocked = check_run(corp, "app", "skipped", problem="blocked", facts={"by": "token"})
+    wire.token()
+
+    run_check(ask(corp).pk)
+
+    assert queued() == [("integrations.run_check", [blocked.pk])]
+
+
+def test_an_app_that_was_disabled_is_looked_at_as_soon_as_it_gets_a_token(corp: Corp, wire: Wire) -> None:
+    disabled = check_run(corp, "app", "wrong", problem="disabled", errcode=50003, next_try_at=NOW + MINUTE)
+    check_run(corp, "domain", "wrong", problem="other", next_try_at=NOW + MINUTE)
+    wire.token()
+
+    run_check(ask(corp).pk)
+
+    assert queued() == [("integrations.run_check", [disabled.pk])]
+
+
+def test_a_sweep_that_fails_does_not_keep_the_others_from_theirs(
+    corp: Corp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = check_run(corp, "ip", "wrong", next_try_at=timezone.now() - SECOND)
+
+    def fail(**_now: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(queue, "due_lanes", fail)
+    monkeypatch.setattr(fetch, "sweep", fail)
+
+    tick()
+
+    assert queued() == [("integrations.run_check", [due.pk])]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "tick: sweep_events failed",
+        "tick: sweep_card_data failed",
+    ]
+
+
+# --- Two at a time ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_with_one_run_ask_wecom_once(corp: Corp, wire: Wire) -> None:
+    wire.token()
+    run = ask(corp)
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        barrier.wait()
+        runner.carry_out(run_id=run.pk, clock=lambda: NOW)
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    run.refresh_from_db()
+    assert (run.status, run.try_count, wire.paths()) == ("ok", 1, ["gettoken"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_at_the_same_moment_make_one_run(corp: Corp) -> None:
+    barrier = threading.Barrier(2)
+
+    def click() -> None:
+        barrier.wait()
+        runner.request_checks(corp=corp, checks=["token"], now=timezone.now())
+        connection.close()
+
+    clicks = [threading.Thread(target=click) for _number in range(2)]
+    for one in clicks:
+        one.start()
+    for one in clicks:
+        one.join()
+
+    assert CheckRun.objects.count() == 1
+
+
+def test_nobody_is_asked_while_a_page_is_shown_or_a_button_pressed(superuser: object, corp: Corp, wire: Wire) -> None:
+    client = client_of(superuser)  # type: ignore[arg-type]  # the fixture's person
+
+    for path in ("diagnosis/", "diagnosis/export/", "change/"):
+        assert client.get(f"/admin/integrations/corp/{corp.pk}/{path}").status_code == 200
+    assert client.post(f"/admin/integrations/corp/{corp.pk}/diagnosis/run/").status_code == 302
+
+    assert wire.paths() == []

@@ -1,0 +1,250 @@
+"""The checks of our own public address: verification files, the callback address, what is known of the domain."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import responses
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.clients.errors import ConfigurationError, TransientError
+from integrations.companies.callbacks import callback_url, generate_callback_keys
+from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.checks import ownership
+from integrations.models import CallbackEvent, Corp, SiteAddress, VerificationFile
+from tests.integrations.clients.wecom.server import listening
+from tests.integrations.diagnosing import NOW, run_one
+from tools.services import free_port
+
+pytestmark = pytest.mark.django_db
+CODE = "0123456789abcdef"
+
+
+def serve_at(url: str) -> None:
+    SiteAddress.objects.filter(is_default=True).update(url=url.rstrip("/") + "/")
+
+
+def answering(status: str, content: bytes = b"", *headers: str) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers, "", ""]
+        connection.sendall("\r\n".join(lines).encode() + content)
+
+    return serve
+
+
+PLAIN = "Content-Type: text/plain"
+OUTCOMES = [
+    (answering("200 OK", CODE.encode(), PLAIN), "ok", "found"),
+    (answering("200 OK", b"something else", PLAIN), "wrong", "wrong_content"),
+    (answering("404 Not Found"), "wrong", "wrong_status"),
+    (answering("301 Moved", b"", "Location: https://elsewhere.example/"), "wrong", "redirected"),
+]
+
+
+# --- Verification file ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("serve", "status", "problem"), OUTCOMES)
+def test_a_verification_file_is_looked_for(corp: Corp, serve: Any, status: str, problem: str) -> None:
+    file = VerificationFile.objects.create(corp=corp, code=CODE, uploaded_at=NOW)
+    with listening(serve) as url:
+        serve_at(url)
+        run = run_one(corp, "verification_file")
+
+    file.refresh_from_db()
+    assert (run.status, run.problem) == (status, problem)
+    assert file.outcome == problem
+    assert run.subject == f"{url}/ {CODE}"
+    assert results.explanation(run).what
+
+
+def test_an_address_that_nobody_answers(corp: Corp) -> None:
+    VerificationFile.objects.create(corp=corp, code=CODE, uploaded_at=NOW)
+    serve_at(f"http://localhost:{free_port()}")
+
+    assert run_one(corp, "verification_file").problem == "unreachable"
+
+
+def test_no_file_is_nothing_to_try(corp: Corp) -> None:
+    run = run_one(corp, "verification_file")
+
+    assert (run.status, run.problem) == ("skipped", "no_file")
+
+
+# --- Callback address -------------------------------------------------------------------------------------------------
+
+
+def test_without_keys_there_is_nothing_to_ask(corp: Corp) -> None:
+    assert run_one(corp, "callback").problem == "no_keys"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("verified_at", "outcome"),
+    [(None, ("warning", "unverified")), (NOW, ("warning", "outdated")), ("later", ("ok", "verified"))],
+)
+def test_our_own_address_answers(
+    corp: Corp, live_server: LiveServer, verified_at: Any, outcome: tuple[str, str]
+) -> None:
+    serve_at(live_server.url)
+    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    expected = later if verified_at == "later" else verified_at
+    Corp.objects.update(callback_verified_at=expected)
+
+    run = run_one(corp, "callback")
+
+    corp.refresh_from_db()
+    assert (run.status, run.problem) == outcome
+    assert corp.callback_verified_at == expected, "our own check must not pass for WeCom's"
+
+
+@pytest.mark.parametrize(
+    ("serve", "problem"),
+    [
+        (answering("200 OK", b"a login page"), "wrong_content"),
+        (answering("403 Forbidden"), "wrong_status"),
+        (answering("302 Found", b"", "Location: https://elsewhere.example/"), "redirected"),
+    ],
+)
+def test_another_server_at_the_callback_address(corp: Corp, serve: Any, problem: str) -> None:
+    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
+    with listening(serve) as url:
+        serve_at(url)
+        run = run_one(corp, "callback")
+
+    assert (run.status, run.problem) == ("wrong", problem)
+    assert run.facts["url"].startswith(url)
+
+
+def test_a_callback_address_that_nobody_answers(corp: Corp) -> None:
+    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
+    serve_at(f"http://localhost:{free_port()}")
+
+    assert run_one(corp, "callback").problem == "unreachable"
+
+
+def test_the_question_is_signed_as_wecom_signs_it(corp: Corp) -> None:
+    generate_callback_keys(corp=corp, kind=CallbackEvent.Kind.APP)
+    serve_at("https://bi.example.com")
+    with responses.RequestsMock() as mock:
+        mock.get(callback_url(corp, CallbackEvent.Kind.APP), body="x")
+        run = run_one(corp, "callback")
+        url = str(mock.calls[0].request.url)
+    query = parse_qs(urlsplit(url).query)
+
+    assert set(query) == {"msg_signature", "timestamp", "nonce", "echostr"}
+    assert query["timestamp"] == [str(int((NOW + dt.timedelta(seconds=1)).timestamp()))]
+    assert corp.callback_aes_key not in url
+    assert query["echostr"][0] not in str(run.facts) + run.detail
+
+
+# --- Domain ownership -------------------------------------------------------------------------------------------------
+
+
+def refused(code: int) -> ConfigurationError:
+    return ConfigurationError("refused", system="wecom", operation="agent_set", code=code, hint="123")
+
+
+def test_nothing_is_known_of_a_domain_that_was_never_written(at_home: Corp) -> None:
+    run = run_one(at_home, "ownership")
+
+    assert (run.status, run.problem, run.subject) == ("skipped", "unknown", "bi.example.com")
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"), [(85005, "unverified"), (85008, "no_filing"), (80001, "no_filing"), (85111, "of_a_provider")]
+)
+def test_the_last_answer_of_wecom_stands(at_home: Corp, code: int, problem: str) -> None:
+    noted = ownership.note_answer(corp=at_home, error=refused(code), now=NOW)
+    assert noted is not None
+    assert results.latest(at_home)["ownership"] == noted
+
+    run = run_one(at_home, "ownership")
+
+    for one in (noted, run):
+        assert (one.status, one.problem, one.errcode, one.hint) == ("wrong", problem, code, "123")
+    assert "bi.example.com" in results.explanation(run).what
+    assert "associated company" in results.explanation(run).where
+
+
+def test_the_two_pages_of_the_specification_stand_beside_it() -> None:
+    assert list(ownership.CHECK.help_links) == [
+        "https://open.work.weixin.qq.com/help2/pc/15023?person_id=1",
+        "https://open.work.weixin.qq.com/wwopen/common/readDocument/40754",
+    ]
+
+
+def test_a_domain_that_wecom_took_is_ours(at_home: Corp) -> None:
+    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    ownership.note_answer(corp=at_home, error=None, now=NOW)
+
+    assert run_one(at_home, "ownership").problem == "accepted"
+
+
+def test_an_answer_about_another_domain_says_nothing_of_ours(at_home: Corp) -> None:
+    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    serve_at("https://new.example.com")
+
+    assert run_one(Corp.objects.get(), "ownership").problem == "unknown"
+
+
+def test_an_error_that_is_not_about_the_domain_is_not_kept(at_home: Corp) -> None:
+    error = TransientError("busy", system="wecom", operation="agent_set", code=-1)
+
+    assert ownership.note_answer(corp=at_home, error=error, now=NOW) is None
+    assert results.latest(at_home) == {}
+
+
+def file_put_there(corp: Corp, at: dt.datetime, *, outcome: str = "found") -> VerificationFile:
+    url = f"https://bi.example.com/WW_verify_{CODE}.txt"
+    return VerificationFile.objects.create(
+        corp=corp, code=CODE, uploaded_at=at, outcome=outcome, checked_at=NOW, checked_url=url
+    )
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "age", "outcome"),
+    [
+        (85005, -HOUR, ("wrong", "unverified")),
+        (85005, HOUR, ("warning", "file_since")),
+        (85008, HOUR, ("wrong", "no_filing")),
+        (85111, HOUR, ("wrong", "of_a_provider")),
+    ],
+)
+def test_a_file_put_there_after_the_refusal_answers_it_if_it_asked_for_one(
+    at_home: Corp, code: int, age: dt.timedelta, outcome: tuple[str, str]
+) -> None:
+    ownership.note_answer(corp=at_home, error=refused(code), now=NOW)
+    file_put_there(at_home, NOW + age)
+
+    for _number in range(2):
+        run = run_one(at_home, "ownership", now=NOW + 2 * HOUR)
+        assert (run.status, run.problem, run.errcode) == (*outcome, code)
+
+
+def test_looking_again_does_not_make_the_refusal_any_younger(at_home: Corp) -> None:
+    """The file was put there after WeCom's answer, but before the run that repeated it."""
+    ownership.note_answer(corp=at_home, error=refused(85005), now=NOW)
+    file = file_put_there(at_home, NOW + HOUR, outcome="unreachable")
+    assert run_one(at_home, "ownership", now=NOW + 2 * HOUR).problem == "unverified"
+    VerificationFile.objects.filter(pk=file.pk).update(outcome="found")
+
+    assert run_one(at_home, "ownership", now=NOW + 3 * HOUR).problem == "file_since"
+
+
+def test_a_file_speaks_for_a_domain_that_wecom_has_not_refused(at_home: Corp) -> None:
+    file_put_there(at_home, NOW)
+
+    run = run_one(at_home, "ownership")
+
+    assert (run.status, run.problem) == ("ok", "file")

@@ -1,0 +1,570 @@
+"""The callback addresses at the wire: WeCom's check, its events, and everybody else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import logging
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.test import Client
+from django.utils import timezone
+
+from integrations.clients.wecom import callbacks as wire
+from integrations.clients.wecom.crypto import decode_key
+from integrations.companies import callbacks
+from integrations.core.client_factory import CALLBACK_COLUMNS
+from integrations.models import CallbackEvent, Corp, SiteAddress
+from tests.integrations.callback_sender import (
+    AES_KEY,
+    CORPID,
+    ECHO,
+    ECHO_ANSWER,
+    EVENT_BODY,
+    EVENT_ENCRYPTED,
+    EVENT_PLAINTEXT,
+    EVENT_QUERY,
+    OTHER_AES_KEY,
+    TOKEN,
+    Sender,
+    envelope,
+    event_xml,
+    post,
+    with_keys,
+)
+
+pytestmark = pytest.mark.django_db
+Kind = CallbackEvent.Kind
+# Shortly after the vectors' times.
+NOW = dt.datetime.fromtimestamp(1764000030, dt.UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
+
+
+@pytest.fixture
+def corp(corp: Corp) -> Corp:
+    return with_keys(corp)
+
+
+@pytest.fixture
+def path(corp: Corp) -> str:
+    return f"/wecom/{corp.pk}/events/"
+
+
+@pytest.fixture
+def contacts(corp: Corp) -> Sender:
+    """The contacts assistant, with keys of its own."""
+    with_keys(corp, contacts_callback_token="ContactsToken", contacts_callback_aes_key=OTHER_AES_KEY)
+    return Sender(f"/wecom/{corp.pk}/contacts-events/", token="ContactsToken", aes_key=OTHER_AES_KEY)
+
+
+def refused_count(corp: Corp, kind: Kind = Kind.APP) -> int:
+    return callbacks.refused_count(corp_id=corp.pk, kind=kind, now=NOW)
+
+
+def assert_refused(response: Any) -> None:
+    """The one answer for everything that is not WeCom's, or not for us; and nothing is stored."""
+    assert (response.status_code, response.content) == (403, b"")
+    assert response["Content-Type"] == "text/plain"
+    assert CallbackEvent.objects.count() == 0
+
+
+# --- WeCom's check of the address ------------------------------------------------------------------------------------
+
+
+def test_the_check_gets_the_plain_message_and_nothing_else(path: str, corp: Corp) -> None:
+    response = Client().get(path, ECHO)
+
+    assert (response.status_code, response.content) == (200, ECHO_ANSWER)
+    assert response["Content-Type"] == "text/plain"
+    assert not response.cookies
+    corp.refresh_from_db()
+    assert (corp.callback_verified_at, corp.contacts_callback_verified_at) == (NOW, None)
+
+
+def test_the_check_of_the_contacts_assistant_s_address_is_noted_apart(corp: Corp) -> None:
+    with_keys(corp, contacts_callback_token=TOKEN, contacts_callback_aes_key=AES_KEY)
+
+    response = Client().get(f"/wecom/{corp.pk}/contacts-events/", ECHO)
+
+    assert response.content == ECHO_ANSWER
+    corp.refresh_from_db()
+    assert (corp.callback_verified_at, corp.contacts_callback_verified_at) == (None, NOW)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_both_calls_are_answered_whether_or_not_the_corp_is_enabled(path: str, corp: Corp, is_enabled: bool) -> None:
+    with_keys(corp, is_enabled=is_enabled)
+
+    check, delivery = Client().get(path, ECHO), post(path, EVENT_BODY, EVENT_QUERY)
+
+    assert (check.status_code, delivery.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"msg_signature": "0" * 40},
+        {"msg_signature": ECHO["msg_signature"].upper()},
+        {"msg_signature": ""},
+        {"msg_signature": "签名"},
+        {"timestamp": "1764000001"},
+        {"nonce": "1372623140"},
+        {"echostr": ECHO["echostr"].replace("+", " ")},
+        {"echostr": "A" + ECHO["echostr"][1:]},
+        {"echostr": ""},
+    ],
+)
+def test_a_check_that_is_not_wecom_s_is_refused(path: str, corp: Corp, changes: dict[str, str]) -> None:
+    response = Client().get(path, {**ECHO, **changes})
+
+    assert_refused(response)
+    assert refused_count(corp) == 1
+    corp.refresh_from_db()
+    assert corp.callback_verified_at is None
+
+
+def test_a_check_without_a_query_is_refused(path: str) -> None:
+    assert_refused(Client().get(path))
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_stored_and_answered_with_nothing(path: str, corp: Corp) -> None:
+    response = post(path, EVENT_BODY, EVENT_QUERY)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert not response.cookies
+    event = CallbackEvent.objects.get()
+    assert (event.corp, event.kind, event.event, event.is_event) == (corp, "app", "template_card_event", True)
+    assert (event.change, event.userid) == ("", "lilei")
+    assert event.happened_at == dt.datetime.fromtimestamp(1764000001, dt.UTC)
+    assert event.received_at == NOW
+    assert event.body == EVENT_PLAINTEXT
+    assert wire.parse(event.body.encode()).text("TaskId") == "task-0001"
+
+
+def test_the_content_is_encrypted_at_rest(path: str) -> None:
+    post(path, EVENT_BODY, EVENT_QUERY)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM integrations_callbackevent")
+        row = str(cursor.fetchone())
+
+    assert "template_card_event" in row
+    assert "RC_0001" not in row
+    assert "task-0001" not in row
+
+
+def test_a_repeat_of_the_same_bytes_is_answered_and_not_stored_again(path: str) -> None:
+    responses = [post(path, EVENT_BODY, EVENT_QUERY) for _ in range(3)]
+
+    assert [response.status_code for response in responses] == [200, 200, 200]
+    assert CallbackEvent.objects.count() == 1
+
+
+def test_wecom_s_own_repeats_differ_in_everything_but_the_plaintext(path: str) -> None:
+    sender, plaintext = Sender(path), event_xml(ChangeType="update_user", UserID="lilei")
+    first, second = sender.sealed(plaintext), sender.sealed(plaintext)
+    assert first[1] != second[1]
+
+    responses = [post(path, body, query) for query, body in (first, second)]
+
+    assert [response.status_code for response in responses] == [200, 200]
+    assert CallbackEvent.objects.get().change == "update_user"
+
+
+def test_two_events_of_the_same_second_are_two(path: str) -> None:
+    sender = Sender(path)
+
+    for userid in ("lilei", "hanmeimei"):
+        sender.post(event_xml(ChangeType="create_user", UserID=userid))
+
+    assert CallbackEvent.objects.count() == 2
+
+
+def test_a_message_is_known_by_its_msgid(path: str) -> None:
+    def message(content: str) -> str:
+        return (
+            f"<xml><ToUserName>{CORPID}</ToUserName><FromUserName>lilei</FromUserName><CreateTime>1764000001"
+            f"</CreateTime><MsgType>text</MsgType><Content>{content}</Content><MsgId>7000000000000000001</MsgId>"
+            "<AgentID>1000002</AgentID></xml>"
+        )
+
+    for content in ("你好", "你好 "):
+        Sender(path).post(message(content))
+
+    event = CallbackEvent.objects.get()
+    assert (event.event, event.is_event, event.key) == ("text", False, "msg:7000000000000000001")
+    assert "你好" in event.body
+
+
+def test_the_contacts_assistant_s_events_are_kept_apart(path: str, corp: Corp, contacts: Sender) -> None:
+    plaintext = event_xml(ChangeType="delete_user", UserID="lilei")
+
+    Sender(path).post(plaintext)
+    contacts.post(plaintext, agentid="")
+
+    assert list(CallbackEvent.objects.values_list("kind", "change")) == [
+        ("app", "delete_user"),
+        ("contacts", "delete_user"),
+    ]
+
+
+def test_two_apps_of_one_company_get_their_own_event_each(path: str, other_corp: Corp) -> None:
+    with_keys(other_corp, agentid=1000003)
+    plaintext = event_xml(ChangeType="delete_user", UserID="lilei")
+
+    Sender(path).post(plaintext)
+    Sender(f"/wecom/{other_corp.pk}/events/").post(plaintext)
+
+    assert CallbackEvent.objects.count() == 2
+
+
+def test_long_names_are_cut_to_their_columns(path: str) -> None:
+    response = Sender(path).post(event_xml(name="e" * 300, ChangeType="c" * 300))
+
+    assert response.status_code == 200
+    event = CallbackEvent.objects.get()
+    assert (len(event.event), len(event.change)) == (64, 64)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deliveries_at_the_same_moment_make_one_row(path: str) -> None:
+    statuses: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def deliver() -> None:
+        barrier.wait()
+        statuses.append(post(path, EVENT_BODY, EVENT_QUERY).status_code)
+        connections.close_all()
+
+    threads = [threading.Thread(target=deliver) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == [200, 200, 200, 200]
+    assert CallbackEvent.objects.count() == 1
+
+
+# --- Age -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_older_than_what_is_kept_is_answered_and_not_stored(path: str) -> None:
+    last_kept = int(NOW.timestamp()) - callbacks.EVENT_DAYS * 24 * 3600
+
+    statuses = [Sender(path).post(event_xml(created_at=at)).status_code for at in (last_kept - 1, last_kept)]
+
+    assert statuses == [200, 200]
+    assert CallbackEvent.objects.get().happened_at.timestamp() == last_kept
+
+
+def stored_days_ago(corp: Corp, days: float, number: int, kind: Kind = Kind.APP) -> None:
+    at = NOW - dt.timedelta(days=days)
+    values = {"event": "view", "is_event": True, "happened_at": at, "received_at": at, "body": "<xml/>"}
+    CallbackEvent.objects.create(corp=corp, kind=kind, key=f"sha256:{number}", **values)
+
+
+def test_old_events_are_deleted_when_one_arrives(path: str, corp: Corp, other_corp: Corp) -> None:
+    for number, days in enumerate([40, 30.1, 29.9, 1]):
+        stored_days_ago(corp, days, number)
+    stored_days_ago(other_corp, 40, 10)
+    stored_days_ago(corp, 40, 11, Kind.CONTACTS)
+
+    post(path, EVENT_BODY, EVENT_QUERY)
+
+    kept = CallbackEvent.objects.exclude(event="template_card_event").values_list("key", flat=True)
+    assert set(kept) == {"sha256:2", "sha256:3", "sha256:10", "sha256:11"}
+
+
+def test_many_old_events_are_deleted_a_few_at_a_time(path: str, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "DELETED_AT_ONCE", 2)
+    for number in range(3):
+        stored_days_ago(corp, 40 - number, number)
+
+    post(path, EVENT_BODY, EVENT_QUERY)
+
+    assert CallbackEvent.objects.filter(event="view").get().key == "sha256:2"
+
+
+# --- Everybody else --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"msg_signature": "0" * 40}, {"msg_signature": ""}, {"timestamp": "1764000002"}, {"nonce": "998878"}],
+)
+def test_an_event_with_a_wrong_signature_is_refused(path: str, corp: Corp, changes: dict[str, str]) -> None:
+    assert_refused(post(path, EVENT_BODY, {**EVENT_QUERY, **changes}))
+    assert refused_count(corp) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b"\xff\xfe\x00",
+        b"<xml></xml>",
+        b"<xml><Encrypt>",
+        f"<xml><ToUserName>{CORPID}</ToUserName></xml>".encode(),
+        envelope(EVENT_ENCRYPTED[:-4]),
+        envelope(EVENT_ENCRYPTED.replace("L", "!", 1)),
+        b'<?xml version="1.0"?><!DOCTYPE xml [<!ENTITY a "x">]>' + EVENT_BODY,
+        b'<?xml version="1.0"?><!DOCTYPE xml SYSTEM "http://127.0.0.1:1/evil.dtd">' + EVENT_BODY,
+        b"<xml>" * 30_000,
+    ],
+    ids=lambda body: body[:24].decode(errors="replace"),
+)
+def test_a_body_that_is_no_envelope_is_refused(path: str, corp: Corp, body: bytes) -> None:
+    assert_refused(post(path, body, EVENT_QUERY))
+    assert refused_count(corp) == 1
+
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE xml [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
+    f'<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>{event_xml(UserID="&c;")}'
+)
+FILE_ENTITY = (
+    f'<?xml version="1.0"?><!DOCTYPE xml [<!ENTITY f SYSTEM "file:///etc/hostname">]>{event_xml(UserID="&f;")}'
+)
+
+
+@pytest.mark.parametrize(
+    "plaintext",
+    [
+        BOMB,
+        FILE_ENTITY,
+        "",
+        "not xml",
+        "<xml><a>1</a></xml>",
+        event_xml(corpid="ww" + "9" * 16),
+        event_xml(AgentID=1000003),
+        event_xml(AgentID=0),
+        event_xml(created_at=999999999999),
+        event_xml().replace("<CreateTime>1764000010", "<CreateTime>soon"),
+        '<?xml version="1.0" encoding="UTF-7"?>' + event_xml(),
+    ],
+)
+def test_well_sealed_nonsense_is_refused(path: str, corp: Corp, plaintext: str) -> None:
+    assert_refused(Sender(path).post(plaintext))
+    assert refused_count(corp) == 1
+
+
+def test_what_is_sealed_for_another_receiver_is_refused(path: str) -> None:
+    sender = Sender(path, receiveid="ww" + "9" * 16)
+
+    assert_refused(sender.post(event_xml(), corpid=CORPID))
+
+
+def test_an_envelope_for_another_company_is_refused(path: str) -> None:
+    assert_refused(Sender(path).post(event_xml(), corpid="ww" + "9" * 16))
+
+
+def test_another_corp_s_event_is_refused_at_this_address(corp: Corp, other_corp: Corp) -> None:
+    other_path = f"/wecom/{other_corp.pk}/events/"
+    Corp.objects.filter(pk=other_corp.pk).update(callback_token="AnotherToken", callback_aes_key=OTHER_AES_KEY)
+
+    assert_refused(post(other_path, EVENT_BODY, EVENT_QUERY))
+    assert (refused_count(corp), refused_count(other_corp)) == (0, 1)
+
+
+def test_an_app_s_event_is_refused_at_the_contacts_assistant_s_address(corp: Corp, contacts: Sender) -> None:
+    assert_refused(post(contacts.path, EVENT_BODY, EVENT_QUERY))
+    assert (refused_count(corp), refused_count(corp, Kind.CONTACTS)) == (0, 1)
+
+
+@pytest.mark.parametrize("corp_id", [0, 987654321, 10**30])
+@pytest.mark.parametrize("route", ["events", "contacts-events"])
+def test_an_unknown_corp_gets_the_same_answer_and_is_counted_without_its_number(
+    valkey_client: Any, db: None, corp_id: int, route: str
+) -> None:
+    path = f"/wecom/{corp_id}/{route}/"
+
+    assert_refused(Client().get(path, ECHO))
+    assert_refused(post(path, EVENT_BODY, EVENT_QUERY))
+    kind = Kind.APP if route == "events" else Kind.CONTACTS
+    assert callbacks.refused_count(corp_id=callbacks.NO_CORP, kind=kind, now=NOW) == 2
+    assert callbacks.refused_in_all() == {(callbacks.NO_CORP, kind): 2}
+    assert sorted(valkey_client.keys("*")) == [
+        b"integrations:callback-refusals",
+        f"integrations:callback-refusals:0:{kind}:2025-11-24".encode(),
+    ]
+
+
+def test_an_address_without_keys_gets_the_same_answer(path: str, corp: Corp) -> None:
+    with_keys(corp, callback_token="", callback_aes_key="")
+
+    assert_refused(Client().get(path, ECHO))
+    assert_refused(post(path, EVENT_BODY, EVENT_QUERY))
+    assert refused_count(corp) == 2
+
+
+@pytest.mark.parametrize("size", [callbacks.BODY_BYTES_AT_MOST + 1, 2 * 1024 * 1024, 3 * 1024 * 1024])
+def test_a_body_that_is_too_long_is_refused_unread(path: str, corp: Corp, size: int) -> None:
+    response = post(path, b"x" * size, EVENT_QUERY)
+
+    assert (response.status_code, response.content) == (413, b"")
+    assert refused_count(corp) == 1
+
+
+class Counted(io.BytesIO):
+    """A request's stream that counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        self.taken += len(part)
+        return part
+
+
+def test_of_two_megabytes_only_the_beginning_is_taken(path: str) -> None:
+    sent = Counted(b"x" * 2 * 1024 * 1024)
+
+    environ: dict[str, Any] = {"wsgi.input": sent, "CONTENT_LENGTH": str(len(sent.getvalue()))}
+
+    response = Client().generic("POST", path, b"x", content_type="text/xml", **environ)
+
+    assert response.status_code == 413
+    assert sent.taken == callbacks.BODY_BYTES_AT_MOST + 1
+
+
+def test_a_body_just_within_the_limit_is_read(path: str) -> None:
+    padded = EVENT_BODY + b" " * (callbacks.BODY_BYTES_AT_MOST - len(EVENT_BODY))
+
+    assert post(path, padded, EVENT_QUERY).status_code == 200
+    assert CallbackEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize("method", ["put", "delete", "patch", "head", "options"])
+def test_other_methods_are_refused(path: str, method: str) -> None:
+    assert getattr(Client(), method)(path).status_code == 405
+
+
+def test_refusals_are_logged_without_content(path: str, corp: Corp, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        post(path, EVENT_BODY, {**EVENT_QUERY, "msg_signature": "f" * 40})
+
+    assert f"callback refused corp={corp.pk} kind=app reason=the signature is wrong" in caplog.text
+    for secret in (EVENT_ENCRYPTED[:20], "f" * 40, EVENT_QUERY["nonce"], TOKEN, AES_KEY):
+        assert secret not in caplog.text
+
+
+def test_refusals_are_counted_by_day(path: str, corp: Corp) -> None:
+    for _ in range(3):
+        Client().get(path)
+
+    tomorrow = NOW + dt.timedelta(days=1)
+    assert refused_count(corp) == 3
+    assert callbacks.refused_in_all() == {(corp.pk, "app"): 3}
+    assert callbacks.refused_count(corp_id=corp.pk, kind=Kind.APP, now=tomorrow) == 0
+
+
+def test_without_valkey_refusals_are_refused_all_the_same(path: str, settings: Any, corp: Corp) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    assert_refused(Client().get(path))
+    assert refused_count(corp) == 0
+    assert callbacks.refused_in_all() == {}
+
+
+def test_the_check_is_three_queries_and_an_event_a_handful(
+    path: str, django_assert_num_queries: Any, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_num_queries(3):  # the host, the corp, when it was verified
+        Client().get(path, ECHO)
+    with django_assert_max_num_queries(10):
+        post(path, EVENT_BODY, EVENT_QUERY)
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_generated_keys_are_what_wecom_s_console_takes(corp: Corp, kind: Kind) -> None:
+    columns = CALLBACK_COLUMNS[kind]
+    before = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    Corp.objects.update(callback_verified_at=before, contacts_callback_verified_at=before)
+
+    callbacks.generate_callback_keys(corp=corp, kind=kind)
+
+    fresh = Corp.objects.get(pk=corp.pk)
+    token, aes_key = getattr(fresh, columns.token), getattr(fresh, columns.aes_key)
+    assert (len(token), token.isalnum(), token.isascii()) == (32, True, True)
+    assert (len(aes_key), aes_key.isalnum(), aes_key.isascii()) == (43, True, True)
+    assert len(decode_key(aes_key)) == 32
+    other = next(one for one in Kind if one != kind)
+    assert getattr(fresh, columns.verified_at) is None
+    assert getattr(fresh, CALLBACK_COLUMNS[other].verified_at) == before
+    assert getattr(corp, columns.token) == token
+
+
+def test_keys_are_new_each_time_and_the_former_ones_end(path: str, corp: Corp) -> None:
+    callbacks.generate_callback_keys(corp=corp, kind=Kind.APP)
+    first = corp.callback_aes_key
+
+    callbacks.generate_callback_keys(corp=corp, kind=Kind.APP)
+
+    assert corp.callback_aes_key != first
+    assert_refused(Client().get(path, ECHO))
+
+
+def test_keys_are_encrypted_at_rest(corp: Corp) -> None:
+    callbacks.generate_callback_keys(corp=corp, kind=Kind.APP)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT callback_token, callback_aes_key FROM integrations_corp")
+        row = str(cursor.fetchall())
+
+    assert corp.callback_token not in row
+    assert corp.callback_aes_key not in row
+
+
+# --- What the administrator sees -------------------------------------------------------------------------------------
+
+
+def test_the_two_addresses_and_their_state(path: str, corp: Corp) -> None:
+    SiteAddress.objects.update(url="https://bi.example.com/", changed_at=NOW - dt.timedelta(days=1))
+    Client().get(path, ECHO, headers={"host": "bi.example.com"})
+    post(path, EVENT_BODY, EVENT_QUERY)
+    Client().get(path, headers={"host": "bi.example.com"})
+    corp.refresh_from_db()
+
+    app, contacts = callbacks.addresses(corp, now=NOW)
+
+    assert app == callbacks.Address(
+        kind=Kind.APP,
+        url=f"https://bi.example.com/wecom/{corp.pk}/events/",
+        has_keys=True,
+        verified_at=NOW,
+        is_outdated=False,
+        last_event_at=NOW,
+        refused_today=1,
+    )
+    assert contacts == callbacks.Address(
+        kind=Kind.CONTACTS,
+        url=f"https://bi.example.com/wecom/{corp.pk}/contacts-events/",
+        has_keys=False,
+        verified_at=None,
+        is_outdated=False,
+        last_event_at=None,
+        refused_today=0,
+    )
+
+
+def test_a_site_address_changed_since_makes_the_check_outdated(path: str, corp: Corp) -> None:
+    Client().get(path, ECHO)
+    SiteAddress.objects.update(url="https://new.example.com/", changed_at=NOW + dt.timedelta(seconds=1))
+    corp.refresh_from_db()
+
+    assert callbacks.addresses(corp, now=NOW)[0].is_outdated

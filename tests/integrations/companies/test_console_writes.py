@@ -1,0 +1,437 @@
+"""Writing into WeCom: read, shown, confirmed, written; and what stops it on the way. Answers come over the wire."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from django.utils import timezone, translation
+
+from integrations.clients.errors import ConfigurationError
+from integrations.companies import console, links
+from integrations.companies.diagnosis import results
+from integrations.companies.diagnosis.checks import ownership
+from integrations.models import CheckRun, ConsoleWrite, Corp, SiteAddress
+from integrations.tasks import run_console_write
+from tests.sandbox_process import AGENTID as SANDBOX_AGENTID
+from tests.sandbox_process import CORPID as SANDBOX_CORPID
+from tests.sandbox_process import SECRET as SANDBOX_SECRET
+from tests.sandbox_process import SandboxHandle, company, start_sandbox
+from tests.wecom import AGENTID, CALLER_IP, CORPID, SECRET, WeComAnswers, fixture, wecom_answers
+
+pytestmark = pytest.mark.django_db
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+SETTINGS, MENU = ConsoleWrite.Kind.SETTINGS, ConsoleWrite.Kind.MENU
+AGENT = {"agentid": str(AGENTID)}
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def corp(db: None) -> Corp:
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+    return Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret=SECRET)
+
+
+@pytest.fixture
+def wecom() -> Iterator[WeComAnswers]:
+    with wecom_answers() as answers:
+        answers.gives("gettoken")
+        yield answers
+
+
+def in_wecom(wecom: WeComAnswers, **values: str) -> None:
+    """What agent/get answers next."""
+    wecom.says("agent_get", {**fixture("agent_get"), **values}, params=AGENT)
+
+
+def ask(corp: Corp, kind: ConsoleWrite.Kind = SETTINGS) -> ConsoleWrite:
+    return console.request_write(corp=corp, kind=kind, requested_by="root", now=NOW)
+
+
+def step(write: ConsoleWrite) -> ConsoleWrite:
+    """What a worker does with it next."""
+    console.run_write(write_id=write.pk, clock=lambda: NOW + dt.timedelta(seconds=1))
+    write.refresh_from_db()
+    return write
+
+
+def confirmed(write: ConsoleWrite) -> ConsoleWrite:
+    assert console.confirm_write(write=write, confirmed_by="second", now=NOW)
+    return write
+
+
+def changes(write: ConsoleWrite) -> dict[str, tuple[Any, Any]]:
+    return {change["name"]: (change["before"], change["after"]) for change in write.changes}
+
+
+# --- The way through --------------------------------------------------------------------------------------------------
+
+
+def test_home_page_and_domain_are_read_shown_confirmed_and_written(corp: Corp, wecom: WeComAnswers) -> None:
+    home_page = links.home_page_link(corp)
+    in_wecom(wecom)
+
+    write = step(ask(corp))
+
+    assert (write.status, write.planned_at, write.finished_at) == ("planned", NOW + dt.timedelta(seconds=1), None)
+    assert changes(write) == {
+        "home_url": ("https://portal.example.com/m", home_page),
+        "redirect_domain": ("portal.example.com", "bi.example.com"),
+    }
+
+    in_wecom(wecom)
+    wecom.gives("agent_set", body={"agentid": AGENTID, "redirect_domain": "bi.example.com", "home_url": home_page})
+    step(confirmed(write))
+
+    assert (write.status, write.problem, write.confirmed_by) == ("done", "", "second")
+    assert write.finished_at == NOW + dt.timedelta(seconds=1)
+    assert results.latest(corp)["ownership"].problem == "accepted"
+
+
+def test_only_what_differs_is_sent(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom, redirect_domain="bi.example.com")
+    write = step(ask(corp))
+    assert list(changes(write)) == ["home_url"]
+    in_wecom(wecom, redirect_domain="bi.example.com")
+    wecom.gives("agent_set", body={"agentid": AGENTID, "home_url": links.home_page_link(corp)})
+
+    assert step(confirmed(write)).status == "done"
+
+
+def test_a_refused_domain_is_written_again_although_wecom_has_it_by_now(corp: Corp, wecom: WeComAnswers) -> None:
+    """Typed into WeCom's console since. Only its answer to a write tells whether the owner is verified."""
+    refusal = ConfigurationError("not verified", system="wecom", operation="agent_set", code=85005)
+    ownership.note_answer(corp=corp, error=refusal, now=NOW)
+    right = {"redirect_domain": "bi.example.com", "home_url": links.home_page_link(corp)}
+    in_wecom(wecom, **right)
+
+    write = step(ask(corp))
+
+    assert changes(write) == {"redirect_domain": ("bi.example.com", "bi.example.com")}
+    in_wecom(wecom, **right)
+    wecom.gives("agent_set", body={"agentid": AGENTID, "redirect_domain": "bi.example.com"})
+    assert step(confirmed(write)).status == "done"
+    assert results.latest(corp)["ownership"].problem == "accepted"
+    in_wecom(wecom, **right)
+    assert step(ask(corp)).changes == []
+
+
+def test_without_sign_in_the_domain_is_left_alone(corp: Corp, wecom: WeComAnswers) -> None:
+    corp.sign_in_enabled = False
+    corp.save()
+    in_wecom(wecom)
+
+    assert changes(step(ask(corp))) == {"home_url": ("https://portal.example.com/m", "https://bi.example.com/login/")}
+
+
+def test_what_is_right_already_needs_nobody_s_confirmation(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom, redirect_domain="bi.example.com", home_url=links.home_page_link(corp))
+
+    write = step(ask(corp))
+
+    assert (write.status, write.changes) == ("done", [])
+    assert not console.confirm_write(write=write, confirmed_by="x", now=NOW)
+
+
+def test_the_menu_is_replaced_by_links_that_sign_in(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.gives("menu_get", params=AGENT)
+    expected = [{"type": "view", "name": "首页", "url": links.home_page_link(corp)}]
+
+    write = step(ask(corp, MENU))
+
+    assert changes(write) == {
+        "menu": ([{"type": "view", "name": "首页", "url": "https://portal.example.com/m"}], expected)
+    }
+    wecom.gives("menu_get", params=AGENT)
+    wecom.gives("menu_create", params=AGENT, body={"button": expected})
+    assert step(confirmed(write)).status == "done"
+
+
+def test_an_app_without_a_menu_gets_one_of_plain_addresses_where_nobody_signs_in(
+    corp: Corp, wecom: WeComAnswers
+) -> None:
+    corp.sign_in_enabled = False
+    corp.save()
+    wecom.refuses("menu_get", 46003)
+
+    before, after = changes(step(ask(corp, MENU)))["menu"]
+
+    assert before == []
+    assert [entry["url"] for entry in after] == ["https://bi.example.com/login/"]
+
+
+def test_empty_fields_that_wecom_adds_are_no_difference(corp: Corp, wecom: WeComAnswers) -> None:
+    ours = console.wanted(corp, MENU)["menu"]
+    theirs = [{**entry, "key": "", "sub_button": []} for entry in ours]
+    wecom.says("menu_get", {"errcode": 0, "errmsg": "ok", "button": theirs}, params=AGENT)
+
+    assert step(ask(corp, MENU)).status == "done"
+
+
+# --- What stops it ----------------------------------------------------------------------------------------------------
+
+
+def test_a_change_in_wecom_after_the_preview_stops_it(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom, home_url="https://somebody.example.com/")
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "changed")
+    assert console.explanation(write).what == (
+        "Somebody changed the settings in WeCom after the preview was made. Nothing was written."
+    )
+
+
+def test_a_change_of_ours_after_the_preview_stops_it(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    SiteAddress.objects.update(url="https://new.example.com/")
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "outdated")
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (85005, "The ownership of the trusted domain is not verified."),
+        (85008, "The trusted domain has no ICP filing."),
+    ],
+)
+def test_a_refused_domain_is_explained(corp: Corp, wecom: WeComAnswers, code: int, what: str) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom)
+    wecom.refuses("agent_set", code)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "refused", code)
+    assert console.explanation(write).what == what
+
+
+def test_a_refused_address_is_kept_to_be_copied(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.refuses("agent_get", 60020)
+
+    write = step(ask(corp))
+
+    assert (write.status, write.errcode, write.caller_ip) == ("failed", 60020, CALLER_IP)
+
+
+def test_a_lost_answer_is_looked_up(corp: Corp, wecom: WeComAnswers) -> None:
+    ours = {"home_url": links.home_page_link(corp), "redirect_domain": "bi.example.com"}
+    for arrives, outcome in ((True, ("done", "")), (False, ("failed", "unclear"))):
+        in_wecom(wecom)
+        write = step(ask(corp))
+        in_wecom(wecom)
+        wecom.sends("agent_set", requests.ReadTimeout())
+        in_wecom(wecom, **(ours if arrives else {}))
+
+        step(confirmed(write))
+
+        assert (write.status, write.problem) == outcome
+
+
+def test_a_lost_answer_that_cannot_be_looked_up_is_unclear_and_nothing_is_written_again(
+    corp: Corp, wecom: WeComAnswers
+) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom)
+    wecom.sends("agent_set", requests.ReadTimeout())
+    wecom.refuses("agent_get", 60020)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "unclear", 60020)
+    assert console.explanation(write).what == ("WeCom did not confirm the change: it may have been written, or not.")
+
+
+def test_a_write_that_wecom_puts_off_is_refused_and_not_looked_up(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+    in_wecom(wecom)
+    wecom.refuses("agent_set", 45009)
+
+    step(confirmed(write))  # an answer that nobody expects would fail the test
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "refused", 45009)
+
+
+def test_sign_in_switched_off_after_the_preview_stops_it(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom, home_url=links.home_page_link(corp))
+    write = step(ask(corp))
+    assert list(changes(write)) == ["redirect_domain"]
+    Corp.objects.update(sign_in_enabled=False)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "outdated")
+
+
+def test_a_value_that_wecom_would_not_take_ends_it_and_is_named(corp: Corp, wecom: WeComAnswers) -> None:
+    Corp.objects.update(domain_id="域" * 128)
+    wecom.refuses("menu_get", 46003)
+    write = step(ask(corp, MENU))
+    wecom.refuses("menu_get", 46003)
+
+    step(confirmed(write))
+
+    assert (write.status, write.problem) == ("failed", "wrong_setting")
+    assert write.message.startswith("button[0].url: ")
+    assert write.message.endswith(" bytes of UTF-8, at most 1024")
+
+
+def test_without_a_connection_nothing_is_planned(corp: Corp) -> None:
+    with wecom_answers() as wecom:
+        wecom.sends("gettoken", requests.ConnectionError())
+        write = step(ask(corp))
+
+    assert (write.status, write.problem) == ("failed", "unreachable")
+
+
+def test_a_number_that_no_column_takes_is_not_wecom_s(corp: Corp, wecom: WeComAnswers) -> None:
+    wecom.says("agent_get", {"errcode": 2**70, "errmsg": "?"}, params=AGENT)
+
+    write = step(ask(corp))
+
+    assert (write.status, write.problem, write.errcode) == ("failed", "not_wecom", None)
+    assert str(2**70) in write.message
+
+
+def test_what_wecom_says_is_kept_without_characters_that_a_database_refuses(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom, home_url="https://portal.example.com/\x00m\u200b")
+
+    assert changes(step(ask(corp)))["home_url"][0] == "https://portal.example.com/m"
+
+
+# --- Twice ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_task_calls_nobody(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+
+    assert step(write).status == "planned"  # an answer that nobody expects would fail the test
+
+    in_wecom(wecom)
+    wecom.gives("agent_set")
+    step(confirmed(write))
+    assert step(write).status == "done"
+
+
+def test_a_change_is_confirmed_once(corp: Corp, wecom: WeComAnswers) -> None:
+    in_wecom(wecom)
+    write = step(ask(corp))
+
+    assert [console.confirm_write(write=write, confirmed_by="x", now=NOW) for _ in range(2)] == [True, False]
+
+
+def test_a_second_click_shows_the_preview_under_way_unless_it_seems_lost(corp: Corp) -> None:
+    first = ask(corp)
+
+    assert ask(corp) == first
+    assert ask(corp, MENU) != first
+    late = console.request_write(corp=corp, kind=SETTINGS, requested_by="root", now=NOW + dt.timedelta(seconds=61))
+    assert late != first
+
+
+def test_the_last_changes_of_a_company_are_kept(corp: Corp) -> None:
+    for minute in range(25):
+        console.request_write(corp=corp, kind=SETTINGS, requested_by="root", now=NOW + dt.timedelta(minutes=2 * minute))
+
+    assert ConsoleWrite.objects.for_corp(corp).count() == console.KEPT_WRITES
+
+
+def test_a_change_of_a_company_that_is_gone_does_nothing(corp: Corp) -> None:
+    write = ask(corp)
+    corp.delete()
+
+    console.run_write(write_id=write.pk, clock=timezone.now)
+
+    assert not ConsoleWrite.objects.exists()
+
+
+# --- Against the sandbox ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def sandbox_corp(db: None, sandbox: SandboxHandle) -> Corp:
+    sandbox.load({"companies": [company()]})
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+    return Corp.objects.create(
+        name="北山制造",
+        corpid=SANDBOX_CORPID,
+        agentid=SANDBOX_AGENTID,
+        secret=SANDBOX_SECRET,
+        api_base_url=sandbox.base_url,
+    )
+
+
+def home_page_in(sandbox: SandboxHandle) -> str:
+    (theirs,) = sandbox.control("GET", "state")["companies"]
+    home_page: str = theirs["apps"][0]["home_url"]
+    return home_page
+
+
+def test_a_verified_domain_lets_the_home_page_be_written(sandbox_corp: Corp, sandbox: SandboxHandle) -> None:
+    sandbox.control(
+        "PATCH",
+        f"companies/{SANDBOX_CORPID}/apps/{SANDBOX_AGENTID}",
+        {"trusted_domain": "bi.example.com", "domain_verified": True},
+    )
+    write = step(ask(sandbox_corp))
+    assert list(changes(write)) == ["home_url"]
+    assert home_page_in(sandbox) == "http://localhost:3001/"  # shown is not written
+
+    assert step(confirmed(write)).status == "done"
+
+    assert home_page_in(sandbox) == links.home_page_link(sandbox_corp)
+    assert step(ask(sandbox_corp)).changes == []
+
+
+def test_an_unverified_domain_is_refused_by_wecom(sandbox_corp: Corp) -> None:
+    write = step(ask(sandbox_corp))
+
+    step(confirmed(write))
+
+    assert (write.status, write.errcode) == ("failed", 85005)
+    known = results.latest(sandbox_corp)["ownership"]
+    assert (known.status, known.problem, known.errcode) == ("wrong", "unverified", 85005)
+
+
+def test_the_menu_in_the_sandbox_becomes_ours(sandbox_corp: Corp) -> None:
+    assert step(confirmed(step(ask(sandbox_corp, MENU)))).status == "done"
+
+    assert step(ask(sandbox_corp, MENU)).changes == []
+
+
+def test_after_a_write_the_checks_that_it_concerns_run_again(sandbox_corp: Corp, sandbox: SandboxHandle) -> None:
+    sandbox.control(
+        "PATCH",
+        f"companies/{SANDBOX_CORPID}/apps/{SANDBOX_AGENTID}",
+        {"trusted_domain": "bi.example.com", "domain_verified": True},
+    )
+    write = step(ask(sandbox_corp))
+
+    run_console_write(confirmed(write).pk)
+
+    asked = CheckRun.objects.filter(corp=sandbox_corp).values_list("check_name", flat=True)
+    assert sorted(asked) == ["domain", "home_page"]

@@ -1,0 +1,87 @@
+"""What derives from the site address."""
+
+from __future__ import annotations
+
+import pytest
+
+from integrations.companies import links
+from integrations.models import Corp, SiteAddress
+
+CALLBACK = "https%3A%2F%2Fbi.example.com%2Fwecom%2F{}%2Fcallback%2F"
+
+
+@pytest.fixture(autouse=True)
+def _real_address(db: None) -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com/")
+
+
+def test_the_home_page_link_is_the_specification_s(corp: Corp) -> None:
+    corp.domain_id = "guandata"
+
+    assert links.home_page_link(corp, "survey-engine") == (
+        f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={corp.corpid}"
+        f"&redirect_uri={CALLBACK.format(corp.pk)}%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"
+        "&response_type=code&scope=snsapi_base&agentid=1000002#wechat_redirect"
+    )
+
+
+def test_the_domain_is_left_out_where_it_is_empty(corp: Corp) -> None:
+    assert f"&redirect_uri={CALLBACK.format(corp.pk)}&response_type=code" in links.home_page_link(corp)
+
+
+def test_without_sign_in_the_home_page_is_the_login_page(corp: Corp) -> None:
+    corp.sign_in_enabled = False
+
+    assert links.home_page_link(corp) == links.plain_login_url(corp) == "https://bi.example.com/login/"
+
+
+def test_sign_in_inside_wecom(corp: Corp) -> None:
+    assert links.authorize_link(corp, "abc123") == (
+        f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={corp.corpid}"
+        f"&redirect_uri={CALLBACK.format(corp.pk)}&response_type=code&scope=snsapi_base&state=abc123"
+        "&agentid=1000002#wechat_redirect"
+    )
+
+
+def test_sign_in_by_qr_code(corp: Corp) -> None:
+    assert links.qr_link(corp, "abc123", "en") == (
+        f"https://login.work.weixin.qq.com/wwlogin/sso/login?login_type=CorpApp&appid={corp.corpid}"
+        f"&agentid=1000002&redirect_uri={CALLBACK.format(corp.pk)}&state=abc123&lang=en"
+    )
+
+
+def test_the_doors_of_a_sandbox(corp: Corp) -> None:
+    corp.authorize_base_url = corp.qr_base_url = "http://127.0.0.1:3002"
+
+    assert links.authorize_link(corp, "a").startswith("http://127.0.0.1:3002/connect/oauth2/authorize?")
+    assert links.qr_link(corp, "a").startswith("http://127.0.0.1:3002/wwlogin/sso/login?")
+
+
+def test_all_three_domains_are_one(corp: Corp) -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="https://bi.example.com:8443/")
+
+    assert links.trusted_domain(corp) == "bi.example.com:8443"
+    assert links.callback_url(corp) == f"https://bi.example.com:8443/wecom/{corp.pk}/callback/"
+    assert "redirect_uri=https%3A%2F%2Fbi.example.com%3A8443%2F" in links.home_page_link(corp)
+
+
+def test_a_company_with_a_domain_of_its_own(corp: Corp, other_corp: Corp) -> None:
+    corp.site_address = SiteAddress.objects.create(url="https://bi.subsidiary.example/")
+
+    assert links.trusted_domain(corp) == "bi.subsidiary.example"
+    assert links.trusted_domain(other_corp) == "bi.example.com"
+
+
+def test_a_missing_default_address_is_the_initial_one_again(corp: Corp) -> None:
+    SiteAddress.objects.all().delete()
+
+    assert links.site_address_for(corp).url == "http://localhost:3001/"
+    assert SiteAddress.objects.get().is_default
+
+
+def test_a_missing_default_address_whose_url_another_row_holds_is_that_row(corp: Corp) -> None:
+    SiteAddress.objects.all().delete()
+    other = SiteAddress.objects.create(url="http://localhost:3001/")
+
+    assert links.site_address_for(corp) == other
+    assert SiteAddress.objects.get().is_default

@@ -1,0 +1,121 @@
+"""What WeCom's console does when it saves a domain and a callback address, done by the sandbox to the running site."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.clients.wecom import callbacks as wire
+from integrations.companies import callbacks, verification_files
+from integrations.models import CallbackEvent, Corp, SiteAddress
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company, start_sandbox
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
+Kind = CallbackEvent.Kind
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+
+
+@pytest.fixture(scope="module")
+def running_sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def sandbox(running_sandbox: SandboxHandle) -> SandboxHandle:
+    running_sandbox.load({"companies": [company()]})
+    running_sandbox.control("DELETE", "callbacks", {})
+    return running_sandbox
+
+
+@pytest.fixture
+def corp(live_server: LiveServer, sandbox: SandboxHandle) -> Corp:
+    """The sandbox's company, not enabled, reached at the running site."""
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{live_server.url}/"})
+    corp = Corp.objects.create(name="北山制造", corpid=CORPID, agentid=AGENTID, secret="unused")
+    for kind in Kind:
+        callbacks.generate_callback_keys(corp=corp, kind=kind)
+    return corp
+
+
+def app_callback(corp: Corp) -> dict[str, str]:
+    url = callbacks.callback_url(corp, Kind.APP)
+    return {"url": url, "token": corp.callback_token, "aes_key": corp.callback_aes_key}
+
+
+def contacts_callback(corp: Corp) -> dict[str, str]:
+    url = callbacks.callback_url(corp, Kind.CONTACTS)
+    return {"url": url, "token": corp.contacts_callback_token, "aes_key": corp.contacts_callback_aes_key}
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_console_accepts_both_addresses(corp: Corp, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", APP, {"callback": app_callback(corp)})
+    sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": contacts_callback(corp)})
+
+    problems = [
+        sandbox.control("POST", f"{APP}/callback/verify", {}),
+        sandbox.control("POST", f"companies/{CORPID}/contacts/callback/verify", {}),
+    ]
+
+    assert problems == [{"problem": ""}, {"problem": ""}]
+    corp.refresh_from_db()
+    assert corp.callback_verified_at is not None
+    assert corp.contacts_callback_verified_at is not None
+
+
+def test_the_console_refuses_an_address_whose_token_differs(corp: Corp, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", APP, {"callback": {**app_callback(corp), "token": "AnotherToken"}})
+
+    assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": "HTTP 403"}
+    corp.refresh_from_db()
+    assert corp.callback_verified_at is None
+
+
+def test_changes_of_the_directory_arrive_at_the_contacts_assistant_s_address(
+    corp: Corp, sandbox: SandboxHandle
+) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": contacts_callback(corp)})
+
+    sandbox.control("DELETE", f"companies/{CORPID}/members/jim", {})
+
+    eventually(CallbackEvent.objects.filter(change="delete_user").exists)
+    event = CallbackEvent.objects.get(change="delete_user")
+    assert (event.corp, event.kind, event.event, event.userid) == (corp, "contacts", "change_contact", "sys")
+    assert wire.parse(event.body.encode()).text("UserID") == "jim"
+
+
+def test_a_delivery_that_comes_twice_is_stored_once(corp: Corp, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": contacts_callback(corp)})
+    sandbox.fault("duplicate_callback", "callback")
+
+    sandbox.control("DELETE", f"companies/{CORPID}/members/jim", {})
+
+    def outcomes() -> list[str]:
+        return [one["outcome"] for one in sandbox.control("GET", "callbacks")["callbacks"]]
+
+    eventually(lambda: len(outcomes()) >= 2)
+    assert outcomes() == ["ok", "ok"]
+    assert CallbackEvent.objects.count() == 1
+
+
+def test_the_console_finds_the_verification_file(corp: Corp, sandbox: SandboxHandle, live_server: LiveServer) -> None:
+    sandbox.control("PATCH", APP, {"trusted_domain": live_server.url.removeprefix("http://")})
+    missing = sandbox.control("POST", f"{APP}/domain/verify", {})
+    code = missing["file"].removeprefix("WW_verify_").removesuffix(".txt")
+    with_marks = b"\xef\xbb\xbf" + code.encode() + b"\r\n"
+    verification_files.store_file(corp=corp, name=missing["file"], content=with_marks, now=corp.created_at)
+
+    found = sandbox.control("POST", f"{APP}/domain/verify", {})
+
+    assert missing["problem"] == "HTTP 404, body wrong"
+    assert found["problem"] == ""

@@ -1,0 +1,342 @@
+"""Verification files: which are taken in, how they are served, and what a look at the public address tells."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone, translation
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from integrations.companies import verification_files
+from integrations.models import Corp, SiteAddress, VerificationFile
+from integrations.tasks import check_verification_file
+from tests.integrations.clients.wecom.server import listening
+from tools.services import free_port
+
+pytestmark = pytest.mark.django_db
+CODE = "0123456789abcDEF"
+NAME = f"WW_verify_{CODE}.txt"
+BODY = CODE.encode()
+NOW = dt.datetime(2026, 3, 2, 9, 0, tzinfo=dt.UTC)
+Outcome = VerificationFile.Outcome
+
+
+def stored(corp: Corp, code: str = CODE) -> VerificationFile:
+    return verification_files.store_file(
+        corp=corp, name=f"WW_verify_{code}.txt", content=code.encode(), now=timezone.now()
+    )
+
+
+def refusal_of(name: str, content: bytes) -> ValidationError:
+    with translation.override("en"), pytest.raises(ValidationError) as refusal:
+        verification_files.code_in(name, content)
+    return refusal.value
+
+
+# --- Taking in --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [BODY, BODY + b"\n", BODY + b"\r\n", BODY + b"\n\n", b"\xef\xbb\xbf" + BODY, b"\xef\xbb\xbf" + BODY + b"\r\n"],
+)
+def test_editors_marks_are_passed_over(content: bytes) -> None:
+    assert verification_files.code_in(NAME, content) == CODE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "WW_verify_.txt",
+        f"WW_verify_{CODE[:-1]}.txt",
+        f"WW_verify_{CODE}0.txt",
+        f"ww_verify_{CODE}.txt",
+        f"WW_verify_{CODE}.TXT",
+        f"WW_verify_{CODE}.html",
+        f"WW_verify_{CODE} (1).txt",
+        f"WW_verify_{CODE}.txt\n",
+        f"../WW_verify_{CODE}.txt",
+        "WW_verify_0123456789abcDE_.txt",
+        "WW_verify_０123456789abcDE.txt",
+        "MP_verify_0123456789abcDEF.txt",
+    ],
+)
+def test_another_name_is_refused(name: str) -> None:
+    refusal = refusal_of(name, BODY)
+
+    assert refusal.code == "name"
+    assert refusal.messages[0].endswith(
+        "is not the name of a verification file: WW_verify_, 16 letters or digits, .txt. Upload the file as WeCom's "
+        "console gave it; if the browser added “(1)” to its name, remove that."
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        BODY[:-1],
+        BODY.lower(),
+        b" " + BODY,
+        BODY + b" ",
+        BODY + b"\n" + BODY,
+        b"\n" + BODY,
+        CODE.encode("utf-16"),
+        b"<html>" + BODY + b"</html>",
+        b"x" * verification_files.FILE_BYTES_AT_MOST,
+    ],
+)
+def test_another_content_is_refused(content: bytes) -> None:
+    refusal = refusal_of(NAME, content)
+
+    assert refusal.code == "content"
+    assert refusal.messages == [
+        f"The content of “{NAME}” is not the code in its name. "
+        "Download the file from WeCom's console again and upload it unchanged."
+    ]
+
+
+def test_a_large_file_is_refused() -> None:
+    refusal = refusal_of(NAME, BODY + b"\n" * verification_files.FILE_BYTES_AT_MOST)
+
+    assert refusal.messages == ["This file is too large: a verification file holds 16 characters and nothing else."]
+
+
+def test_the_same_file_again_is_the_same_row(corp: Corp) -> None:
+    first = verification_files.store_file(corp=corp, name=NAME, content=BODY, now=NOW)
+
+    second = verification_files.store_file(corp=corp, name=NAME, content=BODY + b"\n", now=NOW + dt.timedelta(days=1))
+
+    assert second == first
+    assert VerificationFile.objects.get().uploaded_at == NOW
+
+
+# --- Serving ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_served_byte_for_byte(corp: Corp) -> None:
+    verification_files.store_file(corp=corp, name=NAME, content=b"\xef\xbb\xbf" + BODY + b"\r\n", now=NOW)
+
+    response = Client().get(f"/{NAME}")
+
+    assert (response.status_code, response.content) == (200, BODY)
+    assert response["Content-Type"] == "text/plain"
+    assert response["Content-Length"] == "16"
+    assert not response.cookies
+
+
+def test_several_files_stand_side_by_side_and_one_corp_s_removal_is_not_another_s(corp: Corp, other_corp: Corp) -> None:
+    files = [stored(corp), stored(corp, "F" * 16), stored(other_corp)]
+
+    files[0].delete()
+
+    assert [Client().get(f"/{file.name}").status_code for file in files] == [200, 200, 200]
+    files[2].delete()
+    assert [Client().get(f"/{file.name}").status_code for file in files] == [404, 200, 404]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_every_admitted_host_serves_it_whether_or_not_the_corp_is_enabled(
+    corp: Corp, settings: Settings, is_enabled: bool
+) -> None:
+    settings.EXTRA_ALLOWED_HOSTS = ["extra.example.com"]
+    SiteAddress.objects.create(url="https://bi.example.com/")
+    Corp.objects.update(is_enabled=is_enabled)
+    stored(corp)
+
+    hosts = ["localhost:3001", "bi.example.com", "extra.example.com", "evil.example.com"]
+    statuses = [Client().get(f"/{NAME}", headers={"host": host}).status_code for host in hosts]
+
+    assert statuses == [200, 200, 200, 400]
+
+
+def test_the_signed_in_get_it_too_and_their_session_is_not_touched(admin_client: Client, corp: Corp) -> None:
+    stored(corp)
+
+    response = admin_client.get(f"/{NAME}")
+
+    assert response.content == BODY
+    assert not response.cookies
+    assert "Cookie" not in response.headers.get("Vary", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/WW_verify_{CODE.lower()}.txt",
+        f"/WW_verify_{CODE}.txt/",
+        f"/WW_verify_{CODE}.txt%0A",
+        f"/WW_verify_{CODE}.TXT",
+        f"/static/WW_verify_{CODE}.txt",
+        f"/x/WW_verify_{CODE}.txt",
+        "/WW_verify_%.txt",
+        "/WW_verify_.txt",
+    ],
+)
+def test_other_paths_are_not_found(corp: Corp, path: str) -> None:
+    stored(corp)
+
+    assert Client().get(path).status_code == 404
+
+
+def test_it_can_only_be_read(corp: Corp) -> None:
+    stored(corp)
+
+    assert Client().head(f"/{NAME}").status_code == 200
+    assert [getattr(Client(), method)(f"/{NAME}").status_code for method in ("post", "put", "delete")] == [405] * 3
+
+
+# --- The public address -----------------------------------------------------------------------------------------------
+
+
+def at(corp: Corp, url: str) -> VerificationFile:
+    """A file whose check is wanted, of a corp that is reached at `url`."""
+    SiteAddress.objects.update_or_create(is_default=True, defaults={"url": f"{url}/"})
+    file = stored(corp)
+    verification_files.request_check(file=file, now=timezone.now())
+    return file
+
+
+def checked(file: VerificationFile) -> VerificationFile:
+    check_verification_file(file.pk)
+    file.refresh_from_db()
+    assert file.checked_at is not None
+    assert not file.is_being_checked
+    return file
+
+
+@contextmanager
+def proxy_that_answers(answer: bytes) -> Iterator[str]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    with listening(serve) as url:
+        yield url
+
+
+def plain(body: bytes, content_type: str = "text/plain") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_check_finds_our_own_file(corp: Corp, live_server: LiveServer) -> None:
+    file = checked(at(corp, live_server.url))
+
+    assert (file.outcome, file.detail) == (Outcome.FOUND, "")
+    assert file.checked_url == f"{live_server.url}/{NAME}"
+    assert verification_files.explanation(file).what == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_check_uses_the_corp_s_own_address(corp: Corp, live_server: LiveServer) -> None:
+    file = at(corp, "http://localhost:1")
+    Corp.objects.update(site_address=SiteAddress.objects.create(url=f"{live_server.url}/"))
+
+    assert checked(file).outcome == Outcome.FOUND
+
+
+REDIRECTION = b"HTTP/1.1 301 Moved\r\nLocation: https://bi.example.com/x\r\nContent-Length: 0\r\n\r\n"
+LOGIN_PAGE = plain(b"<html>Please sign in</html>", "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "detail"),
+    [
+        (plain(BODY, "text/plain; charset=utf-8"), Outcome.FOUND, ""),
+        (plain(BODY + b"\n"), Outcome.WRONG_CONTENT, "HTTP 200 text/plain"),
+        (plain(BODY, "text/html"), Outcome.WRONG_CONTENT, "HTTP 200 text/html"),
+        (LOGIN_PAGE, Outcome.WRONG_CONTENT, "HTTP 200 text/html; charset=utf-8"),
+        (plain(b"x" * 100_000), Outcome.WRONG_CONTENT, "HTTP 200 text/plain"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 404"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Outcome.WRONG_STATUS, "HTTP 204"),
+        (REDIRECTION, Outcome.REDIRECTED, "HTTP 301 https://bi.example.com/x"),
+        (b"", Outcome.UNREACHABLE, "no answer (RemoteDisconnected)"),
+    ],
+)
+def test_what_the_check_finds(corp: Corp, answer: bytes, outcome: Outcome, detail: str) -> None:
+    with proxy_that_answers(answer) as url:
+        file = checked(at(corp, url))
+
+    assert (file.outcome, file.detail) == (outcome, detail)
+
+
+def test_a_long_redirection_is_cut_and_tidied(corp: Corp) -> None:
+    answer = REDIRECTION.replace(b"/x", b"/" + b"x" * 5000)
+    with proxy_that_answers(answer) as url:
+        file = checked(at(corp, url))
+
+    assert len(file.detail) == 255
+
+
+def test_nobody_listens_at_the_address(corp: Corp) -> None:
+    file = checked(at(corp, f"http://127.0.0.1:{free_port()}"))
+
+    assert (file.outcome, file.detail) == (Outcome.UNREACHABLE, "no answer (ConnectionRefusedError)")
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome != Outcome.FOUND])
+def test_each_failure_says_what_who_and_where_in_both_languages(outcome: Outcome) -> None:
+    texts = {}
+    for language in ("en", "zh-hans"):
+        with translation.override(language):
+            found = verification_files.explanation(VerificationFile(outcome=outcome))
+            texts[language] = (found.what, found.who, found.where)
+
+    assert all(texts["en"])
+    assert all(texts["zh-hans"])
+    assert not set(texts["en"]) & set(texts["zh-hans"])
+
+
+def test_a_check_that_nobody_asked_for_opens_no_connection(corp: Corp) -> None:
+    with proxy_that_answers(plain(BODY)) as url:
+        SiteAddress.objects.update(url=f"{url}/")
+        file = stored(corp)
+        check_verification_file(file.pk)
+
+    file.refresh_from_db()
+    assert (file.checked_at, file.outcome) == (None, "")
+
+
+def test_a_repeated_task_opens_no_second_connection(corp: Corp) -> None:
+    connections: list[object] = []
+
+    def serve(connection: socket.socket) -> None:
+        connections.append(connection.recv(65536))
+        connection.sendall(plain(BODY))
+
+    with listening(serve) as url:
+        file = checked(at(corp, url))
+        check_verification_file(file.pk)
+
+    assert len(connections) == 1
+
+
+def test_a_removed_file_s_check_does_nothing(corp: Corp) -> None:
+    file = at(corp, "http://127.0.0.1:1")
+    pk = file.pk
+    file.delete()
+
+    check_verification_file(pk)
+
+    assert VerificationFile.objects.count() == 0
+
+
+def test_a_second_click_waits_for_the_check_under_way_unless_it_seems_lost(corp: Corp) -> None:
+    file = stored(corp)
+    later: Callable[[int], dt.datetime] = lambda seconds: NOW + dt.timedelta(seconds=seconds)  # noqa: E731  # short
+
+    asked = [verification_files.request_check(file=file, now=later(seconds)) for seconds in (0, 59, 60)]
+
+    assert asked == [True, False, True]
+    file.refresh_from_db()
+    assert file.check_requested_at == later(60)

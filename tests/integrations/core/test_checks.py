@@ -1,0 +1,108 @@
+"""Settings that are each valid and cannot work together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.core.management import CommandError, call_command
+from django.db import connection
+from pytest_django import Settings
+
+from integrations.admin.company_forms import SiteAddressForm
+from integrations.models import SiteAddress
+
+
+def ids() -> set[str | None]:
+    return {message.id for message in checks.run_checks() if str(message.id).startswith("integrations.")}
+
+
+def test_the_usual_settings_pass() -> None:
+    assert ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"DELIVERY_LEASE_SECONDS": 20, "WECOM_TOTAL_TIMEOUT_SECONDS": 20.0}, {"integrations.E002"}),
+        ({"WECOM_TOTAL_TIMEOUT_SECONDS": 3.0, "WECOM_CONNECT_TIMEOUT_SECONDS": 3.0}, {"integrations.E003"}),
+        ({"DEBUG": True, "ENVIRONMENT": "production"}, {"integrations.E004"}),
+        ({"DEBUG": True, "ENVIRONMENT": "demo"}, set()),
+        ({"DELIVERY_LEASE_SECONDS": 300}, {"integrations.E005"}),
+        ({"DELIVERY_LEASE_SECONDS": 299}, set()),
+        ({"ENVIRONMENT": "production"}, set()),
+        ({"DATA_SQLITE_FOLDERS": ["/usr"], "DATA_SQL_DRIVERS": ["mysql+pymysql"]}, set()),
+        ({"DATA_SQLITE_FOLDERS": ["/usr", "data"]}, {"integrations.E006"}),
+        ({"DATA_SQLITE_FOLDERS": ["/"]}, {"integrations.E006"}),
+        ({"DATA_SQLITE_FOLDERS": ["/no/such/folder"]}, {"integrations.W002"}),
+        ({"DATA_SQL_DRIVERS": ["mysql+pymysql", "oracle+no_such_driver"]}, {"integrations.E007"}),
+        ({"DATA_SQL_DRIVERS": ["no_such_database"]}, {"integrations.E007"}),
+        ({"DATA_SQL_DRIVERS": ["mssql+pymssql"]}, {"integrations.E007"}),  # known, not installed
+    ],
+)
+def test_a_combination_is_found(settings: Settings, changed: dict[str, Any], found: set[str]) -> None:
+    for name, value in changed.items():
+        setattr(settings, name, value)
+
+    expected = set(found)
+    if settings.ENVIRONMENT == "production" and connection.vendor == "sqlite":
+        expected.add("integrations.W001")
+    assert ids() == expected
+
+
+@pytest.mark.django_db
+class TestHostCookies:
+    """Browsers throw cookies with the prefix __Host- away over http."""
+
+    @pytest.fixture(autouse=True)
+    def _on(self, settings: Settings) -> None:
+        settings.HOST_COOKIES = True
+
+    def test_are_refused_where_an_address_is_without_https(self) -> None:
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+        SiteAddress.objects.create(url="http://intern.example.com/")
+
+        found = [message for message in checks.run_checks() if message.id == "integrations.E008"]
+
+        assert [message.msg for message in found] == [
+            "HOST_COOKIES is on, and the site address http://intern.example.com/ is not https."
+        ]
+
+    def test_pass_where_every_address_is_https(self) -> None:
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": "https://bi.example.com/"})
+
+        assert ids() == set()
+
+    @pytest.mark.parametrize(
+        ("url", "found"), [("https://bi.example.com/", ["integrations.W004"]), ("http://bi.example.com/", [])]
+    )
+    def test_are_advised_where_every_address_is_https(self, settings: Settings, url: str, found: list[str]) -> None:
+        settings.HOST_COOKIES, settings.ENVIRONMENT = False, "production"
+        SiteAddress.objects.update_or_create(is_default=True, defaults={"url": url})
+
+        messages = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+
+        assert [message.id for message in messages if message.id == "integrations.W004"] == found
+
+    def test_let_no_address_without_https_be_saved(self) -> None:
+        form = SiteAddressForm({"url": "http://intern.example.com/"})
+
+        assert [error.code for error in form.errors.as_data()["url"]] == ["https"]
+
+    def test_let_the_command_save_none_either(self) -> None:
+        with pytest.raises(CommandError, match="HOST_COOKIES"):
+            call_command("site_address", "http://intern.example.com/", skip_checks=True)
+
+        assert not SiteAddress.objects.filter(url="http://intern.example.com/").exists()
+
+
+def test_each_message_says_what_to_do(settings: Settings) -> None:
+    settings.ENVIRONMENT, settings.DEBUG = "production", True
+    settings.DATA_SQLITE_FOLDERS, settings.DATA_SQL_DRIVERS = ["/", "/no/such/folder"], ["no_such_database"]
+    settings.DELIVERY_LEASE_SECONDS, settings.WECOM_TOTAL_TIMEOUT_SECONDS = 300, 300.0
+
+    found = [message for message in checks.run_checks() if str(message.id).startswith("integrations.")]
+
+    assert len(found) >= 6
+    assert all(message.hint for message in found)

@@ -1,0 +1,132 @@
+"""The Content-Security-Policy of our answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test import Client
+
+from accounts.models import User
+from integrations.core import csp
+from integrations.models import Corp, SiteAddress
+from tests.integrations.opening import seen_on
+
+pytestmark = pytest.mark.django_db
+
+BASE = {
+    "default-src": ["'self'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+    "object-src": ["'none'"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _address() -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
+
+
+def make_corp(number: int, **fields: Any) -> Corp:
+    values = {
+        "name": f"公司{number}",
+        "corpid": f"ww{number:016d}",
+        "agentid": number,
+        "secret": "s",
+        "is_enabled": True,
+    }
+    return Corp.objects.create(**{**values, **fields})
+
+
+def policy(path: str, client: Client | None = None) -> dict[str, list[str]]:
+    """The policy of the answer, each directive with its sources."""
+    header = (client or Client()).get(path).headers["Content-Security-Policy"]
+    parts = [part.split() for part in header.split(";")]
+    assert len({part[0] for part in parts}) == len(parts)
+    return {part[0]: part[1:] for part in parts}
+
+
+@pytest.mark.parametrize("path", ["/login/?stay=1", "/admin/login/", "/no-such-page/", "/login/trouble/", "/healthz"])
+def test_every_answer_takes_from_this_site_alone_and_cannot_be_framed(path: str) -> None:
+    found = policy(path)
+
+    assert {name: found[name] for name in BASE} == BASE
+    assert found["form-action"] == ["'self'"]
+    assert set(found) - set(BASE) - {"form-action"} <= {"frame-src"}
+    assert "frame-src" not in found or found["frame-src"] == []
+
+
+def test_a_refused_host_is_answered_under_the_policy_too() -> None:
+    answer = Client().get("/", headers={"host": "elsewhere.example.test"})
+
+    assert answer.status_code == 400
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_forms_may_end_where_a_sign_in_of_a_company_begins() -> None:
+    own = SiteAddress.objects.create(url="https://sub.example.test/")
+    make_corp(1)
+    make_corp(2, site_address=own, authorize_base_url="http://127.0.0.1:9000", qr_base_url="http://127.0.0.1:9000/qr")
+    make_corp(3, is_enabled=False, authorize_base_url="https://disabled.example.test")
+    make_corp(4, sign_in_enabled=False, authorize_base_url="https://pushes-only.example.test")
+
+    found = policy("/admin/login/")
+
+    assert found["form-action"] == [
+        "'self'",
+        "http://127.0.0.1:9000",
+        "http://testserver",
+        "https://login.work.weixin.qq.com",
+        "https://open.weixin.qq.com",
+        "https://sub.example.test",
+    ]
+    assert "frame-src" not in found
+
+
+def test_the_login_page_alone_may_frame_the_qr_panel() -> None:
+    make_corp(1)
+    other = make_corp(2, qr_base_url="http://127.0.0.1:9000")
+
+    assert "frame-src" not in policy("/login/?stay=1")
+    assert policy(f"/login/?stay=1&corp={other.pk}")["frame-src"] == ["http://127.0.0.1:9000"]
+    assert "frame-src" not in policy("/login/company/")
+    assert "frame-src" not in policy("/admin/login/")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example.test;script-src *", "https://a,b", "javascript:alert(1)", "https://"]
+)
+def test_a_saved_address_cannot_write_into_the_policy(url: str) -> None:
+    make_corp(1, authorize_base_url=url, qr_base_url=url)
+
+    assert policy("/login/?stay=1")["form-action"] == ["'self'", "http://testserver"]
+    assert csp.origin_of(url) is None
+
+
+def test_the_origins_are_read_once_in_a_few_seconds(django_assert_num_queries: Any) -> None:
+    make_corp(1)
+    policy("/login/trouble/")
+
+    with django_assert_num_queries(0):
+        assert csp.of_sign_in().panels == ("https://login.work.weixin.qq.com",)
+
+
+def test_pages_are_answered_without_a_database_too() -> None:
+    def fail(*_call: Any) -> None:
+        raise DatabaseError
+
+    with connection.execute_wrapper(fail):
+        assert csp.of_sign_in() == csp.Origins()
+
+
+def test_a_changed_site_address_may_be_gone_to_from_its_confirmation() -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    address = SiteAddress.objects.default()
+
+    page = f"/admin/integrations/siteaddress/{address.pk}/change/"
+
+    answer = client.post(page, {"url": "https://new.example.test/", "seen": seen_on(client, page)})
+
+    assert "form-action 'self' https://new.example.test;" in answer.headers["Content-Security-Policy"] + ";"

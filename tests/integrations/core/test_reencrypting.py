@@ -1,0 +1,335 @@
+"""New keys for stored secrets: every column of every app, step by step, beside a running site, after any crash."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet, InvalidToken
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import connection, models, transaction
+from django.test.utils import isolate_apps
+from django.utils import timezone
+from pytest_django import Settings
+
+from integrations.core import key_rotation
+from integrations.management.commands import reencrypt_secrets
+from integrations.models import CallbackEvent, Corp
+from integrations.models.fields import EncryptedTextField
+from tests.e2e.stack import Program, running
+from tests.e2e.waiting import PATIENCE_SECONDS, eventually
+
+OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
+
+
+@pytest.fixture
+def under_old(settings: Settings) -> Settings:
+    settings.FIELD_ENCRYPTION_KEYS = [OLD]
+    return settings
+
+
+def make_corp(number: int = 1, **values: Any) -> Corp:
+    fields = {"name": f"北山{number}", "corpid": f"ww{number:016d}", "agentid": number, "secret": f"s3cret-{number}"}
+    return Corp.objects.create(**{**fields, **values})
+
+
+def make_events(corp: Corp, count: int) -> None:
+    now = timezone.now()
+    fields = {"corp": corp, "kind": "app", "event": "click", "is_event": True, "happened_at": now, "received_at": now}
+    CallbackEvent.objects.bulk_create(CallbackEvent(key=f"{n}", body=f"body {n}", **fields) for n in range(count))
+
+
+def tokens() -> Iterator[tuple[str, str, str]]:
+    """Every encrypted value in the whole database, found by its look and not by any model."""
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            names = [column.name for column in connection.introspection.get_table_description(cursor, table)]
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608  # the database's own names
+            for row in cursor.fetchall():
+                for name, value in zip(names, row, strict=True):
+                    if isinstance(value, str) and value.startswith("gAAAAA"):
+                        yield table, name, value
+
+
+def opened_by(key: str) -> int:
+    count = 0
+    for _table, _name, token in tokens():
+        try:
+            Fernet(key).decrypt(token)
+        except InvalidToken:
+            continue
+        count += 1
+    return count
+
+
+def reencrypt(*arguments: str) -> list[str]:
+    out = io.StringIO()
+    call_command("reencrypt_secrets", *arguments, stdout=out)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.django_db
+class TestCommand:
+    def test_moves_every_secret_so_that_the_old_key_can_go(self, under_old: Settings) -> None:
+        corp = make_corp(contacts_secret="c", callback_token="t", callback_aes_key="k", proxy_url="http://u:p@proxy:1")
+        make_events(corp, 3)
+        assert opened_by(OLD) == len(list(tokens())) == 8
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+
+        lines = reencrypt()
+
+        assert lines[-1] == "8 values newly encrypted. The other keys can go."
+        assert "integrations.Corp: 1 of 1 rows looked at" in lines
+        assert "integrations.CallbackEvent: 3 of 3 rows looked at" in lines
+        assert (opened_by(OLD), opened_by(NEW)) == (0, 8)
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+        again = Corp.objects.get()
+        assert (again.secret, again.callback_aes_key, again.proxy_url) == ("s3cret-1", "k", "http://u:p@proxy:1")
+        assert again.contacts_callback_token == ""
+        assert list(CallbackEvent.objects.values_list("body", flat=True)) == ["body 0", "body 1", "body 2"]
+
+    def test_writes_nothing_that_is_under_the_first_key_already(self, under_old: Settings) -> None:
+        make_corp()
+        before = list(tokens())
+
+        assert reencrypt()[-1] == "0 values newly encrypted. The other keys can go."
+
+        assert list(tokens()) == before
+
+    def test_writes_no_other_column(self, under_old: Settings) -> None:
+        corp = make_corp()
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+        statements: list[str] = []
+
+        def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql.startswith(("UPDATE", "INSERT", "DELETE")):
+                statements.append(sql)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note):
+            reencrypt()
+
+        (statement,) = statements
+        assert statement.startswith('UPDATE "integrations_corp" SET "secret" = ')
+        assert statement.count("=") == 2  # and the row's key
+        assert Corp.objects.get(pk=corp.pk).secret == "s3cret-1"
+
+    def test_goes_on_past_a_value_that_no_key_opens_and_names_it(self, under_old: Settings) -> None:
+        under_old.FIELD_ENCRYPTION_KEYS = [LOST]
+        lost = make_corp(1)
+        (before,) = (value for _table, _name, value in tokens())
+        under_old.FIELD_ENCRYPTION_KEYS = [OLD]
+        make_corp(2, proxy_url="http://u:p@proxy:1")
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+
+        with pytest.raises(CommandError) as problem:
+            reencrypt()
+
+        words = "no key of FIELD_ENCRYPTION_KEYS opens it"
+        assert str(problem.value) == f"integrations.Corp {lost.pk}, secret: {words}"
+        assert (opened_by(NEW), opened_by(OLD)) == (2, 0)
+        assert before in [value for _table, _name, value in tokens()]
+
+    def test_check_says_what_still_needs_another_key_and_changes_nothing(self, under_old: Settings) -> None:
+        make_corp(proxy_url="http://u:p@proxy:1")
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+        before = list(tokens())
+
+        with pytest.raises(CommandError, match=r"^integrations\.Corp: 2 values need another key than the first$"):
+            reencrypt("--check")
+        assert list(tokens()) == before
+        reencrypt()
+
+        assert reencrypt("--check")[-1] == "Everything is under the first key: the others can go."
+
+    def test_shows_no_secret(self, under_old: Settings) -> None:
+        make_corp()
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+
+        assert "s3cret" not in "".join(reencrypt())
+
+    def test_goes_step_by_step(self, under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(key_rotation, "STEP", 10)
+        make_events(make_corp(), 25)
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+
+        lines = [line for line in reencrypt() if line.startswith("integrations.CallbackEvent")]
+
+        # Once to move them, once to see that nothing was left.
+        assert lines == [f"integrations.CallbackEvent: {n} of 25 rows looked at" for n in (10, 20, 25)] * 2
+
+
+@pytest.mark.django_db
+def test_columns_of_every_app_are_found_by_themselves() -> None:
+    found = {model._meta.label: names for model, names in key_rotation.encrypted_columns().items()}
+
+    assert {"secret", "proxy_url", "callback_aes_key"} < set(found["integrations.Corp"])
+    assert found["integrations.CallbackEvent"] == ["body"]
+    assert sum(map(len, found.values())) == sum(
+        isinstance(column, EncryptedTextField) for model in apps.get_models() for column in model._meta.local_fields
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@isolate_apps("accounts")
+def test_a_model_of_tomorrow_in_another_app_is_covered(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Robot(models.Model):  # noqa: DJ008  # nobody reads it
+        address = EncryptedTextField(null=True)  # type: ignore[misc]  # the field is typed for columns that are not
+        name = models.TextField()
+
+        class Meta:
+            app_label = "accounts"
+
+    robots: Any = models.QuerySet(Robot)
+    registered = [*apps.get_models(), Robot]
+    monkeypatch.setattr(apps, "get_models", lambda **_options: registered)
+    with connection.schema_editor() as editor:
+        editor.create_model(Robot)
+    try:
+        robots.create(address="https://robot", name="gAAAAA is no token")
+        robots.create(address=None, name="")
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+
+        assert "accounts.Robot: 2 of 2 rows looked at" in reencrypt()
+
+        under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+        assert list(robots.order_by("pk").values_list("address", flat=True)) == ["https://robot", None]
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Robot)
+
+
+# --- Beside other processes -----------------------------------------------------------------------------------------
+
+
+def command(environ: dict[str, str], root: Path, folder: Path, name: str) -> Any:
+    env = {**environ, "FIELD_ENCRYPTION_KEYS": f"{NEW},{OLD}"}
+    return running(name, [sys.executable, "manage.py", "reencrypt_secrets"], env=env, folder=folder, cwd=root)
+
+
+def ended(program: Program) -> int:
+    program.process.wait(PATIENCE_SECONDS)
+    return program.process.returncode
+
+
+EVENTS = 4000
+
+
+@pytest.mark.processes
+@pytest.mark.each_database
+@pytest.mark.django_db(transaction=True)
+def test_killed_in_the_middle_it_is_started_again_and_does_the_rest(
+    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    make_events(make_corp(), EVENTS)
+    with command(process_environ, project_root, tmp_path, "first") as first:
+        eventually(lambda: "CallbackEvent: 1000 of" in first.log.read_text(), [first])
+        first.kill()
+    done_count = opened_by(NEW)
+    assert 1000 <= done_count < EVENTS
+    assert opened_by(OLD) == EVENTS + 1 - done_count
+
+    with command(process_environ, project_root, tmp_path, "second") as second:
+        assert ended(second) == 0
+
+    left_count = EVENTS + 1 - done_count
+    assert second.log.read_text().splitlines()[-1] == f"{left_count} values newly encrypted. The other keys can go."
+    assert (opened_by(NEW), opened_by(OLD)) == (EVENTS + 1, 0)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+    assert sorted(CallbackEvent.objects.values_list("body", flat=True)) == sorted(f"body {n}" for n in range(EVENTS))
+
+
+@pytest.mark.processes
+@pytest.mark.each_database
+@pytest.mark.django_db(transaction=True)
+def test_what_is_saved_meanwhile_is_not_lost(
+    under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
+) -> None:
+    """The site runs on, with the new key first as the documentation has it."""
+    corps = [make_corp(number) for number in range(1, 301)]
+    make_events(corps[0], 400)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    saved: dict[int, str] = {}
+    with command(process_environ, project_root, tmp_path, "beside") as program:
+        for round_number in range(1000):
+            for corp in corps[round_number % 10 :: 10]:
+                corp.secret = saved[corp.pk] = f"round {round_number}"
+                corp.save(update_fields=["secret"])
+            if program.process.poll() is not None:
+                break
+        assert ended(program) == 0
+
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+    stored = dict(Corp.objects.values_list("pk", "secret"))
+    assert {key: stored[key] for key in saved} == saved
+    assert {key: secret for key, secret in stored.items() if key not in saved} == {
+        corp.pk: f"s3cret-{corp.agentid}" for corp in corps if corp.pk not in saved
+    }
+    assert opened_by(OLD) == 0
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_else_holds_is_waited_for_and_its_new_secret_kept(
+    under_old: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_corp(1)
+    held = make_corp(2)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    is_held, may_go = threading.Event(), threading.Event()
+
+    def save_slowly() -> None:
+        with transaction.atomic():
+            Corp.objects.select_for_update().get(pk=held.pk)
+            is_held.set()
+            may_go.wait(60)
+            Corp.objects.filter(pk=held.pk).update(secret="saved meanwhile")
+        connection.close()
+
+    def let_go(_seconds: float) -> None:
+        may_go.set()
+        saver.join(60)
+
+    saver = threading.Thread(target=save_slowly)
+    monkeypatch.setattr(time, "sleep", let_go)
+    saver.start()
+    assert is_held.wait(60)
+
+    reencrypt()
+
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW]
+    assert list(Corp.objects.order_by("pk").values_list("secret", flat=True)) == ["s3cret-1", "saved meanwhile"]
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_stays_held_is_said(under_old: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = make_corp(1)
+    under_old.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    monkeypatch.setattr(reencrypt_secrets, "PAUSE_SECONDS", 0)
+    is_held, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Corp.objects.select_for_update().get(pk=held.pk)
+            is_held.set()
+            may_go.wait(60)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(60)
+    try:
+        with pytest.raises(CommandError, match=r"^integrations\.Corp: rows are still being written"):
+            reencrypt()
+    finally:
+        may_go.set()
+        holder.join(60)
+    assert opened_by(OLD) == 1

@@ -1,0 +1,164 @@
+"""Secrets at rest: encrypted, under keys that can rotate."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core import serializers
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.core.serializers.base import DeserializationError
+from django.db import connection
+from pytest_django import Settings
+
+from integrations.clients.errors import UnreadableSecretError
+from integrations.core.key_rotation import encrypted_columns
+from integrations.models import Corp
+from integrations.models.fields import SEALED, opened, unreadable_names
+
+pytestmark = pytest.mark.django_db
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+def stored(corp: Corp, column: str = "secret") -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {column} FROM integrations_corp WHERE id = %s", [corp.pk])  # noqa: S608  # our own names
+        value: str = cursor.fetchone()[0]
+        return value
+
+
+@pytest.fixture
+def corp(settings: Settings) -> Corp:
+    settings.FIELD_ENCRYPTION_KEYS = [OLD]
+    return Corp.objects.create(
+        name="北山制造", corpid="ww" + "1" * 16, agentid=1, secret="密钥-s3cret", proxy_url="http://u:p@proxy:1"
+    )
+
+
+def test_the_database_holds_no_secret(corp: Corp) -> None:
+    assert "s3cret" not in stored(corp)
+    assert Fernet(OLD).decrypt(stored(corp)).decode() == "密钥-s3cret"
+    assert Corp.objects.get().secret == "密钥-s3cret"
+
+
+def test_an_empty_text_stays_empty(corp: Corp) -> None:
+    assert stored(corp, "contacts_secret") == ""
+    assert Corp.objects.get().contacts_secret == ""
+
+
+def test_the_same_secret_is_stored_differently_each_time(corp: Corp) -> None:
+    before = stored(corp)
+
+    corp.save(update_fields=["secret"])
+
+    assert stored(corp) != before
+
+
+def test_the_first_key_encrypts_and_every_key_decrypts(corp: Corp, settings: Settings) -> None:
+    settings.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
+    assert Corp.objects.get().secret == "密钥-s3cret"
+
+    Corp.objects.get().save()
+
+    assert Fernet(NEW).decrypt(stored(corp)).decode() == "密钥-s3cret"
+
+
+def test_a_value_that_no_key_opens_is_read_as_unreadable_and_saved_as_it_was(corp: Corp, settings: Settings) -> None:
+    settings.FIELD_ENCRYPTION_KEYS = [NEW]
+    before = stored(corp)
+
+    found = pickle.loads(pickle.dumps(Corp.objects.get()))  # noqa: S301  # our own
+    found.save()
+
+    assert unreadable_names(found)[0] == "Secret"
+    assert stored(corp) == before
+    with pytest.raises(UnreadableSecretError, match="present FIELD_ENCRYPTION_KEYS") as problem:
+        opened(found.secret)
+    assert before not in str(problem.value)
+
+
+def test_a_secret_cannot_be_searched_for(corp: Corp) -> None:
+    with pytest.raises(TypeError, match="is encrypted"):
+        Corp.objects.filter(secret="密钥-s3cret").exists()
+
+    assert Corp.objects.filter(secret__isnull=False).exists()
+
+
+def test_no_text_of_a_corp_shows_a_secret(corp: Corp) -> None:
+    assert "s3cret" not in f"{corp} {corp!r}"
+
+
+# --- Fixtures ---------------------------------------------------------------------------------------------------------
+
+
+def dumped(*labels: str, written_as: str = "json") -> str:
+    output = StringIO()
+    call_command("dumpdata", *labels, format=written_as, stdout=output)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("model", "column"),
+    [(model, column) for model, columns in encrypted_columns().items() for column in columns],
+    ids=lambda value: value if isinstance(value, str) else value._meta.label_lower,
+)
+@pytest.mark.parametrize("written_as", ["json", "jsonl", "xml", "python"])
+def test_no_encrypted_column_of_any_app_is_serialized_in_the_clear(model: Any, column: str, written_as: str) -> None:
+    row = model(**{column: "s3cret"})
+
+    text = str(serializers.serialize(written_as, [row], fields=[column]))
+
+    assert "s3cret" not in text
+    assert SEALED in text
+
+
+@pytest.mark.parametrize("written_as", ["json", "xml"])
+def test_a_dump_holds_no_secret_and_is_loaded_again(corp: Corp, tmp_path: Path, written_as: str) -> None:
+    text = dumped("integrations", written_as=written_as)
+    assert "s3cret" not in text
+    assert "u:p@proxy" not in text
+    Corp.objects.all().delete()
+
+    file = tmp_path / f"dump.{written_as}"
+    file.write_text(text)
+    call_command("loaddata", str(file), verbosity=0)
+
+    loaded = Corp.objects.get()
+    assert (loaded.secret, loaded.proxy_url, loaded.contacts_secret) == ("密钥-s3cret", "http://u:p@proxy:1", "")
+    assert Fernet(OLD).decrypt(stored(loaded)).decode() == "密钥-s3cret"
+
+
+def test_a_fixture_that_a_person_wrote_is_loaded_and_encrypted(corp: Corp, tmp_path: Path) -> None:
+    [row] = json.loads(dumped("integrations.corp"))
+    row["fields"]["secret"] = "plain-s3cret"
+    file = tmp_path / "written.json"
+    file.write_text(json.dumps([row]))
+
+    call_command("loaddata", str(file), verbosity=0)
+
+    assert Fernet(OLD).decrypt(stored(corp)).decode() == "plain-s3cret"
+
+
+def test_a_dump_under_a_lost_key_is_refused_and_names_the_setting(corp: Corp, settings: Settings) -> None:
+    text = dumped("integrations.corp")
+    settings.FIELD_ENCRYPTION_KEYS = [NEW]
+
+    with pytest.raises(DeserializationError, match="secret: no key of FIELD_ENCRYPTION_KEYS opens the value"):
+        list(serializers.deserialize("json", text))
+
+
+def test_nobody_has_a_ciphertext_opened_by_entering_it(corp: Corp) -> None:
+    corp.secret = f"{SEALED}{stored(corp)}"
+
+    with pytest.raises(ValidationError) as refused:
+        corp.clean_fields()
+
+    assert refused.value.messages == ["这是加密导出的值，请填写原值。"]
+    corp.save()
+    assert Corp.objects.get().secret.startswith(SEALED)

@@ -1,0 +1,227 @@
+"""Making and revoking tokens in the administration: shown once, limited to what the administrator sees."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, User
+from integrations.models import Corp
+from notifications.admin.api_tokens import ApiTokenForm
+from notifications.models import ApiToken, Subscription
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.api.conftest import client_with, make_editor, make_token
+from tests.notifications.factories import make_corp, make_report, make_subscription, make_superuser
+
+pytestmark = pytest.mark.django_db
+ADD = reverse("admin:notifications_apitoken_add")
+LIST = reverse("admin:notifications_apitoken_changelist")
+SECRET = re.compile(r'value="(gwc_[A-Za-z0-9_-]{43})"')
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造")
+
+
+@pytest.fixture
+def editor(corp: Corp) -> User:
+    return make_editor(corp)
+
+
+@pytest.fixture
+def subscription(corp: Corp) -> Subscription:
+    return make_subscription(report=make_report(corp=corp))
+
+
+def sent(**changes: Any) -> dict[str, Any]:
+    form = {"name": "数据仓库", "may_run": "on", "may_read": "on", "days": "90", "page_key": uuid.uuid4().hex}
+    return {**form, "reach": "everything", **changes}
+
+
+def page_of(token: ApiToken, page: str = "change") -> str:
+    return reverse(f"admin:notifications_apitoken_{page}", args=[token.pk])
+
+
+class TestMaking:
+    def test_shows_the_secret_once_on_a_page_that_nobody_keeps(self, editor: User, subscription: Subscription) -> None:
+        browser = client_of(editor)
+
+        answer = browser.post(ADD, sent(reach="subscriptions", subscriptions=[subscription.pk]))
+
+        [secret] = SECRET.findall(answer.content.decode())
+        token = ApiToken.objects.get()
+        assert answer.status_code == 200
+        assert "no-store" in answer.headers["Cache-Control"]
+        assert (token.owner, token.reach, list(token.subscriptions.all())) == (editor, "subscriptions", [subscription])
+        assert timedelta(days=89) < token.expires_at - timezone.now() <= timedelta(days=90)
+        assert client_with(secret).get("/api/v1/subscriptions").json()["items"][0]["id"] == subscription.pk
+        for later in (page_of(token), LIST, page_of(token, "history")):
+            assert secret not in browser.get(later).content.decode()
+
+    def test_the_same_page_sent_twice_makes_one(self, subscription: Subscription) -> None:
+        browser, form = client_of(make_superuser()), sent()
+
+        browser.post(ADD, form)
+        again = browser.post(ADD, form)
+
+        assert ApiToken.objects.count() == 1
+        assert not SECRET.findall(again.content.decode())
+        assert again.status_code == 200
+
+    def test_two_at_the_same_moment_make_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The second passes the form's question before the first has written."""
+
+        def taken(*_args: Any, **_kwargs: Any) -> None:
+            raise IntegrityError
+
+        monkeypatch.setattr(ApiToken, "save", taken)
+
+        answer = client_of(make_superuser()).post(ADD, sent())
+
+        assert (answer.status_code, answer.headers["Location"]) == (302, LIST)
+
+    def test_stands_in_the_audit_trail(self, editor: User, corp: Corp) -> None:
+        AuditEntry.objects.all().delete()
+
+        client_of(editor).post(ADD, sent(reach="corps", corps=[corp.pk]))
+
+        entries = AuditEntry.objects.filter(model="notifications.apitoken").order_by("pk")
+        assert [(entry.action, entry.actor_id) for entry in entries] == [
+            ("created", editor.pk),
+            ("changed", editor.pk),
+        ]
+        assert entries[1].corp_id == corp.pk
+
+
+class TestLimits:
+    def test_who_sees_some_companies_names_what_a_token_reaches(self, editor: User, corp: Corp) -> None:
+        answer = client_of(editor).post(ADD, sent())
+
+        assert answer.status_code == 200
+        assert "reach" in answer.context["errors"].data[0] or answer.context["adminform"].form.errors["reach"]
+        assert not ApiToken.objects.exists()
+
+    @pytest.mark.parametrize("reach", ["corps", "subscriptions"])
+    def test_what_one_does_not_see_cannot_be_named(self, reach: str, editor: User) -> None:
+        elsewhere = make_corp()
+        theirs = {
+            "corps": elsewhere.pk,
+            "subscriptions": make_subscription(report=make_report(corp=elsewhere)).pk,
+        }
+
+        answer = client_of(editor).post(ADD, sent(reach=reach, **{reach: [theirs[reach]]}))
+
+        assert answer.context["adminform"].form.errors[reach]
+        assert not ApiToken.objects.exists()
+
+    @pytest.mark.parametrize("reach", ["corps", "subscriptions"])
+    def test_a_limit_without_anything_in_it_is_refused(self, reach: str) -> None:
+        answer = client_of(make_superuser()).post(ADD, sent(reach=reach))
+
+        assert answer.context["adminform"].form.errors[reach]
+        assert not ApiToken.objects.exists()
+
+    def test_a_token_is_for_something(self) -> None:
+        form = sent()
+        del form["may_run"], form["may_read"]
+
+        answer = client_of(make_superuser()).post(ADD, form)
+
+        assert answer.context["adminform"].form.errors["__all__"]
+        assert not ApiToken.objects.exists()
+
+    @pytest.mark.parametrize("changes", [{"days": "9999"}, {"page_key": "x"}, {"page_key": ""}, {"name": ""}])
+    def test_what_the_page_does_not_offer_is_refused(self, changes: dict[str, str]) -> None:
+        client_of(make_superuser()).post(ADD, sent(**changes))
+
+        assert not ApiToken.objects.exists()
+
+    def test_what_is_not_meant_is_not_kept(self, corp: Corp, subscription: Subscription) -> None:
+        form = sent(reach="corps", corps=[corp.pk], subscriptions=[subscription.pk])
+
+        client_of(make_superuser()).post(ADD, form)
+
+        token = ApiToken.objects.get()
+        assert (list(token.corps.all()), list(token.subscriptions.all())) == ([corp], [])
+
+    def test_a_token_is_always_ones_own(self, editor: User, corp: Corp) -> None:
+        root = make_superuser()
+
+        client_of(editor).post(ADD, sent(reach="corps", corps=[corp.pk], owner=root.pk))
+
+        assert ApiToken.objects.get().owner == editor
+
+
+class TestOneToken:
+    def test_shows_what_is_known_of_it(self, editor: User, corp: Corp) -> None:
+        token, client = make_token(editor, reach="corps", corps=[corp])
+        client.get("/api/v1/subscriptions", REMOTE_ADDR="192.0.2.7")
+
+        page = client_of(editor).get(page_of(token)).content.decode()
+
+        for fact in (token.prefix, "北山制造", "192.0.2.7", page_of(token, "revoke")):
+            assert fact in page
+        assert token.digest not in page
+
+    def test_is_revoked_after_a_question(self, editor: User) -> None:
+        token, client = make_token(editor)
+        browser = client_of(editor)
+
+        asked = browser.get(page_of(token, "revoke"))
+        between = client.get("/api/v1/subscriptions").status_code
+        done = browser.post(page_of(token, "revoke"))
+
+        assert (asked.status_code, between, done.status_code) == (200, 200, 302)
+        assert client.get("/api/v1/subscriptions").status_code == 401
+        assert page_of(token, "revoke") not in browser.get(page_of(token)).content.decode()
+        assert browser.post(page_of(token, "revoke")).status_code == 302
+
+    def test_of_somebody_else_is_not_there(self, editor: User) -> None:
+        token, client = make_token(make_superuser())
+        browser = client_of(editor)
+
+        assert browser.post(page_of(token, "revoke")).status_code == 404
+        assert browser.get(page_of(token)).status_code == 302
+        assert client.get("/api/v1/subscriptions").status_code == 200
+
+    def test_cannot_be_changed_or_deleted(self) -> None:
+        token = make_token(make_superuser())[0]
+        browser = client_of(make_superuser())
+
+        assert browser.post(page_of(token), sent(name="another")).status_code == 403
+        assert browser.post(page_of(token, "delete"), {"post": "yes"}).status_code == 403
+        token.refresh_from_db()
+        assert token.name == "数据仓库"
+
+
+def test_the_list_says_how_each_token_stands(django_assert_max_num_queries: Any) -> None:
+    root, left = make_superuser(), make_editor()
+    now = timezone.now()
+    make_token(root, name="good")
+    make_token(root, name="revoked", revoked_at=now)
+    make_token(root, name="expired", expires_at=now - timedelta(days=1))
+    make_token(left, name="owner gone")
+    User.objects.filter(pk=left.pk).update(is_active=False)
+    browser = client_of(root)
+    browser.get(LIST)
+
+    with django_assert_max_num_queries(12):
+        page = browser.get(LIST, headers={"accept-language": "en"}).content.decode()
+
+    for words in ("until ", "revoked", "expired", "its owner was disabled"):
+        assert words in page
+
+
+def test_the_form_makes_a_new_key_for_each_page() -> None:
+    ApiTokenForm.person = make_superuser()
+    keys = {ApiTokenForm()["page_key"].value() for _number in range(3)}
+
+    assert len(keys) == 3

@@ -1,0 +1,308 @@
+"""The looks at a report and at an alert rule: asked for, waited for, there or failed; for whom; without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+import requests
+import responses
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.datasources import fetch as datasources_fetch
+from integrations.models import Card, CardData, DataSource
+from notifications.models import AlertRule, Medium, Report
+from tests.accounts.people import sent_form
+from tests.guandata import GuandataAnswers
+from tests.integrations.clients.sources.place import make_card, make_source
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_admin import row
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import make_corp, make_manager, make_person, make_subscription, make_superuser
+from tests.notifications.looking import fetch, look
+from tests.notifications.reports.places import make_data_report, page_values
+
+pytestmark = pytest.mark.django_db
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+OF_REPORT, OF_RULE = reverse("admin:notifications_report_preview"), reverse("admin:notifications_alertrule_try")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One of the two. `shown`: what stands in its look once the data is there, and at no other time."""
+
+    path: str
+    shown: str
+    values: Callable[[Client, Card], Mapping[str, Any]]
+
+
+def report_values(_client: Client, card: Card) -> Mapping[str, Any]:
+    return page_values(card, body="合计 {{ c0.sum('销售额') }}")
+
+
+def rule_values(client: Client, card: Card) -> Mapping[str, Any]:
+    values = sent_form(client, reverse("admin:notifications_alertrule_add"))
+    return {**values, "card": card.pk, **row(0, "any", "销售额", "lt", "100")}
+
+
+PAGES = [
+    pytest.param(Page(OF_REPORT, "合计 224.5", report_values), id="report"),
+    pytest.param(Page(OF_RULE, "会触发", rule_values), id="rule"),
+]
+
+
+def signed_in(person: Any) -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(person, backend=BACKEND)
+    return client
+
+
+@pytest.fixture
+def root() -> Client:
+    return signed_in(make_superuser())
+
+
+@pytest.fixture
+def bi() -> Iterator[GuandataAnswers]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as wire:
+        answers = GuandataAnswers(wire)
+        answers.gives("sign_in")
+        yield answers
+
+
+@pytest.fixture
+def card(bi: GuandataAnswers) -> Card:
+    bi.gives("card_data")
+    return make_card()
+
+
+@pytest.mark.parametrize("place", PAGES)
+class TestLook:
+    def test_answers_at_once_that_the_data_is_being_fetched_and_asks_no_source(
+        self, root: Client, card: Card, bi: GuandataAnswers, place: Page
+    ) -> None:
+        values = place.values(root, card)
+
+        first = root.post(place.path, values).json()
+        again = root.post(place.path, {**values, "_asked": first["asked"]}).json()
+
+        for answer in (first, again):
+            assert "正在读取数据…" in answer["html"]
+            assert "<progress" in answer["html"]
+            assert place.shown not in answer["html"]
+        assert again["asked"] == first["asked"] != ""
+        assert (CardData.objects.count(), bi.calls("card_data"), bi.calls("sign_in")) == (1, 0, 0)
+        fetch()
+        last = root.post(place.path, {**values, "_asked": first["asked"]}).json()
+        assert place.shown in last["html"]
+        assert last["asked"] == ""
+        assert bi.calls("card_data") == 1
+
+    def test_says_how_long_it_has_taken(self, root: Client, card: Card, place: Page, monkeypatch: Any) -> None:
+        values, now = place.values(root, card), timezone.now()
+        monkeypatch.setattr(timezone, "now", lambda: now)
+        asked = root.post(place.path, values).json()["asked"]
+        monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=7))
+
+        html = root.post(place.path, {**values, "_asked": asked}).json()["html"]
+
+        assert re.search(r"data-elapsed>7 秒<", html)
+
+    def test_says_that_no_worker_takes_it_and_which(self, root: Client, card: Card, place: Page) -> None:
+        values = place.values(root, card)
+        asked = root.post(place.path, values).json()["asked"]
+        CardData.objects.update(requested_at=timezone.now() - timedelta(seconds=11))
+
+        answer = root.post(place.path, {**values, "_asked": asked}).json()
+
+        assert "还没有工作进程接手：是否有工作进程在处理队列“data”？" in answer["html"]
+        assert 'class="problem"' in answer["html"]
+        assert answer["asked"] == asked  # it heals by itself
+
+    @pytest.mark.parametrize(
+        ("failure", "said"),
+        [
+            (b"<html>", "卡片“区域销售额”没有数据：数据源返回的格式与预期不符"),
+            (requests.ReadTimeout(), "数据源用时超过 30 秒。请减少取数范围，或调高时间上限。"),
+        ],
+    )
+    def test_of_a_source_that_fails_or_is_slow_says_what_to_do(
+        self, root: Client, bi: GuandataAnswers, place: Page, failure: Any, said: str
+    ) -> None:
+        bi.gives("card_data", failure)
+
+        assert said in look(root, place.path, place.values(root, make_card()))
+        assert bi.calls("card_data") == 1
+
+    def test_of_a_worker_that_never_ends_is_given_up(
+        self, root: Client, card: Card, place: Page, monkeypatch: Any
+    ) -> None:
+        values = place.values(root, card)
+        asked = root.post(place.path, values).json()["asked"]
+        now = timezone.now()
+        assert datasources_fetch._claim(CardData.objects.get().pk, now) is not None
+        monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=91))
+
+        answer = root.post(place.path, {**values, "_asked": asked}).json()
+
+        assert "不再等待。取数的工作进程没有回应" in answer["html"]
+        assert answer["asked"] == ""
+
+    def test_that_is_forgotten_says_so(self, root: Client, card: Card, place: Page) -> None:
+        values = place.values(root, card)
+        asked = root.post(place.path, values).json()["asked"]
+        fetch()
+        datasources_fetch.purge(now=timezone.now() + timedelta(hours=1, seconds=1))
+
+        answer = root.post(place.path, {**values, "_asked": asked}).json()
+
+        assert "内容已失效，请再次点击按钮。" in answer["html"]
+        assert answer["asked"] == ""
+
+    def test_is_its_own_person_s_alone(self, root: Client, card: Card, place: Page) -> None:
+        values = place.values(root, card)
+        asked = root.post(place.path, values).json()["asked"]
+        fetch()
+        colleague = signed_in(make_superuser())
+
+        answer = colleague.post(place.path, {**values, "_asked": asked}).json()
+
+        assert "内容已失效" in answer["html"]
+        assert place.shown not in answer["html"]
+        employee = signed_in(make_person(make_corp(), "li"))
+        assert employee.post(place.path, {**values, "_asked": asked}).status_code == 302
+
+    def test_ends_with_the_right_to_see_the_card(self, bi: GuandataAnswers, place: Page) -> None:
+        """Also where it was taken away between the question and the answer."""
+        bi.gives("card_data")
+        corp, card = make_corp(), make_card()
+        DataSource.objects.update(corp=corp)
+        manager = signed_in(make_manager(corp))
+        values = place.values(manager, card)
+        asked = manager.post(place.path, values).json()["asked"]
+        fetch()
+        assert place.shown in manager.post(place.path, {**values, "_asked": asked}).json()["html"]
+
+        DataSource.objects.update(corp=make_corp())
+
+        answer = manager.post(place.path, {**values, "_asked": asked}).json()
+        assert place.shown not in answer["html"]
+        assert "128.5" not in answer["html"]
+
+    def test_saves_nothing_and_puts_nothing_into_an_address(self, root: Client, card: Card, place: Page) -> None:
+        values = place.values(root, card)
+
+        html = look(root, place.path, values)
+
+        assert not Report.objects.exists()
+        assert not AlertRule.objects.exists()
+        assert not re.findall(r'(?:href|src|action)="[^"]*(?:销售额|%E9%94%80)', html)
+
+    def test_is_only_posted(self, root: Client, place: Page) -> None:
+        assert root.get(place.path).status_code == 405
+
+
+@pytest.mark.parametrize("place", PAGES)
+class TestWithoutScripts:
+    def test_is_a_page_of_its_own_that_keeps_the_values_and_is_reloaded(
+        self, root: Client, card: Card, place: Page
+    ) -> None:
+        values = {**place.values(root, card), "_page": "1", "unknown": "<b>\"'\n第二行"}
+
+        first = root.post(place.path, values)
+        again = root.post(place.path, hidden(first) | {"_asked": asked_in(first)})
+
+        assert first.status_code == 200
+        assert "正在读取数据…" in again.text
+        assert hidden(again)["unknown"] == "<b>\"'\n第二行"
+        fetch()
+        last = root.post(place.path, hidden(again) | {"_asked": asked_in(again)})
+        assert place.shown in last.text
+        assert 'name="_asked"' not in last.text
+
+    def test_starts_from_the_form(self, root: Client, card: Card, place: Page) -> None:
+        add = root.get(place.path.replace("preview/", "add/").replace("try/", "add/")).text
+
+        [noscript] = re.findall(r"<noscript>(.*?)</noscript>", add, re.DOTALL)
+        assert f'formaction="{place.path}"' in noscript
+        assert 'formmethod="post"' in noscript
+        assert 'name="_page"' in noscript
+
+
+def hidden(response: Any) -> dict[str, str]:
+    """What the page of its own sends again."""
+    fields = re.findall(r'<textarea name="([^"]+)" hidden>\n(.*?)</textarea>', response.text, re.DOTALL)
+    chosen = re.findall(r'<(?:input|select)[^>]* name="(_(?:as|at))" value="([^"]*)"', response.text)
+    return {"_page": "1"} | {unescape(name): unescape(value) for name, value in [*fields, *chosen]}
+
+
+def asked_in(response: Any) -> str:
+    [token] = re.findall(r'name="_asked" value="([^"]+)"', response.text)
+    return unescape(token)
+
+
+def test_the_page_of_a_report_without_scripts_offers_the_choices(root: Client, card: Card) -> None:
+    report = make_data_report(card=card)
+    make_subscription(make_person(make_corp(), "li"), report=report, time_zone="Europe/Berlin")
+    values = {**page_values(card), "_page": "1", "_report": report.pk, "_form": "markdown", "_as": '"李雷'}
+
+    page = root.post(OF_REPORT, values).text
+
+    assert '<option value="markdown" selected>' in page
+    assert 'name="_as" value="&quot;李雷"' in page
+    assert "<option>Europe/Berlin</option>" in page
+    assert "您可见的人中没有" in page
+
+
+def test_the_page_of_a_report_without_scripts_shows_no_zone_of_a_report_that_one_does_not_see(card: Card) -> None:
+    mine, other = make_corp(), make_corp()
+    report = make_data_report(card=card, corp=other)
+    make_subscription(make_person(other, "li"), report=report, time_zone="Europe/Berlin")
+    values = {**page_values(), "_page": "1", "_report": report.pk}
+
+    assert "Europe/Berlin" not in signed_in(make_manager(mine)).post(OF_REPORT, values).text
+
+
+def test_what_is_wrong_without_data_is_said_before_anything_is_fetched(root: Client, card: Card) -> None:
+    rule = {"alias": "c0", "column": "区域", "attribute": "", "value": "华东"}
+
+    assert "请选择以谁的身份查看" in look(root, OF_REPORT, page_values(card, rules=(rule,)))
+    assert "您可见的人中没有" in look(root, OF_REPORT, page_values(card, _as="nobody"))
+    assert "errorlist" in look(root, OF_RULE, {**rule_values(root, card), **row(0, "sum", "销售额", "lt", "viel")})
+    assert not CardData.objects.exists()
+
+
+def test_a_known_rule_is_tried_as_its_form_stands(root: Client, card: Card) -> None:
+    rule = make_rule(card, make_receiver(corp=make_corp()))
+    values = {**rule_values(root, card), "_id": rule.pk}
+
+    assert "会触发" in look(root, OF_RULE, values)
+    assert root.post(OF_RULE, {**values, "_id": 999_999}).status_code == 404
+
+
+def test_a_picture_can_be_opened_without_scripts(root: Client, card: Card) -> None:
+    html = look(root, OF_RULE, rule_values(root, card))
+    [address] = re.findall(r'<noscript> <a href="([^"]+)"', html)
+
+    assert "正在生成" in root.get(address).text
+    Medium.objects.update(status="failed", error="数据中没有列「x」。")
+    assert "数据中没有列「x」。" in root.get(address).text
+    Medium.objects.update(status="ready", svg=b"", width=390, height=300)
+    made = root.get(address)
+    assert (made.status_code, made["Location"]) == (302, address.replace("/?show", ".svg"))
+    assert signed_in(make_superuser()).get(address).status_code == 404
+
+
+def test_a_report_over_a_source_whose_key_is_lost_says_so(root: Client, settings: Any) -> None:
+    source = make_source(name="仓库", kind="sql", sql_url="postgresql://robot:sim@db.example.com/sales")
+    card = Card.objects.create(source=source, name="库", sql="SELECT 1")
+    settings.FIELD_ENCRYPTION_KEYS = ["c2ltLW90aGVyLWtleS1zaW0tb3RoZXIta2V5LXNpbSE="]
+
+    assert "FIELD_ENCRYPTION_KEYS" in look(root, OF_REPORT, page_values(card))

@@ -1,0 +1,113 @@
+"""The receipts as a file, and people without an interface licence end to end: the sandbox names them, every page and
+the file say it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.html import escape
+from django.utils.translation import gettext
+
+from accounts.models import User
+from integrations.clients.wecom import errcodes
+from notifications.delivery.failures import NO_LICENCE
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending.send import send_deliveries
+from notifications.models import Receipt, Run
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+
+pytestmark = pytest.mark.django_db
+FILE = reverse("admin:notifications_receipt_csv")
+LICENCE = errcodes.explain(NO_LICENCE)
+
+
+@pytest.fixture(scope="module")
+def sandbox_process() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def run(sandbox_process: SandboxHandle) -> Run:
+    """Sent to two people of the sandbox, of whom one has no licence."""
+    seed = company()
+    [unlicensed] = [member for member in seed["members"] if member["userid"] == "hanmeimei"]
+    unlicensed["unlicensed"] = True
+    sandbox_process.load({"companies": [seed]})
+    corp = make_corp(corpid=CORPID, agentid=AGENTID, secret=SECRET, api_base_url=sandbox_process.base_url)
+    people = [
+        make_person(corp, "LiLei", username="lilei", name="=李雷"),
+        make_person(corp, "hanmeimei", username="han", name="韩梅梅"),
+    ]
+    now = timezone.now()
+    run = make_run(make_subscription(*people, now=now), now=now)
+    ids = render_run(run_id=run.pk, now=now)
+    assert send_deliveries(ids, clock=timezone.now, is_stopping=lambda: False) == 1
+    assert [len(sandbox_process.messages(CORPID, userid)) for userid in ("lilei", "hanmeimei")] == [1, 0]
+    return run
+
+
+def in_language(person: User, language: str) -> Client:
+    client = Client(headers={"host": "localhost:3001", "accept-language": language})
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def rows_of(answer: Any) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode("utf-8-sig"))))
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_the_receipt_and_the_file_say_that_somebody_has_no_licence(run: Run, language: str) -> None:
+    client = in_language(make_superuser(), language)
+    receipt = Receipt.objects.get(run=run, status=Receipt.Status.UNLICENSED)
+    with translation.override(language):
+        words = [gettext(text) for text in (LICENCE.what, LICENCE.who, LICENCE.where)]
+        status = gettext("no licence")
+
+    page = client.get(reverse("admin:notifications_receipt_change", args=[receipt.pk])).content.decode()
+    titles, without, with_licence = rows_of(client.get(FILE, {"run__id__exact": run.pk}))
+
+    assert all(escape(word) in page for word in [*words, status])
+    assert len(titles) == len(without)
+    assert (without[0], without[2:6]) == ("韩梅梅 (han)", [status, *words])
+    # What begins as a formula stays text.
+    assert (with_licence[0], with_licence[3:6]) == ("'=李雷 (lilei)", ["", "", ""])
+
+
+def test_the_file_holds_what_the_list_shows(run: Run) -> None:
+    client = in_language(make_superuser(), "en")
+
+    _titles, row = rows_of(client.get(FILE, {"status": "unlicensed"}))
+
+    assert row[0] == "韩梅梅 (han)"
+    assert (
+        f'href="{FILE}?status=unlicensed"'
+        in client.get(reverse("admin:notifications_receipt_changelist"), {"status": "unlicensed"}).content.decode()
+    )
+
+
+def test_another_company_s_manager_gets_none_of_it_and_who_may_not_see_receipts_no_file(run: Run) -> None:
+    elsewhere = in_language(make_manager(make_corp(), permissions="view"), "en")
+    employee = in_language(make_person(run.deliveries.get().corp, "jim"), "en")
+
+    assert len(rows_of(elsewhere.get(FILE))) == 1
+    assert employee.get(FILE).status_code == 302
+    without_right = make_manager(run.deliveries.get().corp, permissions="view")
+    without_right.user_permissions.clear()
+    assert in_language(without_right, "en").get(FILE).status_code == 403

@@ -1,0 +1,158 @@
+"""Group robots and channels in the administration: pasting a webhook, what is refused, what nobody ever sees again."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEntry
+from integrations.models import Corp
+from notifications.models import Robot, Subscription
+from tests.notifications.admin.test_admin import client_of, values
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+KEY = "693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa"
+WEBHOOK = f"https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key={KEY}"
+ADD = reverse("admin:notifications_robot_add")
+ADD_SUBSCRIPTION = reverse("admin:notifications_subscription_add")
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造")
+
+
+@pytest.mark.parametrize("pasted", [WEBHOOK, f" {WEBHOOK}\n", KEY, f"{WEBHOOK}&debug=1"])
+def test_the_address_or_the_key_alone_may_be_pasted(pasted: str, root: Client, corp: Corp) -> None:
+    answer = root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted})
+
+    assert answer.status_code == 302
+    assert Robot.objects.get().key == KEY
+
+
+@pytest.mark.parametrize(
+    "pasted", ["", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send", "short", "http://[", "a b/c?d"]
+)
+def test_what_is_no_webhook_is_refused_and_not_repeated(pasted: str, root: Client, corp: Corp) -> None:
+    answer = root.post(ADD, {"name": "销售群", "corp": corp.pk, "webhook": pasted})
+
+    assert answer.status_code == 200
+    assert not Robot.objects.exists()
+    assert not pasted or f'value="{pasted}"' not in answer.content.decode()
+
+
+def test_the_key_is_encrypted_and_never_shown(root: Client, corp: Corp) -> None:
+    robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
+
+    pages = [
+        root.get(reverse("admin:notifications_robot_change", args=[robot.pk])),
+        root.get(reverse("admin:notifications_robot_changelist")),
+        root.get(reverse("admin:notifications_robot_history", args=[robot.pk])),
+    ]
+
+    assert all(KEY not in page.content.decode() for page in pages)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT key FROM notifications_robot")
+        assert KEY not in cursor.fetchone()[0]
+
+
+def test_an_empty_field_leaves_the_stored_key(root: Client, corp: Corp) -> None:
+    robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
+    address = reverse("admin:notifications_robot_change", args=[robot.pk])
+
+    root.post(address, {"name": "新名称", "corp": corp.pk, "webhook": ""})
+    robot.refresh_from_db()
+    assert (robot.name, robot.key) == ("新名称", KEY)
+
+    root.post(address, {"name": "新名称", "corp": corp.pk, "webhook": "another-key-1"})
+    robot.refresh_from_db()
+    assert robot.key == "another-key-1"
+    entry = AuditEntry.objects.filter(corp=corp).latest("pk")
+    assert KEY not in str(entry.changes)
+    assert "another-key-1" not in str(entry.changes)
+
+
+def test_who_manages_another_company_sees_no_robot_and_makes_none(corp: Corp) -> None:
+    robot = Robot.objects.create(name="销售群", corp=corp, key=KEY)
+    client = client_of(make_manager(make_corp(), permissions="robot"))
+
+    assert "销售群" not in client.get(reverse("admin:notifications_robot_changelist")).content.decode()
+    assert client.get(reverse("admin:notifications_robot_change", args=[robot.pk])).status_code == 302
+    client.post(ADD, {"name": "别的", "corp": corp.pk, "webhook": WEBHOOK})
+    assert Robot.objects.count() == 1
+
+
+class TestASubscriptionsChannel:
+    @pytest.fixture
+    def robot(self, corp: Corp) -> Robot:
+        return Robot.objects.create(name="销售群", corp=corp, key=KEY)
+
+    def test_a_robot_needs_no_people(self, root: Client, robot: Robot) -> None:
+        answer = root.post(
+            ADD_SUBSCRIPTION, values(make_report(), channel="robot", robot=robot.pk, fallback_channel="email")
+        )
+
+        assert answer.status_code == 302
+        subscription = Subscription.objects.get()
+        assert (subscription.robot, subscription.fallback_channel) == (robot, "")
+
+    def test_without_a_robot_the_group_is_asked_for(self, root: Client, robot: Robot) -> None:
+        answer = root.post(ADD_SUBSCRIPTION, values(make_report(), channel="robot"))
+
+        assert "请选择群机器人" in answer.content.decode()
+        assert not Subscription.objects.exists()
+
+    def test_a_robot_of_another_company_than_the_report_is_refused(self, root: Client, robot: Robot) -> None:
+        answer = root.post(ADD_SUBSCRIPTION, values(make_report(corp=make_corp()), channel="robot", robot=robot.pk))
+
+        assert "不是同一家企业" in answer.content.decode()
+        assert not Subscription.objects.exists()
+
+    def test_a_robot_that_one_does_not_see_cannot_be_chosen(self, robot: Robot) -> None:
+        mine = make_corp()
+        client = client_of(make_manager(mine, permissions="subscription"))
+
+        client.post(ADD_SUBSCRIPTION, values(make_report(corp=mine), channel="robot", robot=robot.pk))
+
+        assert not Subscription.objects.exists()
+
+    def test_another_channel_leaves_no_robot_behind(self, root: Client, robot: Robot, corp: Corp) -> None:
+        person = make_person(corp, "lilei")
+        subscription = make_subscription(person, channel="robot", robot=robot)
+        address = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+        root.post(address, values(subscription.report, person, channel="wecom", robot=robot.pk))
+
+        subscription.refresh_from_db()
+        assert (subscription.channel, subscription.robot) == ("wecom", None)
+
+    def test_by_mail_people_with_an_address_are_reached(self, root: Client) -> None:
+        person = make_person(email="a@example.com")
+
+        refused = root.post(ADD_SUBSCRIPTION, values(make_report(), make_person(), channel="email"))
+        root.post(ADD_SUBSCRIPTION, values(make_report(), person, channel="email"))
+
+        assert "没有邮箱地址" in refused.content.decode()
+        assert Subscription.objects.get().users.get() == person
+
+    def test_running_now_names_the_group(self, root: Client, robot: Robot) -> None:
+        subscription = make_subscription(channel="robot", robot=robot)
+
+        page = root.get(reverse("admin:notifications_subscription_run", args=[subscription.pk])).content.decode()
+
+        assert "销售群" in page

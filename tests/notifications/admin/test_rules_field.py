@@ -1,0 +1,208 @@
+"""Attribute rules in the subscription's form: rows in, rules out, and what is refused with which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.test import Client
+from django.urls import reverse
+from django.utils import translation
+
+from accounts.models import Attribute
+from accounts.users.attributes import set_values
+from integrations.models import Corp
+from notifications.admin.attribute_rule_fields import RulesField, RulesWidget
+from notifications.models import AttributeRule, Operator, Subscription
+from notifications.sources import Rule
+from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from tests.notifications.admin.test_admin import client_of, values
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+OUTLOOK = reverse("admin:notifications_subscription_outlook")
+
+
+@pytest.fixture
+def title() -> Attribute:
+    return Attribute.objects.create(key="title", name="职位")
+
+
+@pytest.fixture
+def level() -> Attribute:
+    return Attribute.objects.create(key="level", name="级别", kind="choice", choices=["P1", "P2"])
+
+
+def rows(*lines: tuple[Any, str, str]) -> dict[str, str]:
+    """As a browser sends them."""
+    sent: dict[str, str] = {}
+    for number, (attribute, operator, text) in enumerate(lines):
+        sent |= {
+            f"rules-{number}-attribute": str(getattr(attribute, "pk", attribute)),
+            f"rules-{number}-operator": operator,
+            f"rules-{number}-values": text,
+        }
+    return sent
+
+
+def cleaned(*lines: tuple[Any, str, str]) -> list[Rule]:
+    return RulesField(required=False).clean(RulesWidget().value_from_datadict(rows(*lines), {}, "rules"))
+
+
+def complaint(*lines: tuple[Any, str, str]) -> list[str]:
+    with translation.override("en"), pytest.raises(ValidationError) as raised:
+        cleaned(*lines)
+    return list(raised.value.messages)
+
+
+def test_rows_become_rules(title: Attribute, level: Attribute) -> None:
+    assert cleaned((title, "contains", " 经理 "), (level, "one_of", "p1; P2;p1"), ("", "is", " ")) == [
+        Rule(title, Operator.CONTAINS, ("经理",)),
+        Rule(level, Operator.ONE_OF, ("P1", "P2")),
+    ]
+
+
+def test_the_same_rule_twice_is_one(title: Attribute) -> None:
+    assert len(cleaned((title, "is", "经理"), (title, "is", "经理"))) == 1
+
+
+def test_nothing_is_no_rule() -> None:
+    assert cleaned() == cleaned(("", "is", "")) == []
+
+
+def test_what_is_wrong_is_said_of_each_row(title: Attribute, level: Attribute) -> None:
+    number = Attribute.objects.create(key="age", name="年龄", kind="number")
+
+    found = complaint(
+        ("", "is", "经理"),
+        (999_999, "is", "x"),
+        ("9" * 30, "is", "x"),
+        (title, "like", "x"),
+        (title, "is", ""),
+        (level, "is", "P9"),
+        (level, "contains", "P"),
+        (number, "is", "many"),
+        (title, "contains", "a\u0000b"),
+        (title, "is", "x" * 256),
+    )
+
+    assert found == [
+        "Rule 1: choose the attribute.",
+        "Rule 2: choose the attribute.",
+        "Rule 3: choose the attribute.",
+        "Rule 4: choose the comparison.",
+        "Rule 5: enter a value.",
+        "Rule 6: “P9” is not among the choices.",
+        "Rule 7: “contains” is for texts and for attributes with several values.",
+        "Rule 8: “many” is not a number.",
+        "Rule 9: “a\u0000b” cannot be part of a value.",
+        "Rule 10: At most 255 characters.",
+    ]
+
+
+def test_too_many_values_are_refused(title: Attribute) -> None:
+    text = ";".join(map(str, range(501)))
+
+    assert complaint((title, "one_of", text)) == ["Rule 1: at most 500 values."]
+
+
+def test_rows_beyond_the_last_are_not_read(title: Attribute) -> None:
+    sent = rows(*[(title, "is", f"v{number}") for number in range(25)])
+
+    assert len(RulesWidget().value_from_datadict(sent, {}, "rules")) == 20
+
+
+def test_the_table_shows_the_rules_and_two_empty_rows(title: Attribute) -> None:
+    field = RulesField()
+    shown = RulesWidget().render("rules", field.prepare_value([Rule(title, Operator.ONE_OF, ("<a>", "b"))]))
+
+    assert shown.count('role="group"') == 3
+    assert 'value="&lt;a&gt;; b"' in shown
+    assert f'<option value="{title.pk}" selected>职位</option>' in shown
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_form_knows_whether_rules_were_changed(changed: bool, title: Attribute) -> None:
+    field, stored = RulesField(), [Rule(title, Operator.IS, ("经理",))]
+    sent = [(str(title.pk), "is", "助理" if changed else "经理")]
+
+    assert field.has_changed(stored, sent) is changed
+
+
+class TestPage:
+    @pytest.fixture
+    def corp(self) -> Corp:
+        return make_corp()
+
+    @pytest.fixture
+    def root(self) -> Client:
+        return client_of(make_superuser())
+
+    @pytest.fixture
+    def subscription(self, corp: Corp) -> Subscription:
+        return make_subscription(make_person(corp, "zhang"), report=make_report(corp=corp))
+
+    def test_saves_shows_and_takes_away(self, root: Client, subscription: Subscription, title: Attribute) -> None:
+        page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+        form = values(subscription.report, *subscription.users.all(), rules_match="any")
+
+        saved = root.post(page, {**form, **rows((title, "is", "经理"))})
+        shown = root.get(page).content.decode()
+        again = root.post(page, {**form, **rows((title, "is", "经理")), "name": "新名"})
+        stored = rules_of(subscription)
+        root.post(page, {**form, **rows(("", "is", "")), "name": "新名"})
+
+        assert (saved.status_code, again.status_code) == (302, 302)
+        assert 'value="经理"' in shown
+        subscription.refresh_from_db()
+        assert (subscription.rules_match, subscription.name) == ("any", "新名")
+        assert stored == (Rule(title, Operator.IS, ("经理",)),)
+        assert not AttributeRule.objects.exists()
+
+    def test_a_wrong_rule_saves_nothing(self, root: Client, subscription: Subscription, level: Attribute) -> None:
+        page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+        form = values(subscription.report, *subscription.users.all(), name="新名")
+
+        answer = root.post(page, {**form, **rows((level, "is", "P9"))})
+
+        assert answer.status_code == 200
+        assert answer.context["adminform"].form.errors["rules"]
+        subscription.refresh_from_db()
+        assert subscription.name != "新名"
+
+    def test_the_outlook_counts_before_anything_is_saved(
+        self, root: Client, subscription: Subscription, title: Attribute
+    ) -> None:
+        matched = make_person(subscription.report.corp, "li")
+        set_values(attribute=title, values={matched.pk: ["经理"]})
+        form = {**values(subscription.report), **rows((title, "is", "经理")), "_id": subscription.pk}
+
+        html = root.post(OUTLOOK, form, headers={"accept-language": "en"}).json()["html"]
+
+        assert "1 person" in html
+        assert not AttributeRule.objects.exists()
+
+    def test_whoever_may_only_look_reads_them(self, corp: Corp, subscription: Subscription, title: Attribute) -> None:
+        save_rules(subscription, [Rule(title, Operator.IS, ("<经理>",))])
+        reader = client_of(make_manager(corp, permissions="view_"))
+
+        page = reader.get(reverse("admin:notifications_subscription_change", args=[subscription.pk]))
+
+        assert page.status_code == 200
+        assert "&lt;经理&gt;" in page.content.decode()
+        assert "rules-0-attribute" not in page.content.decode()
+
+
+def test_a_form_without_the_table_leaves_it_out() -> None:
+    assert RulesWidget().value_omitted_from_data(QueryDict("name=x"), {}, "rules")
+    assert not RulesWidget().value_omitted_from_data(QueryDict("rules-3-attribute="), {}, "rules")

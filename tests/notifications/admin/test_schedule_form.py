@@ -1,0 +1,298 @@
+"""The form's part about times: presets, working days, spread, and what is said before and after saving."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, time
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from notifications.models import FreeDays, MonthDay, Repeat, Report, Subscription
+from notifications.subscriptions.schedules import workdays
+from notifications.subscriptions.schedules.descriptions import described
+from tests.notifications.admin.test_admin import client_of, errors_of, said, values
+from tests.notifications.factories import make_corp, make_manager, make_person, make_report, make_superuser
+
+pytestmark = pytest.mark.django_db
+ADD = "/admin/notifications/subscription/add/"
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+@pytest.fixture
+def order() -> tuple[Report, User]:
+    return make_report(), make_person(make_corp(), "lilei")
+
+
+@pytest.fixture
+def _in_november(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A day on which the calendar ends soon, whatever the library knows by now."""
+    now = datetime(workdays.last_known_year(), 12, 28, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    return iter(())
+
+
+DAILY: dict[str, Any] = {"repeat": "daily", "local_time": "09:05", "crontab": ""}
+WEEKLY: dict[str, Any] = {"repeat": "weekly", "local_time": "09:05", "weekdays": ["3", "1"], "crontab": ""}
+MONTHLY: dict[str, Any] = {"repeat": "monthly", "local_time": "09:05", "month_day": "first_workday", "crontab": ""}
+
+
+def saved(client: Client, order: tuple[Report, User], **changes: Any) -> Subscription:
+    answer = client.post(ADD, values(*order, **changes))
+    assert answer.status_code == 302, errors_of(answer)
+    return Subscription.objects.get()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "words"),
+    [
+        (DAILY, (Repeat.DAILY, "", "", "send"), "每天 09:05"),
+        ({**DAILY, "free_days": "skip"}, (Repeat.DAILY, "", "", "skip"), "每个工作日 09:05"),
+        (WEEKLY, (Repeat.WEEKLY, "1,3", "", "send"), "每周一、周三 09:05"),
+        (
+            {**WEEKLY, "free_days": "next"},
+            (Repeat.WEEKLY, "1,3", "", "next"),
+            "每周一、周三 09:05，遇休息日顺延到下一个工作日",
+        ),
+        (MONTHLY, (Repeat.MONTHLY, "", "first_workday", "send"), "每月第一个工作日 09:05"),
+        ({**MONTHLY, "month_day": "15"}, (Repeat.MONTHLY, "", "15", "send"), "每月 15 日 09:05"),
+    ],
+)
+def test_a_preset_is_saved_and_described(
+    root: Client, order: tuple[Report, User], fields: dict[str, Any], expected: tuple[str, ...], words: str
+) -> None:
+    subscription = saved(root, order, **fields)
+
+    found = (subscription.repeat, subscription.weekdays, subscription.month_day, subscription.free_days)
+    assert found == expected
+    assert (subscription.local_time, subscription.crontab) == (time(9, 5), "")
+    assert subscription.next_run_at is not None
+    assert f"{subscription.next_run_at:%H:%M:%S}" == "01:05:00"
+    assert described(subscription) == words
+    assert words in root.get("/admin/notifications/subscription/").content.decode()
+
+
+def test_a_crontab_is_kept_and_described_as_it_stands(root: Client, order: tuple[Report, User]) -> None:
+    subscription = saved(root, order, crontab="5 9 * * 1-5", free_days="skip")
+
+    assert (subscription.repeat, subscription.crontab) == (Repeat.CRONTAB, "5 9 * * 1-5")
+    assert described(subscription) == "5 9 * * 1-5，仅工作日"
+
+
+def test_what_another_way_of_writing_needed_is_emptied(root: Client, order: tuple[Report, User]) -> None:
+    subscription = saved(root, order, crontab="5 9 * * 1-5")
+    url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+    answer = root.post(url, values(*order, **{**WEEKLY, "crontab": "5 9 * * 1-5", "month_day": "3"}))
+
+    assert answer.status_code == 302
+    subscription.refresh_from_db()
+    found = (subscription.repeat, subscription.weekdays, subscription.crontab, subscription.month_day)
+    assert found == (Repeat.WEEKLY, "1,3", "", "")
+
+
+def test_saving_unchanged_days_of_the_week_changes_nothing(root: Client, order: tuple[Report, User]) -> None:
+    subscription = saved(root, order, **WEEKLY)
+    Subscription.objects.update(next_run_at=datetime(2026, 1, 1, tzinfo=UTC))
+    url = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+    assert root.post(url, values(*order, **WEEKLY)).status_code == 302
+
+    subscription.refresh_from_db()
+    assert subscription.next_run_at == datetime(2026, 1, 1, tzinfo=UTC)
+    html = root.get(url).content.decode()
+    assert len(re.findall(r'name="weekdays" value="[13]"[^>]* checked', html)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({**DAILY, "local_time": ""}, "请选择发送时间"),
+        ({**DAILY, "local_time": "25:00"}, "时间"),
+        ({**WEEKLY, "weekdays": []}, "至少选择一个星期几"),
+        ({**WEEKLY, "weekdays": ["8"]}, "8"),
+        ({**MONTHLY, "month_day": ""}, "请选择每月的哪一天"),
+        ({**MONTHLY, "month_day": "32"}, "32"),
+        ({"repeat": "crontab", "crontab": ""}, "五个字段"),
+        ({"repeat": "crontab", "crontab": "5 9 * * *", "free_days": "next"}, "不能顺延"),
+        ({"repeat": "hourly"}, "hourly"),
+        ({**DAILY, "free_days": "never"}, "never"),
+        ({**DAILY, "jitter_seconds": "3600"}, "3599"),
+        ({**DAILY, "jitter_seconds": "-1"}, "0"),
+        ({**DAILY, "jitter_seconds": ""}, "必填"),
+    ],
+)
+def test_what_is_missing_or_cannot_be_is_refused(
+    root: Client, order: tuple[Report, User], fields: dict[str, Any], sentence: str
+) -> None:
+    answer = root.post(ADD, values(*order, **fields))
+
+    assert answer.status_code == 200
+    assert sentence in errors_of(answer)
+    assert not Subscription.objects.exists()
+
+
+@pytest.mark.usefixtures("_in_november")
+def test_free_days_only_are_refused_where_no_make_up_day_is_known(root: Client, order: tuple[Report, User]) -> None:
+    answer = root.post(ADD, values(*order, **{**WEEKLY, "weekdays": ["7"], "free_days": "skip"}))
+
+    assert "没有一个是工作日" in errors_of(answer)
+    assert not Subscription.objects.exists()
+
+
+@pytest.mark.usefixtures("_in_november")
+@pytest.mark.parametrize(
+    ("fields", "is_told"), [({**DAILY, "free_days": "skip"}, True), (MONTHLY, True), (DAILY, False)]
+)
+def test_the_end_of_the_calendar_is_told_before_and_after_saving(
+    root: Client, order: tuple[Report, User], fields: dict[str, Any], is_told: bool
+) -> None:
+    year = str(workdays.last_known_year() + 1)
+
+    before = outlook(root, values(*order, **fields))
+    answer = root.post(ADD, values(*order, **fields))
+    after = said(root, answer)
+    index = root.get("/admin/").content.decode()
+
+    for text in (before, after, index):
+        assert (f"{year} 年的节假日和调休" in text) is is_told
+
+
+def test_a_disabled_one_whose_validity_holds_nothing_is_saved_with_a_word(
+    root: Client, order: tuple[Report, User]
+) -> None:
+    ended: dict[str, Any] = {"valid_to_0": "2002-01-01", "valid_to_1": "00:00:00", "is_enabled": ""}
+
+    answer = root.post(ADD, values(*order, **{**DAILY, **ended}))
+
+    assert "只能手动发送" in said(root, answer)
+    assert Subscription.objects.get().next_run_at is None
+
+
+def outlook(client: Client, data: dict[str, Any]) -> str:
+    answer = client.post(reverse("admin:notifications_subscription_outlook"), data)
+    assert answer.status_code == 200
+    return str(json.loads(answer.content)["html"])
+
+
+def times(html: str) -> list[str]:
+    found = re.search(r"<ol class=\"next-times\">(.*?)</ol>", html, re.DOTALL)
+    return re.findall(r"<li>(.*?)</li>", found[1]) if found else []
+
+
+def test_the_next_five_times_are_shown_in_the_subscriptions_own_zone(root: Client, order: tuple[Report, User]) -> None:
+    html = outlook(root, values(*order, **WEEKLY, time_zone="America/New_York"))
+
+    assert len(times(html)) == 5
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d 09:05 周[一三]", line) for line in times(html))
+    assert "America/New_York" in html
+
+
+def test_before_saving_a_spread_is_shown_as_a_span_and_after_as_the_moment(
+    root: Client, order: tuple[Report, User]
+) -> None:
+    spread: dict[str, Any] = {**DAILY, "jitter_seconds": "300"}
+    before = times(outlook(root, values(*order, **spread)))
+    subscription = saved(root, order, **spread)
+    page = root.get(reverse("admin:notifications_subscription_change", args=[subscription.pk])).content.decode()
+
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d 09:05:00–09:10:00 周.", line) for line in before)
+    after = times(page)
+    assert len(before) == len(after) == 5
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d 09:(0[5-9]|10):\d\d 周.", line) for line in after)
+    assert len({line[11:19] for line in after}) > 1
+    assert subscription.next_run_at is not None
+    local = subscription.next_run_at.astimezone(tz=None)
+    assert f"{local:%M:%S}" == after[0][14:19]
+    assert after == times(outlook(root, {**values(*order, **spread), "_id": subscription.pk}))
+
+
+@pytest.mark.parametrize(
+    ("at", "jitter", "is_hinted"),
+    [("09:00", 0, True), ("09:30", 0, True), ("09:00", 120, False), ("09:05", 0, False)],
+)
+def test_full_and_half_hours_are_advised_against(
+    root: Client, order: tuple[Report, User], at: str, jitter: int, is_hinted: bool
+) -> None:
+    html = outlook(root, values(*order, **{**DAILY, "local_time": at, "jitter_seconds": jitter}))
+
+    assert ("整点和半点" in html) is is_hinted
+
+
+def test_the_page_begins_with_every_day_at_nine(root: Client) -> None:
+    html = root.get(ADD).content.decode()
+
+    assert '<option value="daily" selected>' in html
+    assert 'value="09:00"' in html
+    assert '<input type="time"' in html
+
+
+def test_an_ended_one_is_marked_in_the_list(root: Client, order: tuple[Report, User]) -> None:
+    saved(root, order, **DAILY)
+    Subscription.objects.update(next_run_at=None)
+
+    assert "不再有执行时间" in root.get("/admin/notifications/subscription/").content.decode()
+
+
+def test_an_editor_of_one_company_may_write_a_preset(order: tuple[Report, User]) -> None:
+    corp = order[1].wecom_accounts.get().corp
+    assert corp is not None
+    report = make_report(corp=corp)
+
+    subscription = saved(client_of(make_manager(corp)), (report, order[1]), **DAILY)
+
+    assert subscription.repeat == Repeat.DAILY
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_by_workdays"),
+    [
+        ({"free_days": FreeDays.SKIP}, True),
+        ({"free_days": FreeDays.NEXT}, True),
+        ({"month_day": MonthDay.FIRST_WORKDAY}, True),
+        ({"month_day": MonthDay.LAST_WORKDAY}, True),
+        ({"month_day": MonthDay.LAST}, False),
+        ({"month_day": "1"}, False),
+        ({}, False),
+    ],
+)
+def test_which_schedules_go_by_the_calendar(
+    order: tuple[Report, User], fields: dict[str, str], is_by_workdays: bool
+) -> None:
+    subscription = Subscription.objects.create(name="x", report=order[0], **fields)
+
+    assert subscription.is_by_workdays is is_by_workdays
+    assert Subscription.objects.by_workdays().exists() is is_by_workdays
+
+
+@pytest.mark.parametrize("model", ["subscription", "alertrule"])
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "Europe/Berlin", "Australia/Perth"])
+def test_a_new_schedule_begins_in_the_site_s_zone(root: Client, settings: Any, model: str, zone: str) -> None:
+    settings.TIME_ZONE = zone
+
+    field = root.get(f"/admin/notifications/{model}/add/").context["adminform"].form["time_zone"]
+
+    names = [name for name, _label in field.field.choices]
+    assert (field.value(), names[0]) == (zone, zone)
+    assert len(names) == len(set(names)) > 400
+
+
+def test_a_known_schedule_keeps_its_zone_where_the_site_has_another(
+    root: Client, settings: Any, order: tuple[Report, User]
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    subscription = saved(root, order, time_zone="Asia/Tokyo")
+
+    page = root.get(f"/admin/notifications/subscription/{subscription.pk}/change/")
+
+    assert page.context["adminform"].form["time_zone"].value() == subscription.time_zone == "Asia/Tokyo"

@@ -1,0 +1,105 @@
+"""Tokens of the HTTP API: what is kept of a secret, who finds one, what revoking ends."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import AuditEntry
+from notifications.api import tokens
+from notifications.api.tokens import Action
+from notifications.models import ApiToken, Report, Run
+from tests.notifications.api.conftest import make_editor, make_token
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_secrets_have_256_random_bits_and_a_beginning_of_their_own() -> None:
+    secrets = {tokens.new_secret() for _number in range(100)}
+
+    assert len(secrets) == 100
+    assert all(re.fullmatch(r"gwc_[A-Za-z0-9_-]{43}", secret) for secret in secrets)
+
+
+def test_nothing_of_the_secret_is_kept_but_its_beginning() -> None:
+    token, client = make_token(make_superuser())
+    secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+
+    stored = ApiToken.objects.filter(pk=token.pk).values().get()
+
+    assert (stored["digest"], stored["prefix"]) == (hashlib.sha256(secret.encode()).hexdigest(), secret[:10])
+    assert not any(secret[10:] in str(value) for value in stored.values())
+    trail = " ".join(f"{entry.changes} {entry.note}" for entry in AuditEntry.objects.all())
+    assert secret[4:] not in trail
+    assert stored["digest"] not in trail
+
+
+def test_revoking_is_for_good_and_stands_in_the_audit_trail() -> None:
+    token, client = make_token(make_superuser())
+    secret = client.defaults["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    now = timezone.now()
+    AuditEntry.objects.all().delete()
+
+    done = [tokens.revoke(token, now=now), tokens.revoke(token, now=now + timedelta(hours=1))]
+
+    assert done == [True, False]
+    assert ApiToken.objects.get().revoked_at == now
+    assert tokens.find(secret=secret, now=now) is None
+    entry = AuditEntry.objects.get()
+    assert [change[0] for change in entry.changes] == ["revoked_at"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "runs", "reads"),
+    [
+        ("subscription", True, False),
+        ("view_", False, True),
+        ("_run", False, False),
+        ("", True, True),
+    ],
+)
+def test_a_token_may_what_its_owner_may(permissions: str, runs: bool, reads: bool) -> None:
+    owner = make_manager(make_corp(), permissions=permissions)
+    token = make_token(owner)[0]
+
+    assert (tokens.may(token, Action.RUN), tokens.may(token, Action.READ)) == (runs, reads)
+
+
+def test_runs_are_reached_by_their_subscriptions_and_the_owners_companies() -> None:
+    corp = make_corp()
+    report = make_report(corp=corp)
+    mine, other = make_subscription(report=report), make_subscription(report=report)
+    seen, unseen = make_run(mine), make_run(other)
+    token = make_token(make_editor(corp), reach="subscriptions", subscriptions=[mine])[0]
+    everything = make_token(make_editor(corp))[0]
+
+    assert list(tokens.runs_of(token)) == [seen]
+    assert set(tokens.runs_of(everything)) == {seen, unseen}
+    # The report goes to another company; what ran before stays with the first one.
+    Report.objects.update(corp=make_corp())
+    assert not tokens.runs_of(everything).exists()
+    Run.objects.update(subscription=None)
+    assert not tokens.runs_of(make_token(make_superuser())[0]).exists()
+
+
+def test_administrators_see_their_own_tokens_and_those_of_people_whom_they_may_change() -> None:
+    corp = make_corp()
+    one, other, root = make_editor(corp), make_editor(corp), make_superuser()
+    own, colleagues, chiefs = (make_token(owner)[0] for owner in (one, other, root))
+
+    assert set(ApiToken.objects.visible_to(one)) == {own}
+    assert set(ApiToken.objects.visible_to(root)) == {own, colleagues, chiefs}
+    assert not ApiToken.objects.visible_to(make_person(corp, "zhang")).exists()

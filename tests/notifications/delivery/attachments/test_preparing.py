@@ -1,0 +1,554 @@
+"""From a message that waits for its picture or file to one whose bytes are frozen: once, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import openpyxl
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from integrations.models import SiteAddress
+from notifications.charts.definition import Chart, ChartKind
+from notifications.charts.theme import Shape
+from notifications.delivery.attachments import jobs, recipes, urls
+from notifications.delivery.channels import email
+from notifications.delivery.channels.outcomes import ROBOT_GONE
+from notifications.delivery.channels.wecom_app import company_scope
+from notifications.delivery.limiter import Permit, Request, shared_gate
+from notifications.delivery.maintenance import sweep
+from notifications.delivery.rendering import attachments
+from notifications.delivery.runs import recall
+from notifications.delivery.sending import claim, throttling, uploads
+from notifications.models import Attachment, Attempt, Channel, Delivery, Medium, MessageForm, Robot, Run
+from notifications.sources import Content
+from tests.notifications.conftest import FakeClock
+from tests.notifications.delivery.attachments.places import CONTENT, body_of, make_delivery, make_medium, make_run
+from tests.notifications.factories import NOW, make_corp
+from tests.notifications.one_delivery import send_delivery
+from tests.notifications.wire import Wire, errcode, reset
+
+pytestmark = pytest.mark.django_db
+
+Status = Delivery.Status
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
+UPLOADED = {"errcode": 0, "errmsg": "", "type": "image", "media_id": "media-1", "created_at": "1764000000"}
+
+
+def ready(medium: Medium, content: bytes = PNG) -> None:
+    Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.READY, content=content, made_at=NOW)
+
+
+def failed(medium: Medium, error: str = "没有数据") -> None:
+    Medium.objects.filter(pk=medium.pk).update(status=Medium.Status.FAILED, error=error, made_at=NOW)
+
+
+def prepared(delivery: Delivery, clock: FakeClock) -> Delivery:
+    uploads.prepare_delivery(delivery.pk, clock=clock)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def medium_of(delivery: Delivery) -> Medium:
+    assert delivery.medium is not None
+    return delivery.medium
+
+
+# --- Written ---
+
+
+@pytest.mark.parametrize("form", sorted(attachments.MEDIA_FORMS))
+def test_a_message_with_a_picture_or_a_file_is_written_as_being_prepared(form: MessageForm) -> None:
+    delivery = make_delivery(make_corp(), form)
+
+    assert delivery.status == Status.PREPARING
+    assert json.loads(bytes(delivery.plain_body))["msgtype"] in {"textcard", "template_card"}
+    assert "未能生成" in bytes(delivery.plain_body).decode()
+    assert not Delivery.objects.sendable(NOW).exists()
+    assert not Delivery.objects.preparable(NOW).exists()  # before its medium is made
+    assert sweep.sweep(now=NOW).lease_count == 0
+
+
+def test_equal_pictures_of_a_run_are_made_once_and_shown_by_each_message() -> None:
+    corp, run = make_corp(), make_run()
+
+    first, second = (make_delivery(corp, MessageForm.IMAGE, run=run) for _ in range(2))
+    other = make_delivery(corp, MessageForm.IMAGE)
+
+    assert first.medium_id == second.medium_id != other.medium_id
+    assert Medium.objects.count() == 2
+    assert Attachment.objects.filter(medium=first.medium_id).count() == 2
+
+
+def test_a_message_that_cannot_have_what_it_should_carry_goes_without() -> None:
+    content = Content(title="销售日报", text="没有图表")
+
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE, content=content)
+
+    assert (delivery.status, delivery.medium_id, body_of(delivery)["msgtype"]) == (Status.PENDING, None, "textcard")
+
+
+# --- Prepared ---
+
+
+def test_a_picture_is_uploaded_for_its_message_and_frozen_into_it(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    wire.sends.append(UPLOADED)
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, delivery.plain_body, delivery.lease_until) == (Status.PENDING, b"", None)
+    assert delivery.media_until == NOW + uploads.UPLOADED_FOR
+    assert body_of(delivery) | {"duplicate_check_interval": 0} == {
+        "touser": "LiLei|HanMei",
+        "msgtype": "image",
+        "agentid": delivery.agentid,
+        "image": {"media_id": "media-1"},
+        "enable_duplicate_check": 1,
+        "duplicate_check_interval": 0,
+    }
+    [upload] = wire.bodies
+    assert 'filename="销售日报 2026-11-24.png"'.encode() in upload
+    assert PNG in upload
+    assert send_delivery(delivery.pk, clock=clock)
+    delivery.refresh_from_db()
+    assert delivery.status == Status.ACCEPTED
+
+
+@pytest.mark.parametrize("form", [MessageForm.XLSX, MessageForm.CSV])
+def test_a_file_is_made_and_uploaded_as_one(wire: Wire, clock: FakeClock, form: MessageForm) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), form)
+    wire.sends.append({**UPLOADED, "type": "file"})
+
+    assert jobs.make(medium_of(delivery).pk, clock=clock)
+    prepared(delivery, clock)
+
+    assert body_of(delivery)["file"] == {"media_id": "media-1"}
+    assert f'filename="销售日报 2026-11-24.{form}"'.encode() in wire.bodies[0]
+    medium = Medium.objects.get(pk=medium_of(delivery).pk)
+    assert medium.recipe == b""
+    if form == MessageForm.XLSX:
+        assert openpyxl.load_workbook(io.BytesIO(bytes(medium.content))).sheetnames == ["销售明细"]
+
+
+@pytest.mark.parametrize("form", [MessageForm.NEWS, MessageForm.NEWS_NOTICE])
+def test_a_picture_by_address_is_not_uploaded(wire: Wire, clock: FakeClock, client: Client, form: MessageForm) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), form)
+    body = body_of(delivery)
+    ready(medium_of(delivery))
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, delivery.media_until, wire.bodies) == (Status.PENDING, None, [])
+    assert body_of(delivery) == body
+    part = body[body["msgtype"]]
+    url = part["articles"][0]["picurl"] if form == MessageForm.NEWS else part["card_image"]["url"]
+    assert url.startswith("https://site.example.test/p/")
+
+
+def test_what_cannot_be_made_goes_without_it(clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE)
+    plain = delivery.plain_body
+    failed(medium_of(delivery))
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, bytes(delivery.body), delivery.error) == (Status.PENDING, plain, "没有数据")
+
+
+def test_what_wecom_does_not_take_goes_without_it(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    plain = delivery.plain_body
+    ready(medium_of(delivery))
+    wire.sends.append(errcode(40006))
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, bytes(delivery.body)) == (Status.PENDING, plain)
+
+
+@pytest.mark.parametrize("answer", [reset, errcode(-1)])
+def test_an_upload_that_fails_for_the_moment_is_tried_again(wire: Wire, clock: FakeClock, answer: Any) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    wire.sends.extend([answer, answer, answer, UPLOADED])
+
+    while prepared(delivery, clock).status == Status.PREPARING:
+        assert NOW < delivery.next_attempt_at <= NOW + timedelta(minutes=15)
+        clock.now = delivery.next_attempt_at
+
+    assert body_of(delivery)["image"] == {"media_id": "media-1"}
+    assert Attempt.objects.count() == 0
+
+
+def test_a_company_that_cannot_be_sent_to_is_held_up_by_an_upload_and_goes_on(wire: Wire, clock: FakeClock) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
+    for delivery in (first, second):
+        ready(medium_of(delivery))
+    wire.sends.extend([errcode(60020), UPLOADED])
+
+    prepared(first, clock)
+    clock.advance(seconds=60)
+    early = uploads.hand_out(now=clock())
+    clock.advance(seconds=120)
+    found = uploads.hand_out(now=clock())
+
+    assert early == uploads.HandedOut([], [])
+    assert len(found.ordinary) == 1
+    assert prepared(Delivery.objects.get(pk=found.ordinary[0]), clock).status == Status.PENDING
+    assert len(uploads.hand_out(now=clock.advance(seconds=130)).ordinary) == 1
+
+
+def test_uploads_count_against_limits_of_their_own(
+    wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE = 1
+    settings.LIMIT_RESERVED_PERCENT = 0
+    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    corp = make_corp(api_base_url=wire.url)
+    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
+    for delivery in (first, second):
+        ready(medium_of(delivery))
+    wire.sends.append(UPLOADED)
+
+    prepared(first, clock)
+    prepared(second, clock)
+
+    assert (first.status, second.status) == (Status.PENDING, Status.PREPARING)
+    assert NOW < second.next_attempt_at <= NOW + timedelta(seconds=61)
+    assert len(wire.bodies) == 1
+    assert send_delivery(first.pk, clock=clock)  # message/send has a limit of its own
+
+
+def test_an_upload_counts_as_under_way_for_as_long_as_it_may_last(
+    wire: Wire, clock: FakeClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may last longer than a message: then its permit must not end before it does."""
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 0.05
+    settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 1, 0
+    monkeypatch.setattr(shared_gate, "PERMIT_SECONDS", 0)
+    monkeypatch.setattr(throttling, "PATIENCE_SECONDS", 0)
+    corp = make_corp(api_base_url=wire.url)
+    first, second = (make_delivery(corp, MessageForm.IMAGE) for _ in range(2))
+    for delivery in (first, second):
+        ready(medium_of(delivery))
+    wire.sends.extend([UPLOADED, UPLOADED])
+    request = Request("other", (company_scope(corp.corpid, uploads.UPLOAD_API),))
+    meanwhile: list[Permit | float] = []
+
+    def upload_is_slow() -> None:
+        wire.on_send = lambda: None
+        time.sleep(0.2)
+        meanwhile.append(throttling.permit(request, call_seconds=1))
+
+    wire.on_send = upload_is_slow
+    prepared(first, clock)
+
+    assert [isinstance(answer, Permit) for answer in meanwhile] == [False]
+    assert first.status == Status.PENDING
+    assert prepared(second, clock).status == Status.PENDING  # it was given back
+
+
+# --- Robots and mail ---
+
+
+def test_a_robot_gets_its_picture_in_the_message(clock: FakeClock) -> None:
+    corp = make_corp()
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    delivery = make_delivery(corp, MessageForm.IMAGE, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery))
+
+    prepared(delivery, clock)
+
+    assert body_of(delivery)["image"]["base64"].startswith("iVBORw0KGgo")
+
+
+def test_a_picture_that_is_too_large_for_a_robot_is_left_out(clock: FakeClock) -> None:
+    corp = make_corp()
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    delivery = make_delivery(corp, MessageForm.IMAGE, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery), PNG + b"\0" * 2 * 1024 * 1024)
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, body_of(delivery)["msgtype"]) == (Status.PENDING, "text")
+
+
+def test_a_robots_file_is_uploaded_with_its_key(wire: Wire, clock: FakeClock) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    delivery = make_delivery(corp, MessageForm.XLSX, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery))
+    wire.sends.append({**UPLOADED, "type": "file"})
+
+    prepared(delivery, clock)
+
+    assert body_of(delivery) == {"msgtype": "file", "file": {"media_id": "media-1"}}
+
+
+def test_a_file_whose_robot_is_gone_is_not_uploaded_and_says_so_to_each_reader(clock: FakeClock) -> None:
+    corp = make_corp()
+    robot = Robot.objects.create(corp=corp, name="群", key="k" * 36)
+    delivery = make_delivery(corp, MessageForm.XLSX, channel=Channel.ROBOT, robot=robot)
+    ready(medium_of(delivery))
+    robot.delete()
+
+    prepared(delivery, clock)
+
+    assert (delivery.status, delivery.error) == (Status.PENDING, ROBOT_GONE.message)
+
+
+@pytest.mark.parametrize(
+    ("form", "types"),
+    [
+        (MessageForm.IMAGE, ["text/plain", "text/html", "image/png"]),
+        (MessageForm.CSV, ["text/plain", "text/csv"]),
+    ],
+)
+def test_a_mail_carries_its_picture_or_file(
+    clock: FakeClock, mailoutbox: list[Any], form: MessageForm, types: list[str]
+) -> None:
+    delivery = make_delivery(make_corp(), form, channel=Channel.EMAIL)
+    ready(medium_of(delivery), PNG if form == MessageForm.IMAGE else b"\xef\xbb\xbfa,b\r\n")
+
+    prepared(delivery, clock)
+    email.Mail().caller(claim.pending([delivery.pk])[0])()
+
+    [sent] = mailoutbox
+    parts = [part.get_content_type() for part in sent.message().walk() if not part.is_multipart()]
+    assert parts == types
+    assert "销售日报 2026-11-24" in str(body_of(delivery)["medium"]["name"])
+
+
+# --- What breaks on the way ---
+
+
+def test_a_worker_that_dies_before_freezing_leaves_it_to_the_next(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    wire.sends.append(UPLOADED)
+
+    held = uploads._claim(delivery.pk, clock())  # and there it ends
+    assert held is not None
+    prepared(delivery, clock)
+    assert delivery.status == Status.PREPARING  # while the lease lasts
+    clock.now += uploads.LEASE + timedelta(seconds=1)
+    prepared(delivery, clock)
+
+    assert delivery.status == Status.PENDING
+    assert not uploads._freeze(held, lambda body: body | {"image": {"media_id": "late"}}, None, clock())
+    assert body_of(delivery)["image"] == {"media_id": "media-1"}
+
+
+def test_a_canceled_message_is_not_frozen_by_an_upload_under_way(clock: FakeClock) -> None:
+    run = make_run()
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE, run=run)
+    ready(medium_of(delivery))
+    held = uploads._claim(delivery.pk, clock())
+    assert held is not None
+
+    Run.objects.update(recall_asked_at=NOW)
+    recall.cancel_recalled(now=NOW)
+
+    assert not uploads._freeze(held, lambda body: body, None, clock())
+    delivery.refresh_from_db()
+    assert delivery.status == Status.CANCELED
+
+
+def test_what_is_worthless_is_canceled_while_it_is_prepared() -> None:
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE)
+
+    sweep.sweep(now=NOW + timedelta(hours=25))
+
+    delivery.refresh_from_db()
+    assert delivery.status == Status.CANCELED
+    assert Run.objects.get().status == Run.Status.FINISHED
+
+
+def test_people_who_left_are_taken_out_of_what_is_being_prepared(wire: Wire, clock: FakeClock) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    delivery = make_delivery(corp, MessageForm.IMAGE)
+    delivery.receipts.create(run=delivery.run, channel=Channel.WECOM, address=f"{corp.pk}:lilei")
+    ready(medium_of(delivery))
+    held = uploads._claim(delivery.pk, clock())
+    assert held is not None
+
+    recall.withdraw(corp, ["lilei"], NOW)
+    uploads._freeze(held, lambda body: body | {"image": {"media_id": "m"}}, None, clock())
+
+    assert (body_of(delivery)["touser"], body_of(delivery)["image"]) == ("HanMei", {"media_id": "m"})
+
+
+def test_what_was_uploaded_too_long_ago_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    Delivery.objects.update(expires_at=NOW + timedelta(days=7))
+    wire.sends.extend([UPLOADED, {**UPLOADED, "media_id": "media-2"}])
+    prepared(delivery, clock)
+
+    clock.now += uploads.UPLOADED_FOR
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert uploads.renew(now=clock()) == 1
+    prepared(delivery, clock)
+
+    assert (delivery.status, body_of(delivery)["image"]) == (Status.PENDING, {"media_id": "media-2"})
+
+
+def test_what_may_have_arrived_is_never_written_anew(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    wire.sends.extend([UPLOADED, reset])
+    prepared(delivery, clock)
+    assert send_delivery(delivery.pk, clock=clock)
+    Delivery.objects.update(media_until=NOW)
+
+    assert uploads.renew(now=NOW) == 0
+    clock.advance(minutes=5)
+    assert send_delivery(delivery.pk, clock=clock)
+
+    assert wire.bodies[1] == wire.bodies[2]
+
+
+def test_a_picture_that_wecom_has_forgotten_is_uploaded_anew(wire: Wire, clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(api_base_url=wire.url), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+    wire.sends.extend([UPLOADED, errcode(40007), {**UPLOADED, "media_id": "media-2"}])
+    prepared(delivery, clock)
+    send_delivery(delivery.pk, clock=clock)
+    delivery.refresh_from_db()
+    assert delivery.status == Status.PREPARING
+
+    clock.now = delivery.next_attempt_at
+    prepared(delivery, clock)
+    send_delivery(delivery.pk, clock=clock)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, body_of(delivery)["image"]) == (Status.ACCEPTED, {"media_id": "media-2"})
+
+
+def test_a_paused_or_disabled_company_uploads_nothing(clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(is_enabled=False), MessageForm.IMAGE)
+    ready(medium_of(delivery))
+
+    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+    assert not uploads.prepare_delivery(delivery.pk, clock=clock)
+
+
+def test_a_delivery_is_handed_out_once(clock: FakeClock) -> None:
+    delivery = make_delivery(make_corp(), MessageForm.IMAGE)
+    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+    ready(medium_of(delivery))
+
+    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [delivery.pk])
+    assert uploads.hand_out(now=NOW) == uploads.HandedOut([], [])
+
+
+# --- Made ---
+
+
+def test_what_ends_its_worker_each_time_is_given_up(clock: FakeClock) -> None:
+    medium = make_medium(make_run(), make_count=jobs.TRIES_AT_MOST)
+
+    assert not jobs.make(medium.pk, clock=clock)
+    assert jobs.sweep(now=NOW) == 1
+
+    medium.refresh_from_db()
+    assert (medium.status, bytes(medium.recipe)) == (Medium.Status.FAILED, b"")
+    assert medium.error
+
+
+def test_what_no_worker_takes_is_given_up_and_pointed_at(clock: FakeClock) -> None:
+    medium = make_medium(make_run())
+
+    assert jobs.overdue_count(now=NOW + jobs.OVERDUE, at_most=10) == 1
+    assert jobs.sweep(now=NOW + jobs.PATIENCE) == 1
+
+    medium.refresh_from_db()
+    assert "charts" in medium.error_text
+
+
+def test_no_more_is_handed_out_than_is_made_soon() -> None:
+    run = make_run()
+    for _ in range(jobs.QUEUED_AT_MOST + 5):
+        make_medium(run, recipe=b"")
+
+    assert len(jobs.hand_out(now=NOW)) == jobs.QUEUED_AT_MOST
+    assert jobs.hand_out(now=NOW) == []
+    assert len(jobs.hand_out(now=NOW + jobs.QUEUED)) == jobs.QUEUED_AT_MOST
+
+
+def test_data_that_cannot_be_drawn_fails_with_a_sentence(clock: FakeClock) -> None:
+    broken = recipes.picture(
+        Chart(ChartKind.BAR, "没有", ("销售额",)),
+        CONTENT.cards[0].table,
+        shape=Shape.FREE,
+        language="zh-hans",
+    )
+    medium = make_medium(make_run(), recipe=broken)
+
+    assert not jobs.make(medium.pk, clock=clock)
+
+    medium.refresh_from_db()
+    assert (medium.status, medium.error_text) == (Medium.Status.FAILED, "数据中没有列「没有」。")
+
+
+# --- Fetched by their addresses ---
+
+
+def picture_url(medium: Medium, **units: float) -> str:
+    return urls.picture_path(medium.pk, now=NOW + timedelta(**units))
+
+
+@pytest.fixture
+def _address() -> None:
+    SiteAddress.objects.default()
+
+
+@pytest.mark.usefixtures("_address")
+def test_whoever_has_the_address_sees_the_picture_until_it_is_too_old(client: Client, settings: Any) -> None:
+    medium = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
+    fresh = (timezone.now() - NOW) / timedelta(days=1)
+
+    answer = client.get(picture_url(medium, days=fresh))
+    too_old = client.get(picture_url(medium, days=fresh - settings.PICTURE_LINK_DAYS - 1))
+
+    assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, PNG, "image/png")
+    assert answer["Cache-Control"] == "private, max-age=86400"
+    assert answer["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert not answer.cookies
+    assert "Cookie" not in answer.get("Vary", "")
+    assert too_old.status_code == 404
+
+
+@pytest.mark.usefixtures("_address")
+def test_nobody_guesses_or_changes_an_address(client: Client) -> None:
+    medium = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
+    other = make_medium(make_run(), status=Medium.Status.READY, content=PNG)
+    workbook = make_medium(make_run(), status=Medium.Status.READY, content=PNG, kind=Medium.Kind.XLSX)
+    fresh = (timezone.now() - NOW) / timedelta(days=1)
+    url = picture_url(medium, days=fresh)
+
+    for path in (
+        url.replace(f"/{medium.pk}-", f"/{other.pk}-"),
+        url.replace(".png", "x.png"),
+        f"/p/{medium.pk}.png",
+        "/p/1-9999999999.png",
+        picture_url(workbook, days=fresh),
+        picture_url(make_medium(make_run()), days=fresh),
+    ):
+        assert client.get(path).status_code == 404, path
+
+
+@pytest.mark.usefixtures("_address")
+def test_addresses_are_fetched_so_often_and_no_more(client: Client, settings: Any) -> None:
+    settings.PICTURES_PER_ADDRESS = 2
+
+    assert [client.get("/p/x.png").status_code for _ in range(3)] == [404, 404, 429]

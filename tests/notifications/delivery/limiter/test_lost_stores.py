@@ -1,0 +1,151 @@
+"""A store that is not the one that counted: emptied, restarted with an old snapshot, lost while it is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from notifications.delivery.limiter import Budget, Gate, Member, PastCall, Permit, Request, Scope, StoreLostError
+from tools.services import Service, start_valkey
+
+COMPANY = Scope("company:ww1:send", per_minute=5)
+MEMBER = Member("ww1:1", per_minute=2)
+BUDGET = Budget("ww1:1")
+
+
+@pytest.fixture
+def server() -> Iterator[Service]:
+    """A Valkey that this test may kill. What it is asked to save it reads when it comes back."""
+    server = start_valkey()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(server: Service) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url) as store:
+        yield store
+
+
+@pytest.fixture
+def gate(store: redis.Redis) -> Gate:
+    gate = Gate(store, lease_seconds=30)
+    assert gate.restore([])
+    return gate
+
+
+def call(name: str) -> Request:
+    return Request(name, (COMPANY,), member=MEMBER, members=("lilei",), budget=BUDGET, persons=1)
+
+
+def granted(gate: Gate, *names: str) -> list[Permit]:
+    permits = [answer for answer in gate.acquire([call(name) for name in names]) if isinstance(answer, Permit)]
+    assert len(permits) == len(names)
+    return permits
+
+
+def come_back_old(server: Service) -> None:
+    """As after a crash, with the snapshot that was taken last."""
+    server.kill()
+    server.restart()
+
+
+def test_a_store_that_comes_back_old_is_filled_from_the_calls_of_the_past(
+    gate: Gate, server: Service, store: redis.Redis
+) -> None:
+    store.save()
+    granted(gate, "1.1", "2.1")
+
+    come_back_old(server)
+
+    with pytest.raises(StoreLostError):
+        gate.acquire([call("3.1")])
+    assert gate.restore([PastCall(call("1.1"), 1), PastCall(call("2.1"), 1)])
+    [answer] = gate.acquire([call("3.1")])
+    assert isinstance(answer, float)
+    assert gate.used_today([BUDGET]) == [2]
+
+
+def test_what_the_old_snapshot_counted_is_not_counted_twice(gate: Gate, server: Service, store: redis.Redis) -> None:
+    granted(gate, "1.1")
+    gate.hold(COMPANY, seconds=60)
+    store.set("another:key", 1)
+    store.save()
+
+    come_back_old(server)
+    gate.restore([PastCall(call("1.1"), 1)])
+
+    assert gate.used_today([BUDGET]) == [1]
+    assert gate.member_waits(MEMBER, ["lilei"]) == [0]
+    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 0  # still held back: WeCom asked for it
+    assert store.get("another:key") == b"1"
+
+
+def test_another_history_of_replication_is_another_store(gate: Gate, store: redis.Redis) -> None:
+    """A primary that was a replica for a moment has its process still, and perhaps the data of another."""
+    store.replicaof("127.0.0.1", "1")
+    store.replicaof("NO", "ONE")
+
+    with pytest.raises(StoreLostError):
+        gate.acquire([call("1.1")])
+
+
+def test_a_restart_without_a_snapshot_is_noticed_too(gate: Gate, server: Service) -> None:
+    come_back_old(server)
+
+    with pytest.raises(StoreLostError):
+        gate.used_today([BUDGET])
+
+
+def test_permits_of_a_store_that_was_lost_are_known_no_more(gate: Gate, store: redis.Redis) -> None:
+    before = granted(gate, "1.1")
+    assert gate.is_known(before) == [True]
+
+    store.flushall()
+    assert gate.is_known(before) == [False]
+    gate.restore([])
+
+    assert gate.is_known([*before, *granted(gate, "2.1")]) == [False, True]
+
+
+def test_a_permit_of_a_lost_store_is_not_taken_out_of_the_new_one(gate: Gate, store: redis.Redis) -> None:
+    old = granted(gate, "1.1")
+    store.flushall()
+    gate.restore([PastCall(call("1.1"), 1)])
+
+    gate.cancel(old)
+
+    assert gate.used_today([BUDGET]) == [1]
+    assert gate.room([COMPANY], within_seconds=0).of(COMPANY) == 4
+
+
+@pytest.mark.parametrize("when", ["while it is emptied", "before the end"])
+def test_a_store_that_is_lost_while_it_is_filled_is_not_called_full(when: str, gate: Gate, store: redis.Redis) -> None:
+    store.flushall()
+
+    def past() -> Iterator[PastCall]:
+        if when == "while it is emptied":
+            store.flushall()
+        yield PastCall(call("1.1"), 1)
+        if when == "before the end":
+            store.flushall()
+
+    assert not gate.restore(past())
+
+    with pytest.raises(StoreLostError):
+        gate.acquire([call("2.1")])
+    assert gate.restore([PastCall(call("1.1"), 1)])
+
+
+def test_who_was_thought_dead_while_filling_changes_nothing_any_more(gate: Gate, store: redis.Redis) -> None:
+    store.flushall()
+
+    def past() -> Iterator[PastCall]:
+        store.delete("push:limit:restoring")  # it was away for longer than its lock lasts
+        assert gate.restore([PastCall(call("1.1"), 1)])
+        yield PastCall(call("2.1"), 1)
+
+    assert not gate.restore(past())
+    assert gate.used_today([BUDGET]) == [1]

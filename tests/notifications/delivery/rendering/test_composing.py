@@ -1,0 +1,182 @@
+"""The bytes of a message: whole where it fits, cut between characters where not, always with the link."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.utils import translation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integrations.clients.wecom.messages.builders import MessageError
+from notifications.delivery.rendering.message_builder import Words, body, mail_body, robot_body, tidy_text, tidy_title
+from notifications.models import MessageForm
+from notifications.sources import Figure
+
+URL = "https://bi.example.com/m/0123456789abcdef0123456789abcdef/"
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=1500)
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+def composed(form: MessageForm, text: str, title: str = "Sales") -> dict[str, object]:
+    made = body(form, Words(title, text, URL), agentid=1000002, userids=["LiLei", "han"])
+    answer: dict[str, object] = json.loads(made)
+    return answer
+
+
+def test_a_text_message_byte_by_byte() -> None:
+    made = body(MessageForm.TEXT, Words("日报", "销售额 100", URL), agentid=1000002, userids=["LiLei", "han"])
+
+    content = f'日报\\n销售额 100\\n<a href=\\"{URL}\\">View all</a>'
+    expected = (
+        '{"touser":"LiLei|han","msgtype":"text","agentid":1000002,"text":{"content":"'
+        + content
+        + '"},"enable_duplicate_check":1,"duplicate_check_interval":14400}'
+    )
+    assert made == expected.encode()
+
+
+def test_a_markdown_message() -> None:
+    assert composed(MessageForm.MARKDOWN, "up **3 %**") == {
+        "touser": "LiLei|han",
+        "msgtype": "markdown",
+        "agentid": 1000002,
+        "markdown": {"content": f"**Sales**\nup **3 %**\n[View all]({URL})"},
+        "enable_duplicate_check": 1,
+        "duplicate_check_interval": 14400,
+    }
+
+
+def test_a_card() -> None:
+    assert composed(MessageForm.TEXTCARD, "a < b\nnext") == {
+        "touser": "LiLei|han",
+        "msgtype": "textcard",
+        "agentid": 1000002,
+        "textcard": {"title": "Sales", "description": "a ＜ b<br>next", "url": URL, "btntxt": "View"},  # noqa: RUF001  # full-width on purpose
+        "enable_duplicate_check": 1,
+        "duplicate_check_interval": 14400,
+    }
+
+
+@given(TEXTS)
+def test_text_fits_and_ends_with_the_link(text: str) -> None:
+    message = composed(MessageForm.TEXT, text)["text"]
+
+    assert isinstance(message, dict)
+    content = message["content"]
+    link = f'\n<a href="{URL}">View all</a>'
+    assert len(content.encode()) <= 2048
+    assert content.startswith("Sales\n")
+    assert content.endswith(link)
+    shown = content.removeprefix("Sales\n").removesuffix(link)
+    assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
+
+
+@given(TEXTS)
+def test_markdown_fits_and_ends_with_the_link(text: str) -> None:
+    message = composed(MessageForm.MARKDOWN, text)["markdown"]
+
+    assert isinstance(message, dict)
+    assert len(message["content"].encode()) <= 2048
+    assert message["content"].endswith(f"\n[View all]({URL})")
+
+
+@given(st.text(st.sampled_from("销a\n<é😀"), min_size=1, max_size=400), st.text("销a😀", min_size=1, max_size=128))
+def test_a_card_fits_and_holds_no_broken_tag(text: str, title: str) -> None:
+    card = composed(MessageForm.TEXTCARD, text, title)["textcard"]
+
+    assert isinstance(card, dict)
+    assert len(card["title"].encode()) <= 128
+    assert len(card["description"].encode()) <= 512
+    assert "<" not in card["description"].replace("<br>", "")
+
+
+def test_a_text_of_exactly_the_limit_is_not_cut() -> None:
+    room = 2048 - len(f'Sales\n\n<a href="{URL}">View all</a>')
+
+    fits, too_long = (composed(MessageForm.TEXT, "x" * length)["text"] for length in (room, room + 1))
+
+    assert isinstance(fits, dict)
+    assert isinstance(too_long, dict)
+    assert "…" not in fits["content"]
+    assert too_long["content"].count("…") == 1
+
+
+def test_a_cut_card_leads_to_the_whole_in_chinese_too() -> None:
+    """Its description ends in an ellipsis; what follows is the button."""
+    with translation.override("zh-hans"):
+        card = composed(MessageForm.TEXTCARD, "长" * 500)["textcard"]
+
+    assert isinstance(card, dict)
+    assert card["description"].endswith("长…")
+    assert card["btntxt"] == "查看全部"
+
+
+MARKED = '<a href="https://evil.example/">x</a> **y** [z](https://evil.example/)'
+AS_TEXT = '＜a href="https://evil.example/">x＜/a> **y** [z](https://evil.example/)'  # noqa: RUF001
+AS_MARKDOWN = '＜a href="https://evil.example/"＞x＜/a＞ ＊＊y＊＊ ［z］(https://evil.example/)'  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [(MessageForm.TEXT, f"{AS_TEXT}\n"), (MessageForm.MARKDOWN, f"**{AS_MARKDOWN}**\n")],
+)
+def test_a_title_is_no_markup(form: MessageForm, shown: str) -> None:
+    """It may be a cell that somebody else wrote."""
+    message = composed(form, "text", title=MARKED)[form]
+
+    assert isinstance(message, dict)
+    assert message["content"].startswith(shown)
+
+
+def test_a_title_is_no_markup_at_a_robot() -> None:
+    body = json.loads(robot_body(MessageForm.MARKDOWN, Words(MARKED, "text", "")))
+
+    assert body["markdown"]["content"] == f"**{AS_MARKDOWN}**\ntext"
+
+
+@pytest.mark.parametrize("form", [MessageForm.TEXTCARD, MessageForm.TEXT_NOTICE])
+def test_titles_of_cards_and_subjects_of_mails_are_plain_text(form: MessageForm) -> None:
+    """There WeCom and mail programs know no marks: the title stays as it was written."""
+    card = composed(form, "text", title="**y**")[{MessageForm.TEXTCARD: "textcard"}.get(form, "template_card")]
+    mail = json.loads(
+        mail_body(Words("**y**", "text", URL), sender="a@example.test", to="b@example.test", message_id="")
+    )
+
+    assert isinstance(card, dict)
+    assert card.get("title", card.get("main_title", {}).get("title")) == "**y**"
+    assert mail["subject"] == "**y**"
+
+
+TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+@pytest.mark.parametrize("form", MessageForm)
+def test_nothing_in_a_message_turns_the_direction_of_reading(form: MessageForm) -> None:
+    """With such marks "fdp.exe" would read as "exe.pdf"; alerts and cells bring words of strangers."""
+    turned = f"a{TURNING}b"
+    words = Words(turned, turned, URL, figures=(Figure(turned, turned), Figure(turned, turned)), picture_url=URL)
+
+    app = body(form, words, agentid=1000002, userids=["LiLei"]).decode()
+    robot = robot_body(form, words).decode()
+    mail = mail_body(words, sender="a@example.test", to="b@example.test", message_id="").decode()
+
+    assert not set(TURNING) & set(app + robot + mail)
+    assert (tidy_title(turned), tidy_text(turned)) == ("ab", "ab")
+
+
+def test_an_empty_title_is_no_card() -> None:
+    with pytest.raises(MessageError, match=r"textcard\.title"):
+        composed(MessageForm.TEXTCARD, "text", title="")
+
+
+def test_tidying() -> None:
+    assert tidy_title("  a\r\n b\t c ") == "a b c"
+    assert tidy_text("\r\n a\r\nb\rc \n") == "a\nb\nc"

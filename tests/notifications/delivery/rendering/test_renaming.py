@@ -1,0 +1,180 @@
+"""The specification's example: company AA is renamed BB. There 小张 is corrected by hand; here nobody has to be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from accounts.authentication import errors
+from accounts.authentication.errors import Cause, Trouble
+from accounts.models import AuditEntry, User, WeComAccount
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, Receipt, Report
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+HOST = {"host": "localhost:3001"}
+BEFORE, AFTER = "AA有限公司", "BB有限公司"
+
+
+def client_of(person: User | None) -> Client:
+    client = Client(headers=HOST)
+    if person is not None:
+        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name=BEFORE, first_enabled_at=NOW)
+
+
+@pytest.fixture
+def zhang(corp: Corp) -> User:
+    """小张, who is in two companies' list of sign-in, has a message that arrived and one that was skipped."""
+    make_corp(name="另一家公司")
+    person = make_person(corp, "zhang", username="zhang", name="小张")
+    run = make_run(make_subscription(person, report=make_report(corp=corp)))
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.update(status=Delivery.Status.ACCEPTED, settled_at=timezone.now())
+    return person
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def rename(client: Client, corp: Corp, name: str) -> None:
+    """Save the company's form with another name, as an administrator does."""
+    address = f"/admin/integrations/corp/{corp.pk}/change/"
+    form = client.get(address).context["adminform"].form
+    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
+    response = client.post(address, {**sent, form["name"].html_name: name})
+    assert response.status_code == 302, response.context["adminform"].form.errors
+
+
+def pages(root: Client, corp: Corp, zhang: User) -> dict[str, tuple[Client, str]]:
+    """Every screen that shows the name of 小张's company, each with who looks."""
+    delivery, receipt, report = Delivery.objects.get(), Receipt.objects.get(), Report.objects.get()
+    admin, nobody, person = "/admin", client_of(None), client_of(zhang)
+    sealed = errors.seal(Trouble(Cause.COMPANY_DISABLED, corp_id=corp.pk, corp_name=BEFORE))
+    return {
+        "people": (root, f"{admin}/accounts/user/"),
+        "people of one company": (root, f"{admin}/accounts/user/?company={corp.pk}"),
+        "person": (root, f"{admin}/accounts/user/{zhang.pk}/change/"),
+        "moving people": (root, f"{admin}/accounts/user/move/"),
+        "companies": (root, f"{admin}/integrations/corp/"),
+        "company": (root, f"{admin}/integrations/corp/{corp.pk}/change/"),
+        "disabling": (root, f"{admin}/integrations/corp/{corp.pk}/disable/"),
+        "reports": (root, f"{admin}/notifications/report/"),
+        "report": (root, f"{admin}/notifications/report/{report.pk}/change/"),
+        "deliveries": (root, f"{admin}/notifications/delivery/"),
+        "delivery": (root, f"{admin}/notifications/delivery/{delivery.pk}/change/"),
+        "receipts": (root, f"{admin}/notifications/receipt/"),
+        "receipt": (root, f"{admin}/notifications/receipt/{receipt.pk}/change/"),
+        "login chooser": (nobody, "/login/company/"),
+        "trouble that was begun before": (nobody, f"/login/trouble/?t={sealed}"),
+        "my messages": (person, "/"),
+    }
+
+
+def text_of(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code in {200, 403}, address
+    return response.content.decode()
+
+
+def test_every_screen_shows_the_new_name_at_once(root: Client, corp: Corp, zhang: User) -> None:
+    for where, (client, address) in pages(root, corp, zhang).items():
+        assert BEFORE in text_of(client, address), where
+
+    rename(root, corp, AFTER)
+
+    for where, (client, address) in pages(root, corp, zhang).items():
+        shown = text_of(client, address)
+        assert AFTER in shown, where
+        assert BEFORE not in shown, where
+    assert BEFORE not in text_of(root, "/admin/")
+
+
+def test_what_people_have_follows_without_a_write(root: Client, corp: Corp, zhang: User) -> None:
+    rows = list(WeComAccount.objects.values())
+    changed: list[str] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        changed.extend(re.findall(r'^(?:UPDATE|INSERT INTO|DELETE FROM) "(\w+)"', sql))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        rename(root, corp, AFTER)
+
+    assert "integrations_corp" in changed
+    assert not {name for name in changed if name.startswith(("accounts_wecom", "accounts_user", "notifications_"))}
+    assert list(WeComAccount.objects.values()) == rows
+    assert zhang.wecom_accounts.get().corp.name == AFTER  # type: ignore[union-attr]  # it has one
+
+
+def test_messages_stay_as_they_were_frozen(root: Client, corp: Corp, zhang: User) -> None:
+    """Their text is what was said at the time, also of a company that is named in it."""
+    run = make_run(make_subscription(zhang, report=make_report(title=f"{BEFORE}日报", body=f"{BEFORE}的数据")))
+    render_run(run_id=run.pk, now=NOW)
+    before = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]
+
+    rename(root, corp, AFTER)
+
+    after = [(bytes(one.body), one.title, one.text, one.corpid, one.mark) for one in Delivery.objects.order_by("pk")]
+    assert after == before
+    assert len(after) == 2
+
+
+def test_people_sign_in_and_receive_as_before(root: Client, corp: Corp, zhang: User) -> None:
+    rename(root, corp, AFTER)
+
+    run = make_run(make_subscription(zhang))
+    render_run(run_id=run.pk, now=NOW)
+
+    (receipt,) = Receipt.objects.filter(run=run)
+    assert (receipt.address, receipt.status, receipt.delivery.corp.name) == (  # type: ignore[union-attr]  # has one
+        f"{corp.pk}:zhang",
+        "",
+        AFTER,
+    )
+    assert WeComAccount.objects.signing_in().filter(user=zhang, corp=corp).exists()
+
+
+def test_the_trail_keeps_both_names_and_who_renamed_it(root: Client, corp: Corp, zhang: User) -> None:
+    """What was done stays as it was done: entries of before keep the old name."""
+    rename(root, corp, AFTER)
+
+    entry = AuditEntry.objects.filter(model="integrations.corp", object_id=corp.pk).latest("pk")
+    assert [change[1:] for change in entry.changes] == [[BEFORE, AFTER]]
+    assert entry.actor == User.objects.get(is_superuser=True)
+    assert AFTER in text_of(root, "/admin/accounts/auditentry/")
+
+
+def test_the_name_of_another_company_is_refused(root: Client, corp: Corp) -> None:
+    make_corp(name=AFTER)
+    address = f"/admin/integrations/corp/{corp.pk}/change/"
+    form = root.get(address).context["adminform"].form
+    sent = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
+
+    response = root.post(address, {**sent, "name": AFTER})
+
+    assert response.status_code == 200
+    assert list(response.context["adminform"].form.errors) == ["name"]
+    assert Corp.objects.get(pk=corp.pk).name == BEFORE

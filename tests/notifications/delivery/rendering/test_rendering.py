@@ -1,0 +1,215 @@
+"""A run becomes frozen deliveries and receipts, in one transaction, once."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import DatabaseError
+from django.utils import translation
+
+from integrations.models import SiteAddress
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.rendering import render
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, MessageForm, Receipt, Run
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_people,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def payload(delivery: Delivery) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(bytes(delivery.body))
+    return decoded
+
+
+def in_english(run: Run) -> str:
+    with translation.override("en"):
+        return run.error_text
+
+
+def test_a_delivery_is_frozen_with_everything_it_needs() -> None:
+    address = SiteAddress.objects.create(url="https://bi.example.com/")
+    corp = make_corp(site_address=address)
+    people = [make_person(corp, "LiLei"), make_person(corp, "han")]
+    report = make_report(title=" 日 报 ", body="第一行\r\n第二行", link="/cards/7")
+    run = make_run(make_subscription(*people, report=report, lifetime_hours=6))
+
+    delivery_ids = render_run(run_id=run.pk, now=NOW)
+
+    delivery = Delivery.objects.get()
+    assert delivery_ids == [delivery.pk]
+    assert payload(delivery) == {
+        "touser": "LiLei|han",
+        "msgtype": "textcard",
+        "agentid": corp.agentid,
+        "textcard": {
+            "title": "日 报",
+            "description": "第一行<br>第二行",
+            "url": f"https://bi.example.com/m/{delivery.mark}/",
+            "btntxt": "查看全部",
+        },
+        "enable_duplicate_check": 1,
+        "duplicate_check_interval": 14400,
+    }
+    assert (delivery.title, delivery.text, delivery.link) == ("日 报", "第一行\n第二行", "/cards/7")
+    assert (delivery.corp, delivery.corpid, delivery.agentid) == (corp, corp.corpid, corp.agentid)
+    assert (delivery.status, delivery.recipient_count, delivery.language) == ("pending", 2, "zh-hans")
+    assert (delivery.next_attempt_at, delivery.expires_at) == (NOW, NOW + timedelta(hours=6))
+    assert delivery.queued_until is None
+    receipts = Receipt.objects.filter(delivery=delivery, status="", channel="wecom").order_by("pk")
+    assert list(receipts.values_list("user_id", "address")) == [
+        (people[0].pk, f"{corp.pk}:lilei"),
+        (people[1].pk, f"{corp.pk}:han"),
+    ]
+    run.refresh_from_db()
+    assert (run.status, run.rendered_at, run.finished_at) == (Run.Status.SENDING, NOW, None)
+    assert (run.recipient_count, run.skipped_count) == (2, 0)
+
+
+def test_people_travel_together_up_to_a_thousand_per_company() -> None:
+    large, small = make_corp(), make_corp()
+    people = make_people(large, 2001) + make_people(small, 3)
+    # People in between who cannot be reached must not split a batch.
+    people[500].is_active = False
+    people[500].save()
+    run = make_run(make_subscription(to_everyone=False))
+    group = Group.objects.create(name="all")
+    group.user_set.set(people)
+    assert run.subscription is not None
+    run.subscription.groups.add(group)
+
+    render_run(run_id=run.pk, now=NOW)
+
+    deliveries = Delivery.objects.order_by("pk")
+    assert list(deliveries.values_list("corp_id", "recipient_count")) == [
+        (large.pk, 1000),
+        (large.pk, 1000),
+        (small.pk, 3),
+    ]
+    assert payload(deliveries[0])["touser"].split("|")[:2] == ["U0", "U1"]
+    assert Receipt.objects.filter(delivery__isnull=False).count() == 2003
+    run.refresh_from_db()
+    assert (run.recipient_count, run.skipped_count) == (2003, 1)
+
+
+def test_every_body_carries_a_mark_of_its_own() -> None:
+    people = make_people(make_corp(), 1001)
+    subscription = make_subscription(*people)
+
+    for form in MessageForm:
+        subscription.message_form = form
+        subscription.save()
+        render_run(run_id=make_run(subscription).pk, now=NOW)
+
+    deliveries = list(Delivery.objects.all())
+    assert len({delivery.mark for delivery in deliveries}) == 2 * len(MessageForm)
+    assert all(delivery.mark.encode() in bytes(delivery.body) for delivery in deliveries)
+
+
+def test_people_who_cannot_be_reached_get_the_reason() -> None:
+    corp = make_corp()
+    lost = make_person()
+    run = make_run(make_subscription(make_person(corp, "lilei"), lost))
+
+    render_run(run_id=run.pk, now=NOW)
+
+    skipped = Receipt.objects.get(status=Receipt.Status.SKIPPED)
+    assert (skipped.user, skipped.reason, skipped.delivery) == (lost, Receipt.Reason.NO_ACCOUNT, None)
+    assert skipped.address == f"user:{lost.pk}"
+
+
+def test_a_run_that_reaches_nobody_is_finished_at_once() -> None:
+    run = make_run(make_subscription(make_person()))
+
+    assert render_run(run_id=run.pk, now=NOW) == []
+
+    run.refresh_from_db()
+    assert (run.status, run.finished_at, run.skipped_count) == (Run.Status.FINISHED, NOW, 1)
+    assert not Delivery.objects.exists()
+
+
+def test_rendering_twice_writes_once() -> None:
+    run = make_run(make_subscription(make_person(make_corp(), "lilei")))
+    render_run(run_id=run.pk, now=NOW)
+    frozen = bytes(Delivery.objects.get().body)
+
+    assert render_run(run_id=run.pk, now=NOW) == []
+
+    assert bytes(Delivery.objects.get().body) == frozen
+    assert Receipt.objects.count() == 1
+
+
+@pytest.mark.parametrize("status", [Run.Status.MISSED, Run.Status.FAILED, Run.Status.FINISHED])
+def test_only_a_waiting_run_is_rendered(status: Run.Status) -> None:
+    run = make_run(make_subscription(make_person(make_corp(), "lilei")), status=status)
+
+    assert render_run(run_id=run.pk, now=NOW) == []
+
+    assert not Delivery.objects.exists()
+
+
+def test_a_run_whose_subscription_is_gone_fails_with_the_reason() -> None:
+    subscription = make_subscription(make_person(make_corp(), "lilei"))
+    run = make_run(subscription)
+    subscription.delete()
+
+    assert render_run(run_id=run.pk, now=NOW, language="en") == []
+
+    run.refresh_from_db()
+    assert (run.status, run.finished_at) == (Run.Status.FAILED, NOW)
+    assert in_english(run) == "The subscription was deleted before its messages were made."
+
+
+def test_content_that_is_no_message_fails_and_leaves_nothing_behind() -> None:
+    corp = make_corp()
+    run = make_run(make_subscription(make_person(), make_person(corp, "lilei"), report=make_report(title=" ")))
+
+    assert render_run(run_id=run.pk, now=NOW, language="en") == []
+
+    run.refresh_from_db()
+    assert run.status == Run.Status.FAILED
+    assert in_english(run) == "This cannot be a message: textcard.title: is empty"
+    assert not Delivery.objects.exists()
+    assert not Receipt.objects.exists()
+
+
+def test_a_rendering_that_keeps_crashing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(make_subscription(make_person(make_corp(), "lilei")))
+
+    def crash(*args: object) -> None:
+        raise DatabaseError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(render, "_write_skipped", crash)
+        for _ in range(5):
+            with pytest.raises(DatabaseError):
+                render_run(run_id=run.pk, now=NOW)
+
+    run.refresh_from_db()
+    assert (run.status, run.render_after) == (Run.Status.WAITING, NOW + RENDER_LEASE)
+    assert not Delivery.objects.exists()
+    assert render_run(run_id=run.pk, now=NOW, language="en") == []
+    run.refresh_from_db()
+    assert (run.status, in_english(run)) == (Run.Status.FAILED, "Making the messages failed 5 times.")
+
+
+def test_the_language_is_frozen() -> None:
+    run = make_run(make_subscription(make_person(make_corp(), "lilei"), message_form=MessageForm.TEXT))
+
+    render_run(run_id=run.pk, now=NOW, language="en")
+
+    delivery = Delivery.objects.get()
+    assert delivery.language == "en"
+    assert ">View all</a>" in payload(delivery)["text"]["content"]

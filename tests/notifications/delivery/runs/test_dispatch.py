@@ -1,0 +1,304 @@
+"""Due subscriptions become runs: once per slot, whatever was missed, whoever else dispatches."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoAssertNumQueries
+
+from notifications.delivery.clock import RENDER_LEASE
+from notifications.delivery.runs import scheduler
+from notifications.models import FreeDays, Repeat, Run, Subscription, TickClaim
+from notifications.subscriptions.schedules import slots
+from tests.notifications.factories import NOW, make_corp, make_report, make_run, make_subscription, utc
+
+pytestmark = pytest.mark.django_db
+
+
+def runs() -> list[tuple[str, datetime, int]]:
+    return list(Run.objects.order_by("slot_at").values_list("status", "slot_at", "slot_count"))
+
+
+def test_a_due_subscription_gets_one_run_and_its_next_time() -> None:
+    corp = make_corp()
+    subscription = make_subscription(report=make_report(corp=corp))
+
+    run_ids = scheduler.claim_due(now=NOW)
+
+    run = Run.objects.get()
+    assert run_ids == [run.pk]
+    assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
+    assert (run.subscription, run.corp, run.trigger) == (subscription, corp, Run.Trigger.SCHEDULE)
+    assert (run.status, run.slot_at, run.slot_count) == (Run.Status.WAITING, utc("2026-11-24 01:00"), 1)
+    assert (run.claimed_at, run.render_after) == (NOW, NOW + RENDER_LEASE)
+    subscription.refresh_from_db()
+    assert subscription.next_run_at == utc("2026-11-25 01:00")
+
+
+def test_a_second_look_finds_nothing() -> None:
+    make_subscription()
+    scheduler.claim_due(now=NOW)
+
+    assert scheduler.claim_due(now=NOW) == []
+    assert Run.objects.count() == 1
+
+
+def test_what_is_disabled_or_not_yet_due_stays() -> None:
+    make_subscription(is_enabled=False, next_run_at=NOW)
+    make_subscription(crontab="1 9 * * *")
+
+    assert scheduler.claim_due(now=NOW) == []
+    assert not Run.objects.exists()
+
+
+def test_due_at_the_very_moment() -> None:
+    make_subscription()
+
+    assert len(scheduler.claim_due(now=utc("2026-11-24 01:00"))) == 1
+
+
+def test_more_than_one_batch_is_claimed_and_shares_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "BATCH", 2)
+    for _ in range(5):
+        make_subscription()
+
+    run_ids = scheduler.claim_due(now=NOW)
+
+    assert len(set(run_ids)) == 5
+    assert set(Subscription.objects.values_list("next_run_at", flat=True)) == {utc("2026-11-25 01:00")}
+
+
+def test_a_long_look_back_is_split_into_short_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an outage: everybody else's writes get in between, and what was claimed so far stays claimed."""
+    monkeypatch.setattr(scheduler, "BATCH_SECONDS", 0.0)
+    subscriptions = [make_subscription(next_run_at=utc("2026-11-24 00:00")) for _ in range(3)]
+    left_at_start: list[int] = []
+    plan = scheduler.plan
+
+    def third_crashes(subscription: Subscription, *, now: datetime, **more: Any) -> scheduler.Plan:
+        left_at_start.append(Subscription.objects.due(NOW).count())
+        if len(left_at_start) == 3:
+            raise SystemExit  # the process ends here
+        return plan(subscription, now=now, **more)
+
+    monkeypatch.setattr(scheduler, "plan", third_crashes)
+    with pytest.raises(SystemExit):
+        scheduler.claim_due(now=NOW)
+    monkeypatch.setattr(scheduler, "plan", plan)
+
+    assert left_at_start == [3, 2, 1]
+    assert Run.objects.count() == 2
+    assert len(scheduler.claim_due(now=NOW)) == 1
+    assert set(Run.objects.values_list("subscription", flat=True)) == {one.pk for one in subscriptions}
+
+
+def test_within_the_grace_period_missed_times_are_made_up_for_once() -> None:
+    make_subscription(crontab="*/20 * * * *", next_run_at=utc("2026-11-24 00:20"), grace_minutes=60)
+
+    assert len(scheduler.claim_due(now=NOW)) == 1
+
+    assert runs() == [("waiting", utc("2026-11-24 01:00"), 3)]
+
+
+def test_older_times_are_recorded_as_missed_and_only_the_latest_runs() -> None:
+    subscription = make_subscription(
+        crontab="0 * * * *", time_zone="UTC", next_run_at=utc("2026-11-23 20:00"), grace_minutes=30
+    )
+
+    run_ids = scheduler.claim_due(now=NOW)
+
+    assert runs() == [("missed", utc("2026-11-23 20:00"), 5), ("waiting", utc("2026-11-24 01:00"), 1)]
+    assert run_ids == [Run.objects.get(status="waiting").pk]
+    assert Run.objects.get(status="missed").finished_at == NOW
+    subscription.refresh_from_db()
+    assert subscription.next_run_at == utc("2026-11-24 02:00")
+
+
+def test_a_single_time_older_than_the_grace_period_is_missed_and_nothing_runs() -> None:
+    make_subscription(grace_minutes=60)
+
+    assert scheduler.claim_due(now=utc("2026-11-24 02:00:01")) == []
+
+    assert runs() == [("missed", utc("2026-11-24 01:00"), 1)]
+
+
+def test_the_grace_period_includes_its_last_moment() -> None:
+    make_subscription(grace_minutes=60)
+
+    assert len(scheduler.claim_due(now=utc("2026-11-24 02:00"))) == 1
+
+
+def test_a_grace_period_of_nothing_still_runs_what_is_due_this_moment() -> None:
+    make_subscription(grace_minutes=0)
+
+    assert len(scheduler.claim_due(now=utc("2026-11-24 01:00"))) == 1
+
+
+def test_missed_times_are_counted_up_to_a_limit() -> None:
+    make_subscription(crontab="* * * * *", next_run_at=utc("2026-11-01 00:00"), grace_minutes=5)
+
+    scheduler.claim_due(now=NOW)
+
+    assert runs() == [("missed", utc("2026-11-01 00:00"), 1000), ("waiting", utc("2026-11-24 01:00"), 5)]
+
+
+def test_times_outside_the_validity_do_not_run() -> None:
+    subscription = make_subscription(valid_to=utc("2026-11-24 01:00"), next_run_at=utc("2026-11-24 01:00"))
+
+    assert scheduler.claim_due(now=NOW) == []
+
+    assert runs() == []
+    subscription.refresh_from_db()
+    assert subscription.next_run_at is None
+
+
+def test_a_schedule_that_cannot_be_read_fails_visibly_and_blocks_nobody() -> None:
+    bad = make_subscription(crontab="0 9 30 2 *", next_run_at=utc("2026-11-24 01:00"))
+    make_subscription()
+
+    run_ids = scheduler.claim_due(now=NOW)
+
+    assert len(run_ids) == 1
+    failed = Run.objects.get(status=Run.Status.FAILED)
+    assert failed.subscription == bad
+    assert failed.error_text
+    bad.refresh_from_db()
+    assert bad.next_run_at is None
+
+
+def test_a_row_that_cannot_be_planned_fails_visibly_and_blocks_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    bad = make_subscription(next_run_at=utc("2026-11-24 00:59"))
+    Subscription.objects.update(grace_minutes=2**31 - 1)  # as no form lets through: four thousand years
+    good = make_subscription()
+
+    run_ids = scheduler.claim_due(now=NOW)
+
+    assert list(Run.objects.filter(pk__in=run_ids).values_list("subscription", flat=True)) == [good.pk]
+    failed = Run.objects.get(status=Run.Status.FAILED)
+    assert failed.subscription == bad
+    assert "OverflowError" in failed.error_text
+    assert f"subscription={bad.pk} could not be planned" in caplog.text
+    bad.refresh_from_db()
+    assert bad.next_run_at is None
+    assert scheduler.claim_due(now=NOW) == []
+
+
+def test_what_is_spread_runs_when_its_seconds_have_passed_and_is_known_by_its_slot() -> None:
+    subscription = make_subscription(jitter_seconds=600, next_run_at=utc("2026-11-24 01:00"))
+    due = slots.next_due(subscription, utc("2026-11-24 00:59:59"))
+    assert due is not None
+    assert due.due_at > due.slot_at == utc("2026-11-24 01:00")
+    Subscription.objects.update(next_run_at=due.due_at)
+
+    assert scheduler.claim_due(now=due.due_at - timedelta(seconds=1)) == []
+    assert len(scheduler.claim_due(now=due.due_at)) == 1
+
+    run = Run.objects.get()
+    assert run.key == f"sub:{subscription.pk}:2026-11-24T01:00Z"
+    assert (run.slot_at, run.due_at) == (due.slot_at, due.due_at)
+    subscription.refresh_from_db()
+    following = slots.next_due(subscription, due.due_at)
+    assert following is not None
+    assert subscription.next_run_at == following.due_at
+
+
+def test_many_spread_subscriptions_are_moved_on_by_one_statement(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for _ in range(30):
+        make_subscription(jitter_seconds=3000, next_run_at=utc("2026-11-24 00:30"), grace_minutes=0)
+
+    with django_assert_max_num_queries(8):
+        scheduler.claim_due(now=NOW)
+
+    moved = list(Subscription.objects.values_list("next_run_at", flat=True))
+    assert len(set(moved)) > 20
+    assert all(moment is not None and moment > NOW for moment in moved)
+
+
+def test_a_missed_preset_is_recorded_by_its_slot() -> None:
+    make_subscription(
+        repeat=Repeat.DAILY, local_time=time(9), crontab="", next_run_at=utc("2026-11-22 01:00"), grace_minutes=5
+    )
+
+    scheduler.claim_due(now=utc("2026-11-24 01:10"))
+
+    assert runs() == [("missed", utc("2026-11-22 01:00"), 3)]
+
+
+def test_a_schedule_that_runs_out_of_working_days_says_so() -> None:
+    subscription = make_subscription(
+        repeat=Repeat.WEEKLY, weekdays="6", local_time=time(9), free_days=FreeDays.SKIP,
+        next_run_at=utc("2098-01-04 01:00"),
+    )  # fmt: skip
+
+    assert scheduler.claim_due(now=utc("2098-01-04 01:00")) == []
+
+    run = Run.objects.get()
+    assert (run.status, run.subscription, run.finished_at) == (Run.Status.FAILED, subscription, run.claimed_at)
+    assert "工作日" in run.error_text
+    subscription.refresh_from_db()
+    assert subscription.next_run_at is None
+
+
+def test_a_slot_that_already_ran_does_not_run_again() -> None:
+    subscription = make_subscription()
+    make_run(subscription, key=f"sub:{subscription.pk}:2026-11-24T01:00Z", status=Run.Status.FINISHED)
+
+    assert scheduler.claim_due(now=NOW) == []
+
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_dispatchers_side_by_side_never_double_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "BATCH", 7)
+    for _ in range(60):
+        make_subscription()
+    found: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        barrier.wait()
+        found.extend(scheduler.claim_due(now=NOW))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Run.objects.count() == 60
+    assert sorted(found) == sorted(Run.objects.values_list("pk", flat=True))
+
+
+def test_one_caller_does_a_periods_tick() -> None:
+    claims = [
+        scheduler.claim_tick("dispatch", now=NOW + timedelta(seconds=s), period_seconds=2) for s in (0, 1, 2, 3, 4)
+    ]
+
+    assert claims == [True, False, True, False, True]
+
+
+def test_a_late_tick_of_an_earlier_period_is_dropped() -> None:
+    scheduler.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+    assert not scheduler.claim_tick("dispatch", now=NOW - timedelta(seconds=4), period_seconds=2)
+
+
+def test_a_period_claimed_under_a_wrong_clock_blocks_nothing() -> None:
+    scheduler.claim_tick("dispatch", now=NOW + timedelta(days=365), period_seconds=2)
+
+    assert scheduler.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+
+def test_ticks_have_names() -> None:
+    scheduler.claim_tick("dispatch", now=NOW, period_seconds=2)
+
+    assert scheduler.claim_tick("other", now=NOW, period_seconds=2)
+    assert set(TickClaim.objects.values_list("name", flat=True)) == {"dispatch", "other"}

@@ -1,0 +1,488 @@
+"""The admin's index: cards, what needs attention, the picture of the last 14 days."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
+from notifications.admin import dashboard
+from notifications.delivery.runs.statistics import Counts, Day, last_days, of_corps
+from notifications.models import Delivery, FreeDays, Run
+from notifications.subscriptions.schedules import workdays
+from notifications.views import overview, overview_chart
+from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.test_rules import make_rule
+from tests.notifications.factories import (
+    make_corp,
+    make_manager,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+SHANGHAI = timezone.get_default_timezone()
+
+
+@pytest.fixture(autouse=True)
+def _address() -> None:
+    SiteAddress.objects.filter(is_default=True).update(url="http://testserver/")
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+def client_of(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def index(client: Client) -> overview.Overview:
+    answer = client.get("/admin/")
+    assert answer.status_code == 200
+    found: overview.Overview = answer.context["overview"]
+    return found
+
+
+def make_deliveries(corp: Corp, number: int = 1, **fields: Any) -> None:
+    now = timezone.now()
+    run = make_run(make_subscription(report=make_report(), is_enabled=False), now)
+    values = {
+        "run": run, "corp": corp, "channel": "wecom", "message_form": "text", "created_at": now, "title": "日报",
+        "text": "x", "corpid": corp.corpid, "agentid": corp.agentid, "body": b"{}", "language": "zh-hans",
+        "recipient_count": 1, "status": "accepted", "next_attempt_at": now, "expires_at": now + timedelta(days=1),
+    }  # fmt: skip
+    Delivery.objects.bulk_create(Delivery(**{**values, **fields}) for _number in range(number))
+
+
+def lines_of(found: overview.Overview, name: str) -> dict[str, tuple[str, str]]:
+    [card] = [card for card in found.cards if card.name == name]
+    return {line.label: (line.value, line.tone) for line in card.lines}
+
+
+# --- The numbers ------------------------------------------------------------------------------------------------------
+
+
+def test_people_are_counted_by_day_in_the_zone_of_the_page() -> None:
+    corp = make_corp()
+    day = datetime(2026, 11, 24, tzinfo=UTC).date()
+    # 16:00 in UTC is midnight in Shanghai.
+    make_deliveries(corp, created_at=datetime(2026, 11, 23, 15, 59, 59, tzinfo=UTC), recipient_count=7)
+    make_deliveries(
+        corp,
+        created_at=datetime(2026, 11, 23, 16, tzinfo=UTC),
+        recipient_count=100,
+        invalid_count=3,
+        unlicensed_count=2,
+    )
+    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=10, status="failed")
+    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=20, status="canceled")
+    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=4, status="unknown")
+    make_deliveries(corp, created_at=datetime(2026, 11, 24, 1, tzinfo=UTC), recipient_count=5, status="sending")
+    make_deliveries(corp, created_at=datetime(2026, 11, 24, 16, tzinfo=UTC), recipient_count=1000)
+    make_deliveries(corp, created_at=datetime(2026, 11, 21, 15, 59, 59, tzinfo=UTC), recipient_count=1000)
+
+    found = last_days(Delivery.objects.all(), today=day, days=3, zone=SHANGHAI)
+
+    assert found == [
+        Day(day - timedelta(days=2), Counts()),
+        Day(day - timedelta(days=1), Counts(accepted=7)),
+        Day(day, Counts(accepted=95, refused=35, unknown=4, waiting=5)),
+    ]
+
+
+def test_what_waits_counts_whenever_it_was_made_and_what_is_settled_today_only() -> None:
+    first, second = make_corp(), make_corp()
+    day = datetime(2026, 11, 24, tzinfo=UTC).date()
+    yesterday, today = datetime(2026, 11, 23, 4, tzinfo=UTC), datetime(2026, 11, 24, 4, tzinfo=UTC)
+    make_deliveries(first, created_at=yesterday, status="pending", recipient_count=2)
+    make_deliveries(first, created_at=today, status="pending", recipient_count=3)
+    make_deliveries(first, created_at=yesterday, recipient_count=50)
+    make_deliveries(first, created_at=today, recipient_count=60)
+    make_deliveries(second, created_at=today, status="failed", recipient_count=4)
+
+    found = of_corps(Delivery.objects.all(), today=day, zone=SHANGHAI)
+
+    assert found == {first.pk: Counts(accepted=60, waiting=5), second.pk: Counts(refused=4)}
+
+
+# --- The picture ------------------------------------------------------------------------------------------------------
+
+
+def days_of(*counts: Counts) -> list[Day]:
+    first = datetime(2026, 11, 30, tzinfo=UTC).date()
+    return [Day(first + timedelta(days=number), each) for number, each in enumerate(counts)]
+
+
+def test_a_bar_is_stacked_from_its_parts_to_scale() -> None:
+    drawn = overview_chart.draw(days_of(Counts(accepted=50, unknown=25, refused=25), Counts()))
+
+    base = overview_chart.TOP + overview_chart.PLOT
+    assert [(part.name, part.y, part.height) for part in drawn.bars[0].parts] == [
+        ("accepted", base - 60, 60),
+        ("unknown", base - 90, 30),
+        ("refused", base - 120, 30),
+    ]
+    assert drawn.bars[1].parts == []
+    assert [(line.value, line.y) for line in drawn.lines] == [(0, base), (50, base - 60), (100, base - 120)]
+    assert drawn.total == Counts(accepted=50, unknown=25, refused=25)
+
+
+def test_three_refused_among_thousands_can_be_seen() -> None:
+    [bar] = overview_chart.draw(days_of(Counts(accepted=99_997, refused=3))).bars
+
+    assert [(part.name, part.height) for part in bar.parts] == [("accepted", 120), ("refused", overview_chart.LOWEST)]
+    assert min(part.y for part in bar.parts) >= 0
+
+
+@pytest.mark.parametrize(
+    ("highest", "scale"), [(0, [0, 1, 2]), (1, [0, 1, 2]), (7, [0, 4, 8]), (11, [0, 10, 20]), (1000, [0, 500, 1000])]
+)
+def test_the_scale_ends_on_a_round_number(highest: int, scale: list[int]) -> None:
+    assert [line.value for line in overview_chart.draw(days_of(Counts(accepted=highest))).lines] == scale
+
+
+def test_the_month_is_named_where_it_begins() -> None:
+    assert [bar.label for bar in overview_chart.draw(days_of(Counts(), Counts(), Counts())).bars] == [
+        "11/30",
+        "12/1",
+        "2",
+    ]
+
+
+def test_the_page_draws_the_picture_and_says_the_same_in_a_table(root: Client) -> None:
+    corp = make_corp()
+    make_deliveries(corp, recipient_count=1234, invalid_count=34)
+    make_deliveries(corp, recipient_count=5, status="unknown")
+
+    html = root.get("/admin/").content.decode()
+
+    [svg] = re.findall(r'<svg class="picture".*?</svg>', html, re.DOTALL)
+    assert len(re.findall(r"<g>", svg)) == 14
+    assert re.findall(r'rect class="(bar-\w+)"', svg) == ["bar-accepted", "bar-unknown", "bar-refused"]
+    today = f"{timezone.localdate():%Y-%m-%d}"
+    assert f"<title>{today} · 已接受 1200 · 结果未知 5 · 被拒绝或已取消 34</title>" in svg
+    assert f'<th scope="row">{today}</th><td>1200</td><td>5</td><td>34</td><td>0</td>' in html
+    assert "style=" not in svg
+
+
+def test_without_pushes_the_page_says_what_the_picture_is_for(root: Client) -> None:
+    make_corp()
+
+    html = root.get("/admin/").content.decode()
+
+    assert '<svg class="picture"' not in html
+    assert "最近 14 天没有推送" in html
+
+
+# --- Cards ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_says_how_its_company_stands(root: Client) -> None:
+    corp = make_corp(name="北山制造")
+    make_deliveries(corp, recipient_count=1200, invalid_count=3)
+    make_deliveries(corp, recipient_count=5, status="unknown")
+    make_deliveries(corp, recipient_count=8, status="pending")
+    own = make_subscription(report=make_report(corp=corp), next_run_at=datetime(2026, 11, 25, 1, tzinfo=UTC))
+    make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC), is_enabled=False)
+
+    found = lines_of(index(root), "北山制造")
+
+    assert found["状态"] == ("启用", "good")
+    assert found["今日已接受"] == ("1,197 人", "")
+    assert found["今日被拒绝或已取消"] == ("3 人", "bad")
+    assert found["今日结果未知"] == ("5 人", "bad")
+    assert found["等待中"] == ("8 人", "")
+    assert own.next_run_at is not None
+    assert found["下次推送"] == ("2026-11-25 09:00", "")
+
+
+def test_a_report_for_every_company_is_the_next_due_of_each(root: Client) -> None:
+    make_corp(name="甲"), make_corp(name="乙", is_enabled=False)
+    make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC))
+
+    found = index(root)
+
+    assert lines_of(found, "甲")["下次推送"] == ("2026-11-25 08:00", "")
+    assert lines_of(found, "乙")["下次推送"] == ("—", "")
+
+
+def test_every_link_of_the_index_opens(root: Client) -> None:
+    corp = make_corp()
+    make_deliveries(corp, recipient_count=5, status="unknown")
+    make_run(make_subscription(report=make_report()), timezone.now(), status=Run.Status.FAILED)
+    found = index(root)
+    urls = {line.url for card in found.cards for line in card.lines} | {card.url for card in found.cards}
+    urls |= {item.url for item in found.attentions}
+
+    answers = {url: root.get(url) for url in urls - {""}}
+
+    assert {answer.status_code for answer in answers.values()} == {200}
+    assert len(answers) == 7
+
+
+# --- Attention --------------------------------------------------------------------------------------------------------
+
+
+def test_what_needs_attention_is_named_with_its_page(root: Client) -> None:
+    corp, disabled = make_corp(), make_corp(is_enabled=False)
+    long_ago = timezone.now() - timedelta(minutes=6)
+    make_deliveries(corp, number=2, status="pending", next_attempt_at=long_ago)
+    make_deliveries(disabled, status="pending", next_attempt_at=long_ago)  # waits on purpose
+    make_deliveries(corp, status="unknown")
+    subscription = make_subscription(report=make_report())
+    make_run(subscription, timezone.now(), status=Run.Status.FAILED)
+    make_run(subscription, timezone.now() - timedelta(days=2), status=Run.Status.FAILED)
+    make_run(subscription, timezone.now(), status=Run.Status.MISSED)
+
+    found = {item.sentence: item.url for item in index(root).attentions}
+
+    deliveries, runs = "/admin/notifications/delivery/", "/admin/notifications/run/"
+    assert (
+        found["有 2 条消息已到时间 5 分钟以上仍未发送：请检查 worker 进程是否在运行。"]
+        == f"{deliveries}?status__exact=pending"
+    )
+    assert found["最近 24 小时内有 1 条消息不确定是否送达。"] == f"{deliveries}?status__exact=unknown&day=week"
+    assert found["最近 24 小时内有 1 次执行失败。"] == f"{runs}?status__exact=failed&day=week"
+    assert found["最近 24 小时内错过了 1 次。"] == f"{runs}?status__exact=missed&day=week"
+
+
+def test_a_wrong_check_stands_on_the_card_and_needs_attention(root: Client) -> None:
+    bad, fine = make_corp(name="甲"), make_corp(name="乙")
+    now = timezone.now()
+    fields = {"check_name": "token", "connection_version": 1, "requested_at": now, "finished_at": now}
+    CheckRun.objects.create(corp=bad, status="ok", **fields)
+    CheckRun.objects.create(corp=bad, status="wrong", problem="refused", **fields)
+    CheckRun.objects.create(corp=fine, status="ok", **fields)
+
+    found = index(root)
+
+    assert lines_of(found, "甲")["上次诊断"][1] == "bad"
+    assert lines_of(found, "甲")["访问令牌"][1] == "bad"
+    assert lines_of(found, "乙")["访问令牌"][1] == "good"
+    assert lines_of(found, "乙")["诊断时间"] == (f"{timezone.localtime(now):%Y-%m-%d %H:%M}", "")
+    [item] = found.attentions
+    assert item.sentence.startswith("“甲”最近一次诊断：")
+    assert item.tone == "bad"
+    assert item.url == f"/admin/integrations/corp/{bad.pk}/change/#diagnosis"
+
+
+def test_a_company_that_was_never_enabled_is_to_do(root: Client) -> None:
+    corp = make_corp(name="甲", is_enabled=False)
+
+    [item] = index(root).attentions
+
+    assert (item.sentence, item.tone) == ("“甲”尚未启用：请继续完成其步骤。", "warn")
+    assert item.url == f"/admin/integrations/corp/{corp.pk}/change/"
+
+
+def test_an_address_that_nobody_reaches_needs_attention_unless_all_is_the_sandbox(root: Client) -> None:
+    address = SiteAddress.objects.default()
+    make_corp(api_base_url="http://127.0.0.1:9000")
+    Corp.objects.update(is_enabled=True)
+    SiteAddress.objects.update(url="http://localhost:3001/")
+    headers = {"host": "localhost:3001"}
+    assert root.get("/admin/", headers=headers).context["overview"].attentions == []
+
+    make_corp()
+
+    [item] = root.get("/admin/", headers=headers).context["overview"].attentions
+    assert item.url == f"/admin/integrations/siteaddress/{address.pk}/change/"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_concerned"),
+    [
+        ({}, False),
+        ({"tells_from": time(9), "tells_to": time(18)}, False),
+        ({"tells_on_workdays_only": True}, True),
+        ({"free_days": FreeDays.SKIP}, True),
+        ({"tells_on_workdays_only": True, "is_enabled": False}, False),
+    ],
+)
+def test_an_alert_rule_that_goes_by_working_days_is_named_before_the_calendar_ends(
+    root: Client, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], is_concerned: bool
+) -> None:
+    unknown_day = date(workdays.last_known_year() + 1, 2, 1)
+    monkeypatch.setattr(dashboard, "CALENDAR_NOTICE", unknown_day - timezone.localdate())
+    source = DataSource.objects.create(name="数据仓库", kind="sql")
+    card = Card.objects.create(name="门店销售额", source=source, sql="SELECT 1")
+    make_rule(card, make_receiver(), **fields)
+    blind = client_of(make_manager(make_corp(), permissions="view_subscription"))
+
+    calendar = [item for item in index(root).attentions if item.sentence.startswith("本版本还没有")]
+
+    urls = ["/admin/notifications/alertrule/?is_enabled__exact=1"] if is_concerned else []
+    assert [item.url for item in calendar] == urls
+    assert index(blind).attentions == []
+    if is_concerned:
+        make_subscription(report=make_report(), free_days=FreeDays.SKIP)
+        [item] = [item for item in index(root).attentions if item.sentence == calendar[0].sentence]
+        assert item.url == "/admin/notifications/subscription/?is_enabled__exact=1"
+
+
+LATER = datetime(2126, 11, 24, 1, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_concerned"),
+    [
+        ({}, True),
+        ({"is_enabled": False}, False),
+        ({"valid_to": LATER}, False),
+        ({"next_run_at": LATER}, False),
+    ],
+)
+def test_what_is_enabled_and_has_no_further_time_is_named_for_as_long_as_that_lasts(
+    root: Client, fields: dict[str, Any], is_concerned: bool
+) -> None:
+    fields = {"next_run_at": None, **fields}
+    make_subscription(**fields)
+    source = DataSource.objects.create(name="数据仓库", kind="sql")
+    make_rule(Card.objects.create(name="门店销售额", source=source, sql="SELECT 1"), make_receiver(), **fields)
+    blind = client_of(make_manager(make_corp(), permissions="view_run"))
+
+    found = [(item.sentence, item.url) for item in index(root).attentions if "下次执行时间" in item.sentence]
+
+    expected = [
+        (
+            "有 1 个已启用的订阅没有下次执行时间，不会再推送：请重新保存它的发送时间。",
+            "/admin/notifications/subscription/?is_enabled__exact=1",
+        ),
+        (
+            "有 1 个已启用的预警规则没有下次执行时间，不会再检查：请重新保存它的检查时间。",
+            "/admin/notifications/alertrule/?is_enabled__exact=1",
+        ),
+    ]
+    assert found == (expected if is_concerned else [])
+    assert index(blind).attentions == []
+
+
+# --- First steps ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_installation_shows_its_first_steps_in_order(root: Client) -> None:
+    SiteAddress.objects.update(url="http://localhost:3001/")
+
+    answer = root.get("/admin/", headers={"host": "localhost:3001"})
+
+    found = answer.context["overview"]
+    address = SiteAddress.objects.default()
+    assert [step.url for step in found.steps] == [
+        f"/admin/integrations/siteaddress/{address.pk}/change/",
+        "/admin/integrations/corp/add/",
+    ]
+    assert found.cards == []
+    assert found.picture is None
+    assert "开始使用" in answer.content.decode()
+
+
+def test_with_a_company_the_next_step_is_the_first_report(root: Client) -> None:
+    make_corp()
+
+    assert [step.url for step in index(root).steps] == ["/admin/notifications/report/add/"]
+
+
+# --- Who sees what ----------------------------------------------------------------------------------------------------
+
+
+def staff(*codenames: str, **fields: Any) -> User:
+    person = User.objects.create(username=f"staff{User.objects.count()}", is_staff=True, **fields)
+    person.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return person
+
+
+def test_a_limited_administrator_sees_their_companies_only() -> None:
+    mine, other = make_corp(name="甲"), make_corp(name="乙")
+    make_deliveries(mine, recipient_count=3)
+    make_deliveries(other, recipient_count=500, status="unknown")
+    make_subscription(report=make_report(), next_run_at=datetime(2026, 11, 25, 0, tzinfo=UTC))
+
+    found = index(client_of(make_manager(mine)))
+
+    assert [card.name for card in found.cards] == ["甲"]
+    assert found.picture is not None
+    assert found.picture.total == Counts(accepted=3)
+    assert found.attentions == []
+    # A report for people of every company belongs to those who see all of them.
+    assert lines_of(found, "甲")["下次推送"] == ("—", "")
+
+
+def test_somebody_without_a_company_is_told_who_assigns_one() -> None:
+    make_corp()
+
+    found = index(client_of(make_manager()))
+
+    assert found.cards == []
+    assert [step.url for step in found.steps] == [""]
+
+
+def test_nobody_sees_what_they_may_not_open() -> None:
+    corp = make_corp(name="甲")
+    make_deliveries(corp, recipient_count=500, status="unknown")
+
+    only_corps = index(client_of(staff("view_corp", manages_all_corps=True)))
+    only_pushes = index(client_of(staff("view_delivery", manages_all_corps=True)))
+    nothing = index(client_of(staff(manages_all_corps=True)))
+
+    assert set(lines_of(only_corps, "甲")) == {"状态", "上次诊断"}
+    assert only_corps.picture is None
+    assert only_corps.attentions == []
+    assert set(lines_of(only_pushes, "甲")) == {"今日已接受", "今日被拒绝或已取消", "今日结果未知", "等待中"}
+    assert [card.url for card in only_pushes.cards] == [""]
+    assert (nothing.cards, nothing.attentions, nothing.steps) == ([], [], [])
+    assert nothing.picture is None
+
+
+# --- Queries ----------------------------------------------------------------------------------------------------------
+
+
+def queries_of(client: Client) -> int:
+    client.get("/admin/")
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get("/admin/").status_code == 200
+    return len(queries)
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_the_index_takes_as_many_queries_for_50_companies_and_10_000_deliveries(is_superuser: bool) -> None:
+    everything = Permission.objects.values_list("codename", flat=True)
+    client = client_of(make_superuser() if is_superuser else staff(*everything, manages_all_corps=True))
+    corps = [make_corp()]
+    make_subscription(report=make_report())
+    counts = [queries_of(client)]
+    for number in (9, 40):
+        corps += [make_corp(is_enabled=number % 2 == 0) for number in range(number)]
+        counts.append(queries_of(client))
+    for number in (10, 9_990):
+        make_deliveries(corps[0], number=number)
+        counts.append(queries_of(client))
+
+    assert len(set(counts)) == 1, counts
+    assert counts[0] <= 40
+    assert len(index(client).cards) == 50
+
+
+def test_more_companies_than_cards_lead_to_the_list(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "CARDS_SHOWN", 2)
+    for _number in range(3):
+        make_corp()
+
+    answer = root.get("/admin/")
+
+    assert len(answer.context["overview"].cards) == 2
+    assert "还有更多公司" in answer.content.decode()

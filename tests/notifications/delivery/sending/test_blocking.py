@@ -1,0 +1,347 @@
+"""A company whose configuration is broken: its queue waits, the administrators are told once, it goes on by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core import mail
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from integrations.clients.errors import ConfigurationError
+from integrations.companies.diagnosis import runner
+from integrations.companies.diagnosis.findings import ok, wrong
+from integrations.companies.diagnosis.registry import CHECKS
+from integrations.companies.services import save_corp
+from integrations.core.client_factory import token_store
+from integrations.models import Corp
+from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
+from notifications.delivery.clock import database_clock
+from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending import circuit_breaker
+from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.send import send_deliveries
+from notifications.models import CorpQueue, Delivery
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
+from tests.notifications.wire import Wire, errcode
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp(wire: Wire) -> Corp:
+    return make_corp(name="北山制造", api_base_url=wire.url)
+
+
+def personal(corp: Corp, count: int) -> list[int]:
+    runs = [make_run(make_subscription(person)) for person in make_people(corp, count)]
+    return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
+
+
+def send_all(ids: list[int], clock: FakeClock) -> int:
+    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+def statuses() -> list[str]:
+    return list(Delivery.objects.order_by("pk").values_list("status", flat=True))
+
+
+@pytest.mark.parametrize("code", [60020, 48002, 301002])
+def test_one_message_at_a_time_finds_out_and_then_all_go(
+    code: int, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+    ids = personal(corp, 4)
+    wire.sends.extend([errcode(code)] * 2)
+
+    assert send_all(ids, clock) == 1
+
+    queue = CorpQueue.objects.get(corp=corp)
+    assert (queue.blocked_since, queue.blocked_errcode) == (NOW, code)
+    assert hand_out(now=clock.now).ordinary == []
+    [probe] = hand_out(now=clock.advance(seconds=121)).ordinary
+    assert hand_out(now=clock.now).ordinary == []
+    assert send_all([probe], clock) == 1
+    assert CorpQueue.objects.get(corp=corp).blocked_since == NOW
+    [probe] = hand_out(now=clock.advance(seconds=121)).ordinary
+    send_all([probe], clock)
+
+    assert CorpQueue.objects.get(corp=corp).blocked_since is None
+    rest = hand_out(now=clock.now).ordinary
+    assert len(rest) == 3
+    send_all(rest, clock)
+    assert statuses() == ["accepted"] * 4
+    assert len(wire.bodies) == 6
+
+
+def test_what_waited_is_due_the_moment_that_it_is_shown_to_work(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    ids = personal(corp, 2)
+    wire.sends.extend([errcode(60020)] * 2)
+    assert send_all(ids, clock) == 2
+
+    circuit_breaker.unblock([corp.pk], now=clock.advance(seconds=30))
+
+    assert sorted(hand_out(now=clock.now).ordinary) == ids
+
+
+def test_a_wrong_secret_asks_for_a_token_no_more_than_once_in_two_minutes(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    """Repeated wrong secrets block the whole address for an hour."""
+    settings.SEND_PARALLEL_PER_TASK = 1
+    personal(corp, 5)
+    wire.tokens.extend([errcode(40001)] * 20)
+
+    for _ in range(60):  # two minutes of ticks
+        send_all(hand_out(now=clock.now).ordinary, clock)
+        clock.advance(seconds=2)
+
+    assert len(wire.tokens) == 19
+    assert statuses() == ["pending"] * 5
+
+
+def test_without_tokens_for_an_hour_the_company_is_held_until_then_and_all_goes_when_it_ends(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+    ids = personal(corp, 4)
+    wire.tokens.append(errcode(45009))
+
+    assert send_all(ids, clock) == 1
+
+    queue = CorpQueue.objects.get(corp=corp)
+    assert (queue.blocked_since, queue.blocked_errcode) == (NOW, 45009)
+    assert circuit_breaker.held_until(queue, now=NOW) == NOW + timedelta(hours=1)
+    assert hand_out(now=clock.advance(minutes=59)).ordinary == []
+    [probe] = hand_out(now=clock.advance(minutes=1)).ordinary
+    token_store().forget(corp.corpid, corp.agentid)  # Valkey's own clock has not moved
+    send_all([probe], clock)
+
+    assert CorpQueue.objects.get(corp=corp).blocked_since is None
+    rest = hand_out(now=clock.now).ordinary
+    assert len(rest) == 3
+    send_all(rest, clock)
+    assert statuses() == ["accepted"] * 4
+    assert len(wire.bodies) == 4
+
+
+def test_too_many_messages_hold_no_company(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(45009))
+
+    send_all(personal(corp, 1), clock)
+
+    assert not CorpQueue.objects.blocked().exists()
+
+
+class TestSomethingWasMended:
+    @pytest.fixture
+    def ids(self, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> list[int]:
+        """Messages of a company that is held up, none of them due."""
+        settings.SEND_PARALLEL_PER_TASK = 1
+        ids = personal(corp, 3)
+        wire.sends.append(errcode(60020))
+        send_all(ids, clock)
+        assert hand_out(now=clock.advance(seconds=1)).ordinary == []
+        return ids
+
+    @pytest.mark.parametrize("name", ["token", "ip", "agentid", "app", "scope"])
+    def test_a_check_that_passes_has_one_message_tried_at_once(
+        self, name: str, ids: list[int], corp: Corp, wire: Wire, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(CHECKS, name, replace(CHECKS[name], look=lambda _question: ok("given")))
+        [run] = runner.request_checks(corp=corp, checks=[name], now=clock.now)
+        runner.carry_out(run_id=run.pk, clock=clock)
+
+        [probe] = hand_out(now=clock.now).ordinary
+
+        assert hand_out(now=clock.now).ordinary == []
+        send_all([probe], clock)
+        assert sorted([probe, *hand_out(now=clock.now).ordinary]) == ids
+
+    def test_a_check_that_finds_something_wrong_does_not(
+        self, ids: list[int], corp: Corp, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(CHECKS, "ip", replace(CHECKS["ip"], look=lambda _question: wrong("refused")))
+        [run] = runner.request_checks(corp=corp, checks=["ip"], now=clock.now)
+        runner.carry_out(run_id=run.pk, clock=clock)
+
+        assert hand_out(now=clock.now).ordinary == []
+
+    def test_saved_credentials_have_one_tried_at_once_whatever_the_web_servers_clock_says(
+        self,
+        ids: list[int],
+        corp: Corp,
+        django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A clock that runs ahead would hold the company until then."""
+        corp.secret, before = "another", database_clock()()
+        monkeypatch.setattr(timezone, "now", lambda: before + timedelta(hours=1))
+        with django_capture_on_commit_callbacks(execute=True):
+            save_corp(corp=corp, changed_fields={"secret"})
+
+        queue = CorpQueue.objects.get()
+        assert queue.probe_at is not None
+        assert abs(queue.probe_at - before) < timedelta(minutes=30)
+
+    def test_a_company_that_works_is_left_as_it_is(self, corp: Corp) -> None:
+        CorpQueue.objects.create(corp=corp)
+
+        circuit_breaker.probe_at_once(corp.pk, NOW)
+
+        assert CorpQueue.objects.get().probe_at is None
+
+
+def test_a_refused_message_shows_that_the_configuration_is_in_order(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020, told_at=NOW)
+    wire.sends.append(errcode(81013))
+
+    send_all(personal(corp, 1), clock)
+
+    queue = CorpQueue.objects.get()
+    assert (queue.blocked_since, queue.blocked_errcode, queue.told_at) == (None, None, None)
+
+
+def test_another_company_is_not_held_up(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    CorpQueue.objects.create(corp=make_corp(), blocked_since=NOW, probe_at=NOW + timedelta(hours=1))
+    ids = personal(corp, 2)
+
+    assert hand_out(now=NOW).ordinary == ids
+
+
+def test_a_secret_that_no_key_opens_holds_pushes_until_it_is_entered_again(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    ids = personal(corp, 1)
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    send_all(ids, clock)
+
+    queue = CorpQueue.objects.get(corp=corp)
+    assert (statuses(), queue.blocked_since, queue.blocked_errcode) == (["pending"], NOW, -9001)
+    assert "FIELD_ENCRYPTION_KEYS" in circuit_breaker.explanation(queue)
+    assert wire.bodies == []
+    Corp.objects.filter(pk=corp.pk).update(secret="entered again", proxy_url="")
+    clock.advance(seconds=121)
+    send_all(hand_out(now=clock.now).ordinary, clock)
+    assert statuses() == ["accepted"]
+
+
+def test_the_administrators_are_told_once(corp: Corp, wire: Wire, clock: FakeClock, settings: Settings) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    wire.sends.append(errcode(60020))
+    send_all(personal(corp, 1), clock)
+
+    assert [circuit_breaker.tell_administrators(now=NOW) for _ in range(3)] == [1, 0, 0]
+
+    [message] = mail.outbox
+    assert message.to == ["ops@example.com"]
+    assert "北山制造" in message.subject
+    assert "可信" in message.body  # 60020: the trusted addresses
+    circuit_breaker.unblock([corp.pk], now=NOW)
+    circuit_breaker.block(corp.pk, _broken(), now=NOW)
+    assert circuit_breaker.tell_administrators(now=NOW) == 1
+
+
+def test_without_addresses_nobody_is_mailed(corp: Corp) -> None:
+    circuit_breaker.block(corp.pk, _broken(), now=NOW)
+
+    assert circuit_breaker.tell_administrators(now=NOW) == 0
+    assert mail.outbox == []
+    assert CorpQueue.objects.get().told_at is None
+
+
+def test_a_mail_server_that_does_not_answer_is_not_asked_by_every_tick(
+    corp: Corp, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    circuit_breaker.block(corp.pk, _broken(), now=NOW)
+
+    assert [circuit_breaker.tell_administrators(now=NOW) for _ in range(2)] == [1, 0]
+
+    assert f"corp={corp.pk}: the administrators could not be told: ConnectionRefusedError" in caplog.text
+
+
+def _broken() -> Outcome:
+    return outcome_of_error(ConfigurationError("no", system="wecom", operation="message_send", code=60020))
+
+
+class TestAPause:
+    @pytest.fixture
+    def ids(self, corp: Corp) -> list[int]:
+        return personal(corp, 2)
+
+    @pytest.mark.parametrize("of", ["company", "everything", "subscription"])
+    def test_holds_what_waits_and_drops_nothing(
+        self, of: str, corp: Corp, ids: list[int], wire: Wire, clock: FakeClock
+    ) -> None:
+        self.switch(of, corp, ids, is_paused=True)
+
+        assert hand_out(now=NOW).ordinary == []
+        assert send_all(ids, clock) == 0
+        sweep(now=clock.advance(hours=23))
+        assert statuses() == ["pending"] * 2
+
+        self.switch(of, corp, ids, is_paused=False)
+        assert hand_out(now=clock.now).ordinary == ids
+        assert send_all(ids, clock) == 2
+        assert statuses() == ["accepted"] * 2
+
+    def switch(self, of: str, corp: Corp, ids: list[int], *, is_paused: bool) -> None:
+        if of == "subscription":
+            for delivery in Delivery.objects.filter(pk__in=ids).select_related("run__subscription"):
+                assert delivery.run.subscription is not None
+                delivery.run.subscription.is_paused = is_paused
+                delivery.run.subscription.save()
+            return
+        CorpQueue.objects.update_or_create(corp=corp if of == "company" else None, defaults={"is_paused": is_paused})
+
+    def test_of_one_subscription_leaves_the_others(self, corp: Corp, ids: list[int]) -> None:
+        self.switch("subscription", corp, ids[:1], is_paused=True)
+
+        assert hand_out(now=NOW).ordinary == ids[1:]
+
+    def test_of_one_company_leaves_the_others(self, corp: Corp, ids: list[int], wire: Wire) -> None:
+        other = make_corp(api_base_url=wire.url)
+        theirs = render_run(run_id=make_run(make_subscription(make_person(other, "x"))).pk, now=NOW)
+        self.switch("company", corp, ids, is_paused=True)
+
+        assert hand_out(now=NOW).ordinary == theirs
+
+    def test_does_not_make_worthless_messages_live_longer(self, corp: Corp, ids: list[int], clock: FakeClock) -> None:
+        self.switch("company", corp, ids, is_paused=True)
+
+        sweep(now=clock.advance(hours=25))
+
+        assert statuses() == ["canceled"] * 2
+
+    def test_between_two_messages_of_a_task_stops_it(
+        self, corp: Corp, ids: list[int], wire: Wire, clock: FakeClock, settings: Settings
+    ) -> None:
+        settings.SEND_PARALLEL_PER_TASK = 1
+
+        def pause_after_the_first() -> bool:
+            if len(wire.bodies) == 1:
+                self.switch("company", corp, ids, is_paused=True)
+            return False
+
+        assert send_deliveries(ids, clock=clock, is_stopping=pause_after_the_first) == 1
+
+
+def test_every_company_gets_a_queue_and_all_of_them_one(corp: Corp) -> None:
+    other = make_corp()
+    CorpQueue.objects.create(corp=corp, daily_budget=7)
+
+    circuit_breaker.ensure_queues()
+    circuit_breaker.ensure_queues()
+
+    assert sorted(CorpQueue.objects.values_list("corp_id", "daily_budget"), key=str) == sorted(
+        [(corp.pk, 7), (other.pk, 0), (None, 0)], key=str
+    )

@@ -1,0 +1,321 @@
+"""Limits seen from the rows: what must wait goes back, what is split off, what a lost store is told, who slows down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+import redis
+from django.db import connection
+from pytest_django import Settings
+
+from integrations.models import Corp
+from notifications.delivery.channels.outcomes import Kind, Outcome
+from notifications.delivery.channels.wecom_app import address_scope, app_name, company_scope, member_limits
+from notifications.delivery.clock import database_clock
+from notifications.delivery.limiter import Budget, Request, ask, gate
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending import limit_history, throttling
+from notifications.delivery.sending.claim import claim_deliveries, pending
+from notifications.delivery.sending.send import send_deliveries
+from notifications.delivery.sending.settle import Ended, settle_all
+from notifications.delivery.sending.throttling import Admission
+from notifications.models import Attempt, CorpQueue, Delivery, Receipt
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
+from tests.notifications.wire import Wire, errcode
+from tools.services import Service, start_valkey
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp(wire: Wire) -> Corp:
+    return make_corp(api_base_url=wire.url)
+
+
+def personal(corp: Corp, count: int) -> list[int]:
+    runs = [make_run(make_subscription(person)) for person in make_people(corp, count)]
+    return [pk for run in runs for pk in render_run(run_id=run.pk, now=NOW)]
+
+
+def together(corp: Corp, count: int) -> Delivery:
+    [pk] = render_run(run_id=make_run(make_subscription(*make_people(corp, count))).pk, now=NOW)
+    return Delivery.objects.get(pk=pk)
+
+
+def send_all(ids: list[int], clock: FakeClock) -> int:
+    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+def app_of(corp: Corp) -> str:
+    return app_name(corp.corpid, corp.agentid)
+
+
+def used_today(corp: Corp) -> int:
+    [count] = ask(lambda gate: gate.used_today([Budget(app_of(corp))]))
+    return count
+
+
+def test_a_call_counts_for_address_company_and_day(corp: Corp, clock: FakeClock, settings: Settings) -> None:
+    settings.LIMIT_RESERVED_PERCENT = 0
+    delivery = together(corp, 3)
+
+    send_all([delivery.pk], clock)
+
+    rooms = gate().room([address_scope(corp), company_scope(corp.corpid)], within_seconds=0).calls
+    assert list(rooms.values()) == [19_999, 9_999]
+    assert used_today(corp) == 3
+
+
+def test_never_more_at_once_than_a_company_may_have(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.LIMIT_COMPANY_PARALLEL, settings.LIMIT_RESERVED_PERCENT = 3, 0
+    flying: list[int] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    def stay_a_moment() -> None:
+        with lock:
+            flying.append(1)
+            most.append(len(flying))
+        time.sleep(0.02)
+        with lock:
+            flying.pop()
+
+    wire.on_send = stay_a_moment
+
+    assert send_all(personal(corp, 12), clock) == 12
+
+    assert max(most) <= 3
+    assert Delivery.objects.filter(status="accepted").count() == 12
+
+
+def test_a_day_that_is_used_up_leaves_the_rest_for_tomorrow(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    CorpQueue.objects.create(corp=corp, daily_budget=5)
+    first, second = together(corp, 4), together_again(corp, 2)
+
+    assert send_all([first.pk, second.pk], clock) == 1
+
+    second.refresh_from_db()
+    assert (second.status, second.attempt_count) == (Delivery.Status.PENDING, 0)
+    assert timedelta(0) < second.next_attempt_at - NOW <= timedelta(days=1)
+    assert used_today(corp) == 4
+
+
+def together_again(corp: Corp, count: int) -> Delivery:
+    people = [make_person(corp, f"again{number}") for number in range(count)]
+    [pk] = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
+    return Delivery.objects.get(pk=pk)
+
+
+def test_who_had_too_many_messages_is_split_off_before_freezing_and_waits(corp: Corp, settings: Settings) -> None:
+    people = make_people(corp, 3)
+    settings.LIMIT_MEMBER_PER_MINUTE = 2
+    member = member_limits(app_of(corp))
+    earlier = [Request(name, (), member=member, members=("u1",)) for name in ("x", "y")]
+    ask(lambda gate: gate.acquire(earlier))
+
+    ids = render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
+
+    now, later = Delivery.objects.filter(pk__in=ids).order_by("next_attempt_at")
+    assert (now.recipient_count, now.next_attempt_at) == (2, NOW)
+    assert later.recipient_count == 1
+    assert 60 < (later.next_attempt_at - NOW).total_seconds() < 100
+    assert list(later.receipts.values_list("address", flat=True)) == [f"{corp.pk}:u1"]
+    assert Receipt.objects.count() == 3
+
+
+def test_without_a_limiter_nothing_is_split_and_nothing_is_sent(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+    delivery = together(corp, 2)
+
+    assert send_all([delivery.pk], clock) == 0
+
+    delivery.refresh_from_db()
+    assert wire.bodies == []
+    assert (delivery.status, delivery.attempt_count, delivery.queued_until) == (Delivery.Status.PENDING, 0, None)
+    assert delivery.next_attempt_at == NOW + timedelta(seconds=throttling.UNREACHABLE_SECONDS)
+
+
+@pytest.mark.parametrize("is_flushed", [False, True], ids=["known", "lost"])
+def test_a_lost_store_begins_from_the_attempts(
+    is_flushed: bool, corp: Corp, wire: Wire, clock: FakeClock, settings: Settings, valkey_client: redis.Redis
+) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 3, 0
+    now = database_clock()()
+    clock.now = now
+    Delivery.objects.all().delete()
+    ids = personal(corp, 4)
+    Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
+    send_all(ids[:2], clock)
+
+    if is_flushed:
+        valkey_client.flushdb()
+
+    assert send_all(ids[2:], clock) == 1
+    assert len(wire.bodies) == 3
+    assert used_today(corp) == 3
+
+
+@pytest.fixture
+def valkey_of_its_own(settings: Settings) -> Iterator[Service]:
+    """One that the test may kill."""
+    server = start_valkey()
+    settings.VALKEY_URL = server.url
+    yield server
+    server.stop()
+
+
+def test_nothing_is_lost_when_valkey_comes_back_with_an_old_snapshot(
+    valkey_of_its_own: Service, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    """WeCom drops in silence what exceeds its limit for a member: the snapshot knows of one call, the rows of three."""
+    settings.LIMIT_MEMBER_PER_MINUTE = 3
+    corp = make_corp(api_base_url=wire.url)
+    person, now = make_person(corp, "LiLei"), database_clock()()
+    clock.now = now
+    ids = [pk for _ in range(5) for pk in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    Delivery.objects.update(next_attempt_at=now, expires_at=now + timedelta(hours=1))
+    assert send_all(ids[:1], clock) == 1
+    with redis.Redis.from_url(valkey_of_its_own.url) as store:
+        store.save()
+    assert send_all(ids[1:3], clock) == 2
+
+    valkey_of_its_own.kill()
+    valkey_of_its_own.restart()
+
+    assert send_all(ids[3:], clock) == 0
+    assert len(wire.bodies) == 3
+    waiting = Delivery.objects.filter(status="pending", next_attempt_at__gt=now + timedelta(seconds=50))
+    assert waiting.count() == 2
+
+
+def test_a_call_whose_permit_was_lost_before_it_began_is_not_made(
+    corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+) -> None:
+    """Nobody could count it: neither the limiter that granted it, nor its attempt, which was not there to be read."""
+    delivery = together(corp, 2)
+
+    def losing_clock() -> datetime:
+        """It is asked last between the permit and the claim."""
+        valkey_client.flushdb()
+        return clock()
+
+    assert send_deliveries([delivery.pk], clock=losing_clock, is_stopping=lambda: False) == 1
+
+    delivery.refresh_from_db()
+    assert wire.bodies == []
+    assert (delivery.status, delivery.unclear_since, delivery.attempt_count) == ("pending", None, 1)
+    assert list(Attempt.objects.values_list("outcome", "errcode")) == [("not_sent", None)]
+
+
+def test_what_one_task_gives_back_is_not_taken_from_another(corp: Corp, settings: Settings) -> None:
+    """Two tasks may have the same message in their hands: each has a permit of its own."""
+    settings.LIMIT_RESERVED_PERCENT = 0
+    delivery = together(corp, 1)
+    [(_one, first)] = Admission([delivery.pk]).admit(1)
+    [(_other, second)] = Admission([delivery.pk]).admit(1)
+    scope = company_scope(corp.corpid)
+
+    throttling.cancel([first])
+
+    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE - 1
+    throttling.cancel([second])
+    assert gate().room([scope], within_seconds=0).of(scope) == settings.LIMIT_COMPANY_PER_MINUTE
+
+
+def test_the_past_of_an_hour_is_told_call_by_call_and_the_day_in_sums(corp: Corp) -> None:
+    ids = personal(corp, 4)
+    token = "00000000-0000-0000-0000-000000000000"
+    noon = NOW + timedelta(hours=4)
+    for pk, ago, outcome, code in zip(
+        ids,
+        (timedelta(minutes=5), timedelta(seconds=3), timedelta(hours=3), timedelta(minutes=1)),
+        ("accepted", "started", "accepted", "not_sent"),
+        (0, None, 0, None),
+        strict=True,
+    ):
+        finished = None if outcome == "started" else noon - ago
+        Attempt.objects.create(
+            delivery_id=pk, number=1, fencing_token=token, started_at=noon - ago, finished_at=finished,
+            outcome=outcome, errcode=code,
+        )  # fmt: skip
+
+    told = list(limit_history.past_calls(now=noon))
+
+    assert [(call.request.id, call.ended_seconds_ago, call.request.persons) for call in told] == [
+        (f"{ids[0]}.1", 300, 1),
+        (f"{ids[1]}.1", 3 - 30, 1),
+        ("earlier today", 0, 1),
+    ]
+    assert told[0].request.members == ("u0",)
+
+
+@pytest.mark.parametrize(("code", "seconds"), [(45009, 60), (45033, 5)])
+def test_too_much_for_wecom_slows_the_company_for_every_worker(
+    code: int, seconds: int, corp: Corp, wire: Wire, clock: FakeClock
+) -> None:
+    first, *others = personal(corp, 3)
+    wire.sends.append(errcode(code))
+
+    send_all([first], clock)
+
+    [answer] = gate().acquire([Request("other", (company_scope(corp.corpid),), is_urgent=True)])
+    assert isinstance(answer, float)
+    assert seconds - 2 < answer <= seconds
+    assert send_all(others, clock) == 0
+
+
+def test_too_many_at_once_lowers_how_many_may_be(
+    corp: Corp, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+) -> None:
+    wire.sends.append(errcode(45033))
+
+    send_all(personal(corp, 1), clock)
+
+    assert valkey_client.get(f"push:limit:{company_scope(corp.corpid).key}:ceiling") == b"1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_tasks_together_stay_within_the_companys_minute(
+    corp: Corp, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    settings.LIMIT_COMPANY_PER_MINUTE, settings.LIMIT_RESERVED_PERCENT = 10, 0
+    ids = personal(corp, 24)
+
+    def work(part: list[int]) -> None:
+        send_all(part, clock)
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(ids[start::4],)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(wire.bodies) == 10
+    assert Delivery.objects.filter(status="accepted").count() == 10
+    assert Delivery.objects.filter(status="pending", next_attempt_at__gt=NOW).count() == 14
+
+
+def test_a_lost_lease_among_many_changes_nothing_of_its_message(corp: Corp, wire: Wire, clock: FakeClock) -> None:
+    ids = personal(corp, 3)
+    attempts = claim_deliveries(pending(ids), now=NOW)
+    Delivery.objects.filter(pk=ids[1]).update(fencing_token="00000000-0000-0000-0000-000000000001")
+    outcomes = [Outcome(Kind.ACCEPTED, errcode=0, msgid=f"m{number}") for number in range(3)]
+
+    settle_all([Ended(attempt, outcome, 7, NOW) for attempt, outcome in zip(attempts, outcomes, strict=True)])
+
+    rows = Delivery.objects.order_by("pk").values_list("status", "msgid", "settled_at", "lease_until")
+    assert [row[:2] for row in rows] == [("accepted", "m0"), ("sending", ""), ("accepted", "m2")]
+    assert (rows[0][2], rows[0][3]) == (NOW, None)
+    assert rows[1][3] is not None
+    made = Attempt.objects.order_by("pk").values_list("outcome", "errcode", "duration_ms", "finished_at")
+    assert list(made) == [("accepted", 0, 7, NOW)] * 3

@@ -1,0 +1,281 @@
+"""The send queues in the administration: what they show, who may stop them, and what the index says of them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import AuditEntry, User
+from accounts.users.roles import Role
+from integrations.models import Corp
+from notifications.delivery.channels.wecom_app import app_name
+from notifications.delivery.limiter import Budget, Request, ask
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs import statistics
+from notifications.delivery.sending import circuit_breaker
+from notifications.models import CorpQueue, Delivery
+from tests.databases import somebody_waits
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_manager,
+    make_people,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:notifications_corpqueue_changelist")
+
+
+def client_of(person: User) -> Client:
+    client = Client(headers={"host": "localhost:3001"})
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def root() -> Client:
+    return client_of(make_superuser())
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="北山制造")
+
+
+def change(queue: CorpQueue) -> str:
+    return reverse("admin:notifications_corpqueue_change", args=[queue.pk])
+
+
+def waiting(corp: Corp, count: int) -> None:
+    render_run(run_id=make_run(make_subscription(*make_people(corp, count))).pk, now=NOW)
+
+
+def sent_today(corp: Corp, persons: int) -> None:
+    budget = Budget(app_name(corp.corpid, corp.agentid))
+    ask(lambda gate: gate.acquire([Request("x", (), budget=budget, persons=persons)]))
+
+
+def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    sent_today(corp, 1200)
+    circuit_breaker.ensure_queues()
+
+    text = root.get(LIST).content.decode()
+
+    assert "全部企业" in text
+    assert "北山制造" in text
+    assert "3 人" in text
+    assert "1 分钟" in text
+    assert "1,200" in text
+    assert CorpQueue.objects.count() == 2
+
+
+def cells(client: Client, name: str) -> list[str]:
+    """The column `name` of the list, from the row of all companies on, without its markup."""
+    found = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', client.get(LIST).content.decode(), re.DOTALL)
+    return [re.sub(r"<[^>]+>", "", cell).strip() for cell in found]
+
+
+def test_the_row_of_all_counts_what_waits_everywhere(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    waiting(make_corp(), 2)
+    circuit_breaker.ensure_queues()
+
+    assert cells(root, "waiting") == ["5 人", "3 人", "2 人"]
+    assert cells(root, "time_left") == ["—", "1 分钟", "1 分钟"]
+
+
+def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    circuit_breaker.ensure_queues()
+    CorpQueue.objects.filter(corp=None).update(is_paused=True)
+
+    assert cells(root, "state") == ["暂停", "全部企业已暂停"]
+    assert cells(root, "time_left") == ["—", "—"]
+
+
+def test_a_company_without_tokens_is_called_held_until_a_time(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    circuit_breaker.ensure_queues()
+    until = timezone.now() + timedelta(minutes=50)
+    CorpQueue.objects.filter(corp=corp).update(blocked_since=NOW, blocked_errcode=45009, probe_at=until)
+    shown = f"{timezone.localtime(until):%Y-%m-%d %H:%M}"
+
+    text = root.get(change(CorpQueue.objects.get(corp=corp))).content.decode()
+
+    assert cells(root, "state") == ["正常", f"暂停发送至 {shown}"]
+    assert cells(root, "time_left") == ["—", "—"]
+    assert "企业微信在一小时内不再向本服务器发放 token" in text
+    assert f"推送暂停至 {shown}" in root.get("/admin/").content.decode()
+
+
+def test_a_disabled_company_is_not_called_in_order(root: Client, corp: Corp) -> None:
+    waiting(corp, 3)
+    circuit_breaker.ensure_queues()
+    Corp.objects.update(is_enabled=False)
+
+    assert cells(root, "state") == ["正常", "公司已停用"]
+    assert cells(root, "time_left") == ["—", "—"]
+
+
+@pytest.mark.parametrize(
+    ("used", "shown", "tone"),
+    [(799, "799 / 1,000 (79 %)", ""), (800, "800 / 1,000 (80 %)", "warn"), (1000, "1,000 / 1,000 (100 %)", "bad")],
+)
+def test_a_day_that_is_nearly_used_is_marked(used: int, shown: str, tone: str, root: Client, corp: Corp) -> None:
+    circuit_breaker.ensure_queues()
+    CorpQueue.objects.filter(corp=corp).update(daily_budget=1000)
+    sent_today(corp, used)
+
+    assert cells(root, "today")[1] == shown
+    assert (f'<span class="pill pill-{tone}">{shown}</span>' in root.get(LIST).content.decode()) == bool(tone)
+
+
+def test_the_list_asks_the_same_number_of_questions_for_any_number_of_companies(root: Client, corp: Corp) -> None:
+    circuit_breaker.ensure_queues()
+    root.get(LIST)
+    with_one = _queries(root)
+    for _ in range(20):
+        make_corp()
+    circuit_breaker.ensure_queues()
+
+    assert _queries(root) == with_one
+
+
+def _queries(client: Client) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        client.get(LIST)
+    return len(captured)
+
+
+def test_pausing_and_the_budget_are_saved_and_stand_in_the_audit_trail(root: Client, corp: Corp) -> None:
+    queue = CorpQueue.objects.create(corp=corp)
+
+    root.post(change(queue), {"is_paused": "on", "daily_budget": "100000"})
+
+    queue.refresh_from_db()
+    assert (queue.is_paused, queue.daily_budget) == (True, 100_000)
+    entry = AuditEntry.objects.filter(corp=corp).latest("pk")
+    assert "100000" in str(entry.changes)
+
+
+def test_all_companies_are_stopped_by_one_tick(root: Client, corp: Corp) -> None:
+    circuit_breaker.ensure_queues()
+    every = CorpQueue.objects.get(corp=None)
+    assert "daily_budget" not in root.get(change(every)).content.decode()
+    waiting(corp, 1)
+
+    root.post(change(every), {"is_paused": "on"})
+
+    assert list(Delivery.objects.sendable(NOW)) == []
+
+
+def test_who_manages_one_company_sees_no_other_queue_and_not_that_of_all(corp: Corp) -> None:
+    mine, theirs, every = (CorpQueue.objects.create(corp=it) for it in (corp, make_corp(), None))
+    manager = make_manager(corp, permissions="corpqueue")
+    client = client_of(manager)
+
+    for queue in (theirs, every):
+        assert client.post(change(queue), {"is_paused": "on"}).status_code == 302
+    assert client.post(change(mine), {"is_paused": "on", "daily_budget": "0"}).status_code == 302
+
+    assert list(CorpQueue.objects.filter(is_paused=True)) == [mine]
+
+
+@pytest.mark.parametrize(("role", "may"), [(Role.PUSH_EDITOR, False), (Role.INTEGRATION_ADMINISTRATOR, True)])
+def test_integration_administrators_may_stop_a_company(role: Role, may: bool, corp: Corp) -> None:
+    queue = CorpQueue.objects.create(corp=corp)
+    person = User.objects.create(username="who", is_staff=True, manages_all_corps=True)
+    person.groups.set(person.groups.model.objects.filter(name=role))
+
+    answer = client_of(person).post(change(queue), {"is_paused": "on", "daily_budget": "0"})
+
+    assert answer.status_code == (302 if may else 403)
+    queue.refresh_from_db()
+    assert queue.is_paused == may
+
+
+def test_a_company_that_is_held_up_says_why_and_what_to_do(root: Client, corp: Corp) -> None:
+    queue = CorpQueue.objects.create(corp=corp, blocked_since=NOW, blocked_errcode=60020)
+
+    page, index = root.get(change(queue)).content.decode(), root.get(reverse("admin:index")).content.decode()
+
+    assert "受阻" in page
+    assert "可信" in page
+    assert "消息不会丢失" in page
+    assert "北山制造 的推送已受阻（错误码 60020）" in index
+
+
+def test_the_index_points_at_pauses_and_at_days_that_are_nearly_used(root: Client, corp: Corp) -> None:
+    CorpQueue.objects.create(corp=corp, daily_budget=1000, is_paused=True)
+    sent_today(corp, 799)
+    assert "额度" not in root.get(reverse("admin:index")).content.decode()
+
+    sent_today_more = Budget(app_name(corp.corpid, corp.agentid))
+    ask(lambda gate: gate.acquire([Request("y", (), budget=sent_today_more, persons=1)]))
+
+    text = root.get(reverse("admin:index")).content.decode()
+    assert "北山制造 今日的消息额度已用 80 %。" in text
+    assert "北山制造 的推送已暂停。" in text
+
+
+def test_without_valkey_the_list_shows_what_it_can(corp: Corp, settings: Settings) -> None:
+    queue = CorpQueue.objects.create(corp=corp, daily_budget=10)
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+
+    assert statistics.used_today([queue]) == {}
+    assert statistics.nearly_used([queue]) == []
+
+
+def test_a_company_goes_with_its_queue(root: Client, corp: Corp) -> None:
+    """Every company gets a queue from the clock; one that was never enabled can be deleted still."""
+    Corp.objects.update(is_enabled=False, first_enabled_at=None)
+    CorpQueue.objects.create(corp=corp, daily_budget=1000)
+
+    root.post(reverse("admin:integrations_corp_delete", args=[corp.pk]), {"post": "yes"})
+
+    assert not Corp.objects.exists()
+    assert not CorpQueue.objects.filter(corp__isnull=False).exists()
+    deleted = AuditEntry.objects.filter(action="deleted").values_list("model", "subject")
+    assert set(deleted) == {("notifications.corpqueue", "北山制造"), ("integrations.corp", "北山制造")}
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_company_goes_while_a_worker_writes_its_queue(root: Client, corp: Corp) -> None:
+    """A check of it is under way, and ends just then."""
+    Corp.objects.update(is_enabled=False, first_enabled_at=None)
+    is_written, is_over = threading.Event(), threading.Event()
+
+    def write_queue() -> None:
+        with transaction.atomic():
+            CorpQueue.objects.create(corp=corp)
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the end of the transaction
+            is_written.set()
+            while not is_over.is_set() and not somebody_waits():
+                time.sleep(0.02)
+        connection.close()
+
+    thread = threading.Thread(target=write_queue)
+    thread.start()
+    assert is_written.wait(60)
+    answer = root.post(reverse("admin:integrations_corp_delete", args=[corp.pk]), {"post": "yes"})
+    is_over.set()
+    thread.join()
+
+    assert answer.status_code == 302
+    assert not Corp.objects.exists()

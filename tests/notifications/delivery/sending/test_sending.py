@@ -1,0 +1,590 @@
+"""Sending: claim, call, settle. Each rule of certain and unclear outcomes, seen at the wire and in the rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from django.db import connection, transaction
+from pytest_django import Settings
+
+from integrations.models import Corp
+from notifications.delivery.channels.outcomes import Kind, Outcome
+from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending.queue import hand_out
+from notifications.delivery.sending.send import send_deliveries
+from notifications.delivery.sending.settle import settle
+from notifications.models import Attempt, Delivery, Receipt
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_people,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+)
+from tests.notifications.one_delivery import claim_delivery, send_delivery
+from tests.notifications.wire import Wire, errcode, http, reset
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def delivery(wire: Wire) -> Delivery:
+    """Three people of one company, one message."""
+    corp = make_corp(api_base_url=wire.url)
+    people = [make_person(corp, userid) for userid in ("LiLei", "han", "jim")]
+    render_run(run_id=make_run(make_subscription(*people)).pk, now=NOW)
+    return Delivery.objects.get()
+
+
+def another(delivery: Delivery) -> Delivery:
+    """A second message for the same company."""
+    person = make_person(delivery.corp, f"more{delivery.pk}")
+    render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
+    return Delivery.objects.exclude(pk=delivery.pk).get()
+
+
+def send(delivery: Delivery, clock: FakeClock) -> Delivery:
+    assert send_delivery(delivery.pk, clock=clock)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def outcomes(delivery: Delivery) -> list[tuple[str, int | None]]:
+    return list(delivery.attempts.values_list("outcome", "errcode"))
+
+
+def exceptions(delivery: Delivery) -> dict[str, str]:
+    receipts = delivery.receipts.exclude(status="")
+    return {address.split(":")[1]: status for address, status in receipts.values_list("address", "status")}
+
+
+def waits_between(delivery: Delivery, clock: FakeClock, low: float, high: float) -> bool:
+    assert delivery.status == Delivery.Status.PENDING
+    assert (delivery.fencing_token, delivery.lease_until, delivery.queued_until) == (None, None, None)
+    return low <= (delivery.next_attempt_at - clock.now).total_seconds() <= high
+
+
+def test_an_accepted_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append({"errcode": 0, "errmsg": "ok", "msgid": "m1", "response_code": "rc"})
+
+    send(delivery, clock)
+
+    assert wire.bodies == [bytes(delivery.body)]
+    assert (delivery.status, delivery.settled_at) == (Delivery.Status.ACCEPTED, NOW)
+    assert (delivery.msgid, delivery.response_code, delivery.errcode) == ("m1", "rc", 0)
+    assert (delivery.accepted_count, delivery.is_accepted_on_repeat) == (3, False)
+    assert (delivery.fencing_token, delivery.lease_until, delivery.unclear_since) == (None, None, None)
+    assert exceptions(delivery) == {}
+    attempt = delivery.attempts.get()
+    assert (attempt.number, attempt.outcome, attempt.errcode) == (1, Attempt.Outcome.ACCEPTED, 0)
+    assert (attempt.started_at, attempt.finished_at) == (NOW, NOW)
+    assert attempt.duration_ms is not None
+
+
+def test_what_fails_before_the_call_is_certain_and_tried_again(
+    delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings
+) -> None:
+    """A client that cannot be built, as no check has foreseen: nothing was sent, so nothing is unclear."""
+    del settings.WECOM_CONNECT_TIMEOUT_SECONDS
+
+    send(delivery, clock)
+
+    assert wire.bodies == []
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+    assert delivery.unclear_since is None
+    assert "AttributeError" in delivery.error
+    assert waits_between(delivery, clock, 100, 140)
+
+
+def test_the_people_whom_wecom_names_are_exceptions(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append({"errcode": 0, "errmsg": "ok", "invaliduser": "lilei|stranger", "unlicenseduser": "JIM"})
+
+    send(delivery, clock)
+
+    assert delivery.status == Delivery.Status.ACCEPTED
+    assert exceptions(delivery) == {"lilei": Receipt.Status.INVALID, "jim": Receipt.Status.UNLICENSED}
+    assert (delivery.accepted_count, delivery.invalid_count, delivery.unlicensed_count) == (1, 1, 1)
+
+
+def test_a_claim_takes_the_lease_and_writes_the_attempt(delivery: Delivery) -> None:
+    attempt = claim_delivery(delivery.pk, now=NOW)
+
+    assert attempt is not None
+    assert outcomes(delivery) == [(Attempt.Outcome.STARTED, None)]
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.fencing_token) == (Delivery.Status.SENDING, attempt.fencing_token)
+    assert (delivery.lease_until, delivery.attempt_count) == (NOW + timedelta(seconds=60), 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_connection_sees_the_started_attempt_during_the_call(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    seen: list[list[tuple[str, int | None]]] = []
+
+    def look() -> None:
+        seen.append(outcomes(delivery))
+        with transaction.atomic():  # would wait for a lock held by the sender
+            Delivery.objects.filter(pk=delivery.pk).update(link="x")
+        connection.close()
+
+    wire.on_send = look
+
+    send(delivery, clock)
+
+    assert seen == [[(Attempt.Outcome.STARTED, None)]]
+    assert delivery.status == Delivery.Status.ACCEPTED
+
+
+def test_a_connection_that_cannot_be_made_is_certain(delivery: Delivery, clock: FakeClock) -> None:
+    delivery.corp.api_base_url = "http://127.0.0.1:1"
+    delivery.corp.save()
+
+    send(delivery, clock)
+
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, None)]
+    assert waits_between(delivery, clock, 4, 6)
+    assert delivery.unclear_since is None
+
+
+def test_backoff_doubles_up_to_a_quarter_of_an_hour(delivery: Delivery, clock: FakeClock) -> None:
+    delivery.corp.api_base_url = "http://127.0.0.1:1"
+    delivery.corp.save()
+    waits = []
+
+    for _ in range(10):
+        send(delivery, clock)
+        waits.append((delivery.next_attempt_at - clock.now).total_seconds())
+        clock.now = delivery.next_attempt_at
+
+    nominal = [5, 10, 20, 40, 80, 160, 320, 640, 900, 900]
+    assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip(nominal, waits, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (reset, None),
+        (http(502, "<html>bad gateway</html>"), None),
+        (http(200, "<html>please sign in</html>"), None),
+        (http(404, "<html>not here</html>"), None),
+        (errcode(-1), -1),
+    ],
+    ids=["reset", "502", "html", "404", "-1"],
+)
+def test_an_unclear_outcome_is_repeated_with_the_same_bytes(
+    answer: Any, code: int | None, delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.append(answer)
+
+    send(delivery, clock)
+
+    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, code)]
+    assert (delivery.status, delivery.unclear_since) == (Delivery.Status.PENDING, NOW)
+    clock.now = delivery.next_attempt_at
+    send(delivery, clock)
+    assert wire.bodies == [bytes(delivery.body)] * 2
+    assert (delivery.status, delivery.is_accepted_on_repeat) == (Delivery.Status.ACCEPTED, True)
+
+
+def test_a_slow_answer_is_unclear(delivery: Delivery, wire: Wire, clock: FakeClock, settings: Settings) -> None:
+    settings.WECOM_TOTAL_TIMEOUT_SECONDS = 2
+    released = threading.Event()
+    wire.on_send = lambda: released.wait(60)
+
+    send(delivery, clock)
+    released.set()
+
+    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
+    assert delivery.unclear_since == NOW
+
+
+def test_after_three_and_a_half_hours_an_unclear_message_is_unknown_and_never_sent_again(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.extend([reset] * 100)
+
+    while delivery.status == Delivery.Status.PENDING:
+        send(delivery, clock)
+        clock.now = max(clock.now, delivery.next_attempt_at)
+
+    assert delivery.status == Delivery.Status.UNKNOWN
+    last = delivery.attempts.latest("number")
+    assert last.started_at < NOW + timedelta(hours=3.5)
+    assert delivery.settled_at == last.finished_at
+    sent_count = len(wire.bodies)
+    clock.advance(hours=1)
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert hand_out(now=clock.now, limit=10).ordinary == []
+    assert len(wire.bodies) == sent_count
+    assert set(wire.bodies) == {bytes(delivery.body)}
+
+
+def test_busy_is_repeated_three_times_and_then_unknown(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.extend([errcode(-1)] * 100)
+    waits = []
+
+    while delivery.status == Delivery.Status.PENDING:
+        send(delivery, clock)
+        waits.append((delivery.next_attempt_at - clock.now).total_seconds())
+        clock.now = max(clock.now, delivery.next_attempt_at)
+
+    assert delivery.status == Delivery.Status.UNKNOWN
+    assert len(wire.bodies) == 4
+    assert all(0.8 * n <= wait <= 1.2 * n for n, wait in zip([30, 300, 1800], waits[:3], strict=True))
+
+
+def test_busy_on_the_token_is_certain(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.tokens.append(errcode(-1))
+
+    send(delivery, clock)
+
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, -1)]
+    assert delivery.unclear_since is None
+    assert wire.bodies == []
+
+
+def test_nobody_reached_fails_for_everyone(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(81013, invaliduser="lilei"))
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, 81013)
+    assert exceptions(delivery) == dict.fromkeys(["lilei", "han", "jim"], Receipt.Status.INVALID)
+    assert (delivery.accepted_count, delivery.invalid_count) == (0, 3)
+
+
+def test_a_refusal_of_some_names_them_and_fails_the_rest(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(40003, invaliduser="lilei"))
+
+    send(delivery, clock)
+
+    assert delivery.status == Delivery.Status.FAILED
+    assert exceptions(delivery) == {"lilei": Receipt.Status.INVALID}
+
+
+def test_a_message_made_for_an_app_that_was_changed_is_refused_without_a_call(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    """WeCom would answer 301002, for which the whole company's queue waits."""
+    Corp.objects.filter(pk=delivery.corp_id).update(agentid=delivery.agentid + 1)
+
+    send(delivery, clock)
+
+    assert delivery.status == Delivery.Status.FAILED
+    assert delivery.error == "the company's app was changed after this message was made"
+    assert wire.bodies == []
+
+
+@pytest.mark.parametrize("code", [40201, 82004, 85002])
+def test_refused_words_are_nobodys_account(code: int, delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.sends.append(errcode(code))
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
+    assert exceptions(delivery) == {}
+
+
+@pytest.mark.parametrize("code", [40058, 82001, 99999])
+def test_our_mistakes_and_unknown_codes_fail_and_are_not_repeated(
+    code: int, delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.append(errcode(code))
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.FAILED, code)
+    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, code)]
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert len(wire.bodies) == 1
+
+
+def test_a_refusal_after_an_unclear_attempt_leaves_the_outcome_unknown(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.extend([reset, errcode(81013, invaliduser="lilei|han|jim")])
+    send(delivery, clock)
+    clock.now = delivery.next_attempt_at
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.UNKNOWN, 81013)
+    assert exceptions(delivery) == {}
+
+
+@pytest.mark.parametrize(("code", "wait_seconds"), [(45009, 60), (45033, 5), (60020, 120), (301002, 120)])
+def test_what_concerns_the_whole_company_makes_its_queue_wait_and_drops_nothing(
+    code: int, wait_seconds: int, delivery: Delivery, wire: Wire, clock: FakeClock, valkey_client: redis.Redis
+) -> None:
+    waiting = another(delivery)
+    wire.sends.append(errcode(code))
+
+    send(delivery, clock)
+
+    until = NOW + timedelta(seconds=wait_seconds)
+    assert (delivery.status, delivery.next_attempt_at, delivery.errcode) == (Delivery.Status.PENDING, until, code)
+    assert outcomes(delivery) == [(Attempt.Outcome.NOT_SENT, code)]
+    waiting.refresh_from_db()
+    assert waiting.next_attempt_at == until
+    assert not send_delivery(waiting.pk, clock=clock)
+    assert len(wire.bodies) == 1
+    clock.now = until
+    for hold in valkey_client.keys("*:hold"):  # Valkey's own clock has not moved
+        valkey_client.delete(hold)
+    assert send(waiting, clock).status == Delivery.Status.ACCEPTED
+
+
+def test_another_companys_queue_does_not_wait(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    other = make_corp(api_base_url=wire.url)
+    render_run(run_id=make_run(make_subscription(make_person(other, "wang"))).pk, now=NOW)
+    wire.sends.append(errcode(45009))
+
+    send(delivery, clock)
+
+    assert send(Delivery.objects.get(corp=other), clock).status == Delivery.Status.ACCEPTED
+
+
+def test_a_wrong_secret_keeps_the_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.tokens.append(errcode(40001))
+
+    send(delivery, clock)
+
+    assert (delivery.status, delivery.errcode) == (Delivery.Status.PENDING, 40001)
+    assert "secret" not in delivery.error
+    assert delivery.next_attempt_at == NOW + timedelta(seconds=120)
+    assert wire.bodies == []
+
+
+def test_a_page_in_place_of_a_token_keeps_the_message(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    wire.tokens.append(http(200, "<html>please sign in</html>"))
+
+    send(delivery, clock)
+
+    assert delivery.status == Delivery.Status.PENDING
+    assert delivery.unclear_since is None
+
+
+def test_the_messages_of_a_disabled_company_wait(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    delivery.corp.is_enabled = False
+    delivery.corp.save()
+    clock.advance(minutes=5)
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert hand_out(now=clock.now, limit=10).ordinary == []
+    delivery.corp.is_enabled = True
+    delivery.corp.save()
+
+    assert hand_out(now=clock.now, limit=10).ordinary == [delivery.pk]
+    assert send(delivery, clock).status == Delivery.Status.ACCEPTED
+    assert len(wire.bodies) == 1
+
+
+def test_a_worthless_message_is_canceled(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    clock.advance(hours=24)
+
+    assert not send_delivery(delivery.pk, clock=clock)
+    assert sweep(now=clock.now).given_up_count == 1
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.settled_at) == (Delivery.Status.CANCELED, clock.now)
+    assert wire.bodies == []
+
+
+def test_a_worthless_message_that_may_have_arrived_is_unknown(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    Delivery.objects.update(expires_at=NOW + timedelta(minutes=10))
+    wire.sends.append(reset)
+    send(delivery, clock)
+    clock.advance(minutes=10)
+
+    sweep(now=clock.now)
+
+    delivery.refresh_from_db()
+    assert delivery.status == Delivery.Status.UNKNOWN
+
+
+def test_an_unclear_message_whose_repeats_were_held_up_is_unknown_in_the_end(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    wire.sends.append(reset)
+    send(delivery, clock)
+    clock.advance(hours=3.5)
+
+    assert not send_delivery(delivery.pk, clock=clock)
+    sweep(now=clock.now)
+
+    delivery.refresh_from_db()
+    assert delivery.status == Delivery.Status.UNKNOWN
+    assert len(wire.bodies) == 1
+
+
+def test_a_worker_that_died_during_the_call_is_followed_by_the_same_bytes(
+    delivery: Delivery, wire: Wire, clock: FakeClock
+) -> None:
+    claim_delivery(delivery.pk, now=NOW)
+    clock.advance(seconds=59)
+    assert sweep(now=clock.now).lease_count == 0
+
+    clock.advance(seconds=2)
+    assert sweep(now=clock.now).lease_count == 1
+
+    delivery.refresh_from_db()
+    assert waits_between(delivery, clock, 4, 6)
+    assert delivery.unclear_since == NOW
+    assert outcomes(delivery) == [(Attempt.Outcome.UNCLEAR, None)]
+    clock.now = delivery.next_attempt_at
+    send(delivery, clock)
+    assert (delivery.status, delivery.is_accepted_on_repeat) == (Delivery.Status.ACCEPTED, True)
+    assert wire.bodies == [bytes(delivery.body)]
+
+
+def test_a_lease_without_an_attempt_means_that_nothing_was_sent(delivery: Delivery, clock: FakeClock) -> None:
+    claim_delivery(delivery.pk, now=NOW)
+    Attempt.objects.all().delete()
+    clock.advance(minutes=2)
+
+    sweep(now=clock.now)
+
+    delivery.refresh_from_db()
+    assert waits_between(delivery, clock, 0, 0)
+    assert delivery.unclear_since is None
+
+
+def test_a_worker_thought_dead_changes_nothing_any_more(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    attempt = claim_delivery(delivery.pk, now=NOW)
+    assert attempt is not None
+    clock.advance(minutes=2)
+    sweep(now=clock.now)
+    delivery.refresh_from_db()
+    before = (delivery.status, delivery.next_attempt_at, delivery.unclear_since)
+
+    is_held = settle(attempt, Outcome(Kind.REFUSED, errcode=40058), duration_ms=1, now=clock.now)
+
+    assert not is_held
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.next_attempt_at, delivery.unclear_since) == before
+    assert outcomes(delivery) == [(Attempt.Outcome.REFUSED, 40058)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_workers_one_sends(delivery: Delivery, wire: Wire, clock: FakeClock) -> None:
+    results: list[bool] = []
+    barrier = threading.Barrier(6)
+
+    def work() -> None:
+        barrier.wait()
+        results.append(send_delivery(delivery.pk, clock=clock))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(results) == [False] * 5 + [True]
+    assert len(wire.bodies) == 1
+
+
+def test_a_task_sends_all_its_messages(wire: Wire, clock: FakeClock) -> None:
+    people = make_people(make_corp(api_base_url=wire.url), 3)
+    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+
+    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 3
+
+    assert Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == 3
+    assert len(wire.bodies) == 3
+
+
+def test_a_worker_that_stops_gives_the_rest_back(wire: Wire, clock: FakeClock, settings: Settings) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+    people = make_people(make_corp(api_base_url=wire.url), 3)
+    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+
+    tried = send_deliveries(ids, clock=clock, is_stopping=lambda: len(wire.bodies) >= 1)
+
+    assert tried == 1
+    assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
+
+
+def test_a_task_that_took_too_long_gives_the_rest_back(wire: Wire, clock: FakeClock, settings: Settings) -> None:
+    settings.SEND_PARALLEL_PER_TASK = 1
+    people = make_people(make_corp(api_base_url=wire.url), 3)
+    ids = [id_ for person in people for id_ in render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)]
+    wire.on_send = lambda: clock.advance(seconds=121)
+
+    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 1
+
+    assert hand_out(now=NOW, limit=10).ordinary == ids[1:]
+
+
+def test_one_message_that_cannot_be_tried_does_not_keep_the_others(wire: Wire, clock: FakeClock) -> None:
+    ids = []
+    for _ in range(2):
+        person = make_person(make_corp(api_base_url=wire.url), "lilei")
+        ids += render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
+    broken, good = ids
+    # Its first attempt cannot be written down a second time.
+    Attempt.objects.create(delivery_id=broken, number=1, fencing_token=uuid4(), started_at=NOW)
+
+    assert send_deliveries(ids, clock=clock, is_stopping=lambda: False) == 1
+
+    statuses = dict(Delivery.objects.values_list("pk", "status"))
+    assert statuses == {broken: Delivery.Status.PENDING, good: Delivery.Status.ACCEPTED}
+
+
+def test_two_runs_with_the_same_text_are_two_messages(wire: Wire, clock: FakeClock) -> None:
+    person = make_person(make_corp(api_base_url=wire.url), "lilei")
+    subscription = make_subscription(person, report=make_report())
+    ids = [id_ for _ in range(2) for id_ in render_run(run_id=make_run(subscription).pk, now=NOW)]
+
+    send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+    assert len(set(wire.bodies)) == 2
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_and_a_late_worker_do_not_wait_in_a_circle(delivery: Delivery) -> None:
+    attempt = claim_delivery(delivery.pk, now=NOW)
+    assert attempt is not None
+    results: list[object] = []
+
+    def settle_late() -> None:
+        try:
+            results.append(settle(attempt, Outcome(Kind.ACCEPTED, errcode=0), duration_ms=1, now=NOW))
+        except Exception as error:  # noqa: BLE001  # the test looks at what the thread got
+            results.append(error)
+        connection.close()
+
+    late = threading.Thread(target=settle_late)
+    with transaction.atomic():  # as the sweep does: first the delivery, then its attempt
+        Delivery.objects.select_for_update().get(pk=delivery.pk)
+        late.start()
+        wait_for_a_waiting_lock()
+        Attempt.objects.filter(pk=attempt.pk).update(outcome=Attempt.Outcome.UNCLEAR)
+        Delivery.objects.filter(pk=delivery.pk).update(status=Delivery.Status.PENDING, fencing_token=None)
+    late.join()
+
+    assert results == [False]
+
+
+def wait_for_a_waiting_lock() -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction it would stay as it was
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody waits")

@@ -1,0 +1,418 @@
+"""Channels: the same receipts whichever way a message goes, and what each makes of an answer or none."""
+
+from __future__ import annotations
+
+import json
+import smtplib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.mail.backends import locmem
+from django.db import connection
+from pytest_django import Settings
+
+from accounts.models import DirectoryPolicy, User, WeComAccount
+from integrations.models import Corp, Member
+from notifications.delivery.maintenance.sweep import sweep
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs.recall import withdraw
+from notifications.delivery.sending.send import send_deliveries
+from notifications.models import Attempt, CorpQueue, Delivery, MessageForm, Receipt, Robot, Run, Subscription
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.one_delivery import claim_delivery
+from tests.notifications.wire import Wire, errcode, reset
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp(wire: Wire) -> Corp:
+    return make_corp(name="北山制造", api_base_url=wire.url)
+
+
+@pytest.fixture
+def robot(corp: Corp) -> Robot:
+    return Robot.objects.create(name="销售群", corp=corp, key="robot-key-1")
+
+
+def rendered(subscription: Subscription, **fields: Any) -> list[Delivery]:
+    ids = render_run(run_id=make_run(subscription, **fields).pk, now=NOW)
+    return list(Delivery.objects.filter(pk__in=ids).order_by("pk"))
+
+
+def send_all(clock: FakeClock) -> int:
+    ids = list(Delivery.objects.filter(status="pending").order_by("pk").values_list("pk", flat=True))
+    return send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+
+Leave = Callable[[Corp, str], None]
+
+
+def suspend(corp: Corp, userid: str) -> None:
+    """Disabled in WeCom, under a directory policy in force: the person here stays active."""
+    DirectoryPolicy.objects.create(corp=corp, mode="link")
+    Member.objects.create(
+        corp=corp, userid=userid, userid_folded=userid, status="disabled", first_seen_at=NOW, changed_at=NOW
+    )
+
+
+def disable(corp: Corp, userid: str) -> None:
+    """Deleted in WeCom, under a directory policy that disables."""
+    User.objects.filter(wecom_accounts__corp=corp, wecom_accounts__userid_folded=userid).update(is_active=False)
+
+
+def unlink(corp: Corp, userid: str) -> None:
+    """Deleted in WeCom, under a directory policy that only unlinks: the person here stays active."""
+    accounts = WeComAccount.objects.filter(corp=corp, userid_folded=userid)
+    assert accounts.update(userid="", userid_folded="", left_at=NOW) == 1
+
+
+def receipts() -> list[tuple[str, str, str, str]]:
+    rows = Receipt.objects.order_by("channel", "address").select_related("delivery")
+    return [
+        (row.channel, row.address, row.status or (row.delivery.status if row.delivery else ""), row.reason)
+        for row in rows
+    ]
+
+
+class TestTheGroupRobot:
+    def to_group(self, robot: Robot, **fields: Any) -> Delivery:
+        [delivery] = rendered(make_subscription(channel="robot", robot=robot, **fields))
+        return delivery
+
+    @pytest.mark.parametrize(
+        ("form", "expected"),
+        [
+            (MessageForm.TEXT, {"msgtype": "text", "text": {"content": "日报\n100 万\nhttps://bi.example.com/7"}}),
+            (
+                MessageForm.MARKDOWN,
+                {
+                    "msgtype": "markdown",
+                    "markdown": {"content": "**日报**\n100 万\n[查看全部](https://bi.example.com/7)"},
+                },
+            ),
+            (MessageForm.TEXTCARD, {"msgtype": "text", "text": {"content": "日报\n100 万\nhttps://bi.example.com/7"}}),
+        ],
+    )
+    def test_a_message_goes_into_the_group(
+        self, form: MessageForm, expected: dict[str, Any], robot: Robot, wire: Wire, clock: FakeClock
+    ) -> None:
+        report = make_report(body="100 万", link="https://bi.example.com/7")
+        self.to_group(robot, report=report, message_form=form)
+
+        assert send_all(clock) == 1
+
+        assert [json.loads(body) for body in wire.bodies] == [expected]
+        assert receipts() == [("robot", f"robot:{robot.pk}", "accepted", "")]
+        run = Run.objects.get()
+        assert (run.recipient_count, run.skipped_count) == (1, 0)
+
+    def test_a_report_without_link_has_none_in_the_group(self, robot: Robot) -> None:
+        delivery = self.to_group(robot, report=make_report(body="100 万"), message_form=MessageForm.TEXT)
+
+        assert json.loads(bytes(delivery.body))["text"]["content"] == "日报\n100 万"
+
+    def test_a_path_of_the_site_becomes_an_address(self, robot: Robot) -> None:
+        delivery = self.to_group(robot, report=make_report(link="/cards/7"), message_form=MessageForm.TEXT)
+
+        assert json.loads(bytes(delivery.body))["text"]["content"].endswith("\nhttp://localhost:3001/cards/7")
+
+    @pytest.mark.parametrize("answer", [reset, errcode(-1)], ids=["reset", "-1"])
+    def test_what_is_unclear_is_unknown_at_once_and_never_repeated(
+        self, answer: Any, robot: Robot, wire: Wire, clock: FakeClock
+    ) -> None:
+        delivery = self.to_group(robot)
+        wire.sends.append(answer)
+
+        send_all(clock)
+
+        delivery.refresh_from_db()
+        assert (delivery.status, delivery.unclear_since) == (Delivery.Status.UNKNOWN, NOW)
+        clock.advance(hours=1)
+        assert send_all(clock) == 0
+        assert len(wire.bodies) == 1
+
+    def test_a_worker_that_died_during_the_call_leaves_it_unknown(self, robot: Robot, clock: FakeClock) -> None:
+        delivery = self.to_group(robot)
+        claim_delivery(delivery.pk, now=NOW)
+
+        sweep(now=clock.advance(seconds=61))
+
+        delivery.refresh_from_db()
+        assert delivery.status == Delivery.Status.UNKNOWN
+
+    def test_twenty_a_minute_go_and_the_next_waits(self, robot: Robot, wire: Wire, clock: FakeClock) -> None:
+        for _ in range(21):
+            self.to_group(robot)
+
+        assert send_all(clock) == 20
+
+        held = Delivery.objects.get(status=Delivery.Status.PENDING)
+        assert 55 < (held.next_attempt_at - NOW).total_seconds() <= 61
+
+    def test_a_removed_robot_holds_up_its_own_messages_and_not_the_company(
+        self, robot: Robot, corp: Corp, wire: Wire, clock: FakeClock
+    ) -> None:
+        self.to_group(robot)
+        wire.sends.append(errcode(93000))
+
+        send_all(clock)
+
+        [held] = Delivery.objects.all()
+        assert (held.status, held.errcode) == (Delivery.Status.PENDING, 93000)
+        assert not CorpQueue.objects.blocked().exists()
+        rendered(make_subscription(make_person(corp, "lilei")))
+        assert send_all(clock) == 1
+
+    def test_a_deleted_robots_message_is_refused(self, robot: Robot, wire: Wire, clock: FakeClock) -> None:
+        delivery = self.to_group(robot)
+        Subscription.objects.update(robot=None)
+        robot.delete()
+
+        send_all(clock)
+
+        delivery.refresh_from_db()
+        assert (delivery.status, wire.bodies) == (Delivery.Status.FAILED, [])
+
+    def test_a_trial_goes_to_the_person_who_asks(self, robot: Robot, corp: Corp) -> None:
+        me = make_person(corp, "me")
+
+        [delivery] = rendered(
+            make_subscription(channel="robot", robot=robot), trigger=Run.Trigger.TRIAL, requested_by=me
+        )
+
+        assert (delivery.channel, json.loads(bytes(delivery.body))["touser"]) == ("wecom", "me")
+
+
+class Refusing(locmem.EmailBackend):
+    """A mail backend that fails as the test says."""
+
+    open_error: Exception | None = None
+    send_error: Exception | None = None
+
+    def open(self) -> bool:
+        if Refusing.open_error is not None:
+            raise Refusing.open_error
+        return True
+
+    def send_messages(self, messages: Any) -> int:
+        if Refusing.send_error is not None:
+            raise Refusing.send_error
+        return super().send_messages(messages)
+
+
+@contextmanager
+def failing(settings: Settings, **errors: Exception) -> Iterator[None]:
+    settings.EMAIL_BACKEND = f"{__name__}.Refusing"
+    for name, error in errors.items():
+        setattr(Refusing, name, error)
+    yield
+    Refusing.open_error = Refusing.send_error = None
+
+
+class TestMail:
+    def to(self, *people: User, **fields: Any) -> list[Delivery]:
+        return rendered(make_subscription(*people, channel="email", report=make_report(body="100 万"), **fields))
+
+    def test_each_person_gets_one_of_his_own(self, corp: Corp, clock: FakeClock, settings: Settings) -> None:
+        settings.DEFAULT_FROM_EMAIL = "bi@example.com"
+        first, second = make_person(corp, "a", email="a@example.com"), make_person(email="b@example.com")
+        self.to(first, second)
+
+        assert send_all(clock) == 2
+        mark = Delivery.objects.get(receipts__user=first).mark
+
+        sent = {message.to[0]: message for message in mail.outbox}
+        assert set(sent) == {"a@example.com", "b@example.com"}
+        message = sent["a@example.com"]
+        assert (message.subject, message.from_email) == ("日报", "bi@example.com")
+        assert message.body == f"100 万\n\n查看全部: http://localhost:3001/m/{mark}/\n"
+        assert message.extra_headers["Message-ID"] == f"<{mark}@localhost>"
+        assert receipts() == [
+            ("email", f"mail:{first.pk}:a@example.com", "accepted", ""),
+            ("email", f"mail:{second.pk}:b@example.com", "accepted", ""),
+        ]
+
+    def test_two_people_with_one_address_get_one_each(self, corp: Corp) -> None:
+        people = [make_person(corp, userid, email="team@example.com") for userid in ("a", "b")]
+
+        assert len(self.to(*people)) == 2
+
+    def test_who_has_no_address_or_is_disabled_is_skipped_with_the_reason(self, corp: Corp) -> None:
+        make_person(corp, "x")
+        people = make_person(corp, "a"), make_person(corp, "b", email="b@example.com", is_active=False)
+
+        assert self.to(*people) == []
+
+        assert sorted(reason for *_rest, reason in receipts()) == ["no_email", "user_disabled"]
+
+    @pytest.mark.parametrize(
+        ("errors", "status", "outcome"),
+        [
+            ({"open_error": ConnectionRefusedError()}, "pending", "not_sent"),
+            ({"open_error": smtplib.SMTPAuthenticationError(535, b"no")}, "pending", "not_sent"),
+            ({"send_error": smtplib.SMTPRecipientsRefused({"a": (550, b"no")})}, "failed", "refused"),
+            ({"send_error": smtplib.SMTPRecipientsRefused({"a": (450, b"later")})}, "pending", "not_sent"),
+            ({"send_error": smtplib.SMTPDataError(554, b"no")}, "failed", "refused"),
+            ({"send_error": smtplib.SMTPDataError(451, b"later")}, "pending", "not_sent"),
+            ({"send_error": smtplib.SMTPServerDisconnected()}, "unknown", "unclear"),
+            ({"send_error": TimeoutError()}, "unknown", "unclear"),
+        ],
+    )
+    def test_what_a_mail_server_says(
+        self, errors: dict[str, Exception], status: str, outcome: str, corp: Corp, clock: FakeClock, settings: Settings
+    ) -> None:
+        [delivery] = self.to(make_person(corp, "a", email="a@example.com"))
+
+        with failing(settings, **errors):
+            send_all(clock)
+
+        delivery.refresh_from_db()
+        assert delivery.status == status
+        assert Attempt.objects.get().outcome == outcome
+        assert not CorpQueue.objects.blocked().exists()
+
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_whom_wecom_does_not_let_in_gets_no_mail_either(self, corp: Corp, leave: Leave) -> None:
+        person = make_person(corp, "jim", email="jim@example.com")
+        leave(corp, "jim")
+
+        assert self.to(person) == []
+
+        assert [reason for *_rest, reason in receipts()] == ["barred"]
+
+    @pytest.mark.parametrize("leave", [disable, suspend, unlink])
+    def test_a_mail_that_waits_for_a_leaver_is_canceled(self, corp: Corp, leave: Leave) -> None:
+        leaver, other = (make_person(corp, one, email=f"{one}@example.com") for one in ("jim", "han"))
+        self.to(leaver, other)
+        leave(corp, "jim")
+
+        withdraw(corp, ["jim"], NOW)
+
+        assert receipts() == [
+            ("email", f"mail:{leaver.pk}:jim@example.com", "skipped", "barred"),
+            ("email", f"mail:{other.pk}:han@example.com", "pending", ""),
+        ]
+        assert Delivery.objects.get(receipts__user=leaver).status == "canceled"
+        run = Run.objects.get()
+        assert (run.recipient_count, run.skipped_count) == (1, 1)
+
+    def test_without_any_company_there_is_nobody_to_see_it(self) -> None:
+        run = make_run(make_subscription(make_person(email="a@example.com"), channel="email"))
+
+        assert render_run(run_id=run.pk, now=NOW) == []
+
+        run.refresh_from_db()
+        assert run.status == Run.Status.FAILED
+
+
+class TestTheSecondChannel:
+    def test_takes_those_whom_the_first_cannot_reach(self, corp: Corp, clock: FakeClock) -> None:
+        reached = make_person(corp, "lilei", email="lilei@example.com")
+        other = make_person(email="b@example.com")
+        nobody = make_person()
+        rendered(make_subscription(reached, other, nobody, fallback_channel="email"))
+
+        assert send_all(clock) == 2
+
+        assert [message.to for message in mail.outbox] == [["b@example.com"]]
+        assert receipts() == [
+            ("email", f"mail:{other.pk}:b@example.com", "accepted", "no_account"),
+            ("wecom", f"{corp.pk}:lilei", "accepted", ""),
+            ("wecom", f"user:{nobody.pk}", "skipped", "no_account"),
+        ]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [{"errcode": 0, "errmsg": "ok", "invaliduser": "jim", "unlicenseduser": "han"}, errcode(81013)],
+        ids=["some", "all"],
+    )
+    def test_takes_those_whom_wecom_refuses_before_the_run_is_finished(
+        self, answer: Any, corp: Corp, wire: Wire, clock: FakeClock
+    ) -> None:
+        people = [make_person(corp, userid, email=f"{userid}@example.com") for userid in ("jim", "han")]
+        people.append(make_person(corp, "without"))
+        rendered(make_subscription(*people, fallback_channel="email"))
+        wire.sends.append(answer)
+        send_all(clock)
+
+        assert sweep(now=clock.now).mailed_count == 2
+        assert sweep(now=clock.now).mailed_count == 0
+        assert Run.objects.get().status == Run.Status.SENDING
+        assert send_all(clock) == 2
+
+        assert sorted(message.to[0] for message in mail.outbox) == ["han@example.com", "jim@example.com"]
+        assert sweep(now=clock.now).finished_count == 1
+        assert Receipt.objects.filter(channel="email").count() == 2
+
+    def test_takes_them_before_whichever_statement_of_a_sweep_the_answer_is_written_down(
+        self, corp: Corp, wire: Wire, clock: FakeClock
+    ) -> None:
+        statements = count(1)
+
+        def answered_before(position: int) -> Callable[..., Any]:
+            def execute_after(execute: Any, *arguments: Any) -> Any:
+                if next(statements) == position:
+                    send_all(clock)
+                return execute(*arguments)
+
+            return execute_after
+
+        for position in count(1):
+            address = f"jim{position}@example.com"
+            rendered(make_subscription(make_person(corp, f"jim{position}", email=address), fallback_channel="email"))
+            wire.sends.append(errcode(81013))
+            statements = count(1)
+            with connection.execute_wrapper(answered_before(position)):
+                sweep(now=clock.now)
+            if Delivery.objects.filter(status="pending", channel="wecom").exists():
+                break  # it ended before that statement
+            sweep(now=clock.now)
+            send_all(clock)
+            sweep(now=clock.now)
+            assert [message.to for message in mail.outbox] == [[address]], position
+            mail.outbox.clear()
+
+        assert position > 10
+        assert set(Run.objects.exclude(pk=Run.objects.latest("pk").pk).values_list("status", flat=True)) == {"finished"}
+
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_is_not_used_for_people_whom_wecom_does_not_let_in(self, corp: Corp, leave: Leave) -> None:
+        """Not even where something else is in the way, too."""
+        barred = make_person(corp, "jim", email="jim@example.com")
+        leave(corp, "jim")
+        rendered(make_subscription(barred, fallback_channel="email"))
+
+        assert receipts() == [("wecom", f"user:{barred.pk}", "skipped", "barred")]
+
+    def test_is_used_for_who_was_never_linked_or_is_unlinked_by_hand(self, corp: Corp) -> None:
+        person = make_person(corp, "jim", email="jim@example.com")
+        WeComAccount.objects.filter(user=person).update(userid="", userid_folded="")
+        rendered(make_subscription(person, fallback_channel="email"))
+
+        assert receipts() == [("email", f"mail:{person.pk}:jim@example.com", "pending", "no_userid")]
+
+    @pytest.mark.parametrize("leave", [suspend, unlink])
+    def test_is_not_used_for_a_leaver_whom_wecom_refuses(
+        self, corp: Corp, wire: Wire, clock: FakeClock, leave: Leave
+    ) -> None:
+        rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
+        wire.sends.append(errcode(81013))
+        send_all(clock)
+        leave(corp, "jim")
+
+        assert sweep(now=clock.now).mailed_count == 0
+        assert not Receipt.objects.filter(channel="email").exists()
+
+    def test_is_not_used_for_what_nobody_knows(self, corp: Corp, wire: Wire, clock: FakeClock) -> None:
+        """It may have arrived: a mail on top would be a second message."""
+        rendered(make_subscription(make_person(corp, "jim", email="jim@example.com"), fallback_channel="email"))
+        Delivery.objects.update(status=Delivery.Status.UNKNOWN)
+
+        assert sweep(now=clock.now).mailed_count == 0
+        assert mail.outbox == []

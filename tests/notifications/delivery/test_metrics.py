@@ -1,0 +1,123 @@
+"""What Prometheus reads, and who else does not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import redis
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from integrations.companies import callbacks
+from integrations.models import CallbackEvent
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.sending.send import send_deliveries
+from notifications.models import CorpQueue, Delivery
+from tests.notifications.conftest import FakeClock
+from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription
+from tests.notifications.wire import Wire, errcode, reset
+
+pytestmark = pytest.mark.django_db
+TOKEN = "invented-token-of-at-least-32-characters"
+
+
+@pytest.fixture(autouse=True)
+def _token(settings: Settings) -> None:
+    settings.METRICS_TOKEN = TOKEN
+
+
+def scraped() -> dict[str, float]:
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain")
+    lines = answer.content.decode().splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN])
+def test_without_the_token_nothing_is_told(header: str) -> None:
+    answer = Client().get("/metrics", headers={"authorization": header})
+
+    assert (answer.status_code, answer.content) == (401, b"")
+
+
+def test_where_no_token_is_set_there_is_no_page(settings: Settings) -> None:
+    settings.METRICS_TOKEN = ""
+
+    assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
+
+
+def test_calls_lag_and_what_waits(wire: Wire, clock: FakeClock) -> None:
+    corp = make_corp(api_base_url=wire.url)
+    CorpQueue.objects.create(corp=corp, daily_budget=1000)
+    ids = []
+    for person in make_people(corp, 5):
+        ids += render_run(run_id=make_run(make_subscription(person)).pk, now=NOW)
+    clock.advance(seconds=3)
+    wire.sends.extend([errcode(81013), reset])
+    for pk in ids[:4]:
+        send_deliveries([pk], clock=clock, is_stopping=lambda: False)
+
+    found = scraped()
+
+    assert found['guanwecom_push_attempts_total{channel="wecom",errcode="0"}'] == 2
+    assert found['guanwecom_push_attempts_total{channel="wecom",errcode="81013"}'] == 1
+    assert found['guanwecom_push_attempts_total{channel="wecom",errcode="unclear"}'] == 1
+    assert found['guanwecom_push_lag_seconds_bucket{le="2"}'] == 0
+    assert found['guanwecom_push_lag_seconds_bucket{le="5"}'] == 2
+    assert found['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 2
+    assert found["guanwecom_push_lag_seconds_sum"] == 6
+    assert found['guanwecom_push_waiting{priority="ordinary",status="pending"}'] == 2
+    assert found[f'guanwecom_push_sent_today{{corp="{corp.pk}"}}'] == 4
+    assert found[f'guanwecom_push_daily_budget{{corp="{corp.pk}"}}'] == 1000
+    assert found[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 0
+
+
+def test_a_company_that_is_held_up_is_told() -> None:
+    corp = make_corp()
+    CorpQueue.objects.create(corp=corp, blocked_since=NOW - timedelta(hours=1))
+
+    assert scraped()[f'guanwecom_push_held_up{{corp="{corp.pk}"}}'] == 1
+
+
+def test_until_when_a_company_is_held_is_told() -> None:
+    until = timezone.now() + timedelta(minutes=50)
+    held, mended = make_corp(), make_corp()
+    CorpQueue.objects.create(corp=held, blocked_since=NOW, blocked_errcode=45009, probe_at=until)
+    CorpQueue.objects.create(corp=mended)
+
+    found = scraped()
+
+    assert found[f'guanwecom_push_held_until_seconds{{corp="{held.pk}"}}'] == until.timestamp()
+    assert found[f'guanwecom_push_held_until_seconds{{corp="{mended.pk}"}}'] == 0
+
+
+def test_refused_callbacks_are_told_by_company_and_address() -> None:
+    corp = make_corp()
+    for kind, corp_id in ((CallbackEvent.Kind.APP, corp.pk), (CallbackEvent.Kind.CONTACTS, 999_999)):
+        callbacks.note_refusal(corp_id=corp_id, kind=kind, reason="signature", now=NOW)
+    callbacks.note_refusal(corp_id=corp.pk, kind=CallbackEvent.Kind.APP, reason="time", now=NOW)
+
+    found = scraped()
+
+    assert found[f'guanwecom_callbacks_refused_total{{address="app",corp="{corp.pk}"}}'] == 2
+    assert found['guanwecom_callbacks_refused_total{address="contacts",corp="0"}'] == 1
+
+
+def test_nothing_of_a_message_or_a_person_is_told(wire: Wire, clock: FakeClock) -> None:
+    corp = make_corp(name="北山制造", api_base_url=wire.url)
+    ids = render_run(run_id=make_run(make_subscription(*make_people(corp, 1))).pk, now=NOW)
+    send_deliveries(ids, clock=clock, is_stopping=lambda: False)
+
+    text = "".join(scraped())
+
+    assert all(word not in text for word in ("日报", "北山制造", "u0", "U0", corp.corpid))
+    assert Delivery.objects.get().status == "accepted"
+
+
+def test_an_emptied_store_begins_again(wire: Wire, valkey_client: redis.Redis) -> None:
+    valkey_client.flushdb()
+
+    assert scraped()['guanwecom_push_lag_seconds_bucket{le="+Inf"}'] == 0

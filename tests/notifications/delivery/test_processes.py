@@ -1,0 +1,207 @@
+"""Real workers and a real sandbox on PostgreSQL: many messages broken off in the middle, none lost, none doubled."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from accounts.models import User, WeComAccount
+from integrations.companies import services
+from integrations.models import Corp
+from notifications import tasks
+from notifications.models import Attempt, Delivery, MessageForm, Run
+from tests.e2e.stack import Stack
+from tests.e2e.waiting import eventually
+from tests.notifications.factories import make_report, make_run, make_subscription
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company, start_sandbox
+from tools.services import start_valkey
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+# As many as one task makes and one task sends: when the first is accepted, none is still to be made or handed out.
+MESSAGES = tasks.RUNS_PER_TASK
+# What a service manager gives a program that it asks to end, before it kills it.
+GRACE_SECONDS = 60
+# The shortest that the checks allow: longer than a call's total deadline.
+LEASE_SECONDS = 21
+
+
+@pytest.fixture
+def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
+    """One company, one person for each message; no worker yet."""
+    members: list[dict[str, Any]] = [
+        {"userid": f"P{number:03}", "name": f"员工{number}", "department": [2]} for number in range(MESSAGES)
+    ]
+    with start_sandbox(seed={"companies": [company(members=members, tags=[])]}) as sandbox:
+        corp = Corp.objects.create(
+            name="北山制造",
+            corpid=CORPID,
+            agentid=AGENTID,
+            secret=SECRET,
+            api_base_url=sandbox.base_url,
+            is_enabled=True,
+        )
+        for member in members:
+            person = User.objects.create(username=member["userid"])
+            WeComAccount.objects.create(user=person, corp=corp, userid=member["userid"])
+        env = {**process_environ, "DELIVERY_LEASE_SECONDS": str(LEASE_SECONDS)}
+        yield Stack(env=env, root=project_root, folder=tmp_path, sandbox=sandbox)
+
+
+def ask_for_personal_messages() -> None:
+    """One run, and so one delivery, for each person: all of them are made by one task, and sent by another."""
+    now = datetime.now(UTC)
+    form = MessageForm.TEXT
+    runs: list[Run] = []
+    for person in User.objects.order_by("pk"):
+        subscription = make_subscription(person, report=make_report(), message_form=form, next_run_at=None)
+        runs.append(make_run(subscription, now=now))
+    tasks.enqueue_runs([run.pk for run in runs])
+
+
+def arrived(stack: Stack) -> Counter[str]:
+    people = WeComAccount.objects.values_list("userid", flat=True)
+    return Counter({userid: len(stack.sandbox.messages(CORPID, userid)) for userid in people})
+
+
+ONE_EACH = Counter({f"P{number:03}": 1 for number in range(MESSAGES)})
+
+
+def all_accepted() -> bool:
+    return Delivery.objects.filter(status=Delivery.Status.ACCEPTED).count() == MESSAGES
+
+
+def test_a_worker_stopped_in_the_middle_ends_after_the_message_it_is_at(stack: Stack) -> None:
+    stack.env["SEND_PARALLEL_PER_TASK"] = "1"
+    stack.sandbox.fault("slow", "message/send", seconds=1, count=None)
+    with ExitStack() as exits:
+        first = stack.start_worker(exits, "first")
+        ask_for_personal_messages()
+        eventually(Delivery.objects.filter(status="accepted").exists, stack.programs.values())
+
+        first.stop(GRACE_SECONDS)
+
+        assert first.process.returncode == 0
+        assert not Delivery.objects.filter(status=Delivery.Status.SENDING).exists()
+        assert 0 < Attempt.objects.count() < MESSAGES
+        # What was not tried is given back at once.
+        waiting = Delivery.objects.filter(status=Delivery.Status.PENDING)
+        assert not waiting.filter(queued_until__isnull=False).exists()
+        stack.sandbox.control("DELETE", "faults")
+        stack.start_worker(exits, "second")
+        stack.start_beat(exits)
+        eventually(all_accepted, stack.programs.values())
+
+    assert arrived(stack) == ONE_EACH
+    assert Attempt.objects.count() == MESSAGES
+
+
+def test_a_worker_killed_in_the_middle_of_many_messages_loses_and_doubles_none(stack: Stack) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=0.2, count=None)
+    with ExitStack() as exits:
+        first = stack.start_worker(exits, "first")
+        stack.start_beat(exits)
+        ask_for_personal_messages()
+        eventually(lambda: Attempt.objects.count() > MESSAGES // 4, stack.programs.values())
+
+        first.kill()
+        stack.sandbox.control("DELETE", "faults")
+        stack.start_worker(exits, "second")
+
+        eventually(all_accepted, stack.programs.values(), seconds=240)
+
+    assert arrived(stack) == ONE_EACH
+
+
+def test_a_company_disabled_in_the_middle_gets_nothing_more_until_it_is_enabled_again(stack: Stack) -> None:
+    stack.env["SEND_PARALLEL_PER_TASK"] = "1"
+    stack.sandbox.fault("slow", "message/send", seconds=0.3, count=None)
+    corp = Corp.objects.get()
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        ask_for_personal_messages()
+        # All of them are made: what is rendered later would be skipped.
+        all_made = lambda: Delivery.objects.count() == MESSAGES and Attempt.objects.count() >= 3  # noqa: E731  # as short as it is
+        eventually(all_made, stack.programs.values())
+
+        services.disable_corp(corp=corp)
+
+        # Calls under way at that moment are settled; the worker that has the others in hand sends none of them.
+        sending = Delivery.objects.filter(status=Delivery.Status.SENDING)
+        eventually(lambda: not sending.exists(), stack.programs.values())
+        attempt_count, arrived_before = Attempt.objects.count(), arrived(stack).total()
+        assert 3 <= arrived_before == attempt_count < MESSAGES
+        time.sleep(3 * settings.DISPATCH_INTERVAL_SECONDS)  # ticks hand nothing out either
+        assert Attempt.objects.count() == attempt_count
+        assert arrived(stack).total() == arrived_before
+        assert Delivery.objects.filter(status=Delivery.Status.PENDING).count() == MESSAGES - attempt_count
+
+        Corp.objects.filter(pk=corp.pk).update(is_enabled=True)
+        eventually(all_accepted, stack.programs.values(), seconds=240)
+
+    assert arrived(stack) == ONE_EACH
+
+
+def test_answers_lost_on_the_way_are_asked_for_again_with_the_same_bytes(stack: Stack) -> None:
+    stack.sandbox.fault("close_after", "message/send", count=MESSAGES // 2)
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        stack.start_beat(exits)
+        ask_for_personal_messages()
+
+        eventually(all_accepted, stack.programs.values(), seconds=240)
+
+    assert arrived(stack) == ONE_EACH
+    assert Attempt.objects.filter(outcome=Attempt.Outcome.UNCLEAR).count() == MESSAGES // 2
+    assert Delivery.objects.filter(unclear_since__isnull=False).count() == MESSAGES // 2
+
+
+def test_a_worker_keeps_no_connection_to_the_database_between_tasks(stack: Stack) -> None:
+    # Why a name? Servers of earlier tests in this process may still hold connections of their own.
+    stack.env["PGAPPNAME"] = "worker-under-test"
+    with ExitStack() as exits:
+        stack.start_worker(exits)
+        ask_for_personal_messages()
+        eventually(all_accepted, stack.programs.values())
+
+        def worker_is_not_connected() -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'worker-under-test'")
+                return bool(cursor.fetchone()[0] == 0)
+
+        assert eventually(worker_is_not_connected, stack.programs.values(), seconds=50)
+
+
+def test_a_worker_outlives_a_broker_that_goes_away_while_a_task_is_under_way(stack: Stack) -> None:
+    stack.sandbox.fault("slow", "message/send", seconds=4, count=MESSAGES)
+    broker = start_valkey()
+    stack.env["VALKEY_URL"] = broker.url
+    try:
+        with ExitStack() as exits:
+            worker = stack.start_worker(exits)
+            stack.start_beat(exits)
+            # This process speaks to another broker: the tick finds what nobody was asked to render.
+            ask_for_personal_messages()
+            Run.objects.update(render_after=datetime.now(UTC))
+            eventually(Attempt.objects.exists, stack.programs.values())
+
+            broker.kill()
+            time.sleep(1)
+            broker.restart()
+
+            eventually(all_accepted, stack.programs.values(), seconds=240)
+            assert worker.process.poll() is None
+    finally:
+        broker.stop()
+
+    assert arrived(stack) == ONE_EACH

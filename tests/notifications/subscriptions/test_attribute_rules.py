@@ -1,0 +1,321 @@
+"""Recipients by their attributes: who matches, in how many queries, and that rules are kept as they were entered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db.models import ProtectedError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import Attribute, AuditEntry, User
+from accounts.users.attribute_definitions import check_uses
+from accounts.users.attributes import set_values
+from notifications.delivery.rendering.render import render_run
+from notifications.models import AttributeRule, Operator, Receipt, RulesMatch, Subscription
+from notifications.sources import Audience, Rule
+from notifications.subscriptions import attribute_rules, preferences
+from notifications.subscriptions.attribute_rules import rules_of, save_rules
+from notifications.subscriptions.recipients import named_audience, reachability, resolve
+from tests.notifications.admin.test_admin import client_of
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+IS, CONTAINS, ONE_OF = Operator.IS, Operator.CONTAINS, Operator.ONE_OF
+
+
+@pytest.fixture
+def title(db: None) -> Attribute:
+    return Attribute.objects.create(key="title", name="职位")
+
+
+@pytest.fixture
+def regions(db: None) -> Attribute:
+    return Attribute.objects.create(key="regions", name="区域", is_many_valued=True)
+
+
+def make_people(corp: Any, attribute: Attribute, *values: list[str]) -> list[User]:
+    """A person for each list of values."""
+    people = [make_person(corp, f"{attribute.key}{number}") for number in range(len(values))]
+    set_values(attribute=attribute, values={person.pk: texts for person, texts in zip(people, values, strict=True)})
+    return people
+
+
+def chosen(*rules: Rule, match: str = RulesMatch.ALL, **more: Any) -> list[int]:
+    return [one.user_id for one in resolve(Audience(rules=rules, rules_match=match, **more))]
+
+
+class TestOneRule:
+    @pytest.mark.parametrize(
+        ("operator", "values", "expected"),
+        [
+            (IS, ("销售经理",), [0]),
+            (IS, ("经理",), []),
+            (IS, ("ceo",), [2]),
+            (CONTAINS, ("经理",), [0, 1]),
+            (CONTAINS, ("CE",), [2]),
+            (CONTAINS, ("%",), [3]),
+            (CONTAINS, ("_",), []),
+            (ONE_OF, ("销售经理", "ceo"), [0, 2]),
+            (ONE_OF, ("总监",), []),
+        ],
+    )
+    def test_of_one_value(self, operator: Operator, values: Any, expected: list[int], title: Attribute) -> None:
+        people = make_people(make_corp(), title, ["销售经理"], ["大区经理"], ["CEO"], ["100%"], [])
+
+        assert chosen(Rule(title, operator, values)) == [people[number].pk for number in expected]
+
+    @pytest.mark.parametrize(
+        ("operator", "values", "expected"),
+        [
+            (IS, ("华北",), [0]),
+            (CONTAINS, ("华北",), [0, 1]),
+            (CONTAINS, ("华",), []),
+            (ONE_OF, ("华北", "华南"), [0, 1, 2]),
+        ],
+    )
+    def test_of_several_values(self, operator: Operator, values: Any, expected: list[int], regions: Attribute) -> None:
+        people = make_people(make_corp(), regions, ["华北"], ["华东", "华北"], ["华南"], ["西南"], [])
+
+        assert chosen(Rule(regions, operator, values)) == [people[number].pk for number in expected]
+
+
+class TestSeveral:
+    def test_all_or_any(self, title: Attribute, regions: Attribute) -> None:
+        both, only_title, only_region, _neither = make_people(
+            make_corp(), title, ["经理"], ["经理"], ["助理"], ["助理"]
+        )
+        set_values(attribute=regions, values={both.pk: ["华北"], only_region.pk: ["华北"]})
+        rules = (Rule(title, IS, ("经理",)), Rule(regions, CONTAINS, ("华北",)))
+
+        assert chosen(*rules) == [both.pk]
+        assert chosen(*rules, match=RulesMatch.ANY) == [both.pk, only_title.pk, only_region.pk]
+
+    def test_beside_other_choices_each_person_counts_once(self, title: Attribute) -> None:
+        corp = make_corp()
+        matched, other = make_people(corp, title, ["经理"], ["助理"])
+
+        found = chosen(Rule(title, IS, ("经理",)), user_ids=[matched.pk, other.pk], to_everyone=True)
+
+        assert found == [matched.pk, other.pk]
+
+    def test_no_rules_are_nobody(self, title: Attribute) -> None:
+        make_people(make_corp(), title, ["经理"])
+
+        assert chosen() == chosen(match=RulesMatch.ANY) == []
+
+    def test_queries_do_not_grow(self, title: Attribute, regions: Attribute, django_assert_num_queries: Any) -> None:
+        people = make_people(make_corp(), title, *(["经理"] for _number in range(30)))
+        rules = [Rule(title, IS, ("经理",)), Rule(regions, ONE_OF, tuple(f"r{number}" for number in range(100)))]
+
+        with django_assert_num_queries(1):
+            found = chosen(*rules * 5, match=RulesMatch.ANY)
+
+        assert len(found) == len(people)
+
+
+def test_who_cannot_be_reached_has_a_receipt_with_the_reason(title: Attribute) -> None:
+    corp, off = make_corp(), make_corp(is_enabled=False)
+    people = {
+        None: make_person(corp, "zhang"),
+        Receipt.Reason.NO_ACCOUNT: make_person(),
+        Receipt.Reason.CORP_DISABLED: make_person(off, "li"),
+        Receipt.Reason.USER_DISABLED: make_person(corp, "gone", is_active=False),
+        Receipt.Reason.PAUSED: make_person(corp, "wang"),
+    }
+    set_values(attribute=title, values={person.pk: ["经理"] for person in people.values()})
+    subscription = make_subscription()
+    save_rules(subscription, [Rule(title, IS, ("经理",))])
+    preferences.choose(people[Receipt.Reason.PAUSED], subscription_id=subscription.pk, kind="paused", now=NOW)
+    run = make_run(subscription)
+
+    render_run(run_id=run.pk, now=NOW)
+
+    receipts = dict(Receipt.objects.filter(run=run).values_list("user", "reason"))
+    assert receipts == {person.pk: reason or "" for reason, person in people.items()}
+
+
+def test_they_are_resolved_when_a_run_begins(title: Attribute) -> None:
+    [person] = make_people(make_corp(), title, ["助理"])
+    subscription = make_subscription()
+    save_rules(subscription, [Rule(title, IS, ("经理",))])
+    assert list(resolve(named_audience(subscription))) == []
+
+    set_values(attribute=title, values={person.pk: ["经理"]})
+
+    assert [one.user_id for one in resolve(named_audience(subscription))] == [person.pk]
+
+
+def test_the_preview_counts_them(title: Attribute) -> None:
+    make_people(make_corp(), title, ["经理"], ["经理"], ["助理"])
+    make_people(make_corp(is_enabled=False), title, ["经理"])
+
+    found = reachability(Audience(rules=(Rule(title, IS, ("经理",)),)), seen_by=make_superuser())
+
+    assert (found.reachable_count, found.unreachable_count) == (2, 1)
+
+
+class TestSaving:
+    def test_keeps_what_is_the_same_and_notes_the_rest(self, title: Attribute, regions: Attribute) -> None:
+        subscription = make_subscription(report=make_report(corp=make_corp()))
+        first, second = Rule(title, IS, ("经理",)), Rule(regions, ONE_OF, ("华北", "华南"))
+        assert save_rules(subscription, [first, second])
+        kept = AttributeRule.objects.get(operator="is").pk
+        AuditEntry.objects.all().delete()
+
+        changed = save_rules(subscription, [first, Rule(regions, CONTAINS, ("华北",))])
+
+        assert changed
+        assert AttributeRule.objects.get(operator="is").pk == kept
+        assert rules_of(subscription) == (first, Rule(regions, CONTAINS, ("华北",)))
+        entries = AuditEntry.objects.filter(model="notifications.attributerule").order_by("pk")
+        assert [(entry.action, entry.corp_id) for entry in entries] == [
+            ("deleted", subscription.report.corp_id),
+            ("created", subscription.report.corp_id),
+        ]
+
+    def test_of_the_same_rules_changes_nothing(self, title: Attribute) -> None:
+        subscription, rules = make_subscription(), [Rule(title, IS, ("经理",))]
+        save_rules(subscription, rules)
+        AuditEntry.objects.all().delete()
+
+        assert not save_rules(subscription, rules)
+        assert not AuditEntry.objects.exists()
+
+    def test_an_attribute_in_use_cannot_go(self, title: Attribute) -> None:
+        subscription = make_subscription()
+        save_rules(subscription, [Rule(title, IS, ("经理",))])
+
+        with pytest.raises(ProtectedError):
+            title.delete()
+
+        subscription.delete()
+        title.delete()
+        assert not AttributeRule.objects.exists()
+
+
+class TestDefinitions:
+    """An administrator reads what rests on an attribute, and is kept from pulling it away."""
+
+    LEVELS = ("p5", "P6", "P7", "P8")
+
+    @pytest.fixture
+    def level(self, db: None) -> Attribute:
+        return Attribute.objects.create(key="level", name="职级", kind="choice", choices=list(self.LEVELS))
+
+    @pytest.fixture
+    def rule(self, title: Attribute) -> AttributeRule:
+        save_rules(make_subscription(name="经理日报"), [Rule(title, IS, ("经理",))])
+        return AttributeRule.objects.get()
+
+    def test_the_page_that_deletes_one_names_the_rule(self, rule: AttributeRule) -> None:
+        root, page = client_of(make_superuser()), f"/admin/accounts/attribute/{rule.attribute_id}/delete/"
+
+        asked, sent = root.get(page), root.post(page, {"post": "yes"})
+
+        assert (asked.status_code, sent.status_code) == (200, 200)
+        assert "经理日报" in asked.content.decode()
+        assert AttributeRule.objects.filter(pk=rule.pk, attribute=rule.attribute).exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "is_refused"),
+        [({"kind": "number"}, True), ({"is_many_valued": True}, True), ({"name": "岗位"}, False)],
+    )
+    def test_what_a_rule_compares_stays_what_it_is(
+        self, changes: dict[str, Any], is_refused: bool, rule: AttributeRule
+    ) -> None:
+        attribute = rule.attribute
+        for name, value in changes.items():
+            setattr(attribute, name, value)
+
+        if is_refused:
+            with pytest.raises(ValidationError) as raised:
+                check_uses(attribute=attribute)
+            assert list(raised.value.message_dict) == list(changes)
+            assert "经理日报" in str(raised.value)
+        else:
+            check_uses(attribute=attribute)
+
+    @pytest.mark.parametrize(
+        ("operator", "left", "is_refused"),
+        [
+            (IS, ["p6", "p7"], False),
+            (IS, ["p5", "p6"], True),
+            (ONE_OF, ["p5", "p6", "p7", "p8"], False),
+            (ONE_OF, ["p6", "p7"], True),
+        ],
+    )
+    def test_a_choice_that_a_rule_names_stays(
+        self, operator: Operator, left: list[str], is_refused: bool, level: Attribute
+    ) -> None:
+        values = ("P7",) if operator == IS else ("P7", "P5")
+        save_rules(make_subscription(name="高级别"), [Rule(level, operator, values)])
+        save_rules(make_subscription(name="其他"), [Rule(level, IS, ("P6",))])
+        level.choices = left
+
+        if is_refused:
+            with pytest.raises(ValidationError) as raised:
+                check_uses(attribute=level)
+            [said] = raised.value.message_dict["choices"]
+            assert "高级别" in said
+            assert "其他" not in said
+        else:
+            check_uses(attribute=level)
+
+    def test_without_rules_it_may_become_another(self, title: Attribute) -> None:
+        title.kind = Attribute.Kind.NUMBER
+
+        check_uses(attribute=title)
+
+
+class TestOwnSubscriptions:
+    def test_show_what_my_attributes_bring_me(self, title: Attribute, regions: Attribute) -> None:
+        [person] = make_people(make_corp(), title, ["经理"])
+        mine, any_of, both, others = (make_subscription() for _number in range(4))
+        Subscription.objects.filter(pk=any_of.pk).update(rules_match=RulesMatch.ANY)
+        here, elsewhere = Rule(title, IS, ("经理",)), Rule(regions, IS, ("华北",))
+        save_rules(mine, [here])
+        save_rules(any_of, [here, elsewhere])
+        save_rules(both, [here, elsewhere])
+        save_rules(others, [elsewhere])
+
+        found = preferences.of_person(person)
+
+        assert {one.pk for one in found} == {mine.pk, any_of.pk}
+
+
+values = st.lists(st.sampled_from(["华北", "华南", "北", "A", "a b", "100%"]), max_size=3, unique=True)
+
+
+@given(
+    held=values,
+    wanted=values.filter(bool),
+    operator=st.sampled_from(list(Operator)),
+    is_many=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_person_matches_as_the_database_says(
+    held: list[str], wanted: list[str], operator: Operator, is_many: bool, db: None
+) -> None:
+    """The two readings of a rule, in SQL for all and in Python for one person, are one."""
+    key = f"k{Attribute.objects.count()}"
+    attribute = Attribute.objects.create(key=key, name=key, is_many_valued=is_many)
+    [person] = [make_person()]
+    set_values(attribute=attribute, values={person.pk: held if is_many else held[:1]})
+    rule = Rule(attribute, operator, tuple(wanted if operator == ONE_OF else wanted[:1]))
+    stored = {value.folded for value in person.attribute_values.filter(attribute=attribute)}
+
+    assert (
+        attribute_rules.matches(rule, stored)
+        == User.objects.filter(attribute_rules.matching([rule], RulesMatch.ALL), pk=person.pk).exists()
+    )

@@ -1,0 +1,340 @@
+"""My subscriptions: what is sent to me, and what I pause or do not want."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.contrib.staticfiles import finders
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.views import navigation
+from accounts.views.navigation import HomeEntry
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.models import Delivery, Receipt, Run, Subscription, SubscriptionChoice
+from notifications.sources import Audience
+from notifications.subscriptions import preferences
+from notifications.subscriptions.recipients import named_audience, resolve
+from tests.notifications.admin.test_admin import client_of, values
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+    make_superuser,
+)
+
+pytestmark = pytest.mark.django_db
+HOST = {"host": "localhost:3001"}
+IPHONE_WECOM = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 Mobile/15E148 wxwork/4.1.30 MicroMessenger/7.0.1 Language/zh"
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="青禾数据")
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    return make_person(corp, "lilei", name="李雷")
+
+
+@pytest.fixture
+def signed_in(person: User, client: Client) -> Client:
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def titles(person: User) -> list[str]:
+    return [one.title for one in preferences.of_person(person)]
+
+
+class TestList:
+    def test_has_what_names_me_my_group_or_everyone(self, person: User) -> None:
+        group = Group.objects.create(name="早会")
+        person.groups.add(group)
+        make_subscription(person, report=make_report(title="A 点名"))
+        make_subscription(report=make_report(title="B 分组")).groups.add(group)
+        make_subscription(report=make_report(title="C 全员"), to_everyone=True)
+        make_subscription(make_person(), report=make_report(title="D 别人的"))
+
+        assert titles(person) == ["A 点名", "B 分组", "C 全员"]
+
+    def test_has_what_has_reached_me_by_any_other_way(self, person: User) -> None:
+        subscription = make_subscription(person, report=make_report(title="部门日报"))
+        render_run(run_id=make_run(subscription).pk, now=NOW)
+        subscription.users.clear()
+
+        assert titles(person) == ["部门日报"]
+
+    def test_leaves_out_what_is_disabled_or_for_another_company(self, person: User) -> None:
+        make_subscription(person, report=make_report(title="停用"), is_enabled=False)
+        make_subscription(person, report=make_report(title="别家", corp=make_corp()))
+        make_subscription(report=make_report(title="别家全员", corp=make_corp()), to_everyone=True)
+
+        assert titles(person) == []
+
+    def test_everyone_means_those_with_an_account(self) -> None:
+        make_subscription(report=make_report(), to_everyone=True)
+
+        assert titles(make_person()) == []
+
+    def test_takes_as_many_queries_for_many(self, person: User, django_assert_max_num_queries: object) -> None:
+        for number in range(12):
+            make_subscription(person, report=make_report(title=f"报告 {number:02}"))
+
+        with django_assert_max_num_queries(6):  # type: ignore[operator]  # pytest-django's fixture
+            assert len(titles(person)) == 12
+
+    @pytest.mark.parametrize("kind", ["", "paused", "declined"])
+    def test_shows_the_title_people_know_and_the_next_time_not_the_administrators_name(
+        self, signed_in: Client, person: User, kind: str
+    ) -> None:
+        subscription = make_subscription(
+            person, report=make_report(title="销售日报"), name="内部：降本名单", next_run_at=NOW
+        )
+        preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+
+        text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
+
+        assert "销售日报" in text
+        assert f"{timezone.localtime(NOW):%Y-%m-%d %H:%M}" in text
+        assert "降本名单" not in text
+
+    def test_says_what_the_page_is_for_where_there_is_nothing(self, signed_in: Client) -> None:
+        assert "目前没有发送给您的订阅" in signed_in.get("/subscriptions/", headers=HOST).content.decode()
+
+    def test_wants_a_signed_in_person(self, client: Client) -> None:
+        assert client.get("/subscriptions/", headers=HOST)["Location"] == "/login/?next=/subscriptions/"
+
+
+class TestChoice:
+    @pytest.mark.parametrize(("kind", "reason"), [("paused", "paused"), ("declined", "declined")])
+    def test_keeps_messages_away_and_says_so_in_the_receipt(
+        self, signed_in: Client, person: User, corp: Corp, kind: str, reason: str
+    ) -> None:
+        other = make_person(corp, "han")
+        subscription = make_subscription(person, other)
+        response = signed_in.post(f"/subscriptions/{subscription.pk}/choice/", {"choice": kind}, headers=HOST)
+        run = make_run(subscription)
+
+        render_run(run_id=run.pk, now=NOW)
+
+        assert response["Location"] == "/subscriptions/"
+        assert Receipt.objects.filter(user=person).values_list("status", "reason").get() == ("skipped", reason)
+        assert Delivery.objects.get(run=run).recipient_count == 1
+        assert Receipt.objects.get(user=other).status == ""
+
+    def test_counts_where_everyone_is_meant(self, person: User) -> None:
+        subscription = make_subscription(to_everyone=True)
+        preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
+
+        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.PAUSED]
+
+    def test_of_one_subscription_leaves_the_others(self, person: User) -> None:
+        paused, other = make_subscription(person), make_subscription(person)
+        preferences.choose(person, subscription_id=paused.pk, kind="paused", now=NOW)
+
+        assert [one.reason for one in resolve(named_audience(other))] == [None]
+
+    def test_does_not_stop_a_trial_for_oneself(self, person: User) -> None:
+        subscription = make_subscription(person)
+        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+        run = make_run(subscription, trigger=Run.Trigger.TRIAL, requested_by=person)
+
+        render_run(run_id=run.pk, now=NOW)
+
+        assert Receipt.objects.get(run=run).status == ""
+        assert [one.reason for one in resolve(Audience([person.pk]))] == [None]
+
+    @pytest.mark.parametrize(("channel", "fallback"), [("wecom", "email"), ("email", "")])
+    def test_counts_for_mail_too(self, person: User, channel: str, fallback: str) -> None:
+        User.objects.filter(pk=person.pk).update(email="lilei@example.com")
+        subscription = make_subscription(person, channel=channel, fallback_channel=fallback)
+        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+        assert [one.reason for one in resolve(named_audience(subscription))] == [Receipt.Reason.DECLINED]
+
+    def test_can_be_taken_back(self, signed_in: Client, person: User) -> None:
+        subscription = make_subscription(person, report=make_report(title="销售日报"))
+        page = f"/subscriptions/{subscription.pk}/choice/"
+
+        for kind, shown in (("paused", "恢复"), ("declined", "重新接收"), ("", "暂停")):
+            text = signed_in.post(page, {"choice": kind}, headers=HOST, follow=True).content.decode()
+            assert shown in text
+            assert list(SubscriptionChoice.objects.values_list("kind", flat=True)) == [kind] * bool(kind)
+
+        assert [one.reason for one in resolve(named_audience(subscription))] == [None]
+
+    @pytest.mark.parametrize("pk", [None, 999_999, 2**62])
+    def test_about_somebody_elses_subscription_is_refused(self, signed_in: Client, pk: int | None) -> None:
+        others = make_subscription(make_person())
+
+        response = signed_in.post(f"/subscriptions/{pk or others.pk}/choice/", {"choice": "paused"}, headers=HOST)
+
+        assert response.status_code == 404
+        assert not SubscriptionChoice.objects.exists()
+
+    @pytest.mark.parametrize("kind", ["for-ever", "PAUSED", "\x00"])
+    def test_of_an_unknown_kind_is_refused(self, signed_in: Client, person: User, kind: str) -> None:
+        subscription = make_subscription(person)
+
+        response = signed_in.post(f"/subscriptions/{subscription.pk}/choice/", {"choice": kind}, headers=HOST)
+
+        assert response.status_code == 400
+        assert not SubscriptionChoice.objects.exists()
+
+    def test_needs_a_form_of_ours_from_somebody_signed_in(self, person: User, client: Client) -> None:
+        page = f"/subscriptions/{make_subscription(person).pk}/choice/"
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+
+        assert client.post(page, headers=HOST)["Location"] == f"/login/?next={page}"
+        assert strict.post(page, {"choice": "paused"}, headers=HOST).status_code == 403
+        assert strict.get(page, headers=HOST).status_code == 405
+        assert not SubscriptionChoice.objects.exists()
+
+
+class TestAdministrators:
+    """What the form of a subscription says about people who have paused or declined it."""
+
+    @pytest.fixture
+    def admin(self) -> Client:
+        return client_of(make_superuser())
+
+    def outlook(self, admin: Client, subscription: Subscription, *people: User, is_known: bool = True) -> str:
+        known = {"_id": str(subscription.pk)} if is_known else {}
+        form = {**values(subscription.report, *people), **known}
+        return str(admin.post(reverse("admin:notifications_subscription_outlook"), form).json()["html"])
+
+    @pytest.mark.parametrize("kind", ["paused", "declined"])
+    def test_the_outlook_counts_the_choice(self, admin: Client, person: User, corp: Corp, kind: str) -> None:
+        han = make_person(corp, "han")
+        subscription = make_subscription(person, han)
+        preferences.choose(person, subscription_id=subscription.pk, kind=kind, now=NOW)
+
+        text = self.outlook(admin, subscription, person, han)
+
+        assert ("1 人" in text, "2 人" in text) == (True, False)
+        assert "李雷" in text
+        assert str(Receipt.Reason(kind).label) in text
+
+    def test_a_new_subscription_is_nobodys_choice(self, admin: Client, person: User) -> None:
+        subscription = make_subscription(person)
+        preferences.choose(person, subscription_id=subscription.pk, kind="declined", now=NOW)
+
+        text = self.outlook(admin, subscription, person, is_known=False)
+
+        assert str(Receipt.Reason.DECLINED.label) not in text
+
+    def test_one_that_all_have_paused_can_still_be_changed(self, admin: Client, person: User) -> None:
+        subscription = make_subscription(person)
+        preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW)
+        page = reverse("admin:notifications_subscription_change", args=[subscription.pk])
+
+        answer = admin.post(page, values(subscription.report, person, name="改名"))
+
+        assert answer.status_code == 302
+        subscription.refresh_from_db()
+        assert subscription.name == "改名"
+        assert subscription.is_enabled
+
+
+class TestHome:
+    def push(self, person: User, count: int = 1, **report: str) -> None:
+        for _number in range(count):
+            run = make_run(make_subscription(person, report=make_report(**report)))
+            render_run(run_id=run.pk, now=NOW)
+            Delivery.objects.filter(run=run).update(status=Delivery.Status.ACCEPTED, settled_at=NOW)
+
+    def test_searches_titles_and_texts(self, signed_in: Client, person: User) -> None:
+        self.push(person, title="销售日报", body="华东 100%")
+        self.push(person, title="库存周报", body="缺货清单")
+
+        for words, title in (("销售", "销售日报"), ("缺货", "库存周报"), ("100%", "销售日报"), ("%", "销售日报")):
+            text = signed_in.get("/", {"q": words}, headers=HOST).content.decode()
+            assert [one for one in ("销售日报", "库存周报") if one in text] == [title]
+
+    @pytest.mark.parametrize("words", ["没有这样的", "<b>x</b>", "\x00\x00无", "x" * 5000, "'; drop table"])
+    def test_says_that_nothing_was_found(self, signed_in: Client, person: User, words: str) -> None:
+        self.push(person, title="销售日报")
+
+        text = signed_in.get("/", {"q": words}, headers=HOST).content.decode()
+
+        assert "没有包含" in text
+        assert "<b>x</b>" not in text
+
+    def test_leafing_keeps_the_words(self, signed_in: Client, person: User) -> None:
+        self.push(person, 21, title="销售 & 日报")
+
+        text = signed_in.get("/", {"q": "销售 &"}, headers=HOST).content.decode()
+
+        assert "&amp;q=%E9%94%80%E5%94%AE%20%26" in text
+
+    def test_other_peoples_messages_are_not_found(self, signed_in: Client, corp: Corp) -> None:
+        self.push(make_person(corp, "han"), title="绝密日报")
+
+        assert "绝密日报" not in signed_in.get("/", {"q": "绝密"}, headers=HOST).content.decode()
+
+    def test_begins_with_what_others_have_registered(self, signed_in: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(navigation, "_home_entries", [lambda _request: [HomeEntry("进入观远", "/bi/", "看板")]])
+
+        text = signed_in.get("/", headers=HOST).content.decode()
+
+        assert '<a class="card entry" href="/bi/">' in text
+
+    def test_has_a_tab_for_each_page_and_marks_the_one_shown(self, signed_in: Client) -> None:
+        text = signed_in.get("/subscriptions/", headers=HOST).content.decode()
+
+        tabs = text.split('<nav class="tabs"')[1].split("</nav>")[0]
+        assert [part.split("</a>")[0].rpartition(">")[2] for part in tabs.split("<a ")[1:]] == [
+            *("消息", "预警", "订阅", "我的")
+        ]
+        assert '<a href="/subscriptions/" aria-current="page">' in tabs
+
+    def test_is_light_enough_for_a_slow_phone(self, signed_in: Client, person: User) -> None:
+        """Everything that WeCom's browser fetches for the first page, compressed as WhiteNoise does; no pictures."""
+        self.push(person, 21, title="销售日报", body="今日销售额 128 万元。" * 20)
+        session = signed_in.session
+        session["corp_id"] = person.wecom_accounts.get().corp_id
+        session.save()
+
+        page = signed_in.get("/", headers={**HOST, "user-agent": IPHONE_WECOM}).content
+        files = [
+            part.split(b'"')[0].decode()
+            for mark in (b'src="/static/', b'rel="stylesheet" href="/static/')
+            for part in page.split(mark)[1:]
+        ]
+
+        sizes = [len(gzip.compress(page))]
+        for name in files:
+            path = finders.find(name)
+            assert isinstance(path, str)
+            with open(path, "rb") as file:
+                sizes.append(len(gzip.compress(file.read())))
+        assert "accounts/wecom-jssdk-2.4.4/wecom.global.prod.js" in files
+        assert sum(sizes) < 60_000
+
+    def test_pages_are_kept_by_no_cache_and_framed_by_nobody(self, signed_in: Client) -> None:
+        for page in ("/", "/subscriptions/", "/account/"):
+            headers = signed_in.get(page, headers=HOST).headers
+            assert "no-store" in headers["Cache-Control"]
+            assert headers["X-Frame-Options"] == "DENY"
+            assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+
+
+def test_a_choice_goes_with_its_person_or_subscription(person: User) -> None:
+    subscription = make_subscription(person)
+    preferences.choose(person, subscription_id=subscription.pk, kind="paused", now=NOW + timedelta(days=1))
+
+    subscription.delete()
+
+    assert not SubscriptionChoice.objects.exists()

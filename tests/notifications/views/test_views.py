@@ -1,0 +1,253 @@
+"""Home page and message page: mine, and nobody else's."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from integrations.models import Corp
+from notifications.delivery.rendering.render import render_run
+from notifications.delivery.runs.inbox import link_target
+from notifications.models import Delivery, MessageForm, Receipt
+from tests.notifications.factories import (
+    NOW,
+    make_corp,
+    make_person,
+    make_report,
+    make_run,
+    make_subscription,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def corp() -> Corp:
+    return make_corp(name="青禾数据")
+
+
+@pytest.fixture
+def person(corp: Corp) -> User:
+    return make_person(corp, "lilei", name="李雷")
+
+
+@pytest.fixture
+def signed_in(person: User, client: Client) -> Client:
+    client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def push(*people: User, status: Delivery.Status = Delivery.Status.ACCEPTED, **report: object) -> Delivery:
+    form = report.pop("form", MessageForm.TEXTCARD)
+    run = make_run(make_subscription(*people, report=make_report(**report), message_form=form))
+    render_run(run_id=run.pk, now=NOW)
+    Delivery.objects.filter(run=run).update(status=status, settled_at=NOW)
+    return Delivery.objects.filter(run=run).latest("pk")
+
+
+def test_the_home_page_wants_a_signed_in_person(client: Client) -> None:
+    response = client.get("/", headers={"host": "localhost:3001"})
+
+    assert (response.status_code, response["Location"]) == (302, "/login/?next=/")
+
+
+def test_my_messages_newest_first_with_their_unread_mark(signed_in: Client, person: User) -> None:
+    push(person, title="第一条", body="**甲** 的正文")
+    read = push(person, title="第二条")
+    Receipt.objects.filter(delivery=read).update(read_at=NOW)
+
+    page = signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()
+
+    assert page.index("第二条") < page.index("第一条")
+    assert "1 条未读" in page
+    assert page.count("is-unread") == 1
+    assert "甲 的正文" in page
+    assert "青禾数据" in page
+    assert "2026-11-24 09:00" in page
+
+
+@pytest.mark.parametrize(
+    ("status", "is_listed"),
+    [("accepted", True), ("unknown", True), ("pending", False), ("failed", False), ("canceled", False)],
+)
+def test_what_has_not_arrived_is_not_listed(
+    signed_in: Client, person: User, status: Delivery.Status, is_listed: bool
+) -> None:
+    push(person, status=status, title="消息标题")
+
+    assert ("消息标题" in signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()) is is_listed
+
+
+def test_a_message_that_wecom_refused_for_me_is_not_listed(signed_in: Client, person: User) -> None:
+    push(person, title="消息标题")
+    Receipt.objects.update(status=Receipt.Status.INVALID)
+
+    assert "消息标题" not in signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()
+
+
+def test_other_peoples_messages_are_not_mine(signed_in: Client, corp: Corp) -> None:
+    push(make_person(corp, "han"), title="别人的消息")
+
+    page = signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()
+
+    assert "别人的消息" not in page
+    assert "暂无消息" in page
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(signed_in: Client, person: User) -> None:
+    for number in range(45):
+        push(person, title=f"标题{number:02d}号")
+
+    seen: list[str] = []
+    query = ""
+    for _ in range(3):
+        response = signed_in.get(f"/{query}", headers={"host": "localhost:3001"})
+        seen += [receipt.delivery.title for receipt, _excerpt in response.context["messages_shown"]]
+        query = f"?older={response.context['older_than']}"
+
+    assert seen == [f"标题{number:02d}号" for number in reversed(range(45))]
+    assert query == "?older=None"
+
+
+@pytest.mark.parametrize("older", ["x", "-1", "1" * 30, "٣", ""])
+def test_a_strange_page_is_the_first_one(signed_in: Client, person: User, older: str) -> None:
+    push(person, title="消息标题")
+
+    assert "消息标题" in signed_in.get("/", {"older": older}, headers={"host": "localhost:3001"}).content.decode()
+
+
+def test_the_home_page_costs_a_constant_number_of_queries(
+    signed_in: Client, person: User, django_assert_max_num_queries: object
+) -> None:
+    for _ in range(20):
+        push(person)
+    signed_in.get("/subscriptions/", headers={"host": "localhost:3001"})  # the session is written down once
+
+    with django_assert_max_num_queries(8):  # type: ignore[operator]  # pytest-django's fixture is a function
+        signed_in.get("/", headers={"host": "localhost:3001"})
+
+
+def test_a_message_is_shown_whole_and_marked_read_once(signed_in: Client, person: User) -> None:
+    delivery = push(person, title="日报", body="长" * 3000, link="https://bi.example.com/card/7")
+    before = timezone.now()
+
+    page = signed_in.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"}).content.decode()
+
+    assert "长" * 3000 in page
+    assert 'href="https://bi.example.com/card/7"' in page
+    first_read_at = Receipt.objects.get().read_at
+    assert first_read_at is not None
+    assert before <= first_read_at <= timezone.now()
+    signed_in.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"})
+    assert Receipt.objects.get().read_at == first_read_at
+
+
+def test_a_message_can_be_opened_while_its_answer_is_on_the_way(signed_in: Client, person: User) -> None:
+    delivery = push(person, status=Delivery.Status.SENDING)
+    Delivery.objects.update(settled_at=None)
+
+    assert signed_in.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"}).status_code == 200
+
+
+def test_text_is_escaped(signed_in: Client, person: User) -> None:
+    delivery = push(person, title="<b>t</b>", body="<script>alert(1)</script>", form=MessageForm.MARKDOWN)
+
+    for path in ("/", f"/m/{delivery.mark}/"):
+        page = signed_in.get(path, headers={"host": "localhost:3001"}).content.decode()
+        assert "<b>t</b>" not in page
+        assert "<script>alert" not in page
+
+
+def test_a_link_that_is_not_one_gets_no_button(signed_in: Client, person: User) -> None:
+    delivery = push(person, link="javascript:alert(1)")
+
+    assert (
+        "javascript:" not in signed_in.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"}).content.decode()
+    )
+
+
+@pytest.mark.parametrize("is_staff", [False, True])
+def test_another_person_gets_an_explanation_and_no_word_of_the_message(
+    signed_in: Client, corp: Corp, person: User, is_staff: bool
+) -> None:
+    delivery = push(make_person(corp, "han"), title="别人的消息", body="别人的正文")
+    User.objects.filter(pk=person.pk).update(is_staff=is_staff, is_superuser=is_staff)
+
+    response = signed_in.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"})
+
+    assert response.status_code == 404
+    page = response.content.decode()
+    assert "别人的" not in page
+    assert "李雷" in page
+    assert Receipt.objects.get().read_at is None
+
+
+@pytest.mark.parametrize("mark", ["0" * 32, "x", "%00", "' or 1=1"])
+def test_an_unknown_mark_looks_the_same(signed_in: Client, mark: str) -> None:
+    assert signed_in.get(f"/m/{mark}/", headers={"host": "localhost:3001"}).status_code == 404
+
+
+def test_somebody_not_signed_in_goes_through_the_messages_company(client: Client, corp: Corp, person: User) -> None:
+    make_corp()
+    delivery = push(person)
+
+    response = client.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"})
+
+    assert response.status_code == 302
+    assert response["Location"] == f"/wecom/{corp.pk}/start/?next=%2Fm%2F{delivery.mark}%2F"
+    assert Receipt.objects.get().read_at is None
+
+
+@pytest.mark.parametrize("change", [{"sign_in_enabled": False}, {"is_enabled": False}])
+def test_where_the_company_signs_nobody_in_the_login_page_does(
+    client: Client, corp: Corp, person: User, change: dict[str, bool]
+) -> None:
+    delivery = push(person)
+    Corp.objects.update(**change)
+
+    response = client.get(f"/m/{delivery.mark}/", headers={"host": "localhost:3001"})
+
+    assert response["Location"] == f"/login/?next=%2Fm%2F{delivery.mark}%2F"
+
+
+@pytest.mark.parametrize("mark", ["unknown", "%00"])
+def test_an_unknown_mark_leads_to_the_login_page(client: Client, mark: str) -> None:
+    response = client.get(f"/m/{mark}/", headers={"host": "localhost:3001"})
+
+    assert response["Location"] == f"/login/?next=%2Fm%2F{mark}%2F"
+
+
+@pytest.mark.parametrize("path", ["/", "/m/x/"])
+def test_pages_are_only_read(signed_in: Client, path: str) -> None:
+    assert signed_in.post(path, headers={"host": "localhost:3001"}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("https://bi.example.com/a?b=c", "https://bi.example.com/a?b=c"),
+        ("http://bi.example.com", "http://bi.example.com"),
+        ("/m/1/", "/m/1/"),
+        ("//evil.example/", ""),
+        ("/\\evil.example", ""),
+        ("javascript:alert(1)", ""),
+        ("https://", ""),
+        ("ftp://a.example/", ""),
+        ("https://[", ""),
+        ("", ""),
+    ],
+)
+def test_where_a_button_may_lead(link: str, target: str) -> None:
+    assert link_target(link) == target
+
+
+def test_more_than_counted_unread(signed_in: Client, person: User) -> None:
+    delivery = push(person)
+    Receipt.objects.bulk_create(
+        Receipt(run=make_run(delivery.run.subscription), delivery=delivery, user=person, channel="wecom", address="x")  # type: ignore[arg-type]  # never None here
+        for _ in range(100)
+    )
+
+    assert "超过 99 条未读" in signed_in.get("/", headers={"host": "localhost:3001"}).content.decode()

@@ -1,0 +1,100 @@
+"""One sandbox process for the whole folder; every test finds it freshly seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.conftest import browser_type_launch_args  # noqa: F401  # a fixture: which Chromium is started
+from tests.sandbox.receiver import Receiver, listening
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[SandboxHandle]:
+    with start_sandbox() as handle:
+        yield handle
+
+
+@pytest.fixture
+def sandbox(running_sandbox: SandboxHandle) -> SandboxHandle:
+    running_sandbox.session.cookies.clear()
+    running_sandbox.load({"companies": [company()]})
+    return running_sandbox
+
+
+@dataclass
+class Api:
+    """Calls as an app makes them, with the token of `secret`."""
+
+    sandbox: SandboxHandle
+    corpid: str = CORPID
+    secret: str = SECRET
+
+    def raw(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """`path` without /cgi-bin/; nothing is added."""
+        return self.sandbox.session.request(method, f"{self.sandbox.base_url}/cgi-bin/{path}", timeout=60, **kwargs)
+
+    def token(self) -> str:
+        answer = self.raw("GET", "gettoken", params={"corpid": self.corpid, "corpsecret": self.secret}).json()
+        assert answer["errcode"] == 0, answer
+        return str(answer["access_token"])
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        return dict(self.raw("GET", path, params={"access_token": self.token(), **query}).json())
+
+    def post(self, path: str, document: object = None, **query: object) -> dict[str, Any]:
+        """A body of bytes goes out as it is."""
+        body = {"data": document} if isinstance(document, bytes) else {"json": document}
+        return dict(self.raw("POST", path, params={"access_token": self.token(), **query}, **body).json())
+
+    def send(self, touser: str = "lilei", **values: Any) -> dict[str, Any]:
+        """message/send: a text unless `values` say otherwise."""
+        message: dict[str, object] = {"touser": touser, "msgtype": "text", "agentid": AGENTID}
+        return self.post("message/send", message | ({} if "msgtype" in values else _TEXT) | values)
+
+
+_TEXT = {"text": {"content": "hello"}}
+
+
+@pytest.fixture
+def api(sandbox: SandboxHandle) -> Api:
+    return Api(sandbox)
+
+
+@pytest.fixture
+def contacts(sandbox: SandboxHandle) -> Api:
+    """Calls with the secret of the directory-sync assistant."""
+    return Api(sandbox, secret="sandbox-secret-of-contacts")
+
+
+@pytest.fixture
+def receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The app's callback address."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"callback": found.callback})
+        sandbox.control("PATCH", "settings", {"callback_pause_seconds": 0.02})
+        yield found
+
+
+@pytest.fixture
+def directory_receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
+    """The callback address of the directory-sync assistant."""
+    with listening(CORPID) as found:
+        sandbox.control("PATCH", f"companies/{CORPID}", {"contacts_callback": found.callback})
+        yield found
+
+
+def take(sandbox: SandboxHandle, userid: str) -> None:
+    sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
+
+
+@pytest.fixture
+def phone(sandbox: SandboxHandle) -> SandboxHandle:
+    """A browser in which 李雷 holds the phone."""
+    take(sandbox, "lilei")
+    return sandbox

@@ -1,0 +1,236 @@
+"""The stand-in BI's cards over public data sets: both layouts, filters, parameters and pages, as our reader sees them.
+
+What is expected is worked out anew from the data sets, by neither the stand-in nor the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from integrations.clients.errors import UnexpectedResponseError
+from integrations.clients.guandata.client import Filter
+from integrations.clients.sources.errors import Problem, SourceError
+from integrations.clients.sources.guandata_card import GuandataQuestion, read_card
+from integrations.clients.sources.table import Kind, Table
+from tests.integrations.clients.sources.place import NOW
+from tests.sandbox.test_bi import SEED, client
+from tests.sandbox_process import SandboxHandle, start_sandbox
+from tools.demo.figures import harvest_rows, power_rows, weather_rows
+
+POWER, HARVEST, WEATHER = power_rows(), harvest_rows(), weather_rows()
+YEARS = sorted({row["年份"] for row in POWER})
+KINDS = ["化石燃料", "核能", "可再生能源"]
+CARDS: list[dict[str, Any]] = [
+    {"card_id": "weather", "name": "逐日气象", "columns": [*WEATHER[0]], "rows": WEATHER,
+     "aliases": {"降水": "降水量"},
+     "parameters": [{"name": "起始日", "column": "日期", "filter_type": "GE"},
+                    {"name": "雨天", "column": "降水", "filter_type": "GT", "values": []}]},
+    {"card_id": "power", "name": "发电量透视表", "columns": [*POWER[0]], "rows": POWER,
+     "parameters": [{"name": "年份", "column": "年份", "values": ["2017"]}],
+     "pivot": {"rows": ["年份"], "columns": ["来源"], "values": ["净发电量"]}},
+    {"card_id": "harvest", "name": "产量透视表", "columns": [*HARVEST[0]], "rows": HARVEST,
+     "aliases": {"产量": "产量（蒲式耳/英亩）"},
+     "pivot": {"rows": ["区域", "品种"], "columns": ["年份"], "values": ["产量"]}},
+    {"card_id": "sum", "name": "合计", "columns": [*HARVEST[0]], "rows": HARVEST,
+     "pivot": {"rows": [], "columns": ["年份", "区域"], "values": ["产量", "产量"]}},
+    {"card_id": "gaps", "name": "缺值", "columns": ["n", "text"],
+     "rows": [{"n": 1, "text": "甲一"}, {"n": None, "text": None}, {"n": 2, "text": "乙二"}]},
+    {"card_id": "broken", "name": "坏", "columns": ["n"], "rows": [{"n": 1}],
+     "pivot": {"rows": ["x"], "columns": [], "values": ["n"]}},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bi() -> Iterator[SandboxHandle]:
+    pages = [{"page_id": "p1", "name": "公开数据", "cards": CARDS}]
+    with start_sandbox(seed={"companies": [], "bi": {**SEED, "pages": pages}}) as handle:
+        yield handle
+
+
+@pytest.fixture
+def read(bi: SandboxHandle) -> Callable[..., Table]:
+    def act(card_id: str, rows_at_most: int = 10_000, **values: Any) -> Table:
+        question = GuandataQuestion(card_id, **values)
+        return read_card(client(bi), question, rows_at_most=rows_at_most, seconds=20, now=NOW)
+
+    return act
+
+
+def only(name: str, kind: str, *values: Any) -> dict[str, Any]:
+    return {"name": name, "filterType": kind, "filterValue": list(values)}
+
+
+def posted(bi: SandboxHandle, card_id: str, asked: dict[str, Any]) -> Any:
+    """The answer to a call that our client would not make."""
+    api = f"{bi.base_url}/guandata/public-api"
+    login = {"domain": "guanbi", "loginId": "lilei", "password": "cGFzcyB3b3JkIOWvhg=="}
+    token = requests.post(f"{api}/sign-in", json=login, timeout=60).json()["response"]["token"]
+    answer = requests.post(f"{api}/card/{card_id}/data", json=asked, headers={"X-Auth-Token": token}, timeout=60)
+    return answer.json()["response"]
+
+
+def test_a_pivot_s_header_is_merged_and_its_lines_have_their_dimensions_in_front(
+    bi: SandboxHandle, read: Callable[..., Table]
+) -> None:
+    part = next(client(bi).card_data("power", parameters=[{"name": "年份", "value": []}]))
+    table = read("power", parameters=[{"name": "年份", "value": []}])  # of all years
+
+    assert part.chart_type == "PIVOT_TABLE"
+    assert [cell["colSpan"] for cell in part.chart["column"]["values"][0]] == [1, 1, 1]
+    assert table.names == ("年份", *(f"{kind} / 净发电量" for kind in KINDS))
+    expected = {(row["年份"], row["来源"]): row["净发电量"] for row in POWER}
+    assert [row[0] for row in table.rows] == YEARS
+    assert [list(row[1:]) for row in table.rows] == [[expected[year, kind] for kind in KINDS] for year in YEARS]
+
+
+def test_merged_cells_of_two_dimensions_have_their_value_in_every_row(
+    bi: SandboxHandle, read: Callable[..., Table]
+) -> None:
+    part = next(client(bi).card_data("harvest"))
+    table = read("harvest")
+
+    assert part.chart["data"][1][0] == {"t_idx": "0:0"}
+    assert "v" in part.chart["data"][1][1]
+    assert table.names == ("区域", "品种", "1931 / 产量（蒲式耳/英亩）", "1932 / 产量（蒲式耳/英亩）")
+    found = {(row[0], row[1], year): row[place] for row in table.rows for place, year in ((2, "1931"), (3, "1932"))}
+    assert found == {(row["区域"], row["品种"], row["年份"]): row["产量"] for row in HARVEST}
+
+
+def test_levels_span_the_columns_below_them(bi: SandboxHandle) -> None:
+    header = next(client(bi).card_data("sum")).chart["column"]["values"]
+
+    regions = len({row["区域"] for row in HARVEST})
+    assert [(cell["title"], cell["colSpan"]) for cell in header[0]] == [
+        ("1931", 2 * regions), ("1932", 2 * regions)
+    ]  # fmt: skip
+    assert [len(level) for level in header] == [2, 2 * regions, 4 * regions]
+
+
+def test_the_same_card_as_its_chart_draws_it_has_one_title_a_column(read: Callable[..., Table]) -> None:
+    table = read("harvest", view="GRAPH")
+
+    assert table.names == ("区域", "品种", "年份", "产量（蒲式耳/英亩）")
+    assert [row[3] for row in table.rows] == [row["产量"] for row in HARVEST]
+
+
+def test_pages_of_a_long_card_are_read_to_the_end_or_as_far_as_is_wanted(read: Callable[..., Table]) -> None:
+    whole, cut = read("weather"), read("weather", rows_at_most=250)
+
+    assert len(whole.rows) == len(WEATHER) == 1461
+    assert [(one.name, one.kind) for one in whole.columns][:2] == [("日期", Kind.DATE), ("降水量", Kind.NUMBER)]
+    assert (len(cut.rows), cut.is_cut) == (250, True)
+    assert cut.rows == whole.rows[:250]
+
+
+def test_merged_cells_begin_anew_on_each_page(bi: SandboxHandle, read: Callable[..., Table]) -> None:
+    """60 lines below each other in pages of 7: the first line of a page holds its values."""
+    lines: list[Any] = []
+    for offset in range(0, 60, 7):
+        asked = {"view": "GRID", "offset": offset, "limit": 7, "filters": [], "dynamicParams": []}
+        part = posted(bi, "harvest", asked)["chartMain"]
+        assert ("v" in part["data"][0][0], part["offset"], part["limit"]) == (True, offset, 7)
+        assert part["hasMoreData"] is (offset + 7 < 60)
+        lines += part["data"]
+
+    assert len(lines) == len(read("harvest").rows) == 60
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        (only("降水", "GT", 10), lambda row: row["降水"] > 10),
+        (only("降水", "GE", "10.9"), lambda row: row["降水"] >= 10.9),
+        (only("降水", "LT", 0.5), lambda row: row["降水"] < 0.5),
+        (only("最低气温", "LE", -5), lambda row: row["最低气温"] <= -5),
+        (only("日期", "BT", "2014-12-01", "2014-12-31"), lambda row: row["日期"][:7] == "2014-12"),
+        (only("日期", "EQ", "2012-02-29"), lambda row: row["日期"] == "2012-02-29"),
+        (only("风速", "NE", 4.7), lambda row: row["风速"] != 4.7),
+        (only("日期", "IN", "2012-01-01", "2013-01-01", "x"), lambda row: row["日期"] in ("2012-01-01", "2013-01-01")),
+        (only("风速", "NI", 4.7, 4.5), lambda row: row["风速"] not in (4.7, 4.5)),
+        (only("日期", "STARTSWITH", "2013-07"), lambda row: row["日期"].startswith("2013-07")),
+        (only("日期", "ENDSWITH", "-29"), lambda row: row["日期"].endswith("-29")),
+        (only("日期", "CONTAINS", "-02-"), lambda row: "-02-" in row["日期"]),
+        (only("降水", "IS_NULL"), lambda row: False),
+        (only("降水", "NOT_NULL"), lambda row: True),
+    ],
+    ids=lambda value: value["filterType"] if isinstance(value, dict) else "",
+)
+def test_each_filter_leaves_the_rows_that_fulfil_it(
+    read: Callable[..., Table], condition: dict[str, Any], holds: Callable[[Any], bool]
+) -> None:
+    table = read("weather", filters=[condition])
+
+    assert [row[0] and str(row[0]) for row in table.rows] == [row["日期"] for row in WEATHER if holds(row)]
+
+
+def test_several_filters_must_all_be_fulfilled(read: Callable[..., Table]) -> None:
+    table = read("weather", filters=[only("日期", "STARTSWITH", "2012"), only("降水", "GT", 30)])
+
+    wet = [row["日期"] for row in WEATHER if row["日期"].startswith("2012") and row["降水"] > 30]
+    assert [str(row[0]) for row in table.rows] == wet
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("IS_NULL", 1), ("NOT_NULL", 2), ("NE", 1), ("NI", 1)])
+def test_an_empty_cell_fulfils_no_comparison(read: Callable[..., Table], kind: str, rows: int) -> None:
+    values = [1] if kind in ("NE", "NI") else []
+
+    assert len(read("gaps", filters=[only("n", kind, *values)]).rows) == rows
+
+
+def test_filters_come_before_the_sums_of_a_pivot(read: Callable[..., Table]) -> None:
+    table = read("harvest", filters=[only("区域", "EQ", "德卢斯"), only("年份", "EQ", "1932")])
+
+    assert table.names[2:] == ("1932 / 产量（蒲式耳/英亩）",)
+    assert {row[0] for row in table.rows} == {"德卢斯"}
+
+
+def test_a_pivot_without_rows_keeps_its_dimensions(read: Callable[..., Table]) -> None:
+    table = read("harvest", filters=[only("区域", "EQ", "无此区域")])
+
+    assert (table.names, table.rows) == (("区域", "品种"), ())
+
+
+def test_a_parameter_has_a_value_of_its_own_until_another_is_sent(read: Callable[..., Table]) -> None:
+    usual, sent = read("power"), read("power", parameters=[{"name": "年份", "value": "2001"}])
+
+    assert [row[0] for row in usual.rows] == ["2017"]
+    assert [row[0] for row in sent.rows] == ["2001"]
+
+
+def test_a_parameter_without_a_value_says_nothing_and_others_add_up(read: Callable[..., Table]) -> None:
+    sent = [{"name": "起始日", "value": "2015-12-01"}, {"name": "雨天", "value": 5}]
+
+    table = read("weather", parameters=sent)
+
+    assert [str(row[0]) for row in table.rows] == [
+        row["日期"] for row in WEATHER if row["日期"] >= "2015-12-01" and row["降水"] > 5
+    ]
+
+
+@pytest.mark.parametrize(
+    ("card_id", "values"),
+    [
+        ("weather", {"filters": [only("降水量", "GT", 1)]}),  # the alias
+        ("weather", {"filters": [only("降水", "LIKE", 1)]}),
+        ("weather", {"filters": [only("降水", "BT", 1)]}),
+        ("weather", {"filters": [only("降水", "IS_NULL", 1)]}),
+        ("weather", {"filters": [only("降水", "EQ", None)]}),
+        ("weather", {"parameters": [{"name": "无", "value": 1}]}),
+        ("weather", {"parameters": ["x"]}),
+        ("broken", {}),
+    ],
+)
+def test_what_it_does_not_understand_is_refused_and_said_by_our_reader(
+    bi: SandboxHandle, read: Callable[..., Table], card_id: str, values: dict[str, Any]
+) -> None:
+    with pytest.raises(SourceError) as found:
+        read(card_id, **values)
+
+    assert (found.value.problem, found.value.facts) == (Problem.REFUSED, {"code": 400})
+    filters = [Filter(one["name"], one["filterType"], one["filterValue"]) for one in values.get("filters", [])]
+    with pytest.raises(UnexpectedResponseError):
+        list(client(bi).card_data(card_id, filters=filters, parameters=values.get("parameters", [])))

@@ -1,0 +1,135 @@
+"""Saving an app as in WeCom's console: stricter and slower than the control interface."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import requests
+
+from sandbox.api import load_endpoints
+from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
+from sandbox.limits.faults import KINDS
+from tests.sandbox.conftest import Api
+from tests.sandbox.receiver import listening
+from tests.sandbox.test_oauth import authorize, take_phone
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
+
+load_endpoints()
+APP = f"companies/{CORPID}/apps/{AGENTID}"
+
+
+def save(sandbox: SandboxHandle, **values: object) -> requests.Response:
+    return sandbox.session.patch(f"{sandbox.base_url}/sandbox/api/{APP}/console", json=values, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"trusted_domain": "https://bi.example.com"}, "域名不能带 http:// 或 https://。"),
+        ({"trusted_domain": "bi.example.com/path"}, "域名只能是主机名"),
+        ({"trusted_domain": "192.0.2.1"}, "域名只能是主机名"),
+        ({"callback_domain": "a_b.example.com"}, "域名只能是主机名"),
+        ({"callback_domain": 7}, "域名只能是主机名"),
+        ({"home_url": "bi.example.com"}, "应用主页必须以 http:// 或 https:// 开头。"),
+        ({"trusted_ips": ["1.2.3"]}, "1.2.3 不是 IP 地址"),
+        ({"trusted_ips": ["192.0.2.1"], "trusted_domain": ""}, "须先设置可信域名或接收消息服务器"),
+        ({"secret": "x"}, "the body must be an object of"),
+        ({"callback": {"url": "http://127.0.0.1:1/", "token": "t", "aes_key": "x" * 43}}, "40057"),
+        ({"callback": {"url": "http://127.0.0.1:1/", "token": "t", "aes_key": "x"}}, "43 characters"),
+    ],
+)
+def test_refused(sandbox: SandboxHandle, values: dict[str, Any], complaint: str) -> None:
+    before = sandbox.control("GET", f"companies/{CORPID}")
+
+    response = save(sandbox, **values)
+
+    assert response.status_code == 400
+    assert complaint in response.json()["error"]
+    assert sandbox.control("GET", f"companies/{CORPID}") == before
+
+
+def test_a_new_domain_is_of_no_use_until_it_is_verified(sandbox: SandboxHandle) -> None:
+    take_phone(sandbox, "lilei")
+    with listening(CORPID) as site:
+        domain = site.url.split("/")[2]
+        save(sandbox, trusted_domain="localhost:3001")
+        assert authorize(sandbox).status_code == 302
+
+        save(sandbox, trusted_domain=domain.replace("127.0.0.1", "localhost"))
+        uri = f"http://{domain.replace('127.0.0.1', 'localhost')}/cb"
+        assert authorize(sandbox, redirect_uri=uri).status_code == 200
+        assert sandbox.control("POST", f"{APP}/domain/verify", {})["problem"] == ""
+        assert authorize(sandbox, redirect_uri=uri).status_code == 302
+
+
+def test_a_new_address_takes_a_minute(sandbox: SandboxHandle, api: Api) -> None:
+    sandbox.control("PATCH", "settings", {"caller_ip": "203.0.113.9"})
+    save(sandbox, trusted_ips=["203.0.113.9", "192.0.2.1"])
+
+    assert api.get("user/get", userid="lilei")["errcode"] == 60020
+    sandbox.advance(60)
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+    save(sandbox, trusted_ips=["203.0.113.9"])
+    assert api.get("user/get", userid="lilei")["errcode"] == 0
+
+
+def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) -> None:
+    def told() -> bool:
+        return '<p class="error">当前不检查该应用的调用 IP' in sandbox.session.get(page, timeout=60).text
+
+    page = f"{sandbox.base_url}/console/{CORPID}/apps/{AGENTID}"
+    assert told()
+    sandbox.control("PATCH", "settings", {"trusted_ips_required": True})
+    assert not told()
+    sandbox.control("PATCH", "settings", {"trusted_ips_required": False})
+    save(sandbox, trusted_ips=[])
+    assert not told()
+
+
+def test_a_callback_is_verified_before_it_is_saved(sandbox: SandboxHandle) -> None:
+    with listening(CORPID) as receiver:
+        assert save(sandbox, callback=receiver.callback).ok
+        saved = sandbox.control("GET", f"companies/{CORPID}")["apps"][0]["callback"]
+        assert saved == receiver.callback
+
+
+def test_a_reset_secret_is_told_and_the_old_one_is_dead(sandbox: SandboxHandle, api: Api) -> None:
+    secret = sandbox.control("POST", f"{APP}/secret", {})["secret"]
+
+    assert len(secret) == 43
+    assert Api(sandbox, secret=secret).get("user/get", userid="lilei")["errcode"] == 0
+    assert api.raw("GET", "gettoken", params={"corpid": CORPID, "corpsecret": api.secret}).json()["errcode"] == 40001
+
+
+def test_the_verification_file_is_handed_out(sandbox: SandboxHandle) -> None:
+    response = sandbox.session.get(f"{sandbox.base_url}/sandbox/verification/{CORPID}/{AGENTID}", timeout=60)
+
+    name = response.headers["Content-Disposition"].split('"')[1]
+    assert name == f"WW_verify_{response.text}.txt"
+    assert len(response.text) == 16
+
+
+def test_the_page_of_faults_offers_every_fault_and_every_call(sandbox: SandboxHandle) -> None:
+    text = sandbox.session.get(f"{sandbox.base_url}/console/faults", timeout=60).text
+
+    assert set(re.findall(r'<option value="([a-z0-9_]+)">', text)) == set(KINDS)
+    assert set(re.findall(r"<option>(.*?)</option>", text)) == {*ENDPOINTS, *OPEN_ENDPOINTS, "callback"}
+
+
+def test_departments_are_shown_as_a_tree_and_not_without_end(sandbox: SandboxHandle) -> None:
+    rows = [{"id": number, "name": f"组{number}", "parentid": 3} for number in range(10, 260)]
+    sandbox.control("POST", f"companies/{CORPID}/departments", rows)
+
+    text = sandbox.session.get(f"{sandbox.base_url}/console/{CORPID}", timeout=60).text
+
+    names = re.findall(r"<td>(\u3000*[^<>]+)</td><td>\d", text)
+    assert names[:3] == ["\u3000销售部", "\u3000\u3000华东区", "\u3000\u3000\u3000组10"]
+    assert len(names) == 199
+    assert "共 254 个部门，显示 200 个。" in text
+
+
+@pytest.mark.parametrize("path", ["/console/wwnone", f"/console/{CORPID}/apps/9", f"/console/{CORPID}/apps/x"])
+def test_what_is_not_there(sandbox: SandboxHandle, path: str) -> None:
+    assert sandbox.session.get(sandbox.base_url + path, timeout=60).status_code == 404

@@ -1,0 +1,333 @@
+"""Whatever comes in, the sandbox answers with an errcode: hypothesis looks for what breaks it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sandbox.api import pipeline
+from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS, Request
+from sandbox.callbacks import crypto
+from sandbox.http import xml
+from sandbox.http.envelope import JSON_TYPE
+from sandbox.http.multipart import read_media
+from sandbox.limits.errors import ApiError
+from sandbox.messages.clicks import update
+from sandbox.messages.inbox import CardView
+from sandbox.pages import bubbles, richtext, targets
+from sandbox.state import administration
+from sandbox.state.world import World
+from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
+from tests.sandbox.test_other_calls import MENU
+from tests.sandbox_process import AGENTID, CORPID, SECRET, company
+
+# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+EXAMPLES = settings(
+    max_examples=10_000 if NIGHTLY else 200,
+    deadline=None,
+    database=None,
+    derandomize=not NIGHTLY,
+    # Machines are shared: a slow one is no finding.
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# What int() raises for, or takes although it is no number of WeCom's.
+ODD_NUMBERS = ("--5", "-", "-1", "9" * 5000, "٣", "²", "1_000", " 2 ", "0x1", "1e3", "+2")
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["lilei", "1", "", 10**400, *ODD_NUMBERS]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+URL = "https://a.example/"
+CONTACTS_SECRET = str(company()["contacts_secret"])
+BODIES: dict[str, list[dict[str, Any]]] = {
+    "message/send": [
+        {"touser": "lilei", "toparty": "2", "totag": "1", "agentid": AGENTID, "msgtype": kind, kind: content, "safe": 0}
+        for kind, content in (
+            ("text", {"content": "x"}),
+            ("markdown", {"content": "x"}),
+            ("textcard", {"title": "t", "description": "d", "url": URL, "btntxt": "b"}),
+            ("news", {"articles": [{"title": "t", "url": URL, "picurl": URL}]}),
+            ("template_card", BUTTON),
+            ("template_card", VOTE),
+            ("template_card", MULTIPLE),
+            ("template_card", NEWS_NOTICE),
+            ("template_card", TEXT_NOTICE | {"source": {"desc": "x", "desc_color": 1}}),
+        )
+    ],
+    "message/update_template_card": [
+        {
+            "agentid": AGENTID,
+            "userids": ["lilei"],
+            "partyids": [2],
+            "response_code": "x",
+            "button": {"replace_name": "x"},
+        }
+    ],
+    "message/recall": [{"msgid": "x"}],
+    "menu/create": [MENU],
+    "agent/set": [{"agentid": AGENTID, "name": "x", "description": "xxxx", "home_url": URL, "isreportenter": 1}],
+    "appchat/create": [{"name": "x", "owner": "lilei", "userlist": ["lilei", "hanmeimei"], "chatid": "c"}],
+    "user/getuserid": [{"mobile": "1"}],
+    "user/get_userid_by_email": [{"email": "x", "email_type": 1}],
+}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    found = World()
+    administration.load(found, {"companies": [company()], "settings": {"limits_enabled": False}})
+    return found
+
+
+def token(world: World, secret: str = SECRET) -> str:
+    request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": secret}, b"", "127.0.0.1")
+    return str(json.loads(pipeline.answer(world, "gettoken", request).body)["access_token"])
+
+
+def places(document: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something stands in a document."""
+    found = [path] if path else []
+    if isinstance(document, dict):
+        return found + [place for key, value in document.items() for place in places(value, (*path, key))]
+    if isinstance(document, list):
+        return found + [place for index, value in enumerate(document) for place in places(value, (*path, index))]
+    return found
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A good body in which one or two places hold something else."""
+    name = draw(st.sampled_from(sorted(BODIES)))
+    body = copy.deepcopy(draw(st.sampled_from(BODIES[name])))
+    for _ in range(draw(st.integers(1, 2))):
+        *way, last = draw(st.sampled_from(places(body)))
+        part: Any = body
+        try:
+            for step in way:
+                part = part[step]
+            part[last] = draw(VALUES)
+        except (KeyError, IndexError, TypeError):
+            continue
+    return name, body
+
+
+@EXAMPLES
+@given(spoilt())
+def test_spoilt_bodies_get_an_errcode_and_can_be_drawn(world: World, case: tuple[str, dict[str, Any]]) -> None:
+    name, body = case
+    raw = json.dumps(body).encode()
+    request = Request("POST", f"/cgi-bin/{name}", {"access_token": token(world), "agentid": str(AGENTID)}, raw, "::1")
+
+    reply = pipeline.answer(world, name, request)
+
+    assert json.loads(reply.body)["errcode"] == reply.errcode
+    for message in world.mail.inbox(CORPID, "lilei"):
+        bubbles.bubble(message, "lilei")
+        bubbles.preview(message)
+    world.mail.inboxes.clear()
+
+
+NAMES = st.sampled_from(
+    ["access_token", "department_id", "id", "tagid", "userid", "agentid", "type", "code", "media_id", "chatid", "key"]
+    + ["fetch_child", "debug", "corpid", "corpsecret", "cursor", "limit", "touser", "toparty", "totag", "msgtype"]
+    + ["text", "name", "parentid", "order", "department", "status", "enable", "gender", "email", "mobile", "button"]
+    + ["userlist", "owner", "msgid", "response_code", "userids", "partyids", "tagids", "atall", "time_type", "safe"]
+    + ["enable_duplicate_check", "duplicate_check_interval", "user_ticket", "home_url", "isreportenter", "extattr"]
+)
+LIKELY = st.sampled_from([CORPID, SECRET, str(AGENTID), "LiLei", "jim", "1", "2", "4", "text", "agent_config"])
+GIVEN = st.dictionaries(NAMES, LIKELY | st.text(max_size=8) | st.sampled_from(ODD_NUMBERS), max_size=5)
+CALLS = sorted([*ENDPOINTS, *OPEN_ENDPOINTS])
+
+
+@EXAMPLES
+@given(
+    st.sampled_from(CALLS),
+    st.sampled_from([SECRET, CONTACTS_SECRET]),
+    GIVEN,
+    st.dictionaries(NAMES, VALUES | LIKELY, max_size=6),
+)
+def test_any_call_gets_an_errcode(name: str, secret: str, query: dict[str, str], body: dict[str, Any]) -> None:
+    """Both kinds of token; the method is the right one."""
+    world = World()
+    administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
+    called = ENDPOINTS.get(name) or OPEN_ENDPOINTS[name]
+    raw = json.dumps(body).encode() if called.method == "POST" else b""
+    request = Request(
+        called.method, f"/cgi-bin/{name}", {**query, "access_token": token(world, secret)}, raw, "127.0.0.1"
+    )
+
+    reply = pipeline.answer(world, name, request)
+
+    assert reply.content_type != JSON_TYPE or json.loads(reply.body)["errcode"] == reply.errcode
+    # What the call left behind can be told, and taken again.
+    administration.load(World(), json.loads(json.dumps(administration.dump(world))))
+
+
+# Calls that read a number from a text, with the field that holds it: of the query, or of the body.
+TEXT = {"touser": "lilei", "msgtype": "text", "agentid": AGENTID, "text": {"content": "x"}}
+NUMBERED: list[tuple[str, str, str, dict[str, Any] | None]] = [
+    ("user/list", SECRET, "department_id", None),
+    ("department/get", CONTACTS_SECRET, "id", None),
+    ("department/delete", CONTACTS_SECRET, "id", None),
+    ("tag/get", SECRET, "tagid", None),
+    ("agent/get", SECRET, "agentid", None),
+    ("user/list_id", CONTACTS_SECRET, "cursor", {}),
+    ("user/list_id", CONTACTS_SECRET, "limit", {}),
+    ("message/get_statistics", SECRET, "time_type", {}),
+    ("message/update_template_card", SECRET, "partyids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
+    ("message/update_template_card", SECRET, "tagids", {"agentid": AGENTID, "button": {"replace_name": "x"}}),
+    *(("message/send", SECRET, name, TEXT) for name in ("agentid", "safe", "toparty", "totag")),
+    ("message/send", SECRET, "duplicate_check_interval", TEXT | {"enable_duplicate_check": 1}),
+    ("department/update", CONTACTS_SECRET, "id", {"name": "x"}),
+]
+NUMBERS = st.sampled_from(ODD_NUMBERS) | st.text("0123456789-+_. ٣²", max_size=25)
+
+
+@EXAMPLES
+@given(st.sampled_from(NUMBERED), NUMBERS)
+def test_any_number_gets_an_errcode(case: tuple[str, str, str, dict[str, Any] | None], text: str) -> None:
+    name, secret, field, body = case
+    world = World()
+    administration.load(world, {"companies": [company(contacts_old_ips=["127.0.0.1"])]})
+    query = {"access_token": token(world, secret)}
+    if name == "message/update_template_card":
+        raw = json.dumps(TEXT | {"msgtype": "template_card", "template_card": BUTTON}).encode()
+        sent = pipeline.answer(world, "message/send", Request("POST", "/cgi-bin/message/send", query, raw, "127.0.0.1"))
+        body = {**(body or {}), "response_code": json.loads(sent.body)["response_code"], field: [text]}
+    elif body is None:
+        query[field] = text
+    else:
+        body = body | {field: text}
+    method = "GET" if body is None else "POST"
+
+    reply = pipeline.answer(
+        world, name, Request(method, f"/cgi-bin/{name}", query, json.dumps(body or {}).encode(), "127.0.0.1")
+    )
+
+    assert json.loads(reply.body)["errcode"] == reply.errcode
+
+
+@EXAMPLES
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
+def test_any_body_gets_an_errcode(world: World, body: bytes) -> None:
+    request = Request("POST", "/cgi-bin/message/send", {"access_token": token(world)}, body, "127.0.0.1")
+
+    assert pipeline.answer(world, "message/send", request).errcode in (40008, 40033, 40058, 40063)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"touser":"\\ud800"}', b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}", b'{"a":NaN}', b'{"a":1e999}']
+)
+def test_bodies_that_break_parsers(world: World, body: bytes) -> None:
+    request = Request("POST", "/cgi-bin/message/send", {"access_token": token(world)}, body, "127.0.0.1")
+
+    assert pipeline.answer(world, "message/send", request).errcode in (40033, 40058)
+
+
+@EXAMPLES
+@given(st.text(max_size=40), st.binary(max_size=200))
+def test_any_form(content_type: str, body: bytes) -> None:
+    for kind in (content_type, "multipart/form-data; boundary=B"):
+        with pytest.raises(ApiError):
+            read_media(kind, body)
+
+
+@EXAMPLES
+@given(st.text(max_size=120))
+def test_any_ciphertext(text: str) -> None:
+    key = crypto.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
+
+    with pytest.raises(crypto.BadCallback):
+        crypto.decrypt(text, key=key, receiveid=CORPID)
+
+
+@EXAMPLES
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_any_message_survives_encryption(message: str, receiveid: str) -> None:
+    key = crypto.aes_key("XJkoxTakYd9Lo1Z2tTHEcHZsMSiWYhpx6jtYQGd8CqM")
+    encrypted = crypto.encrypt(message.encode(), key=key, receiveid=receiveid)
+
+    assert crypto.decrypt(encrypted, key=key, receiveid=receiveid) == message.encode()
+
+
+@EXAMPLES
+@given(st.binary(max_size=80) | st.text(max_size=40).map(lambda text: f"<xml><A>{text}</A></xml>".encode()))
+def test_any_reply(body: bytes) -> None:
+    try:
+        element = xml.parse(body)
+    except ValueError:
+        return
+    xml.as_card(element)
+
+
+@EXAMPLES
+@given(VALUES)
+def test_any_card_in_a_reply(values: object) -> None:
+    with pytest.raises(ValueError, match=r"^\d"):
+        update(CardView(), {"card_type": "text_notice", "main_title": values, "card_action": values})
+
+
+class Tags(HTMLParser):
+    """Which elements and which addresses a piece of HTML has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name == "href"]
+        assert {name for name, _ in attrs} <= {"class", "href", "target", "rel"}
+
+
+MARKUP = st.lists(
+    st.sampled_from(
+        ["<a href=", '"', "'", ">", "</a>", "<div class=", "gray", "</div>", "<br>", "<script>", "**", "`", "[x]("]
+        + ["javascript:1", URL, ")", "\n", "> ", "# ", '<font color="info">', "</font>", "&quot;", "&", "<img src=x>"]
+    )
+    | st.text(max_size=4),
+    max_size=14,
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("draw", "allowed"),
+    [
+        (richtext.text_html, {"a", "br"}),
+        (richtext.card_html, {"div", "br"}),
+        (richtext.markdown_html, {"a", "b", "code", "div", "span"}),
+    ],
+)
+@EXAMPLES
+@given(text=MARKUP)
+def test_no_text_makes_other_elements(draw: Callable[[str], str], allowed: set[str], text: str) -> None:
+    tags = Tags(draw(text))
+
+    assert set(tags.found) <= allowed
+    assert all(address.startswith(("http://", "https://")) for address in tags.addresses)
+
+
+@EXAMPLES
+@given(st.text(max_size=40) | MARKUP)
+def test_any_redirect_address(text: str) -> None:
+    for address in (text, f"http://localhost:3001{text}", f"https://localhost:3001/{text}"):
+        netloc = targets.netloc_of(address)
+        assert "@" not in netloc
+        if netloc == "localhost:3001":
+            assert address[address.index("//") + 2 :].startswith("localhost:3001")

@@ -1,0 +1,167 @@
+"""100,000 members: changes of one of them must not look at all the others, and what is kept has an end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from sandbox.api import pipeline
+from sandbox.api.call import Request
+from sandbox.messages import inbox
+from sandbox.messages.inbox import Mailroom, Message
+from sandbox.settings import Settings
+from sandbox.state import administration
+from sandbox.state.directory import Directory, Member
+from sandbox.state.world import World
+from tests.sandbox.conftest import Api
+from tests.sandbox.test_messages import BUTTON
+from tests.sandbox_process import AGENTID, CORPID, SandboxHandle, company
+
+PEOPLE = 100_000
+CALLBACK = {"url": "http://127.0.0.1:9/", "token": "t", "aes_key": "k" * 43}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """Two apps with callback addresses see everybody."""
+    found = World()
+    base = company()
+    apps = [
+        {**base["apps"][0], "agentid": number, "secret": f"s{number}", "callback": CALLBACK, "scope": {"partyids": [1]}}
+        for number in (1, 2)
+    ]
+    members = [{"userid": f"u{number}", "name": f"员工{number}", "department": [3]} for number in range(PEOPLE)]
+    administration.put_company(found, {**base, "members": members, "tags": [], "apps": apps})
+    return found
+
+
+def call(world: World, name: str, body: dict[str, object]) -> dict[str, object]:
+    """A call of the second app."""
+    asked = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": "s2"}, b"", "127.0.0.1")
+    token = str(json.loads(pipeline.answer(world, "gettoken", asked).body)["access_token"])
+    request = Request("POST", f"/cgi-bin/{name}", {"access_token": token}, json.dumps(body).encode(), "127.0.0.1")
+    return dict(json.loads(pipeline.answer(world, name, request).body))
+
+
+def told(world: World) -> list[tuple[str, str]]:
+    """Event and member of what waits for callback addresses, app by app; nothing waits afterwards."""
+    waiting = world.outbox.take(most_running=10 * PEOPLE)
+    return [(str(one.elements["Event"]), str(one.elements["FromUserName"])) for one in waiting]
+
+
+def test_one_member_changes_among_a_hundred_thousand(world: World) -> None:
+    one = world.companies[CORPID]
+    started = time.process_time()
+
+    for number in range(100):
+        administration.put_members(world, one, [{"userid": f"u{number}", "status": 2}])
+        administration.put_members(world, one, [{"userid": f"u{number}", "status": 1}])
+
+    # Looking at all members twice for each change took more than a minute.
+    assert time.process_time() - started < 10
+    each_app = [(event, f"u{number}") for number in range(100) for event in ("unsubscribe", "subscribe")]
+    assert told(world) == each_app * 2
+
+
+def test_a_department_changes_its_place(world: World) -> None:
+    one = world.companies[CORPID]
+    administration.put_apps(world, one, [{"agentid": 1, "scope": {"partyids": [4]}}])
+    assert len(told(world)) == PEOPLE
+    administration.put_members(world, one, [{"userid": "u7", "department": [4]}])
+    assert told(world) == [("subscribe", "u7")]
+
+    administration.put_departments(world, one, [{"id": 3, "parentid": 4}])
+    assert len(told(world)) == PEOPLE - 1
+
+    administration.remove_member(world, one, "u8")
+    assert told(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
+
+
+def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
+    """Looking each of the tag's members up among the card's receivers one by one took half a minute."""
+    everybody = tuple(f"u{number}" for number in range(PEOPLE))
+    card = Message("m", CORPID, 2, "template_card", dict(BUTTON), world.now(), receivers=everybody)
+    code = world.mail.new_response_code(card, now=world.now())
+    tag = {"tagid": 1, "tagname": "大", "userids": [f"U{number}" for number in range(20, 30_000)]}
+    administration.put_tags(world, world.companies[CORPID], [tag])
+    body = {"agentid": 2, "tagids": [1], "response_code": code, "button": {"replace_name": "好"}}
+    started = time.process_time()
+
+    answer = call(world, "message/update_template_card", body)
+
+    assert time.process_time() - started < 5
+    assert answer == {"errcode": 0, "errmsg": "ok", "invaliduser": []}
+    assert len(card.views) == 30_000 - 20
+
+
+def test_robots_messages_have_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
+    mail = Mailroom(Settings())
+
+    for number in range(5):
+        mail.deliver_to_group(Message(f"m{number}", CORPID, None, "text", {}, 0.0, robot="k"))
+
+    assert list(mail.messages) == ["m2", "m3", "m4"]
+
+
+def test_what_was_sent_for_duplicates_has_an_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 3)
+    mail = Mailroom(Settings())
+
+    for body in (b"1", b"2", b"1", b"3", b"4"):
+        mail.remember(CORPID, AGENTID, body, seconds=1800, now=0.0)
+
+    known = [body for body in (b"1", b"2", b"3", b"4") if mail.is_duplicate(CORPID, AGENTID, body, now=1.0)]
+    assert known == [b"1", b"3", b"4"]
+
+
+def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "KEPT_MESSAGES", 20_000)
+    mail = Mailroom(Settings())
+    message = Message("m", CORPID, 2, "template_card", {}, 0.0)
+    started = time.process_time()
+
+    for number in range(40_000):
+        mail.remember(CORPID, AGENTID, b"%d" % number, seconds=1800, now=0.0)
+        mail.new_response_code(message, now=0.0)
+
+    # Looking through all that was kept, for each one above the limit, took more than a minute.
+    assert time.process_time() - started < 10
+    assert len(mail.response_codes) == 20_000
+
+
+def test_one_department_named_a_hundred_times_is_looked_at_once(world: World) -> None:
+    body = {"toparty": "|".join(["1"] * 100), "agentid": 2, "msgtype": "text", "text": {"content": "x"}}
+    world.settings.limits_enabled = False
+    looked_at = 0
+
+    def members_below(self: Directory, numbers: Iterable[int]) -> Iterator[Member]:
+        nonlocal looked_at
+        for member in found(self, numbers):
+            looked_at += 1
+            yield member
+
+    found = Directory.members_below
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Directory, "members_below", members_below)
+        answer = call(world, "message/send", body)
+
+    assert answer["errcode"] == 0
+    assert looked_at == len(world.companies[CORPID].directory.members)
+
+
+def test_a_group_member_above_two_hundred_a_minute_gets_nothing(api: Api, sandbox: SandboxHandle) -> None:
+    sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"scope": {"partyids": [1]}})
+    api.post("appchat/create", {"userlist": ["lilei", "jim"], "chatid": "c1"})
+    api.post("appchat/create", {"userlist": ["lilei", "hanmeimei"], "chatid": "c2"})
+    message = {"chatid": "c1", "msgtype": "text", "text": {"content": "x"}}
+    for _ in range(200):
+        api.post("appchat/send", message)
+
+    assert api.post("appchat/send", {**message, "chatid": "c2"}) == {"errcode": 0, "errmsg": "ok"}
+
+    last = sandbox.control("GET", f"companies/{CORPID}/messages")["messages"][-1]
+    assert (last["receivers"], last["dropped"]) == (["hanmeimei"], ["lilei"])

@@ -1,0 +1,223 @@
+"""The demo's data: complete, safe to repeat, refused in production, understood by the sandbox."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from accounts.models import AttributeValue, User, WeComAccount
+from integrations.bi import services
+from integrations.clients.sources.table import Column, Kind, Table, from_document
+from integrations.models import BiConnection, Card, Corp, SiteAddress
+from notifications.delivery.attachments import recipes
+from notifications.delivery.rendering import render
+from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, Run, Subscription
+from notifications.reports.contents import thawed
+from notifications.sources import Audience
+from notifications.subscriptions.recipients import reachability
+from sandbox.bi import state
+from tests.bi import BI, make_bi
+from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
+from tests.notifications.reports.places import answer
+from tests.sandbox_process import start_sandbox
+from tools.demo import figures, seeding
+
+pytestmark = pytest.mark.django_db
+
+
+def seed(now: object = NOW) -> seeding.Seeded:
+    return seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3002", now=NOW)
+
+
+def counts() -> dict[str, int]:
+    models = (Corp, User, WeComAccount, Report, Subscription)
+    return {model.__name__: model.objects.count() for model in models}
+
+
+def test_two_companies_with_two_hundred_reachable_people() -> None:
+    seed()
+
+    assert counts() == {"Corp": 2, "User": 200, "WeComAccount": 200, "Report": 3, "Subscription": 3}
+    assert reachability(Audience(to_everyone=True), seen_by=User.objects.get(username="admin")).reachable_count == 200
+    assert {corp.api_base_url for corp in Corp.objects.enabled()} == {"http://127.0.0.1:3002"}
+
+
+def test_the_sign_ins_work() -> None:
+    seeded = seed()
+
+    admin = User.objects.get(username="admin")
+    employee = User.objects.get(username=seeded.employee_username)
+    assert (admin.is_superuser, admin.check_password(seeded.password)) == (True, True)
+    assert (employee.is_staff, employee.check_password(seeded.password)) == (False, True)
+    assert admin.wecom_accounts.complete().exists()
+    assert not User.objects.exclude(pk__in=[admin.pk, employee.pk]).filter(password__startswith="pbkdf2").exists()
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_the_first_message_is_due_within_a_minute_whatever_the_minute(minutes: int) -> None:
+    now = NOW + timedelta(minutes=minutes)
+
+    seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3002", now=now)
+
+    due = Subscription.objects.get(name="每日天气简报").next_run_at
+    assert due is not None
+    assert timedelta(0) < due - now <= timedelta(minutes=1)
+
+
+def test_seeding_again_changes_addresses_and_keeps_what_a_person_changed() -> None:
+    seed()
+    before = counts()
+    User.objects.filter(username="admin").update(name="改过的名字")
+    Subscription.objects.filter(name="每日天气简报").update(crontab="0 8 * * *")
+
+    seeding.seed(web_address="http://localhost:4001/", sandbox_address="http://127.0.0.1:4002", now=NOW)
+
+    assert counts() == before
+    assert User.objects.get(username="admin").name == "改过的名字"
+    assert Subscription.objects.get(name="每日天气简报").crontab == "0 8 * * *"
+    assert SiteAddress.objects.default().url == "http://localhost:4001/"
+    assert {corp.api_base_url for corp in Corp.objects.all()} == {"http://127.0.0.1:4002"}
+
+
+def test_resetting_removes_the_demo_and_nothing_else() -> None:
+    person = make_person(make_corp(), "mine")
+    mine = make_run(make_subscription(person, report=make_report()))
+    render.render_run(run_id=mine.pk, now=NOW)
+    seed()
+    demo_run = make_run(Subscription.objects.get(name="每日天气简报"))
+    render.render_run(run_id=demo_run.pk, now=NOW)
+
+    seeding.reset()
+
+    kept = {"Corp": 1, "User": 1, "WeComAccount": 1, "Report": 1, "Subscription": 1}
+    # What was sent to my own person by the demo's subscription for everyone went with its run.
+    assert counts() == kept
+    assert list(Run.objects.all()) == [mine]
+    assert Delivery.objects.get().run == mine
+
+
+def test_production_is_refused_and_nothing_is_written(settings: Settings) -> None:
+    settings.ENVIRONMENT = "production"
+
+    with pytest.raises(CommandError):
+        call_command("seed_demo", "--reset", stdout=io.StringIO())
+
+    assert not Corp.objects.exists()
+
+
+def test_the_command_tells_the_sign_ins_and_the_sandbox_understands_its_file(tmp_path: Path) -> None:
+    output, path = io.StringIO(), tmp_path / "seed.json"
+
+    call_command("seed_demo", "--sandbox-seed", str(path), stdout=output)
+
+    assert "administrator: admin / guanwecom-demo" in output.getvalue()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    document = json.loads(path.read_text(encoding="utf-8"))
+    with start_sandbox(seed=document) as sandbox:
+        companies = sandbox.control("GET", "state")["companies"]
+    corps = {corp.corpid: corp for corp in Corp.objects.all()}
+    assert {company["corpid"]: len(company["members"]) for company in companies} == {
+        "ww5e1f0a2b3c4d6e71": 120,
+        "ww8a7b6c5d4e3f2a10": 80,
+    }
+    for company in companies:
+        [app] = company["apps"]
+        assert (app["secret"], app["trusted_domain"]) == (corps[company["corpid"]].secret, "localhost:3001")
+        assert "/connect/oauth2/authorize?appid=" + company["corpid"] in app["home_url"]
+
+
+def test_reports_say_what_the_data_sets_say() -> None:
+    seed()
+    rows_of = {"weather": figures.weather_rows(), "power": figures.power_rows(), "harvest": figures.harvest_rows()}
+    for one in ReportCard.objects.select_related("card"):
+        answer(one.report, _shaped(one.card, rows_of[one.alias]))
+    runs = [make_run(subscription) for subscription in Subscription.objects.order_by("pk")]
+    for run in runs:
+        render.render_run(run_id=run.pk, now=NOW)
+
+    drawn = Medium.objects.filter(run__in=runs[:2], kind=Medium.Kind.PICTURE)
+    assert [recipes.make(one.kind, bytes(one.recipe)).content[:4] for one in drawn] == [b"\x89PNG"] * 3
+    weather, power = (Delivery.objects.filter(run=run).order_by("pk")[0] for run in runs[:2])
+    assert weather.title == "西雅图天气简报（2015 年 12 月）"
+    assert weather.text.splitlines()[0] == "降水 284.5 毫米，环比 ↑33.8%，同比 ↑133.6%"
+    assert "seattle-weather" in weather.text
+    assert weather.link == "/bi/page/weather"
+    assert power.title == "艾奥瓦州发电结构（2017 年）"
+    assert "> 可再生能源 21,933，占 38.8%" in power.text
+    # Own rows: nobody is told of a region of somebody else, and who has none is left out.
+    harvest = Delivery.objects.filter(run=runs[2])
+    assert 6 < harvest.count() < 60
+    assert Receipt.objects.filter(run=runs[2], reason=Receipt.Reason.NO_ROWS).count() > 10
+    for delivery in harvest.select_related("content"):
+        [person, *_others] = [receipt.user for receipt in delivery.receipts.select_related("user")]
+        regions = set(AttributeValue.objects.filter(user=person).values_list("value", flat=True))
+        assert set(thawed(bytes(delivery.content.document)).tables["harvest"].values("区域")) == regions  # type: ignore[union-attr]  # a report with cards
+
+
+def _shaped(card: Card, rows: list[dict[str, Any]]) -> Table:
+    columns = tuple(
+        Column(name, Kind(card.kinds.get(name, "number" if isinstance(value, int | float) else "text")))
+        for name, value in rows[0].items()
+    )
+    return from_document(
+        {
+            "columns": [[one.name, one.kind, one.unit] for one in columns],
+            "rows": [[*row.values()] for row in rows],
+            "as_of": NOW.isoformat(),
+            "is_cut": False,
+        }
+    )
+
+
+def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
+    seeded = seed()
+
+    connection = BiConnection.objects.get()
+    stand_in = seeding.sandbox_seed(seeded.companies)["bi"]
+    assert (connection.is_enabled, connection.base_url) == (True, "http://127.0.0.1:3002/guandata")
+    assert stand_in["public_key"] == (services.public_key(connection) or ("",))[0]
+    assert {user["login_id"] for user in stand_in["users"]} == {*User.objects.values_list("username", flat=True), "api"}
+    assert [(page["page_id"], len(page["cards"][0]["rows"])) for page in stand_in["pages"]] == [
+        ("weather", 1461),
+        ("power", 51),
+        ("harvest", 120),
+    ]
+    homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
+    assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}
+    state.from_json(stand_in)
+
+
+def test_a_second_seeding_keeps_the_key_and_follows_the_sandbox() -> None:
+    seed()
+    key = BiConnection.objects.get().private_key
+
+    seeding.seed(web_address="http://localhost:3001/", sandbox_address="http://127.0.0.1:3999", now=NOW)
+
+    connection = BiConnection.objects.get()
+    assert (connection.private_key, connection.base_url) == (key, "http://127.0.0.1:3999/guandata")
+
+
+def test_a_bi_that_somebody_connected_stays() -> None:
+    make_bi()
+
+    seed()
+
+    assert BiConnection.objects.get().base_url == BI
+    seeding.reset()
+    assert BiConnection.objects.exists()
+
+
+def test_a_reset_takes_the_stand_in_s_connection_along() -> None:
+    seed()
+
+    seeding.reset()
+
+    assert not BiConnection.objects.exists()

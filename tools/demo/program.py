@@ -1,0 +1,322 @@
+"""The whole product on this machine: `python -m tools.demo` (`make demo`), `--reset` to throw its data away.
+
+Everything it keeps stands in `.demo/`: the keys, the SQLite database, the sandbox's companies and snapshot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psutil
+from cryptography.fernet import Fernet
+
+from tools.services import free_port, valkey_answers, valkey_command, valkey_config, valkey_url
+from tools.supervisor import ProgramEnded, StopRequested, Supervisor, end_marked
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Carried by every process of the demo, so that the next start finds what a killed one left behind.
+MARK = "GUANWECOM_DEMO"
+WEB_THREADS = "16"
+WORKER_THREADS = "8"
+
+
+class DemoRefused(Exception):
+    """The demo cannot start; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the demo keeps its files and listens; from the variables DEMO_FOLDER, DEMO_WEB_PORT, DEMO_SANDBOX_PORT."""
+
+    folder: Path
+    web_port: int
+    sandbox_port: int
+
+    @classmethod
+    def from_environ(cls) -> Place:
+        folder = Path(os.environ.get("DEMO_FOLDER", ROOT / ".demo")).resolve()
+        return cls(folder, _port("DEMO_WEB_PORT", 3001), _port("DEMO_SANDBOX_PORT", 3002))
+
+    @property
+    def site_url(self) -> str:
+        return f"http://localhost:{self.web_port}/"
+
+    @property
+    def sandbox_url(self) -> str:
+        """On 127.0.0.1 where the site is on localhost: two sites, as WeCom and ours are to a browser."""
+        return f"http://127.0.0.1:{self.sandbox_port}"
+
+    @property
+    def companies(self) -> Path:
+        """What seeding writes for the sandbox."""
+        return self.folder / "companies.json"
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise DemoRefused(f"{variable}: expected a port from 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+# --- Before the start ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def sole_owner(place: Place) -> Iterator[None]:
+    """Hold the folder's lock, which the system takes back from a killed process, and end what that one left behind."""
+    place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(place.folder.iterdir()) and not (place.folder / "lock").exists():
+        raise DemoRefused(f"{place.folder} holds files that are not the demo's. Name an empty folder in DEMO_FOLDER.")
+    with (place.folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise DemoRefused(f"The demo runs already (process {lock.read()}). Stop it there with Ctrl-C.") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        ended = end_marked(MARK, str(place.folder))
+        if ended:
+            print(
+                f"Ended {len(ended)} processes of a demo that was killed: {', '.join(sorted(set(ended)))}", flush=True
+            )
+        yield
+
+
+def check_ports(place: Place) -> None:
+    """Raises DemoRefused if a port is taken, naming its owner where the system tells."""
+    for name, port, variable in (
+        ("web", place.web_port, "DEMO_WEB_PORT"),
+        ("sandbox", place.sandbox_port, "DEMO_SANDBOX_PORT"),
+    ):
+        if not all(_is_free(family, host, port) for family, host in _loopback()):
+            raise DemoRefused(
+                f"Port {port} ({name}) is taken by {_port_owner(port)}. "
+                f"Stop that, or choose another port: {variable}={port + 10} make demo"
+            )
+
+
+def _loopback() -> list[tuple[socket.AddressFamily, str]]:
+    """This machine's addresses for itself: IPv4's, and IPv6's where there is one."""
+    hosts = [(socket.AF_INET, "127.0.0.1")]
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        hosts.append((socket.AF_INET6, "::1"))
+    except OSError:
+        pass
+    return hosts
+
+
+def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
+    """Whether nobody answers and we may listen. (On macOS one may listen beside a program that listens everywhere.)"""
+    with socket.socket(family) as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((host, port)) == 0:
+            return False
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _port_owner(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            address = connection.laddr
+            if address and address.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:
+        pass  # not this user's to know, or gone by now
+    return "another program"
+
+
+def load_keys(place: Place) -> dict[str, str]:
+    """The demo's own secrets, made at the first start and kept for the owner's eyes only."""
+    file = place.folder / "keys.json"
+    if not file.exists():
+        keys = {"SECRET_KEY": secrets.token_urlsafe(48), "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode()}
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+            json.dump(keys, output)
+    return dict(json.loads(file.read_text()))
+
+
+def demo_environ(place: Place, valkey: str) -> dict[str, str]:
+    """The environment of every process of the demo: this one's, with all that matters set."""
+    ours = {
+        **load_keys(place),
+        MARK: str(place.folder),
+        "ENVIRONMENT": "demo",
+        "DEBUG": "false",
+        "DATABASE_URL": f"sqlite:///{quote(str(place.folder))}/guanwecom.sqlite3",
+        "VALKEY_URL": valkey,
+        "ALLOWED_HOSTS": "localhost",
+        "TRUSTED_PROXIES": "",
+        "DATA_ALLOW_LOOPBACK": "true",
+        "DJANGO_SETTINGS_MODULE": "guanwecom.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+    inherited = {name: text for name, text in os.environ.items() if name.removesuffix("_FILE") not in ours}
+    return inherited | ours
+
+
+# --- The run ---------------------------------------------------------------------------------------------------------
+
+
+def run_demo(place: Place) -> int:
+    """Returns 0 when stopped by a signal, 1 when a program failed or ended by itself."""
+    port, password = free_port(), secrets.token_hex(16)
+    environ = demo_environ(place, valkey_url(port=port, password=password))
+    supervisor = Supervisor(environ=environ, folder=ROOT)
+    supervisor.heed_signals()
+    try:
+        with valkey_config(port=port, password=password, folder=place.folder) as config:
+            supervisor.start("valkey", valkey_command(), stdin=config)
+        supervisor.wait_until(lambda: valkey_answers(port))
+        start_programs(supervisor, place)
+        supervisor.wait_until(lambda: False)
+    except StopRequested:
+        supervisor.say("demo", "stopping")
+        return 0
+    except ProgramEnded as error:
+        supervisor.say("demo", f"{error} Stopping the others.")
+        return 1
+    finally:
+        supervisor.stop()
+    return 0
+
+
+def start_programs(supervisor: Supervisor, place: Place) -> None:
+    """Bring the data up to date, start everything in its order, diagnose, print where to go once the web answers."""
+    manage = [sys.executable, "manage.py"]
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom"]
+    supervisor.run("migrate", [*manage, "migrate", "--no-input", "--verbosity", "0"])
+    sign_ins = seed(supervisor, place)
+    sandbox = ["--port", str(place.sandbox_port), "--seed", str(place.companies)]
+    supervisor.start(
+        "sandbox", [sys.executable, "-m", "sandbox", *sandbox, "--snapshot", str(place.folder / "sandbox.json")]
+    )
+    supervisor.start("web", web_command(place))
+    worker = ["worker", "--pool", "threads", "--concurrency", WORKER_THREADS, "--loglevel", "INFO"]
+    supervisor.start("worker", [*celery, *worker, "--without-gossip", "--without-mingle"])
+    supervisor.start("charts", charts_command())
+    supervisor.start("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
+    supervisor.wait_until(lambda: answers(place.sandbox_url) and answers(place.site_url))
+    verify_callbacks(place)
+    supervisor.run("diagnose", [*manage, "diagnose", "--verbosity", "0"])
+    for line in banner(place, sign_ins):
+        supervisor.say("demo", line)
+
+
+def charts_command() -> list[str]:
+    """Draws charts and makes files, in processes of its own: they end without anything else ending."""
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "guanwecom", "worker", "--queues", "charts"]
+    celery += ["--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO", "--hostname", "charts@%h"]
+    celery += ["--max-tasks-per-child", "200", "--max-memory-per-child", "500000"]
+    return [*celery, "--without-gossip", "--without-mingle"]
+
+
+def verify_callbacks(place: Place) -> None:
+    """Save the callback addresses in the sandbox's console once more: it checks them, as WeCom's does."""
+    for company in json.loads(place.companies.read_text(encoding="utf-8"))["companies"]:
+        addresses = ["contacts", *(f"apps/{app['agentid']}" for app in company["apps"])]
+        for address in addresses:
+            post(f"{place.sandbox_url}/sandbox/api/companies/{company['corpid']}/{address}/callback/verify")
+
+
+def seed(supervisor: Supervisor, place: Place) -> list[str]:
+    """Make the demo's companies and people where they do not exist yet. Returns the sign-ins to show."""
+    command = [sys.executable, "manage.py", "seed_demo", "--web-address", place.site_url]
+    command += ["--sandbox-address", place.sandbox_url, "--sandbox-seed", str(place.companies)]
+    return supervisor.run("seed", command, keep=True)
+
+
+def web_command(place: Place) -> list[str]:
+    binds = [f"{'[::1]' if host == '::1' else host}:{place.web_port}" for _, host in _loopback()]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "guanwecom.wsgi",
+        "--worker-class",
+        "gthread",
+        "--threads",
+        WEB_THREADS,
+    ]
+    command += ["--no-control-socket", "--log-level", "warning"]
+    return command + [word for bind in binds for word in ("--bind", bind)]
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers there, whatever it says."""
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+    return True
+
+
+def post(url: str) -> None:
+    """An empty call of the sandbox's control interface. What it finds stands on the company's page, so it may fail."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("POST", urlsplit(url).path, body="{}", headers={"Content-Type": "application/json"})
+        connection.getresponse()
+
+
+def banner(place: Place, sign_ins: list[str]) -> list[str]:
+    return [
+        "",
+        f"The product          {place.site_url}",
+        f"Its administration   {place.site_url}admin/",
+        f"The stand-in phone   {place.sandbox_url}/phone",
+        f"WeCom's console      {place.sandbox_url}/console",
+        *sign_ins,
+        "Ctrl-C stops everything; `make demo-reset` throws the demo's data away.",
+        "",
+    ]
+
+
+def reset(place: Place) -> None:
+    """Throw away all that the demo keeps."""
+    for path in place.folder.iterdir():
+        if path.name != "lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    print(f"The demo's data in {place.folder} is gone; `make demo` makes it anew.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--reset", action="store_true", help="throw the demo's data away")
+    options = parser.parse_args(arguments)
+    try:
+        place = Place.from_environ()
+        with sole_owner(place):
+            if options.reset:
+                reset(place)
+                return 0
+            check_ports(place)
+            return run_demo(place)
+    except DemoRefused as error:
+        print(error, file=sys.stderr)
+        return 1

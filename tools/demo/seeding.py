@@ -1,0 +1,284 @@
+"""Writes the demo's rows, and the same companies as a seed of the sandbox. Safe to repeat; never in production."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+
+from accounts.models import Attribute, AttributeValue, DirectoryPolicy, User, WeComAccount, fold_userid, fold_value
+from integrations.bi import services
+from integrations.companies import callbacks, links
+from integrations.companies.services import save_site_address
+from integrations.core.client_factory import callback_crypto
+from integrations.directory import request_run
+from integrations.models import BiConnection, CallbackEvent, Card, Corp, DataSource, SiteAddress, SyncRun
+from integrations.models.companies import HomePage
+from integrations.models.datasources import SourceKind
+from notifications.models import (
+    Delivery,
+    MessageForm,
+    OwnRowsRule,
+    Report,
+    ReportCard,
+    ReportChart,
+    Run,
+    Subscription,
+)
+from notifications.subscriptions.schedules import slots
+from tools.demo import alerting, bi
+from tools.demo.figures import HARVEST, POWER, REGIONS, REPORTS, WEATHER, DemoReport
+from tools.demo.people import DemoCompany, demo_companies
+
+ADMIN = "admin"
+# Known to everybody on purpose: the demo listens on this machine only, and the command refuses production.
+PASSWORD = "guanwecom-demo"  # noqa: S105  # see above
+OFTEN, WEEKLY, OWN = "每日天气简报", "每周发电结构", "区域产量"
+SOURCE, REGION = "观远（演示）", "demo-region"
+TIME_ZONE = "Asia/Shanghai"
+# The two crontabs of "every other minute": the seeding picks the one that is due next minute.
+EVERY_OTHER_MINUTE = ("*/2 * * * *", "1-59/2 * * * *")
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What a person needs to try the demo."""
+
+    admin_username: str
+    employee_username: str
+    employee_name: str
+    password: str
+    companies: list[Corp]
+    people_count: int
+
+
+@transaction.atomic
+def seed(*, web_address: str, sandbox_address: str, now: datetime) -> Seeded:
+    """Write what is missing; what a person changed meanwhile stays, but for addresses and the frequent schedule.
+
+    `web_address`: scheme, host and port of this site with a slash at the end; `sandbox_address`: without one.
+    """
+    _set_site_address(web_address)
+    companies = demo_companies()
+    corps = [_corp(company, sandbox_address, now) for company in companies]
+    for corp in corps:
+        _follow_directory(corp, now)
+    users = [user for company, corp in zip(companies, corps, strict=True) for user in _people(company, corp)]
+    admin, employee = _with_passwords(users)
+    bi.connect(sandbox_address=sandbox_address, now=now)
+    region = _regions(users)
+    _subscription(OFTEN, WEATHER, MessageForm.NEWS, _crontab_due_next_minute(now), admin, region, now)
+    _subscription(WEEKLY, POWER, MessageForm.MARKDOWN, "0 9 * * 1", admin, region, now)
+    _subscription(OWN, HARVEST, MessageForm.TEXT, "*/5 * * * *", admin, region, now)
+    alerting.seed(corps[0], users[:4], now=now)
+    return Seeded(admin.username, employee.username, employee.name, PASSWORD, corps, len(users))
+
+
+@transaction.atomic
+def reset() -> None:
+    """Remove the demo's companies with their people, messages and accounts, and its subscriptions."""
+    corps = Corp.objects.filter(corpid__in=[company.corpid for company in demo_companies()])
+    alerting.reset()
+    subscriptions = Subscription.objects.filter(name__in=[OFTEN, WEEKLY, OWN])
+    Run.objects.filter(deliveries__corp__in=corps).delete()
+    Run.objects.filter(subscription__in=subscriptions).delete()
+    Run.objects.filter(corp__in=corps).delete()
+    Delivery.objects.filter(corp__in=corps).delete()
+    Subscription.objects.filter(report__corp__in=corps).delete()
+    subscriptions.delete()
+    Report.objects.filter(corp__in=corps).delete()
+    Report.objects.filter(title__in=[one.title for one in REPORTS], subscriptions=None).delete()
+    Card.objects.filter(source__name=SOURCE, report_cards=None).delete()
+    DataSource.objects.filter(name=SOURCE, cards=None).delete()
+    Attribute.objects.filter(key=REGION, own_rows_rules=None, subscription_rules=None).delete()
+    User.objects.filter(wecom_accounts__corp__in=corps).delete()
+    BiConnection.objects.filter(base_url__endswith=bi.PATH).delete()
+    corps.delete()
+
+
+def sandbox_seed(corps: list[Corp]) -> dict[str, Any]:
+    """The demo's companies for `python -m sandbox --seed`, each app set up as WeCom's console would have it."""
+    by_corpid = {corp.corpid: corp for corp in corps}
+    companies = [_sandbox_company(company, by_corpid[company.corpid]) for company in demo_companies()]
+    return {"companies": companies, "bi": bi.sandbox_seed(services.ensure(), corps)}
+
+
+def _set_site_address(web_address: str) -> None:
+    address = SiteAddress.objects.default()
+    if address.url != web_address:
+        address.url = web_address
+        save_site_address(address=address)
+
+
+def _corp(company: DemoCompany, sandbox_address: str, now: datetime) -> Corp:
+    addresses = {
+        "api_base_url": sandbox_address,
+        "authorize_base_url": sandbox_address,
+        "qr_base_url": sandbox_address,
+    }
+    first = {"name": company.name, "secret": secrets.token_urlsafe(32), "is_enabled": True, "first_enabled_at": now}
+    if company.home_bi_page:
+        first |= {"home_page": HomePage.BI, "home_bi_page": company.home_bi_page}
+    corp, _is_new = Corp.objects.update_or_create(
+        corpid=company.corpid,
+        agentid=company.agentid,
+        defaults=addresses,
+        create_defaults={**first, **addresses},
+    )
+    return corp
+
+
+def _follow_directory(corp: Corp, now: datetime) -> None:
+    """Callback keys, a policy and a first copy: whoever leaves in the sandbox is out at once."""
+    for kind in CallbackEvent.Kind:
+        if not callbacks.have_keys(corp=corp, kind=kind):
+            callbacks.generate_callback_keys(corp=corp, kind=kind)
+    DirectoryPolicy.objects.get_or_create(corp=corp, defaults={"mode": DirectoryPolicy.Mode.CREATE})
+    if not SyncRun.objects.filter(corp=corp).exists():
+        request_run(corp=corp, trigger=SyncRun.Trigger.MANUAL, now=now)
+
+
+def _people(company: DemoCompany, corp: Corp) -> list[User]:
+    """The company's people as users, each linked to its account."""
+    linked = {
+        account.userid_folded: account.user
+        for account in WeComAccount.objects.filter(corp=corp, userid_folded__in=_folded(company)).select_related("user")
+    }
+    missing = [person for person in company.people if fold_userid(person.userid) not in linked]
+    new = {
+        fold_userid(person.userid): User(username=fold_userid(person.userid), name=person.name) for person in missing
+    }
+    for user in new.values():
+        user.set_unusable_password()
+    User.objects.bulk_create(new.values())
+    WeComAccount.objects.bulk_create(
+        WeComAccount(user=new[folded], corp=corp, userid=person.userid, userid_folded=folded)
+        for person in missing
+        for folded in [fold_userid(person.userid)]
+    )
+    linked |= new
+    return [linked[folded] for folded in _folded(company)]
+
+
+def _folded(company: DemoCompany) -> list[str]:
+    return [fold_userid(person.userid) for person in company.people]
+
+
+def _with_passwords(users: list[User]) -> tuple[User, User]:
+    """The first person administers, the second signs in by password, too."""
+    admin, employee = users[:2]
+    if not admin.is_superuser:
+        admin.is_staff = admin.is_superuser = True
+        if not User.objects.filter(username=ADMIN).exists():
+            admin.username = ADMIN
+        admin.set_password(PASSWORD)
+        admin.save(update_fields=["username", "is_staff", "is_superuser", "password"])
+    if not employee.has_usable_password():
+        employee.set_password(PASSWORD)
+        employee.save(update_fields=["password"])
+    return admin, employee
+
+
+def _crontab_due_next_minute(now: datetime) -> str:
+    local = (now + timedelta(minutes=1)).astimezone(ZoneInfo(TIME_ZONE))
+    return EVERY_OTHER_MINUTE[local.minute % 2]
+
+
+def _regions(users: list[User]) -> Attribute:
+    """An attribute with a region of each, of every tenth person two; every seventh has none, and so sees no rows."""
+    region, is_new = Attribute.objects.get_or_create(key=REGION, defaults={"name": "区域", "is_many_valued": True})
+    if is_new:
+        names = [*REGIONS.values(), ""]
+        values = [
+            (user, {names[number % 7]} | ({names[(number + 2) % 6]} if number % 10 == 0 else set()))
+            for number, user in enumerate(users)
+        ]
+        AttributeValue.objects.bulk_create(
+            AttributeValue(user=user, attribute=region, value=value, folded=fold_value(value), position=position)
+            for user, theirs in values
+            for position, value in enumerate(sorted(filter(None, theirs)))
+        )
+    return region
+
+
+def _report(demo: DemoReport, region: Attribute) -> Report:
+    source, _is_new = DataSource.objects.get_or_create(name=SOURCE, defaults={"kind": SourceKind.GUANDATA})
+    page, card_id = bi.PLACES[demo.alias]
+    question = {"bi_page_id": page, "bi_card_id": card_id, "units": demo.units, "kinds": demo.kinds}
+    card, _is_new = Card.objects.get_or_create(source=source, name=demo.card, defaults=question)
+    report = Report.objects.create(title=demo.title, body=demo.body, figures=demo.figures, is_template=True)
+    ReportCard.objects.create(report=report, card=card, alias=demo.alias, title=demo.heading)
+    if demo.chart:
+        ReportChart.objects.create(report=report, alias=demo.alias, **demo.chart)
+    if demo.own_column:
+        OwnRowsRule.objects.create(report=report, alias=demo.alias, column=demo.own_column, attribute=region)
+    return report
+
+
+def _subscription(
+    name: str, demo: DemoReport, form: MessageForm, crontab: str, owner: User, region: Attribute, now: datetime
+) -> Subscription:
+    """The subscription of this name, its frequent schedule fitted to `now` so that a restarted demo fires soon, too."""
+    existing = Subscription.objects.filter(name=name).first()
+    if existing is None:
+        subscription = Subscription(
+            name=name,
+            report=_report(demo, region),
+            owner=owner,
+            message_form=form,
+            crontab=crontab,
+            time_zone=TIME_ZONE,
+            to_everyone=True,
+        )
+    elif re.sub(r"\s+", " ", existing.crontab) in EVERY_OTHER_MINUTE:
+        subscription = existing
+        subscription.crontab = crontab
+    else:
+        return existing
+    slots.reschedule(subscription, now=now)
+    subscription.save()
+    return subscription
+
+
+def _sandbox_company(company: DemoCompany, corp: Corp) -> dict[str, Any]:
+    domain = links.trusted_domain(corp)
+    app = {
+        "agentid": corp.agentid,
+        "name": company.app_name,
+        "secret": corp.secret,
+        "home_url": links.home_page_link(corp),
+        "trusted_domain": domain,
+        "callback_domain": domain,
+        "scope": {"partyids": [1]},
+        "callback": _sandbox_callback(corp, CallbackEvent.Kind.APP),
+    }
+    return {
+        "corpid": corp.corpid,
+        "name": corp.name,
+        "contacts_callback": _sandbox_callback(corp, CallbackEvent.Kind.CONTACTS),
+        "departments": [{"id": id_, "name": name, "parentid": parent} for id_, name, parent in company.departments],
+        "members": [
+            {
+                "userid": person.userid,
+                "name": person.name,
+                "department": person.department_ids,
+                "position": person.position,
+            }
+            for person in company.people
+        ],
+        "apps": [app],
+    }
+
+
+def _sandbox_callback(corp: Corp, kind: CallbackEvent.Kind) -> dict[str, str]:
+    """One callback address as WeCom's console has it."""
+    crypto = callback_crypto(corp, kind)
+    if crypto is None:
+        return {}
+    url = callbacks.callback_url(corp, kind)
+    return {"url": url, "token": crypto.token, "aes_key": crypto.encoding_aes_key}
