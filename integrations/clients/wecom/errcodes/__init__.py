@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from integrations.clients.errors import IntegrationError, UnexpectedResponseError
-from integrations.clients.wecom.errcodes import access, contacts, requests
-from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, Entry
+from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
 
 OK = 0
 BUSY = -1
@@ -32,8 +32,6 @@ UNREADABLE_SECRET = -9001
 
 # The token of the call is not good (any more): fetch another one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
-
-ENTRIES: dict[int, Entry] = {entry.code: entry for entry in (*access.ENTRIES, *contacts.ENTRIES, *requests.ENTRIES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def error_class(code: int) -> type[IntegrationError]:
 
 def explain(code: int, *, operation: str = "") -> Advice:
     """What to tell an administrator about `code`. `operation`: the call that was refused, where it is known."""
-    entry = access.OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
+    entry = OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
     if code == UNREADABLE_SECRET:
         return _UNREADABLE
     return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)

@@ -1,0 +1,332 @@
+"""The table of WeCom's error codes: what the caller should do, who can help, where to click, and what happened."""
+
+from __future__ import annotations
+
+from integrations.clients.errors import (
+    BadRequestError,
+    ConfigurationError,
+    IntegrationError,
+    LoginRefusedError,
+    RateLimitedError,
+    RecipientError,
+    TransientError,
+)
+from integrations.clients.wecom.errcodes.entry import (
+    AUTHOR,
+    NOBODY,
+    PERSON,
+    SITE_ADMIN,
+    SUPPORT,
+    TO_APP_PAGE,
+    TO_CONTENT,
+    TO_CORP_PAGE,
+    TO_DIRECTORY,
+    TO_PERMISSIONS,
+    TO_RECIPIENTS,
+    TO_SCOPE,
+    TO_SIGN_IN,
+    TO_SUPPORT,
+    TO_TRUSTED_DOMAIN,
+    TO_TRUSTED_IP,
+    TO_WAIT,
+    WECOM_ADMIN,
+    Entry,
+)
+from integrations.clients.wecom.errcodes.entry import gettext_noop as _
+
+_TO_PICTURE = _("Use a JPG or PNG of less than 10 MB.")
+_TO_VOICE = _("Use a recording in AMR format of at most 60 seconds and 2 MB.")
+_TO_ROBOT = _("The group in WeCom → its message pushes (robot): make a new one and enter its address here.")
+_TO_SECRET = _(
+    "WeCom's console → App management → the app → Secret; copy it to System integration → WeCom companies → the "
+    "company."
+)
+_TO_LICENCE = _("WeCom's console → App management → the app → Interface licence.")
+_TO_ACCOUNT = _(
+    "Users → the person → WeCom account: compare it with WeCom's console → Contacts → the member → Account."
+)
+# The codes of such a group have a place each: see _PLACES.
+_OWN = ""
+
+_GROUPS: dict[tuple[type[IntegrationError], str, str], dict[int, str]] = {
+    (TransientError, NOBODY, TO_WAIT): {
+        -1: _("WeCom is busy."),
+        6000: _("Somebody else changed the same data at the same time."),
+        40014: _("WeCom refuses the access token, also a fresh one."),
+        42001: _("The access token has ended, also a fresh one."),
+    },
+    (TransientError, NOBODY, _OWN): {50100: _("WeCom lost the place in a long list.")},
+    (RateLimitedError, NOBODY, _OWN): {
+        45009: _("Too many calls: WeCom's frequency limit is reached."),
+        45033: _("Too many calls at the same time."),
+    },
+    (ConfigurationError, SITE_ADMIN, _OWN): {
+        40001: _(
+            "WeCom refuses the Secret: it is wrong, was reset, belongs to another company, or the app is disabled."
+        ),
+        40056: _("The AgentId is wrong."),
+        40057: _("WeCom could not verify the callback address."),
+        40091: _("The Secret is not valid; it may belong to another company."),
+        48002: _("This kind of Secret may not use this interface."),
+        48009: _("The directory-sync Secret may not read details from this address (rule of August 2022)."),
+        301002: _("The Secret belongs to another app than the AgentId."),
+    },
+    (ConfigurationError, SITE_ADMIN, TO_CORP_PAGE): {
+        **dict.fromkeys((40013, 2000002), _("The CorpId does not exist.")),
+        41002: _("The CorpId is empty."),
+        41004: _("The Secret is empty."),
+    },
+    (ConfigurationError, WECOM_ADMIN, _OWN): {
+        43012: _("WeCom asks for a callback address before this can be used."),
+        45024: _("The company has reached its limit of accounts."),
+        45031: _("WeCom considers the Secret unsafe."),
+        48006: _("WeCom has parked the app because nobody used it for long."),
+        50003: _("The app is disabled."),
+        85004: _("The trusted domain was changed more than 20 times this month."),
+        85005: _("The ownership of the trusted domain is not verified."),
+        701008: _("The app has no interface licence for this person."),
+        701099: _("The interface licences of the app are used up."),
+    },
+    (ConfigurationError, WECOM_ADMIN, TO_PERMISSIONS): {
+        48001: _("The app has no permission for this interface."),
+        48004: _("The permission of the app was withdrawn."),
+    },
+    (ConfigurationError, SITE_ADMIN, TO_SUPPORT): {48005: _("WeCom has retired this interface.")},
+    (ConfigurationError, WECOM_ADMIN, TO_TRUSTED_DOMAIN): {
+        **dict.fromkeys((40054, 40055), _("The address of a menu entry is on a domain that is not allowed.")),
+        50001: _("The domain that the browser returned to is not the app's trusted domain."),
+        80001: _("The trusted domain is wrong or has no ICP filing."),
+        85008: _("The trusted domain has no ICP filing."),
+        85111: _("The trusted domain belongs to a service provider."),
+    },
+    (ConfigurationError, WECOM_ADMIN, TO_APP_PAGE): {
+        50006: _("This system app is disabled."),
+        60028: _("The home page of a third-party app cannot be changed from here."),
+        60031: _("The app may not call WeCom any more."),
+        90207: _("The mini-program is not connected to the company's app."),
+        90208: _("The appid of the mini-program is not the one connected to the app."),
+    },
+    (ConfigurationError, WECOM_ADMIN, TO_TRUSTED_IP): {
+        60020: _("WeCom refuses the address of this server: it is not a trusted IP of the app."),
+        85006: _("The list of trusted IPs is too long."),
+        85007: _("An entry of the trusted IPs is not an address."),
+        301042: _("The address of this server is not on the white list."),
+    },
+    (ConfigurationError, WECOM_ADMIN, TO_SCOPE): {81011: _("The app has no right to use this tag.")},
+    (ConfigurationError, SITE_ADMIN, _TO_ROBOT): {
+        93000: _("The address of the group robot is wrong, or the robot was removed."),
+        93008: _("The group robot is no longer in the group."),
+    },
+    (ConfigurationError, WECOM_ADMIN, _TO_ROBOT): {93004: _("The group robot is disabled.")},
+    (RecipientError, SITE_ADMIN, _OWN): {
+        40003: _("The WeCom account does not exist or has left."),
+        60111: _("There is no such WeCom account, or the app may not see it."),
+        81013: _("Nobody can receive the message: all recipients are unknown or outside the visible scope."),
+    },
+    (RecipientError, SITE_ADMIN, TO_SCOPE): {
+        40031: _("The list holds accounts that do not exist or are not visible to the app."),
+    },
+    (RecipientError, AUTHOR, TO_RECIPIENTS): {
+        **dict.fromkeys((40050, 86003), _("The group chat does not exist.")),
+        40068: _("The tag does not exist."),
+        49008: _("The group chat was dissolved."),
+        86008: _("The group chat belongs to another app."),
+    },
+    (RecipientError, SITE_ADMIN, TO_SUPPORT): {40073: _("The openid is not known.")},
+    (RecipientError, NOBODY, TO_RECIPIENTS): {42052: _("The message is older than 24 hours and cannot be recalled.")},
+    (RecipientError, PERSON, TO_DIRECTORY): {43004: _("The member has not connected WeChat.")},
+    (RecipientError, NOBODY, _OWN): {
+        46003: _("The app has no menu."),
+        60140: _("The card can no longer be changed: its code was used or is older than 72 hours."),
+    },
+    (RecipientError, SITE_ADMIN, TO_DIRECTORY): {
+        46004: _("Nobody in WeCom has this mobile number or e-mail address."),
+        **dict.fromkeys((60003, 60123), _("The department does not exist.")),
+    },
+    (RecipientError, WECOM_ADMIN, TO_SCOPE): {
+        50002: _("The member is outside what the app may see."),
+        60011: _("The app may not see this member, department or tag."),
+        **dict.fromkeys((60021, 92000), _("The member is outside the app's visible scope.")),
+    },
+    (RecipientError, NOBODY, TO_SUPPORT): {
+        82101: _("Nobody is named whose card should be changed."),
+        82102: _("The person did not receive the card that should be changed."),
+    },
+    (RecipientError, AUTHOR, TO_CONTENT): {
+        40201: _("WeCom's content rules block this message."),
+        82004: _("WeCom refuses the content, because it could crash its app."),
+        85002: _("The text holds words that WeCom forbids."),
+    },
+    (LoginRefusedError, PERSON, TO_SIGN_IN): {
+        40029: _("The sign-in code was used before or is older than five minutes."),
+        41008: _("WeCom sent the browser back without a sign-in code."),
+        42003: _("The sign-in code has ended."),
+        42022: _("The sign-in code was used before."),
+        84014: _("The permission to read personal details has ended."),
+        84015: _("The permission to read personal details is not valid."),
+    },
+    (BadRequestError, SUPPORT, TO_SUPPORT): {
+        40004: _("This kind of file is not allowed."),
+        40005: _("The kind of the upload is not valid."),
+        40008: _("The kind of the message is not valid."),
+        **dict.fromkeys(
+            (*range(40016, 40021), *range(40022, 40028)),
+            _("WeCom refuses the app's menu: number, name, kind, key or address of an entry."),
+        ),
+        40032: _("The list of accounts is too long for one call."),
+        40033: _("The request holds characters that WeCom does not allow."),
+        40035: _("A parameter is not allowed."),
+        40058: _("A parameter is not valid."),
+        40059: _("The switch for reporting the location is neither 0 nor 1."),
+        40063: _("A parameter is empty."),
+        40066: _("The list of departments is not valid."),
+        40074: _("A news message cannot be confidential."),
+        40093: _("The JS-SDK signature is wrong: address, ticket or time."),
+        40206: _("The request is too large."),
+        41001: _("The access token was missing from the request."),
+        41006: _("The file was missing from the request."),
+        41009: _("The WeCom account was missing from the request."),
+        41010: _("The address was missing from the request."),
+        41011: _("The AgentId was missing from the request."),
+        42012: _("The JS-SDK ticket belongs to another app or is of the wrong kind."),
+        42014: _("The task id of the card is not valid."),
+        42015: _("The card was sent by another app."),
+        42016: _("The task id of the card is not known."),
+        42017: _("The button of the card does not exist."),
+        42018: _("The key of a button is not valid."),
+        42019: _("The key of a button is missing."),
+        42027: _("A line of the card has no name."),
+        42028: _("A link of the card has no address."),
+        42029: _("An attachment of the card has no file."),
+        42030: _("A mini-program link of the card has no appid."),
+        42031: _("The card is of a kind that WeCom does not know."),
+        **dict.fromkeys((42032, 42034, 42048), _("A field of the card is not valid.")),
+        42033: _("The card has no title."),
+        42035: _("The card has too many lines of name and value."),
+        42036: _("The card has too many headings with text."),
+        42037: _("A list of answers in the card is empty or too long."),
+        42038: _("A button of the card has no text."),
+        42039: _("A button of the card has no key."),
+        42040: _("An answer in the card has no id."),
+        42041: _("An answer in the card has no text."),
+        42042: _("The card has too many links at its foot."),
+        42043: _("A question in the card has no key."),
+        42044: _("The picture of the card has no address."),
+        42045: _("The card has no action for a click."),
+        42046: _("The submit button of the card has no key."),
+        42047: _("The card has too many questions, or none."),
+        42049: _("The submit button of the card has no text."),
+        42050: _("A member named in the card is not valid."),
+        42051: _("A key is used twice in the card's menu."),
+        44001: _("The uploaded file is empty, or the form of the upload is wrong."),
+        45004: _("The description of the app is too long or too short."),
+        45022: _("The name of the app is too long."),
+        45029: _("The answer would be too large: the request must be narrowed."),
+        81012: _("No recipients were given."),
+        81014: _("Too many members for one call."),
+        82001: _("The message names no recipient at all."),
+        82002: _("The message names more than 100 departments."),
+        82003: _("The message names more than 100 tags."),
+        84025: _("The state of a sign-in may hold letters and digits only, at most 128."),
+        **dict.fromkeys(
+            (86002, 86004, 86005, 86101, 86201, 86202, 86203, 86206, 86217),
+            _("WeCom refuses the request for the group chat."),
+        ),
+        86205: _("The id of the group chat is too long."),
+        86215: _("A group chat with this id exists already."),
+        **dict.fromkeys(
+            range(90201, 90207),
+            _("WeCom refuses the mini-program notice: number, name or value of an item, or its page."),
+        ),
+        91040: _("The kind of ticket is not valid."),
+    },
+    (BadRequestError, SITE_ADMIN, _OWN): {60102: _("The WeCom account exists already.")},
+    (BadRequestError, AUTHOR, TO_RECIPIENTS): {
+        86001: _("The id of the group chat is not valid."),
+        **dict.fromkeys(
+            (86006, 86007, 86204, 86216),
+            _("The members of the group chat are not valid, too few or too many."),
+        ),
+        86207: _("The owner of the group chat is not among its members."),
+    },
+    (BadRequestError, AUTHOR, TO_CONTENT): {
+        40006: _("The size of the file is not allowed."),
+        40011: _("The video is too large."),
+        40039: _("An address is longer than 1024 bytes."),
+        40094: _("An address is missing or has neither http nor https."),
+        41016: _("The title is missing."),
+        41033: _("The description is missing."),
+        44004: _("The text is empty."),
+        45001: _("The file is too large."),
+        45002: _("The message is too long."),
+        45008: _("The message has more than eight articles."),
+        45032: _("The name of the author is too long."),
+        45034: _("An address has neither http nor https."),
+    },
+    (BadRequestError, AUTHOR, _OWN): {
+        40007: _("The uploaded file is unknown, of another kind, or older than three days."),
+    },
+    (BadRequestError, AUTHOR, _TO_PICTURE): {
+        40009: _("The picture is too large."),
+        40123: _("The file is not a picture."),
+    },
+    (BadRequestError, AUTHOR, _TO_VOICE): {
+        45007: _("The voice recording is longer than 60 seconds."),
+        301016: _("The voice recording is not allowed."),
+        301017: _("The voice recording is not in AMR format."),
+    },
+}
+
+_PLACES = {
+    40001: _TO_SECRET,
+    40003: _TO_ACCOUNT,
+    40007: _("Send the message again: its files are then uploaded anew."),
+    40056: _(
+        "WeCom's console → App management → the app → AgentId; copy it to System integration → WeCom companies → the "
+        "company."
+    ),
+    40057: _("Compare token and EncodingAESKey on both sides, and check that WeCom reaches the address from outside."),
+    40091: _TO_SECRET,
+    43012: _("WeCom's console → App management → the app → Receive messages: enter the callback address shown here."),
+    45009: _("Sending goes on when the limit's time is over. If it happens daily, spread the subscriptions in time."),
+    45024: _("WeCom's console → My company → Company information."),
+    45031: _("WeCom's console → App management → the app → Secret: reset it, and enter the new one here."),
+    45033: _("Sending goes on by itself. If it happens often, lower the number of parallel calls in the settings."),
+    46003: _("Nothing to be done, unless the app should have a menu."),
+    48002: _("Check that the app's own Secret is entered, and the directory-sync Secret only in its own field."),
+    48006: _("WeCom's console → App management → the app → enable it again."),
+    48009: _("Leave the directory-sync Secret empty: the app's own Secret reads the members in its visible scope."),
+    50003: _("WeCom's console → App management → the app → enable it."),
+    50100: _("Nothing to be done: the next synchronisation reads the list from its start."),
+    60102: _("Choose another account, or link the one that exists."),
+    60111: _TO_ACCOUNT,
+    60140: _("Nothing to be done: the message itself stays as it is."),
+    81013: _("Check the WeCom accounts of the recipients, and the visible scope in WeCom's console → the app."),
+    85004: _("Wait for the next month, or keep the domain that is set."),
+    85005: _(
+        "Download the verification file in WeCom's console, upload it here under “Verification file”, then verify."
+    ),
+    301002: _("Copy AgentId and Secret from the same page: WeCom's console → App management → the app."),
+    701008: _TO_LICENCE,
+    701099: _TO_LICENCE,
+}
+
+ENTRIES = {
+    code: Entry(code, error, what, who, where or _PLACES[code])
+    for (error, who, where), group in _GROUPS.items()
+    for code, what in group.items()
+}
+
+# What a code means of one call, where that differs.
+OF_OPERATIONS = {
+    ("gettoken", 45009): Entry(
+        45009,
+        RateLimitedError,
+        _("WeCom gives this server no token for an hour: too many were asked for, or with a wrong Secret."),
+        SITE_ADMIN,
+        _(
+            "Correct the Secret on the company's page, and in every other program that calls WeCom from the same "
+            "address. It goes on by itself when the time is over; asking again earlier makes it longer."
+        ),
+    )
+}
