@@ -1,0 +1,157 @@
+"""Two measures of how hard the code is to follow: what a test enters of it, and its longest chain of imports.
+
+`python -m tools.trace ways` traces the three ways of docs/architecture.md, one test each.
+`python -m tools.trace test TEST [FILE:FUNCTION]` traces one test; with a function, only what runs below that function.
+`python -m tools.trace imports` prints the longest chain of imports over the four packages.
+
+A room is an entry of an app's root: a package such as accounts/views with all below it, or a module beside it.
+Code that runs at import is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path, PurePath
+from types import FrameType
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("guanwecom", "integrations", "accounts", "notifications")
+# Title, test, and the function from which the way begins: without it, what a test prepares would be counted, too.
+WAYS = (
+    (
+        "a code to a session",
+        "tests/accounts/authentication/test_sign_in.py::test_signs_in_and_lands_on_the_page_asked_for",
+        "accounts/views/wecom.py:callback",
+    ),
+    (
+        "a slot to a receipt",
+        "tests/notifications/test_tasks.py::test_a_tick_brings_what_is_due_all_the_way",
+        "notifications/tasks.py:_claim_due",
+    ),
+    (
+        "an alert to a changed card",
+        "tests/notifications/alerts/test_telling.py::TestReminders::test_end_when_somebody_takes_it",
+        "",
+    ),
+)
+
+
+class Trace:
+    """A pytest plugin: the files whose functions a test calls, its fixtures not among them.
+
+    `starts`: for a test's id the "FILE:FUNCTION" whose calls are counted with all below it. Without it all calls count.
+    """
+
+    def __init__(self, starts: Mapping[str, str]) -> None:
+        self.files: dict[str, set[str]] = {}
+        self._starts = starts
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        files = self.files[item.nodeid] = set()
+        notice = self.recorder(files, self._starts.get(item.nodeid, ""))
+        threading.setprofile(notice)
+        sys.setprofile(notice)
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+
+    @staticmethod
+    def recorder(files: set[str], start: str) -> Callable[[FrameType, str, object], None]:
+        """A function for sys.setprofile that adds to `files`."""
+        depth = 0
+
+        def notice(frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal depth
+            if event not in ("call", "return"):
+                return
+            file, function = _file_of_ours(frame.f_code.co_filename), frame.f_code.co_name
+            if not file or function == "<module>":
+                return
+            if f"{file}:{function}" == start:
+                depth += 1 if event == "call" else -1
+            if event == "call" and (depth or not start):
+                files.add(file)
+
+        return notice
+
+
+@cache
+def _file_of_ours(path: str) -> str:
+    """Relative to the clone; nothing for a file that is not of the four packages."""
+    if not PurePath(path).is_relative_to(ROOT):
+        return ""
+    relative = PurePath(path).relative_to(ROOT)
+    return str(relative) if relative.parts[0] in PACKAGES else ""
+
+
+def room_of(file: str) -> str:
+    return "/".join(PurePath(file).parts[:2])
+
+
+def longest_chain(imports: Mapping[str, set[str]]) -> list[str]:
+    """The longest way along `imports`, which must have no circle."""
+    chains: dict[str, list[str]] = {}
+    for module in TopologicalSorter(imports).static_order():
+        below = [chains[imported] for imported in sorted(imports.get(module, ()))]
+        chains[module] = [module, *max(below, key=len, default=[])]
+    return max(chains.values(), key=len, default=[])
+
+
+def our_imports() -> dict[str, set[str]]:
+    """What each module of ours imports when it runs: imports for type checkers do not count, nor do migrations."""
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True)
+    ours = {module for module in graph.modules if ".migrations" not in module}
+    return {module: graph.find_modules_directly_imported_by(module) & ours for module in ours}
+
+
+def trace(starts: Mapping[str, str]) -> dict[str, set[str]]:
+    """The files of each of these tests, in one run of pytest."""
+    recorder = Trace(starts)
+    if pytest.main(["-q", "--no-header", *starts], plugins=[recorder]) != pytest.ExitCode.OK:
+        sys.exit("A test failed: nothing is measured.")
+    return recorder.files
+
+
+def report(title: str, files: set[str]) -> None:
+    rooms = sorted({room_of(file) for file in files})
+    print(f"\n{title}: {len(files)} files, {len(rooms)} rooms")
+    for room in rooms:
+        print(f"  {room}: {', '.join(sorted(_below(room, file) for file in files if room_of(file) == room))}")
+
+
+def _below(room: str, file: str) -> str:
+    return file.removeprefix(room).removeprefix("/") or "itself"
+
+
+def main(arguments: list[str]) -> int:
+    os.chdir(ROOT)
+    match arguments:
+        case ["ways"]:
+            traced = trace({test: start for _title, test, start in WAYS})
+            for title, test, _start in WAYS:
+                report(title, traced[test])
+        case ["test", test, *start]:
+            for name, files in trace({test: "".join(start)}).items():
+                report(name, files)
+        case ["imports"]:
+            chain = longest_chain(our_imports())
+            print(f"{len(chain)} modules", *chain, sep="\n")
+        case _:
+            print(__doc__)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
