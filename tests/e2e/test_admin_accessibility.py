@@ -1,10 +1,14 @@
-"""Every page under axe-core in light and dark, as wide as a phone and as a desk, and the way through it by keyboard."""
+"""Pages under axe-core in light and dark, as wide as a phone and as a desk, and the way through them by keyboard.
+
+A page of each kind with every change, all pages with `make nightly`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -14,6 +18,7 @@ from tests.e2e.pages import STATUSES, Rows, admin_pages, employee_pages, make_ro
 from tests.e2e.policy import refusals_in
 from tests.e2e.posted_pages import Posted, posted_pages, send
 from tests.e2e.session import signed_in
+from tests.nightly import nightly
 from tests.sandbox.programs import npm_modules
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -92,7 +97,39 @@ def overflow_of(page: Page) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("who", ["", "lilei", "root"])
+def test_nothing_serious_on_a_page_of_each_kind(
+    browser: Browser, live_server: LiveServer, rows: Rows, who: str
+) -> None:
+    pages: dict[str, list[str | Posted]] = {"": ["/login/"], "lilei": ["/"], "root": kinds_of_admin_page(rows)}
+
+    assert_nothing_serious(browser, live_server, who, pages[who])
+
+
+@nightly
+@pytest.mark.parametrize("who", ["", "lilei", "root"])
 def test_nothing_serious_on_any_page(browser: Browser, live_server: LiveServer, rows: Rows, who: str) -> None:
+    assert_nothing_serious(browser, live_server, who, pages_of(who, rows))
+
+
+def kinds_of_admin_page(rows: Rows) -> list[str | Posted]:
+    """A list, a form, a confirmation, a preview, the overview, and the page of something that was done."""
+    return [
+        reverse("admin:notifications_subscription_changelist"),
+        reverse("admin:integrations_corp_change", args=[rows.corp.pk]),
+        reverse("admin:integrations_corp_enable", args=[rows.corp.pk]),
+        (reverse("admin:notifications_report_preview"), {"_page": "1", "title": "日报"}),
+        reverse("admin:index"),
+        reverse("admin:notifications_delivery_change", args=[rows.delivery.pk]),
+    ]
+
+
+def pages_of(who: str, rows: Rows) -> list[str | Posted]:
+    if who == "root":
+        return [*admin_pages(rows), *posted_pages(rows)]
+    return [*employee_pages(rows)] if who else [*open_pages(), *trouble_pages(rows)]
+
+
+def assert_nothing_serious(browser: Browser, live_server: LiveServer, who: str, pages: list[str | Posted]) -> None:
     """Why with each width one scheme? Colours do not depend on the width; the schemes differ in nothing else."""
     found: dict[str, str] = {}  # each once, though it stands on every page
     context = browser.new_context(locale="zh-CN", **PHONE)
@@ -101,7 +138,7 @@ def test_nothing_serious_on_any_page(browser: Browser, live_server: LiveServer, 
     context.add_init_script((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     base = signed_in(context, live_server, who) if who else live_server.url
     page = context.new_page()
-    for wanted in pages_of(who, rows):
+    for wanted in pages:
         look(page, PHONE)
         answer = page.goto(base + wanted) if isinstance(wanted, str) else send(page, base, wanted)
         assert answer is not None
@@ -116,12 +153,6 @@ def test_nothing_serious_on_any_page(browser: Browser, live_server: LiveServer, 
 
     assert not found, "\n".join(f"{fault}\n{why}" for fault, why in found.items())
     assert tried == []
-
-
-def pages_of(who: str, rows: Rows) -> list[str | Posted]:
-    if who == "root":
-        return [*admin_pages(rows), *posted_pages(rows)]
-    return [*employee_pages(rows)] if who else [*open_pages(), *trouble_pages(rows)]
 
 
 def look(page: Page, appearance: dict[str, Any]) -> None:

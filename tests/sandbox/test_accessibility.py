@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from tests.nightly import nightly
 from tests.sandbox.conftest import Api
 from tests.sandbox.programs import npm_modules
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import MENU, PNG, upload
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, nightly]
 PAGES = (
     "/phone",
     f"/phone/chat/{AGENTID}",
