@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from accounts.models import fold_userid
 from integrations.clients.wecom.errcodes import BUSY
@@ -23,6 +23,7 @@ from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.claim import StartedAttempt
 from notifications.models import REPEAT_SECONDS, Attempt, Channel, Delivery, Receipt
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -189,12 +190,12 @@ def settle_all(ended: Sequence[Ended]) -> None:
     """Settle each. What was simply accepted, which is nearly everything, is written together."""
     answered = {each.attempt.delivery.corp_id for each in ended if _proves_configuration(each)}
     if answered:
-        circuit_breaker.unblock(answered, now=ended[0].ended_at)
+        _reconnecting(lambda: circuit_breaker.unblock(answered, now=ended[0].ended_at))
     counters.count_ended([_counted(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
         try:
-            _settle_accepted(plain)
+            _reconnecting(lambda: _settle_accepted(plain))
         except Exception:  # the edge of the loop: one bad row must not leave the others unsettled
             logger.exception("%d accepted deliveries could not be settled together", len(plain))
             plain = []
@@ -204,6 +205,23 @@ def settle_all(ended: Sequence[Ended]) -> None:
     for each in ended:
         if each.attempt.pk not in together:
             _settle_alone(each)
+
+
+def _reconnecting(write: Callable[[], T]) -> T:
+    """Do `write`, and once more over a new connection where the database failed, as when this one was cut. It must be
+    safe to repeat.
+
+    Django itself takes a new connection only between tasks, and an answer that is not written down makes its message
+    unclear: of a robot or a mail nobody would ever know.
+    """
+    try:
+        return write()
+    except (OperationalError, InterfaceError) as error:
+        if connection.in_atomic_block:
+            raise
+        logger.warning("the database failed (%s): answers are written over a new connection", type(error).__name__)
+        connection.close()
+        return write()
 
 
 def _counted(each: Ended) -> EndedCall:
@@ -221,7 +239,9 @@ def _proves_configuration(each: Ended) -> bool:
 def _settle_alone(each: Ended) -> None:
     delivery = each.attempt.delivery
     try:
-        is_held = settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
+        is_held = _reconnecting(
+            lambda: settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
+        )
     except Exception:  # the edge of the loop: its lease will end
         logger.exception("delivery=%d could not be settled", delivery.pk)
         return
