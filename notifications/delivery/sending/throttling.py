@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import redis
-from django.db.models import QuerySet
+from django.db import transaction
 
 from integrations.clients.wecom.errcodes import TOO_MANY_PARALLEL
 from integrations.models import Corp
@@ -79,12 +79,12 @@ class Admission:
         """Nobody has them in hand any more. Those that the limiter held back have a time before which not to try."""
         idle = [*self._waiting, *passed_over]
         if idle:
-            _pending(idle).update(queued_until=None)
+            _update_pending(idle, queued_until=None)
         by_wait: dict[float, list[int]] = defaultdict(list)
         for pk, seconds in self._postponed.items():
             by_wait[round(seconds, 1)].append(pk)
         for seconds, ids in by_wait.items():
-            _pending(ids).update(queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
+            _update_pending(ids, queued_until=None, next_attempt_at=now + timedelta(seconds=seconds))
 
     def _wait(self, each: Waiting, seconds: float, now: float) -> None:
         each.asked_since = each.asked_since or now
@@ -184,5 +184,9 @@ def _waiting(ids: Sequence[int]) -> Iterator[Waiting]:
         yield Waiting(row, replace(request, id=f"{request.id}.{task}"))
 
 
-def _pending(ids: Collection[int]) -> QuerySet[Delivery]:
-    return Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING)
+@transaction.atomic
+def _update_pending(ids: Collection[int], **fields: datetime | None) -> None:
+    """Locked in the order of their keys, as everywhere: otherwise two that share rows could wait in a circle."""
+    rows = Delivery.objects.filter(pk__in=ids, status=Delivery.Status.PENDING).order_by("pk")
+    held = list(rows.select_for_update().values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=held).update(**fields)

@@ -152,3 +152,45 @@ def test_a_row_that_somebody_rewrites_just_now_is_left_to_them(corp: Corp, deliv
     [attempt] = claim_deliveries(pending([delivery.pk]), now=NOW)
     assert json.loads(bytes(attempt.delivery.body))["touser"] == "jim"
     assert attempt.delivery.recipient_count == 1
+
+
+@pytest.mark.postgresql
+def test_what_is_given_back_is_locked_in_the_order_of_its_keys(corp: Corp, delivery: Delivery) -> None:
+    """Whoever waits for the first row holds none of those behind it."""
+    [other_id] = render_run(run_id=make_run(make_subscription(make_person(corp, "han"))).pk, now=NOW)
+    # The first one's new version lies behind the other in the table.
+    Delivery.objects.filter(pk=delivery.pk).update(queued_until=NOW)
+    pids: list[int] = []
+
+    def give_back() -> None:
+        pids.append(backend())
+        send_deliveries([delivery.pk, other_id], clock=lambda: NOW, is_stopping=lambda: True)
+        connection.close()
+
+    thread = threading.Thread(target=give_back)
+    with transaction.atomic():
+        Delivery.objects.select_for_update().get(pk=delivery.pk)
+        thread.start()
+        wait_for_a_lock(pids, thread)
+        assert Delivery.objects.select_for_update(skip_locked=True).filter(pk=other_id).exists()
+    thread.join()
+
+    assert set(Delivery.objects.values_list("queued_until", flat=True)) == {None}
+
+
+def backend() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        [pid] = cursor.fetchone()
+    return int(pid)
+
+
+def wait_for_a_lock(pids: list[int], thread: threading.Thread) -> None:
+    """Until the connection in `pids`, as soon as one is there, waits for a lock, or its thread is done."""
+    waiting = "SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted"
+    while thread.is_alive():
+        if pids:
+            with connection.cursor() as cursor:
+                cursor.execute(waiting, pids)
+                if cursor.fetchone() is not None:
+                    return
