@@ -255,8 +255,19 @@ def valkey_url(text: str) -> str:
     return text
 
 
+# Of libpq. Without them a connection whose server went away without a word, as in a failover, keeps its process waiting
+# for minutes or hours: the system gives up on unanswered data after some 15 minutes, on silence never.
+_POSTGRESQL: dict[str, Any] = {
+    "connect_timeout": 10,  # seconds, for each address of the host
+    # Silence is tested after 15 s, three times, 5 s apart: a connection without a peer ends after 30 s.
+    **{"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3},
+    "tcp_user_timeout": 30_000,  # milliseconds for which sent data may stay unacknowledged
+}
+
+
 def database(text: str) -> dict[str, Any]:
-    """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work."""
+    """A database URL as Django's settings. SQLite gets WAL and immediate transactions, or locks would lose work;
+    PostgreSQL the time limits of _POSTGRESQL, where the address names no others."""
     scheme = text.partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise ValueError("expected postgresql://… or sqlite:///… (the value is not shown)")
@@ -273,6 +284,7 @@ def database(text: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
         }
     else:
+        config["OPTIONS"] = _POSTGRESQL | config.get("OPTIONS", {})
         config["CONN_MAX_AGE"] = 60
         config["CONN_HEALTH_CHECKS"] = True
     return config

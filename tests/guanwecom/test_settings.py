@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import connection
+
+from guanwecom.environment import database
 
 READ = "from django.conf import settings; print({})"
 GOOD = {
@@ -116,6 +120,33 @@ def test_postgresql(project_root: Path, url: str, shown: str) -> None:
     assert done.stdout.rstrip("\n") == shown, done.stderr
     if "host=" in url:
         assert value(project_root, f'{database}["OPTIONS"]["host"]', DATABASE_URL=url) == "/run/postgresql"
+
+
+@pytest.mark.parametrize(("query", "connect", "idle"), [("", 10, 15), ("?connect_timeout=3&keepalives_idle=40", 3, 40)])
+def test_a_connection_to_postgresql_whose_server_is_gone_ends_within_a_minute(
+    query: str, connect: int, idle: int
+) -> None:
+    """Unless the address asks for something else."""
+    options = database(f"postgresql://u:p@db.example/name{query}")["OPTIONS"]
+
+    assert options == {
+        "connect_timeout": connect,
+        "keepalives": 1,
+        "keepalives_idle": idle,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_this_connection_has_these_limits() -> None:
+    connection.ensure_connection()
+
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as own:
+        limits = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        assert [own.getsockopt(socket.IPPROTO_TCP, limit) for limit in limits] == [15, 5, 3, 30_000]
 
 
 @pytest.mark.parametrize(
