@@ -39,14 +39,13 @@ from accounts.users.scopes import corps_of
 from accounts.views import navigation
 from accounts.views.bi import home_entries
 from accounts.views.confirmation import gate
+from accounts.views.navigation import Tab
 from integrations.bi.sso import is_open
-from integrations.callbacks.registry import register_consumer
-from integrations.core import concurrency, hooks
-from integrations.core.hooks import register as register_external_ids
-from integrations.core.hooks import register_rename_follower, register_rename_guard
-from integrations.core.reauthentication import register_gate
+from integrations.callbacks.registry import consumers
+from integrations.core import concurrency, hooks, reauthentication
+from integrations.core.hooks import LandingPage
 from integrations.models import BiConnection, Card, Corp, DataSource, SiteAddress, StagedCredentials, VerificationFile
-from integrations.models.scoping import register_corp_filter
+from integrations.models.scoping import corp_conditions
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
@@ -125,35 +124,35 @@ def register(app: AppConfig) -> None:
     _follow_wecom()
     _show_on_pages()
     _after_migrating(app)
-    register_corp_filter(corps_of)
-    register_gate(gate)
-    register_external_ids(external_ids)
-    concurrency.register_last_saved(services.last_saved)
+    corp_conditions.register(corps_of)
+    reauthentication.change_sent.register(gate)
+    hooks.external_ids.register(external_ids)
+    concurrency.last_saved.register(services.last_saved)
     track_people_and_companies()
     user_logged_in.connect(note_sign_in, dispatch_uid="accounts.sign_ins")
 
 
 def _follow_wecom() -> None:
-    register_consumer(PEOPLE_CONSUMER)
-    register_rename_guard(may_follow)
-    register_rename_follower(follow_rename)
+    consumers.register(PEOPLE_CONSUMER)
+    hooks.member_renaming.register(may_follow)
+    hooks.member_renamed.register(follow_rename)
 
 
 def _show_on_pages() -> None:
-    hooks.register_landing_page(path="bi/", label=_("First page of the BI"), is_offered=is_open)
-    hooks.register_disable_effect(disabling_stops)
-    hooks.register_disable_effect(disabling_shuts_out)
-    hooks.register_sign_in_guard(disabling_shuts_out)
-    hooks.register_corpid_user(rests_on_corpid)
-    hooks.register_corp_action(directory_action)
-    hooks.register_corp_action(move_action)
-    hooks.register_index_card(directory_lines, place=5)
-    hooks.register_attention(directory_attentions)
-    hooks.register_first_enabling_notice(notice_of_first_enabling)
-    hooks.register_attention(link_requests.attentions)
-    hooks.register_attention(bi_identity.attentions)
-    navigation.register_home_entry(home_entries)
-    navigation.register_tab(url_name="account", label=_("Account"), place=90)
+    hooks.landing_pages.register(LandingPage("bi/", _("First page of the BI"), is_offered=is_open))
+    hooks.corp_disabling.register(disabling_stops)
+    hooks.corp_disabling.register(disabling_shuts_out)
+    hooks.sign_in_ending.register(disabling_shuts_out)
+    hooks.corpid_uses.register(rests_on_corpid)
+    hooks.corp_actions.register(directory_action)
+    hooks.corp_actions.register(move_action)
+    hooks.first_corp_enabled.register(notice_of_first_enabling)
+    hooks.index_lines.register(directory_lines, place=2)
+    hooks.attentions.register(directory_attentions)
+    hooks.attentions.register(link_requests.attentions)
+    hooks.attentions.register(bi_identity.attentions)
+    navigation.home_entries.register(home_entries)
+    navigation.tabs.register(Tab("account", _("Account")))
 
 
 def _after_migrating(app: AppConfig) -> None:

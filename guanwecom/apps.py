@@ -10,6 +10,6 @@ class AdminConfig(DjangoAdminConfig):
         super().ready()
         # Why here? Models can be imported only after all apps are loaded.
         from guanwecom.operations.metrics import engine_metrics
-        from notifications.delivery.metrics import register_metrics
+        from notifications.delivery.metrics import metrics_scraped
 
-        register_metrics(engine_metrics)
+        metrics_scraped.register(engine_metrics)

@@ -19,13 +19,12 @@ class IntegrationsConfig(AppConfig):
     def ready(self) -> None:
         # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
         from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
-        from integrations.callbacks.registry import register_consumer
-        from integrations.core import checks  # noqa: F401  # see above
-        from integrations.core.hooks import register_attention, register_index_card
+        from integrations.callbacks.registry import consumers
+        from integrations.core import checks, hooks  # noqa: F401  # see above
         from integrations.directory.event_consumer import DIRECTORY_CONSUMER
 
-        register_consumer(DIRECTORY_CONSUMER)
-        register_index_card(connection_lines, place=0)
-        register_attention(connection_attentions)
-        register_attention(source_attentions)
+        consumers.register(DIRECTORY_CONSUMER)
+        hooks.index_lines.register(connection_lines, place=1)
+        hooks.attentions.register(connection_attentions)
+        hooks.attentions.register(source_attentions)
         post_migrate.connect(ensure_default_site_address, sender=self, dispatch_uid="integrations.default_site_address")

@@ -5,7 +5,7 @@ Rendering asks the source of a run and knows none of the kinds. Subscriptions, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Attribute
 from integrations.clients.sources.table import Table
+from integrations.hooks import Hook
 from notifications.charts.definition import Chart
 from notifications.models import Channel, MessageForm, Operator, RulesMatch, Run
 
@@ -182,15 +183,13 @@ class RunSource(Protocol):
         ends it."""
 
 
-Opener = Callable[[Run], RunSource]
-
-_openers: dict[str, Opener] = {}
-
-
-def register_source(triggers: Iterable[Run.Trigger], opener: Opener) -> None:
-    """`opener` gives the source of a run that has one of these triggers."""
-    _openers.update(dict.fromkeys(triggers, opener))
+# Asked for the source of a run. None: a run of this trigger is another one's.
+run_sources: Hook[[Run], RunSource | None] = Hook()
 
 
 def source_of(run: Run) -> RunSource:
-    return _openers[run.trigger](run)
+    """Raises LookupError for a trigger that no source is registered for."""
+    source = run_sources.first(run)
+    if source is None:
+        raise LookupError(run.trigger)
+    return source

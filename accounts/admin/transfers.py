@@ -209,5 +209,5 @@ def _preview(request: HttpRequest, source: Corp, target: Corp) -> dict[str, Any]
         "change": change,
         "left": sentences_about_left(change, target),
         "untouched_count": WeComAccount.objects.filter(corp=source).count() - reached_count,
-        "effects": transfer_batches.move_effects(source=source, target=target) if change.changed_count else [],
+        "effects": transfer_batches.people_moving.joined(source, target) if change.changed_count else [],
     }

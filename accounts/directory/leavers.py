@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
+from integrations.hooks import Hook
 from integrations.models import Corp, Member
 
-# corp, folded userids, now
-LeaverFollower = Callable[[Corp, Sequence[str], datetime], None]
-
-_followers: list[LeaverFollower] = []
-
-
-def register_leaver_follower(follower: LeaverFollower) -> None:
-    """`follower` is called in the transaction that applies a company's policy, and again with each run for everybody
-    who is still not let in: it must be quick where there is nothing to do.
-    """
-    if follower not in _followers:
-        _followers.append(follower)
+# Told the company, folded userids and now, in the transaction that applies the company's policy, and again with each
+# run for everybody who is still not let in: quick where there is nothing to do.
+people_left: Hook[[Corp, Sequence[str], datetime], None] = Hook()
 
 
 def tell_leavers(*, corp: Corp, members: Sequence[Member], now: datetime) -> None:
     """Inside the transaction that applies the policy. `members`: some, of whom those are told who are not let in."""
     userids = [one.userid_folded for one in members if not is_let_in(one)]
     if userids:
-        for follower in _followers:
-            follower(corp, userids, now)
+        people_left(corp, userids, now)
 
 
 def is_let_in(member: Member) -> bool:

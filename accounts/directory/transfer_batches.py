@@ -16,6 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.audit import bulk
 from accounts.models import User, WeComAccount
+from integrations.hooks import Hook
 
 if TYPE_CHECKING:
     from integrations.models import Corp
@@ -27,21 +28,9 @@ NAMED_PEOPLE = 10
 # So many people are given a company in one request: 10,000 take about 7 seconds on SQLite, on two busy processors.
 SET_AT_MOST = 10_000
 
-MoveEffect = Callable[["Corp", "Corp"], list[str]]
-_move_effects: list[MoveEffect] = []
-
-
-def register_move_effect(effect: MoveEffect) -> None:
-    """`effect(source, target)` says in whole sentences what moving everybody from one corp to another would mean.
-
-    Called while the preview is shown, so it must be quick and must not write.
-    """
-    if effect not in _move_effects:
-        _move_effects.append(effect)
-
-
-def move_effects(*, source: Corp, target: Corp) -> list[str]:
-    return [sentence for effect in _move_effects for sentence in effect(source, target)]
+# Asked while the preview is shown: in whole sentences what moving everybody from the first corp to the second would
+# mean. Quick, and writes nothing.
+people_moving: Hook[[Corp, Corp], list[str]] = Hook()
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ register = template.Library()
 
 @register.simple_tag
 def tabs() -> list[Tab]:
-    return navigation.tabs()
+    return list(navigation.tabs)
 
 
 @register.simple_tag(takes_context=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed_apps
@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from accounts.models import Attribute, AttributeValue, DirectoryPolicy
 from accounts.users.attributes import dropped_choices
 from accounts.users.bi_identity import is_entered_by_login_id
+from integrations.hooks import Hook
 from integrations.models import Corp
 
 if TYPE_CHECKING:
@@ -27,17 +28,9 @@ if TYPE_CHECKING:
 # Named of each kind, to be put right before; the rest follows then.
 NAMED_AT_MOST = 20
 
-ValueUses = Callable[[Attribute, Collection[str]], list[str]]
-_value_uses: list[ValueUses] = []
-
-
-def register_value_uses(uses: ValueUses) -> None:
-    """`uses(attribute, folded_values)` names, in words, whatever compares people's values with one of these.
-
-    Called while the attribute's page is saved, so it must be quick and must not write.
-    """
-    if uses not in _value_uses:
-        _value_uses.append(uses)
+# Asked while an attribute is saved without these folded values: in words, whatever compares people's values with one of
+# them. Quick, and writes nothing.
+values_dropped: Hook[[Attribute, Collection[str]], list[str]] = Hook()
 
 
 def taken_away_with(attribute: Attribute) -> list[str]:
@@ -97,7 +90,7 @@ def _changed_below_rows(stored: Attribute, attribute: Attribute) -> dict[str, st
 def _dropped_below_uses(stored: Attribute, attribute: Attribute) -> dict[str, str]:
     """Nobody could have the value any more with which a rule compares."""
     dropped = dropped_choices(stored, attribute)
-    rows = [row for uses in _value_uses for row in uses(stored, dropped)] if dropped else []
+    rows = values_dropped.joined(stored, dropped) if dropped else []
     return {"choices": _in_the_way(rows)} if rows else {}
 
 

@@ -17,7 +17,7 @@ from accounts.users.attributes import bi_login_id_of
 from accounts.users.bi_identity_sources import EMAIL, LOGIN_ID, USERNAME
 from accounts.users.scopes import sees_all
 from integrations.bi import sso
-from integrations.core.hooks import Attention, ExternalId, chosen
+from integrations.core.hooks import Attention, ExternalId, external_id_of
 from integrations.models import Corp
 from integrations.models.bi import THE_ONE
 
@@ -122,7 +122,7 @@ def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
     if not (sees_all(request.user) and request.user.has_perm("integrations.view_biconnection")):
         return []
     connection = sso.connection()
-    source = chosen(connection.external_id_source) if connection.is_enabled else None
+    source = external_id_of(connection.external_id_source) if connection.is_enabled else None
     objection = source.objection() if source is not None else ""
     return (
         [Attention(objection, reverse("admin:integrations_biconnection_change", args=[THE_ONE]))] if objection else []

@@ -5,9 +5,10 @@ Higher apps, and whoever joins a BI platform, register in AppConfig.ready(): acc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from integrations.hooks import Hook, Registry
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -16,11 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A page that every employee has. `url_name`: without arguments. `place`: the lowest stands first."""
+    """A page that every employee has. `url_name`: without arguments."""
 
     url_name: str
     label: str | _StrPromise
-    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +32,8 @@ class HomeEntry:
     note: str = ""
 
 
-HomeEntryProvider = Callable[["HttpRequest"], "list[HomeEntry]"]
+tabs: Registry[Tab] = Registry()
 
-_tabs: dict[str, Tab] = {}
-_home_entries: list[HomeEntryProvider] = []
-
-
-def register_tab(*, url_name: str, label: str | _StrPromise, place: int) -> None:
-    _tabs.setdefault(url_name, Tab(url_name, label, place))
-
-
-def tabs() -> list[Tab]:
-    return sorted(_tabs.values(), key=lambda tab: tab.place)
-
-
-def register_home_entry(provider: HomeEntryProvider) -> None:
-    """`provider` gives the entries for the person who asks; none where there is nothing for that person to open.
-
-    Called each time the home page is shown: at most one look-up, and no call to anywhere.
-    """
-    if provider not in _home_entries:
-        _home_entries.append(provider)
-
-
-def home_entries(request: HttpRequest) -> list[HomeEntry]:
-    """The entries of every provider, in the order of registration."""
-    return [entry for provider in _home_entries for entry in provider(request)]
+# Asked each time the home page is shown, for the person who asks; none where there is nothing for that person to open.
+# At most one look-up, and no call to anywhere.
+home_entries: Hook[[HttpRequest], list[HomeEntry]] = Hook()

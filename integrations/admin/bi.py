@@ -167,7 +167,7 @@ class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
         return self._to_page()
 
     def _panels(self, request: HttpRequest, saved: BiConnection) -> dict[str, Any]:
-        source = hooks.chosen(saved.external_id_source)
+        source = hooks.external_id_of(saved.external_id_source)
         return {
             "bi": saved,
             "can_act": self.has_change_permission(request, saved),

@@ -79,7 +79,7 @@ class BiConnectionForm(SeenForm):
 
     def _describe_source(self) -> None:
         field: Any = self.fields["external_id_source"]
-        offered = hooks.choices()
+        offered = hooks.external_ids.joined()
         field.choices = [(one.key, one.label) for one in offered]
         field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         if self.instance.external_id_source not in {one.key for one in offered}:
@@ -113,7 +113,7 @@ class BiConnectionForm(SeenForm):
 
     def clean_external_id_source(self) -> str:
         chosen: str = self.cleaned_data["external_id_source"]
-        if hooks.chosen(chosen) is None:
+        if hooks.external_id_of(chosen) is None:
             raise ValidationError(_("This value does not exist any more: choose another."), code="gone")
         return chosen
 
@@ -184,7 +184,7 @@ class BiConnectionForm(SeenForm):
         """
         key = self.cleaned_data.get("external_id_source", self.instance.external_id_source)
         is_switched_on = bool(self.cleaned_data.get("is_enabled")) and not self.instance.is_enabled
-        source = hooks.chosen(key)
+        source = hooks.external_id_of(key)
         if source is None or not (is_switched_on or key != self.instance.external_id_source):
             return
         if objection := source.objection():

@@ -24,7 +24,7 @@ from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_che
 from integrations.admin.verification import VerificationPages
 from integrations.companies import credentials, links, services
 from integrations.companies.diagnosis import results
-from integrations.core.hooks import corp_actions, disable_effects, first_enabling_notices, is_corpid_used
+from integrations.core import hooks
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory.event_health import hearing_of
 from integrations.models import Corp, SiteAddress
@@ -163,7 +163,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         was_enabled = obj is not None and obj.was_enabled
         if request.user.is_superuser:
             return [*SHOWN_INSTEAD.values(), *(["corpid"] if was_enabled else [])]
-        fixed = ["corpid"] if was_enabled or (obj is not None and is_corpid_used(obj)) else []
+        fixed = ["corpid"] if was_enabled or (obj is not None and any(hooks.corpid_uses(obj))) else []
         once = [*FIXED_ONCE_ENABLED, *(["name"] if corp_condition(request.user) else [])] if was_enabled else []
         return [*fixed, *once, "admin_rights_enabled", *IDENTITY_FIELDS, *SHOWN_INSTEAD.values()]
 
@@ -271,7 +271,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
         return {
             "corp": corp,
             "can_act": self.has_change_permission(request, corp),
-            "corp_actions": corp_actions(request, corp),
+            "corp_actions": [one for one in hooks.corp_actions(request, corp) if one is not None],
             "diagnosis_panel": self.diagnosis_panel(request, corp),
             "console_panel": self.console_panel(request, corp),
             **self.steps_panel(corp),
@@ -310,7 +310,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             else:
                 self.log_change(request, corp, [{"changed": {"fields": [SWITCHED_ON]}}])
                 messages.success(request, gettext("“%(corp)s” is enabled.") % {"corp": corp})
-                for notice in first_enabling_notices(request) if is_first else []:
+                for notice in hooks.first_corp_enabled(request) if is_first else []:
                     messages.info(request, notice)
                 return self._to_page(corp)
         title = gettext("Enable “%(corp)s”") % {"corp": corp}
@@ -325,7 +325,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             messages.success(request, gettext("“%(corp)s” is disabled.") % {"corp": corp})
             return self._to_page(corp)
         title = gettext("Disable “%(corp)s”") % {"corp": corp}
-        return self._confirmation(request, corp, "disable", {"title": title, "effects": disable_effects(corp)})
+        effects = hooks.corp_disabling.joined(corp)
+        return self._confirmation(request, corp, "disable", {"title": title, "effects": effects})
 
     def _confirmation(
         self, request: HttpRequest, corp: Corp, action: str, extra: dict[str, Any], status: int = 200

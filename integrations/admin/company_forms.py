@@ -194,7 +194,7 @@ class CorpForm(SeenForm):
     def _switched(self, name: str) -> bool:
         is_on: bool = self.cleaned_data[name]
         if not is_on and getattr(self.instance, name) and self.instance.is_enabled:
-            reasons = hooks.reasons_against_ending_sign_in(self.instance)
+            reasons = hooks.sign_in_ending.joined(self.instance)
             if reasons:
                 raise ValidationError(reasons)
         return is_on

@@ -21,7 +21,7 @@ from integrations.admin.base import CorpPages, pill
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis.blockers import IP_REFUSED
-from integrations.core.hooks import landing_pages
+from integrations.core.hooks import offered_landing_pages
 from integrations.core.queues import queue_on_commit
 from integrations.core.safe_urls import inner_page_from, rooted
 from integrations.models import ConsoleWrite, Corp, StagedCredentials
@@ -201,7 +201,7 @@ def _wants_json(request: HttpRequest) -> bool:
 
 def _link(corp: Corp, page: str, typed: str) -> dict[str, Any]:
     """The builder's state: the choices, what was chosen, and the link or why there is none."""
-    known = landing_pages()
+    known = offered_landing_pages()
     is_typed = page == OTHER_PAGE or page not in {one.path for one in known}
     state: dict[str, Any] = {
         "choices": [(one.path, one.label, one.path == page and not is_typed) for one in known],

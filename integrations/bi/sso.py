@@ -134,7 +134,7 @@ def is_page(page: str, query: str) -> bool:
 
 def external_id(saved: BiConnection, person: Person) -> str:
     """Raises CannotEnter, with what is missing."""
-    source = hooks.chosen(saved.external_id_source)
+    source = hooks.external_id_of(saved.external_id_source)
     if source is None:
         raise CannotEnter(Obstacle.NO_SOURCE)
     found = source.of(person)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp
 
 Clock = Callable[[], datetime]
@@ -55,24 +56,20 @@ class Consumer:
     after: str = ""
 
 
-_consumers: dict[str, Consumer] = {}
-
-
-def register_consumer(consumer: Consumer) -> None:
-    """Each event that is stored from now on and that it wants is given to it."""
-    _consumers[consumer.name] = consumer
+# Each event that is stored from now on is given to those that want it.
+consumers: Registry[Consumer] = Registry()
 
 
 def consumer_named(name: str) -> Consumer | None:
     """None for one of a release before this one."""
-    return _consumers.get(name)
+    return next((one for one in consumers if one.name == name), None)
 
 
 def consumers_for(event: str, change: str) -> list[Consumer]:
     """In the order of registration."""
-    return [one for one in _consumers.values() if one.wants(event, change)]
+    return [one for one in consumers if one.wants(event, change)]
 
 
 def consumers_after(name: str) -> list[str]:
     """The names of those that wait for this one."""
-    return [one.name for one in _consumers.values() if one.after == name]
+    return [one.name for one in consumers if one.after == name]

@@ -24,7 +24,7 @@ from integrations.companies.diagnosis.checks import ownership
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE
 from integrations.core.client_factory import wecom_client
 from integrations.core.explanations import Explanation, unqueued
-from integrations.core.hooks import landing_pages
+from integrations.core.hooks import offered_landing_pages
 from integrations.core.validators import without_invisible
 from integrations.models import ConsoleWrite, Corp
 
@@ -244,7 +244,7 @@ def wanted(corp: Corp, kind: str) -> Values:
 
 def _default_menu(corp: Corp) -> list[dict[str, str]]:
     """The pages that higher apps registered for it, in the product's language: all employees see one menu."""
-    pages = [page for page in landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
+    pages = [page for page in offered_landing_pages() if page.in_menu][:_MENU_ENTRIES_AT_MOST]
     with translation.override(settings.LANGUAGE_CODE):
         return [{"type": "view", "name": str(page.label), "url": links.deep_link(corp, page.path)} for page in pages]
 

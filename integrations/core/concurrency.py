@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -14,6 +14,8 @@ from django.db import models, transaction
 from django.forms.models import model_to_dict
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
+
+from integrations.hooks import Hook
 
 if TYPE_CHECKING:
     SeenModelForm = forms.ModelForm[Any]
@@ -32,19 +34,13 @@ class Saved:
     at: datetime
 
 
-LastSaved = Callable[[models.Model, Collection[str]], "Saved | None"]
-_last_saved: list[LastSaved] = []
-
-
-def register_last_saved(find: LastSaved) -> None:
-    """`find(row, names)` says who saved one of these columns of the row last, in one query; None: nobody knows."""
-    if find not in _last_saved:
-        _last_saved.append(find)
+# Asked who saved one of these columns of the row last, in one query. None: nobody knows.
+last_saved: Hook[[models.Model, Collection[str]], Saved | None] = Hook()
 
 
 def who_saved(row: models.Model, names: Collection[str]) -> str:
     """A sentence about whoever saved one of these columns last."""
-    saved = next((found for find in _last_saved if (found := find(row, names)) is not None), None)
+    saved = last_saved.first(row, names)
     if saved is None:
         return _("Somebody else saved this after you had opened the page.")
     by = _("%(person)s saved this at %(at)s, after you had opened the page.")

@@ -1,4 +1,4 @@
-"""What higher apps add to the page of a corp. They register in AppConfig.ready(): integrations imports none of them."""
+"""What higher apps say about a company and its people. They register in AppConfig.ready()."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from integrations.models import Corp
+from integrations.hooks import Hook, Registry
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from integrations.models.scoping import Person
 
 
+# --- The page of a company --------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class CorpAction:
     """A link on a corp's page to something that another app does with it."""
@@ -27,118 +30,52 @@ class CorpAction:
     url: str
 
 
+# Asked when a corp's page is shown: the link for who asks, or None where that person may not do it.
+corp_actions: Hook[[HttpRequest, Corp], CorpAction | None] = Hook()
+
+# Asked while the confirmation page is shown: in whole sentences what disabling the corp would do, with how many people
+# or rows it concerns. Quick, and writes nothing.
+corp_disabling: Hook[[Corp], list[str]] = Hook()
+
+# Asked before sign-in through a corp is switched off: in whole sentences why it must not be now.
+sign_in_ending: Hook[[Corp], list[str]] = Hook()
+
+# Asked whether rows of another app say who somebody is by this corp's CorpId, which then stays.
+corpid_uses: Hook[[Corp], bool] = Hook()
+
+# Asked once the first corp of all was enabled: what appears elsewhere, as HTML with its link.
+first_corp_enabled: Hook[[HttpRequest], SafeString] = Hook()
+
+# Told the id of each corp whose credentials were saved or that passed a check, and now by the database's clock: it may
+# work again.
+connection_mended: Hook[[int, datetime], None] = Hook()
+
+
+# --- Pages that links of WeCom lead to --------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class LandingPage:
-    """A page for employees that a link of WeCom may lead to. `path` is empty for where sign-in leads anyway."""
+    """A page for employees, offered in the builder of deep links; `in_menu`: also in the menu written into WeCom.
+
+    `path`: empty for where sign-in leads anyway. `label`: lazily translated, at most 16 bytes in every language where
+    it stands in the menu (WeCom's limit). `is_offered`: asked each time, for a page that is not always there.
+    """
 
     path: str
     label: str | _StrPromise
-    in_menu: bool
-    is_offered: Callable[[], bool]
+    in_menu: bool = False
+    is_offered: Callable[[], bool] = lambda: True
 
 
-DisableEffect = Callable[["Corp"], list[str]]
-CorpActionProvider = Callable[["HttpRequest", "Corp"], CorpAction | None]
-FirstEnablingNotice = Callable[["HttpRequest"], "SafeString"]
-
-_disable_effects: list[DisableEffect] = []
-_corp_actions: list[CorpActionProvider] = []
-_first_enabling_notices: list[FirstEnablingNotice] = []
-_landing_pages: list[LandingPage] = []
-_corpid_users: list[Callable[[Corp], bool]] = []
-_sign_in_guards: list[Callable[[Corp], list[str]]] = []
-ConnectionListener = Callable[[int, "datetime"], None]
-_connection_listeners: list[ConnectionListener] = []
+landing_pages: Registry[LandingPage] = Registry()
 
 
-def register_disable_effect(effect: DisableEffect) -> None:
-    """`effect` says in whole sentences what disabling a corp would do, with how many people or rows it concerns.
-
-    Called while the confirmation page is shown, so it must be quick and must not write.
-    """
-    if effect not in _disable_effects:
-        _disable_effects.append(effect)
+def offered_landing_pages() -> list[LandingPage]:
+    return [page for page in landing_pages if page.is_offered()]
 
 
-def disable_effects(corp: Corp) -> list[str]:
-    """The sentences of every registered effect, in the order of registration."""
-    return [sentence for effect in _disable_effects for sentence in effect(corp)]
-
-
-def register_sign_in_guard(guard: Callable[[Corp], list[str]]) -> None:
-    """`guard` says in whole sentences why sign-in through a corp must not be switched off now; nothing where it may."""
-    if guard not in _sign_in_guards:
-        _sign_in_guards.append(guard)
-
-
-def reasons_against_ending_sign_in(corp: Corp) -> list[str]:
-    """The sentences of every registered guard, in the order of registration."""
-    return [sentence for guard in _sign_in_guards for sentence in guard(corp)]
-
-
-def register_connection_listener(listener: ConnectionListener) -> None:
-    """`listener` is told of each corp whose credentials were saved or that passed a check: its id, and now by the
-    database's clock."""
-    if listener not in _connection_listeners:
-        _connection_listeners.append(listener)
-
-
-def connection_mended(corp_id: int, now: datetime) -> None:
-    """Tell every registered listener that the corp may work again."""
-    for listener in _connection_listeners:
-        listener(corp_id, now)
-
-
-def register_corp_action(provider: CorpActionProvider) -> None:
-    """`provider` gives the link for who asks and this corp, or None where that person may not do it."""
-    if provider not in _corp_actions:
-        _corp_actions.append(provider)
-
-
-def corp_actions(request: HttpRequest, corp: Corp) -> list[CorpAction]:
-    """What the person who asks may do with `corp` in other apps, in the order of registration."""
-    found = [provider(request, corp) for provider in _corp_actions]
-    return [action for action in found if action is not None]
-
-
-def register_first_enabling_notice(notice: FirstEnablingNotice) -> None:
-    """`notice` says what appears elsewhere once a corp was enabled for the first time, as HTML with its link."""
-    if notice not in _first_enabling_notices:
-        _first_enabling_notices.append(notice)
-
-
-def first_enabling_notices(request: HttpRequest) -> list[SafeString]:
-    """What to tell the person who has just enabled the first corp of all."""
-    return [notice(request) for notice in _first_enabling_notices]
-
-
-def register_corpid_user(is_used: Callable[[Corp], bool]) -> None:
-    """`is_used(corp)` says whether rows of another app say who somebody is by that corp's CorpId."""
-    if is_used not in _corpid_users:
-        _corpid_users.append(is_used)
-
-
-def is_corpid_used(corp: Corp) -> bool:
-    """Whether another CorpId would point people of other apps at other people of WeCom."""
-    return any(is_used(corp) for is_used in _corpid_users)
-
-
-def register_landing_page(
-    *, path: str, label: str | _StrPromise, in_menu: bool = False, is_offered: Callable[[], bool] = lambda: True
-) -> None:
-    """Offer a page in the builder of deep links; `in_menu`: also in the menu that is written into WeCom.
-
-    `label`: lazily translated, at most 16 bytes in every language where it stands in the menu (WeCom's limit).
-    `is_offered`: asked each time, for a page that is not always there.
-    """
-    page = LandingPage(path, label, in_menu, is_offered)
-    if all(known.path != path for known in _landing_pages):
-        _landing_pages.append(page)
-
-
-def landing_pages() -> list[LandingPage]:
-    """Every registered page that is offered now, in the order of registration."""
-    return [page for page in _landing_pages if page.is_offered()]
+# --- The admin's index ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -163,43 +100,13 @@ class Attention:
     tone: str = "bad"
 
 
-IndexCardProvider = Callable[["HttpRequest", "Sequence[Corp]"], "dict[int, list[Line]]"]
-AttentionProvider = Callable[["HttpRequest", "Sequence[Corp]"], "list[Attention]"]
-
-_index_cards: dict[IndexCardProvider, int] = {}
-_attentions: list[AttentionProvider] = []
-
-
-def register_index_card(provider: IndexCardProvider, *, place: int = 10) -> None:
-    """`provider` gives the lines of each corp's card by the corp's pk, in a constant number of queries.
-
-    It is given the corps that the person who asks may see, and leaves out what that person may not open. `place`: the
-    lowest stand first; of one place, in the order of registration.
-    """
-    _index_cards.setdefault(provider, place)
+# Both are given the corps that the person who asks may see, leave out what that person may not open, and take a
+# constant number of queries. The lines stand by the corp's pk.
+index_lines: Hook[[HttpRequest, Sequence[Corp]], dict[int, list[Line]]] = Hook()
+attentions: Hook[[HttpRequest, Sequence[Corp]], list[Attention]] = Hook()
 
 
-def index_lines(request: HttpRequest, corps: Sequence[Corp]) -> dict[int, list[Line]]:
-    """The lines of every registered provider by the corp's pk."""
-    lines: dict[int, list[Line]] = {corp.pk: [] for corp in corps}
-    for provider in sorted(_index_cards, key=_index_cards.__getitem__):
-        for pk, found in provider(request, corps).items():
-            lines[pk] += found
-    return lines
-
-
-def register_attention(provider: AttentionProvider) -> None:
-    """`provider` says what needs attention, under the rules of register_index_card."""
-    if provider not in _attentions:
-        _attentions.append(provider)
-
-
-def attentions(request: HttpRequest, corps: Sequence[Corp]) -> list[Attention]:
-    """What every registered provider found, in the order of registration."""
-    return [item for provider in _attentions for item in provider(request, corps)]
-
-
-# --- Who a person is in the BI. Asked here by key; answered by the app that knows the person ---
+# --- Who a person is in the BI ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,55 +126,19 @@ class ExternalId:
     objection: Callable[[], str] = str
 
 
-Provider = Callable[[], list[ExternalId]]
-_providers: list[Provider] = []
+# Asked what can be chosen at the moment: attributes come and go.
+external_ids: Hook[[], list[ExternalId]] = Hook()
 
 
-def register(provider: Provider) -> None:
-    """`provider` gives what can be chosen at the moment: attributes come and go."""
-    if provider not in _providers:
-        _providers.append(provider)
-
-
-def choices() -> list[ExternalId]:
-    """All that is registered, in the order of registration."""
-    return [one for provider in _providers for one in provider()]
-
-
-def chosen(key: str) -> ExternalId | None:
+def external_id_of(key: str) -> ExternalId | None:
     """None for what is not there any more, such as a deleted attribute."""
-    return next((one for one in choices() if one.key == key), None)
+    return next((one for one in external_ids.joined() if one.key == key), None)
 
 
-# --- What higher apps do, and have against it, when a person of the directory gets another userid. They register in ---
+# --- A person of the directory gets another userid. Given: corp, old and new userid, both as WeCom spells them --------
 
-# corp, old userid, new userid, both as WeCom spells them
-RenameFollower = Callable[[Corp, str, str], None]
+# Asked before: False where an event alone must not move what hangs on these userids.
+member_renaming: Hook[[Corp, str, str], bool] = Hook()
 
-RenameGuard = Callable[[Corp, str, str], bool]
-
-_followers: list[RenameFollower] = []
-_guards: list[RenameGuard] = []
-
-
-def register_rename_guard(guard: RenameGuard) -> None:
-    """`guard` says False where an event alone must not move what hangs on these userids."""
-    if guard not in _guards:
-        _guards.append(guard)
-
-
-def may_be_renamed(*, corp: Corp, old: str, new: str) -> bool:
-    """Whether nobody has anything against it."""
-    return all(guard(corp, old, new) for guard in _guards)
-
-
-def register_rename_follower(follower: RenameFollower) -> None:
-    """`follower` is called in the transaction that renames the member, and may be called for one it knows already."""
-    if follower not in _followers:
-        _followers.append(follower)
-
-
-def tell_renamed(*, corp: Corp, old: str, new: str) -> None:
-    """Inside the transaction that renames the member."""
-    for follower in _followers:
-        follower(corp, old, new)
+# Told in the transaction that renames the member; perhaps of one it knows already.
+member_renamed: Hook[[Corp, str, str], None] = Hook()

@@ -6,7 +6,6 @@ Whoever finds an open browser must not be able to give rights, read or replace s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 
+from integrations.hooks import Hook
+
 if TYPE_CHECKING:
     ModelAdminBase = admin.ModelAdmin[Any]
 else:
     ModelAdminBase = object
 
-Gate = Callable[[HttpRequest], HttpResponseBase | None]
-_gates: list[Gate] = []
-
-
-def register_gate(gate: Gate) -> None:
-    """`gate` answers in a page's place while it does not know its person to be there; None lets the page answer."""
-    if gate not in _gates:
-        _gates.append(gate)
+# Asked before a page answers: the answer in its place while its person is not known to be there; None lets it answer.
+change_sent: Hook[[HttpRequest], HttpResponseBase | None] = Hook()
 
 
 class ConfirmedChanges(ModelAdminBase):
@@ -52,11 +47,9 @@ class ConfirmedChanges(ModelAdminBase):
 
         @wraps(view)
         def confirmed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if request.method == "POST":
-                for gate in _gates:
-                    answer = gate(request)
-                    if answer is not None:
-                        return answer
+            answer = change_sent.first(request) if request.method == "POST" else None
+            if answer is not None:
+                return answer
             response: HttpResponseBase = view(request, *args, **kwargs)
             return response
 

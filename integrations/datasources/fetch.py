@@ -2,7 +2,7 @@
 
     fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence
-    fetch.register_follower(follower)                 # told as soon as one of them is ready or failed
+    fetch.card_data_finished.register(function)       # told as soon as one of them is ready or failed
     fetch.request_looks(card_ids, now=now)            # for a page (integrations.datasources.previews)
 
 A worker fetches under a lease whose token fences it: who was thought dead writes nothing any more. Passing failures are
@@ -28,6 +28,7 @@ from integrations.clients.sources.errors import Problem, SourceError
 from integrations.core import lease_keeper, queues
 from integrations.core.clock import Clock
 from integrations.datasources import query
+from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
 
@@ -36,8 +37,6 @@ logger = logging.getLogger(__name__)
 # The task that calls carry_out, and how long it may wait in its queue: the sweep brings it again.
 TASK = "integrations.fetch_card_data"
 TASK_SECONDS = 600
-
-Follower = Callable[[int, datetime], None]
 
 # Renewed while a fetch lasts (integrations.core.lease_keeper): what a killed worker was at is soon another's.
 LEASE = timedelta(seconds=20)
@@ -61,14 +60,8 @@ LOOK_WAITED = timedelta(minutes=5)
 SWEPT_AT_ONCE = 200
 PURGED_AT_ONCE = 200
 
-_followers: list[Follower] = []
-
-
-def register_follower(follower: Follower) -> None:
-    """`follower(card_id, slot_at)` is called in a worker after the commit that made the data ready or failed; perhaps
-    twice. Called from AppConfig.ready()."""
-    if follower not in _followers:
-        _followers.append(follower)
+# Told the id of a card and the slot, in a worker, after the commit that made the data ready or failed; perhaps twice.
+card_data_finished: Hook[[int, datetime], None] = Hook()
 
 
 def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
@@ -272,7 +265,7 @@ def _tell(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> 
 
 
 def _tell_followers(card_id: int, slot_at: datetime) -> None:
-    for follower in _followers:
+    for follower in card_data_finished:
         try:
             follower(card_id, slot_at)
         except Exception:  # the edge of the loop: one follower's mistake must not keep it from the others

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import transaction
 
-from integrations.core.hooks import may_be_renamed, tell_renamed
+from integrations.core import hooks
 from integrations.directory.event_payloads import Rename
 from integrations.models import Corp, Member, MemberRename, fold_userid
 
@@ -151,7 +151,7 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
         return by_force
     if not _is_meant(member, rename):
         return True
-    if old != new and not may_be_renamed(corp=corp, old=rename.old, new=rename.new):
+    if old != new and not all(hooks.member_renaming(corp, rename.old, rename.new)):
         logger.warning("rename of a protected account corp=%s member=%s", corp.pk, member.pk)
         return True
     if member is taker:
@@ -161,7 +161,7 @@ def _apply(corp: Corp, rename: Rename, touched: list[int], now: datetime, *, by_
     _write(member, taker, rename, now)
     MemberRename.objects.create(member=member, **done)
     touched += [one.pk for one in (member, taker) if one is not None]
-    tell_renamed(corp=corp, old=rename.old, new=rename.new)
+    hooks.member_renamed(corp, rename.old, rename.new)
     logger.info("member renamed corp=%s member=%s", corp.pk, member.pk)
     return True
 

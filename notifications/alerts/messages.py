@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 LIFETIME_HOURS = 24
 
 
+def source_of_alert(run: Run) -> AlertSource | None:
+    return AlertSource(run) if run.trigger == Run.Trigger.ALERT else None
+
+
 class AlertSource:
     """The source of an alert's run. One whose incidents are forgotten is for nobody."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, chain
 
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 from django.utils import timezone
@@ -16,19 +16,15 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from integrations.companies import callbacks
+from integrations.hooks import Hook
 from notifications.delivery import counters
 from notifications.delivery.runs import statistics
 from notifications.delivery.sending import circuit_breaker
 from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
 from notifications.models import CorpQueue, Delivery, Incident, Priority
 
-_providers: list[Callable[[], Iterable[Metric]]] = []
-
-
-def register_metrics(provider: Callable[[], Iterable[Metric]]) -> None:
-    """`provider` gives further metrics, asked at each scrape."""
-    if provider not in _providers:
-        _providers.append(provider)
+# Asked for further metrics at each scrape.
+metrics_scraped: Hook[[], Iterable[Metric]] = Hook()
 
 
 class PushCollector(Collector):
@@ -41,8 +37,7 @@ class PushCollector(Collector):
         yield from _alerts()
         yield from _queues()
         yield _refused_callbacks()
-        for provider in _providers:
-            yield from provider()
+        yield from chain.from_iterable(metrics_scraped())
 
 
 def _attempts() -> Metric:

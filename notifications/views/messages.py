@@ -63,7 +63,7 @@ def _my_messages(request: HttpRequest) -> HttpResponse:
         "older_than": page.older_than,
         "is_first_page": not is_id,
         "words": words,
-        "entries": navigation.home_entries(request),
+        "entries": navigation.home_entries.joined(request),
         "unread_count": inbox.unread_count(person),
         "unread_counted": inbox.UNREAD_COUNTED,
     }

@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.users.scopes import sees_all
-from integrations.core.hooks import Attention, Line, attentions, index_lines
+from integrations.core import hooks
+from integrations.core.hooks import Attention, Line
 from integrations.models import Corp, SiteAddress
 from notifications.delivery.runs import statistics
 from notifications.models import Delivery, Subscription
@@ -59,20 +60,23 @@ def overview(request: HttpRequest) -> Overview:
     visible = Corp.objects.visible_to(request.user).order_by("name", "pk")
     corps = list(visible.defer(*_UNREAD)[: CARDS_SHOWN + 1])
     shown = corps[:CARDS_SHOWN]
-    lines = index_lines(request, shown)
+    lines: dict[int, list[Line]] = {corp.pk: [] for corp in shown}
+    for found in hooks.index_lines(request, shown):
+        for pk, more in found.items():
+            lines[pk] += more
     may_open = _may(request, "integrations", "corp")
     cards = [
         Card(corp.name, reverse("admin:integrations_corp_change", args=[corp.pk]) if may_open else "", lines[corp.pk])
         for corp in shown
         if lines[corp.pk]
     ]
-    found = attentions(request, shown)
+    attentions = hooks.attentions.joined(request, shown)
     sees_pushes = request.user.has_perm("notifications.view_delivery")
     return Overview(
         cards=cards,
         has_more_cards=len(corps) > CARDS_SHOWN,
-        attentions=found[:ATTENTIONS_SHOWN],
-        more_attentions=max(0, len(found) - ATTENTIONS_SHOWN),
+        attentions=attentions[:ATTENTIONS_SHOWN],
+        more_attentions=max(0, len(attentions) - ATTENTIONS_SHOWN),
         steps=_steps(request, corps),
         picture=_picture(request) if sees_pushes and corps else None,
         sees_pushes=sees_pushes,

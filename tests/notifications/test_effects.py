@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from accounts.directory import transfers
-from accounts.directory.transfer_batches import move_effects
+from accounts.directory.transfer_batches import people_moving
 from accounts.models import User
-from integrations.core.hooks import disable_effects
+from integrations.core.hooks import corp_disabling
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
@@ -22,7 +22,7 @@ def test_waiting_messages_and_subscriptions_are_counted() -> None:
         render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
     make_subscription(person, report=make_report(corp=corp), is_enabled=False)
 
-    text = " ".join(disable_effects(corp))
+    text = " ".join(corp_disabling.joined(corp))
 
     assert "2 个发送批次" in text
     assert "1 个启用中的订阅" in text
@@ -33,8 +33,8 @@ def test_nothing_waiting_is_nothing_said() -> None:
     render_run(run_id=make_run(make_subscription(make_person(corp, "lilei"))).pk, now=NOW)
     Delivery.objects.update(status="accepted")
 
-    assert "发送批次" not in " ".join(disable_effects(corp))
-    assert "订阅" not in " ".join(disable_effects(make_corp()))
+    assert "发送批次" not in " ".join(corp_disabling.joined(corp))
+    assert "订阅" not in " ".join(corp_disabling.joined(make_corp()))
 
 
 def test_moving_people_leaves_waiting_messages_and_subscriptions_behind() -> None:
@@ -43,11 +43,11 @@ def test_moving_people_leaves_waiting_messages_and_subscriptions_behind() -> Non
     for report in (make_report(corp=source), make_report(corp=target), make_report()):
         render_run(run_id=make_run(make_subscription(person, report=report)).pk, now=NOW)
 
-    assert move_effects(source=source, target=target) == [
+    assert people_moving.joined(source, target) == [
         "“AA”中有 2 个发送批次在等待，仍会发给其中原有的收件人：收件人在生成时已固定。",
         "1 个启用中的订阅只面向“AA”，不再覆盖转移的人员。",
     ]
-    assert move_effects(source=make_corp(), target=source) == []
+    assert people_moving.joined(make_corp(), source) == []
 
 
 def test_moved_people_get_what_waited_and_then_what_the_other_company_sends() -> None:

@@ -18,8 +18,8 @@ from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.checks import message
 from integrations.companies.diagnosis.findings import NO_FACTS, Check, Finding, Question, Status, storable, wrong
 from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE, CHECKS, ESSENTIAL
+from integrations.core import hooks
 from integrations.core.client_factory import token_store
-from integrations.core.hooks import connection_mended
 from integrations.models import CheckRun, Corp
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _settled(run: CheckRun, check: Check, corp: Corp | None, finding: Finding, n
         is_ours, again = _noted(run, check, corp, finding, now)
     is_in_order = is_ours and corp is not None and finding.status in {Status.OK, Status.WARNING}
     if is_in_order and check.name in ESSENTIAL:
-        connection_mended(run.corp_id, now)
+        hooks.connection_mended(run.corp_id, now)
     return again
 
 

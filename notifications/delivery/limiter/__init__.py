@@ -2,7 +2,7 @@
 
 from notifications.delivery.limiter.gate import Gate, Room, StoreLostError
 from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope
-from notifications.delivery.limiter.shared_gate import ask, gate, member_waits, register_history
+from notifications.delivery.limiter.shared_gate import ask, gate, member_waits, store_lost
 
 __all__ = [
     "Budget",
@@ -17,5 +17,5 @@ __all__ = [
     "ask",
     "gate",
     "member_waits",
-    "register_history",
+    "store_lost",
 ]

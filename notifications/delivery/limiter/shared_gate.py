@@ -12,6 +12,7 @@ import redis
 from django.conf import settings
 
 from integrations.core.redis import valkey
+from integrations.hooks import Hook
 from notifications.delivery.limiter.gate import Gate, StoreLostError
 from notifications.delivery.limiter.permits import Member, PastCall
 
@@ -21,13 +22,8 @@ logger = logging.getLogger(__name__)
 # On top of the call's own total deadline: its way from the permit into a thread.
 PERMIT_SECONDS = 10
 
-_histories: list[Callable[[], Iterable[PastCall]]] = []
-
-
-def register_history(past_calls: Callable[[], Iterable[PastCall]]) -> None:
-    """`past_calls` gives the calls with which a store begins that does not know the past."""
-    if past_calls not in _histories:
-        _histories.append(past_calls)
+# Asked for the calls with which a store begins that does not know the past.
+store_lost: Hook[[], Iterable[PastCall]] = Hook()
 
 
 def gate(*, call_seconds: float | None = None) -> Gate:
@@ -45,7 +41,7 @@ def ask(question: Callable[[Gate], T]) -> T:
     try:
         return question(gate())
     except StoreLostError:
-        if not gate().restore(chain.from_iterable(past_calls() for past_calls in _histories)):
+        if not gate().restore(chain.from_iterable(store_lost())):
             raise
         logger.warning(
             "the limiter's store was empty, old or another one: it begins from the attempts of the last hour and day"

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from integrations.models import Corp, SiteAddress
     from notifications.models import Subscription
 
-TRIGGERS = frozenset(Run.Trigger) - {Run.Trigger.ALERT, Run.Trigger.NOTICE}
-
 
 @dataclass(frozen=True)
 class SubscriptionSource:
@@ -60,8 +58,10 @@ class SubscriptionSource:
         return report_data.load(self.run, self.subscription.report, now=now) if has_cards else Loaded([], {})
 
 
-def source_of_subscription(run: Run) -> SubscriptionSource:
-    """Registered with notifications.sources. Raises RenderingError where the subscription is gone."""
+def source_of_subscription(run: Run) -> SubscriptionSource | None:
+    """Raises RenderingError where the subscription is gone."""
+    if run.trigger in {Run.Trigger.ALERT, Run.Trigger.NOTICE}:
+        return None
     if run.subscription is None:
         raise RenderingError(Sentence("The subscription was deleted before its messages were made."))
     return SubscriptionSource(run, run.subscription)

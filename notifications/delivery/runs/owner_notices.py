@@ -64,6 +64,10 @@ def request_notices(*, now: datetime) -> list[int]:
     return notices
 
 
+def source_of_notice(run: Run) -> NoticeSource | None:
+    return NoticeSource(run) if run.trigger == Run.Trigger.NOTICE else None
+
+
 class NoticeSource:
     """What a notice says, and to whom: by WeCom, else by mail."""
 

@@ -212,7 +212,7 @@ def made(corp: Corp, other_corp: Corp, root: Client) -> User:
 
 
 def bi_identity(user: User) -> str:
-    source = hooks.chosen(USERNAME)
+    source = hooks.external_id_of(USERNAME)
     assert source is not None
     return source.of(user)
 

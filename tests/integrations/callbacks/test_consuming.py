@@ -14,9 +14,10 @@ from django.db import connection
 from guanwecom.celery import app
 from integrations import tasks
 from integrations.callbacks import queue, registry, worker
-from integrations.callbacks.registry import Batch, Consumer, Outcome, register_consumer
+from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.companies import callbacks
+from integrations.hooks import Registry
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
 from tests.integrations.callback_sender import Sender, event_xml, with_keys
 
@@ -39,7 +40,7 @@ class Hearer:
 
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_consumers", {})
+    monkeypatch.setattr(registry, "consumers", Registry())
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ def path(corp: Corp) -> str:
 
 
 def registered(hearer: Hearer, *, after: str = "", wants: str = "change_contact") -> Hearer:
-    register_consumer(Consumer(hearer.name, lambda event, change: event == wants, hearer.consume, after=after))
+    registry.consumers.register(
+        Consumer(hearer.name, lambda event, change: event == wants, hearer.consume, after=after)
+    )
     return hearer
 
 

@@ -26,6 +26,7 @@ from integrations.companies.diagnosis.checks import home_page as home_page_check
 from integrations.companies.diagnosis.registry import ALL_BUT_MESSAGE
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
+from integrations.hooks import Hook
 from integrations.models import CheckRun, Corp, SiteAddress
 from tests.integrations.conftest import CORPID, client_of, staff
 from tests.integrations.core.test_validators import certificate
@@ -534,7 +535,8 @@ def test_the_addresses_of_wecom_say_that_they_seldom_differ(admin_client: Client
 
 
 def test_disabling_says_first_what_it_does(admin_client: Client, corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "_disable_effects", [lambda corp: [f"{corp.name}: 3 people & more."]])
+    monkeypatch.setattr(hooks, "corp_disabling", Hook())
+    hooks.corp_disabling.register(lambda corp: [f"{corp.name}: 3 people & more."])
     Corp.objects.update(is_enabled=True, first_enabled_at=timezone.now())
 
     shown = admin_client.get(page(corp, "disable"))

@@ -15,6 +15,7 @@ from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import services
 from integrations.core import hooks
 from integrations.core.client_factory import token_store
+from integrations.hooks import Hook
 from integrations.models import Corp, SiteAddress
 from tests.integrations.conftest import CORPID, staff
 from tests.integrations.diagnosing import passed
@@ -242,11 +243,11 @@ def test_a_change_during_enabling_is_noticed(corp: Corp) -> None:
 
 
 def test_disabling_says_what_higher_apps_registered(corp: Corp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "_disable_effects", [])
-    hooks.register_disable_effect(people_of)
-    hooks.register_disable_effect(people_of)
+    monkeypatch.setattr(hooks, "corp_disabling", Hook())
+    hooks.corp_disabling.register(people_of)
+    hooks.corp_disabling.register(people_of)
 
-    assert hooks.disable_effects(corp) == ["3 people of 北山制造 can no longer sign in."]
+    assert hooks.corp_disabling.joined(corp) == ["3 people of 北山制造 can no longer sign in."]
 
 
 def people_of(corp: Corp) -> list[str]:

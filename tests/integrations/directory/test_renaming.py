@@ -10,8 +10,9 @@ import pytest
 from django.utils import timezone
 
 from integrations.callbacks.worker import work_through
-from integrations.core.hooks import register_rename_follower, register_rename_guard
+from integrations.core import hooks
 from integrations.directory import admit_member, event_consumer
+from integrations.hooks import Hook
 from integrations.models import CallbackEvent, Corp, EventWork, Member
 from tests.integrations.callback_sender import Sender, event_xml
 from tests.integrations.directory.telling import AES_KEY, CONTACTS, TOKEN, Telling
@@ -163,8 +164,8 @@ def test_a_rename_to_a_userid_that_does_not_exist_is_none(telling: Telling) -> N
 
 def test_somebody_has_something_against_a_rename(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks like somebody deleted and somebody who joined."""
-    monkeypatch.setattr("integrations.core.hooks._guards", [])
-    register_rename_guard(lambda corp, old, new: (old, new) != ("LiLei", "Lei"))
+    monkeypatch.setattr(hooks, "member_renaming", Hook())
+    hooks.member_renaming.register(lambda corp, old, new: (old, new) != ("LiLei", "Lei"))
     before = telling.place.member("LiLei").pk
     telling.place.rename("LiLei", "Lei")
     telling.place.rename("jim", "james")
@@ -312,7 +313,7 @@ def test_an_old_rename_does_not_move_who_has_the_userid_now(telling: Telling) ->
 
 def test_followers_hear_of_a_rename_in_its_transaction(telling: Telling, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that fails undoes it, and it is tried again."""
-    monkeypatch.setattr("integrations.core.hooks._followers", [])
+    monkeypatch.setattr(hooks, "member_renamed", Hook())
     seen: list[tuple[str, str]] = []
 
     def follower(corp: Corp, old: str, new: str) -> None:
@@ -320,7 +321,7 @@ def test_followers_hear_of_a_rename_in_its_transaction(telling: Telling, monkeyp
         if len(seen) == 1:
             raise RuntimeError
 
-    register_rename_follower(follower)
+    hooks.member_renamed.register(follower)
     telling.place.rename("LiLei", "Lei")
     telling.tell(*(one for one in telling.heard() if one.address == "contacts-events"))
     work_through(corp_id=telling.place.corp.pk, consumer=event_consumer.NAME, clock=telling.clock)

@@ -15,6 +15,7 @@ from django.utils import translation
 
 from integrations.clients.sources.errors import Problem
 from integrations.datasources import fetch
+from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.tasks import fetch_card_data, sweep_card_data
 from tests.guandata import HOST, PASSWORD, TOKEN, GuandataAnswers
@@ -40,12 +41,12 @@ def bi() -> Iterator[GuandataAnswers]:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any, str]]:
     """What a follower heard, with the state that it saw."""
     heard: list[tuple[int, Any, str]] = []
-    monkeypatch.setattr(fetch, "_followers", [])
+    monkeypatch.setattr(fetch, "card_data_finished", Hook())
 
     def follower(card_id: int, slot_at: Any) -> None:
         heard.append((card_id, slot_at, fetch.states([card_id], slot_at=slot_at)[card_id].status))
 
-    fetch.register_follower(follower)
+    fetch.card_data_finished.register(follower)
     return heard
 
 
@@ -347,7 +348,7 @@ class TestSweeping:
             raise RuntimeError("a mistake")
 
         bi.gives("card_data")
-        fetch._followers.insert(0, stumbling)
+        fetch.card_data_finished.register(stumbling, place=-1)
         row = asked(make_card())
 
         fetch.carry_out(row_id=row.pk, clock=clock)

@@ -15,6 +15,7 @@ from django.utils import timezone, translation
 from integrations.datasources import fetch as datasources_fetch
 from integrations.datasources import previews
 from integrations.datasources.previews import Look
+from integrations.hooks import Hook
 from integrations.models import Card, CardData
 from integrations.tasks import fetch_card_data
 from tests.guandata import GuandataAnswers
@@ -323,7 +324,8 @@ class TestRows:
 
     def test_nobody_is_told_of_them(self, bi: GuandataAnswers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         heard: list[tuple[int, Any]] = []
-        monkeypatch.setattr(datasources_fetch, "_followers", [lambda *found: heard.append(found)])
+        monkeypatch.setattr(datasources_fetch, "card_data_finished", Hook())
+        datasources_fetch.card_data_finished.register(lambda *found: heard.append(found))
         bi.gives("card_data")
         ask(clock, make_card())
 

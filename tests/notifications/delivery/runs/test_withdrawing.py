@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User
-from integrations.core.hooks import tell_renamed
+from integrations.core import hooks
 from integrations.models import Corp, Member
 from notifications.delivery.maintenance.sweep import sweep
 from notifications.delivery.rendering.render import render_run
@@ -186,7 +186,7 @@ def test_hundreds_of_leavers_at_once(corp: Corp) -> None:
 def test_what_waits_goes_to_the_new_userid(corp: Corp) -> None:
     delivery = rendered(make_person(corp, "LiLei"), make_person(corp, "jim"))
 
-    tell_renamed(corp=corp, old="LiLei", new="Lei.Li")
+    hooks.member_renamed(corp, "LiLei", "Lei.Li")
 
     assert payload(delivery)["touser"] == "Lei.Li|jim"
     assert receipts(delivery) == {"lei.li": ("", ""), "jim": ("", "")}
