@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users import companies
 from accounts.users.scopes import people_visible_to, sees_all
-from integrations.admin.company_forms import TidyField
+from integrations.admin.form_fields import TidyField
 from integrations.models import Corp
 
 if TYPE_CHECKING:

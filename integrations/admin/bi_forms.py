@@ -12,7 +12,8 @@ from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.company_forms import CompactField, TidyField, VisibleWriteOnlyInput, WriteOnlyInput, about_proxy
+from integrations.admin.form_fields import CertificatesField, CompactField, TidyField, WriteOnlyInput
+from integrations.admin.form_mixins import ProxyMixin
 from integrations.clients.guandata.keys import Flaw, KeyRefused, load
 from integrations.clients.guandata.reserved import has_reserved
 from integrations.clients.guandata.urls import is_template
@@ -20,27 +21,25 @@ from integrations.core import hooks, validators
 from integrations.core.concurrency import SeenForm
 from integrations.core.safe_urls import is_own_page
 from integrations.models import BiConnection, SiteAddress
-from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-# The write-only fields, the columns that they replace, and the tick that empties each.
-SECRETS = {
-    "new_api_password": ("api_password", ""),
-    "new_app_token": ("app_token", "remove_app_token"),
-    "new_proxy_url": ("proxy_url", "remove_proxy"),
-}
 _SAVED = _("One is saved. Leave this empty to keep it, or paste a new one to replace it.")
 
 
-class BiConnectionForm(SeenForm):
+class BiConnectionForm(ProxyMixin, SeenForm):
     """The connection to the BI, without its key pair, which has pages of its own."""
 
     # Stands for all that no page shows.
     seen_columns: ClassVar[Mapping[str, Collection[str]]] = MappingProxyType(
         {"connection_version": ("private_key", "api_password", "app_token", "proxy_url")}
     )
+    secrets = {
+        "new_api_password": ("api_password", ""),
+        "new_app_token": ("app_token", "remove_app_token"),
+        "new_proxy_url": ("proxy_url", "remove_proxy"),
+    }
 
     external_id_source = forms.ChoiceField(label=capfirst(_("who somebody is in the BI")))
     new_api_password = forms.CharField(
@@ -53,8 +52,6 @@ class BiConnectionForm(SeenForm):
         help_text=_("Made in the BI; with it this site lists the BI's pages. Optional."),
     )
     remove_app_token = forms.BooleanField(label=capfirst(_("remove the saved app token")), required=False)
-    new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
-    remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
 
     class Meta:
         model = BiConnection
@@ -68,14 +65,14 @@ class BiConnectionForm(SeenForm):
         field_classes = dict.fromkeys(
             ("provider", "domain_id", "desktop_page", "phone_page", "desktop_home", "phone_home", "api_domain"),
             CompactField,
-        ) | {"api_login": TidyField}
+        ) | {"api_login": TidyField, "ca_bundle": CertificatesField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "external_id_source" in self.fields:
             self._describe_source()
-        if "new_app_token" in self.fields:
-            self._describe_secrets()
+        for name in ("new_api_password", "new_app_token"):
+            self.describe_secret(name, saved=_SAVED)
 
     def _describe_source(self) -> None:
         field: Any = self.fields["external_id_source"]
@@ -84,17 +81,6 @@ class BiConnectionForm(SeenForm):
         field.help_text = BiConnection._meta.get_field("external_id_source").help_text
         if self.instance.external_id_source not in {one.key for one in offered}:
             field.choices.append((self.instance.external_id_source, _("one that does not exist any more")))
-
-    def _describe_secrets(self) -> None:
-        for name in ("api_password", "app_token"):
-            if self._has(name):
-                is_unreadable = isinstance(getattr(self.instance, name), Unreadable)
-                self.fields[f"new_{name}"].help_text = UNREADABLE_NOTE if is_unreadable else _SAVED
-        if "new_proxy_url" in self.fields:
-            self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
-        for column, tick in SECRETS.values():
-            if tick in self.fields and not self._has(column):
-                self.fields[tick].widget, self.fields[tick].label = forms.HiddenInput(), ""
 
     def _has(self, column: str) -> bool:
         """Whether a secret is saved, also one that no key opens any more."""
@@ -146,16 +132,6 @@ class BiConnectionForm(SeenForm):
             raise ValidationError(message, code="reserved")
         return path
 
-    def clean_new_proxy_url(self) -> str:
-        proxy: str = self.cleaned_data["new_proxy_url"]
-        return validators.normalised_proxy_url(proxy) if proxy else ""
-
-    def clean_ca_bundle(self) -> str:
-        pem: str = self.cleaned_data["ca_bundle"]
-        if pem:
-            validators.validate_certificates(pem)
-        return pem
-
     # --- All of it ----------------------------------------------------------------------------------------------------
 
     def clean(self) -> None:
@@ -163,11 +139,7 @@ class BiConnectionForm(SeenForm):
         self._check_enabling()
         self._check_source()
         self._check_secrets_stay()
-        for name, (column, tick) in SECRETS.items():
-            if self.cleaned_data.get(name):
-                setattr(self.instance, column, self.cleaned_data[name])
-            elif tick and self.cleaned_data.get(tick):
-                setattr(self.instance, column, "")
+        self.store_secrets()
 
     def _check_enabling(self) -> None:
         """Nobody is passed on to nowhere. What is missing stands at the tick, because the key is no field."""
@@ -200,19 +172,10 @@ class BiConnectionForm(SeenForm):
         if not is_moved and not self.cleaned_data.get("new_proxy_url"):
             return
         again = _("Paste it again: with this change it would be sent another way.")
-        if self._has("api_password") and self.cleaned_data.get("api_login") and not self._typed("new_api_password"):
+        if self._has("api_password") and self.cleaned_data.get("api_login") and not self.replaces("new_api_password"):
             self.add_error("new_api_password", again)
-        if self._has("app_token") and not self._typed("new_app_token") and not self._typed("remove_app_token"):
+        if self._has("app_token") and not self.replaces("new_app_token"):
             self.add_error("new_app_token", again)
-
-    def _typed(self, name: str) -> bool:
-        return bool(self.cleaned_data.get(name))
-
-    def changed_model_fields(self) -> set[str]:
-        """The names of the columns that this form changes."""
-        changed = set(self.changed_data)
-        columns = changed & {column.name for column in BiConnection._meta.fields}
-        return columns | {column for name, (column, tick) in SECRETS.items() if not changed.isdisjoint({name, tick})}
 
 
 class KeyForm(forms.Form):

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin.base import CorpPages
-from integrations.admin.company_forms import CompactField, VisibleWriteOnlyInput
+from integrations.admin.form_fields import CompactField, VisibleWriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.crypto import CallbackCrypto, decode_key
 from integrations.companies import callbacks

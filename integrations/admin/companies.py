@@ -17,10 +17,11 @@ from django.utils.translation import gettext_lazy as _
 
 from integrations.admin.base import ONE_SAVE_BUTTON, pill
 from integrations.admin.callbacks import CallbackPages
-from integrations.admin.company_forms import CorpForm, saved_proxy
+from integrations.admin.company_forms import CorpForm
 from integrations.admin.console import ConsolePages
 from integrations.admin.credentials import CredentialPages
 from integrations.admin.diagnosis import DiagnosisPages, corp_reasons, start_checks
+from integrations.admin.form_mixins import saved_proxy
 from integrations.admin.verification import VerificationPages
 from integrations.companies import credentials, links, services
 from integrations.companies.diagnosis import results

@@ -1,91 +1,38 @@
-"""Forms of the admin: what people paste is tidied, secrets are write-only."""
+"""Forms of a company and of the site's address in the admin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from integrations.admin.form_fields import (
+    CertificatesField,
+    CompactField,
+    DepartmentIdsField,
+    NumberField,
+    TidyField,
+    WriteOnlyInput,
+)
+from integrations.admin.form_mixins import ProxyMixin
 from integrations.bi import sso
 from integrations.companies.diagnosis import readiness
 from integrations.core import hooks, validators
 from integrations.core.concurrency import SeenForm
 from integrations.core.safe_urls import LONGEST_IN_LINK, length_in_link
-from integrations.models import BiConnection, Corp, SiteAddress
+from integrations.models import Corp, SiteAddress
 from integrations.models.companies import HomePage
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise
 
 DOMAIN_ID_IN_LINK = 128
 # Pages that administrators paste where the address of the server is asked for.
 PAGE_PATHS = ("/connect/oauth2/authorize", "/wwlogin/sso/login", "/cgi-bin")
-
-
-class WriteOnlyInput(forms.PasswordInput):
-    """A field that never shows what is stored, nor what was typed into a form that came back with errors."""
-
-    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
-        super().__init__({"autocomplete": "new-password", "class": "vTextField", **(attrs or {})}, render_value=False)
-
-
-class VisibleWriteOnlyInput(WriteOnlyInput):
-    """The same, but one sees what one types."""
-
-    input_type = "text"
-
-
-class TidyField(forms.CharField):
-    """Text without invisible characters, which come along when one copies from a web page or a chat."""
-
-    tidy: Callable[[str], str] = staticmethod(validators.without_invisible)
-
-    def to_python(self, value: Any) -> str | None:
-        return super().to_python(self.tidy(value) if isinstance(value, str) else value)
-
-
-class CompactField(TidyField):
-    """The same without spaces inside: for ids and secrets."""
-
-    tidy = staticmethod(validators.without_spaces)
-
-
-class NumberField(forms.IntegerField):
-    """A number from which spaces and invisible characters are removed."""
-
-    widget = forms.TextInput
-    default_error_messages = {"invalid": _("Write a whole number, such as 1000002.")}
-
-    def to_python(self, value: Any) -> int | None:
-        return super().to_python(validators.without_spaces(value) if isinstance(value, str) else value)
-
-
-class DepartmentIdsField(forms.CharField):
-    """A list of department ids, shown and typed with commas."""
-
-    def __init__(self, *, encoder: object = None, decoder: object = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
-    def to_python(self, value: Any) -> list[int]:  # type: ignore[override]  # a list is what the column holds
-        return validators.department_ids(value or "")
-
-    def prepare_value(self, value: Any) -> Any:
-        return ", ".join(map(str, value)) if isinstance(value, list) else value
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool((initial or []) != self.to_python(data))
-        except ValidationError:
-            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +43,7 @@ class NewCredentials:
     secret: str
 
 
-class CorpForm(SeenForm):
+class CorpForm(ProxyMixin, SeenForm):
     """One corp. The `new_` fields are no model fields: what is stored is never shown by this form.
 
     Once the corp was enabled, another Secret or AgentId is not written into it but left in `new_credentials`.
@@ -104,12 +51,15 @@ class CorpForm(SeenForm):
 
     # Stands for the Secrets and the proxy, which no page shows.
     seen_columns = {"connection_version": ("secret", "contacts_secret", "proxy_url")}
+    # Without the Secret, which may have to be confirmed first.
+    secrets = {
+        "new_contacts_secret": ("contacts_secret", "remove_contacts_secret"),
+        "new_proxy_url": ("proxy_url", "remove_proxy"),
+    }
 
     new_secret = CompactField(label="Secret", required=False, widget=WriteOnlyInput)
     new_contacts_secret = CompactField(label=_("Contacts sync Secret"), required=False, widget=WriteOnlyInput)
     remove_contacts_secret = forms.BooleanField(label=_("Remove the saved Contacts sync Secret"), required=False)
-    new_proxy_url = forms.CharField(label=capfirst(_("proxy")), required=False, widget=VisibleWriteOnlyInput)
-    remove_proxy = forms.BooleanField(label=capfirst(_("remove the saved proxy")), required=False)
 
     class Meta:
         model = Corp
@@ -132,6 +82,7 @@ class CorpForm(SeenForm):
             "agentid": NumberField,
             "domain_id": CompactField,
             "department_root_ids": DepartmentIdsField,
+            "ca_bundle": CertificatesField,
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -141,10 +92,14 @@ class CorpForm(SeenForm):
             self.fields["home_page"].required = False  # the choice has no empty one; nothing sent means no change
         if "new_secret" in self.fields:
             self._describe_secret()
-        if "new_proxy_url" in self.fields:
-            self._describe_proxy()
-        if "new_contacts_secret" in self.fields:
-            self._describe_contacts_secret()
+        self.describe_secret(
+            "new_contacts_secret",
+            saved=_("A Contacts sync Secret is saved. Leave this empty to keep it, or paste a new one."),
+            empty=_(
+                "With it the whole company is read, not only whom the app may see. In WeCom's console: Security and "
+                "management → Management tools → Contacts sync → Secret. Stored encrypted, never shown. May stay empty."
+            ),
+        )
 
     def _describe_secret(self) -> None:
         secret = self.fields["new_secret"]
@@ -162,27 +117,6 @@ class CorpForm(SeenForm):
             )
         if isinstance(self.instance.secret, Unreadable):
             secret.help_text = UNREADABLE_NOTE
-
-    def _describe_contacts_secret(self) -> None:
-        help_text = _(
-            "With it the whole company is read, not only whom the app may see. In WeCom's console: Security and "
-            "management → Management tools → Contacts sync → Secret. Stored encrypted, never shown. May stay empty."
-        )
-        saved = self.instance.contacts_secret
-        if isinstance(saved, Unreadable):
-            help_text = UNREADABLE_NOTE
-        elif saved:
-            help_text = _("A Contacts sync Secret is saved. Leave this empty to keep it, or paste a new one.")
-        else:
-            self.fields["remove_contacts_secret"].widget = forms.HiddenInput()
-            self.fields["remove_contacts_secret"].label = ""
-        self.fields["new_contacts_secret"].help_text = help_text
-
-    def _describe_proxy(self) -> None:
-        self.fields["new_proxy_url"].help_text = about_proxy(self.instance)
-        if not self.instance.proxy_url:
-            self.fields["remove_proxy"].widget = forms.HiddenInput()
-            self.fields["remove_proxy"].label = ""
 
     def clean_sign_in_enabled(self) -> bool:
         """Unlike disabling, a tick that is taken away is not asked about: nobody may shut everybody out with it."""
@@ -242,16 +176,6 @@ class CorpForm(SeenForm):
             url = url.removesuffix(path)
         return url
 
-    def clean_new_proxy_url(self) -> str:
-        proxy: str = self.cleaned_data["new_proxy_url"]
-        return validators.normalised_proxy_url(proxy) if proxy else ""
-
-    def clean_ca_bundle(self) -> str:
-        pem: str = self.cleaned_data["ca_bundle"]
-        if pem:
-            validators.validate_certificates(pem)
-        return pem
-
     def clean(self) -> None:
         """Put new secrets into the instance, which is all that is ever done with them here."""
         super().clean()
@@ -265,12 +189,7 @@ class CorpForm(SeenForm):
             self._stage_credentials()
         elif self.cleaned_data.get("new_secret"):
             self.instance.secret = self.cleaned_data["new_secret"]
-        if self._replaces_contacts_secret():
-            self.instance.contacts_secret = self.cleaned_data.get("new_contacts_secret", "")
-        if self.cleaned_data.get("new_proxy_url"):
-            self.instance.proxy_url = self.cleaned_data["new_proxy_url"]
-        elif self.cleaned_data.get("remove_proxy"):
-            self.instance.proxy_url = ""
+        self.store_secrets()
 
     def _stage_credentials(self) -> None:
         """Take a new AgentId and Secret out of what is saved."""
@@ -290,12 +209,9 @@ class CorpForm(SeenForm):
     def _ask_for_secrets_again(self) -> None:
         if not self.cleaned_data.get("new_secret"):
             self.add_error("new_secret", _("Paste the Secret again: with this change it would be sent another way."))
-        if self.instance.contacts_secret and not self._replaces_contacts_secret():
+        if self.instance.contacts_secret and not self.replaces("new_contacts_secret"):
             message = _("Paste this Secret again, or remove it: with this change it would be sent another way.")
             self.add_error("new_contacts_secret" if "new_contacts_secret" in self.fields else None, message)
-
-    def _replaces_contacts_secret(self) -> bool:
-        return bool(self.cleaned_data.get("new_contacts_secret") or self.cleaned_data.get("remove_contacts_secret"))
 
     def _switches_sign_in_on(self) -> bool:
         """Of an enabled corp: enabling asks the rest. The instance still has the saved value."""
@@ -324,15 +240,9 @@ class CorpForm(SeenForm):
         return exclusions if "corpid" in self.errors else exclusions - {"corpid"}
 
     def changed_model_fields(self) -> set[str]:
-        """The names of the columns that this form changes."""
-        changed = set(self.changed_data)
-        columns = changed & {field.name for field in Corp._meta.fields}
+        columns = super().changed_model_fields()
         if self.cleaned_data.get("new_secret") and self.new_credentials is None:
             columns.add("secret")
-        if self._replaces_contacts_secret():
-            columns.add("contacts_secret")
-        if not changed.isdisjoint({"new_proxy_url", "remove_proxy"}):
-            columns.add("proxy_url")
         return columns
 
     def tidied_labels(self) -> list[str]:
@@ -347,23 +257,6 @@ class CorpForm(SeenForm):
         typed = self.data.get(self.add_prefix(name), "")
         kept = self.cleaned_data.get(name)
         return bool(typed) and typed != str(kept)
-
-
-def about_proxy(row: Corp | BiConnection) -> _StrPromise | str:
-    """Help for the field of the proxy: what is saved, and where nothing is, what is to be entered."""
-    if not row.proxy_url:
-        return row._meta.get_field("proxy_url").help_text
-    if isinstance(row.proxy_url, Unreadable):
-        return UNREADABLE_NOTE
-    return _("Saved: %(proxy)s. Leave this empty to keep it.") % {"proxy": saved_proxy(row)}
-
-
-def saved_proxy(row: Corp | BiConnection) -> _StrPromise | str:
-    """Host and port of the saved proxy, without its password."""
-    if isinstance(row.proxy_url, Unreadable):
-        return UNREADABLE_NOTE
-    parts = urlsplit(row.proxy_url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
 
 
 class SiteAddressForm(SeenForm):

@@ -16,7 +16,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.company_forms import TidyField, WriteOnlyInput
+from integrations.admin.form_fields import CertificatesField, TidyField, WriteOnlyInput
+from integrations.admin.form_mixins import SecretsMixin
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.sources.errors import SourceError
 from integrations.clients.sources.http_json import ExpressionRefused, check_expression
@@ -25,29 +26,26 @@ from integrations.clients.sources.sql_statement import checked, parameters_of
 from integrations.clients.sources.sql_url import AddressRefused, admitted_url, backend_of, place_of, shown
 from integrations.clients.sources.table import Kind
 from integrations.clients.sources.table_builder import COLUMNS_AT_MOST
-from integrations.core import validators
 from integrations.datasources.query import admitted_databases
 from integrations.models import Card, Corp, DataSource, SourceKind
 from integrations.models.datasource_messages import address_flaws, sentence
-from integrations.models.fields import UNREADABLE_NOTE, Unreadable, opened
+from integrations.models.fields import opened
 from integrations.models.scoping import Person, corp_condition
 
 if TYPE_CHECKING:
-    SourceFormBase = forms.ModelForm[DataSource]
     CardFormBase = forms.ModelForm[Card]
 else:
-    SourceFormBase = CardFormBase = forms.ModelForm
+    CardFormBase = forms.ModelForm
 
-# The write-only fields and the columns that they replace.
-SECRETS = {"new_sql_url": "sql_url", "new_http_headers": "http_headers"}
 _FILTER = {"name", "filterType", "filterValue"}
 
 
-class DataSourceForm(SourceFormBase):
+class DataSourceForm(SecretsMixin):
     """`person`: who edits. `shown`: the fields on the page. Both are set by the admin."""
 
     person: Person
     shown: Collection[str] = ()
+    secrets = {"new_sql_url": ("sql_url", ""), "new_http_headers": ("http_headers", "remove_http_headers")}
 
     new_sql_url = forms.CharField(label=capfirst(_("address of the database")), required=False, widget=WriteOnlyInput)
     new_http_headers = forms.CharField(
@@ -63,7 +61,7 @@ class DataSourceForm(SourceFormBase):
             *("name", "kind", "is_enabled", "corp", "timeout_seconds", "row_limit", "parallel_limit"),
             *("http_url", "allows_private_addresses", "ca_bundle"),
         )
-        field_classes = {"name": TidyField, "http_url": TidyField}
+        field_classes = {"name": TidyField, "http_url": TidyField, "ca_bundle": CertificatesField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,26 +76,17 @@ class DataSourceForm(SourceFormBase):
         if "allows_private_addresses" in self.fields and not getattr(self.person, "is_superuser", False):
             self.fields["allows_private_addresses"].disabled = True
         if "new_sql_url" in self.fields:
-            self._describe_database()
-        if "new_http_headers" in self.fields:
-            self._describe_headers()
-
-    def _describe_database(self) -> None:
-        usual = _("kind://user:password@host:port/database. Let the user be one that may only read.")
-        found = self.instance.sql_url
-        saved = _("Saved: %(address)s. Leave this empty to keep it.") % {"address": shown(found) or "***"}
-        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else saved
-        self.fields["new_sql_url"].help_text = about if found else usual
-
-    def _describe_headers(self) -> None:
-        lines = _("One a line: Authorization: Bearer … They are stored encrypted and never shown.")
-        kept = _("Headers are saved. Leave this empty to keep them, or write all of them anew.")
-        found = self.instance.http_headers
-        about = UNREADABLE_NOTE if isinstance(found, Unreadable) else kept
-        self.fields["new_http_headers"].help_text = about if found else lines
-        if not found:
-            self.fields["remove_http_headers"].widget = forms.HiddenInput()
-            self.fields["remove_http_headers"].label = ""
+            saved = {"address": shown(self.instance.sql_url) or "***"}
+            self.describe_secret(
+                "new_sql_url",
+                saved=_("Saved: %(address)s. Leave this empty to keep it.") % saved,
+                empty=_("kind://user:password@host:port/database. Let the user be one that may only read."),
+            )
+        self.describe_secret(
+            "new_http_headers",
+            saved=_("Headers are saved. Leave this empty to keep them, or write all of them anew."),
+            empty=_("One a line: Authorization: Bearer … They are stored encrypted and never shown."),
+        )
 
     def clean_kind(self) -> str:
         """Cards of the BI are read as its API user, whom no company limits."""
@@ -133,12 +122,6 @@ class DataSourceForm(SourceFormBase):
             raise ValidationError(message % {"line": refusal.line}, code="header") from None
         return typed
 
-    def clean_ca_bundle(self) -> str:
-        pem: str = self.cleaned_data["ca_bundle"]
-        if pem:
-            validators.validate_certificates(pem)
-        return pem
-
     def clean(self) -> None:
         super().clean()
         kind = self.cleaned_data.get("kind")
@@ -150,11 +133,7 @@ class DataSourceForm(SourceFormBase):
         if kind == SourceKind.JSON and not self.cleaned_data.get("http_url") and "http_url" not in self.errors:
             self.add_error("http_url", _("Enter the address of the service."))
         self._check_moving()
-        for name, column in SECRETS.items():
-            if self.cleaned_data.get(name):
-                setattr(self.instance, column, self.cleaned_data[name])
-        if self.cleaned_data.get("remove_http_headers") and not self.cleaned_data.get("new_http_headers"):
-            self.instance.http_headers = ""
+        self.store_secrets()
 
     def _check_moving(self) -> None:
         """Why? Who may change a source must learn no secret by it, nor reach where only a superuser may let it."""
@@ -166,8 +145,7 @@ class DataSourceForm(SourceFormBase):
             self._check_place(is_service_moved)
         if not is_service_moved:
             return
-        typed = self.cleaned_data.get("new_http_headers") or self.cleaned_data.get("remove_http_headers")
-        if self.instance.http_headers and not typed:
+        if self.instance.http_headers and not self.replaces("new_http_headers"):
             self.add_error("new_http_headers", _("Write them again: with this change they would be sent another way."))
 
     def _check_place(self, is_service_moved: bool) -> None:

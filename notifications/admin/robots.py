@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from integrations.admin.company_forms import CompactField, WriteOnlyInput
+from integrations.admin.form_fields import CompactField, WriteOnlyInput
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
