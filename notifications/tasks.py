@@ -39,16 +39,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TICK = "notifications.tick"
 # A rendering task carries so many runs at least; more where there would be more tasks than that.
 RUNS_PER_TASK = 20
 RENDERING_TASKS_AT_ONCE = 200
 # A sending task carries so many, or as many as it may have under way at once where that is more.
 DELIVERIES_PER_TASK = 50
-# Of settings.CELERY_TASK_QUEUES.
+# Of settings.CELERY_TASK_QUEUES; pictures and files have jobs.CHARTS_QUEUE.
 URGENT_QUEUE, ORDINARY_QUEUE = "urgent", "celery"
-# Not among them: only workers with `-Q charts` take from it (docs/charts.md).
-CHARTS_QUEUE = "charts"
 # Uploads of one task go one after the other.
 UPLOADS_PER_TASK = 10
 
@@ -62,14 +59,14 @@ def stop_between_messages(**_signal: Any) -> None:
     _stopping.set()
 
 
-@shared_task(name=TICK, ignore_result=True)
+@shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
     """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
     now = database_clock()()
     # Why before the period is claimed? Until it is repaired, the next tick must see that there is something to repair.
-    if scheduler.clock_was_set_back(TICK, now=now):
+    if scheduler.clock_was_set_back(scheduler.TICK, now=now):
         clock_repair.repair(now=now)
-    if not scheduler.claim_tick(TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
+    if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
         return
     if not is_anything_due():
         return
@@ -92,7 +89,7 @@ class _Step:
 def is_anything_due() -> bool:
     """One query. Why is it asked? Most ticks find nothing, and the steps ask some twenty questions."""
     asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
-    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=TICK).exists()
+    return TickClaim.objects.filter(reduce(or_, asked, Q()), name=scheduler.TICK).exists()
 
 
 def _claim_due(now: datetime) -> None:
@@ -258,8 +255,8 @@ def enqueue_previews(medium_ids: list[int]) -> None:
 
 def _enqueue_media(medium_ids: list[int]) -> None:
     files = jobs.files_among(medium_ids)
-    _enqueue(make_medium, [pk for pk in medium_ids if pk not in files], 1, CHARTS_QUEUE)
-    _enqueue(make_medium, sorted(files), 1, CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
+    _enqueue(make_medium, [pk for pk in medium_ids if pk not in files], 1, jobs.CHARTS_QUEUE)
+    _enqueue(make_medium, sorted(files), 1, jobs.CHARTS_QUEUE, time_limit=jobs.FILE_SECONDS_AT_MOST)
 
 
 def _enqueue(

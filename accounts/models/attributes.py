@@ -12,8 +12,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models.users import User
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
@@ -173,7 +171,7 @@ class AttributeValue(models.Model):
     """One value of one person. Written by accounts.users.attributes only, which keeps the audit trail."""
 
     # Neither key has an index of its own: the constraint and the index below begin with them.
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
+    user = models.ForeignKey("User", on_delete=models.CASCADE, related_name="attribute_values", db_index=False)
     attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="values", db_index=False)
     # 0 for the only value.
     position = models.PositiveSmallIntegerField(default=0)

@@ -9,9 +9,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.models.users import User
-from integrations.models import Corp
-
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
@@ -41,7 +38,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(_("time"), default=timezone.now)
     # Why no constraint? Entries outlive what they name, and are written while it is being deleted. No key comes twice.
     actor = models.ForeignKey(
-        User,
+        "User",
         on_delete=models.DO_NOTHING,
         null=True,
         related_name="+",
@@ -62,7 +59,7 @@ class AuditEntry(models.Model):
     note = models.CharField(_("note"), max_length=500, blank=True)
     # The one company that the entry is about. Empty where it is about none, or about several.
     corp = models.ForeignKey(
-        Corp,
+        "integrations.Corp",
         on_delete=models.DO_NOTHING,
         null=True,
         related_name="+",

@@ -11,8 +11,6 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from integrations.models import Corp
-
 USER_AGENT_CHARACTERS = 255
 
 
@@ -23,7 +21,7 @@ class SignedInSession(models.Model):
     # Under which Django's session is stored, to end it from another browser: a digest of what the cookie holds.
     session_key = models.CharField(max_length=40, unique=True)
     # Through which company; empty after sign-in by password.
-    corp = models.ForeignKey(Corp, on_delete=models.SET_NULL, null=True, related_name="+")
+    corp = models.ForeignKey("integrations.Corp", on_delete=models.SET_NULL, null=True, related_name="+")
     user_agent = models.CharField(max_length=USER_AGENT_CHARACTERS, blank=True)
     began_at = models.DateTimeField()
     last_used_at = models.DateTimeField()

@@ -12,7 +12,8 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
-from integrations.models import Corp, Member, Membership
+from integrations.models.companies import Corp
+from integrations.models.directory import Member, Membership
 
 if TYPE_CHECKING:
     from collections.abc import Collection

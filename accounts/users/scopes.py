@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 
-from accounts.models import AuditEntry, Lockout, User, WeComAccount
+from accounts.models.audit import AuditEntry
+from accounts.models.security import Lockout
+from accounts.models.users import User, WeComAccount
 from accounts.users import roles
 from integrations.models import Corp
 from integrations.models.scoping import NOTHING, Person

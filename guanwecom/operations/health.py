@@ -17,13 +17,12 @@ from notifications.delivery.attachments import jobs
 from notifications.delivery.clock import database_clock
 from notifications.delivery.runs import scheduler
 from notifications.models import AlertRule, TickClaim
-from notifications.tasks import CHARTS_QUEUE, TICK
 
 # A tick is overdue after so long, and so is a slot, in seconds.
 TICK_STALE_SECONDS = 30
 SLOT_OVERDUE_SECONDS = 30
 # Queues that an installation may leave unserved: nothing waits in them while nothing is asked of them.
-OPTIONAL_QUEUES = (CHARTS_QUEUE,)
+OPTIONAL_QUEUES = (jobs.CHARTS_QUEUE,)
 # Beat's entries. An administrator may switch them off.
 PERIODIC_TASKS = tuple(settings.CELERY_BEAT_SCHEDULE)
 COUNTED = 1000
@@ -86,7 +85,7 @@ def read() -> EngineHealth:
     now = database_clock()()
     beats = list(Heartbeat.objects.exclude(kind=Heartbeat.Kind.WEB).values_list("kind", "queues", "beat_at"))
     count, oldest = _overdue(now)
-    period = TickClaim.objects.filter(name=TICK).values_list("period", flat=True).first()
+    period = TickClaim.objects.filter(name=scheduler.TICK).values_list("period", flat=True).first()
     beat = _served("beat", [at for kind, _queues, at in beats if kind == Heartbeat.Kind.BEAT], now)
     return EngineHealth(
         is_valkey_up=_is_valkey_up(),
@@ -107,7 +106,7 @@ def _queues(beats: Iterable[tuple[str, datetime]], now: datetime) -> Iterable[Se
     for queue in settings.CELERY_TASK_QUEUES:
         yield _served(queue.name, heard.get(queue.name, []), now)
     waiting = jobs.overdue_count(now=now, at_most=COUNTED)
-    yield _served(CHARTS_QUEUE, heard.get(CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
+    yield _served(jobs.CHARTS_QUEUE, heard.get(jobs.CHARTS_QUEUE, []), now, is_optional=True, waiting_count=waiting)
 
 
 def _idle_tasks(*, is_beat_up: bool) -> tuple[str, ...]:

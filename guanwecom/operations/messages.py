@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
-from guanwecom.operations.health import EngineHealth, Served
+if TYPE_CHECKING:
+    from guanwecom.operations.health import EngineHealth, Served
 
 CELERY = ".venv/bin/celery -A guanwecom"
 BEAT_COMMAND = f"{CELERY} beat --loglevel INFO"

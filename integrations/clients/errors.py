@@ -77,6 +77,10 @@ class ConfigurationError(IntegrationError):
     """Stop and tell an administrator: no retry helps until somebody changes a setting."""
 
 
+# No code of a system: it was not asked, because what is stored for it cannot be decrypted.
+UNREADABLE_SECRET = -9001
+
+
 class UnreadableSecretError(ConfigurationError):
     """A stored secret that none of the present keys opens: the key comes back, or somebody enters the secret again."""
 

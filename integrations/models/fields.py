@@ -10,8 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from integrations.clients.errors import UnreadableSecretError
-from integrations.clients.wecom.errcodes import UNREADABLE_SECRET
+from integrations.clients.errors import UNREADABLE_SECRET, UnreadableSecretError
 
 if TYPE_CHECKING:
     TextField = models.TextField[str, str]

@@ -12,7 +12,6 @@ from django.utils.translation import gettext_noop
 
 from integrations.models import scoping
 from integrations.models.companies import Corp
-from integrations.models.directory import Member
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -171,7 +170,7 @@ class SyncChange(models.Model):
     LOSING = (Kind.DISABLED, Kind.LEFT_SCOPE, Kind.DELETED, Kind.MISSING)
 
     run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="changes")
-    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
+    member = models.ForeignKey("Member", on_delete=models.CASCADE, related_name="changes", verbose_name=_("member"))
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     # {"name": ["李雷", "李磊"], "departments": [[2], [2, 3]]}; of mobile and e-mail only that they changed.
     fields = models.JSONField(_("fields"), default=dict)

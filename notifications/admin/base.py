@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User, WeComAccount, fold_userid
 from accounts.users.scopes import people_visible_to
+from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.models import Delivery, Receipt, Run, Subscription
 
@@ -93,6 +94,23 @@ class ReadOnlyAdmin(ReadOnlyBase):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class CorpFilter(admin.SimpleListFilter):
+    title = _("company")
+    parameter_name = "corp"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(corp_id), name) for corp_id, name in self._visible(request)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None or value not in {str(corp_id) for corp_id, _name in self._visible(request)}:
+            return queryset
+        return queryset.filter(corp_id=value)
+
+    def _visible(self, request: HttpRequest) -> list[tuple[int, str]]:
+        return list(Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name"))
 
 
 class DayFilter(admin.SimpleListFilter):

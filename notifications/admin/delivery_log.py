@@ -19,10 +19,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.models import Corp
 from notifications import sentences
 from notifications.admin import base, receipts_export, run_actions
-from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
+from notifications.admin.base import CorpFilter, DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
 from notifications.delivery import failures
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import run_errors
@@ -57,23 +56,6 @@ class ReachedFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(status=Run.Status.FINISHED).exclude(error="") if self.value() == "not_all" else queryset
-
-
-class CorpFilter(admin.SimpleListFilter):
-    title = _("company")
-    parameter_name = "corp"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(str(corp_id), name) for corp_id, name in self._visible(request)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        if value is None or value not in {str(corp_id) for corp_id, _name in self._visible(request)}:
-            return queryset
-        return queryset.filter(corp_id=value)
-
-    def _visible(self, request: HttpRequest) -> list[tuple[int, str]]:
-        return list(Corp.objects.visible_to(request.user).order_by("name").values_list("pk", "name"))
 
 
 class ReceiptStatusFilter(admin.SimpleListFilter):

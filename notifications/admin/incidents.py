@@ -17,8 +17,15 @@ from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, run_pill, severity_pill
-from notifications.admin.delivery_log import CorpFilter
+from notifications.admin.base import (
+    CorpFilter,
+    DayFilter,
+    ReadOnlyAdmin,
+    administrator,
+    moment,
+    run_pill,
+    severity_pill,
+)
 from notifications.alerts import actions, incident_charts, selectors
 from notifications.alerts.actions import Deed
 from notifications.models import Incident

@@ -21,7 +21,7 @@ from integrations.clients.sources.table import Table
 from integrations.models import Card, CardData, Corp
 from notifications.charts import definition as charts
 from notifications.charts.definition import ChartError
-from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import preview
 from notifications.delivery.runs.inbox import link_target
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription

@@ -22,7 +22,7 @@ from integrations.models import Card
 from notifications.admin.report_forms import CHART_FIELDS, CHARTS_AT_MOST, RULES_AT_MOST, cards_in
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.rendering import attachments
-from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.message_builder import PLAIN_FORMS
 from notifications.delivery.rendering.previews import Preview, preview_of
 from notifications.delivery.rendering.report_contents import Order, attribute_values, checked_own_rows, link_of, written

@@ -11,7 +11,7 @@ from integrations.models.scoping import Person
 from notifications.admin import schedule_forms
 from notifications.admin.report_forms import latest_tables
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
-from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.previews import Preview, preview, preview_of
 from notifications.delivery.rendering.report_contents import link_of, order_of, written
 from notifications.delivery.rendering.report_data import cards_of

@@ -12,7 +12,6 @@ from accounts.models import User
 from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp
 from notifications.models.lookups import Moment
-from notifications.models.outbox import Run
 from notifications.models.subscriptions import Subscription
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class AcceptedRequest(models.Model):
     key = models.CharField(max_length=KEY_CHARACTERS)
     # SHA-256 of method, path and body.
     fingerprint = models.CharField(max_length=64)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+", null=True)
+    run = models.ForeignKey("Run", on_delete=models.CASCADE, related_name="+", null=True)
     answer = models.TextField(blank=True)
     created_at = models.DateTimeField()
 

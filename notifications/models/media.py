@@ -9,8 +9,6 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from notifications import sentences
-from notifications.models.alerts import Incident
-from notifications.models.outbox import Delivery, Run
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,8 +42,10 @@ class Medium(models.Model):
         READY = "ready", _("ready")
         FAILED = "failed", _("failed")
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, null=True, related_name="media", db_index=False)
-    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False)
+    run = models.ForeignKey("Run", on_delete=models.CASCADE, null=True, related_name="media", db_index=False)
+    incident = models.ForeignKey(
+        "Incident", on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False
+    )
     kind = models.CharField(max_length=16, choices=Kind.choices)
     # Of the recipe: what is equal is made once (notifications.media.recipes).
     digest = models.CharField(max_length=64)
@@ -101,7 +101,7 @@ class Medium(models.Model):
 class Attachment(models.Model):
     """A medium on the page of a message, in its order. `alias`: the report's card of which it is."""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attachments", db_index=False)
+    delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="attachments", db_index=False)
     medium = models.ForeignKey(Medium, on_delete=models.CASCADE, related_name="+")
     position = models.PositiveSmallIntegerField()
     title = models.CharField(max_length=200)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 
-from accounts.models import User
+from accounts.models.users import User
 from accounts.users.scopes import sees_all
 from integrations.models import Corp
 

@@ -9,13 +9,19 @@ from typing import Any, cast
 
 import pytest
 
-from tools.trace import PACKAGES, Trace, longest_chain, room_of
+from tools.trace import PACKAGES, Trace, longest_chain, our_imports, room_of
 
 
 def test_the_longest_chain_goes_down_to_what_imports_nothing() -> None:
     imports = {"a": {"b", "c"}, "b": {"d"}, "c": set[str](), "d": {"e"}, "e": set[str](), "f": {"d"}}
 
     assert longest_chain(imports) == ["a", "b", "d", "e"]
+
+
+def test_no_chain_of_imports_is_longer_than_25_modules() -> None:
+    chain = longest_chain(our_imports())
+
+    assert len(chain) <= 25, "\n".join(chain)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Only workers with `-Q charts` take from it (docs/charts.md).
+CHARTS_QUEUE = "charts"
 # A worker that takes longer is killed with all that it has in hand, which is this one thing.
 SECONDS_AT_MOST = 30
 # A file with as many cells as it may have takes 10 s of a processor, which a busy machine may not have for minutes.

@@ -15,27 +15,16 @@ from integrations.companies import links
 from integrations.models import Corp
 from notifications.delivery.bulk import write_receipts
 from notifications.delivery.rendering import attachments, message_builder
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Channel, Delivery, FrozenContent, MessageForm, Receipt, Robot, Run, new_mark
 from notifications.reports.contents import frozen
-from notifications.sentences import Sentence, SentenceError
+from notifications.sentences import Sentence
 from notifications.sources import Content
 from notifications.subscriptions.recipients import Recipient
 
 if TYPE_CHECKING:
     from integrations.models import SiteAddress
     from notifications.sources import RunSource
-
-
-class RenderingError(SentenceError):
-    """This cannot become a message."""
-
-    @classmethod
-    def of(cls, error: MessageError) -> RenderingError:
-        return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
-
-
-class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
-    """The run is not sent."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from integrations.clients.wecom.messages.builders import MessageError
 from integrations.companies import links
 from integrations.models import Corp, SiteAddress
 from notifications.delivery.rendering import markdown, message_builder
-from notifications.delivery.rendering.freeze import RenderingError, words_of
+from notifications.delivery.rendering.errors import RenderingError
+from notifications.delivery.rendering.freeze import words_of
 from notifications.models import MessageForm, Report
 from notifications.sources import Content
 

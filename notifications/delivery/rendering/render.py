@@ -24,10 +24,9 @@ from notifications.delivery.channels.wecom_app import app_name, member_limits
 from notifications.delivery.clock import RENDER_LEASE
 from notifications.delivery.locking import update_unlocked
 from notifications.delivery.rendering import attachments, report_data, run_errors
+from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
     Batch,
-    NotWorthSending,
-    RenderingError,
     freeze_content,
     mail_batches,
     write_delivery,

@@ -18,7 +18,7 @@ from integrations.clients.sources.table import Table
 from integrations.models import Card
 from notifications.charts.definition import Chart
 from notifications.delivery.rendering import message_builder
-from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import OwnRowsRule, Report, ReportCard, ReportChart, Run, Subscription
 from notifications.reports import skip_rules

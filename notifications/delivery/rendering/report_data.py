@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from integrations.clients.sources.table import Table
 from integrations.datasources import fetch
 from integrations.models import CardData
-from notifications.delivery.rendering.freeze import RenderingError
+from notifications.delivery.rendering.errors import RenderingError
 from notifications.models import Report, ReportCard, Run
 from notifications.sentences import NoData, Sentence
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from notifications.delivery.rendering import report_data
-from notifications.delivery.rendering.freeze import NotWorthSending, RenderingError
+from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.report_contents import Contents, order_of, reason_to_skip
 from notifications.delivery.rendering.report_data import Loaded
 from notifications.models import MessageForm, Run

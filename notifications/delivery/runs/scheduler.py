@@ -38,6 +38,8 @@ from notifications.subscriptions.schedules.slots import DueTime
 
 logger = logging.getLogger(__name__)
 
+# The name of the task, of its entry in beat, and of the claim of its periods.
+TICK = "notifications.tick"
 BATCH = 1000
 # A batch ends early after so long: looking back over an outage takes time, and others wait for the transaction.
 BATCH_SECONDS = 1.0

@@ -11,7 +11,8 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import translation
 
 from accounts.models import WeComAccount
-from notifications.delivery.rendering.freeze import RenderingError, mail_batches, write_delivery
+from notifications.delivery.rendering.errors import RenderingError
+from notifications.delivery.rendering.freeze import mail_batches, write_delivery
 from notifications.delivery.rendering.subscription_source import SubscriptionSource
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.sources import Content

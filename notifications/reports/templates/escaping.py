@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from notifications.models import MessageForm
+from notifications.models.subscriptions import MessageForm
 
 # Tags of text messages and cards, and what a Markdown message obeys within a line.
 _TAG = re.compile(r"<(?=[\s/!]*[A-Za-z])")

@@ -10,8 +10,8 @@ from django_celery_beat.schedulers import ModelEntry
 
 from integrations.models import Heartbeat
 from notifications.delivery.clock import database_clock
+from notifications.delivery.runs.scheduler import TICK
 from notifications.models import TickClaim
-from notifications.tasks import TICK
 
 
 def heard(kind: Heartbeat.Kind, name: str, *, seconds_ago: float = 0, queues: str = "") -> None:

@@ -16,8 +16,8 @@ from guanwecom.operations import health, messages
 from integrations.core.heartbeats import STALE_SECONDS
 from integrations.models import Card, DataSource, Heartbeat
 from notifications.delivery.clock import database_clock
+from notifications.delivery.runs.scheduler import TICK
 from notifications.models import Subscription, TickClaim
-from notifications.tasks import TICK
 from tests.guanwecom.operations.conftest import heard, ticked
 from tests.notifications.alerts.conftest import make_receiver
 from tests.notifications.alerts.test_rules import make_rule

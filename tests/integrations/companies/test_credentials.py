@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import AuditEntry, User
-from integrations.clients.wecom import errcodes
+from integrations.clients.errors import UNREADABLE_SECRET
 from integrations.clients.wecom.token_store import FetchedToken
 from integrations.companies import credentials
 from integrations.core.client_factory import token_store
@@ -178,7 +178,7 @@ class TestAskingWeCom:
 
         found = tried(waiting)
 
-        assert (found.state, found.errcode) == (State.REFUSED, errcodes.UNREADABLE_SECRET)
+        assert (found.state, found.errcode) == (State.REFUSED, UNREADABLE_SECRET)
         assert in_force() == OLD
 
 

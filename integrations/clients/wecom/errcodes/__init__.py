@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from integrations.clients.errors import IntegrationError, UnexpectedResponseError
+from integrations.clients.errors import UNREADABLE_SECRET, IntegrationError, UnexpectedResponseError
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
@@ -27,8 +27,6 @@ NOBODY_REACHED = 81013
 
 # gettoken refuses the Secret itself.
 SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
-# No code of WeCom's: it was not asked, because what is stored for it cannot be decrypted.
-UNREADABLE_SECRET = -9001
 
 # The token of the call is not good (any more): fetch another one, once.
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})

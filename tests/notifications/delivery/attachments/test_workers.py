@@ -141,7 +141,7 @@ def test_a_chart_that_hangs_and_a_worker_killed_while_uploading_cost_no_message_
         wait_for_log("ready.", killed)
         # As a tick does, but for the time limit (tasks.make_medium.time_limit), for which nobody waits here.
         for medium_id in jobs.hand_out(now=timezone.now()):
-            tasks.make_medium.apply_async(([medium_id],), queue=tasks.CHARTS_QUEUE, time_limit=2)
+            tasks.make_medium.apply_async(([medium_id],), queue=jobs.CHARTS_QUEUE, time_limit=2)
 
         # The chart comes first, and holds up the others no longer than that.
         eventually(Medium.objects.filter(status="ready", kind="xlsx").exists, stack.programs.values())

@@ -1,0 +1,22 @@
+"""Why a run becomes no message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from notifications.sentences import Sentence, SentenceError
+
+if TYPE_CHECKING:
+    from integrations.clients.wecom.messages.builders import MessageError
+
+
+class RenderingError(SentenceError):
+    """This cannot become a message."""
+
+    @classmethod
+    def of(cls, error: MessageError) -> RenderingError:
+        return cls(Sentence("This cannot be a message: %(reason)s") % {"reason": error})
+
+
+class NotWorthSending(SentenceError):  # noqa: N818  # no error: as the subscription asks
+    """The run is not sent."""
