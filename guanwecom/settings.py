@@ -29,7 +29,7 @@ EXTRA_ALLOWED_HOSTS = e.read(e.hosts, "ALLOWED_HOSTS", "")
 # Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
 TRUSTED_PROXIES = e.read(e.networks, "TRUSTED_PROXIES", "")
 
-# integrations.middleware checks the host against the saved site addresses, which only the database knows.
+# integrations.views checks the host against the saved site addresses, which only the database knows.
 ALLOWED_HOSTS = ["*"]
 
 # --- Application -----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ AXES_VERBOSE = False
 # How long the audit trail is kept, in days.
 AUDIT_RETENTION_DAYS = e.read(e.days, "AUDIT_RETENTION_DAYS", "1095")
 
-# --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.middleware) -----------
+# --- Sessions, cookies, headers (Secure and HSTS follow the site address's scheme: integrations.views) -----------
 SESSION_ENGINE = "accounts.authentication.session_store"
 # How long a session of somebody who may enter the administration lasts after the sign-in, in hours, …
 STAFF_SESSION_HOURS = e.read(e.hours, "STAFF_SESSION_HOURS", "12")
@@ -204,7 +204,7 @@ LANGUAGE_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
-# Nothing of another host, nothing written into a page, no eval. integrations.content_policy adds where a sign-in
+# Nothing of another host, nothing written into a page, no eval. integrations.core.csp adds where a sign-in
 # begins, and the login page who shows the QR code.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

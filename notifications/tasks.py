@@ -238,7 +238,7 @@ def enqueue_runs(run_ids: Sequence[int]) -> None:
 
 
 def enqueue_waiting_runs(card_id: int, slot_at: datetime) -> None:
-    """Hand out the runs that waited for this card's data. A follower of integrations.card_data."""
+    """Hand out the runs that waited for this card's data. A follower of integrations.datasources.fetch."""
     enqueue_runs(report_data.waiting_runs(card_id, slot_at))
 
 

@@ -20,7 +20,7 @@ def note_sign_in(sender: object, request: HttpRequest, user: Any, **_kwargs: Any
     lifetimes.note_opened(request.session, now)
     if isinstance(user, User):
         totp.note_sign_in(request.session, user)
-    confirmation.note_confirmed(request.session, now)  # what WeCom's ways prove, accounts.sessions knows
+    confirmation.note_confirmed(request.session, now)  # what WeCom's ways prove, accounts.authentication.sessions knows
 
 
 def note_code(session: SessionBase) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from integrations.models.scoping import Person
 
-# Groups whose names begin so are roles (accounts.roles): no department brings them.
+# Groups whose names begin so are roles (accounts.users.roles): no department brings them.
 ROLE_PREFIX = "role:"
 
 

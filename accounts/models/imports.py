@@ -59,7 +59,7 @@ class PeopleExport(models.Model):
         verbose_name = _("sheet of people")
         verbose_name_plural = _("sheets of people")
         ordering = ["-pk"]
-        # Whoever may import people may export them: accounts.import_pages.may_import.
+        # Whoever may import people may export them: accounts.admin.imports.may_import.
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -146,7 +146,7 @@ class PeopleImport(models.Model):
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     # {"same": 3, "change": 2, "refused": 1, …}: by ImportRow.Outcome, and "same".
     counts = models.JSONField(default=dict, editable=False)
-    # Why the whole file was refused, or the writing stopped: a word of accounts.sheets.wording with its values.
+    # Why the whole file was refused, or the writing stopped: a word of accounts.importexport.messages with its values.
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 

@@ -110,7 +110,7 @@ class PeopleMove(models.Model):
     total_count = models.PositiveIntegerField(_("accounts"), default=0)
     done_count = models.PositiveIntegerField(_("accounts looked at"), default=0)
     moved_count = models.PositiveIntegerField(_("accounts moved"), default=0)
-    # {"taken": [how many, [the first names]], "there": …}: accounts.moving.Change.
+    # {"taken": [how many, [the first names]], "there": …}: accounts.directory.transfer_batches.Change.
     left = models.JSONField(_("left as before"), default=dict)
     finished_at = models.DateTimeField(_("finished"), null=True)
 

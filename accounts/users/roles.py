@@ -115,7 +115,7 @@ _granted: dict[Role, set[str]] = {
         *(*_DIRECTORY_READERS, "integrations.sync_directory", "integrations.view_biconnection"),
         "accounts.view_linkrequest",
     },
-    # Groups are looked up by name only, as recipients: accounts.group_admin keeps their pages shut.
+    # Groups are looked up by name only, as recipients: accounts.admin.groups keeps their pages shut.
     Role.PUSH_EDITOR: {
         *("accounts.view_user", "accounts.view_wecomaccount", "accounts.view_attribute", "auth.view_group"),
         *("integrations.view_department", "integrations.view_datasource", *_all_of("integrations.card")),

@@ -19,7 +19,7 @@ from integrations.models.scoping import NOTHING, Person
 
 
 def corps_of(person: Person) -> Q:
-    """The condition on Corp, for integrations.visibility."""
+    """The condition on Corp, for integrations.models.scoping."""
     if not isinstance(person, User) or not (person.is_active and person.is_staff):
         return NOTHING
     return Q() if sees_all(person) else Q(pk__in=person.managed_corps.values("pk"))

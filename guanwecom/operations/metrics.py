@@ -10,7 +10,7 @@ from guanwecom.operations import health
 
 
 def engine_metrics() -> Iterator[Metric]:
-    """Registered with notifications.metrics."""
+    """Registered with notifications.delivery.metrics."""
     state = health.read()
     yield GaugeMetricFamily("guanwecom_engine_up", "0: beat, a queue or the clock stands still", not state.problems)
     yield GaugeMetricFamily("guanwecom_beat_processes", "Beats that are alive", state.beat.process_count)

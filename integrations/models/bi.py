@@ -42,7 +42,7 @@ class BiConnection(models.Model):
     external_id_source = models.CharField(
         _("who somebody is in the BI"),
         max_length=100,
-        # The attribute that administrators of all companies alone set (accounts.bi).
+        # The attribute that administrators of all companies alone set (accounts.users.bi_identity).
         default="bi_login_id",
         help_text=_("Which value of a person here is the account there: it becomes externalUserId."),
     )
@@ -125,7 +125,7 @@ class BiListing(models.Model):
     listed_at = models.DateTimeField(null=True)
     # [[id, name, kind]]
     entries = models.JSONField(default=list)
-    # Why there is none (integrations.source_wording), and what stands in the sentence.
+    # Why there is none (integrations.models.datasource_messages), and what stands in the sentence.
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict)
 

@@ -101,7 +101,8 @@ class DataSource(models.Model):
         ),
     )
     ca_bundle = models.TextField(_("CA bundle"), blank=True, help_text=_("PEM certificates of a private authority."))
-    # Since when its fetches run into the time limit; null where the last one ended within it (integrations.card_data).
+    # Since when its fetches run into the time limit; null where the last one ended within it
+    # (integrations.datasources.fetch).
     slow_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     changed_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -221,7 +222,7 @@ class CardData(models.Model):
     content = models.BinaryField(default=b"", editable=False)
     row_count = models.PositiveIntegerField(_("rows"), default=0)
     took_milliseconds = models.PositiveIntegerField(_("took (ms)"), default=0)
-    # Which sentence says why there is no data (integrations.source_wording), and what stands in it.
+    # Which sentence says why there is no data (integrations.models.datasource_messages), and what stands in it.
     problem_code = models.CharField(max_length=32, blank=True)
     problem_facts = models.JSONField(default=dict, blank=True)
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)

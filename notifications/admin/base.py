@@ -76,7 +76,7 @@ TONES = {
     **dict.fromkeys(["failed", "unknown", "missed", "invalid", "unlicensed", "refused"], "bad"),
     "paused": "warn",
 }
-# Of a run that ended (notifications.losses).
+# Of a run that ended (notifications.delivery.rendering.run_errors).
 LOST_SOME = _("finished, not everybody reached")
 
 

@@ -15,7 +15,8 @@ RENDER_LEASE = timedelta(seconds=20)
 # From handing a delivery to a task to handing it to another, while none has tried it.
 QUEUE_LEASE = timedelta(seconds=60)
 # A sending task gives the rest back after so many seconds and the call that it is at: within QUEUE_LEASE, or another
-# task would be given the same deliveries meanwhile (notifications.checks), and within the broker's visibility timeout.
+# task would be given the same deliveries meanwhile (notifications.delivery.maintenance.checks), and within the broker's
+# visibility timeout.
 TASK_SECONDS = 30
 # A worker that is asked to end waits so long for calls under way; a service manager usually kills after 10 seconds.
 STOP_SECONDS = 7

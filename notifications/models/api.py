@@ -110,7 +110,7 @@ class AcceptedRequest(models.Model):
         verbose_name_plural = _("accepted requests")
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["token", "key"], name="one_request_per_idempotency_key")]
-        # What is too old: notifications.idempotency.
+        # What is too old: notifications.delivery.runs.idempotency.
         indexes = [models.Index(fields=["created_at"], name="request_accepted")]
 
     def __str__(self) -> str:

@@ -47,7 +47,7 @@ class Medium(models.Model):
         "Incident", on_delete=models.CASCADE, null=True, related_name="pictures", db_index=False
     )
     kind = models.CharField(max_length=16, choices=Kind.choices)
-    # Of the recipe: what is equal is made once (notifications.media.recipes).
+    # Of the recipe: what is equal is made once (notifications.delivery.attachments.recipes).
     digest = models.CharField(max_length=64)
     # Empty once it was made.
     recipe = models.BinaryField()
@@ -81,7 +81,7 @@ class Medium(models.Model):
             ),
         ]
         indexes = [
-            # MediumQuerySet.due(), and what waits for a worker: notifications.media.making.
+            # MediumQuerySet.due(), and what waits for a worker: notifications.delivery.attachments.jobs.
             models.Index(fields=["make_after"], condition=Q(status="waiting"), name="medium_waiting"),
             # Previews that are to be forgotten.
             models.Index(

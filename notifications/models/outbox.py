@@ -124,7 +124,8 @@ class Run(models.Model):
     finished_at = models.DateTimeField(_("ended"), null=True)
     recipient_count = models.PositiveIntegerField(_("recipients"), default=0)
     skipped_count = models.PositiveIntegerField(_("skipped"), default=0)
-    # A stored sentence (notifications.sentences), also of one that ended: whom it did not reach (notifications.losses).
+    # A stored sentence (notifications.sentences), also of one that ended: whom it did not reach
+    # (notifications.delivery.rendering.run_errors).
     error = models.TextField(_("error"), blank=True)
     # Of its data (notifications.reports.skipping); empty where its report has none.
     fingerprint = models.CharField(max_length=64, blank=True)
@@ -134,7 +135,7 @@ class Run(models.Model):
     )
     resends_unknown = models.BooleanField(default=False)
     # Of one that was missed, failed or did not reach everybody: when its subscription's owner was told, and by which
-    # notice. Told without a notice: nobody is to be told (notifications.owner_notices).
+    # notice. Told without a notice: nobody is to be told (notifications.delivery.runs.owner_notices).
     owner_told_at = models.DateTimeField(_("owner told"), null=True)
     owner_notice = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, related_name="told_runs", verbose_name=_("notice to the owner")
@@ -164,7 +165,7 @@ class Run(models.Model):
             ),
             # The log, by day.
             models.Index(fields=["claimed_at"], name="run_claimed"),
-            # What is to be taken back: notifications.recalling.
+            # What is to be taken back: notifications.delivery.runs.recall.
             models.Index(fields=["recall_asked_at"], condition=Q(recall_asked_at__isnull=False), name="run_recalled"),
         ]
 
@@ -356,7 +357,7 @@ class Delivery(models.Model):
             models.Index(fields=["title", "id"], name="delivery_title"),
             # The tick's queries: DeliveryQuerySet.sendable() and given_up().
             models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
-            # What a company has to hand out: notifications.handing_out.
+            # What a company has to hand out: notifications.delivery.sending.queue.
             models.Index(
                 fields=["corp", "priority", "next_attempt_at"], condition=Q(status="pending"), name="delivery_queue"
             ),
@@ -375,7 +376,7 @@ class Delivery(models.Model):
             ),
             # DeliveryQuerySet.preparable(), and what of it comes too late.
             models.Index(fields=["next_attempt_at"], condition=Q(status="preparing"), name="delivery_preparing"),
-            # What was uploaded too long ago: notifications.media.preparing.
+            # What was uploaded too long ago: notifications.delivery.sending.uploads.
             models.Index(
                 fields=["media_until"],
                 condition=Q(status="pending", media_until__isnull=False),
@@ -426,7 +427,7 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         ordering = ["delivery_id", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
-        # What the limiter must know when its store was emptied: notifications.limit_history.
+        # What the limiter must know when its store was emptied: notifications.delivery.sending.limit_history.
         indexes = [models.Index(fields=["started_at"], name="attempt_started")]
 
     def __str__(self) -> str:

@@ -53,7 +53,8 @@ class CorpQueue(models.Model):
             "message to 1000 people counts 1000. What is over it waits until midnight in China. 0: no limit."
         ),
     )
-    # Set by notifications.blocking alone: the company cannot be sent to until somebody mends its configuration.
+    # Set by notifications.delivery.sending.circuit_breaker alone: the company cannot be sent to until somebody mends
+    # its configuration.
     blocked_since = models.DateTimeField(_("blocked since"), null=True, editable=False)
     blocked_errcode = models.IntegerField(_("errcode"), null=True, editable=False)
     blocked_error = models.TextField(_("error"), blank=True, editable=False)

@@ -92,8 +92,8 @@ class Scheduled(models.Model):
     time_zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     valid_from = models.DateTimeField(_("valid from"), null=True, blank=True)
     valid_to = models.DateTimeField(_("valid to"), null=True, blank=True)
-    # Set by notifications.schedule and whoever claims it alone: when it is due, spread included. Empty when no further
-    # slot exists.
+    # Set by notifications.subscriptions.schedules.slots and whoever claims it alone: when it is due, spread included.
+    # Empty when no further slot exists.
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True, editable=False)
 
     class Meta:

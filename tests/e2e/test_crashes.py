@@ -29,12 +29,12 @@ DISPATCHER = """
 import sys, json, django
 django.setup()
 from django.utils import timezone
-from notifications import dispatch
+from notifications.delivery.runs import scheduler
 from django.db import connection
 connection.ensure_connection()
 print("ready", flush=True)
 sys.stdin.readline()
-print(json.dumps(dispatch.claim_due(now=timezone.now())), flush=True)
+print(json.dumps(scheduler.claim_due(now=timezone.now())), flush=True)
 """
 
 

@@ -23,7 +23,7 @@ CHINA = ZoneInfo("Asia/Shanghai")
 
 
 def calls_until_now() -> Iterator[PastCall]:
-    """Registered with notifications.limiter."""
+    """Registered with notifications.delivery.limiter."""
     return past_calls(now=database_clock()())
 
 

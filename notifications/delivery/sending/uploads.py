@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Longer than the longest upload (integrations.wecom.client.Timeouts.transfer_seconds).
+# Longer than the longest upload (integrations.clients.wecom.client.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
 # WeCom keeps what was uploaded for three days; what was not sent by then is uploaded anew.
 UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)

@@ -178,8 +178,8 @@ import os, sys, django
 django.setup()
 from datetime import timedelta
 from django.utils import timezone
-from integrations.directory import due_runs, run_sync, writing
-writing.CHUNK = 20
+from integrations.directory import apply, due_runs, run_sync
+apply.CHUNK = 20
 def work(ahead):
     def clock():
         print(flush=True)
