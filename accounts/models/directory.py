@@ -137,7 +137,7 @@ class PeopleRun(models.Model):
     try_count = models.PositiveSmallIntegerField(default=0, editable=False)
     started_at = models.DateTimeField(_("started"), null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
-    # {"linked": 3, "created": 2, …}: the words of accounts.directory.wording.
+    # {"linked": 3, "created": 2, …}: the words of accounts.directory.messages.
     counts = models.JSONField(_("written"), default=dict)
 
     objects = PeopleRunQuerySet.as_manager()
@@ -200,5 +200,5 @@ class LinkConflict(models.Model):
         indexes = [models.Index(fields=["reason", "id"], name="conflicts_by_reason")]
 
     def __str__(self) -> str:
-        """Without the reason, which not everybody may read who sees the member: accounts.directory.wording."""
+        """Without the reason, which not everybody may read who sees the member: accounts.directory.messages."""
         return str(self.member)

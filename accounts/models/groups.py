@@ -73,7 +73,7 @@ class GivenGroup(models.Model):
         verbose_name_plural = _("groups given by directories")
         default_permissions = ()
         constraints = [
-            # The people of a step, and all of a corp: accounts.directory.grouping.
+            # The people of a step, and all of a corp: accounts.directory.groups.
             models.UniqueConstraint(fields=["corp", "user", "group"], name="one_given_group"),
         ]
 

@@ -92,7 +92,7 @@ class AlertRule(AlertSource, Scheduled):
     tells_to = models.TimeField(_("tell until"), null=True, blank=True)
     tells_on_workdays_only = models.BooleanField(_("tell on working days only"), default=False)
 
-    # Set by notifications.alerts.checking alone.
+    # Set by notifications.alerts.evaluation alone.
     checked_slot_at = models.DateTimeField(_("last check"), null=True, editable=False)
     # By part: how many checks in a row it held, before it fires; and what the next check compares with.
     holding = models.JSONField(default=dict, editable=False)

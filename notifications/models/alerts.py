@@ -118,7 +118,7 @@ class AlertRoute(AlertSource):
     position = models.PositiveIntegerField(
         _("order"), default=100, help_text=_("Smaller first. The first route that matches takes an alert.")
     )
-    # [[label, operator, value], …]: notifications.alerts.matching.
+    # [[label, operator, value], …]: notifications.alerts.matchers.
     matchers = models.JSONField(_("label matchers"), default=list, blank=True)
     goes_on = models.BooleanField(
         _("later routes may take it, too"), default=False, help_text=_("What Alertmanager calls “continue”.")

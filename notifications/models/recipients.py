@@ -27,7 +27,7 @@ class RulesMatch(models.TextChoices):
 
 class Addressed(models.Model):
     """Names recipients (notifications.subscriptions.recipients.named_audience). Its attribute rules:
-    notifications.models.rules.
+    notifications.models.attribute_rules.
     """
 
     to_everyone = models.BooleanField(_("everyone linked to WeCom"), default=False)
