@@ -13,7 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import ConfigurationError, IntegrationError, OutcomeUnknownError, TransientError
-from integrations.clients.wecom import errcodes
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.messages.menus import Menu, MenuButton
@@ -23,7 +23,7 @@ from integrations.companies import links
 from integrations.companies.diagnosis.checks import ownership
 from integrations.companies.diagnosis.findings import LARGEST_ERRCODE
 from integrations.core.client_factory import wecom_client
-from integrations.core.explanations import Explanation, unqueued
+from integrations.core.explanations import of_errcode, unqueued
 from integrations.core.hooks import offered_landing_pages
 from integrations.core.validators import without_invisible
 from integrations.models import ConsoleWrite, Corp
@@ -309,8 +309,7 @@ def _ip_address(text: str) -> str | None:
 def explanation(write: ConsoleWrite) -> Explanation:
     """What a failed change means, in the active language."""
     if write.errcode is not None and write.problem == Problem.REFUSED:
-        advice = errcodes.explain(write.errcode)
-        return Explanation(_(advice.what), _(advice.who), _(advice.where))
+        return of_errcode(write.errcode)
     here, network = _("The administrator of this site."), _("The administrator of this server's network.")
     again = _("Look at the preview again, then confirm it.")
     return {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from integrations.core.explanations import Explanation
+    from integrations.clients.explanations import Explanation
 
 logger = logging.getLogger(__name__)
 State = StagedCredentials.State

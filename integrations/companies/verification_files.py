@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import ConfigurationError, TransientError
+from integrations.clients.explanations import Explanation
 from integrations.clients.site import Page, SiteClient
 from integrations.companies import links
-from integrations.core.explanations import Explanation
 from integrations.core.validators import without_invisible
 from integrations.models import Corp, SiteAddress, VerificationFile
 

@@ -1,23 +1,34 @@
-"""What a person reads of something that went wrong: what happened, who can fix it, where to click."""
+"""What a person reads of something that went wrong, in the active language."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from django.utils.translation import gettext as _
 
+from integrations.clients.explanations import Explanation
+from integrations.clients.wecom import errcodes
 
-@dataclass(frozen=True)
-class Explanation:
-    """Translated sentences, empty where there is nothing to say."""
+E = TypeVar("E", bound=Explanation)
 
-    what: str
-    who: str = ""
-    where: str = ""
+
+def translated(english: E, facts: Mapping[str, Any] | None = None) -> E:
+    """`english` in the active language. `facts`: what its sentences have places for; None where they have no place."""
+    what, who, where = (_(text) if text else "" for text in (english.what, english.who, english.where))
+    if facts is not None:
+        what, who, where = what % facts, who % facts, where % facts
+    return replace(english, what=what, who=who, where=where)
+
+
+def of_errcode(code: int, *, operation: str = "") -> Explanation:
+    """What an error code of WeCom means. `operation`: the call that was refused, where it is known."""
+    return translated(errcodes.explain(code, operation=operation))
 
 
 def unqueued() -> Explanation:
-    """Why work in the background does not begin, in the active language."""
+    """Why work in the background does not begin."""
     return Explanation(
         _("The queue cannot be reached: is Valkey running?"),
         _("The administrator of this site."),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
-from integrations.clients.wecom import errcodes
-from integrations.core.explanations import Explanation
+from integrations.clients.explanations import Explanation
+from integrations.core.explanations import of_errcode
 from integrations.models import SyncRun
 
 # By kind; the number chooses the form.
@@ -70,8 +70,7 @@ def explanation(run: SyncRun) -> Explanation:
     if not run.problem:
         return Explanation("")
     if run.problem in {"wecom", "unreachable"} and run.errcode is not None:
-        advice = errcodes.explain(run.errcode)
-        return Explanation(_(advice.what), _(advice.who), _(advice.where))
+        return of_errcode(run.errcode)
     say = _PROBLEMS.get(run.problem, _broken)
     return say(run)
 

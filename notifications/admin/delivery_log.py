@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from integrations.clients.explanations import Explanation
 from notifications import sentences
 from notifications.admin import base, receipts_export, run_actions
 from notifications.admin.base import CorpFilter, DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
@@ -222,8 +223,9 @@ def _held_up(request: HttpRequest, deliveries: QuerySet[Delivery]) -> list[str]:
     return circuit_breaker.held_up(set(waiting.distinct()), seen_by=request.user, now=timezone.now())
 
 
-def _failures(failure: failures.Failure | None) -> list[failures.Failure]:
-    return [] if failure is None else [failure]
+def _failures(failure: Explanation | None) -> list[tuple[Explanation, int]]:
+    """As of_run gives them. 0: about one person, or none."""
+    return [] if failure is None else [(failure, 0)]
 
 
 def _people(counts: statistics.Counts) -> list[tuple[Any, Any]]:

@@ -6,15 +6,15 @@ language.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from django.db.models import Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from integrations.clients.errors import operation_of
-from integrations.clients.wecom import errcodes
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import AUTHOR, NETWORK_ADMIN, NOBODY, SITE_ADMIN
-from integrations.core.explanations import Explanation
+from integrations.core.explanations import of_errcode
 from notifications import sentences
 from notifications.delivery.channels.outcomes import LOST_WORKER, NO_THREAD, OTHER_APP, ROBOT_GONE
 from notifications.models import Attempt, Channel, Delivery, Receipt
@@ -26,29 +26,20 @@ SHOWN_AT_MOST = 5
 _UNSENT = ~Q(status=Delivery.Status.ACCEPTED) & (~Q(error="") | Q(errcode__isnull=False))
 
 
-@dataclass(frozen=True)
-class Failure:
-    """`raw`: what the other side, or our program, said word for word. `person_count`: 0 where it is about one."""
-
-    explanation: Explanation
-    raw: str
-    person_count: int = 0
-
-
-def of_delivery(delivery: Delivery) -> Failure | None:
+def of_delivery(delivery: Delivery) -> Explanation | None:
     """Why it did not go out, or does not yet; None where nothing went wrong."""
     if delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode):
         return None
     said = _explanation(delivery.channel, delivery.errcode, delivery.error)
-    return Failure(said, _raw(delivery.error, _last_answer(delivery)))
+    return replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
 
 
-def of_receipt(receipt: Receipt) -> Failure | None:
+def of_receipt(receipt: Receipt) -> Explanation | None:
     """Why the person did not get it; None where they did, or where they were skipped, which has its reason."""
     said, delivery = explanation_of_receipt(receipt), receipt.delivery
     if said is None or delivery is None:
         return None
-    return Failure(said, _raw(delivery.error, _last_answer(delivery)))
+    return replace(said, raw=_raw(delivery.error, _last_answer(delivery)))
 
 
 def explanation_of_receipt(receipt: Receipt) -> Explanation | None:
@@ -58,17 +49,17 @@ def explanation_of_receipt(receipt: Receipt) -> Explanation | None:
         return None
     is_named = receipt.status in {Receipt.Status.INVALID, Receipt.Status.UNLICENSED}
     if is_named and delivery.channel == Channel.WECOM:
-        return _of_code(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
+        return of_errcode(NO_LICENCE if receipt.status == Receipt.Status.UNLICENSED else UNKNOWN_ACCOUNT)
     is_in_order = delivery.status == Delivery.Status.ACCEPTED or not (delivery.error or delivery.errcode)
     return None if is_in_order else _explanation(delivery.channel, delivery.errcode, delivery.error)
 
 
-def of_run(deliveries: QuerySet[Delivery]) -> list[Failure]:
-    """The different failures among a run's deliveries, what concerns most people first. One query."""
+def of_run(deliveries: QuerySet[Delivery]) -> list[tuple[Explanation, int]]:
+    """The different failures among a run's deliveries with how many people each concerns, most first. One query."""
     rows = deliveries.filter(_UNSENT).order_by().values_list("channel", "errcode", "error")
     counted = rows.annotate(people=Sum("recipient_count")).order_by("-people")
     return [
-        Failure(_explanation(channel, errcode, error), _raw(error, ""), people)
+        (replace(_explanation(channel, errcode, error), raw=_raw(error, "")), people)
         for channel, errcode, error, people in counted[:SHOWN_AT_MOST]
     ]
 
@@ -77,7 +68,7 @@ def _explanation(channel: str, errcode: int | None, error: str) -> Explanation:
     if channel == Channel.EMAIL:
         return _of_mail()
     if errcode:
-        return _of_code(errcode, operation=operation_of(error))
+        return of_errcode(errcode, operation=operation_of(error))
     own = _own().get(error)
     if own is not None:
         return own
@@ -88,11 +79,6 @@ def _explanation(channel: str, errcode: int | None, error: str) -> Explanation:
             _("Open the company's page and run the diagnosis; the raw answer stands below."),
         )
     return Explanation(sentences.shown(error))
-
-
-def _of_code(code: int, *, operation: str = "") -> Explanation:
-    advice = errcodes.explain(code, operation=operation)
-    return Explanation(_(advice.what), _(advice.who), _(advice.where))
 
 
 def _of_mail() -> Explanation:

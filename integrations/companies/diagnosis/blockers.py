@@ -11,9 +11,10 @@ from integrations.clients.errors import (
     UnexpectedResponseError,
     UnreadableSecretError,
 )
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import BRIEFLY, Advice, Finding, Status, failed
+from integrations.companies.diagnosis.findings import BRIEFLY, Finding, Status, failed
 
 NETWORK, TOKEN, IP, AGENTID = "network", "token", "ip", "agentid"
 IP_REFUSED = frozenset({errcodes.IP_NOT_TRUSTED, 301042})
@@ -22,44 +23,44 @@ NOT_OF_AN_APP = 48002
 APP_DISABLED = 50003
 
 # Said by every check: `by` is the check that has to be put right first.
-ADVICES = {
-    "blocked": Advice(_("Not tried: “%(by_label)s” has to be in order first.")),
-    "unqueued": Advice(
+EXPLANATIONS = {
+    "blocked": Explanation(_("Not tried: “%(by_label)s” has to be in order first.")),
+    "unqueued": Explanation(
         _("The queue cannot be reached: is Valkey running?"),
         _("The administrator of this site."),
         _("Start Valkey, then try again. The health page /healthz says what does not answer."),
     ),
-    "wrong_setting": Advice(
+    "wrong_setting": Explanation(
         _("The API address, the proxy, the CA bundle or an encryption key is wrong."),
         _("The administrator of this site."),
         _("Check the fields under “Advanced”; the detail below says what did not fit."),
     ),
-    "unreachable": Advice(
+    "unreachable": Explanation(
         _("WeCom could not be reached, or did not answer in time."),
         _("The administrator of this server's network."),
         _("Check that the server reaches the API address, directly or through the proxy under “Advanced”."),
     ),
-    "not_wecom": Advice(
+    "not_wecom": Explanation(
         _("What answered is not WeCom: a login page of the network, a proxy or another server."),
         _("The administrator of this server's network."),
         _("Check the API address and the proxy under “Advanced”."),
     ),
-    "crashed": Advice(
+    "crashed": Explanation(
         _("The check itself failed: this is a mistake of the program."),
         _("The support of this product: this is a mistake of the program."),
         _("Export the diagnosis as text and send it to support."),
     ),
-    "lost": Advice(
+    "lost": Explanation(
         _("The worker that ran this check ended before it was done, and it is not run twice."),
         _("The administrator of this site."),
         _("Look whether the message arrived; then start it again."),
     ),
-    "died": Advice(
+    "died": Explanation(
         _("Each worker that ran this check ended before it was done, so it was given up."),
         _("The administrator of this site."),
         _("Look into the worker's log, and whether it has memory enough; then start the check again."),
     ),
-    "too_late": Advice(
+    "too_late": Explanation(
         _("Not sent: ten minutes after the click it would have surprised its reader."),
         _("The administrator of this site."),
         _("Send it again."),

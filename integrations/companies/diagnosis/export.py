@@ -55,8 +55,7 @@ def _of_check(name: str, run: CheckRun | None, corp: Corp) -> Iterator[str]:
     yield "  " + ", ".join(f"{key} {moment.isoformat(timespec='seconds')}" for key, moment in times.items() if moment)
     if not is_current(run, corp):
         yield "  " + _("Something was changed after this: check again.")
-    told = explanation(run)
-    yield from (f"  {text}" for text in (told.what, told.who, told.where) if text)
+    yield from (f"  {text}" for text in explanation(run).sentences)
     if technical(run):
         yield f"  {technical(run)}"
 

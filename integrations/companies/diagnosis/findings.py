@@ -9,6 +9,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from integrations.clients.explanations import Explanation
 from integrations.core.validators import without_invisible
 from integrations.models import CheckRun, Corp
 
@@ -26,17 +27,8 @@ LARGEST_ERRCODE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """English sentences to be translated, with places for the facts of a finding: `%(domain)s`."""
-
-    what: str
-    who: str = ""
-    where: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. `problem`: which of the check's advices fits. `facts`: plain values, nothing secret.
+    """What a check found. `problem`: which of the check's explanations fits. `facts`: plain values, nothing secret.
 
     `heals`: somebody may put it right elsewhere, so it is worth trying again by itself.
     """
@@ -81,7 +73,7 @@ def no_subject(_corp: Corp) -> str:
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `label`, `purpose` and the advices are English sentences to be translated.
+    """One check. `label`, `purpose` and the explanations are English sentences to be translated.
 
     `subject`: what of ours it is about; a result counts as long as this is the same. `retries`: how a finding that
     heals is tried again. `is_repeatable`: a run whose worker died may be run once more. `copied`: the fact that an
@@ -92,7 +84,7 @@ class Check:
     label: str
     purpose: str
     look: Callable[[Question], Finding]
-    advices: Mapping[str, Advice] = field(default_factory=dict)
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
     subject: Callable[[Corp], str] = no_subject
     retries: Sequence[Step] = BRIEFLY
     is_repeatable: bool = True
@@ -105,7 +97,7 @@ NO_FACTS: Facts = MappingProxyType({})
 
 
 def ok(problem: str, facts: Facts = NO_FACTS) -> Finding:
-    """In order. `problem` names the advice that says what was seen."""
+    """In order. `problem` names the explanation that says what was seen."""
     return Finding(Status.OK, problem, facts)
 
 

@@ -14,16 +14,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from integrations.clients.errors import TransientError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.checks import message
-from integrations.companies.diagnosis.findings import Advice, Status
+from integrations.companies.diagnosis.findings import Status
 from integrations.companies.diagnosis.registry import CHECKS
 from integrations.core.client_factory import token_store
-from integrations.core.explanations import Explanation
+from integrations.core.explanations import of_errcode, translated
 from integrations.models import CheckRun, Corp
 
-_UNKNOWN = Advice("")
+_UNKNOWN = Explanation("")
 
 
 class _Facts(dict[str, Any]):
@@ -60,23 +61,21 @@ def explanation(run: CheckRun) -> Explanation:
 
 def explained(check_name: str, problem: str, errcode: int | None, found: Mapping[str, Any]) -> Explanation:
     """What a finding of a check means, in the active language. `found`: its facts."""
-    advice = _advice(check_name, problem, errcode)
     facts = _Facts(found)
     if problem == "blocked":
         facts["by_label"] = label(facts["by"])
     if "until" in facts:
         facts["until"] = f"{timezone.localtime(datetime.fromisoformat(facts['until'])):%Y-%m-%d %H:%M}"
-    return Explanation(*(_(text) % facts if text else "" for text in (advice.what, advice.who, advice.where)))
+    return translated(_english(check_name, problem, errcode), facts)
 
 
-def _advice(check_name: str, problem: str, errcode: int | None) -> Advice:
-    own = CHECKS[check_name].advices.get(problem) or blockers.ADVICES.get(problem)
+def _english(check_name: str, problem: str, errcode: int | None) -> Explanation:
+    own = CHECKS[check_name].explanations.get(problem) or blockers.EXPLANATIONS.get(problem)
     if own is not None:
         return own
     if errcode is None:
         return _UNKNOWN
-    said = errcodes.explain(errcode, operation="gettoken" if check_name == blockers.TOKEN else "")
-    return Advice(said.what, said.who, said.where)
+    return errcodes.explain(errcode, operation="gettoken" if check_name == blockers.TOKEN else "")
 
 
 def label(name: str) -> str:
@@ -147,8 +146,7 @@ class TokenPause:
     seconds: int
     until: datetime
     is_limit: bool
-    what: str
-    where: str
+    explanation: Explanation
 
 
 def token_pause(corp: Corp) -> TokenPause | None:
@@ -159,14 +157,12 @@ def token_pause(corp: Corp) -> TokenPause | None:
         return None
     if pause is None or pause.code is None:
         return None
-    advice = errcodes.explain(pause.code, operation=pause.operation)
     seconds = max(1, round(pause.remaining_seconds))
     return TokenPause(
         seconds,
         timezone.now() + timedelta(seconds=seconds),
         pause.code == errcodes.RATE_LIMITED,
-        _(advice.what),
-        _(advice.where),
+        of_errcode(pause.code, operation=pause.operation),
     )
 
 

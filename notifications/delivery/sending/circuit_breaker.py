@@ -14,6 +14,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from integrations.clients.wecom import errcodes
+from integrations.core.explanations import of_errcode
 from integrations.models import Corp
 from integrations.models.scoping import Person
 from notifications.delivery.channels.outcomes import CONFIGURATION_WAIT_SECONDS, Outcome
@@ -155,8 +156,7 @@ def explanation(queue: CorpQueue) -> str:
     if queue.blocked_errcode is not None:
         # Of the limits, that of gettoken alone holds a company up.
         operation = "gettoken" if queue.blocked_errcode == errcodes.RATE_LIMITED else ""
-        advice = errcodes.explain(queue.blocked_errcode, operation=operation)
-        what = [_(advice.what), _(advice.who), _(advice.where)]
+        what = of_errcode(queue.blocked_errcode, operation=operation).sentences
     until = held_until(queue, now=timezone.now())
     if until is not None:
         what.insert(0, _("Held until %(time)s.") % {"time": f"{timezone.localtime(until):%Y-%m-%d %H:%M}"})

@@ -6,9 +6,8 @@ answers seen in public traces. Match on the number, never on the text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from integrations.clients.errors import UNREADABLE_SECRET, IntegrationError, UnexpectedResponseError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.clients.wecom.errcodes.table import ENTRIES, OF_OPERATIONS
@@ -32,23 +31,14 @@ SECRET_REFUSED = frozenset({INVALID_CREDENTIAL, INVALID_CORPID, INVALID_SECRET})
 STALE_TOKEN_CODES = frozenset({INVALID_CREDENTIAL, INVALID_TOKEN, TOKEN_EXPIRED})
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What an administrator reads, in English: what happened, who can fix it, where to click."""
-
-    what: str
-    who: str
-    where: str
-
-
-_UNKNOWN = Advice(
+_UNKNOWN = Explanation(
     what=_("WeCom answered with an error code that this program does not know."),
     who=SITE_ADMIN,
     where=_("Look the code up at https://open.work.weixin.qq.com/devtool/query and send code and hint to support."),
 )
 
 
-_UNREADABLE = Advice(
+_UNREADABLE = Explanation(
     what=_("A stored secret cannot be read with the present keys (FIELD_ENCRYPTION_KEYS)."),
     who=SITE_ADMIN,
     where=_("Add the lost key behind the present ones and restart, or enter the secret again on its page."),
@@ -61,9 +51,10 @@ def error_class(code: int) -> type[IntegrationError]:
     return UnexpectedResponseError if entry is None else entry.error
 
 
-def explain(code: int, *, operation: str = "") -> Advice:
-    """What to tell an administrator about `code`. `operation`: the call that was refused, where it is known."""
-    entry = OF_OPERATIONS.get((operation, code)) or ENTRIES.get(code)
+def explain(code: int, *, operation: str = "") -> Explanation:
+    """What an administrator should read about `code`, in English. `operation`: the call that was refused, if known."""
     if code == UNREADABLE_SECRET:
         return _UNREADABLE
-    return _UNKNOWN if entry is None else Advice(entry.what, entry.who, entry.where)
+    if (operation, code) in OF_OPERATIONS:
+        return OF_OPERATIONS[operation, code]
+    return ENTRIES[code].explanation if code in ENTRIES else _UNKNOWN

@@ -1,10 +1,11 @@
-"""One row of the tables of error codes, and the sentences that many rows share."""
+"""One row of the table of error codes, and the sentences that many rows share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 
 
 def gettext_noop(text: str) -> str:
@@ -17,13 +18,10 @@ _ = gettext_noop
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A code, what the caller should do, and what an administrator should read (in English, to be translated)."""
+    """What the caller should do about a code, and what an administrator should read, in English."""
 
-    code: int
     error: type[IntegrationError]
-    what: str
-    who: str
-    where: str
+    explanation: Explanation
 
 
 SITE_ADMIN = _("The administrator of this site.")

@@ -11,6 +11,7 @@ from integrations.clients.errors import (
     RecipientError,
     TransientError,
 )
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import (
     AUTHOR,
     NOBODY,
@@ -312,16 +313,14 @@ _PLACES = {
 }
 
 ENTRIES = {
-    code: Entry(code, error, what, who, where or _PLACES[code])
+    code: Entry(error, Explanation(what, who, where or _PLACES[code]))
     for (error, who, where), group in _GROUPS.items()
     for code, what in group.items()
 }
 
 # What a code means of one call, where that differs.
 OF_OPERATIONS = {
-    ("gettoken", 45009): Entry(
-        45009,
-        RateLimitedError,
+    ("gettoken", 45009): Explanation(
         _("WeCom gives this server no token for an hour: too many were asked for, or with a wrong Secret."),
         SITE_ADMIN,
         _(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
-    Advice,
     Check,
     Finding,
     Question,
@@ -69,18 +69,18 @@ CHECK = Check(
     label=_("AgentId and Secret"),
     purpose=_("Reads the app, which works only with its own Secret."),
     look=look,
-    advices={
-        "named": Advice(_("WeCom knows the app as “%(app_name)s”.")),
-        "other_app": Advice(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
-        "contacts_secret": Advice(
+    explanations={
+        "named": Explanation(_("WeCom knows the app as “%(app_name)s”.")),
+        "other_app": Explanation(_("The Secret belongs to another app than the AgentId."), SITE_ADMIN, _COPY_BOTH),
+        "contacts_secret": Explanation(
             _("This is the Secret of the contacts assistant (Contacts sync), not of the app."), SITE_ADMIN, _COPY_BOTH
         ),
-        "connected": Advice(
+        "connected": Explanation(
             _("This app is connected as another company here already."),
             SITE_ADMIN,
             _("Use that company, or another app."),
         ),
-        "no_app": Advice(
+        "no_app": Explanation(
             _("This Secret may not read the app: it is one of WeCom's own assistants, not the app's."),
             SITE_ADMIN,
             _COPY_BOTH,

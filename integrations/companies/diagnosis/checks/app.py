@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, Status, failed, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, failed, ok, wrong
 from integrations.core.client_factory import wecom_client
 
 NAME = "app"
@@ -27,9 +28,9 @@ CHECK = Check(
     label=_("App enabled"),
     purpose=_("Looks whether the app is switched on in WeCom."),
     look=look,
-    advices={
-        "enabled": Advice(_("The app is enabled in WeCom.")),
-        "disabled": Advice(
+    explanations={
+        "enabled": Explanation(_("The app is enabled in WeCom.")),
+        "disabled": Explanation(
             _("The app is disabled in WeCom."),
             WECOM_ADMIN,
             _("WeCom's console → App management → the app → enable it."),

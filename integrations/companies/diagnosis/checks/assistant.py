@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
-    Advice,
     Check,
     Finding,
     Question,
@@ -67,8 +67,8 @@ CHECK = Check(
     label=_("Contacts sync"),
     purpose=_("Reads the directory with the Secret of Contacts sync, if one is saved."),
     look=look,
-    advices={
-        "none": Advice(
+    explanations={
+        "none": Explanation(
             _("Not entered: the app's own Secret reads whom the app may see. That is enough for many companies."),
             SITE_ADMIN,
             _(
@@ -76,24 +76,26 @@ CHECK = Check(
                 "Contacts sync → Secret; paste it above under Credentials into “Contacts sync Secret”."
             ),
         ),
-        "reads": Advice(_("Contacts sync reads the whole company (departments: %(departments)s), with all details.")),
-        "ids_only": Advice(
+        "reads": Explanation(
+            _("Contacts sync reads the whole company (departments: %(departments)s), with all details.")
+        ),
+        "ids_only": Explanation(
             _(
                 "Contacts sync reads the whole company (departments: %(departments)s), but no names or other details: "
                 "WeCom keeps them from addresses that it first saw after August 2022. The app reads those it may see."
             )
         ),
-        "secret_refused": Advice(
+        "secret_refused": Explanation(
             _("WeCom refuses the Secret of Contacts sync: it is wrong, or was reset."),
             SITE_ADMIN,
             _TO_SECRET,
         ),
-        "of_an_app": Advice(
+        "of_an_app": Explanation(
             _("The Secret saved for Contacts sync is one of an app, which may not list the whole company."),
             SITE_ADMIN,
             _TO_SECRET,
         ),
-        "refused_ip": Advice(
+        "refused_ip": Explanation(
             _("WeCom refuses Contacts sync the address of this server, %(address)s."),
             WECOM_ADMIN,
             _("WeCom's console → Security and management → Management tools → Contacts sync → Trusted company IP."),

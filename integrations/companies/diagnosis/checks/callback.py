@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from integrations.clients.errors import ConfigurationError, TransientError
+from integrations.clients.explanations import Explanation
 from integrations.clients.site import Page, SiteClient
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import callbacks
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, warning, wrong
 from integrations.core.client_factory import callback_crypto
 from integrations.models import CallbackEvent, Corp
 
@@ -61,40 +62,40 @@ CHECK = Check(
     purpose=_("Asks the callback address at the public address, signed as WeCom signs, and compares the answer."),
     look=look,
     subject=subject,
-    advices={
-        "verified": Advice(_("The callback address answers rightly, and WeCom has verified it.")),
-        "no_keys": Advice(
+    explanations={
+        "verified": Explanation(_("The callback address answers rightly, and WeCom has verified it.")),
+        "no_keys": Explanation(
             _("No Token and EncodingAESKey are generated: nothing is received from WeCom, which not everybody needs."),
             WECOM_ADMIN,
             _("Generate them under “Receiving messages” if buttons, menus or directory changes are to be heard."),
         ),
-        "unverified": Advice(
+        "unverified": Explanation(
             _("The callback address answers rightly, but WeCom has not verified it yet."), WECOM_ADMIN, _TO_RECEPTION
         ),
-        "outdated": Advice(
+        "outdated": Explanation(
             _("The site address was changed after WeCom verified the callback address."), WECOM_ADMIN, _TO_RECEPTION
         ),
-        "wrong_status": Advice(
+        "wrong_status": Explanation(
             _("%(url)s answers, but refuses the check: the request does not arrive at this site as it was sent."),
             NETWORK_ADMIN,
             _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
         ),
-        "wrong_content": Advice(
+        "wrong_content": Explanation(
             _("Something else answers at %(url)s: a login page, or another server."),
             NETWORK_ADMIN,
             _("Let the reverse proxy pass /wecom/ on to this site, with its query and Host header as they come."),
         ),
-        "redirected": Advice(
+        "redirected": Explanation(
             _("%(url)s sends the visitor elsewhere; WeCom does not follow."),
             NETWORK_ADMIN,
             _("If it leads from http:// to https://, save the site address with https://."),
         ),
-        "untrusted": Advice(
+        "untrusted": Explanation(
             _("The certificate of %(url)s is not trusted."),
             NETWORK_ADMIN,
             _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
         ),
-        "unreachable": Advice(
+        "unreachable": Explanation(
             _("%(url)s cannot be reached from this server, or did not answer in time."),
             NETWORK_ADMIN,
             _("Check the DNS entry of the host name, the firewall and the reverse proxy."),

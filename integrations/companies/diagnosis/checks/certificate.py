@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis.findings import (
-    Advice,
     Check,
     Finding,
     Question,
@@ -58,26 +58,28 @@ CHECK = Check(
     label=_("Certificate"),
     purpose=_("Looks whether the certificate of the API address is trusted: by the usual authorities, or your own."),
     look=look,
-    advices={
-        "not_encrypted": Advice(_("The API address is plain http on this machine: there is no certificate.")),
-        "trusted": Advice(_("The certificate is trusted.")),
-        "private": Advice(_("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s.")),
-        "ends_soon": Advice(
+    explanations={
+        "not_encrypted": Explanation(_("The API address is plain http on this machine: there is no certificate.")),
+        "trusted": Explanation(_("The certificate is trusted.")),
+        "private": Explanation(
+            _("The certificate is trusted through your own authority %(authority)s, valid to %(ends)s.")
+        ),
+        "ends_soon": Explanation(
             _("Your own authority %(authority)s ends on %(ends)s; WeCom is then no longer reached."),
             SITE_ADMIN,
             _("Paste its next certificate into “CA bundle” under “Advanced”."),
         ),
-        "untrusted": Advice(
+        "untrusted": Explanation(
             _("The certificate is not trusted: %(reason)s. A device of your network may be reading along."),
             NETWORK_ADMIN,
             _("Have WeCom exempted from inspection, or paste the authority of that device into “CA bundle”."),
         ),
-        "own_authority": Advice(
+        "own_authority": Explanation(
             _("The certificate is not one of your own authority: %(reason)s."),
             SITE_ADMIN,
             _("Empty “CA bundle” under “Advanced”, or paste the certificates of the right authority."),
         ),
-        "no_tls": Advice(
+        "no_tls": Explanation(
             _("No encryption comes about: %(reason)s."),
             NETWORK_ADMIN,
             _("Something other than WeCom answers there. Check the API address, the firewall and the proxy."),

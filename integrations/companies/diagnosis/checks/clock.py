@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, warning, wrong
 from integrations.core.client_factory import network_client
 
 WARN_SECONDS = 60
@@ -40,10 +41,10 @@ CHECK = Check(
     label=_("Clock"),
     purpose=_("Compares the clock of this server with the Date header of the API's answer."),
     look=look,
-    advices={
-        "right": Advice(_("The clocks differ by %(seconds)s s.")),
-        "no_date": Advice(_("The answer has no Date header, so the clocks cannot be compared.")),
-        "ahead": Advice(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
-        "behind": Advice(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+    explanations={
+        "right": Explanation(_("The clocks differ by %(seconds)s s.")),
+        "no_date": Explanation(_("The answer has no Date header, so the clocks cannot be compared.")),
+        "ahead": Explanation(_("The clock of this server is ahead by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
+        "behind": Explanation(_("The clock of this server is behind by %(seconds)s s."), SITE_ADMIN, _SET_CLOCK),
     },
 )

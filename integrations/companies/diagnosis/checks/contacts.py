@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped
 from integrations.core.client_factory import wecom_client
 
 NAME = "contacts"
@@ -43,15 +44,17 @@ CHECK = Check(
     label=_("Contacts"),
     purpose=_("Reads the departments and one member, and looks which fields WeCom leaves out."),
     look=look,
-    advices={
-        "whole": Advice(_("The directory can be read (departments: %(departments)s), and a member with all fields.")),
-        "partly": Advice(
+    explanations={
+        "whole": Explanation(
+            _("The directory can be read (departments: %(departments)s), and a member with all fields.")
+        ),
+        "partly": Explanation(
             _(
                 "The directory can be read (departments: %(departments)s). WeCom withholds these fields from apps made "
                 "after June 2022: %(withheld)s. That is no mistake: link people by their WeCom account instead."
             )
         ),
-        "nobody": Advice(
+        "nobody": Explanation(
             _("The directory can be read (departments: %(departments)s), but no member is found in the first of them.")
         ),
     },

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, wrong
 from integrations.core.client_factory import wecom_client
 from integrations.models import Corp
 
@@ -62,12 +63,14 @@ CHECK = Check(
     purpose=_("Looks whether the departments named on this page exist and are in the app's visible scope."),
     look=look,
     subject=subject,
-    advices={
-        "all": Advice(_("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")),
-        "seen": Advice(_("All of them exist and are visible to the app: %(roots)s.")),
-        "unknown": Advice(_("There is no department %(unknown)s in WeCom."), SITE_ADMIN, _CORRECT),
-        "outside": Advice(_("The app may not see department %(outside)s."), WECOM_ADMIN, TO_SCOPE),
-        "both": Advice(
+    explanations={
+        "all": Explanation(
+            _("No roots are named: everybody whom the app sees takes part (departments: %(departments)s).")
+        ),
+        "seen": Explanation(_("All of them exist and are visible to the app: %(roots)s.")),
+        "unknown": Explanation(_("There is no department %(unknown)s in WeCom."), SITE_ADMIN, _CORRECT),
+        "outside": Explanation(_("The app may not see department %(outside)s."), WECOM_ADMIN, TO_SCOPE),
+        "both": Explanation(
             _("There is no department %(unknown)s in WeCom, and the app may not see department %(outside)s."),
             SITE_ADMIN,
             _CORRECT,

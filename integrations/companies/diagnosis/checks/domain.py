@@ -5,11 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import TO_TRUSTED_DOMAIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, clipped, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, clipped, ok, wrong
 from integrations.core.client_factory import wecom_client
 
 NAME = "domain"
@@ -56,32 +57,32 @@ CHECK = Check(
     purpose=_("Compares the app's trusted domain in WeCom with the domain of this site."),
     look=look,
     subject=links.trusted_domain,
-    advices={
-        "equal": Advice(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
-        "missing": Advice(
+    explanations={
+        "equal": Explanation(_("The trusted domain in WeCom is %(ours)s, as it should be.")),
+        "missing": Explanation(
             _("The app has no trusted domain in WeCom: sign-in is refused."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
         ),
-        "scheme": Advice(
+        "scheme": Explanation(
             _("The trusted domain in WeCom, %(theirs)s, has http:// or https:// in front. Enter the domain alone."),
             WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "path": Advice(
+        "path": Explanation(
             _("The trusted domain in WeCom, %(theirs)s, has something behind the host. Enter the domain alone."),
             WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "port": Advice(
+        "port": Explanation(
             _("The trusted domain in WeCom, %(theirs)s, has another port than %(ours)s. Port and host must be equal."),
             WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "underscore": Advice(
+        "underscore": Explanation(
             _("The trusted domain in WeCom, %(theirs)s, has an underscore, which WeCom does not redirect to."),
             WECOM_ADMIN,
             TO_TRUSTED_DOMAIN,
         ),
-        "other": Advice(
+        "other": Explanation(
             _("The trusted domain in WeCom is %(theirs)s; this site is %(ours)s."), WECOM_ADMIN, TO_TRUSTED_DOMAIN
         ),
     },

@@ -5,13 +5,13 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
     FACT_AT_MOST,
-    Advice,
     Check,
     Finding,
     Question,
@@ -86,14 +86,14 @@ CHECK = Check(
     purpose=_("Compares the app's home page in WeCom with the link that this site gives."),
     look=look,
     subject=links.home_page_link,
-    advices={
-        "equal": Advice(_("The home page in WeCom is the link of this site.")),
-        "inner_page": Advice(_("The home page in WeCom is a link of this site, with an inner page of its own.")),
-        "missing": Advice(_("The app has no home page in WeCom: a tap on it leads nowhere."), WECOM_ADMIN, _WHERE),
-        "no_scheme": Advice(
+    explanations={
+        "equal": Explanation(_("The home page in WeCom is the link of this site.")),
+        "inner_page": Explanation(_("The home page in WeCom is a link of this site, with an inner page of its own.")),
+        "missing": Explanation(_("The app has no home page in WeCom: a tap on it leads nowhere."), WECOM_ADMIN, _WHERE),
+        "no_scheme": Explanation(
             _("The home page in WeCom begins with neither http:// nor https://: %(theirs)s"), WECOM_ADMIN, _WHERE
         ),
-        "plain": Advice(
+        "plain": Explanation(
             _(
                 "The home page in WeCom is the plain login address. It signs people in inside WeCom, too, but with "
                 "several companies they may have to choose theirs."
@@ -101,8 +101,8 @@ CHECK = Check(
             WECOM_ADMIN,
             _WHERE,
         ),
-        "other": Advice(_("The home page in WeCom is another one: %(theirs)s"), WECOM_ADMIN, _WHERE),
-        "differs": Advice(
+        "other": Explanation(_("The home page in WeCom is another one: %(theirs)s"), WECOM_ADMIN, _WHERE),
+        "differs": Explanation(
             _("The home page in WeCom differs from the link of this site in: %(parts)s. It is %(theirs)s"),
             WECOM_ADMIN,
             _WHERE,

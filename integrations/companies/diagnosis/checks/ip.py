@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
     FOR_A_DAY,
-    Advice,
     Check,
     Finding,
     Question,
@@ -57,10 +57,10 @@ CHECK = Check(
     label=_("Trusted IP"),
     purpose=_("Makes a call that WeCom answers only to the addresses in its list of trusted IPs."),
     look=look,
-    advices={
-        "accepted": Advice(_("WeCom accepts calls from this server.")),
-        "trusted": Advice(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
-        "refused_ip": Advice(
+    explanations={
+        "accepted": Explanation(_("WeCom accepts calls from this server.")),
+        "trusted": Explanation(_("WeCom accepts calls from this server. What it refused last: %(copied)s.")),
+        "refused_ip": Explanation(
             _("WeCom refuses the address of this server: %(copied)s is not among the trusted IPs of the app."),
             WECOM_ADMIN,
             _(
@@ -69,7 +69,7 @@ CHECK = Check(
                 "counts after about a minute; this check tries again by itself."
             ),
         ),
-        "unnamed_ip": Advice(
+        "unnamed_ip": Explanation(
             _("WeCom refuses the address of this server, and does not say which one it saw."),
             WECOM_ADMIN,
             _(

@@ -7,13 +7,13 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from integrations.clients.errors import IntegrationError, OutcomeUnknownError, RecipientError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import SITE_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.clients.wecom.messages.builders import EVERYBODY, Recipients, text_message
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes, check_bytes
 from integrations.companies.diagnosis import blockers
 from integrations.companies.diagnosis.findings import (
-    Advice,
     Check,
     Finding,
     Question,
@@ -85,20 +85,20 @@ CHECK = Check(
     label=_("Test message"),
     purpose=_("Sends a message to a person of your choice."),
     look=look,
-    advices={
-        "accepted": Advice(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
-        "with_warning": Advice(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
-        "unclear": Advice(
+    explanations={
+        "accepted": Explanation(_("WeCom accepted the message to %(to)s (msgid %(msgid)s). Look at the phone.")),
+        "with_warning": Explanation(_("WeCom accepted the message to %(to)s with a warning (msgid %(msgid)s).")),
+        "unclear": Explanation(
             _("It is not known whether the message to %(to)s went out: WeCom's answer was lost."),
             SITE_ADMIN,
             _("Look at the phone before you send another one."),
         ),
-        "nobody": Advice(
+        "nobody": Explanation(
             _("%(to)s cannot receive the message: WeCom knows no such account, or it is outside the visible scope."),
             SITE_ADMIN,
             _("Take the account from WeCom's console → Contacts → the member → Account, and check the visible scope."),
         ),
-        "unlicensed": Advice(
+        "unlicensed": Explanation(
             _("%(to)s has no interface licence, so the message was not delivered (msgid %(msgid)s)."),
             WECOM_ADMIN,
             _("WeCom's console → App management → the app → Interface licence."),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.network import Journey
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, wrong
 from integrations.core.client_factory import network_client
 
 
@@ -37,39 +38,39 @@ CHECK = Check(
     label=_("Network and DNS"),
     purpose=_("Looks up the API host, connects, and asks without a Secret whether WeCom is there."),
     look=look,
-    advices={
-        "reached": Advice(_("WeCom answers at %(host)s (%(addresses)s).")),
-        "dns": Advice(
+    explanations={
+        "reached": Explanation(_("WeCom answers at %(host)s (%(addresses)s).")),
+        "dns": Explanation(
             _("The name %(host)s cannot be looked up: %(reason)s."),
             NETWORK_ADMIN,
             _("Check the DNS servers of this server, or set a proxy under “Advanced”."),
         ),
-        "tcp": Advice(
+        "tcp": Explanation(
             _("%(host)s (%(addresses)s) does not take a connection at port %(port)s: %(reason)s."),
             NETWORK_ADMIN,
             _("Allow outgoing connections to qyapi.weixin.qq.com, port 443, in the firewall, or set a proxy."),
         ),
-        "proxy_dns": Advice(
+        "proxy_dns": Explanation(
             _("The name of the proxy, %(host)s, cannot be looked up: %(reason)s."),
             SITE_ADMIN,
             _("Correct the proxy under “Advanced”."),
         ),
-        "proxy_tcp": Advice(
+        "proxy_tcp": Explanation(
             _("The proxy %(host)s does not take a connection at port %(port)s: %(reason)s."),
             SITE_ADMIN,
             _("Correct the proxy under “Advanced”, or start it."),
         ),
-        "proxy": Advice(
+        "proxy": Explanation(
             _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."),
             NETWORK_ADMIN,
             _("See the check “Proxy” below."),
         ),
-        "tls": Advice(
+        "tls": Explanation(
             _("A connection stands, but no trusted encryption comes about: %(reason)s."),
             NETWORK_ADMIN,
             _("See the check “Certificate” below."),
         ),
-        "http": Advice(
+        "http": Explanation(
             _("A connection stands, but nothing answers on it: %(reason)s."),
             NETWORK_ADMIN,
             _("A firewall may let the connection through and drop what is sent. Check it, or set a proxy."),

@@ -11,10 +11,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, Status, ok, skipped
+from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, ok, skipped
 from integrations.models import CheckRun, Corp, VerificationFile
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ CHECK = Check(
     purpose=_("Goes by WeCom's last answer when the domain was written, and by the verification file."),
     look=look,
     subject=links.trusted_domain,
-    advices={
-        "accepted": Advice(_("WeCom took %(domain)s as trusted domain when it was written.")),
-        "file": Advice(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
-        "unknown": Advice(
+    explanations={
+        "accepted": Explanation(_("WeCom took %(domain)s as trusted domain when it was written.")),
+        "file": Explanation(_("The verification file is at its place, and WeCom has not refused %(domain)s.")),
+        "unknown": Explanation(
             _(
                 "WeCom tells whether %(domain)s is verified only when the domain is written; nothing is known yet, and "
                 "no verification file has been found at the public address."
@@ -134,15 +135,15 @@ CHECK = Check(
             WECOM_ADMIN,
             _WHERE,
         ),
-        "file_since": Advice(
+        "file_since": Explanation(
             _("WeCom refused %(domain)s as not verified (85005); a verification file was put in its place since then."),
             WECOM_ADMIN,
             _("Have the domain verified in WeCom's console, then write the trusted domain from this page once more."),
         ),
-        "unverified": Advice(
+        "unverified": Explanation(
             _("WeCom says that the ownership of %(domain)s is not verified (85005)."), WECOM_ADMIN, _WHERE
         ),
-        "no_filing": Advice(
+        "no_filing": Explanation(
             _(
                 "WeCom says that %(domain)s has no ICP filing of this company or an associated one: it must be a "
                 "domain of your own company or of an associated company."
@@ -150,7 +151,7 @@ CHECK = Check(
             WECOM_ADMIN,
             _WHERE,
         ),
-        "of_a_provider": Advice(
+        "of_a_provider": Explanation(
             _("WeCom says that %(domain)s belongs to a service provider. Use a domain of your own company."),
             WECOM_ADMIN,
             _WHERE,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, SITE_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, wrong
 from integrations.core.client_factory import network_client
 
 _WANTS_PASSWORD = frozenset({401, 407})
@@ -30,25 +31,25 @@ CHECK = Check(
     label=_("Proxy"),
     purpose=_("Goes through the saved proxy, if there is one."),
     look=look,
-    advices={
-        "none": Advice(_("No proxy is set: this server calls WeCom directly.")),
-        "passes": Advice(_("The proxy %(host)s, port %(port)s, lets this server through.")),
-        "password": Advice(
+    explanations={
+        "none": Explanation(_("No proxy is set: this server calls WeCom directly.")),
+        "passes": Explanation(_("The proxy %(host)s, port %(port)s, lets this server through.")),
+        "password": Explanation(
             _("The proxy %(host)s wants a user name and password, or refuses those that are saved."),
             SITE_ADMIN,
             _("Enter the proxy under “Advanced” again: http://user:password@host:port."),
         ),
-        "refuses": Advice(
+        "refuses": Explanation(
             _("The proxy %(host)s refuses the way to WeCom (%(reason)s)."),
             NETWORK_ADMIN,
             _("Have qyapi.weixin.qq.com, port 443, allowed in the proxy's rules."),
         ),
-        "unreachable": Advice(
+        "unreachable": Explanation(
             _("The proxy %(host)s cannot be reached at port %(port)s: %(reason)s."),
             NETWORK_ADMIN,
             _("Start the proxy, or correct its address under “Advanced”."),
         ),
-        "silent": Advice(
+        "silent": Explanation(
             _("The proxy %(host)s takes the connection and does not answer: %(reason)s."),
             NETWORK_ADMIN,
             _("Look into the proxy's log."),

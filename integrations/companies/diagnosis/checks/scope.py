@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from integrations.clients.errors import IntegrationError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import TO_SCOPE, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, warning, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, warning, wrong
 from integrations.core.client_factory import wecom_client
 
 NAME = "scope"
@@ -34,19 +35,19 @@ CHECK = Check(
     label=_("Visible scope"),
     purpose=_("Counts the members, departments and tags that the app may see."),
     look=look,
-    advices={
-        "seen": Advice(
+    explanations={
+        "seen": Explanation(
             _(
                 "The app sees departments with all below them: %(departments)s, tags: %(tags)s, "
                 "single members: %(members)s."
             )
         ),
-        "empty": Advice(
+        "empty": Explanation(
             _("The app sees nobody: nobody can sign in, and no message arrives."),
             WECOM_ADMIN,
             TO_SCOPE,
         ),
-        "members_only": Advice(
+        "members_only": Explanation(
             _("The app sees single members only (%(members)s), no department: whoever joins later is left out."),
             WECOM_ADMIN,
             TO_SCOPE,

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from integrations.clients.errors import IntegrationError, RateLimitedError, TransientError
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom import errcodes
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies.diagnosis import blockers
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, Status, failed, ok
+from integrations.companies.diagnosis.findings import Check, Finding, Question, Status, failed, ok
 from integrations.core.client_factory import testing_client, wecom_client
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ CHECK = Check(
     label=_("Token"),
     purpose=_("Fetches a token with the saved CorpId and Secret."),
     look=look,
-    advices={
-        "given": Advice(_("WeCom gives a token for this CorpId and Secret.")),
-        "held": Advice(
+    explanations={
+        "given": Explanation(_("WeCom gives a token for this CorpId and Secret.")),
+        "held": Explanation(
             _(
                 "WeCom gives this server no token until about %(until)s: too many were asked for, or with a wrong "
                 "Secret."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from integrations.clients.explanations import Explanation
 from integrations.clients.wecom.errcodes.entry import NETWORK_ADMIN, WECOM_ADMIN
 from integrations.clients.wecom.errcodes.entry import gettext_noop as _
 from integrations.companies import links, verification_files
-from integrations.companies.diagnosis.findings import Advice, Check, Finding, Question, ok, skipped, wrong
+from integrations.companies.diagnosis.findings import Check, Finding, Question, ok, skipped, wrong
 from integrations.models import Corp, VerificationFile
 
 NAME = "verification_file"
@@ -38,26 +39,26 @@ CHECK = Check(
     purpose=_("Fetches each verification file at the public address, as WeCom does."),
     look=look,
     subject=subject,
-    advices={
-        "found": Advice(
+    explanations={
+        "found": Explanation(
             _("Answers rightly at the public address, as seen from this server: %(files)s. WeCom comes from outside.")
         ),
-        "no_file": Advice(
+        "no_file": Explanation(
             _("No verification file is uploaded. WeCom asks for one before it accepts the trusted domain."),
             WECOM_ADMIN,
             _("WeCom's console → the app → Web authorisation and JS-SDK → apply for verification; upload the file."),
         ),
-        Outcome.WRONG_CONTENT.value: Advice(
+        Outcome.WRONG_CONTENT.value: Explanation(
             _("Something else answers at %(url)s: a login page, another server, or a copy of the file."),
             NETWORK_ADMIN,
             _PROXY,
         ),
-        Outcome.WRONG_STATUS.value: Advice(
+        Outcome.WRONG_STATUS.value: Explanation(
             _("%(url)s answers, but not with the file: the request does not arrive at this site."),
             NETWORK_ADMIN,
             _PROXY,
         ),
-        Outcome.REDIRECTED.value: Advice(
+        Outcome.REDIRECTED.value: Explanation(
             _("%(url)s sends the visitor elsewhere. WeCom looks for the file at this very address."),
             NETWORK_ADMIN,
             _(
@@ -65,12 +66,12 @@ CHECK = Check(
                 "Otherwise exempt /WW_verify_*.txt from the redirection."
             ),
         ),
-        Outcome.UNTRUSTED.value: Advice(
+        Outcome.UNTRUSTED.value: Explanation(
             _("The certificate of %(url)s is not trusted."),
             NETWORK_ADMIN,
             _("Install a valid certificate of a public authority for this host name, with its intermediate ones."),
         ),
-        Outcome.UNREACHABLE.value: Advice(
+        Outcome.UNREACHABLE.value: Explanation(
             _("%(url)s cannot be reached from this server, or did not answer in time."),
             NETWORK_ADMIN,
             _("Check the DNS entry of the host name, the firewall and the reverse proxy."),

@@ -130,13 +130,13 @@ def test_a_secret_that_no_key_opens_is_said_once(corp: Corp, settings: Settings,
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_every_problem_of_every_check_is_a_whole_explanation(corp: Corp, check: Any) -> None:
-    for problem, advice in check.advices.items():
+    for problem, english in check.explanations.items():
         facts = dict.fromkeys(("host", "theirs", "ours", "url", "reason"), "<b>x</b>")
         told = results.explanation(check_run(corp, check.name, "wrong", problem=problem, facts=facts))
 
         assert told.what
         assert "%" not in told.what + told.who + told.where
-        assert bool(advice.who) == bool(advice.where) == bool(told.where)
+        assert bool(english.who) == bool(english.where) == bool(told.where)
 
 
 # --- Token ------------------------------------------------------------------------------------------------------------
