@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -20,6 +21,7 @@ from accounts.authentication import errors, throttling
 from accounts.authentication.errors import Cause, Trouble
 from accounts.authentication.redirects import safe_path
 from accounts.directory import link_requests
+from integrations.core.explanations import translated
 from integrations.models import Corp
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,11 @@ def page(request: HttpRequest, found: Trouble) -> HttpResponse:
     """Explain at once. Only where the address holds neither code nor state."""
     target = safe_path(found.target)
     found = _with_present_name(found)
-    guide, names = found.guide, {"corp": found.corp_name, "missing": found.missing, "where": found.where}
+    guide = translated(found.guide, {"corp": found.corp_name, "missing": found.missing, "where": found.where})
     context = {
         "trouble": found,
         "guide": guide,
-        "what": str(guide.what) % names,
-        "who": str(guide.who) % names,
+        "title": gettext(guide.title),
         "shows_ip": found.cause is Cause.IP_NOT_TRUSTED and found.caller_ip,
         "query": urlencode({"next": target, "stay": "1"}),
         "retry_url": _retry_url(found, target),
