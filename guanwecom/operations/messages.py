@@ -9,6 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
+from integrations.clients.explanations import Explanation
+
 if TYPE_CHECKING:
     from guanwecom.operations.health import EngineHealth, Served
 
@@ -21,22 +23,20 @@ CHARTS_COMMAND = (
 )
 
 
-@dataclass(frozen=True)
-class Advice:
-    """What is wrong, who mends it how, and the command for it; empty where there is none."""
+@dataclass(frozen=True, slots=True)
+class EngineExplanation(Explanation):
+    """`where`: also how it is mended. `command`: the one for it; empty where there is none."""
 
-    what: str
-    fix: str
     command: str = ""
 
     @property
     def lines(self) -> list[str]:
-        return [self.what, self.fix, *([f"    {self.command}"] if self.command else [])]
+        return [*self.sentences, *([f"    {self.command}"] if self.command else [])]
 
 
-def advices(state: EngineHealth) -> list[Advice]:
+def explanations(state: EngineHealth) -> list[EngineExplanation]:
     """One for each problem, in the language of the moment."""
-    return [_advice(code, state) for code in state.problems]
+    return [_explanation(code, state) for code in state.problems]
 
 
 def names(state: EngineHealth) -> str:
@@ -45,27 +45,29 @@ def names(state: EngineHealth) -> str:
     return ", ".join(words.get(code) or code.partition(":")[2] for code in state.problems)
 
 
-def _advice(code: str, state: EngineHealth) -> Advice:
+def _explanation(code: str, state: EngineHealth) -> EngineExplanation:
     if code.startswith("queue:"):
         return _about_queue(next(queue for queue in state.queues if code == f"queue:{queue.name}"))
     if code == "valkey":
         what = _("Valkey does not answer: no worker can take anything, and nothing is pushed.")
-        return Advice(what, _("Start Valkey. The address /healthz/ready says whether it takes writes."))
+        return EngineExplanation(
+            what, where=_("Start Valkey. The address /healthz/ready says whether it takes writes.")
+        )
     if code == "beat":
         what = _("Beat is not running: nothing that is scheduled begins.")
-        return Advice(f"{what} {heard(state.beat)}", _start(), BEAT_COMMAND)
+        return EngineExplanation(f"{what} {heard(state.beat)}", where=_start(), command=BEAT_COMMAND)
     if code.startswith("task:"):
         return _about_task(code.partition(":")[2])
     return _about_tick(state) if code == "tick" else _about_slots(state)
 
 
-def _about_queue(queue: Served) -> Advice:
+def _about_queue(queue: Served) -> EngineExplanation:
     what = _("No worker takes from the queue “%(queue)s”: %(consequence)s") % {
         "queue": queue.name,
         "consequence": _consequence(queue.name),
     }
     command = CHARTS_COMMAND if queue.is_optional else WORKER_COMMAND
-    return Advice(f"{what} {heard(queue)}", _start(), command)
+    return EngineExplanation(f"{what} {heard(queue)}", where=_start(), command=command)
 
 
 def _consequence(queue: str) -> str:
@@ -78,7 +80,7 @@ def _consequence(queue: str) -> str:
     return known.get(queue, _("what stands in it waits."))
 
 
-def _about_task(name: str) -> Advice:
+def _about_task(name: str) -> EngineExplanation:
     consequences = {
         "notifications.tick": _("nothing is pushed."),
         "integrations.tick": _("events, diagnoses and data that were broken off are not taken up again."),
@@ -89,25 +91,26 @@ def _about_task(name: str) -> Advice:
     words = {"task": name, "consequence": consequences[name], "page": PeriodicTask._meta.verbose_name_plural}
     what = _("The periodic task %(task)s is switched off: %(consequence)s") % words
     fix = _("Switch it on in the administration: %(page)s → %(task)s. Where it is missing, restart beat.")
-    return Advice(what, fix % words)
+    return EngineExplanation(what, where=fix % words)
 
 
-def _about_tick(state: EngineHealth) -> Advice:
+def _about_tick(state: EngineHealth) -> EngineExplanation:
     if state.tick_seconds is None:
         what = _("Beat and workers are running, but the clock has never ticked.")
     else:
         what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
         what %= {"time": duration(state.tick_seconds)}
-    return Advice(what, _look())
+    return EngineExplanation(what, where=_look())
 
 
-def _about_slots(state: EngineHealth) -> Advice:
+def _about_slots(state: EngineHealth) -> EngineExplanation:
     what = ngettext(
         "%(count)s time of a subscription or alert rule is overdue, since %(time)s.",
         "%(count)s times of subscriptions or alert rules are overdue, the oldest since %(time)s.",
         state.overdue_count,
     )
-    return Advice(what % {"count": state.overdue_count, "time": duration(state.overdue_seconds)}, _look())
+    words = {"count": state.overdue_count, "time": duration(state.overdue_seconds)}
+    return EngineExplanation(what % words, where=_look())
 
 
 def heard(served: Served) -> str:

@@ -13,16 +13,16 @@ from accounts.models import User
 from accounts.users.scopes import sees_all
 from guanwecom.operations import health, messages
 from guanwecom.operations.health import EngineHealth, Served
-from guanwecom.operations.messages import Advice
+from guanwecom.operations.messages import EngineExplanation
 from integrations.core.hooks import Line
 
 
 @dataclass(frozen=True)
 class Panel:
-    """`lines` and `advices` are for those who see all companies; for others `sentence` alone, where something fails."""
+    """`lines` and `explanations` are for those who see all companies; others read `sentence` where something fails."""
 
     lines: list[Line]
-    advices: list[Advice]
+    explanations: list[EngineExplanation]
     sentence: str = ""
 
 
@@ -32,7 +32,7 @@ def panel(person: User | AnonymousUser) -> Panel | None:
         return None
     state = health.read()
     if sees_all(person):
-        return Panel(list(_lines(state)), messages.advices(state))
+        return Panel(list(_lines(state)), messages.explanations(state))
     if not state.problems:
         return None
     return Panel([], [], _("Pushes stand still: a background process is not running. Tell a system administrator."))

@@ -87,5 +87,5 @@ def mail(state: EngineHealth) -> tuple[str, str]:
     address = _("Overview: %(url)s") % {"url": f"{SiteAddress.objects.default().url}admin/"}
     if not state.problems:
         return _("Pushes run again"), "\n".join([_("Beat and the workers of all queues are running."), address])
-    lines = [line for advice in messages.advices(state) for line in (*advice.lines, "")]
+    lines = [line for one in messages.explanations(state) for line in (*one.lines, "")]
     return _("Pushes stand still: %(parts)s") % {"parts": messages.names(state)}, "\n".join([*lines, address])

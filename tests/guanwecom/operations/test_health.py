@@ -205,9 +205,9 @@ def test_a_periodic_task_that_was_switched_off(name: str) -> None:
 
     assert problems() == [f"task:{name}"]
     with translation.override("en"):
-        (advice,) = messages.advices(health.read())
-    assert advice.what.startswith(f"The periodic task {name} is switched off: ")
-    assert advice.fix.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
+        (explanation,) = messages.explanations(health.read())
+    assert explanation.what.startswith(f"The periodic task {name} is switched off: ")
+    assert explanation.where.startswith(f"Switch it on in the administration: periodic tasks → {name}.")
 
 
 def test_a_periodic_task_that_is_missing() -> None:
