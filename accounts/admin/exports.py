@@ -123,7 +123,7 @@ class PeopleExportAdmin(RunPages):
     def state(self, request: HttpRequest, run: PeopleExport) -> dict[str, Any]:
         context = {"run": run, "tone": _TONES.get(PeopleExport.Status(run.status), "quiet")}
         html = render_to_string(f"{self.folder}/_state.html", context, request)
-        return {"html": html, "is_unfinished": run.is_busy}
+        return {"html": html, "is_unfinished": run.is_unfinished}
 
     def around(self, request: HttpRequest, run: PeopleExport, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": gettext("Sheet of people"), "users": User._meta.verbose_name_plural}

@@ -198,10 +198,10 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "columns": _columns(run),
             "is_asking": run.status == Status.ASKING and may_import(request.user),
         }
-        rows = "" if run.is_busy else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
+        rows = "" if run.is_unfinished else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
         return {
             "html": render_to_string(f"{FOLDER}/_state.html", context, request),
-            "is_unfinished": run.is_busy,
+            "is_unfinished": run.is_unfinished,
             "parts": {"import-rows": rows},
         }
 

@@ -192,8 +192,8 @@ def _corp(request: HttpRequest, corp_id: int) -> Corp:
 
 def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:
     if run.status != SyncRun.Status.DONE:
-        return run.is_active
-    return people_run is None or people_run.status in {PeopleRun.Status.WAITING, PeopleRun.Status.RUNNING}
+        return run.is_unfinished
+    return people_run is None or people_run.is_unfinished
 
 
 def _queue(request: HttpRequest, run: SyncRun) -> None:

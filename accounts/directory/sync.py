@@ -7,10 +7,8 @@ died goes on behind the last whole step.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -25,6 +23,7 @@ from accounts.directory.steps import Step, unsettled
 from accounts.models import DirectoryPolicy, PeopleRun, WeComAccount
 from integrations import directory
 from integrations.models import Corp, Member, SyncRun
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +37,6 @@ LEASE = timedelta(minutes=5)
 # So often a run is taken over before it is given up; so often a step is done again because somebody saved meanwhile.
 TAKEN_AT_MOST = 5
 TRIES = 3
-
-
-class LostError(Exception):
-    """Another worker has the run now."""
 
 
 def people_run_of(run: SyncRun) -> PeopleRun:
@@ -68,7 +63,7 @@ def apply_run(*, run: SyncRun, clock: Clock) -> PeopleRun | None:
     corp = run.corp
     try:
         _carry_out(corp, people_run, clock)
-    except LostError:
+    except LeaseLostError:
         logger.warning("people of directory run=%s were taken over by another worker", run.pk)
         return None
     people_run.refresh_from_db()
@@ -86,9 +81,8 @@ def _carry_out(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
         _tried(partial(_step, people_run, policy, rules, keys, clock))
         after = keys[-1]
     _fit_groups_of_others(corp, people_run, clock)
-    with _held(people_run, clock()) as held:
-        held.status, held.finished_at = Status.DONE, clock()
-        held.lease_token, held.lease_until = "", None
+    with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
+        held.finish(Status.DONE, clock())
 
 
 def _policy(corp: Corp) -> DirectoryPolicy | None:
@@ -98,7 +92,7 @@ def _policy(corp: Corp) -> DirectoryPolicy | None:
 def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, keys: list[int], clock: Clock) -> None:
     """`keys`: a stretch of the company's members, in order. Only those are read whom something is to be done for."""
     now, corp = clock(), policy.corp
-    with _held(people_run, now) as held:
+    with PeopleRun.objects.hold(people_run, until=now + LEASE) as held:
         stretch = corp.members.filter(pk__range=(keys[0], keys[-1]))
         userids = list(stretch.values_list("userid_folded", flat=True))
         accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids)
@@ -138,7 +132,7 @@ def apply_to(
 def _fit_groups_of_others(corp: Corp, people_run: PeopleRun, clock: Clock) -> None:
     after: int | None = 0
     while after is not None:
-        with _held(people_run, clock()) as held:
+        with PeopleRun.objects.hold(people_run, until=clock() + LEASE) as held:
             written, after = fit_groups_of_others(corp=corp, after=after)
             _count(held, written)
 
@@ -160,19 +154,6 @@ def _tried(step: Callable[[], None]) -> None:
     return None
 
 
-@contextmanager
-def _held(people_run: PeopleRun, now: datetime) -> Iterator[PeopleRun]:
-    """A transaction that holds the row, whose lease is ours and goes on."""
-    with transaction.atomic():
-        ours = PeopleRun.objects.filter(pk=people_run.pk, status=Status.RUNNING, lease_token=people_run.lease_token)
-        held = ours.select_for_update().first()
-        if held is None:
-            raise LostError
-        held.lease_until = now + LEASE
-        yield held
-        held.save()  # the whole row, which is locked
-
-
 @transaction.atomic
 def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
     corp = Corp.objects.select_for_update().get(pk=people_run.run.corp_id)
@@ -186,11 +167,9 @@ def _claim(people_run: PeopleRun, now: datetime) -> PeopleRun | None:
     others = PeopleRun.objects.filter(run__corp=corp, status=Status.RUNNING, lease_until__gt=now)
     if others.exists():
         return None
-    token = uuid.uuid4().hex
-    taken = claimable.update(
+    taken = claimable.take(
+        until=now + LEASE,
         status=Status.RUNNING,
-        lease_token=token,
-        lease_until=now + LEASE,
         started_at=Coalesce(F("started_at"), now),
         try_count=F("try_count") + 1,
     )

@@ -8,7 +8,6 @@ asked for it may do.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -21,6 +20,7 @@ from accounts.directory import transfer_batches
 from accounts.models import PeopleMove, User, WeComAccount
 from accounts.users.scopes import people_changeable_by
 from integrations.models import Corp
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,6 @@ PERMISSIONS = ("accounts.change_user", "accounts.change_wecomaccount")
 LEASE = timedelta(minutes=2)
 # So often a move is taken over without a step done since, before it is given up.
 TAKEN_AT_MOST = 5
-
-
-class LostError(Exception):
-    """Another worker has the move now, or it is over."""
 
 
 class InTheWayError(Exception):
@@ -80,7 +76,7 @@ def request_move(
 
 def waiting_for_a_worker(*, now: datetime, at_most: int = 100) -> list[int]:
     """Keys of moves to queue: new, or left by a worker that died. Queued twice does no harm."""
-    return list(PeopleMove.objects.claimable(now).order_by("pk").values_list("pk", flat=True)[:at_most])
+    return PeopleMove.objects.keys_to_queue(now, at_most=at_most)
 
 
 def carry_out(*, move_id: int, clock: Clock) -> PeopleMove | None:
@@ -91,7 +87,7 @@ def carry_out(*, move_id: int, clock: Clock) -> PeopleMove | None:
     try:
         while move.is_unfinished:
             move = _tried(move, clock)
-    except LostError:
+    except LeaseLostError:
         logger.warning("move=%s was taken over by another worker", move_id)
         return None
     logger.info("move=%s %s moved=%s of=%s", move.pk, move.status, move.moved_count, move.total_count)
@@ -115,10 +111,8 @@ def _claim(move_id: int, now: datetime) -> PeopleMove | None:
     if claimable.filter(try_count__gte=TAKEN_AT_MOST).update(status=Status.STOPPED, finished_at=now):
         logger.error("move=%s given up", move_id)
         return None
-    leased = {"lease_token": uuid.uuid4().hex, "lease_until": now + LEASE}
-    if not claimable.update(status=Status.RUNNING, try_count=F("try_count") + 1, **leased):
-        return None
-    return PeopleMove.objects.get(pk=move_id)
+    taken = claimable.take(until=now + LEASE, status=Status.RUNNING, try_count=F("try_count") + 1)
+    return PeopleMove.objects.get(pk=move_id) if taken else None
 
 
 def _tried(move: PeopleMove, clock: Clock) -> PeopleMove:
@@ -132,22 +126,15 @@ def _tried(move: PeopleMove, clock: Clock) -> PeopleMove:
     raise AssertionError("not reached")
 
 
-@transaction.atomic
 def _step(move: PeopleMove, now: datetime) -> PeopleMove:
     """The next accounts, or the end; returns the row as it is then."""
-    ours = PeopleMove.objects.filter(pk=move.pk, status=Status.RUNNING, lease_token=move.lease_token)
-    held = ours.select_for_update(of=("self",)).select_related("source", "target").first()
-    if held is None:
-        raise LostError
-    held.lease_until = now + LEASE
-    asked_by = _who_may(held)
-    account_ids = _next_accounts(held)
-    if asked_by is None or not account_ids:
-        held.status = Status.STOPPED if asked_by is None else Status.DONE
-        held.finished_at, held.lease_until, held.lease_token = now, None, ""
-    else:
-        _move(held, asked_by, account_ids)
-    held.save()  # the whole row, which is locked
+    with PeopleMove.objects.select_related("source", "target").hold(move, until=now + LEASE) as held:
+        asked_by = _who_may(held)
+        account_ids = _next_accounts(held)
+        if asked_by is None or not account_ids:
+            held.finish(Status.STOPPED if asked_by is None else Status.DONE, now)
+        else:
+            _move(held, asked_by, account_ids)
     return held
 
 

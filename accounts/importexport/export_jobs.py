@@ -6,7 +6,6 @@ A worker holds a lease while it writes. Who takes over a sheet whose worker died
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -16,6 +15,7 @@ from django.utils import translation
 from accounts.importexport.jobs import CHANGE, IMPORT
 from accounts.importexport.writers import Sheet, write_xlsx
 from accounts.models import ExportFile, PeopleExport, User
+from integrations.models.jobs import LET_GO, LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,6 @@ KEPT_FOR = timedelta(days=1)
 # Longer than a thousand rows take, and saving the whole file after the last one.
 LEASE = timedelta(minutes=5)
 TAKEN_AT_MOST = 3
-
-
-class _LostError(Exception):
-    """Another worker has the sheet now, or it is gone."""
 
 
 def request_export(*, reader: User, user_ids: Sequence[int], language: str, now: datetime) -> PeopleExport:
@@ -46,7 +42,7 @@ def request_export(*, reader: User, user_ids: Sequence[int], language: str, now:
 
 def waiting_for_a_worker(*, now: datetime, at_most: int = 100) -> list[int]:
     """Keys of sheets to queue. Twice does no harm."""
-    return list(PeopleExport.objects.claimable(now).order_by("pk").values_list("pk", flat=True)[:at_most])
+    return PeopleExport.objects.keys_to_queue(now, at_most=at_most)
 
 
 def carry_out(*, export_id: int, clock: Clock) -> None:
@@ -57,9 +53,9 @@ def carry_out(*, export_id: int, clock: Clock) -> None:
     try:
         content = _made(export, clock)
         with transaction.atomic():
-            _hold(export, clock(), status=Status.DONE, finished_at=clock(), user_ids=[], lease_token="")
+            PeopleExport.objects.change(export, status=Status.DONE, finished_at=clock(), user_ids=[], **LET_GO)
             ExportFile.objects.create(export=export, content=content)
-    except _LostError:
+    except LeaseLostError:
         logger.warning("sheet of people=%s was taken over by another worker", export.pk)
         return
     logger.info("sheet of people=%s rows=%d bytes=%d", export.pk, export.row_count, len(content))
@@ -78,7 +74,6 @@ def forget_expired(*, now: datetime) -> int:
 
 
 def _claim(export_id: int, now: datetime) -> PeopleExport | None:
-    token = uuid.uuid4().hex
     with transaction.atomic():
         found = PeopleExport.objects.claimable(now).select_for_update().filter(pk=export_id).first()
         if found is None:
@@ -86,24 +81,17 @@ def _claim(export_id: int, now: datetime) -> PeopleExport | None:
         reader = found.requested_by
         may = reader.is_active and reader.is_staff and reader.has_perms((IMPORT, CHANGE))
         found.status = Status.RUNNING if may and found.try_count < TAKEN_AT_MOST else Status.FAILED
-        found.lease_token, found.lease_until, found.done_count = token, now + LEASE, 0
-        found.try_count += 1
+        found.done_count = 0
+        found.take(until=now + LEASE)
         found.save()  # the whole row, which is locked
     return found if found.status == Status.RUNNING else None
 
 
 def _made(export: PeopleExport, clock: Clock) -> bytes:
     def hold(done_count: int) -> None:
-        _hold(export, clock(), done_count=done_count)
+        PeopleExport.objects.change(export, lease_until=clock() + LEASE, done_count=done_count)
 
     with translation.override(export.language):
         sheet = Sheet(people=export.user_ids, reader=export.requested_by, progress=hold)
         with write_xlsx(sheet) as file:
             return file.read()
-
-
-def _hold(export: PeopleExport, now: datetime, **changes: object) -> None:
-    """Move the lease on. Raises _LostError."""
-    ours = PeopleExport.objects.filter(pk=export.pk, status=Status.RUNNING, lease_token=export.lease_token)
-    if not ours.update(lease_until=now + LEASE, **changes):
-        raise _LostError

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +20,7 @@ from accounts.importexport.rows import FileRefusedError, Line
 from accounts.models import Attribute, ImportFile, ImportRow, PeopleImport, User
 from accounts.users.attributes import ValueTakenError
 from integrations.models import Corp
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -111,10 +110,6 @@ IMPORT = "accounts.add_peopleimport"
 CHANGE = "accounts.change_user"
 
 
-class LostError(Exception):
-    """Another worker has the import now."""
-
-
 class _StoppedError(Exception):
     """All or nothing: `row` is refused, so nothing is written."""
 
@@ -128,7 +123,7 @@ class _StoppedError(Exception):
 
 def waiting_for_a_worker(*, now: datetime, at_most: int = 100) -> list[int]:
     """Keys of imports to queue. Twice does no harm."""
-    return list(PeopleImport.objects.claimable(now).order_by("pk").values_list("pk", flat=True)[:at_most])
+    return PeopleImport.objects.keys_to_queue(now, at_most=at_most)
 
 
 def carry_on(*, run_id: int, clock: Clock) -> None:
@@ -141,7 +136,7 @@ def carry_on(*, run_id: int, clock: Clock) -> None:
             _read(run, clock)
         else:
             _apply(run, clock)
-    except LostError:
+    except LeaseLostError:
         logger.warning("import of people=%s was taken over by another worker", run.pk)
         return
     run.refresh_from_db()
@@ -160,34 +155,19 @@ def _claim(run_id: int, now: datetime) -> PeopleImport | None:
         run.save()
         return None
     run.status = Status.READING if run.status in {Status.WAITING, Status.READING} else Status.APPLYING
-    run.lease_token, run.lease_until, run.try_count = uuid.uuid4().hex, now + LEASE, run.try_count + 1
+    run.take(until=now + LEASE)
     run.save()  # the whole row, which is locked
     return run
 
 
-@contextmanager
-def _held(run: PeopleImport, now: datetime) -> Iterator[PeopleImport]:
-    """A transaction that holds the row, whose lease is ours and goes on."""
-    with transaction.atomic():
-        ours = PeopleImport.objects.filter(pk=run.pk, lease_token=run.lease_token)
-        held = ours.filter(status__in=[Status.READING, Status.APPLYING]).select_for_update(of=("self",)).first()
-        if held is None:
-            raise LostError
-        held.lease_until = now + LEASE
-        yield held
-        held.save()  # the whole row, which is locked
-
-
 def _end(run: PeopleImport, status: str, now: datetime, reason: str = "", words: dict[str, Any] | None = None) -> None:
-    with _held(run, now) as held:
+    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
         _ended(held, status, now, reason, words)
 
 
 def _ended(held: PeopleImport, status: str, now: datetime, reason: str = "", words: Any = None) -> None:
-    held.status, held.reason, held.words = status, reason, words or {}
-    held.lease_token, held.lease_until, held.try_count = "", None, 0
-    if status != Status.ASKING:
-        held.finished_at = now
+    held.finish(status, None if status == Status.ASKING else now)
+    held.reason, held.words, held.try_count = reason, words or {}, 0
     ImportFile.objects.filter(run=held).delete()
 
 
@@ -201,7 +181,7 @@ def _editor(user_id: int | None) -> User | None:
 
 
 def _read(run: PeopleImport, clock: Clock) -> None:
-    with _held(run, clock()) as held:
+    with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
         ImportRow.objects.filter(run=held).delete()
         held.counts, held.row_count = {}, 0
     editor = _editor(run.requested_by_id)
@@ -212,7 +192,7 @@ def _read(run: PeopleImport, clock: Clock) -> None:
     try:
         table = table_of(bytes(content), Recogniser(Attribute.objects.by_name()))
         _check_header(run, table.header)
-        with _held(run, clock()) as held:
+        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
             held.layout, held.titles = table.header.layout.value, [list(pair) for pair in table.header.titles]
         run.layout = table.header.layout.value
         seen = Seen()
@@ -262,7 +242,7 @@ def _read_step(run: PeopleImport, editor: User, header: Header, lines: list[Line
     rows = [_row(run, number, texts, made) for (number, texts), made in zip(sound, decisions, strict=True)]
     rows += [_row(run, number, cells[number], made) for number, made in problems.items()]
     kept = [row for row in rows if row is not None]
-    with _held(run, now) as held:
+    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
         ImportRow.objects.bulk_create(kept, batch_size=STEP)
         held.row_count += len(lines)
         counts = {**held.counts, "same": held.counts.get("same", 0) + len(lines) - len(kept)}
@@ -329,7 +309,7 @@ def _apply_skipping(run: PeopleImport, editor: User, clock: Clock) -> None:
 
 
 def _skipping_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen: Seen, now: datetime) -> None:
-    with _held(run, now) as held:
+    with PeopleImport.objects.hold(run, until=now + LEASE) as held:
         refused = _write_step(run, editor, rows, seen)
         _count(held, len(rows) - len(refused), len(refused))
 
@@ -337,7 +317,7 @@ def _skipping_step(run: PeopleImport, editor: User, rows: list[ImportRow], seen:
 def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
     """One transaction. Nobody sees how far it is but through the store."""
     try:
-        with _held(run, clock()) as held:
+        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
             written, seen = 0, Seen()
             while rows := _next_rows(run):
                 _tried(lambda rows=rows: _whole_step(run, editor, rows, seen))  # type: ignore[misc]  # bound
@@ -346,7 +326,7 @@ def _apply_all(run: PeopleImport, editor: User, clock: Clock) -> None:
             _count(held, written, 0)
             _ended(held, Status.DONE, clock())
     except _StoppedError as stopped:
-        with _held(run, clock()) as held:
+        with PeopleImport.objects.hold(run, until=clock() + LEASE) as held:
             row, made = stopped.row, stopped.decision
             ImportRow.objects.filter(pk=row.pk).update(outcome=Outcome.REFUSED, reason=made.reason, words=made.words)
             held.counts = {

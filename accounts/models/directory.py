@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.attributes import Attribute
 from integrations.models import Corp, Member, SyncRun
+from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
     from integrations.models.scoping import Person
@@ -110,14 +110,7 @@ class DirectoryPolicy(models.Model):
         return self.mode == self.Mode.OFF
 
 
-class PeopleRunQuerySet(models.QuerySet["PeopleRun"]):
-    def claimable(self, now: datetime) -> Self:
-        """New ones, and those whose worker died."""
-        dead = Q(status=PeopleRun.Status.RUNNING, lease_until__lte=now)
-        return self.filter(Q(status=PeopleRun.Status.WAITING) | dead)
-
-
-class PeopleRun(models.Model):
+class PeopleRun(BackgroundJob):
     """The second half of a run: what came of the directory for people here. One for each finished SyncRun."""
 
     class Status(models.TextChoices):
@@ -129,18 +122,14 @@ class PeopleRun(models.Model):
 
     run = models.OneToOneField(SyncRun, on_delete=models.CASCADE, related_name="people_run")
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     # The members up to this key are dealt with: whoever takes the run over goes on behind it.
     done_up_to = models.BigIntegerField(default=0, editable=False)
     done_count = models.PositiveIntegerField(_("people looked at"), default=0)
-    try_count = models.PositiveSmallIntegerField(default=0, editable=False)
     started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
     # {"linked": 3, "created": 2, …}: the words of accounts.directory.messages.
     counts = models.JSONField(_("written"), default=dict)
 
-    objects = PeopleRunQuerySet.as_manager()
+    objects = BackgroundJobQuerySet["PeopleRun"].as_manager()
 
     class Meta:
         verbose_name = _("people of a directory run")

@@ -12,23 +12,19 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models.users import User
 from integrations.models import Corp
+from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
 
-class PeopleExportQuerySet(models.QuerySet["PeopleExport"]):
-    def claimable(self, now: datetime) -> Self:
-        """New ones, and those whose worker died."""
-        status = PeopleExport.Status
-        return self.filter(Q(status=status.WAITING) | Q(status=status.RUNNING, lease_until__lte=now))
-
+class PeopleExportQuerySet(BackgroundJobQuerySet["PeopleExport"]):
     def expired(self, now: datetime) -> Self:
         return self.filter(expires_at__lte=now)
 
 
-class PeopleExport(models.Model):
+class PeopleExport(BackgroundJob):
     """One sheet. It holds what whoever asked for it may see, and nobody else gets it."""
 
     class Status(models.TextChoices):
@@ -46,10 +42,6 @@ class PeopleExport(models.Model):
     user_ids = models.JSONField(default=list)
     row_count = models.PositiveIntegerField(pgettext_lazy("sheet", "people"), default=0)
     done_count = models.PositiveIntegerField(default=0)
-    lease_token = models.CharField(max_length=32, blank=True)
-    lease_until = models.DateTimeField(null=True)
-    try_count = models.PositiveSmallIntegerField(default=0)
-    finished_at = models.DateTimeField(_("finished"), null=True)
     # Until then it can be downloaded; then the row goes away with its file.
     expires_at = models.DateTimeField(_("kept until"))
 
@@ -64,10 +56,6 @@ class PeopleExport(models.Model):
 
     def __str__(self) -> str:
         return f"{timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-    @property
-    def is_busy(self) -> bool:
-        return self.status in {self.Status.WAITING, self.Status.RUNNING}
 
 
 class ExportFile(models.Model):
@@ -86,15 +74,7 @@ class ExportFile(models.Model):
 # --- Files of people that administrators upload: what was read, what it would change, and what became of it ---
 
 
-class PeopleImportQuerySet(models.QuerySet["PeopleImport"]):
-    def claimable(self, now: datetime) -> Self:
-        """New ones, those that somebody has said yes to, and those whose worker died."""
-        status = PeopleImport.Status
-        dead = Q(status__in=[status.READING, status.APPLYING], lease_until__lte=now)
-        return self.filter(Q(status__in=[status.WAITING, status.CONFIRMED]) | dead)
-
-
-class PeopleImport(models.Model):
+class PeopleImport(BackgroundJob):
     """One uploaded file. Read in the background without a change; written once somebody has seen what would change."""
 
     class Status(models.TextChoices):
@@ -107,6 +87,9 @@ class PeopleImport(models.Model):
         REFUSED = "refused", pgettext_lazy("import", "cannot be read")
         STOPPED = "stopped", pgettext_lazy("import", "stopped, nothing changed")
         DISCARDED = "discarded", pgettext_lazy("import", "discarded")
+
+    WAITING = (Status.WAITING, Status.CONFIRMED)
+    RUNNING = (Status.READING, Status.APPLYING)
 
     class Mode(models.TextChoices):
         ALL = "all", _("all or nothing")
@@ -136,10 +119,6 @@ class PeopleImport(models.Model):
     confirmed_by_name = models.CharField(_("confirmed by"), max_length=255, blank=True)
     confirmed_from = models.GenericIPAddressField(null=True, editable=False)
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
-    lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
-    try_count = models.PositiveSmallIntegerField(default=0, editable=False)
     layout = models.CharField(max_length=8, blank=True, editable=False)
     # [[header, what it means], …] as they stand in the file; what is not used means nothing.
     titles = models.JSONField(default=list, editable=False)
@@ -150,7 +129,7 @@ class PeopleImport(models.Model):
     reason = models.CharField(max_length=32, blank=True, editable=False)
     words = models.JSONField(default=dict, editable=False)
 
-    objects = PeopleImportQuerySet.as_manager()
+    objects = BackgroundJobQuerySet["PeopleImport"].as_manager()
 
     class Meta:
         verbose_name = _("import of people")
@@ -167,10 +146,6 @@ class PeopleImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} · {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-    @property
-    def is_busy(self) -> bool:
-        return self.status in {self.Status.WAITING, self.Status.READING, self.Status.CONFIRMED, self.Status.APPLYING}
 
 
 class ImportFile(models.Model):

@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models.users import User, WeComAccount
 from integrations.models import Corp
+from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
     from integrations.models.scoping import Person
@@ -68,21 +68,14 @@ class LinkRequest(models.Model):
 # --- Moves of everybody from one company to another, which a worker carries out ---
 
 
-class PeopleMoveQuerySet(models.QuerySet["PeopleMove"]):
-    def unfinished(self) -> Self:
-        return self.filter(status__in=[PeopleMove.Status.WAITING, PeopleMove.Status.RUNNING])
-
-    def claimable(self, now: datetime) -> Self:
-        """Those that no worker has begun, or whose worker has been silent for longer than its lease."""
-        return self.unfinished().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
-
+class PeopleMoveQuerySet(BackgroundJobQuerySet["PeopleMove"]):
     def visible_to(self, person: Person) -> Self:
         """Both companies have to be."""
         corps = Corp.objects.visible_to(person)
         return self.filter(source__in=corps, target__in=corps)
 
 
-class PeopleMove(models.Model):
+class PeopleMove(BackgroundJob):
     """One move. Its row is the progress, too: each step commits its accounts and its count together."""
 
     class Status(models.TextChoices):
@@ -101,9 +94,6 @@ class PeopleMove(models.Model):
     ip = models.GenericIPAddressField(_("IP address"), null=True)
     requested_at = models.DateTimeField(_("requested"))
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.WAITING)
-    lease_token = models.CharField(max_length=32, blank=True)
-    lease_until = models.DateTimeField(null=True)
-    try_count = models.PositiveSmallIntegerField(default=0)
     # Accounts with a greater key came later and stay. Those up to `done_up_to` are dealt with.
     last_account = models.BigIntegerField(default=0)
     done_up_to = models.BigIntegerField(default=0)
@@ -112,7 +102,6 @@ class PeopleMove(models.Model):
     moved_count = models.PositiveIntegerField(_("accounts moved"), default=0)
     # {"taken": [how many, [the first names]], "there": …}: accounts.directory.transfer_batches.Change.
     left = models.JSONField(_("left as before"), default=dict)
-    finished_at = models.DateTimeField(_("finished"), null=True)
 
     objects = PeopleMoveQuerySet.as_manager()
 
@@ -122,7 +111,7 @@ class PeopleMove(models.Model):
         ordering = ["-pk"]
         default_permissions = ()  # who may link people may move them
         indexes = [
-            # The few that a tick looks for: PeopleMoveQuerySet.claimable.
+            # The few that a tick looks for: BackgroundJobQuerySet.claimable.
             models.Index(
                 fields=["lease_until"], condition=Q(status__in=["waiting", "running"]), name="claimable_people_moves"
             ),
@@ -130,10 +119,6 @@ class PeopleMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M}"
-
-    @property
-    def is_unfinished(self) -> bool:
-        return self.status in {self.Status.WAITING, self.Status.RUNNING}
 
     @property
     def untouched_count(self) -> int:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from integrations.callbacks.registry import Consumer, Outcome, consumer_named, consumers_for
 from integrations.models import CallbackEvent, Corp, EventLane, EventWork
+from integrations.models.jobs import LET_GO, LeaseLostError
 
 # How long a worker may be silent before another takes its lane over: longer than one call to WeCom with all repeats.
 LEASE = timedelta(seconds=120)
 BATCH = 100
 LANES_AT_ONCE = 200
-
-
-class LaneLostError(Exception):
-    """Another worker has the lane now: this one must not write any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +50,21 @@ def claim(*, corp_id: int, consumer: Consumer, now: datetime) -> Held | None:
     if not Corp.objects.filter(pk=corp_id).exists():
         return None
     lane, _ = EventLane.objects.get_or_create(corp_id=corp_id, consumer=consumer.name)
-    token = uuid.uuid4().hex
-    free = EventLane.objects.filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now), pk=lane.pk)
-    if not free.update(lease_token=token, lease_until=now + LEASE):
-        return None
-    return Held(lane.pk, corp_id, consumer, token)
+    token = EventLane.objects.free(now).filter(pk=lane.pk).take(until=now + LEASE)
+    return Held(lane.pk, corp_id, consumer, token) if token else None
 
 
 def hold(held: Held, *, now: datetime) -> None:
-    """Move the lease on. Inside a transaction it keeps others from taking the lane until the end. Raises LaneLostError.
+    """Move the lease on. Inside a transaction no other worker can take the lane before its end. Raises LeaseLostError.
 
     Why not until it has expired? A worker that slept too long may go on as long as nobody else has begun.
     """
-    if not EventLane.objects.filter(pk=held.lane_id, lease_token=held.token).update(lease_until=now + LEASE):
-        raise LaneLostError
+    if not EventLane.objects.held_by(held.lane_id, held.token).update(lease_until=now + LEASE):
+        raise LeaseLostError
 
 
 def release(held: Held) -> None:
-    EventLane.objects.filter(pk=held.lane_id, lease_token=held.token).update(lease_token="", lease_until=None)
+    EventLane.objects.held_by(held.lane_id, held.token).update(**LET_GO)
 
 
 def next_works(held: Held, *, now: datetime) -> list[EventWork]:
@@ -101,7 +94,7 @@ def note_touched(work: EventWork, keys: Sequence[int]) -> None:
 
 @transaction.atomic
 def settle(held: Held, works: Sequence[EventWork], outcome: Outcome, *, now: datetime) -> None:
-    """Write down what came of a batch. Raises LaneLostError."""
+    """Write down what came of a batch. Raises LeaseLostError."""
     hold(held, now=now)
     rows = EventWork.objects.filter(pk__in=[one.pk for one in works])
     if outcome.touched:
@@ -117,7 +110,7 @@ def settle(held: Held, works: Sequence[EventWork], outcome: Outcome, *, now: dat
 def postpone(
     held: Held, works: Sequence[EventWork], *, problem: str, wait: timedelta, give_up: bool, now: datetime
 ) -> None:
-    """The next try of a batch, or the end of it. Raises LaneLostError."""
+    """The next try of a batch, or the end of it. Raises LeaseLostError."""
     hold(held, now=now)
     for work in works:
         work.try_count, work.problem = work.try_count + 1, problem[:255]

@@ -16,7 +16,7 @@ Clock = Callable[[], datetime]
 class Batch:
     """Some waiting events of one corp, in the order in which they happened.
 
-    `hold` moves the lane's lease on, and is called in every transaction that writes; it raises LaneLostError once the
+    `hold` moves the lane's lease on, and is called in every transaction that writes; it raises LeaseLostError once the
     lane is another worker's. `touch` is told in the same transaction which rows it changes: were it said in the end
     only, a worker that dies before would leave nobody who knows. `tries`: how often each event, by its key, was given
     to this consumer before.

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from integrations.callbacks import queue
-from integrations.callbacks.queue import Held, LaneLostError
+from integrations.callbacks.queue import Held
 from integrations.callbacks.registry import Batch, Clock, consumer_named, consumers_after
 from integrations.clients.errors import IntegrationError, RateLimitedError
 from integrations.models import Corp, EventWork
+from integrations.models.jobs import LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int
         return []
     try:
         is_done = _work_off(held, clock)
-    except LaneLostError:
+    except LeaseLostError:
         logger.warning("events corp=%s consumer=%s were taken over by another worker", corp_id, consumer)
         return []
     finally:
@@ -68,7 +69,7 @@ def _take(held: Held, works: Sequence[EventWork], clock: Clock) -> None:
     )
     try:
         outcome = held.consumer.consume(batch)
-    except LaneLostError:
+    except LeaseLostError:
         raise
     except IntegrationError as error:
         _wait(held, works, error, clock())

@@ -15,7 +15,6 @@ and all those that ran into their limit last time share SLOW_PLACES: the other t
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +30,7 @@ from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
 from integrations.models.datasources import SECONDS_AT_MOST, SECRETS, packed
+from integrations.models.jobs import LET_GO
 
 logger = logging.getLogger(__name__)
 
@@ -150,9 +150,8 @@ def _claim(row_id: int, now: datetime) -> Held | None:
     if not has_place(source, now):
         CardData.objects.due(now).filter(pk=row_id).update(next_try_at=now + TURN_WAIT)
         return None
-    token = uuid.uuid4().hex
-    taken = CardData.objects.due(now).filter(pk=row_id)
-    if not taken.update(lease_token=token, lease_until=now + LEASE, try_count=F("try_count") + 1):
+    token = CardData.objects.due(now).filter(pk=row_id).take(until=now + LEASE, try_count=F("try_count") + 1)
+    if not token:
         return None
     row.card.source = source
     return Held(row.pk, row.card, row.slot_at, token, row.try_count + 1)
@@ -164,8 +163,7 @@ def _renewal(held: Held, clock: Clock) -> Callable[[], None]:
     def renew() -> None:
         now = clock()
         if now < end_at:
-            mine = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
-            mine.update(lease_until=now + LEASE)
+            CardData.objects.waiting().held_by(held.row_id, held.token).update(lease_until=now + LEASE)
 
     return renew
 
@@ -211,7 +209,7 @@ def _fetch(held: Held, clock: Clock) -> bool:
     is_over = "status" in found
     if is_over:
         found |= {"finished_at": ended_at}
-    rows = CardData.objects.waiting().filter(pk=held.row_id, lease_token=held.token)
+    rows = CardData.objects.waiting().held_by(held.row_id, held.token)
     if not rows.update(**found, took_milliseconds=took):
         logger.warning("data card=%s was taken over by another worker", held.card.pk)
         return False
@@ -237,12 +235,12 @@ def _failed(held: Held, error: SourceError, now: datetime) -> dict[str, object]:
 
 
 def _release(held: Held) -> None:
-    CardData.objects.filter(pk=held.row_id, lease_token=held.token).update(lease_token="", lease_until=None)
+    CardData.objects.held_by(held.row_id, held.token).update(**LET_GO)
 
 
 def _waiting_for(source: DataSource, *, now: datetime) -> list[int]:
     """The next row that waits for the place which is free now: of `source`, or of another that was slow as it."""
-    waiting = CardData.objects.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+    waiting = CardData.objects.waiting().free(now)
     mates = Q(card__source=source)
     if source.slow_since is not None:
         mates |= Q(card__source__in=DataSource.objects.slow())

@@ -12,10 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import transaction
-
 from integrations.directory.diff import DepartmentDifferences, Difference
-from integrations.directory.guards import LeaseLostError
 from integrations.directory.normalize import PLAIN_FIELDS, Person, SeenDepartment
 from integrations.directory.plan import Plan
 from integrations.models import Corp, Department, Member, Membership, SyncChange, SyncRun
@@ -178,18 +175,12 @@ class Writer(RowWriter):
     @contextmanager
     def _chunk(self, counts: Mapping[str, int]) -> Iterator[datetime]:
         """A transaction that holds the run's row: its lease is ours and goes on, its counts grow by `counts`."""
-        with transaction.atomic():
-            now = self._clock()
-            run = SyncRun.objects.select_for_update().filter(pk=self._run.pk, status=SyncRun.Status.RUNNING)
-            held = run.filter(lease_token=self._run.lease_token).first()
-            if held is None:
-                raise LeaseLostError
+        now = self._clock()
+        with SyncRun.objects.hold(self._run, until=now + LEASE) as held:
             yield now
             total = Counter(held.counts)
             total.update(counts)
             held.counts, held.done_count = dict(total), held.done_count + sum(counts.values())
-            held.lease_until = now + LEASE
-            held.save(update_fields=["counts", "done_count", "lease_until"])
 
 
 def _change(member: Member, one: Difference, now: datetime) -> set[str]:

@@ -71,7 +71,3 @@ class Stop(Exception):
     def __init__(self, problem: str, detail: str = "") -> None:
         super().__init__(problem, detail)
         self.problem, self.detail = problem, detail
-
-
-class LeaseLostError(Exception):
-    """Another worker has taken the run over, or it was ended: this one must not write any more."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,11 +31,12 @@ from integrations.directory.api import Calling
 from integrations.directory.apply import LEASE, Writer
 from integrations.directory.diff import department_differences
 from integrations.directory.fetch import Reader
-from integrations.directory.guards import LeaseLostError, Question, Stop, question
+from integrations.directory.guards import Question, Stop, question
 from integrations.directory.normalize import Snapshot
 from integrations.directory.plan import Plan, plan
 from integrations.directory.selectors import put_away
 from integrations.models import Corp, Department, Member, SyncChange, SyncRun
+from integrations.models.jobs import LET_GO, LeaseLostError
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def request_run(
     the best that the corp's secrets allow. Raises ValueError for one that needs a contacts secret that is not there.
     """
     corp = Corp.objects.select_for_update().get(pk=corp.pk)
-    active = SyncRun.objects.active().filter(corp=corp).first()
+    active = SyncRun.objects.unfinished().filter(corp=corp).first()
     if active is not None:
         return active
     if source is None:
@@ -89,7 +89,7 @@ def confirm_run(*, run: SyncRun, now: datetime, answered_by: str) -> bool:
     False where it does not ask any more, or another run is under way.
     """
     Corp.objects.select_for_update().get(pk=run.corp_id)
-    if SyncRun.objects.active().filter(corp=run.corp_id).exists():
+    if SyncRun.objects.unfinished().filter(corp=run.corp_id).exists():
         return False
     asking = SyncRun.objects.filter(pk=run.pk, status=Status.ASKING)
     return bool(
@@ -194,7 +194,7 @@ class _Carrying:
             return
         self._shown = phase, now
         progress = {"phase": phase, "done_count": done, "total_count": total, "call_count": self._calling.count}
-        _update(self._run, lease_until=now + LEASE, **progress, **more)
+        SyncRun.objects.change(self._run, lease_until=now + LEASE, **progress, **more)
 
     def _warn(self, snapshot: Snapshot, planned: Plan) -> None:
         if not snapshot.people:
@@ -220,13 +220,13 @@ class _Carrying:
 
     def _ask(self, asked: Question, planned: Plan, snapshot: Snapshot) -> None:
         self._writer.propose(planned.losing)
-        _update(
+        SyncRun.objects.change(
             self._run,
             status=Status.ASKING,
             question=asked.as_json(),
             call_count=self._calling.count,
             warnings=snapshot.warnings.as_json(),
-            **_LET_GO,
+            **LET_GO,
         )
 
     def _keep_to_the_answer(self, planned: Plan, snapshot: Snapshot) -> None:
@@ -243,7 +243,7 @@ class _Carrying:
     def _finish(self, snapshot: Snapshot) -> None:
         now = self._clock()
         with transaction.atomic():
-            _update(
+            SyncRun.objects.change(
                 self._run,
                 status=Status.DONE,
                 phase=Phase.FINISHED,
@@ -255,14 +255,11 @@ class _Carrying:
                 call_count=self._calling.count,
                 seen_count=len(snapshot.people),
                 warnings=snapshot.warnings.as_json(),
-                **_LET_GO,
+                **LET_GO,
             )
             if self._run.is_confirmed:
                 SyncChange.objects.proposed().filter(run=self._run).delete()
         put_away(corp=self._corp)
-
-
-_LET_GO: dict[str, Any] = {"lease_token": "", "lease_until": None}
 
 
 def _claim(run_id: int, now: datetime) -> SyncRun | None:
@@ -271,26 +268,18 @@ def _claim(run_id: int, now: datetime) -> SyncRun | None:
     # A question may have waited for its answer overnight: the time counts from the answer on.
     is_answered_long_ago = Q(answered_at__isnull=True) | Q(answered_at__lte=now - LONGEST)
     too_long = claimable.filter(is_answered_long_ago, started_at__lte=now - LONGEST)
-    if too_long.update(status=Status.FAILED, problem="too_long", finished_at=now, phase=Phase.FINISHED, **_LET_GO):
+    if too_long.update(status=Status.FAILED, problem="too_long", finished_at=now, phase=Phase.FINISHED, **LET_GO):
         return None
-    taken = claimable.update(
+    taken = claimable.take(
+        until=now + LEASE,
         status=Status.RUNNING,
         phase=Phase.DEPARTMENTS,
-        lease_token=uuid.uuid4().hex,
-        lease_until=now + LEASE,
         started_at=Coalesce(F("started_at"), now),
         next_try_at=None,
         done_count=0,
         total_count=0,
     )
     return SyncRun.objects.select_related("corp").get(pk=run_id) if taken else None
-
-
-def _update(run: SyncRun, **values: Any) -> None:
-    """Change the row, if the run is still ours. Raises LeaseLostError."""
-    ours = SyncRun.objects.filter(pk=run.pk, status=Status.RUNNING, lease_token=run.lease_token)
-    if not ours.update(**values):
-        raise LeaseLostError
 
 
 def _problem(error: IntegrationError) -> str:
@@ -316,16 +305,16 @@ def _rest(run: SyncRun, now: datetime, error: IntegrationError | None) -> None:
     if isinstance(error, RateLimitedError):
         wait = max(wait, timedelta(seconds=error.retry_after_seconds))
     values = {"status": Status.WAITING, "phase": Phase.WAITING, "try_count": run.try_count + 1, "problem": problem}
-    _let_lost(run, **values, **told, next_try_at=now + wait, **_LET_GO)
+    _let_lost(run, **values, **told, next_try_at=now + wait, **LET_GO)
 
 
 def _fail(run: SyncRun, now: datetime, *, problem: str, **told: Any) -> None:
     values = {"status": Status.FAILED, "phase": Phase.FINISHED, "problem": problem, "finished_at": now}
-    _let_lost(run, **values, **told, **_LET_GO)
+    _let_lost(run, **values, **told, **LET_GO)
 
 
 def _let_lost(run: SyncRun, **values: Any) -> None:
     try:
-        _update(run, **values)
+        SyncRun.objects.change(run, **values)
     except LeaseLostError:
         logger.warning("directory run=%s was taken over by another worker", run.pk)

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from integrations.models.companies import Corp
+from integrations.models.jobs import Leased, LeasedQuerySet
 from integrations.models.site import CallbackEvent
 from integrations.models.sync_runs import SyncRun
 
@@ -75,15 +76,15 @@ class EventWork(models.Model):
         return f"{self.event_id} {self.consumer} {self.status}"
 
 
-class EventLane(models.Model):
+class EventLane(Leased):
     """The events of one company for one consumer: one worker at a time holds the lane, under a lease that expires."""
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="+")
     consumer = models.CharField(max_length=64)
-    lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     # When something was last worked off in it: longer ago than events are kept, perhaps.
     worked_at = models.DateTimeField(_("last event"), null=True)
+
+    objects = LeasedQuerySet["EventLane"].as_manager()
 
     class Meta:
         verbose_name = _("lane of events")

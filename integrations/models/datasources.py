@@ -15,6 +15,7 @@ from integrations.clients.sources.table import Table, from_document, to_document
 from integrations.models import datasource_messages
 from integrations.models.companies import Corp
 from integrations.models.fields import EncryptedTextField
+from integrations.models.jobs import Leased, LeasedQuerySet
 from integrations.models.scoping import Person, corp_condition
 
 SECONDS_AT_MOST = 120
@@ -185,7 +186,7 @@ class Card(models.Model):
         return self.name
 
 
-class CardDataQuerySet(models.QuerySet["CardData"]):
+class CardDataQuerySet(LeasedQuerySet["CardData"]):
     def waiting(self) -> CardDataQuerySet:
         return self.filter(status=CardData.Status.WAITING)
 
@@ -194,7 +195,7 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
 
     def due(self, now: datetime) -> CardDataQuerySet:
         """To be fetched now, and in nobody's hands."""
-        return self.waiting().filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now), next_try_at__lte=now)
+        return self.waiting().free(now).filter(next_try_at__lte=now)
 
     def in_hand(self, now: datetime) -> CardDataQuerySet:
         """Being fetched by a worker."""
@@ -205,7 +206,7 @@ class CardDataQuerySet(models.QuerySet["CardData"]):
         return self.filter(slot_at__isnull=True)
 
 
-class CardData(models.Model):
+class CardData(Leased):
     """The answer of a card for one slot, shared by everything that goes out in that slot; or for a page at which
     somebody looks: as it is then, fetched with one try, and forgotten soon."""
 
@@ -228,8 +229,6 @@ class CardData(models.Model):
     try_count = models.PositiveSmallIntegerField(_("tries"), default=0)
     requested_at = models.DateTimeField(_("asked for"))
     next_try_at = models.DateTimeField()
-    lease_token = models.CharField(max_length=32, blank=True)
-    lease_until = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
     # When those who wait for it were told; null while they are still to be told.
     told_at = models.DateTimeField(null=True)

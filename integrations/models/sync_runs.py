@@ -12,28 +12,24 @@ from django.utils.translation import gettext_noop
 
 from integrations.models import scoping
 from integrations.models.companies import Corp
+from integrations.models.jobs import BackgroundJob, BackgroundJobQuerySet
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from typing import Self
 
 
-class SyncRunQuerySet(models.QuerySet["SyncRun"]):
-    def active(self) -> Self:
-        """Those that somebody works on, or will without being asked."""
-        return self.filter(status__in=SyncRun.ACTIVE)
-
+class SyncRunQuerySet(BackgroundJobQuerySet["SyncRun"]):
     def claimable(self, now: datetime) -> Self:
-        """Active runs that nobody works on now: new, due again, or their worker's lease has ended."""
-        waiting = Q(status=SyncRun.Status.WAITING) & (Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
-        return self.filter(waiting | Q(status=SyncRun.Status.RUNNING, lease_until__lte=now))
+        """Of those that wait, only new ones and those that are due again."""
+        return super().claimable(now).filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=now))
 
     def visible_to(self, person: scoping.Person) -> Self:
         """Runs of the corps that `person` may see."""
         return self.filter(corp__in=Corp.objects.visible_to(person))
 
 
-class SyncRun(models.Model):
+class SyncRun(BackgroundJob):
     """One run. The row is also the lock: a corp has one active run, whose worker holds a lease that expires."""
 
     class Trigger(models.TextChoices):
@@ -63,8 +59,6 @@ class SyncRun(models.Model):
         WRITING = "writing", _("writing")
         FINISHED = "finished", _("finished")
 
-    ACTIVE = (Status.WAITING, Status.RUNNING)
-
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="sync_runs", verbose_name=_("company"))
     trigger = models.CharField(_("trigger"), max_length=16, choices=Trigger.choices)
     source = models.CharField(_("read with"), max_length=16, choices=Source.choices)
@@ -73,10 +67,6 @@ class SyncRun(models.Model):
     requested_at = models.DateTimeField(_("requested"))
     requested_by = models.CharField(_("requested by"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"), null=True)
-    finished_at = models.DateTimeField(_("finished"), null=True)
-    # The worker's claim: it writes only while its token stands here, and shows that it lives by moving the end on.
-    lease_token = models.CharField(max_length=32, blank=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
     try_count = models.PositiveIntegerField(_("tries"), default=0)
     next_try_at = models.DateTimeField(_("next try"), null=True)
     # Progress of the phase: 0 of 0 where it cannot be told.
@@ -124,10 +114,6 @@ class SyncRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.corp} {timezone.localtime(self.requested_at):%Y-%m-%d %H:%M} {self.get_status_display()}"
-
-    @property
-    def is_active(self) -> bool:
-        return self.status in self.ACTIVE
 
     @property
     def is_confirmed(self) -> bool:

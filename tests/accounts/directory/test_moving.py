@@ -17,6 +17,7 @@ from accounts.directory import transfer_batches, transfers
 from accounts.models import AuditEntry, PeopleMove, User, WeComAccount
 from accounts.tasks import directory_tick, move_people, purge_audit
 from integrations.models import Corp
+from integrations.models.jobs import LeaseLostError
 from tests.accounts.admin.test_admin import LIST, accounts_of, administrator, root, signed_in
 from tests.accounts.conftest import SITE, Visitor, make_corp, make_person
 from tests.accounts.wecom import WeCom
@@ -445,7 +446,7 @@ class TestInTheBackground:
         assert claimed is not None
         assert transfers._claim(asked.pk, timezone.now() + transfers.LEASE) is not None
 
-        with pytest.raises(transfers.LostError):
+        with pytest.raises(LeaseLostError):
             transfers._step(claimed, timezone.now())
 
         assert not WeComAccount.objects.filter(corp=other_corp).exists()

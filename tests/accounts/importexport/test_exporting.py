@@ -132,7 +132,7 @@ class TestMaking:
 
         export_jobs.carry_out(export_id=export.pk, clock=clock)
 
-        assert seen == [0, 0, 2, 4, 5, 5]
+        assert seen == [0, 0, 2, 4, 5]
 
     def test_after_a_day_it_is_gone(self, editor: User, person: User) -> None:
         export = made(asked(editor, person))

@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from integrations.directory import confirm_run, due_runs, run_sync
 from integrations.directory.apply import LEASE, Writer
-from integrations.directory.guards import LeaseLostError
 from integrations.directory.normalize import Person
 from integrations.directory.plan import Plan
 from integrations.models import Member, SyncRun
+from integrations.models.jobs import LeaseLostError
 from tests.integrations.directory.place import Directory
 
 Status = SyncRun.Status
