@@ -1,4 +1,4 @@
-"""What the audit trail follows of people, companies and sign-in, and which company each row is about."""
+"""Registers what the audit trail records, and finds the company of each row."""
 
 from __future__ import annotations
 

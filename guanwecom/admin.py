@@ -1,4 +1,4 @@
-"""The admin site: Django's own, with our name, our index, lists that do not count whole tables, histories in words."""
+"""The admin site: Django's, with our name, index, uncounted lists and readable histories."""
 
 from __future__ import annotations
 

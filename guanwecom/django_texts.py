@@ -1,4 +1,4 @@
-"""Texts of Django's admin that its own Chinese catalogue lacks or says stiffly: ours takes precedence.
+"""Texts of Django's admin that its Chinese catalogue lacks or translates stiffly.
 
 Nothing imports this; it is where tools/messages.py finds the texts.
 """

@@ -1,4 +1,4 @@
-"""A worker's connections to PostgreSQL, shared by its tasks, and beat's.
+"""Database connections of workers and beat; a worker's tasks share them.
 
 Celery closes a task's connection when the task ends, so that an idle worker holds none. Opening the next one costs
 PostgreSQL and us some 10 ms of processor time, as much as sending a dozen messages.

@@ -1,4 +1,4 @@
-"""A worker that outlives its broker.
+"""Keeps a worker alive when its broker goes away.
 
 Celery 5.7 with kombu 5.7 ends a worker ("Unrecoverable error: AttributeError") whose broker goes away while a task is
 under way: it closes a connection whose transport it has just taken apart. Found by `make chaos`.

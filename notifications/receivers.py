@@ -1,4 +1,4 @@
-"""What disabling a company, or moving its people to another, means for pushes: for the pages that ask before."""
+"""What disabling a company, or moving its people, means for pushes; shown before it is confirmed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences that rows keep: stored as an English text with its values, and translated for whoever reads them."""
+"""Sentences stored in rows: English text with its values, translated when shown."""
 
 from __future__ import annotations
 

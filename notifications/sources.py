@@ -1,4 +1,4 @@
-"""What a run says, and to whom: one source for each kind of run, registered in AppConfig.ready().
+"""Protocol of run sources: content and recipients of a run. Registered in AppConfig.ready().
 
 Rendering asks the source of a run and knows none of the kinds. Subscriptions, alerts and owner notices are such kinds.
 """

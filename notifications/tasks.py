@@ -61,9 +61,9 @@ def stop_between_messages(**_signal: Any) -> None:
 
 @shared_task(name=scheduler.TICK, ignore_result=True)
 def tick() -> None:
-    """What beat asks for every few seconds: claim what is due, sweep, hand out what waits."""
+    """Runs every few seconds: claim what is due, sweep, queue what waits."""
     now = database_clock()()
-    # Why before the period is claimed? Until it is repaired, the next tick must see that there is something to repair.
+    # Before the period is claimed: if this tick dies, the next one must still see that the clock was set back.
     if scheduler.clock_was_set_back(scheduler.TICK, now=now):
         clock_repair.repair(now=now)
     if not scheduler.claim_tick(scheduler.TICK, now=now, period_seconds=settings.DISPATCH_INTERVAL_SECONDS):
@@ -87,7 +87,7 @@ class _Step:
 
 
 def is_anything_due() -> bool:
-    """One query. Why is it asked? Most ticks find nothing, and the steps ask some twenty questions."""
+    """One query in place of some twenty: most ticks have no work."""
     asked = (Exists(rows.order_by()) for step in _STEPS for rows in step.due(Now()))
     return TickClaim.objects.filter(reduce(or_, asked, Q()), name=scheduler.TICK).exists()
 

@@ -1,4 +1,4 @@
-"""The definitions of user attributes in the administration. They belong to no company: who sees all sets them."""
+"""Admin pages of user attribute definitions, for administrators of all companies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit trail in the administration: a list that one reads, filters and searches, and nobody changes."""
+"""Read-only admin pages of the audit trail: list, filters, search."""
 
 from __future__ import annotations
 

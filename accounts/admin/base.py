@@ -1,4 +1,4 @@
-"""What actions for people selected in the list have in common: whom one may change, and the page that asks first."""
+"""Shared by admin actions on selected people: whom one may change, and the page that asks for confirmation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which groups the departments of WeCom bring: read by whoever sees the company, set by whoever sets its policy."""
+"""Admin pages that map WeCom departments to groups."""
 
 from __future__ import annotations
 

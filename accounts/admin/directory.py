@@ -1,4 +1,4 @@
-"""The directory in the administration: a company's policy, its departments and its members."""
+"""Admin pages of the directory: a company's policy, its departments and its members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People as a sheet, for those who may upload it again: a small one at once, a large one made in the background."""
+"""Exports people to a sheet: a small one at once, a large one in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups: recipients, and mixes of permissions beside the roles. Superusers alone see and change them.
+"""Admin pages of groups, for superusers: recipients, and sets of permissions beside the roles.
 
 Whoever may push looks groups up by name as recipients. The roles are not changed here: accounts.users.roles defines
 them.

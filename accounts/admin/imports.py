@@ -1,4 +1,4 @@
-"""The pages of imports: upload a file, watch it being checked, see what would change, say yes, keep the result."""
+"""Admin pages of imports: upload, watch the check, review the changes, confirm, read the result."""
 
 from __future__ import annotations
 

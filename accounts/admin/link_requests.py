@@ -1,4 +1,4 @@
-"""Requests to be linked, in the administration: who asks, and the user with whom to link them."""
+"""Admin pages of link requests: who asks, and the user to link with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By what many members are linked at once."""
+"""Unlinked page: members without a user, users without a member, conflicts; and linking many at once."""
 
 from __future__ import annotations
 

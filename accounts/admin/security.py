@@ -1,4 +1,4 @@
-"""Sign-in in the administration: whether passwords sign in, and who is locked out."""
+"""Admin pages of sign-in security: whether passwords are allowed, and who is locked out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of directory runs: begin one, watch it, answer what it asks, see what it changed."""
+"""Admin pages of directory runs: start one, watch it, answer its question, read what it changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that move everybody of one company to another: what it would mean, the move, and how far it is."""
+"""Admin pages that move everybody from one company to another: preview, start, progress."""
 
 from __future__ import annotations
 

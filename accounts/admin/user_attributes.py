@@ -1,4 +1,4 @@
-"""Two administrators on one person's page: who saves second is told which attributes others have set meanwhile."""
+"""Attribute fields on a person's admin page, with a check for changes that others saved meanwhile."""
 
 from __future__ import annotations
 

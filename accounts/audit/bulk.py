@@ -1,4 +1,4 @@
-"""The audit trail of changes that many accounts undergo at once, past save(): one entry for each of them."""
+"""Writes audit entries for bulk changes that bypass save(): one entry for each row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit trail: one row for each change, with who did it, from where, and what it was before."""
+"""Writes audit entries: who changed what, from where, and the former values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes every save and deletion of the models named to `track` in the audit trail, with the values before and after.
+"""Records every save and deletion of tracked models, with the values before and after.
 
 What a service changes past save() (update(), bulk_create()) is recorded by that service, or by whoever calls it.
 """

@@ -1,4 +1,4 @@
-"""How a session was opened, and whether it carries its person's rights in the administration.
+"""Decides from the way a session was opened whether it carries its person's administration rights.
 
 Whoever controls a company's app, its console or its directory in WeCom decides who WeCom says somebody is. A sign-in
 with WeCom must therefore not carry rights that reach beyond that company, unless a superuser allowed it for this one

@@ -1,4 +1,4 @@
-"""System checks for settings of sign-in that are each valid and cannot work together."""
+"""System checks for combinations of sign-in settings that cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a session's person has proven lately to be there: by a password or another way that nobody else can go.
+"""Whether the session's person confirmed recently, by password or another factor, that it is still them.
 
 Asked before rights, secrets, addresses and tokens are changed (integrations.core.reauthentication). A sign-in of that
 kind counts, too; WeCom's silent one never does, since it asks the phone and not the person.

@@ -1,4 +1,4 @@
-"""The cookies that tie a sign-in to the browser in which it began, and the one that remembers the chosen company.
+"""Cookies: one ties a sign-in to its browser, one remembers the chosen company.
 
 Usually a browser has one id. Where it comes for the first time with several tabs at once, each is answered with one:
 under names of their own, so that none takes another's place and no tab loses its sign-in.

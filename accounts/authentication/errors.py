@@ -1,4 +1,4 @@
-"""What stopped a sign-in, and what the person reads about it: what happened, who can fix it, where."""
+"""Reasons why a sign-in stops, with the text of each error page: what happened, who can fix it, where."""
 
 from __future__ import annotations
 

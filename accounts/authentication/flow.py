@@ -1,4 +1,4 @@
-"""What to do with somebody who comes back from WeCom. Pure: it decides, the view does (docs/sign-in.md).
+"""Decides what to do with a browser that returns from WeCom. Pure (docs/sign-in.md).
 
 A code is used only with a state that this browser began here for this corp, and only once.
 """
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 FIRST_ATTEMPT = 1
-# After a code or a state that was not good: one more authorisation of our own.
+# First retry: the code or the state was refused.
 SECOND_ATTEMPT = 2
-# After a state that had been taken by an arrival whose answer got lost. Nothing is restarted after this one.
+# Last retry: the state was already used by a request whose response was lost.
 LAST_ATTEMPT = 3
 
 

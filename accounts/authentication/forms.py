@@ -1,4 +1,4 @@
-"""Forms that ask whether somebody is who they are."""
+"""Forms for passwords and codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a session lasts at most, and how long unused: less for those who may enter the administration.
+"""Maximum age and idle time of sessions; shorter for administrators.
 
 Django's own expiry moves on with each use. These ends do not: they are counted from the sign-in, and for staff from the
 last use, too. Both stand in the session, so a request looks nothing up.

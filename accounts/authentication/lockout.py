@@ -1,4 +1,4 @@
-"""Wrong passwords: who is locked out for how long. django-axes counts in its table; the rules are ours.
+"""Locks after wrong passwords. django-axes keeps the table, the rules are ours.
 
 - For one username from one address (of IPv6: one /48): settings.LOCKOUT_TRIES wrong passwords lock that pair.
 - For one username from everywhere: settings.LOCKOUT_TRIES_ANYWHERE lock out every browser that has not signed in with

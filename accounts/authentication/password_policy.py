@@ -1,4 +1,4 @@
-"""Whether passwords sign anybody in. Off only while somebody could still get in: an administrator by WeCom."""
+"""Whether passwords may sign in. They can be switched off only while an administrator can sign in by WeCom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a person goes after sign-in: always a page of this site. Pure: text in, a path out."""
+"""Sanitises the page to open after sign-in: always a path of this site. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a WeCom code stands for here, and whether that person may sign in.
+"""Finds the user for a WeCom code, checks whether that user may sign in, and revokes refused codes.
 
 Identity is (corp, userid): nobody is found by name, mobile or e-mail.
 """

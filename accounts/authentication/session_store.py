@@ -1,4 +1,4 @@
-"""Where sessions are kept: in the database, with Valkey in front of it (settings.SESSION_ENGINE).
+"""Session engine: the database, with Valkey as a cache (settings.SESSION_ENGINE).
 
 Django's own store of this kind answers each request of a signed-in person with an error while the cache is away. This
 one goes on with the database, so that administrators get in by password to see what is wrong.

@@ -1,4 +1,4 @@
-"""Sessions that were opened through WeCom: they last only as long as the account behind them may sign in."""
+"""Sessions: bound to a company, listed for their person, ended one by one or all together."""
 
 from __future__ import annotations
 

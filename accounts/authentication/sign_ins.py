@@ -1,4 +1,4 @@
-"""What a session remembers of the sign-in that opened it, and of a code given after it."""
+"""Stores in the session how and when its person signed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The states of sign-ins under way: in Valkey, not in the session, which login() replaces and tabs share.
+"""OAuth states of sign-ins under way. Kept in Valkey: login() replaces the session, and tabs share it.
 
 A state is random, belongs to one browser (by its cookie) and one corp, is taken once, and is kept for a while after
 that with its target, so that the back button and a double tap land where the first arrival landed. A code that was

@@ -1,4 +1,4 @@
-"""How often something may happen within a minute, counted in Valkey for all processes together.
+"""Rate limits per minute, counted in Valkey for all processes.
 
 Where Valkey does not answer, the caller gets redis.RedisError. Nobody signs in with WeCom without it anyway, since it
 holds the states: the page that says so is the answer to a limit that cannot be counted, too (docs/sign-in.md).

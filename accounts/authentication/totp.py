@@ -1,4 +1,4 @@
-"""Codes of an authenticator app (RFC 6238), beside the password, for those who may enter the administration.
+"""Codes of an authenticator app (RFC 6238), the second factor of administrators.
 
 A code is good once. After settings.LOCKOUT_TRIES wrong ones in a row none is looked at for settings.LOCKOUT_MINUTES.
 Whoever has lost the app has recovery codes, each good once; who has lost these, too, is helped on the server:

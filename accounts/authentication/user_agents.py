@@ -1,4 +1,4 @@
-"""Which program a page is opened in, told from its user agent.
+"""Recognises browser, device and WeCom client from the user agent.
 
 Rule of WeCom's own JavaScript package (@wecom/jssdk): WeCom says `wxwork/<version>`, WeChat `MicroMessenger` alone.
 """

@@ -1,4 +1,4 @@
-"""What does not fit together between WeCom and people here, whatever the policies say: read, never written."""
+"""Finds conflicts between WeCom's directory and our users. Read-only."""
 
 from __future__ import annotations
 

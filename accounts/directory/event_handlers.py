@@ -1,4 +1,4 @@
-"""A person got another userid in WeCom: the account here follows, and so does the proof of having signed in with it.
+"""Handles directory events that change a person's userid or standing: moves the account and its sign-in proof.
 
 Also where the policy is off: the former userid may be somebody else's tomorrow, who would sign in as this person. Not
 for those who may enter the administration: an event can be written by whoever holds the callback's keys, and must not

@@ -1,4 +1,4 @@
-"""Choosing departments of WeCom in a form: a searching select that shows each one's path and company."""
+"""Form field to choose departments: searchable, with path and company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts people into the groups that their departments of WeCom bring, and takes out of them whom it put there itself.
+"""Adds people to the groups of their departments, and removes them from groups that it added.
 
 A membership that an administrator gave stays, whatever the departments say. Whoever may enter the administration is
 left alone. Only differences are written: of some people at a time, all inside the caller's transaction.

@@ -1,4 +1,4 @@
-"""What the page of a company offers of its directory."""
+"""Directory links and figures on a company's admin page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What higher apps do for people whom WeCom does not let in any more. They register in AppConfig.ready()."""
+"""Hook for people whom WeCom does not let in any more. Higher apps register in AppConfig.ready()."""
 
 from __future__ import annotations
 

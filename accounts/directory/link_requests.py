@@ -1,4 +1,4 @@
-"""People whom WeCom has confirmed and nobody has linked yet: they ask, administrators see it and link them."""
+"""Link requests: a person confirmed by WeCom asks to be linked, an administrator links them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linking members of WeCom with people here: by a run, by an administrator for one person, or for many at once."""
+"""Links WeCom members with users: by a run, or by an administrator for one person or many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom of the people here a member of WeCom stands for. Rows in, decisions out; nothing is written.
+"""Matches a WeCom member to a user. Pure: rows in, decisions out.
 
 Never by name. Nobody is linked who may enter the administration, signs in by password only, belongs to another company
 or is disabled: a member's account, e-mail and mobile are set in WeCom, and linking lends everything that a person has.

@@ -1,4 +1,4 @@
-"""What a person reads of the second half of a run, in the active language."""
+"""Texts about a policy run, in the active language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People whom the directory creates, by a run or because an administrator says so.
+"""Creates users for new members: by a run, or on an administrator's request.
 
 The username is the userid, or has a number where somebody else has that name. Such a made one says nothing but that it
 was free: nobody is found by it, and it is no identity in the BI.

@@ -1,4 +1,4 @@
-"""Name, e-mail and mobile of people who are linked: they follow what WeCom tells, where a policy says so.
+"""Copies name, e-mail and mobile of linked people from WeCom where the policy says so.
 
 Of several accounts of one company the newest one tells. The rule stands here twice, for rows in hand and for a query
 that finds where it is not kept; tests/accounts/directory/test_following.py holds the two against each other.

@@ -1,5 +1,4 @@
-"""For whom of a company's members a run has something to do. In an unchanged directory that is hardly anybody, and one
-query says so for a thousand."""
+"""Selects the members that a run must process, one query per 1,000 members, and applies the policy to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who could be whom: for some members of WeCom people here, for some people members. Nothing is written.
+"""Suggests users for unlinked members, and members for unlinked users. Read-only.
 
 Wider than what a run links by (matching): every key that WeCom tells counts, and the name, too, by which no run ever
 links. What is proposed here, an administrator looks at.

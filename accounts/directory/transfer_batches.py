@@ -1,4 +1,4 @@
-"""Putting many people into another company: step by step, so that memory and transactions stay small.
+"""Moves people to another company in batches, to keep memory and transactions small.
 
 Whoever cannot be put there is left as before and said. Each step is a transaction of its own, so a break leaves some
 people changed and the others not, never somebody in between; doing it again does the rest.

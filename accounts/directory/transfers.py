@@ -1,4 +1,4 @@
-"""Moving everybody of one company to another, in the background: asked for, carried out by one worker at a time.
+"""Transfers everybody of one company to another in the background: request, one worker, progress.
 
 Each step is a transaction that moves some accounts and notes that in the move's row, so whoever takes over a move whose
 worker died goes on behind the last whole step, and a repeat does nothing twice. Each step asks anew what the person who

@@ -1,4 +1,4 @@
-"""Writes decisions on people: name, e-mail, mobile, WeCom account and user attributes, each with the audit trail."""
+"""Applies import decisions to people: profile, WeCom account and attributes, with audit entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which column of a sheet is what: our own sheet, the file of WeCom's console, the list of the BI's users."""
+"""Recognises the columns of a sheet: our own format, WeCom's console export, the BI's user list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sheets of many people in the background: a worker makes one for whoever has asked, and keeps it for a day.
+"""Background exports: a worker makes the sheet and keeps it for a day.
 
 A worker holds a lease while it writes. Who takes over a sheet whose worker died begins it anew.
 """

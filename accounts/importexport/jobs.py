@@ -1,4 +1,4 @@
-"""What administrators ask of imports: that a file is read, that what was shown is written, and how far it is."""
+"""Background imports: check a file, apply what was shown, report progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to be known of people here to decide on some rows: loaded at once, whatever the number of rows."""
+"""Loads in a few queries what is needed to decide on a batch of rows."""
 
 from __future__ import annotations
 

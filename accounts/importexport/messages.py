@@ -1,4 +1,4 @@
-"""What a person reads of an import, in the active language: why a file or a row is refused, and what columns mean."""
+"""Texts about an import, in the active language: why a file or row is refused, what columns mean."""
 
 from __future__ import annotations
 

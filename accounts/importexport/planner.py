@@ -1,4 +1,4 @@
-"""What rows of a sheet mean for people here. Rows in, decisions out; nothing is written.
+"""Decides what each row of a sheet would change. Pure: rows in, decisions out.
 
 Of people whom the administrator may not change it is said what is said where there is nobody: a file must not tell who
 exists elsewhere.

@@ -1,4 +1,4 @@
-"""Reads csv: UTF-8 with or without a mark at its beginning, UTF-16 with one, GB 18030 (so GBK, too)."""
+"""Reads files of people; csv in UTF-8, UTF-16 with a byte order mark, or GB 18030 (which includes GBK)."""
 
 from __future__ import annotations
 

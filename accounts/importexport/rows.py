@@ -1,4 +1,4 @@
-"""What both kinds of files are made of: lines of cells, and reasons why a file or a cell cannot be taken."""
+"""Rows and cells of both file formats, and why a file or a cell is refused."""
 
 from __future__ import annotations
 

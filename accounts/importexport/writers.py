@@ -1,4 +1,4 @@
-"""Makes sheets of people: what one downloads, changes in Excel and uploads again. Nothing in it is ever a formula."""
+"""Writes sheets of people, to be edited in Excel and uploaded again. No cell is a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads xlsx a row at a time, after looking into the archive: what would unfold to too much is not opened.
+"""Reads xlsx row by row, after checking the archive: one that would unpack to too much is not opened.
 
 openpyxl's read-only mode streams rows, but reads everything else whole, and one endless row, too.
 """

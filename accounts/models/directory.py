@@ -1,4 +1,4 @@
-"""What the directory of a company may do to people here, and what each run did."""
+"""A company's directory policy, and the result of each policy run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which groups the departments of WeCom bring, and which memberships of groups came that way."""
+"""Department groups, and the memberships that came from them."""
 
 from __future__ import annotations
 

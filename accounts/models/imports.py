@@ -1,4 +1,4 @@
-"""Sheets of many people that a worker makes for an administrator, who downloads them within a day."""
+"""Imports and exports of people, with their files and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sessions of each person, as the person sees them; Django's session engine keeps what is in them."""
+"""Signed-in sessions as people see them, lockouts, and the sign-in policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people ask administrators for when they cannot get in."""
+"""Link requests, and transfers of people between companies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a person is here, and who that is in WeCom."""
+"""Users and their WeCom accounts."""
 
 from __future__ import annotations
 

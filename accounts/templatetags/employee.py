@@ -1,4 +1,4 @@
-"""What the frame of employees' pages shows."""
+"""Template tags of the employees' page frame."""
 
 from __future__ import annotations
 

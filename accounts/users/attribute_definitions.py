@@ -1,4 +1,4 @@
-"""What rests on an attribute: read before one is deleted, and before it stops being what others rest on."""
+"""Finds references to an attribute, to block deleting or changing it; the attributes that come ready-made."""
 
 from __future__ import annotations
 

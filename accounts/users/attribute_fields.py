@@ -1,4 +1,4 @@
-"""User attributes as fields of forms: on a person's page, and where many people get a value at once."""
+"""User attributes as form fields: for one person, and for many at once."""
 
 from __future__ import annotations
 

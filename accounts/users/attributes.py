@@ -1,4 +1,4 @@
-"""The values of user attributes: one person's, everybody's, who has which, and setting them with the audit trail.
+"""Reads and sets the values of user attributes, with audit entries.
 
 What an administrator may see and change of whom is decided by the callers (accounts.users.scopes).
 """

@@ -1,4 +1,4 @@
-"""People in the BI: as whom they enter it, and who may. The way in itself is integrations.bi."""
+"""A person's identity in the BI, and whether they may enter it. The way in is integrations.bi."""
 
 from __future__ import annotations
 

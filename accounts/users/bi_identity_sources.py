@@ -1,4 +1,4 @@
-"""By which value of a person people enter the BI, for whoever is about to let somebody limited choose that value."""
+"""Which field of a person is their identity in the BI; limited administrators must not set it."""
 
 from __future__ import annotations
 

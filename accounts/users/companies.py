@@ -1,4 +1,4 @@
-"""What people and a company mean for each other: the primary account, and what disabling a company stops."""
+"""A person's primary account, and what disabling a company stops."""
 
 from __future__ import annotations
 

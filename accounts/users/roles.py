@@ -1,4 +1,4 @@
-"""Permissions in the language of who reads: Django keeps their names in the database, in English."""
+"""The four roles and their permissions, and the names of permissions in the reader's language."""
 
 from __future__ import annotations
 

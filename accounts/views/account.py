@@ -1,4 +1,4 @@
-"""A person's own page: who they are here and in WeCom, and the browsers in which they are signed in."""
+"""A person's own page: their accounts, and the browsers in which they are signed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The button that leads into the BI, and its page: it passes the browser on with a token made at this moment."""
+"""Sends a signed-in person into the BI, with a token made at the click."""
 
 from __future__ import annotations
 

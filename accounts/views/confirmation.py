@@ -1,4 +1,4 @@
-"""Asks administrators who have not proven lately to be there for a proof, and goes on where they were."""
+"""Asks administrators who have not confirmed recently to confirm that it is still them."""
 
 from __future__ import annotations
 

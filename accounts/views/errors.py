@@ -1,4 +1,4 @@
-"""Answers that tell a person why sign-in stopped."""
+"""Responses that explain why a sign-in stopped."""
 
 from __future__ import annotations
 

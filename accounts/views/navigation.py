@@ -1,4 +1,4 @@
-"""What the pages of employees lead to: the tabs under every page, and the entries on top of the home page.
+"""Navigation of the employees' pages: the tabs at the bottom, and the entries of the home page.
 
 Higher apps, and whoever joins a BI platform, register in AppConfig.ready(): accounts imports none of them.
 """

@@ -1,4 +1,4 @@
-"""Signs an address of this site for WeCom's JS-SDK, for somebody who came through a company."""
+"""The QR panel of the login page, and JS-SDK signatures for pages inside WeCom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The authenticator app of an administrator: entering its code after a sign-in, and the page that sets it up."""
+"""Pages of the authenticator app: entering a code after sign-in, and setting it up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way through WeCom: start sends a browser there, callback takes it back."""
+"""OAuth views: `start` sends the browser to WeCom, `callback` takes it back."""
 
 from __future__ import annotations
 

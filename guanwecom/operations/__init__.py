@@ -1,1 +1,1 @@
-"""What runs a deployment: how processes start and what they log, their heartbeats, and who is told of a standstill."""
+"""Operating a deployment: start-up checks, logging, heartbeats, and mails when the engine stops."""

@@ -1,4 +1,4 @@
-"""Beat's scheduler, which shows that it still turns."""
+"""Beat's scheduler, with a heartbeat."""
 
 from __future__ import annotations
 

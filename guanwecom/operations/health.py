@@ -1,4 +1,4 @@
-"""How the push engine stands: beat, the workers of each queue, the last tick, and what is overdue."""
+"""Health of the push engine: beat, the workers of each queue, the last tick, overdue slots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line when Valkey, the database or the broker goes away, then one a minute with a count, from each process.
+"""Limits log lines about a lost Valkey, database or broker to one a minute per process, with a count.
 
 Without it every tick, task and request that needs the lost server writes a traceback: thousands of lines a minute,
 which fill disks and hide what else happens.

@@ -1,4 +1,4 @@
-"""What fails in the engine, in sentences, and the command that mends it. The README's commands (a test compares)."""
+"""Sentences about what fails in the engine, with the command that fixes it: those of README (a test compares)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's state for Prometheus."""
+"""Metrics of the engine for Prometheus."""
 
 from __future__ import annotations
 

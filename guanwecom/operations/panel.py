@@ -1,4 +1,4 @@
-"""The engine on the administration's index."""
+"""The engine's panel on the admin index."""
 
 from __future__ import annotations
 

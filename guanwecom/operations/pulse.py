@@ -1,4 +1,4 @@
-"""The thread of each process that writes its signs of life and looks after all others.
+"""A thread in each process that writes its heartbeat and watches all others.
 
 Every process looks, so that whoever is left tells: a web process where all workers are dead, a worker where beat is.
 """

@@ -1,4 +1,4 @@
-"""Every process refuses to start on settings that do not hold: in one line for each fault, without a traceback.
+"""Refuses to start on invalid settings: one line for each fault, no traceback.
 
 Django's own commands ask the system checks; gunicorn and celery would start whatever they say.
 """

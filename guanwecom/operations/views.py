@@ -1,4 +1,4 @@
-"""What a monitor asks of the engine. It takes no web process out of service: that is /healthz/ready."""
+"""/healthz/engine, for monitors. Load balancers use /healthz/ready, which does not depend on the engine."""
 
 from __future__ import annotations
 

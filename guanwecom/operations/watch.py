@@ -1,4 +1,4 @@
-"""Tells operators by mail when the engine stands still, once for each change, and when it runs again.
+"""Mails operators when the engine stops and when it runs again, once for each change.
 
 Every process looks every few seconds; of all that look within a period one does the work.
 """

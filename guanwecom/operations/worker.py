@@ -1,4 +1,4 @@
-"""A worker's signs of life, for as long as it is connected to the broker and takes from its queues."""
+"""A worker's heartbeat, while it is connected to the broker and takes from its queues."""
 
 from __future__ import annotations
 

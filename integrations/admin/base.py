@@ -1,4 +1,4 @@
-"""What the pages beside a corp's own page in the admin have in common."""
+"""Shared by the admin pages of a company beside its main page."""
 
 from __future__ import annotations
 

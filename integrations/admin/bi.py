@@ -1,4 +1,4 @@
-"""The admin page of the BI: its connection, its key pair, a test, and the administrator's own way in."""
+"""Admin pages of the BI connection: settings, key pair, test, and the administrator's own way in."""
 
 from __future__ import annotations
 

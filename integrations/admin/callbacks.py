@@ -1,4 +1,4 @@
-"""The part of a corp's page in the admin about its callback addresses: what WeCom's console takes, and what came."""
+"""Callback section of a company's admin page: what to enter in WeCom's console, and which events came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was typed into a card's form and is not saved, kept in the session while its card is chosen in the BI."""
+"""Keeps an unsaved card form in the session while its card is chosen in the BI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin pages of corps. They show and trigger; services decide."""
+"""Admin pages of companies. They show and trigger; services decide."""
 
 from __future__ import annotations
 

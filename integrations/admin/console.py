@@ -1,4 +1,4 @@
-"""The part of a corp's page in the admin about WeCom's console: values, links, and changes to have made there."""
+"""Console section of a company's admin page: values to copy, links, and changes to write into WeCom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a corp's page in the admin about new credentials that wait for WeCom's confirmation."""
+"""Section of a company's admin page for new credentials that WeCom has not confirmed yet."""
 
 from __future__ import annotations
 

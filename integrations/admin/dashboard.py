@@ -1,4 +1,4 @@
-"""What a corp's card on the admin's index says of its connection, and what of it needs attention."""
+"""A company's connection on the admin index, and what needs attention."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Forms of data sources and cards in the admin. What is stored of a secret is never read for them, but to be shown
-without its password."""
+"""Forms of data sources and cards. Stored secrets are never read for them; an address is shown without its password."""
 
 from __future__ import annotations
 

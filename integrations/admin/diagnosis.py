@@ -1,4 +1,4 @@
-"""The part of a corp's page in the admin where it is diagnosed: run, watch, copy, export, send a test message."""
+"""Diagnosis section of a company's admin page: run, watch, copy, export, send a test message."""
 
 from __future__ import annotations
 

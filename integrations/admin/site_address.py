@@ -1,4 +1,4 @@
-"""The admin page of site addresses: a change is shown before it is saved, since WeCom's console has to follow it."""
+"""Admin pages of site addresses. A change is previewed first, because WeCom's console must be changed with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a corp's page in the admin where verification files are uploaded and looked for."""
+"""Section of a company's admin page to upload and check verification files."""
 
 from __future__ import annotations
 

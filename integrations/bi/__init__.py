@@ -1,1 +1,1 @@
-"""Into the BI: where a person goes, as whom, with which key, and what stands in the way. See docs/bi-sign-on.md."""
+"""Single sign-on into the BI: target page, identity, key, and what blocks a person. See docs/bi-sign-on.md."""

@@ -1,4 +1,4 @@
-"""What the BI has to choose from: its pages, and the cards of a page, asked for in the background and kept a while."""
+"""Pages of the BI and their cards, fetched in the background and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test of the BI's connection: each step asked in the background, each finding kept with what it was about.
+"""Tests the BI's connection in the background, step by step, and keeps each finding.
 
 What the BI answers to a wrong token is not documented, so a token that is not refused is not called accepted.
 """

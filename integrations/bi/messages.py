@@ -1,4 +1,4 @@
-"""What a test of the BI found, and what stands in the way of a person, in the reader's language."""
+"""Texts about a test of the BI, and about what blocks a person, in the reader's language."""
 
 from __future__ import annotations
 

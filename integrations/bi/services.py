@@ -1,4 +1,4 @@
-"""What an administrator saves of the BI: the connection, and its key pair."""
+"""Saves the BI's connection and its key pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way into the BI: which of our addresses leads there, and the address to which a browser is passed on.
+"""Maps our addresses to pages of the BI, and builds the address to redirect to.
 
 A page of the BI has an address here, /bi/<page>. It alone stands in links, sign-ins and messages; the BI's own address
 with its token is made at the click (docs/decisions/0016).

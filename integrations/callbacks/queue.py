@@ -1,4 +1,4 @@
-"""The rows behind the work on events: written with an event, claimed by lane, marked when they are done."""
+"""The work queue of events: rows written with the event, claimed per lane, marked when done."""
 
 from __future__ import annotations
 

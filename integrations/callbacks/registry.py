@@ -1,4 +1,4 @@
-"""Who acts on WeCom's events. Apps register in AppConfig.ready(): integrations imports none of the higher ones."""
+"""Registry of event consumers. Apps register in AppConfig.ready(), so integrations imports none of them."""
 
 from __future__ import annotations
 

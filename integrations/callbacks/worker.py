@@ -1,4 +1,4 @@
-"""Works off the events of one company for one consumer, batch by batch, while it holds their lane."""
+"""Processes the events of one company for one consumer in batches, while it holds their lane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door for looking at the way to an outside host: name, port, proxy, TLS, clock. Knows nothing of Django."""
+"""Probes the way to an outside host: name, port, proxy, TLS, clock. Plain Python."""
 
 from __future__ import annotations
 

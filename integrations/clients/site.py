@@ -1,4 +1,4 @@
-"""The one door to our own public address: reads one page there as a stranger would. Knows nothing of Django."""
+"""Reads a page of our own public address from outside. Plain Python."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What may be done with a company."""
+"""Companies: settings, console values, callbacks, credentials, diagnosis."""

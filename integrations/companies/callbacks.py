@@ -1,4 +1,4 @@
-"""What WeCom tells us: its check of a callback address, and events, each stored once.
+"""Receives WeCom's callbacks: the check of an address, and events, each stored once.
 
 Each corp has two addresses with keys of their own: the app's, and the one of the contacts assistant (通讯录同步).
 Both answer while the corp is disabled: WeCom wants them before anything else is set up.

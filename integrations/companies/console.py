@@ -1,4 +1,4 @@
-"""What an administrator copies into WeCom's console, and where it goes. All of it derives from the site address."""
+"""Values for WeCom's console, derived from the site address, and writing them there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that derives from the site address: what WeCom's console asks for, and where sign-in sends a browser.
+"""Links derived from the site address: home page, OAuth and QR links.
 
 One address, so trusted domain, callback domain and home page link cannot differ (docs/decisions/0002).
 """

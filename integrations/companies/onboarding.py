@@ -1,4 +1,4 @@
-"""The way from a new corp to an enabled one: its steps in the order in which WeCom's console lets them be done.
+"""Steps from a new company to an enabled one, in the order of WeCom's console.
 
 WeCom edits an app's trusted IPs only once a trusted domain or a callback address is set, it takes a domain only with
 its verification file, and it checks a callback address with a GET. So the file and that GET are answered before the

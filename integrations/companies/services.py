@@ -1,4 +1,4 @@
-"""What may be done with a corp and with a site address."""
+"""Saves, enables and disables companies; changes site addresses."""
 
 from __future__ import annotations
 

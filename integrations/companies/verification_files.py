@@ -1,4 +1,4 @@
-"""Verification files: taken in, and looked for at the public address, as WeCom does it."""
+"""Stores verification files, and checks them at the public address as WeCom does."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every process of the product needs, whatever it does."""
+"""What all apps use: clients, hooks, locks, HTTP, checks."""

@@ -1,4 +1,4 @@
-"""System checks for settings that are each valid and cannot work together. `manage.py check` runs them."""
+"""System checks for combinations of settings that cannot work. `manage.py check` runs them."""
 
 from __future__ import annotations
 

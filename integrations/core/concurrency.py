@@ -1,4 +1,4 @@
-"""Two administrators on one page: who saves second is told who changed what, and overwrites nothing unseen."""
+"""Optimistic locking of admin forms: whoever saves second is told who changed what."""
 
 from __future__ import annotations
 

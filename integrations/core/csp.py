@@ -1,4 +1,4 @@
-"""The other origins that sign-in leads to: what the pages' Content-Security-Policy must let through."""
+"""Adds the origins of sign-in to the pages' Content-Security-Policy."""
 
 from __future__ import annotations
 

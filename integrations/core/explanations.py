@@ -1,4 +1,4 @@
-"""What a person reads of something that went wrong, in the active language."""
+"""Explanation of a failure: what happened, who can fix it, where to click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of life that each process writes into a row of its own.
+"""Heartbeats: each process writes its own row.
 
 They stand in the database and on its clock: a Valkey that was emptied kills nobody, and processes whose clocks differ
 agree.

@@ -1,4 +1,4 @@
-"""Who is calling, behind reverse proxies. A forwarded header is believed only from settings.TRUSTED_PROXIES."""
+"""Address, scheme and host of a request behind reverse proxies. Only settings.TRUSTED_PROXIES are believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves every stored secret to the first key, so that the other keys can go.
+"""Re-encrypts every stored secret with the first key.
 
 Nothing is remembered between two runs: what is under the first key already is recognised by opening it, so a run
 that was killed is simply started again. Each step locks the rows that it writes: nobody's saving gets lost.

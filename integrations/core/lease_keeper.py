@@ -1,4 +1,4 @@
-"""Keeps a lease alive while its work lasts: so a lease can be short, and a killed worker's row is soon another's.
+"""Renews a lease while its work lasts, so leases can be short and a killed worker's rows are free soon.
 
     with lease_keeper.kept(renew):
         ...  # as long as it takes

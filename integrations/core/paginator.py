@@ -1,4 +1,4 @@
-"""Pages of long lists, without counting millions of rows for each."""
+"""Paginates long lists without counting all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handing work to the background: where a person waits for it and must read why it does not begin, and by name."""
+"""Queues tasks after the commit, and reports to the waiting person when the broker is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this process can serve people: its database and Valkey take writes, and its migrations are applied.
+"""Readiness of this process: database and Valkey accept writes, migrations are applied.
 
 A load balancer asks every few seconds. Valkey is written to each time, the database only as often as this process
 writes its sign of life anyway.

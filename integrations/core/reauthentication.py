@@ -1,4 +1,4 @@
-"""Pages of the administration whose changes ask first whether their person is still there.
+"""Admin pages that ask for a confirmation before they change something sensitive.
 
 Whoever finds an open browser must not be able to give rights, read or replace secrets, move addresses or make tokens.
 `accounts` registers in its AppConfig.ready() who asks and how; integrations, the lowest app, knows no passwords.

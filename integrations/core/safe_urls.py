@@ -1,4 +1,4 @@
-"""Which text names a page of this site, and nothing else. Pure: one set of rules for links made and links followed."""
+"""Recognises paths of this site. Pure: the same rules for links made and links followed."""
 
 from __future__ import annotations
 

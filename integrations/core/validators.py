@@ -1,4 +1,4 @@
-"""What people paste into our forms: tidied, and refused with a sentence that says what to write instead."""
+"""Cleans pasted values, and refuses bad ones with a sentence that says what to enter."""
 
 from __future__ import annotations
 

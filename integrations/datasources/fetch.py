@@ -1,4 +1,4 @@
-"""The data of cards: fetched once for each slot, kept for a while, shared by all that goes out in that slot.
+"""Fetches a card's data once per slot, and keeps it for all that use the slot.
 
     fetch.request(card_ids, slot_at=slot, now=now)    # one row each, queued
     fetch.states(card_ids, slot_at=slot)              # waiting, ready with a table, or failed with a sentence

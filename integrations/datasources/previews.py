@@ -1,4 +1,4 @@
-"""The data of cards on a page at which somebody waits for it: asked for, waited for, there, or failed with a sentence.
+"""Fetches a card's data for a page on which somebody waits.
 
     token = card_looks.ask(cards, person_id=person.pk, now=now)             # the answer to the request: come again
     look = card_looks.look(token, cards, person_id=person.pk, now=now)      # how far it is, as often as the page asks

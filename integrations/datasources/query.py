@@ -1,4 +1,4 @@
-"""Asks a card's question: from its rows to a Table. The place where credentials of sources are read."""
+"""Runs a card's query and returns its Table. Reads the source's credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls of one run: slowed down to WeCom's limit, some side by side, repeated where one hiccup would cost all."""
+"""WeCom calls of one run: throttled, partly parallel, retried once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes differences, in chunks: each is one transaction, in which the run's lease is checked and its counts grow.
+"""Writes differences in chunks; each transaction checks the run's lease and updates its counts.
 
 So a killed run has written whole chunks, and whoever goes on finds only the rest to be different. Leavers go first.
 """

@@ -1,4 +1,4 @@
-"""The tree of departments, which need not be one: parents may be missing, or stand below their own children."""
+"""Builds the tree of departments; repairs missing parents and cycles."""
 
 from __future__ import annotations
 

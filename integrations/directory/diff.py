@@ -1,4 +1,4 @@
-"""What is different between what we have stored and what WeCom shows. Values in, values out."""
+"""Compares stored rows with WeCom's. Pure."""
 
 from __future__ import annotations
 

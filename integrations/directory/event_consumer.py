@@ -1,4 +1,4 @@
-"""The consumer of WeCom's events that keeps the copy of the directory up to date between two runs (phase one).
+"""Consumer of directory events: keeps the copy current between runs (phase one).
 
 What an event says is looked up before it is written, so events may come late, twice or out of order. A run reads for
 minutes, and what it read may be older than an event: who was changed since is left alone by it (writing.RowWriter),

@@ -1,4 +1,4 @@
-"""Whether changes in WeCom take effect here at once or at night, as an administrator reads it."""
+"""Whether directory changes take effect at once or only at night, for administrators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What events of WeCom say about the directory: whom and what they name. Values in, values out.
+"""Parses directory events: which members and departments they name. Pure.
 
 What they say of somebody is not believed but looked up: events come late, twice and out of order, and what was set up
 after 2022-08-15 is told little more than userids. Only a change of a userid is taken from the event, which alone knows

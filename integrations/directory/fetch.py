@@ -1,4 +1,4 @@
-"""Reads a corp's directory from WeCom with as few calls as the secret in use allows. Writes nothing.
+"""Reads a company's directory from WeCom with as few calls as its secret allows. Writes nothing.
 
 APP: department/list once (once a root), user/list once a department, agent/get once. Only where the app's scope names
 people or tags: tag/get once a tag, and user/get for a person who stands in none of the departments.

@@ -1,4 +1,4 @@
-"""Whether a run takes so much from so many that an administrator must say yes first. Values in, values out."""
+"""Whether a run takes access from so many that an administrator must confirm. Pure."""
 
 from __future__ import annotations
 

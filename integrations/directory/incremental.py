@@ -1,4 +1,4 @@
-"""Brings the copy up to date for those whom events of WeCom name: looked up one by one, compared and written.
+"""Updates the members that events name: looked up one by one, compared and written.
 
 As little is read as will do: user/get for each person; department/list only where departments may be others, and then
 user/list for those that have come into view; with the contacts secret, list_id once. What would be too much becomes a

@@ -1,4 +1,4 @@
-"""What a person reads of a run, in the active language: why it stopped, what it asks, what was odd."""
+"""Texts about a run, in the active language: why it stopped, what it asks, what was odd."""
 
 from __future__ import annotations
 

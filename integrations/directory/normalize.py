@@ -1,4 +1,4 @@
-"""What WeCom tells about a corp's directory, cleaned: values only, no row is read and nobody is called.
+"""Cleans directory data from WeCom. Pure.
 
 None means unknown: WeCom withholds mobile and e-mail from apps created after 2022-06-20, and everything but accounts
 and departments where only the contacts secret was used. Unknown never overwrites what is known.

@@ -1,4 +1,4 @@
-"""From what was read to what would be written: who is different, who joined, and where those are whom nobody listed."""
+"""Plans a run's writes: who changed, who joined, and where unlisted members are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same person under another userid: the member's row goes on under it, and higher apps follow at once.
+"""Renames a member whose userid changed, and tells higher apps.
 
 Only an event tells a rename, but whoever holds the callback's keys can write an event. So WeCom must know the new
 userid and not know the old one any more (unless another rename explains that), and accounts that lend rights are not

@@ -1,4 +1,4 @@
-"""What runs have changed: read by those who act on it, kept for the last runs only."""
+"""Reads the changes of recent runs."""
 
 from __future__ import annotations
 

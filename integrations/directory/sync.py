@@ -1,4 +1,4 @@
-"""Runs: asked for, carried out by one worker at a time, asked about, ended.
+"""Directory runs: requested, carried out by one worker at a time, confirmed, ended.
 
 A worker holds a lease on the row, which it moves on as it goes; when it dies, `due_runs` names the run again and the
 next worker reads everything anew: what was written already is no difference any more.

@@ -1,4 +1,4 @@
-"""What has been made of WeCom's events: for each consumer of an event one row, and for each company a lane."""
+"""Event work: one row per event and consumer, and one lane per company and consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of an app's settings in WeCom that an administrator had this program make."""
+"""Changes that this program wrote into an app's settings in WeCom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new Secret or AgentId of a company that has been enabled, until WeCom has confirmed it."""
+"""New Secret or AgentId of a company, not confirmed by WeCom yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a card has no data, as its owner reads it: what happened, and what to do."""
+"""Why a card has no data, and what its owner should do."""
 
 from __future__ import annotations
 

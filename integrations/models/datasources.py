@@ -1,4 +1,4 @@
-"""Where reports and alerts get their data: a source, a question to it, and the answers for a while."""
+"""Data sources, cards with their queries, and the data fetched for them."""
 
 from __future__ import annotations
 

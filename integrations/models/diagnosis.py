@@ -1,4 +1,4 @@
-"""What the diagnosis of a corp found: one row for each check that was asked for."""
+"""Results of the diagnosis: one row per requested check."""
 
 from __future__ import annotations
 

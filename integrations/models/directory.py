@@ -1,4 +1,4 @@
-"""Our copy of the directory of a corp: departments, members, and who stands where.
+"""Our copy of a company's directory: departments, members, memberships.
 
 Written by `integrations.directory` only. What WeCom does not tell is NULL (unknown), what it tells to be empty is "".
 Nothing is ever deleted: who or what is not there any more is marked so, since other rows name it.

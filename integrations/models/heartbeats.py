@@ -1,4 +1,4 @@
-"""Signs of life of the product's processes, and what its operators were told of them."""
+"""Heartbeats of processes, and what operators were told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which corps an administrator may see. Asked here by every list; answered by the app that knows the person.
+"""Which companies an administrator may see. `accounts` registers the answer.
 
 `accounts` registers the answer in its AppConfig.ready(): integrations, the lowest app, knows no user model.
 """

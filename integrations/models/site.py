@@ -1,4 +1,4 @@
-"""What WeCom asks of our public address: files that prove a domain, and events that it reports."""
+"""Verification files, and callback events as they arrived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs in which the directory of a corp is copied, and what each changed."""
+"""Directory runs, and what each changed."""
 
 from __future__ import annotations
 

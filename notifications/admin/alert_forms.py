@@ -1,4 +1,4 @@
-"""Forms of alert receivers and routes: what cannot work is refused at saving, with a sentence."""
+"""Forms of alert receivers and routes. What cannot work is refused with a sentence."""
 
 from __future__ import annotations
 

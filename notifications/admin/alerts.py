@@ -1,4 +1,4 @@
-"""Alerts in the administration: receivers, routes with a box to try them, and rules that are tried on live data."""
+"""Admin pages of alert receivers, routes and rules, with a try-out of each."""
 
 from __future__ import annotations
 

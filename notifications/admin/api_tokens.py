@@ -1,4 +1,4 @@
-"""The form that makes a token of the HTTP API: for what, how far it reaches, how long it lives."""
+"""Admin pages of API tokens: permissions, reach, expiry, revoking."""
 
 from __future__ import annotations
 

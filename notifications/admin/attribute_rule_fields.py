@@ -1,4 +1,4 @@
-"""The attribute rules of a subscription in its form: a table of rows, each an attribute, a comparison and values."""
+"""Form rows for attribute rules: attribute, comparison, values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds messages and receipts by person and by mark, and runs by subscription, by way of indexes."""
+"""Shared by the admin of pushes: filters, status pills, and indexed search by person, mark or subscription."""
 
 from __future__ import annotations
 

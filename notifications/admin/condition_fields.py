@@ -1,4 +1,4 @@
-"""The conditions of an alert rule in its form: a row each, with what is wrong with it beside it."""
+"""Form rows for the conditions of an alert rule, each with its error beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the admin's index says of pushes: on each corp's card, and what needs attention."""
+"""Pushes on the admin index: on each company's card, and what needs attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The delivery log: runs, deliveries with their attempts, and what became of each for every person. Read-only."""
+"""The delivery log: runs, deliveries with their attempts, receipts. Read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents in the administration: the list with its filters, and one with its timeline and what may be done."""
+"""Admin pages of incidents: list, filters, timeline and actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label matchers in a form: one a line, as Alertmanager writes them."""
+"""Form field for label matchers: one per line, in Alertmanager's syntax."""
 
 from __future__ import annotations
 

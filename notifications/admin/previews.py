@@ -1,4 +1,4 @@
-"""Where a page of the administration asks for the pictures and files that are made for whoever looks at it."""
+"""Admin mixins for pages that wait for preview data, pictures and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The send queues: what waits in each company, what holds it up, how full the day is; pausing and the daily budget."""
+"""Admin pages of send queues: waiting messages, holds, daily budget, pausing."""
 
 from __future__ import annotations
 

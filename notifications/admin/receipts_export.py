@@ -1,4 +1,4 @@
-"""The receipts of a list as a csv file: what became of it for each person, why, who can fix it and where."""
+"""Exports a list's receipts as csv: status, reason, who can fix it and where."""
 
 from __future__ import annotations
 

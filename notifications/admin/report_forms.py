@@ -1,4 +1,4 @@
-"""The form of a report: a template that fails is refused at saving, with line and reason."""
+"""Form of a report. A template that fails is refused with line and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a report as it stands in its page would look: over data fetched for it, at a chosen time, as somebody."""
+"""Previews an unsaved report: with fetched data, at a chosen time, as a chosen person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of a report, on its page."""
+"""Admin pages of reports, with their cards and charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of a group robot: one pastes the webhook address as WeCom shows it, or the key alone."""
+"""Admin pages of group robots. The form takes the webhook address, or only the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one may ask for on a run's page: sending it again to those whom it did not reach, and taking it back."""
+"""Actions on a run's page: resend to those it did not reach, and recall."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a form that says when: for people who know no crontab, and for those who do."""
+"""Schedule fields of a form: presets, or a crontab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a form that says who gets something, and how: of subscriptions and of alert receivers."""
+"""Recipient and channel fields, for subscriptions and alert receivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a subscription will do: its next times, the people it reaches, how the message looks."""
+"""Previews a subscription: next times, recipients, message."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Alerts: taken in from other systems or found in data, told to people, and acted on in the message."""
+"""Alerts: from other systems or from rules on data; sent to people, who act on them in the message."""

@@ -1,4 +1,4 @@
-"""What people do about incidents: take, take over, silence, close. Each once, however often and late it is asked."""
+"""Actions on incidents: acknowledge, take over, silence, close. Each is idempotent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clicks on the buttons of alert cards, as WeCom's callback tells of them.
+"""Handles clicks on alert cards' buttons, from WeCom's callback events.
 
 What is believed of an event: who clicked what on which card. The card is named by a mark that only those who got it
 know; that the person may act is looked up here. Its code is used, and WeCom itself refuses one that it did not give.

@@ -1,4 +1,4 @@
-"""Changes the cards on people's phones after a click or an end: for everybody who got them, and never twice.
+"""Updates alert cards on all phones after a click or a recovery, once each.
 
 WeCom lets a card be changed by a code that works once, for 72 hours: one comes with the message, another with each
 click. A card whose codes are used up stays as it is; its page shows how things stand.

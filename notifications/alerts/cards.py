@@ -1,4 +1,4 @@
-"""What a message of incidents says: a card with buttons, a card that leads to the page, or plain words.
+"""Builds the message of incidents: a card with buttons, a card with a link, or plain text.
 
 A card shows how things stand when it is made or changed; `digest_of` tells whether that is still so.
 """

@@ -1,4 +1,4 @@
-"""The column that a condition compares as a chart, with the condition's values as lines across it. Pure."""
+"""Charts the column of a condition, with its thresholds as lines. Pure."""
 
 from __future__ import annotations
 

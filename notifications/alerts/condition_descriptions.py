@@ -1,4 +1,4 @@
-"""Conditions in the words in which people write and read them."""
+"""Describes conditions in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions over a Table: whether they hold, for which part of the data, and by which rows. Pure.
+"""Evaluates conditions on a Table: whether they hold, for which part, by which rows. Pure.
 
 A condition compares an aggregate of a column with a value. Where the data cannot answer (a column is missing, a number
 is needed and there is text), that is ConditionError. Where a part of it has nothing to aggregate, or rows are missing,

@@ -1,4 +1,4 @@
-"""Checks of alert rules: claimed when due, waiting for the card's data, decided once for each slot.
+"""Evaluates alert rules: claimed when due, waiting for data, decided once per slot.
 
 A check without data is no answer: it ends nothing, and after so many in a row it has an incident of its own.
 """

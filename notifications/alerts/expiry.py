@@ -1,5 +1,4 @@
-"""Ends what nobody will report any more: of a route or rule that was deleted, of a rule that was disabled or watches
-other parts. Nothing else ever would, and cards kept their buttons."""
+"""Closes incidents that nobody will report any more: their route or rule was deleted, disabled or changed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The data over which an incident opened, as pictures on its pages: asked for by the check, drawn by the workers of
-charts, kept as long as the incident."""
+"""Charts of the data that opened an incident: requested by the check, drawn by the chart workers."""
 
 from __future__ import annotations
 

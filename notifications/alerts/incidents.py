@@ -1,4 +1,4 @@
-"""When an incident opens, begins again and is over. What is to be told of it is only noted here (notifying tells)."""
+"""Opens, reopens and resolves incidents, and schedules their notices (sent by notifications.alerts.notify)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts from outside: which route takes each, and what becomes of it."""
+"""Receives alerts from outside: matches routes, updates incidents."""
 
 from __future__ import annotations
 

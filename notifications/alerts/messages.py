@@ -1,4 +1,4 @@
-"""What the run of an alert says, and to whom: the card of its incidents, for those whom they concern."""
+"""Run source of alerts: content and recipients of a run about incidents."""
 
 from __future__ import annotations
 

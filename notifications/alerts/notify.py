@@ -1,4 +1,4 @@
-"""Tells people of incidents: due notices become runs, once each, and a storm of one route or rule one message."""
+"""Turns due notices of incidents into runs; a storm of one route or rule becomes one message."""
 
 from __future__ import annotations
 

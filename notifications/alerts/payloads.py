@@ -1,4 +1,4 @@
-"""An alert as another system hands it in, made tidy. Pure."""
+"""Cleans an alert from another system. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rule tried on data that was fetched for it, while somebody edits it. Nothing is kept."""
+"""Tries an unsaved rule on fetched data. Keeps nothing."""
 
 from __future__ import annotations
 

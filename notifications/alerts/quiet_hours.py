@@ -1,4 +1,4 @@
-"""When people may be told of what a rule finds: hours of the day, working days, and no silence window. Pure."""
+"""When a rule may notify: hours, working days, silence windows. Pure."""
 
 from __future__ import annotations
 

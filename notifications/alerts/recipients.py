@@ -1,4 +1,4 @@
-"""Whom an incident concerns: who is told of it, and who may act on it."""
+"""Who is notified of an incident, and who may act on it."""
 
 from __future__ import annotations
 

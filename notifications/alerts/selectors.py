@@ -1,4 +1,4 @@
-"""What an employee sees of alerts: those that concern the person, and one of them with its timeline."""
+"""Incidents that an employee may see, and their timelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/alerts`: what Alertmanager and whatever speaks as it does hand in."""
+"""`/alerts`: receives Alertmanager's webhook payload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API put together: its resources, how errors are answered, and its OpenAPI document."""
+"""Assembles the API: resources, error handlers, OpenAPI document."""
 
 from __future__ import annotations
 

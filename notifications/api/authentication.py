@@ -1,4 +1,4 @@
-"""Who calls: a token in `Authorization: Bearer …`, and nothing else. How often it may."""
+"""Authenticates API calls by `Authorization: Bearer …` alone, and limits their rate."""
 
 from __future__ import annotations
 

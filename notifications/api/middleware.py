@@ -1,4 +1,4 @@
-"""Around every call of the API: no cookies in, no stored answers, no pages for browsers."""
+"""Middleware of the API: drops cookies, forbids caching, answers errors as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the API says no: problem details (RFC 9457) with codes that stay."""
+"""API errors: problem details (RFC 9457) with stable codes."""
 
 from __future__ import annotations
 

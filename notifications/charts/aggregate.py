@@ -1,4 +1,4 @@
-"""From the rows of a table to the few points that a chart of it has: grouped, counted together, cut visibly. Pure."""
+"""Aggregates a table's rows into the points of a chart. Pure."""
 
 from __future__ import annotations
 

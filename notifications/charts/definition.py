@@ -1,4 +1,4 @@
-"""What a chart is made of: a few words that a person chooses. Pure."""
+"""Definition of a chart: kind, columns, aggregate, sorting. Pure."""
 
 from __future__ import annotations
 

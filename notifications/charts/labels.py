@@ -1,4 +1,4 @@
-"""Numbers and dates as people read them: 1.2万, 3.4亿 in Chinese, 1.2K, 3.4M in English. Pure."""
+"""Formats numbers and dates for charts: 1.2万, 3.4亿 in Chinese, 1.2K, 3.4M in English. Pure."""
 
 from __future__ import annotations
 

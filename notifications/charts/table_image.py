@@ -1,4 +1,4 @@
-"""Which columns of a table have room side by side on a phone, and how their cells are written there. Pure.
+"""Fits a table's columns onto a phone's width, and formats its cells. Pure.
 
 Texts may be cut, visibly. A number or a date is whole or not there: half of it reads as another one.
 """

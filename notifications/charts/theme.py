@@ -1,4 +1,4 @@
-"""Sizes and colours of charts: one look, dark on white, which stands as a sheet of paper on light and dark pages."""
+"""Sizes and colours of charts: dark on white, in light and dark mode."""
 
 from __future__ import annotations
 

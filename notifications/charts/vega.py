@@ -1,4 +1,4 @@
-"""From a table and a chart to a Vega-Lite spec. Pure.
+"""Builds a Vega-Lite spec from a table and a chart. Pure.
 
 What comes from the data stands in `data.values` under names of our own (x, y, s) and in plain strings: no name of a
 column is ever a field's name, which Vega would take apart at dots and brackets, and nothing of it is an expression, an

@@ -1,4 +1,4 @@
-"""Writes down many runs, receipts, attempts and outcomes in one statement for each table.
+"""Writes runs, receipts, attempts and outcomes in bulk, one statement per table.
 
 Why SQL? Django's bulk_create() and its update() with a CASE for each column build and resolve an expression for each
 value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE … FROM and

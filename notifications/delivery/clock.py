@@ -1,4 +1,4 @@
-"""The database's clock, by which the push engine counts."""
+"""The database's clock, used by the whole push engine."""
 
 from datetime import timedelta
 

@@ -1,6 +1,4 @@
-"""Counters of all workers, in Valkey: calls that ended, and alerts that came. notifications.delivery.metrics shows
-them.
-"""
+"""Counters in Valkey, shared by all workers: ended calls and received alerts (notifications.delivery.metrics)."""
 
 from __future__ import annotations
 

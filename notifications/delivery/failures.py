@@ -1,4 +1,4 @@
-"""Why a message did not arrive, as a person reads it: what happened, who mends it and where, and the raw answer.
+"""Explains why a message did not arrive: what happened, who fixes it, where, and the raw answer.
 
 The rows keep numbers and the other side's own words. The sentences are made when they are shown, in the reader's
 language.

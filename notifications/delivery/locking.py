@@ -1,5 +1,4 @@
-"""Rows are taken without waiting for those that another transaction holds, or not for long, so that nobody waits in a
-circle."""
+"""Locks rows with SKIP LOCKED or a short wait, so that transactions do not deadlock."""
 
 from __future__ import annotations
 

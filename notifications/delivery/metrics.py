@@ -1,4 +1,4 @@
-"""What Prometheus is told of pushes. Counters of all workers stand in Valkey; what waits is asked of the database."""
+"""Metrics of pushes for Prometheus: counters from Valkey, waiting rows from the database."""
 
 from __future__ import annotations
 

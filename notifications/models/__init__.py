@@ -1,4 +1,4 @@
-"""What is sent, when, to whom (orders), and what became of it (outbox)."""
+"""Subscriptions and reports, runs with their deliveries and receipts, alerts."""
 
 from notifications.models.alert_rules import AlertCheck, AlertRule, SilenceWindow
 from notifications.models.alerts import (

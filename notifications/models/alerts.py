@@ -1,4 +1,4 @@
-"""Alerts: who is told (receivers), which alerts from outside go to whom (routes), and each stretch of trouble."""
+"""Alerts: receivers, routes, and incidents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other systems bring to the HTTP API: tokens, and the requests that must not be done twice."""
+"""API tokens, and requests with an Idempotency-Key."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Recipients by their attributes: rules of a subscription or an alert receiver that people match or not, decided when a
-message is made."""
+"""Attribute rules that choose recipients of a subscription or an alert receiver when a message is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points in time that queries compare with."""
+"""The type of points in time that queries compare with."""
 
 from __future__ import annotations
 

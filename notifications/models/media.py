@@ -1,4 +1,4 @@
-"""Pictures and files: what they are made of, then what was made, and what has them: deliveries, or an incident."""
+"""Pictures and files: their recipes, their contents, and the deliveries or incidents that use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outbox: each execution, each call to WeCom, each try of it, and what became of it for each person."""
+"""The outbox: runs, deliveries (calls to WeCom), attempts, and receipts (one per person)."""
 
 from __future__ import annotations
 

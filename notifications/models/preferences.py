@@ -1,4 +1,4 @@
-"""What people decide themselves about the subscriptions that name them."""
+"""People's own choices about subscriptions: paused, declined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators set for a company's queue, and what holds it up."""
+"""A company's send queue: what operators set, and what blocks it."""
 
 from __future__ import annotations
 

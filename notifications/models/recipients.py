@@ -1,4 +1,4 @@
-"""The shape of a choice of recipients: whom subscriptions and alert receivers name, and how these are reached."""
+"""Abstract model: recipients and channel, shared by subscriptions and alert receivers."""
 
 from __future__ import annotations
 

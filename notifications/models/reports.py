@@ -1,4 +1,4 @@
-"""What a report is made of: its cards, whose rows each person sees, and what was frozen of it for its deliveries."""
+"""Parts of a report: cards, charts, own-rows rules."""
 
 from __future__ import annotations
 

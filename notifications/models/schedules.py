@@ -1,4 +1,4 @@
-"""The shape of a schedule: when subscriptions are sent and alert rules are checked."""
+"""Abstract model: schedule, shared by subscriptions and alert rules."""
 
 from __future__ import annotations
 

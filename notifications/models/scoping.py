@@ -1,4 +1,4 @@
-"""Which rows an administrator sees: those of the corps that he may see, and what has no corp if he sees them all."""
+"""Which rows an administrator sees: those of visible companies, and rows without one for those who see all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standing orders: what is sent, to whom, when."""
+"""Reports and subscriptions: what is sent, to whom, when."""
 
 from __future__ import annotations
 

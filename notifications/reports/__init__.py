@@ -1,1 +1,1 @@
-"""What a report says: its templates over the tables of its cards, whose rows each person sees, when it is skipped."""
+"""Reports: templates over tables, rows filtered per person, rules for skipping a run."""

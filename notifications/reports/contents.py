@@ -1,4 +1,4 @@
-"""Keeps a content with its deliveries, and gives it back. Pure."""
+"""Serialises the content of a delivery, and reads it back. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A content's tables as a page shows them: cells in words, numbers to the right."""
+"""Formats a content's tables for a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own rows: which rows of a report's tables each person may see. Pure.
+"""Row-level security: which rows of a report each person may see. Pure.
 
 A condition compares the cells of one column with the values of an attribute of the person, or with a value that is
 fixed. Both sides are folded as attributes are (accounts.models.fold_value) and must then be equal, the whole text; of

@@ -1,4 +1,4 @@
-"""Whether a run is worth sending at all: its data may be empty, as it was, or too old. Pure."""
+"""Whether to skip a run: its data is empty, unchanged or too old. Pure."""
 
 from __future__ import annotations
 

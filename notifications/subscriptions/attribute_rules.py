@@ -1,4 +1,4 @@
-"""Who matches attribute rules: conditions that the database decides, each by an index on people's values."""
+"""Finds the people that match attribute rules, with indexed queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The subscriptions that concern one person, and what the person chooses about them."""
+"""A person's subscriptions, and their choices about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a message is for, and who of them can be reached."""
+"""Resolves recipients, and which of them can be reached."""
 
 from __future__ import annotations
 

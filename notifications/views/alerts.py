@@ -1,4 +1,4 @@
-"""The pages of alerts for employees: a list, one alert with its timeline, and what one may do about it."""
+"""Alert pages for employees: list, timeline, actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and files over HTTP: for WeCom and phones by a signed address, for people on the pages of their messages."""
+"""Serves pictures and files: by signed address for WeCom and phones, by session on the message's page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an employee sees: the home page with the messages, and each message whole."""
+"""Employees' pages: home with messages, one message, own subscriptions."""
 
 from __future__ import annotations
 

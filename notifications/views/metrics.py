@@ -1,4 +1,4 @@
-"""The page that Prometheus reads, and who may ask. Its secret is a token of its own: no cookie, no session."""
+"""/metrics for Prometheus, with a token of its own; no cookie, no session."""
 
 from __future__ import annotations
 

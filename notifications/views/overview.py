@@ -1,4 +1,4 @@
-"""The admin's index: how each company stands, what needs attention, and the picture of the last days."""
+"""The admin index: state of each company, what needs attention, chart of the last days."""
 
 from __future__ import annotations
 

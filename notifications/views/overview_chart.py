@@ -1,4 +1,4 @@
-"""The picture of the last days: a bar for each day, in SVG coordinates. Pure arithmetic; the template draws it."""
+"""Geometry of the overview's bar chart, in SVG coordinates. Pure."""
 
 from __future__ import annotations
 

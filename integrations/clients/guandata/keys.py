@@ -1,4 +1,4 @@
-"""The RSA key pair of single sign-on: the private key stays here, the public one is pasted into the BI."""
+"""The RSA key pair of single sign-on; the public key is pasted into the BI."""
 
 from __future__ import annotations
 

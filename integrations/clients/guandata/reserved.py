@@ -1,4 +1,4 @@
-"""Parameters that only this site puts into an address of the BI. Somebody else's token signs a person in as them.
+"""URL parameters of the BI that only this site may set: a foreign token signs a person in as somebody else.
 
 Servers, proxies and frameworks differ in how they read a query, so a name is reserved if any of them may take it for
 one: in other letters, encoded again and again, behind other separators, or as an array.

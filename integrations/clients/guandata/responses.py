@@ -1,4 +1,4 @@
-"""From what came over the wire to the answer, or to the error that says what the caller should do.
+"""Parses the BI's responses; raises the error class that says what the caller should do.
 
 The BI says whether a call succeeded by `result`, never by the HTTP status. No error carries an address or a secret.
 """

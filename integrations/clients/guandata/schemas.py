@@ -1,4 +1,4 @@
-"""The answers of the BI's public API as dataclasses. What is missing or of another type raises AnswerError."""
+"""Responses of the BI's public API as dataclasses. A missing or mistyped field raises AnswerError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The token with which a browser enters the BI, and the address that it stands in. Pure: values in, text out.
+"""Builds the single sign-on token and the BI address that carries it. Pure.
 
 Source: "观远BI-SSO集成" (docs.guandata.com/product/bi/6.0.0/guan-sso-rsa, read 2026-11-24).
 

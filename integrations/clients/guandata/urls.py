@@ -1,4 +1,4 @@
-"""Addresses of the BI's pages, for a desktop and for a phone. Pure: text in, a path with its query out."""
+"""Builds paths of the BI's pages for desktop and phone. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card of Guandata as a Table. Its header has more than one layout, which only the shape tells apart.
+"""Reads a Guandata card as a Table. Its header has several layouts, told apart by their shape.
 
 Columns one by one (GRAPH): `column.values[i][0].title`. Levels (a pivot in GRID): each of `column.values` is a row of
 the header whose cells span `colSpan` columns. Columns in front that the header does not count are the dimensions that

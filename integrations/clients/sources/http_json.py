@@ -1,4 +1,4 @@
-"""An answer in JSON over HTTP as a Table. Bounded in where it leads, in size and in time."""
+"""Reads JSON over HTTP as a Table, limited in target, size and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses and headers of web services, as administrators write them. Pure."""
+"""Validates addresses and headers of web services. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a JSON answer and a JMESPath expression to rows: a program of its own, started for one answer.
+"""Child process that evaluates one JMESPath expression on one JSON answer.
 
 Why? An expression can double its result with every few letters, and JSON can be deep or wide: only another process
 can be bounded in memory and time, and killed. It knows nothing of the project; what it gets and gives goes through

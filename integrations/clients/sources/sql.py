@@ -1,4 +1,4 @@
-"""A query to a database as a Table, through SQLAlchemy. Only reads, within a time, no more rows than asked for.
+"""Runs an SQL query as a Table through SQLAlchemy: read-only, limited in time and rows.
 
 What bounds a query: a read-only transaction, the database's own time limit for a statement, rows that are streamed and
 of which we take so many, and a watch that breaks the connection off when the time is over all the same. SQLite works in

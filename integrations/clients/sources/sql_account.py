@@ -1,4 +1,4 @@
-"""What the account of a source may do beyond reading tables. A read-only transaction keeps it from none of it."""
+"""Finds what a source's database account may do beyond reading. A read-only transaction blocks none of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines that connect to addresses which were checked: a name is looked up once, before the driver could do so."""
+"""SQLAlchemy engines that connect to checked addresses: each name is resolved once, before the driver could."""
 
 from __future__ import annotations
 

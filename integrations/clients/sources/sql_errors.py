@@ -1,4 +1,4 @@
-"""What a database's error means for the owner of a card. Its own words are kept only where they repeat the query."""
+"""Maps database errors to reasons for the card's owner. The original text is kept only where it repeats the query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which addresses of databases are admitted, and what is left out of them. Pure but for looking at a file's place."""
+"""Validates database addresses. Pure, except that it looks at a file's place."""
 
 from __future__ import annotations
 

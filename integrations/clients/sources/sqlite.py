@@ -1,4 +1,4 @@
-"""Asks a file of SQLite, in a process that can be killed (integrations.clients.sources.sqlite_worker)."""
+"""Queries an SQLite file in a child process that can be killed (integrations.clients.sources.sqlite_worker)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A query to a file of SQLite: a program of its own, started for one query.
+"""Child process that runs one query on an SQLite file.
 
 Why? Functions of SQLite may work for minutes within one step, which nothing interrupts; only another process can be
 bounded in memory and time, and killed. It knows nothing of the project; what it gets and gives goes through pipes: in,

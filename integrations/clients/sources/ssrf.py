@@ -1,4 +1,4 @@
-"""Connections that lead to admitted addresses only, looked at once: what was checked is what is connected to.
+"""Connects to admitted addresses only: the address that was checked is the one connected to.
 
 Why here and not before the request? A name may have another address at the next look-up (DNS rebinding).
 """

@@ -1,4 +1,4 @@
-"""The one shape that data has here, whatever it came from. Pure: knows neither Django nor a connection."""
+"""Table: the one shape of data, whatever its source. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a source brings to a Table: names that are unique, values of one kind in each column. Pure.
+"""Builds a Table from a source's rows: unique column names, one type per column. Pure.
 
 A kind is taken from the values only where every one of them says so; what looks like a number but came as text stays
 text ("007" is no 7), unless the card says that the column is one.

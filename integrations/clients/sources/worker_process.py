@@ -1,4 +1,4 @@
-"""Runs a program of ours for one answer: its memory is bounded by itself, its time from here, where it is killed."""
+"""Runs a child process for one answer: it limits its own memory, and is killed here after its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door to WeCom. Sources: section titles at each call, all on developer.work.weixin.qq.com.
+"""Client of WeCom's server API. Sources: section titles at each call, all on developer.work.weixin.qq.com.
 
 Constructed from plain values; knows nothing of Django. A call is: token, deadline, send, HTTP status, JSON,
 `errcode`, typed answer. The only repeat is the one after a stale token; every other retry belongs to the caller.

@@ -1,4 +1,4 @@
-"""urllib3 connections that end at a deadline, however slowly the other side drips.
+"""urllib3 connections with a total deadline, however slowly the other side sends.
 
 Why? requests' time-out is per read: an answer that brings one byte every few seconds never ends, neither in its
 headers nor in its body. Here one deadline, set by the caller for its thread, bounds everything that happens on the

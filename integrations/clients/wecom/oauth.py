@@ -1,4 +1,4 @@
-"""The signature of the JS-SDK. Pure. Source: developer.work.weixin.qq.com/document/path/90506."""
+"""OAuth links and JS-SDK signatures. Pure. Source: developer.work.weixin.qq.com/document/path/90506."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the bytes of an answer to its fields, or to the error that says what the caller should do."""
+"""Parses WeCom's responses; raises the error class that says what the caller should do."""
 
 from __future__ import annotations
 

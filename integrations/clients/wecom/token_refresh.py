@@ -1,4 +1,4 @@
-"""Access tokens: kept once per application, however many threads, processes and hosts call at the same time.
+"""Refreshes access tokens: one fetch per app, however many threads, processes and hosts ask at once.
 
 The key is corpid + agentid, because tokens differ per application and no part of a secret belongs in a key.
 

@@ -1,4 +1,4 @@
-"""Where access tokens lie: in this process, or in Valkey (or Redis) for every process and host."""
+"""Stores access tokens: in this process, or in Valkey (or Redis) for all processes and hosts."""
 
 from __future__ import annotations
 

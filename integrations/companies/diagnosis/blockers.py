@@ -1,4 +1,4 @@
-"""What keeps a check from its own question, so that one cause is said once: network, token, address, app."""
+"""Which failed check blocks another, so that one cause is reported once: network, token, address, app."""
 
 from __future__ import annotations
 

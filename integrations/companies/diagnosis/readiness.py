@@ -1,4 +1,4 @@
-"""What of the diagnosis stands against enabling a corp."""
+"""Findings that block enabling a company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what the diagnosis found: the newest run of each check, in sentences."""
+"""Reads the newest run of each check, in sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking for checks, and carrying them out: each on its own, in the background, once."""
+"""Requests checks and runs them in the background, each on its own."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a message carries beside its words: pictures and files, made apart, uploaded for each delivery, or linked."""
+"""Pictures and files of messages: made apart, uploaded per delivery, or linked."""

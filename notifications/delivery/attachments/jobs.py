@@ -1,4 +1,4 @@
-"""Makes pictures and files in workers of their own: handed out a few at a time, given up where they end their worker.
+"""Renders pictures and files in workers of their own; gives up on those that end their worker.
 
 A row is written once, by whoever is first: two workers that make the same by mistake make equal things.
 """

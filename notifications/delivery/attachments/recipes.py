@@ -1,4 +1,4 @@
-"""What a picture or a file is made of, as bytes: equal ones give equal things. Pure."""
+"""Recipes of pictures and files as bytes: equal recipes are made once. Pure."""
 
 from __future__ import annotations
 

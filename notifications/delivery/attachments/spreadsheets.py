@@ -1,4 +1,4 @@
-"""Tables as files: xlsx and csv. Nothing in a cell is ever a formula; what had no room is said in the file. Pure."""
+"""Writes tables as xlsx and csv. No cell is a formula; what did not fit is stated in the file. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of pictures for WeCom and phones, which have no session: signed, unguessable, and good for some days."""
+"""Signed, expiring addresses of pictures, for WeCom and phones without a session."""
 
 from __future__ import annotations
 

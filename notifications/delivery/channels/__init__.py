@@ -1,4 +1,4 @@
-"""Which module stands behind a name."""
+"""Registry of channels by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a channel is to the push engine."""
+"""Protocol of a channel."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Messages by mail, through Django's mail backends. What a mail server took may stand in a mailbox: nothing unclear is
-repeated."""
+"""E-mail channel, through Django's mail backends. An unclear outcome is not repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer, or its absence, means for a message. Pure.
+"""Maps an answer, or its absence, to an outcome. Pure.
 
 On message/send only a failed connect and an errcode other than −1 are certain. Everything before it, as fetching a
 token, sends nothing and is certain, too.

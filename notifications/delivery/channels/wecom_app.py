@@ -1,4 +1,4 @@
-"""Messages of a WeCom app to its members: up to 1000 people a call, a duplicate check that makes repeats safe."""
+"""WeCom app channel: up to 1000 people a call; WeCom's duplicate check makes repeats safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages into a group by its robot (消息推送): 20 a minute, no duplicate check, so nothing unclear is repeated."""
+"""Group robot channel (消息推送): 20 a minute, no duplicate check, so unclear outcomes are not repeated."""
 
 from __future__ import annotations
 

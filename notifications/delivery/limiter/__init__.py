@@ -1,4 +1,4 @@
-"""Limits respected ahead of time: one limiter for all workers, on Valkey's clock (docs/push-engine.md, Limits)."""
+"""Rate limiter for all workers, on Valkey's clock (docs/push-engine.md, Limits)."""
 
 from notifications.delivery.limiter.gate import Gate, Room, StoreLostError
 from notifications.delivery.limiter.permits import Budget, Member, PastCall, Permit, Request, Scope

@@ -1,4 +1,4 @@
-"""Asks Valkey whether calls may begin. Each question is one script: no two workers count the same room twice."""
+"""Asks Valkey whether calls may begin. Each question is one Lua script, so no two workers use the same room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the limiter: what a call counts against, what asks for one, and what is granted. Pure."""
+"""Value types of the limiter: scopes, requests, permits. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate of this deployment: one for each process, all on the same Valkey. Its past is registered by who knows it."""
+"""The limiter of this process. Modules that know past calls register with it."""
 
 from __future__ import annotations
 

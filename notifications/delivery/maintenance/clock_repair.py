@@ -1,4 +1,4 @@
-"""Puts right what was written while the database's clock ran ahead, once it has been set back.
+"""Repairs rows that were written while the database's clock was ahead, after it was set back.
 
 The clock of a tick is compared with that of the last one: a tick further in the future than the tolerance was done
 under a wrong clock. Whatever it wrote lies in the future now, and would wait until the right clock comes there.

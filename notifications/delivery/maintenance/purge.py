@@ -1,4 +1,4 @@
-"""Forgets runs that are older than the log is kept, a chunk at a time, so that no tick waits for it."""
+"""Deletes runs older than the retention time, in chunks that fit into a tick."""
 
 from __future__ import annotations
 

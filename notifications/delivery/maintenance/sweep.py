@@ -1,4 +1,4 @@
-"""Puts right what was left lying: ended leases, lost tasks, messages that came too late, finished runs."""
+"""Recovers ended leases and lost tasks, cancels expired messages, finishes runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives a message its pictures and files, while it is frozen: rows of what is to be made, and which it carries."""
+"""Adds pictures and files to a message while it is frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freezes messages: from a report and those who get it to the exact bytes, in a row with a receipt for each of them."""
+"""Freezes messages: writes the exact bytes of a delivery, with a receipt for each recipient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows a message's text on our own page: escaped first, then the few marks that WeCom's Markdown knows. Pure."""
+"""Renders WeCom's Markdown as HTML on our own page, escaped first. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a report's words to the exact bytes of a message. Pure: values in, bytes out."""
+"""Builds the exact bytes of a message. Pure."""
 
 from __future__ import annotations
 

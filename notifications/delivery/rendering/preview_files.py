@@ -1,4 +1,4 @@
-"""What pages of reports and alert rules show being made: pictures and files, by the workers of those of messages.
+"""Pictures and files for previews of reports and alert rules.
 
 A page gets a token for each, good for its own person and an hour, and asks with it how far the making is.
 """

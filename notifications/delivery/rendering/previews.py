@@ -1,4 +1,4 @@
-"""How a message will look, made from the very bytes that would be sent."""
+"""Previews a message from the bytes that would be sent."""
 
 from __future__ import annotations
 

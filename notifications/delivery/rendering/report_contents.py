@@ -1,4 +1,4 @@
-"""The contents of a run: from a report and its data to what each slice's people read."""
+"""Builds the contents of a report's run, one per slice of recipients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of a run: asked for when the run begins, waited for in its row, never fetched where messages are made.
+"""Requests the data of a run and waits for it in the run's row. Fetches nothing itself.
 
 A run whose report has cards is rendered when the data of all of them is there, or failed. Until then it stays waiting
 and keeps no worker busy: whoever fetches tells (`waiting_runs`), and the sweep looks again where that was lost.

@@ -1,4 +1,4 @@
-"""Whom a run did not reach though it ended: in sentences, for its page and for the owner of its subscription.
+"""Explains whom an ended run did not reach, for its page and for the subscription's owner.
 
 A run that ended is no success by itself: its messages may have been refused, been worthless before they could be sent,
 or have an outcome that nobody knows.

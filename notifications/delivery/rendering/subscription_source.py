@@ -1,4 +1,4 @@
-"""A subscription's run: its report over the data of its slot."""
+"""Run source of subscriptions: a report over the data of its slot."""
 
 from __future__ import annotations
 

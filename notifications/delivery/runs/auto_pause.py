@@ -1,4 +1,4 @@
-"""Pauses subscriptions whose runs fail one after the other: they call for their owner, not for another try."""
+"""Pauses subscriptions after several failed runs in a row."""
 
 from __future__ import annotations
 

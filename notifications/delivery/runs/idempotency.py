@@ -1,4 +1,4 @@
-"""One request with an Idempotency-Key is done once, and answered with the same words, for 24 hours."""
+"""Idempotency-Key: a repeated request gets the first one's answer, for 24 hours."""
 
 from __future__ import annotations
 

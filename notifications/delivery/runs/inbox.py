@@ -1,4 +1,4 @@
-"""What was pushed to one person."""
+"""The messages of one person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that wait for people whom WeCom does not let in any more, or who have another userid by now.
+"""Recalls messages, and withdraws those that wait for people who left or were renamed.
 
 A message of which nothing was tried yet is still ours: it is written anew without those people, or with the new userid,
 and canceled where nobody is left. From its first attempt on it stays as it is, recipients and all (design: the outbox

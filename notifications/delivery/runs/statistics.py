@@ -1,4 +1,4 @@
-"""How many people messages reached, were refused for, or may have reached: by day and by company."""
+"""Counts people reached, refused and unclear, by day and company."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends a run again to those whom it did not reach. Who may have got it is left out unless that is confirmed."""
+"""Starts runs by hand, over the API or as a trial, and resends to those not reached."""
 
 from __future__ import annotations
 

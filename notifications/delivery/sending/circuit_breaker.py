@@ -1,4 +1,4 @@
-"""Stops a company's queue while its configuration is broken, tells the administrators once, and goes on by itself."""
+"""Stops a company's queue while its configuration is broken, notifies administrators once, and resumes by itself."""
 
 from __future__ import annotations
 

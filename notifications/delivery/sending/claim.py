@@ -1,4 +1,4 @@
-"""Takes deliveries to send: lease, fencing token and a started attempt for each, committed before the first call."""
+"""Claims deliveries: lease, fencing token and a started attempt each, committed before the first call."""
 
 from __future__ import annotations
 

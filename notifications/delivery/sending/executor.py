@@ -1,4 +1,4 @@
-"""Threads that make calls and do nothing else: no database, no queue. By them a task has many calls under way."""
+"""Threads that only make calls, without database or queue, so that a task has many calls under way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second channel for people of whom WeCom said, when it was sent to, that it cannot reach them."""
+"""Sends by the second channel to people whom WeCom reported as unreachable."""
 
 from __future__ import annotations
 

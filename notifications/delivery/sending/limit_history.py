@@ -1,4 +1,4 @@
-"""What the limiter must know of the past, from the rows: for a store that was emptied, or came back old."""
+"""Restores the limiter's history from attempts, for a store that was emptied or is old."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hands deliveries to tasks: no more of a company than its limits have room for soon, and of all companies evenly.
+"""Queues deliveries for sending: as many per company as its limits allow soon, companies in turn.
 
 What waits stays in the table, in its order, instead of standing in the broker before everybody else's messages.
 """

@@ -1,4 +1,4 @@
-"""Writes down what became of an attempt, and decides what happens to its delivery."""
+"""Records the outcome of an attempt, and decides what happens to its delivery."""
 
 from __future__ import annotations
 

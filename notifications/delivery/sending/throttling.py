@@ -1,4 +1,4 @@
-"""Which messages of a task may begin now, and what happens to those that must wait."""
+"""Which deliveries of a task may start now, and until when the others wait."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The step between a message that is written and one that may be sent: its picture or file is uploaded for it alone,
-its bytes are frozen.
+"""Uploads a delivery's picture or file, then freezes its bytes.
 
 A delivery is taken under a lease with a fencing token, as for sending; the lease ends by itself, since uploading twice
 harms nobody: only who still holds the token freezes the bytes, once. Retries are rows (`next_attempt_at`).

@@ -1,4 +1,4 @@
-"""Reads templates of reports: refuses what is not part of their language, and puts bounds on what is. Pure."""
+"""Compiles report templates: refuses other syntax, limits loops and sizes. Pure."""
 
 from __future__ import annotations
 

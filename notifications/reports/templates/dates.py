@@ -1,4 +1,4 @@
-"""What templates know of time, counted from the slot in the subscription's time zone, never from the clock. Pure."""
+"""Dates for templates, counted from the slot in the subscription's time zone. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What templates of reports can say: attributes, arithmetic, formats, and how a value stands in the text. Pure.
+"""The Jinja2 environment of report templates: attributes, arithmetic, formats. Pure.
 
 Everything that a template does to a value comes through the environment here, and only what is allowed by name passes.
 """

@@ -1,4 +1,4 @@
-"""Keeps values of cells from being read as markup in a message. Pure.
+"""Escapes cell values for a message's markup. Pure.
 
 WeCom knows no way to write a mark so that it is shown: what would be one has a look-alike in its place.
 """

@@ -1,4 +1,4 @@
-"""How templates show numbers: 千分位, 万, 亿, percent, and changes with arrows. Pure."""
+"""Number formats of templates: 千分位, 万, 亿, percent, changes with arrows. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card of which no data is there yet, as templates see it, so that one can be tried before. Pure."""
+"""Placeholder card used to validate templates before data exists. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a template can say, for the help beside its form: each name with what it gives now. Pure."""
+"""Reference of the template language, for the help beside its form. Pure."""
 
 from __future__ import annotations
 

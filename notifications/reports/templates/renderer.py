@@ -1,4 +1,4 @@
-"""Titles and texts of reports as templates, in a sandbox that knows primitives only. Pure.
+"""Renders titles and texts of reports in a sandbox of primitive values. Pure.
 
 Of Jinja2's language a small part is left: what a report does not need is refused when it is saved. What is left is
 bounded: in characters of the template, in what comes out, in steps, and in seconds.

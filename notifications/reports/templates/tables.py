@@ -1,4 +1,4 @@
-"""A card's table as templates see it: cells, rows, aggregates, and the change against days before. Pure."""
+"""A card's table in templates: cells, rows, aggregates, changes against earlier days. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a report's template cannot be used, in a sentence for its author."""
+"""Errors of report templates, in sentences for their author."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules in words: for lists, for the page that shows what will happen, and what to know about them."""
+"""Describes schedules in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules for people who know no crontab: every day, on days of the week, once a month, at one local time.
+"""Schedule presets: daily, on weekdays, monthly, at a local time.
 
 Where clocks change they follow the rules of notifications.subscriptions.schedules.crontab: a local time that is skipped
 becomes the first minute that exists, of one that is doubled the first counts.

@@ -1,5 +1,4 @@
-"""When a subscription or an alert rule is due: its slots (by a preset or a crontab, in its time zone) and the moments
-spread from them.
+"""Computes the slots of a schedule, and the spread of their start times.
 
 A slot is the time that the schedule names; it identifies a run. With a spread the run is due some seconds later,
 always the same for the same slot, whoever works it out, and always before the next slot.

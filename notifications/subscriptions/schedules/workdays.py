@@ -1,4 +1,4 @@
-"""Which days are worked on: China's calendar, with its make-up days (调休), as the library chinesecalendar knows it.
+"""Working days in China with make-up days (调休), from the library chinesecalendar.
 
 The State Council publishes each year's days in the November before; the library follows with a release. For years
 that it does not know yet, Monday to Friday count as working days: `last_known_year()` tells where that begins.

@@ -1,4 +1,4 @@
-"""The bytes of request bodies."""
+"""Byte limits of messages, and request bodies as bytes. Pure."""
 
 from __future__ import annotations
 
