@@ -149,14 +149,14 @@ def by_password(**typed: str) -> Journey:
 def chosen_among_two(world: World, browser: Traveller) -> Landing:
     world.open_lake()
     chooser = browser.open(f"{SITE}login/?next=/account/")
-    assert (chooser.place, chooser.title) == ("/login/company/?next=%2Faccount%2F", "选择企业")
+    assert (chooser.place, chooser.title) == ("/login/company/?next=%2Faccount%2F", "选择公司")
     assert "北山制造" in chooser.body
     return browser.open(world.entry("/account/"))
 
 
 def panel_of_the_chosen(world: World, browser: Traveller) -> Landing:
     world.open_lake()
-    assert "选择企业" in browser.open(f"{SITE}login/company/").body
+    assert "选择公司" in browser.open(f"{SITE}login/company/").body
     shown = browser.open(f"{SITE}login/?corp={world.mill.pk}")
     assert f'data-url="/wecom/{world.mill.pk}/panel/"' in shown.body
     return browser.panel_scanned(world.mill.pk, "lilei", asked_for="/account/")

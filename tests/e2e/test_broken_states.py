@@ -194,7 +194,7 @@ def test_a_domain_that_wecom_refuses_when_it_is_written(
     page.get_by_role("link", name="返回企业微信公司").click()
     row = scene.check("ownership")
     expect(row.locator(".pill-bad")).to_be_visible()
-    expect(row).to_contain_text("必须是本企业或关联企业的域名" if fault else "的归属没有通过校验（85005）")
+    expect(row).to_contain_text("必须是本公司或关联公司的域名" if fault else "的归属没有通过校验（85005）")
     for link in ("help2/pc/15023?person_id=1", "wwopen/common/readDocument/40754"):
         expect(row.locator(f".help-links a[href$='{link}']")).to_be_visible()
 

@@ -68,7 +68,7 @@ def test_a_superuser_enters_it_and_the_diagnosis_says_whether_it_is_right(page: 
 
     right = enter(page, CONTACTS_SECRET)
     expect(right.locator(".pill").first).to_have_class("pill pill-good", timeout=TEST_PATIENCE_MS)
-    expect(right).to_contain_text("通讯录同步可以读取整个企业")
+    expect(right).to_contain_text("通讯录同步可以读取整个公司")
     expect(page.locator(FIELD)).to_have_value("")
     corp.refresh_from_db()
     assert corp.contacts_secret == CONTACTS_SECRET

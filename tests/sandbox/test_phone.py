@@ -135,7 +135,7 @@ def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
     assert phone.session.post(url, data='{"text": "x"}', timeout=60).status_code == 415
     take(phone, "~guest")
     response = act(phone, "write", {"text": "x"})
-    assert (response.status_code, response.json()) == (403, {"error": "访客只能查看消息，请改由企业成员使用这部手机。"})
+    assert (response.status_code, response.json()) == (403, {"error": "访客只能查看消息，请改由公司成员使用这部手机。"})
     phone.session.cookies.clear()
     response = act(phone, "write", {"text": "x"})
     assert (response.status_code, response.json()) == (403, {"error": "这部手机当前无人使用，请重新选择使用者。"})

@@ -339,7 +339,7 @@ class TestChoice:
             assert text.count("上次使用") == 1
 
     def test_says_that_there_is_none(self, desktop: Visitor) -> None:
-        assert "还没有企业开通企业微信登录" in text_of(desktop, "/login/company/")
+        assert "还没有公司开通企业微信登录" in text_of(desktop, "/login/company/")
 
 
 class TestSignOut:

@@ -91,10 +91,10 @@ def test_an_account_of_the_other_corp_does_not_count(
 @pytest.mark.parametrize(
     ("identity", "title"),
     [
-        ({"openid": "oSIM0001"}, "您不是该企业的成员"),
-        ({"openid": "oSIM0001", "external_userid": "wmSIM0001"}, "您不是该企业的成员"),
-        ({"userid": "wwlinkedcompany0001/lilei"}, "您属于另一家企业"),
-        ({"userid": "wwlinkedcompany0001/"}, "您不是该企业的成员"),
+        ({"openid": "oSIM0001"}, "您不是该公司的成员"),
+        ({"openid": "oSIM0001", "external_userid": "wmSIM0001"}, "您不是该公司的成员"),
+        ({"userid": "wwlinkedcompany0001/lilei"}, "您属于另一家公司"),
+        ({"userid": "wwlinkedcompany0001/"}, "您不是该公司的成员"),
         ({"userid": "hanmeimei"}, "您的企业微信账号还没有关联"),
         ({"userid": "jim"}, "您的用户缺少“企业微信公司名称”"),
         ({"userid": "lucy"}, "您的用户已被停用"),
@@ -227,7 +227,7 @@ def test_an_unknown_company_has_its_page(phone: Visitor, corp_id: int) -> None:
     callback = phone.get(phone.get(f"/wecom/{corp_id}/callback/", code=CODE, state="x").headers["Location"])
 
     assert (start.status_code, callback.status_code) == (404, 404)
-    assert "该企业没有接入" in callback.content.decode()
+    assert "该公司没有接入" in callback.content.decode()
 
 
 def test_an_unused_page_of_trouble_leads_to_the_login_page(phone: Visitor) -> None:

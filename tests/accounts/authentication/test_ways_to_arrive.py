@@ -158,17 +158,17 @@ REFUSED = [
         carried_by="kate"),
     Way("outside the visible scope", ua.WECOM_WINDOWS, entry(), "trouble out-of-scope", "", 403,
         "您不在该应用的可见范围内", carried_by="jim"),
-    Way("not a member (openid)", ua.WECOM_IOS, entry(), "trouble not-a-member", "", 403, "您不是该企业的成员",
+    Way("not a member (openid)", ua.WECOM_IOS, entry(), "trouble not-a-member", "", 403, "您不是该公司的成员",
         carried_by="~guest"),
     Way("linked company's own form", ua.WECOM_IOS, known_to_wecom_as(f"{CORPID}/LILEI"), "/account/", via=OWN),
     Way("member of a linked company", ua.WECOM_IOS, known_to_wecom_as("wwlinked00000001/lilei"),
-        "trouble other-company", "", 403, "您属于另一家企业"),
+        "trouble other-company", "", 403, "您属于另一家公司"),
     Way("company disabled", ua.WECOM_IOS, switched_off(is_enabled=False), "trouble company-disabled", "", 403,
         "企业微信登录已关闭", via="WeCom callback"),
     Way("sign-in switched off", ua.WECOM_IOS, switched_off(sign_in_enabled=False), "trouble company-disabled", "", 403,
         "企业微信登录已关闭", via="WeCom callback"),
     Way("unknown company", ua.WECOM_IOS, at("wecom/999999/start/"),
-        "/wecom/999999/start/", "", 404, "该企业没有接入"),
+        "/wecom/999999/start/", "", 404, "该公司没有接入"),
 ]  # fmt: skip
 
 

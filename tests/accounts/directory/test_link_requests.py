@@ -105,7 +105,7 @@ class TestAsking:
 
         response = phone.client.post("/login/trouble/ask/", {"t": sealed(corp)})
 
-        assert "该企业今天的申请过多" in phone.get(response.headers["Location"]).content.decode()
+        assert "该公司今天的申请过多" in phone.get(response.headers["Location"]).content.decode()
         assert LinkRequest.objects.count() == 3
         assert link_requests.ask(corp=corp, userid="b", now=NOW)
         assert link_requests.ask(corp=other_corp, userid="x", now=NOW)

@@ -120,7 +120,7 @@ class TestASubscriptionsChannel:
     def test_a_robot_of_another_company_than_the_report_is_refused(self, root: Client, robot: Robot) -> None:
         answer = root.post(ADD_SUBSCRIPTION, values(make_report(corp=make_corp()), channel="robot", robot=robot.pk))
 
-        assert "不是同一家企业" in answer.content.decode()
+        assert "不是同一家公司" in answer.content.decode()
         assert not Subscription.objects.exists()
 
     def test_a_robot_that_one_does_not_see_cannot_be_chosen(self, robot: Robot) -> None:

@@ -75,7 +75,7 @@ def test_the_list_has_a_row_for_each_company_and_one_for_all(root: Client, corp:
 
     text = root.get(LIST).content.decode()
 
-    assert "全部企业" in text
+    assert "全部公司" in text
     assert "北山制造" in text
     assert "3 人" in text
     assert "1 分钟" in text
@@ -103,7 +103,7 @@ def test_while_all_is_paused_every_row_says_so_and_nothing_is_estimated(root: Cl
     circuit_breaker.ensure_queues()
     CorpQueue.objects.filter(corp=None).update(is_paused=True)
 
-    assert cells(root, "state") == ["暂停", "全部企业已暂停"]
+    assert cells(root, "state") == ["暂停", "全部公司已暂停"]
     assert cells(root, "time_left") == ["—", "—"]
 
 
