@@ -51,7 +51,7 @@ def follow_rename(corp: Corp, old: str, new: str) -> None:
 
 def _disable_stray(user_id: int, userid: str) -> None:
     made_for_it = Q(username__iexact=userid) | Q(made_username=F("username"))
-    people = User.objects.select_for_update().filter(made_for_it, pk=user_id, last_login__isnull=True)
+    people = User.objects.select_for_update(no_key=True).filter(made_for_it, pk=user_id, last_login__isnull=True)
     user = people.filter(is_active=True, is_staff=False, is_superuser=False).first()
     if user is None or user.has_usable_password() or WeComAccount.objects.complete().filter(user=user).exists():
         return

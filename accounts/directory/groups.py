@@ -62,7 +62,7 @@ def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | Non
     if not differing:
         return Counter()
     # Why compare again? Only now nobody else can change them.
-    return _Fitting(corp, people.filter(pk__in=differing).select_for_update().order_by("pk"), rules).write()
+    return _Fitting(corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules).write()
 
 
 def fit_groups_of_others(*, corp: Corp, after: int) -> tuple[Counter[str], int | None]:

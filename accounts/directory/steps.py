@@ -91,7 +91,7 @@ class Step:
     def _disable(self, user_ids: set[int]) -> None:
         elsewhere = WeComAccount.objects.complete().filter(user__in=user_ids)
         leaving = _unprotected(user_ids).filter(is_active=True).exclude(pk__in=elsewhere.values("user_id"))
-        keys = list(leaving.select_for_update().values_list("pk", flat=True))
+        keys = list(leaving.select_for_update(no_key=True).values_list("pk", flat=True))
         if keys:
             self._counts["disabled"] += User.objects.filter(pk__in=keys).update(is_active=False)
             bulk.record_people(dict.fromkeys(keys, [["is_active", True, False]]), Action.CHANGED)
@@ -120,7 +120,7 @@ class Step:
         values = {user.pk: told(one) for one, user in differing if newest.get(user.pk) == one.userid_folded}
         if not values:
             return
-        people = list(_unprotected(list(values)).select_for_update().order_by("pk"))
+        people = list(_unprotected(list(values)).select_for_update(no_key=True).order_by("pk"))
         changes = {person.pk: differences(person, values[person.pk]) for person in people}
         for person in people:
             for name, _old, new in changes[person.pk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from django.db import OperationalError, connection, models, transaction
@@ -10,6 +11,8 @@ M = TypeVar("M", bound=models.Model)
 BATCH = 500
 # PostgreSQL's, of a lock that was waited for as long as `lock_timeout`.
 LOCK_NOT_AVAILABLE = "55P03"
+# Names the locks of a company's freezing among PostgreSQL's advisory locks, which are one space for a database.
+_FREEZING = 1_196_770_627
 
 
 def unlocked(rows: models.QuerySet[M]) -> models.QuerySet[M]:
@@ -56,3 +59,23 @@ def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
         count += len(ids)
         if len(ids) < BATCH:
             return count
+
+
+def share_freezing(corp_ids: Collection[int]) -> None:
+    """Until the transaction ends nobody changes who of these companies gets what is frozen: whoever wants to waits, and
+    finds what was frozen. What they have changed before is seen by the queries that follow.
+
+    Beside each other messages are frozen freely. SQLite needs no lock: there one transaction excludes all others.
+    """
+    if corp_ids and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # In one order, so that nobody waits in a circle.
+            shared = "SELECT pg_advisory_xact_lock_shared(%s, corp) FROM unnest(%s::int[]) AS corp"
+            cursor.execute(shared, [_FREEZING, sorted(corp_ids)])
+
+
+def exclude_freezing(corp_id: int) -> None:
+    """Wait for what is being frozen of the company, and keep more from being frozen until the transaction ends."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_FREEZING, corp_id])

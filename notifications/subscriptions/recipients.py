@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery, Value, When
 
 from accounts.models import User, WeComAccount, barred_by_wecom
 from accounts.users.scopes import people_visible_to
@@ -24,6 +25,7 @@ _OF_CHOICE = {SubscriptionChoice.Kind.PAUSED: Reason.PAUSED, SubscriptionChoice.
 # Put right on the person's page in the administration.
 SET_ON_PERSON = frozenset({Reason.NO_ACCOUNT, Reason.NO_COMPANY, Reason.NO_USERID, Reason.BAD_USERID})
 NAMES_AT_ONCE = 1000
+PEOPLE_AT_ONCE = 5000
 DEPARTMENTS_NAMED = 5
 ADDRESS_CHARACTERS = 128
 
@@ -139,15 +141,26 @@ def resolve(audience: Audience, *, only: int | None = None) -> Iterator[Recipien
     """
     if audience.channel == Channel.ROBOT:
         return
+    people = User.objects.filter(chosen(audience))
+    yield from _recipients(audience, people if only is None else people.filter(pk=only))
+
+
+def look_again(audience: Audience, user_ids: Collection[int]) -> dict[int, Recipient]:
+    """By user how `audience` reaches these people now, whether it still chooses them or not. A query for each 5000."""
+    ids = list(user_ids)
+    parts = (ids[start : start + PEOPLE_AT_ONCE] for start in range(0, len(ids), PEOPLE_AT_ONCE))
+    found = (_recipients(audience, User.objects.filter(pk__in=part)) for part in parts)
+    return {recipient.user_id: recipient for recipient in chain.from_iterable(found)}
+
+
+def _recipients(audience: Audience, people: QuerySet[User]) -> Iterator[Recipient]:
     primary = FilteredRelation("wecom_accounts", condition=Q(wecom_accounts__is_primary=True))
-    people = User.objects.filter(chosen(audience)).annotate(account=primary).order_by("account__corp_id", "pk")
-    if only is not None:
-        people = people.filter(pk=only)
+    people = people.annotate(account=primary).order_by("account__corp_id", "pk")
     left = Q(account__left_at__isnull=False)
     barred = barred_by_wecom("account__corp_id", "account__userid_folded")
     people = people.annotate(is_barred=Case(When(left, then=Value(True)), default=barred))
     people = people.annotate(choice=_choice(audience.subscription_id))
-    for row in people.values_list(*_COLUMNS).iterator(chunk_size=5000):
+    for row in people.values_list(*_COLUMNS).iterator(chunk_size=PEOPLE_AT_ONCE):
         yield _by_channel(audience, row[-1], _recipient(audience.corp_id, *row[:-1]))
 
 

@@ -22,7 +22,7 @@ from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
 from notifications.delivery.clock import RENDER_LEASE
-from notifications.delivery.locking import update_unlocked
+from notifications.delivery.locking import share_freezing, update_unlocked
 from notifications.delivery.rendering import attachments, report_data, run_errors
 from notifications.delivery.rendering.errors import NotWorthSending, RenderingError
 from notifications.delivery.rendering.freeze import (
@@ -34,8 +34,8 @@ from notifications.delivery.rendering.freeze import (
 from notifications.delivery.rendering.report_data import DataPending
 from notifications.models import Channel, MessageForm, Receipt, ReportCard, Robot, Run
 from notifications.sentences import Sentence
-from notifications.sources import Content, RunContents, RunSource, source_of
-from notifications.subscriptions.recipients import Recipient, resolve
+from notifications.sources import Audience, Content, RunContents, RunSource, source_of
+from notifications.subscriptions.recipients import Recipient, look_again, resolve
 
 if TYPE_CHECKING:
     from notifications.delivery.clock import Clock
@@ -67,7 +67,7 @@ def render_run(*, run_id: int, now: datetime, language: str | None = None) -> li
                 plan = _planned(_read(run_id), now)
             with transaction.atomic():
                 run = _locked(run_id)
-                return [] if run is None else _render(run, plan, now)
+                return [] if run is None else _render(run, _as_of_now(plan), now)
     except RenderingError as error:
         started.update(status=Run.Status.FAILED, error=error.sentence.stored(), finished_at=now)
     except NotWorthSending as skipped:
@@ -122,6 +122,7 @@ def _locked(run_id: int) -> Run | None:
 @dataclass(frozen=True)
 class _Plan:
     source: RunSource
+    audience: Audience
     batches: list[Batch]
     skipped: list[Recipient]
     fingerprint: str = ""
@@ -137,12 +138,12 @@ def _planned(run: Run, now: datetime) -> _Plan:
     media = _Media(source.terms.form, contents)
     if audience.robot_id is not None:
         robot = _robot_batch(audience.robot_id, contents.of(None))
-        return _Plan(source, _with_media([robot], media), [], contents.fingerprint)
+        return _Plan(source, audience, _with_media([robot], media), [], contents.fingerprint)
     by_corp, mailed, skipped = _sorted(_with_rows(resolve(audience), contents))
     corps = Corp.objects.select_related("site_address").filter(pk__in=by_corp).order_by("pk")
     batches = [batch for corp in corps for batch in _batches_of(corp, by_corp[corp.pk], contents)]
     mails = mail_batches(mailed, source.terms.corp_id, lambda person: (contents.of(person.user_id), None))
-    return _Plan(source, _with_media([*batches, *mails], media), skipped, contents.fingerprint)
+    return _Plan(source, audience, _with_media([*batches, *mails], media), skipped, contents.fingerprint)
 
 
 class _Media:
@@ -220,6 +221,40 @@ def _by_content(people: list[Recipient], contents: RunContents) -> Iterator[tupl
         content = contents.of(alike[0].user_id)
         for batch in _batches(alike, USERS_AT_MOST):
             yield batch, content
+
+
+def _as_of_now(plan: _Plan) -> _Plan:
+    """The plan for those who can still be reached, at their userids of now. One query where nobody has changed.
+
+    Why? Planning takes a while, and who withdraws or renames somebody meanwhile finds nothing frozen yet. From here on
+    they wait, and find it.
+    """
+    planned = {person.user_id: person for batch in plan.batches for person in batch.people}
+    if not planned:
+        return plan
+    share_freezing({batch.corp.pk for batch in plan.batches})
+    found = look_again(plan.audience, planned)
+    changed = {pk: _changed(planned[pk], person) for pk, person in found.items() if person != planned[pk]}
+    if not changed:
+        return plan
+    batches = []
+    for batch in plan.batches:
+        people = [changed.get(person.user_id, person) for person in batch.people]
+        reached = [person for person in people if person.reason is None]
+        if reached or batch.robot is not None:
+            batches.append(replace(batch, people=reached))
+    lost = [person for person in changed.values() if person.reason is not None]
+    return replace(plan, batches=batches, skipped=[*plan.skipped, *lost])
+
+
+def _changed(planned: Recipient, found: Recipient) -> Recipient:
+    """Whom the plan means, as found now. Who would now be reached by another way stays as planned, but for an app to
+    which they are linked no more."""
+    reason = found.reason or (found.detour if planned.channel == Channel.WECOM else None)
+    if reason is not None:
+        return replace(planned, reason=reason, address=f"user:{planned.user_id}")
+    is_same_way = (found.channel, found.corp_id) == (planned.channel, planned.corp_id)
+    return found if is_same_way else planned
 
 
 def _render(run: Run, plan: _Plan, now: datetime) -> list[int]:

@@ -25,7 +25,7 @@ from integrations.models import Corp
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
 from notifications.delivery.limiter import Permit, Request
-from notifications.delivery.locking import update_unlocked
+from notifications.delivery.locking import exclude_freezing, update_unlocked
 from notifications.delivery.sending import throttling
 from notifications.models import Channel, Delivery, Receipt, Run
 from notifications.models.lookups import Moment
@@ -43,8 +43,9 @@ logger = logging.getLogger(__name__)
 def withdraw(corp: Corp, userids: Sequence[str], now: datetime) -> None:
     """Take these people, folded, out of what was not tried yet, mails too. One query where nothing waits for them.
 
-    Their receipts say why; other people get the message as before. Safe to repeat.
+    Their receipts say why; other people get the message as before. Safe to repeat. Waits for runs being frozen.
     """
+    exclude_freezing(corp.pk)
     if not _waiting(corp).exists():
         return
     gone = frozenset(userids)
@@ -74,7 +75,8 @@ def _settle(delivery: Delivery, count: int, is_left: bool, now: datetime) -> Non
 
 @transaction.atomic
 def readdress(corp: Corp, old: str, new: str) -> None:
-    """Somebody has another userid: what was not tried yet goes to the new one."""
+    """Somebody has another userid: what was not tried yet goes to the new one. Waits for runs that are being frozen."""
+    exclude_freezing(corp.pk)
     if not _waiting(corp).exists():
         return
     folded, address = fold_userid(old), f"{corp.pk}:{fold_userid(new)}"
