@@ -14,7 +14,6 @@ from django.utils.http import urlencode
 
 from accounts.audit import services
 from accounts.authentication import lifetimes, session_binding, sessions, totp
-from accounts.authentication import sessions as authentication_sessions
 from accounts.authentication.session_store import SessionStore
 from accounts.models import User
 from accounts.views import second_factor
@@ -38,9 +37,9 @@ class SessionBindingMiddleware:
         if not session_binding.is_at_home(request):
             logger.warning("session of another browser left alone user=%s", request.session.get(SESSION_KEY))
             request.session = SessionStore()
-        key = authentication_sessions.signed_in_key(request)
+        key = sessions.signed_in_key(request)
         response = self.get_response(request)
-        if authentication_sessions.signed_in_key(request) not in {None, key}:
+        if sessions.signed_in_key(request) not in {None, key}:
             session_binding.tie(request, response)
         return response
 
@@ -65,7 +64,7 @@ class SessionLifetimeMiddleware:
         if opened_at is None:
             lifetimes.note_opened(session, now)
             return
-        used_at = max(opened_at, authentication_sessions.last_noted(session) or opened_at)
+        used_at = max(opened_at, sessions.last_noted(session) or opened_at)
         if lifetimes.is_over(opened_at=opened_at, used_at=used_at, is_staff=user.is_staff, now=now):
             logger.info("session reached its end user=%s", user.pk)
             logout(request)
@@ -150,11 +149,11 @@ class SessionRecordMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if needs_no_session(request):
             return self.get_response(request)
-        key = authentication_sessions.signed_in_key(request)
+        key = sessions.signed_in_key(request)
         response = self.get_response(request)
-        if key is not None and authentication_sessions.signed_in_key(request) is None:
-            authentication_sessions.forget(session_key=key)
-        authentication_sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
+        if key is not None and sessions.signed_in_key(request) is None:
+            sessions.forget(session_key=key)
+        sessions.note_use(request, was_signed_in=key is not None, now=timezone.now())
         return response
 
 

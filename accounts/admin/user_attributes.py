@@ -13,7 +13,6 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, ngettext
-from django.utils.translation import gettext as _
 
 from accounts.admin import imports
 from accounts.admin.base import ask, changeable_of
@@ -50,7 +49,9 @@ def tell_changes(form: Any) -> None:
     saved = {attribute.key: values for attribute, values in page_of(user_id=person.pk)}
     seen = opened(person, form.cleaned_data.get(SEEN) or "")
     if seen is None:
-        form.add_error(None, _("This page was open for too long to tell what others changed. Check and save again."))
+        form.add_error(
+            None, gettext("This page was open for too long to tell what others changed. Check and save again.")
+        )
         form.data = _renewed(form, saved, [])
         return
     entered = form.attribute_values()
@@ -60,9 +61,9 @@ def tell_changes(form: Any) -> None:
     untouched = [one for one, values in entered if one in changed and values == seen.get(one.key, [])]
     form.data = _renewed(form, saved, untouched)
     who = who_saved(person, {one.name for one in changed})
-    form.add_error(None, _("%(who)s Nothing of yours was saved. Check, then save again.") % {"who": who})
+    form.add_error(None, gettext("%(who)s Nothing of yours was saved. Check, then save again.") % {"who": who})
     for one in changed:
-        said = _("Saved by somebody else meanwhile: %(value)s") % {"value": f"“{shown(saved[one.key])}”"}
+        said = gettext("Saved by somebody else meanwhile: %(value)s") % {"value": f"“{shown(saved[one.key])}”"}
         form.add_error(field_name(one), said)
 
 

@@ -26,7 +26,6 @@ from integrations.models import Corp
 
 if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
-    from django.http import HttpRequest
 
     from accounts.authentication.user_agents import Device
 

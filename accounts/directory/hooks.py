@@ -19,8 +19,6 @@ from integrations.models import Corp, EventWork, SyncRun
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from integrations.models import Corp
-
 
 SYNC = "integrations.sync_directory"
 

@@ -1,4 +1,7 @@
-"""Hook for people whom WeCom does not let in any more. Higher apps register in AppConfig.ready()."""
+"""Hook for people whom WeCom does not let in any more. Higher apps register in AppConfig.ready().
+
+Their sessions are ended with their next request (accounts.middleware).
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from accounts.authentication import confirmation, sessions, sign_ins, totp
-from accounts.authentication import sessions as authentication_sessions
 from accounts.authentication.forms import CodeForm
 from accounts.authentication.redirects import HOME, safe_path
 from accounts.models import User
@@ -84,7 +83,7 @@ def _act(request: HttpRequest, person: User) -> HttpResponse:
 
 def _end_other_sessions(request: HttpRequest, person: User) -> None:
     """They were opened without a code. As when a password changes, this one goes on."""
-    authentication_sessions.end_all(user=person)
+    sessions.end_all(user=person)
     person.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, person)
 

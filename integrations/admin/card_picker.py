@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
@@ -24,10 +24,6 @@ from integrations.core.queues import queue_on_commit
 from integrations.models import BiListing, Card, DataSource, SourceKind, datasource_messages
 from integrations.models.scoping import corp_condition
 from integrations.tasks import list_bi
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-
 
 # The name of a draft in addresses: what was typed may be too long for one.
 KEY = "draft"

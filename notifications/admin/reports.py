@@ -25,8 +25,6 @@ from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, R
 from notifications.reports.templates import reference
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
-
     ChartInlineBase = admin.StackedInline[ReportChart, Report]
 else:
     ChartInlineBase = admin.StackedInline

@@ -11,7 +11,7 @@ from ninja import Router, Status
 
 from notifications.alerts import ingest, notify
 from notifications.alerts.payloads import Alert, moment, safe_link
-from notifications.api.alert_schemas import AlertIn, AlertsAnswer, AlertsIn
+from notifications.api.alertmanager import AlertIn, AlertsAnswer, AlertsIn
 from notifications.api.authentication import token_for
 from notifications.api.problems import problems
 from notifications.api.tokens import Action

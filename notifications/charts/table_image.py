@@ -17,7 +17,6 @@ from notifications.charts import theme
 from notifications.charts.aggregate import along
 from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartError, Sort
 from notifications.charts.labels import FONT_SIZE, number_of, one_line, short, text_of, width_of, within
-from notifications.charts.labels import FONT_SIZE as _TEXT
 from notifications.sentences import Sentence
 
 # Between a column and the next one.
@@ -123,7 +122,7 @@ def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -
             is_number = columns[position].kind == Kind.NUMBER
             start, width = column_places[position]
             cell = {
-                "t": within(text, width - GAP, _TEXT),
+                "t": within(text, width - GAP, FONT_SIZE),
                 "px": start + width - GAP if is_number else start,
                 "py": _HEAD + _ROW * line + _ROW / 2,
             }
@@ -131,7 +130,7 @@ def table_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) -
             (right if is_number else left).append(cell)
     layers = [_bands(len(rows)), *_columns_of_text(left, "left"), *_columns_of_text(right, "right")]
     layers.append(_said(chart.title or _("Table"), y=20, size=15, colour=theme.INK, is_bold=True))
-    layers.append(_said(_foot(table, len(rows), len(columns)), y=height - 14, size=_TEXT, colour=theme.FAINT))
+    layers.append(_said(_foot(table, len(rows), len(columns)), y=height - 14, size=FONT_SIZE, colour=theme.FAINT))
     return _placed(layers, height)
 
 
@@ -157,7 +156,7 @@ def number_spec(chart: Chart, table: Table, size: theme.Size, *, language: str) 
         layers.append(_said(_change(known[-2], known[-1]), y=98, size=13, colour=theme.INK))
         layers.append(_spark(numbers[-_SPARKS:], top=112, bottom=height - 34))
     foot = " · ".join([_as_of(table), *notes])
-    layers.append(_said(foot, y=height - 14, size=_TEXT, colour=theme.FAINT))
+    layers.append(_said(foot, y=height - 14, size=FONT_SIZE, colour=theme.FAINT))
     return _placed(layers, height)
 
 
@@ -177,7 +176,7 @@ def _columns_of_text(cells: list[Spec], align: str) -> list[Spec]:
     """A layer for each width, since a text's limit is its mark's."""
     layers = []
     for limit, weight in sorted({(cell["l"], cell["w"]) for cell in cells}):
-        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": _TEXT, "limit": limit}
+        mark = {"type": "text", "align": align, "baseline": "middle", "fontSize": FONT_SIZE, "limit": limit}
         mark |= {"fontWeight": weight, "color": theme.INK}
         rows = [
             {key: cell[key] for key in ("t", "px", "py")} for cell in cells if (cell["l"], cell["w"]) == (limit, weight)

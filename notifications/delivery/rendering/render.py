@@ -16,7 +16,7 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import translation
 
 from accounts.models import fold_userid
-from integrations.clients.wecom.messages.builders import USERS_AT_MOST
+from integrations.clients.wecom.messages.limits import USERS_AT_MOST
 from integrations.core import lease_keeper
 from integrations.models import Corp
 from notifications.delivery import limiter

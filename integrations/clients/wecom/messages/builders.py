@@ -22,6 +22,9 @@ from integrations.clients.wecom.messages.contents import (
     textcard_content,
 )
 from integrations.clients.wecom.messages.limits import (
+    PARTIES_AT_MOST,
+    TAGS_AT_MOST,
+    USERS_AT_MOST,
     MessageError,
     body_bytes,
     check_bytes,
@@ -62,9 +65,6 @@ Payload = dict[str, Any]
 TEXTCARD_TITLE_BYTES = TITLE_BYTES
 TEXTCARD_DESCRIPTION_BYTES = DESCRIPTION_BYTES
 EVERYBODY = "@all"
-USERS_AT_MOST = 1000
-PARTIES_AT_MOST = 100
-TAGS_AT_MOST = 100
 DUPLICATE_CHECK_SECONDS = 14_400  # WeCom's longest
 RESPONSE_CODE_BYTES = 512
 BUTTON_TEXT_BYTES = 512
