@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET
 
 from accounts.admin.directory import ReadOnly
@@ -51,22 +54,31 @@ def ask(
 
 
 class OwnPages(ReadOnly):
-    """`folder`: of the templates."""
+    """`folder`: of the templates. One that is missing there is that of all, in admin/accounts."""
 
     folder: str
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         request.current_app = self.admin_site.name  # as Django's own admin views do
         whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"{self.folder}/{template}", whole)
+        return TemplateResponse(request, [f"{self.folder}/{template}", f"admin/accounts/{template}"], whole)
 
 
 class RunPages(OwnPages):
-    """A run's page, and what has changed on it while somebody looks. Both show `state` of the run."""
+    """A background job's page, and what has changed on it while somebody looks. `tones`: of the pill, by status."""
+
+    tones: Mapping[str, str] = MappingProxyType({})
+
+    def facts(self, request: HttpRequest, run: Any) -> dict[str, Any]:
+        """What _state.html shows beside the run's pill and progress."""
+        return {}
 
     def state(self, request: HttpRequest, run: Any) -> dict[str, Any]:
         """`html`, `is_unfinished`, and `parts` where the page has several, as integrations/live.js takes them."""
-        raise NotImplementedError
+        tone = self.tones.get(run.status, "quiet")
+        shown = {"run": run, "tone": tone, "is_unfinished": run.is_unfinished, **self.facts(request, run)}
+        html = render_to_string(f"{self.folder}/_state.html", shown, request)
+        return {"html": html, "is_unfinished": shown["is_unfinished"]}
 
     def around(self, request: HttpRequest, run: Any, state: dict[str, Any]) -> dict[str, Any]:
         """What run.html shows beside the state."""
@@ -74,8 +86,7 @@ class RunPages(OwnPages):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_GET(self.state_view))
-        name = f"{self.opts.app_label}_{self.opts.model_name}_state"
-        return [path("<int:run_id>/state/", view, name=name), *super().get_urls()]
+        return [path("<int:run_id>/state/", view, name=self._state_name()), *super().get_urls()]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -83,8 +94,12 @@ class RunPages(OwnPages):
         run = self.get_object(request, object_id)
         if run is None or request.method == "POST" or not self.has_view_permission(request, run):
             return super().change_view(request, object_id, form_url, extra_context)
-        state = self.state(request, run)
-        return self.page(request, "run.html", {"run": run, "state": state, **self.around(request, run, state)})
+        state, url = self.state(request, run), reverse(f"admin:{self._state_name()}", args=[run.pk])
+        shown = {"run": run, "state": state, "state_url": url, **self.around(request, run, state)}
+        return self.page(request, "run.html", shown)
+
+    def _state_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_state"
 
     def state_view(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """What has changed while one looks at the page."""

@@ -15,7 +15,6 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -41,7 +40,6 @@ _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FOLDER = "admin/accounts/peopleexport"
 # More than this many people take longer than somebody should wait for a page: about 0.7 ms each.
 AT_ONCE = 2000
-_TONES = {PeopleExport.Status.DONE: "good", PeopleExport.Status.FAILED: "bad"}
 
 
 class ExportPages(UserModelAdmin):
@@ -98,6 +96,7 @@ class PeopleExportAdmin(RunPages):
     """Everybody sees their own only: a sheet holds what its reader may see."""
 
     folder = FOLDER
+    tones = {PeopleExport.Status.DONE: "good", PeopleExport.Status.FAILED: "bad"}
     empty_list = _("Sheets of many people stand here for a day, once you have asked for one in the list of users.")
     list_display = ("requested_at", "status", "row_count", "expires_at")
 
@@ -119,11 +118,6 @@ class PeopleExportAdmin(RunPages):
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_GET(self.file_view))
         return [path("<int:run_id>/people.xlsx", view, name="accounts_peopleexport_file"), *super().get_urls()]
-
-    def state(self, request: HttpRequest, run: PeopleExport) -> dict[str, Any]:
-        context = {"run": run, "tone": _TONES.get(PeopleExport.Status(run.status), "quiet")}
-        html = render_to_string(f"{self.folder}/_state.html", context, request)
-        return {"html": html, "is_unfinished": run.is_unfinished}
 
     def around(self, request: HttpRequest, run: PeopleExport, state: dict[str, Any]) -> dict[str, Any]:
         return {"title": gettext("Sheet of people"), "users": User._meta.verbose_name_plural}

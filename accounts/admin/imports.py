@@ -39,7 +39,6 @@ FOLDER = "admin/accounts/peopleimport"
 FILE_BYTES = 20 * 2**20
 ROWS_A_PAGE = 100
 Status, Outcome = PeopleImport.Status, ImportRow.Outcome
-_TONES = {Status.DONE: "good", Status.ASKING: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
 
 
 def may_import(person: User | AnonymousUser) -> bool:
@@ -93,6 +92,7 @@ class UploadForm(forms.Form):
 @admin.register(PeopleImport)
 class PeopleImportAdmin(ConfirmedChanges, RunPages):
     folder = FOLDER
+    tones = {Status.DONE: "good", Status.ASKING: "warn", Status.REFUSED: "bad", Status.STOPPED: "bad"}
     # A file changes nothing; the answer to what would come of it does.
     unconfirmed_pages = frozenset({"accounts_peopleimport_add"})
     list_display = ("file_name", "status", "changed_count", "refused_count", "requested_by_name", "requested_at")
@@ -183,11 +183,9 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
         response.headers["Content-Disposition"] = f'attachment; filename="refused-{run.pk}.csv"'
         return response
 
-    def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         counts = run.counts
-        context = {
-            "run": run,
-            "tone": _TONES.get(Status(run.status), "quiet"),
+        return {
             "done_count": jobs.done_count(run),
             "same_count": counts.get("same", 0),
             "change_count": counts.get(Outcome.CHANGE, 0),
@@ -198,12 +196,10 @@ class PeopleImportAdmin(ConfirmedChanges, RunPages):
             "columns": _columns(run),
             "is_asking": run.status == Status.ASKING and may_import(request.user),
         }
+
+    def state(self, request: HttpRequest, run: PeopleImport) -> dict[str, Any]:
         rows = "" if run.is_unfinished else render_to_string(f"{FOLDER}/_rows.html", _rows(request, run), request)
-        return {
-            "html": render_to_string(f"{FOLDER}/_state.html", context, request),
-            "is_unfinished": run.is_unfinished,
-            "parts": {"import-rows": rows},
-        }
+        return {**super().state(request, run), "parts": {"import-rows": rows}}
 
 
 def _columns(run: PeopleImport) -> list[tuple[str, str]]:

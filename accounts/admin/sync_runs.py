@@ -9,7 +9,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -33,16 +32,12 @@ from integrations.models import Corp, SyncChange, SyncRun
 from integrations.tasks import queue_events
 
 CHANGES_SHOWN = 200
-_TONES = {
-    SyncRun.Status.DONE: "good",
-    SyncRun.Status.ASKING: "warn",
-    SyncRun.Status.FAILED: "bad",
-}
 
 
 @admin.register(SyncRun)
 class SyncRunAdmin(RunPages):
     folder = "admin/integrations/syncrun"
+    tones = {SyncRun.Status.DONE: "good", SyncRun.Status.ASKING: "warn", SyncRun.Status.FAILED: "bad"}
     empty_list = _(
         "Each synchronisation of WeCom's directory stands here. Begin one with “Sync directory now” on a "
         "company's page."
@@ -52,7 +47,7 @@ class SyncRunAdmin(RunPages):
     list_select_related = ("corp",)
 
     class Media:
-        css = {"all": ["integrations/corp.css"]}
+        css = {"all": ["integrations/corp.css", "accounts/directory.css"]}
         js = ["integrations/live.js"]
 
     @admin.display(description=_("WeCom company name"))
@@ -143,13 +138,12 @@ class SyncRunAdmin(RunPages):
             messages.warning(request, gettext("This run does not ask any more."))
         return _to_run(run)
 
-    def state(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
+    def facts(self, request: HttpRequest, run: SyncRun) -> dict[str, Any]:
         people_run = PeopleRun.objects.filter(run=run).first()
         is_unfinished = _is_unfinished(run, people_run)
         changes = SyncChange.objects.filter(run=run).select_related("member").order_by("pk")[:CHANGES_SHOWN]
-        context = {
-            "run": run,
-            "tone": _TONES.get(SyncRun.Status(run.status), "quiet"),
+        return {
+            "is_unfinished": is_unfinished,
             "people_run": people_run,
             "copied": directory_messages.copied(run),
             "applied": directory_messages.applied(people_run) if people_run is not None else [],
@@ -161,10 +155,6 @@ class SyncRunAdmin(RunPages):
             # While a run writes, every look would list them anew.
             "changes": [] if is_unfinished else changes,
             "shown": CHANGES_SHOWN,
-        }
-        return {
-            "html": render_to_string(f"{self.folder}/_state.html", context, request),
-            "is_unfinished": is_unfinished,
         }
 
 

@@ -123,7 +123,8 @@ class MovePages(UserModelAdmin):
     def moved_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
         """One move, while it is carried out and afterwards."""
         move = _move_or_404(request, move_id)
-        context = {"title": str(move), "move": move, "state": _state(request, move)}
+        url = reverse("admin:accounts_user_moved_state", args=[move.pk])
+        context = {"title": str(move), "move": move, "state": _state(request, move), "state_url": url}
         return self._move_page(request, "moved.html", context)
 
     def moved_state_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
