@@ -11,13 +11,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET
 
 from accounts.admin.directory import ReadOnly
 from accounts.models import User
 from accounts.users.scopes import people_changeable_by
+from integrations.admin.base import own_page
 
 
 def changeable_of(selected: QuerySet[User], editor: User) -> QuerySet[User]:
@@ -38,8 +38,6 @@ def ask(
     """The page of `action`, which sends the selection back to it. `people`: those of `selected` who are changed."""
     people_count = people.count()
     context = {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
         "action": action,
         "people_count": people_count,
         "left_out_count": selected.count() - people_count,
@@ -47,7 +45,7 @@ def ask(
         "select_across": request.POST.get("select_across", "0"),
         **shown,
     }
-    return TemplateResponse(request, f"admin/accounts/user/{action}.html", context)
+    return own_page(model_admin, request, f"admin/accounts/user/{action}.html", context)
 
 
 # --- Pages of their own for rows that one only reads, and for background runs that one watches while they go on ---
@@ -59,9 +57,8 @@ class OwnPages(ReadOnly):
     folder: str
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, [f"{self.folder}/{template}", f"admin/accounts/{template}"], whole)
+        templates = [f"{self.folder}/{template}", f"admin/accounts/{template}"]
+        return own_page(self, request, templates, {"media": self.media, **context})
 
 
 class RunPages(OwnPages):

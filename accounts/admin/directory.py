@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -23,6 +22,7 @@ from accounts.directory.hooks import SYNC
 from accounts.models import DirectoryPolicy, GivenGroup, WeComAccount
 from accounts.users.bi_identity_sources import EMAIL, is_identity
 from accounts.users.scopes import people_visible_to, sees_all
+from integrations.admin.base import own_page
 from integrations.core.paginator import CappedPaginator
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.directory import admit_member
@@ -216,17 +216,14 @@ class DepartmentAdmin(ReadOnly):
         wanted = request.GET.get("company", "")
         corp = next((one for one in corps if str(one.pk) == wanted), corps[0] if corps else None)
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Departments"),
-            "opts": self.opts,
             "corps": corps,
             "corp": corp,
             "tree": tree_of(corp) if corp is not None else [],
             "may_open_members": request.user.has_perm("integrations.view_member"),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/department/tree.html", context)
+        return own_page(self, request, "admin/integrations/department/tree.html", context)
 
 
 def tree_of(corp: Corp) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import get_language, gettext
@@ -29,6 +28,7 @@ from accounts.audit import services
 from accounts.importexport import export_jobs, writers
 from accounts.importexport.rows import ROWS_AT_MOST
 from accounts.models import AuditEntry, PeopleExport, User
+from integrations.admin.base import own_page
 from integrations.core.queues import queue_on_commit
 
 if TYPE_CHECKING:
@@ -73,15 +73,12 @@ class ExportPages(UserModelAdmin):
         keys = list(people.order_by("pk").values_list("pk", flat=True)[: ROWS_AT_MOST + 1])
         if request.method == "POST":
             return _begun(request, keys[:ROWS_AT_MOST])
-        request.current_app = self.admin_site.name  # as Django's own admin views do
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Download as xlsx"),
-            "opts": self.opts,
             "count": min(len(keys), ROWS_AT_MOST),
             "is_cut": len(keys) > ROWS_AT_MOST,
         }
-        return TemplateResponse(request, f"{FOLDER}/ask.html", context)
+        return own_page(self, request, f"{FOLDER}/ask.html", context)
 
     def _people(self, request: HttpRequest) -> QuerySet[User]:
         if not may_import(request.user) or not self.has_view_permission(request):

@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
@@ -24,6 +23,7 @@ from accounts.directory import transfer_batches, transfers
 from accounts.models import PeopleMove, User, WeComAccount
 from accounts.users import attribute_definitions
 from accounts.users.scopes import people_changeable_by
+from integrations.admin.base import own_page
 from integrations.core.hooks import CorpAction
 from integrations.core.queues import queue_on_commit
 
@@ -118,14 +118,14 @@ class MovePages(UserModelAdmin):
             "moves": _moves(request)[:MOVES_SHOWN],
             **(_preview(request, **form.cleaned_data) if is_complete else {}),
         }
-        return self._move_page(request, "move.html", context)
+        return own_page(self, request, f"{FOLDER}/move.html", context)
 
     def moved_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
         """One move, while it is carried out and afterwards."""
         move = _move_or_404(request, move_id)
         url = reverse("admin:accounts_user_moved_state", args=[move.pk])
         context = {"title": str(move), "move": move, "state": _state(request, move), "state_url": url}
-        return self._move_page(request, "moved.html", context)
+        return own_page(self, request, f"{FOLDER}/moved.html", context)
 
     def moved_state_view(self, request: HttpRequest, move_id: int) -> HttpResponse:
         """What has changed while one looks at the page."""
@@ -151,11 +151,6 @@ class MovePages(UserModelAdmin):
 
         queue_on_commit(tasks.move_people, move.pk, otherwise=unreachable)
         return HttpResponseRedirect(reverse("admin:accounts_user_moved", args=[move.pk]))
-
-    def _move_page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, **context}
-        return TemplateResponse(request, f"{FOLDER}/{template}", whole)
 
 
 def _moves(request: HttpRequest) -> QuerySet[PeopleMove]:

@@ -1,4 +1,4 @@
-"""Shared by the admin pages of a company beside its main page."""
+"""Shared by the pages of the admin that are not Django's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -25,6 +26,20 @@ ONE_SAVE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue":
 def pill(tone: str, text: object) -> str:
     """A status: a word with a colour."""
     return format_html('<span class="pill pill-{}">{}</span>', tone, text)
+
+
+def own_page(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    template: str | list[str],
+    context: dict[str, Any],
+    *,
+    status: int = 200,
+) -> TemplateResponse:
+    """A page of `model_admin` by a template that extends admin/page.html."""
+    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
+    whole = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
+    return TemplateResponse(request, template, whole, status=status)
 
 
 class CorpPages(CorpModelAdmin):

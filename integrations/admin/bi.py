@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -19,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import ONE_SAVE_BUTTON
+from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.bi_forms import BiConnectionForm, KeyForm
 from integrations.bi import connection_test, services, sso
 from integrations.bi import messages as bi_messages
@@ -204,14 +203,11 @@ class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
             messages.success(request, gettext("The key is saved. The BI must have the public key that belongs to it."))
             return self._to_page("key")
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Paste a private key"),
-            "opts": self.opts,
             "bi": saved,
             "form": form,
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        response = TemplateResponse(request, f"{FOLDER}/paste.html", context)
+        response = own_page(self, request, f"{FOLDER}/paste.html", context)
         return never_cache(lambda _request: response)(request)
 
     # --- Test ---------------------------------------------------------------------------------------------------------

@@ -10,14 +10,13 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import CorpPages
+from integrations.admin.base import CorpPages, own_page
 from integrations.admin.form_fields import CompactField, VisibleWriteOnlyInput
 from integrations.clients.errors import UnreadableSecretError
 from integrations.clients.wecom.crypto import CallbackCrypto, decode_key
@@ -99,15 +98,12 @@ class CallbackPages(CorpPages):
             messages.success(request, gettext("Token and EncodingAESKey are saved."))
             return self._to_page(corp, SECTION)
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Paste Token and EncodingAESKey from WeCom's console"),
-            "opts": self.opts,
             "corp": corp,
             "where": _where(address),
             "form": form,
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/corp/callback_paste.html", context)
+        return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
         """Token and EncodingAESKey to copy. Why by POST? Each showing is an act, written into the history."""
@@ -119,9 +115,7 @@ class CallbackPages(CorpPages):
             request, corp, gettext("Token and EncodingAESKey shown (%(address)s).") % {"address": address.label}
         )
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Receiving messages: values for WeCom's console"),
-            "opts": self.opts,
             "corp": corp,
             "where": _where(address),
             "values": [
@@ -132,8 +126,7 @@ class CallbackPages(CorpPages):
             "kind": address.value,
             "state": self._state(corp, address),
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/corp/callback_keys.html", context)
+        return own_page(self, request, "admin/integrations/corp/callback_keys.html", context)
 
     def state_view(self, request: HttpRequest, corp_id: int, kind: str) -> JsonResponse:
         """Whether WeCom has verified the address; the page with the keys polls it."""

@@ -12,12 +12,12 @@ from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext
 
+from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm
 from integrations.bi import catalogue
 from integrations.core.queues import queue_on_commit
@@ -101,16 +101,13 @@ def choose_view(model_admin: Any, request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _asked(choosing, is_again="again" in request.POST)
     context = {
-        **model_admin.admin_site.each_context(request),
         "title": gettext("Choose a card of the BI"),
-        "opts": model_admin.opts,
         "choosing": choosing,
         "form_address": choosing.form_address(),
         "state": _state(request, choosing),
         "state_address": choosing.address("choose_state", page=choosing.page_id, q=request.GET.get("q", "")),
     }
-    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
-    return TemplateResponse(request, f"{FOLDER}/choose.html", context)
+    return own_page(model_admin, request, f"{FOLDER}/choose.html", context)
 
 
 def state_view(model_admin: Any, request: HttpRequest) -> JsonResponse:

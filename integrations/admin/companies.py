@@ -8,14 +8,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.base import ONE_SAVE_BUTTON, pill
+from integrations.admin.base import ONE_SAVE_BUTTON, own_page, pill
 from integrations.admin.callbacks import CallbackPages
 from integrations.admin.company_forms import CorpForm
 from integrations.admin.console import ConsolePages
@@ -332,9 +331,8 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
     def _confirmation(
         self, request: HttpRequest, corp: Corp, action: str, extra: dict[str, Any], status: int = 200
     ) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "action": action, **extra}
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/integrations/corp/confirm.html", context, status=status)
+        context = {"corp": corp, "action": action, **extra}
+        return own_page(self, request, "admin/integrations/corp/confirm.html", context, status=status)
 
 
 def _seen_version(request: HttpRequest) -> int | None:

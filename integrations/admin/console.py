@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_POST
 
-from integrations.admin.base import CorpPages, pill
+from integrations.admin.base import CorpPages, own_page, pill
 from integrations.bi import sso
 from integrations.companies import console, credentials, links, onboarding, trusted_ips
 from integrations.companies.diagnosis.blockers import IP_REFUSED
@@ -177,9 +177,7 @@ class ConsolePages(CorpPages):
     def _page(
         self, request: HttpRequest, corp: Corp, template: str, title: str, extra: dict[str, Any]
     ) -> TemplateResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "corp": corp, "title": title, **extra}
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, f"{FOLDER}/{template}", context)
+        return own_page(self, request, f"{FOLDER}/{template}", {"corp": corp, "title": title, **extra})
 
 
 def _queue(write: ConsoleWrite) -> None:

@@ -13,7 +13,6 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -22,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST
 
 from integrations.admin import card_picker
+from integrations.admin.base import own_page
 from integrations.admin.datasource_forms import CardForm, DataSourceForm
 from integrations.clients.sources.table import Kind
 from integrations.core.reauthentication import ConfirmedChanges
@@ -255,15 +255,12 @@ def _with(request: HttpRequest, **values: str) -> str:
 def _choices(model_admin: Any, request: HttpRequest, title: str, rows: list[Any], **further: Any) -> HttpResponse:
     """A page of links, each to the form for what is chosen. `rows`: name, help and query of each."""
     context = {
-        **model_admin.admin_site.each_context(request),
         "title": title,
-        "opts": model_admin.opts,
         "rows": rows,
         "is_popup": "_popup" in request.GET,
         **further,
     }
-    request.current_app = model_admin.admin_site.name  # as Django's own admin views do
-    return TemplateResponse(request, "admin/integrations/choices.html", context)
+    return own_page(model_admin, request, "admin/integrations/choices.html", context)
 
 
 def _with_person(form: Any, request: HttpRequest, related: str) -> Any:

@@ -9,11 +9,10 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from integrations.admin.base import ONE_SAVE_BUTTON
+from integrations.admin.base import ONE_SAVE_BUTTON, own_page
 from integrations.admin.company_forms import SiteAddressForm
 from integrations.companies import services
 from integrations.core import csp, http
@@ -97,17 +96,14 @@ class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
     def _preview(self, request: HttpRequest, address: SiteAddress, typed: dict[str, Any]) -> HttpResponse:
         new = SiteAddress(url=typed["url"])
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Change the site address?"),
-            "opts": self.opts,
             "address": address,
             "new": new,
             "seen": typed["seen"],
             "changes": services.link_changes(address=address, url=new.url),
             "leaves_this_host": address.domain == request.get_host() and not http.is_extra(address.domain),
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        response = TemplateResponse(request, "admin/integrations/siteaddress/confirm.html", context)
+        response = own_page(self, request, "admin/integrations/siteaddress/confirm.html", context)
         # Why? After saving, the browser is led to the new address, and browsers hold that against the policy.
         csp.allow(response, "form-action", [new.url.rstrip("/")])
         return response

@@ -14,7 +14,6 @@ from django.core.validators import RegexValidator
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -23,6 +22,7 @@ from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from integrations.admin.base import own_page
 from integrations.core.reauthentication import ConfirmedChanges
 from integrations.models import Corp
 from notifications.admin.base import administrator, moment
@@ -201,7 +201,7 @@ class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
         """The one time that the secret is shown: on the answer itself, which no browser keeps (as no page here)."""
         secret: str = obj.secret  # type: ignore[attr-defined]  # set by save_model
         context = {"title": gettext("The token is made"), "token": obj, "secret": secret}
-        return self._page(request, "admin/notifications/api_token_made.html", context)
+        return own_page(self, request, "admin/notifications/api_token_made.html", context)
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         """Of one that there is the page shows facts in place of a form."""
@@ -236,17 +236,12 @@ class ApiTokenAdmin(ConfirmedChanges, TokenAdminBase):
             raise PermissionDenied
         if request.method != "POST":
             context = {"title": gettext("Revoke the token"), "token": token, "facts": _facts(token, self)}
-            return self._page(request, "admin/notifications/api_token_revoke.html", context)
+            return own_page(self, request, "admin/notifications/api_token_revoke.html", context)
         if tokens.revoke(token, now=timezone.now()):
             messages.success(request, gettext("The token is revoked: nothing is done with it any more."))
         else:
             messages.info(request, gettext("It was revoked already."))
         return HttpResponseRedirect(reverse("admin:notifications_apitoken_change", args=[token.pk]))
-
-    def _page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        whole = {**self.admin_site.each_context(request), "opts": self.opts, **context}
-        return TemplateResponse(request, template, whole)
 
 
 def state_of(token: ApiToken, *, now: datetime) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from django.db import models
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -25,7 +24,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from accounts.directory.form_fields import DepartmentsSelect
-from integrations.admin.base import NamedDeletions
+from integrations.admin.base import NamedDeletions, own_page
 from notifications.admin import subscription_forms, subscription_preview
 from notifications.admin.base import LOST_SOME, administrator, for_person, moment, pill, run_pill
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
@@ -264,9 +263,7 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
         elif Run.objects.under_way().filter(subscription=subscription).exists():
             refusal.append(triggers.under_way_sentence())
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Run now"),
-            "opts": self.opts,
             "subscription": subscription,
             "found": found,
             "refusal": refusal,
@@ -275,9 +272,8 @@ class SubscriptionAdmin(NamedDeletions, SubscriptionAdminBase):
             "form_token": uuid.uuid4().hex,
             "held_up": _held_up(request, subscription),
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
         status = 409 if request.method == "POST" else 200
-        return TemplateResponse(request, "admin/notifications/subscription/run.html", context, status=status)
+        return own_page(self, request, "admin/notifications/subscription/run.html", context, status=status)
 
     def try_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Send it to the administrator alone, or say why that is not possible."""
