@@ -14,17 +14,15 @@ from django.http import (
     HttpRequest,
     HttpResponse,
 )
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST, require_safe
 
 from accounts.directory.form_fields import DepartmentsSelect
-from integrations.admin.base import NamedDeletions
+from integrations.admin.base import NamedDeletions, own_page
 from notifications.admin.alert_forms import (
     AlertReceiverForm,
     AlertRouteForm,
@@ -33,7 +31,7 @@ from notifications.admin.alert_forms import (
     SilenceWindowForm,
 )
 from notifications.admin.base import administrator, for_person, moment, severity_pill
-from notifications.admin.previews import View, WithLooks
+from notifications.admin.previews import WithLooks
 from notifications.admin.schedule_forms import SCHEDULE_FIELDS
 from notifications.admin.subscription_forms import CHANNEL_FIELDS, WHO_FIELDS, unreachable_lines
 from notifications.alerts import expiry, ingest, matchers, preview
@@ -154,15 +152,12 @@ class AlertRouteAdmin(NamedDeletions, RouteAdminBase):
         form = LabelsForm(request.GET if "labels" in request.GET else None)
         routes = AlertRoute.objects.visible_to(request.user).filter(is_enabled=True).select_related("receiver")
         context = {
-            **self.admin_site.each_context(request),
             "title": gettext("Which route takes these labels?"),
-            "opts": self.opts,
             "form": form,
             "is_tried": form.is_bound and form.is_valid(),
             "found": ingest.taking(routes.in_order(), form.cleaned_data["labels"]) if form.is_valid() else [],
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/notifications/alertroute/try.html", context)
+        return own_page(self, request, "admin/notifications/alertroute/try.html", context)
 
 
 class SilenceWindowInline(SilenceWindowInlineBase):
@@ -206,7 +201,7 @@ class RuleStateFilter(admin.SimpleListFilter):
 
 @admin.register(AlertRule)
 class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
-    drawings_name = "notifications_alertrule_try"
+    look_path, look_name = "try/", "notifications_alertrule_try"
     look_title = _("On the data as it is now")
     look_template = "admin/notifications/alertrule/_trial.html"
     empty_list = _(
@@ -271,19 +266,7 @@ class AlertRuleAdmin(WithLooks, NamedDeletions, RuleAdminBase):
         if change and "split_column" in changed:
             expiry.end_parts(obj, now=timezone.now())
 
-    def get_urls(self) -> list[URLPattern]:
-        views: tuple[tuple[str, View, str], ...] = (
-            ("try/", require_POST(self.try_view), ""),
-            ("try/<str:token>/", require_safe(self.making_view), "_making"),
-            ("try/<str:token>.<str:extension>", require_safe(self.made_view), "_made"),
-        )
-        ours = [
-            path(route, self.admin_site.admin_view(view), name=f"{self.drawings_name}{name}")
-            for route, view, name in views
-        ]
-        return [*ours, *super().get_urls()]
-
-    def try_view(self, request: HttpRequest) -> HttpResponse:
+    def look_view(self, request: HttpRequest) -> HttpResponse:
         """The form as it stands, tried on the data as it is now, which workers fetch: the page asks until it is there.
         Nothing is saved, nobody is told. Pictures are drawn by their workers then."""
         known = request.POST.get("_id", "")

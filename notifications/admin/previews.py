@@ -1,19 +1,22 @@
-"""Admin mixins for pages that wait for preview data, pictures and files."""
+"""Admin mixin for pages that preview a form, and wait for its data, pictures and files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
+from integrations.admin.base import own_page
 from integrations.datasources import previews
 from integrations.models import Card
 from notifications import tasks
@@ -23,17 +26,52 @@ from notifications.delivery.rendering.attachments import Plan
 from notifications.models import Medium
 from notifications.views.media import made_answer
 
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+else:
+    AnyModelAdmin = admin.ModelAdmin
+
 View = Callable[..., HttpResponse]
 
 
-class WithDrawings:
-    """For a ModelAdmin: `making_view` and `made_view` under the names `{drawings_name}_making` and `_made`."""
+# What is about the page itself, or chosen on it anew.
+_OWN = frozenset({"csrfmiddlewaretoken", "_asked", "_page"})
 
-    drawings_name: str
+
+class WithLooks(AnyModelAdmin):
+    """For a ModelAdmin whose form is looked at as it stands, over the data of cards: a report, and an alert rule.
+
+    `look_path` and `look_name`: of the view, and of those of its pictures and files. `look_template`: what is shown in
+    the page. `look_choices`: what the person chooses beside the form, as it is to begin with, and the template of these
+    fields.
+    """
+
+    look_path: str
+    look_name: str
+    look_title: Any
+    look_template: str
+    look_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
+
+    def get_urls(self) -> list[URLPattern]:
+        views: tuple[tuple[str, View, str], ...] = (
+            ("", require_POST(self.look_view), ""),
+            ("<str:token>/", require_safe(self.making_view), "_making"),
+            ("<str:token>.<str:extension>", require_safe(self.made_view), "_made"),
+        )
+        ours = [
+            path(f"{self.look_path}{route}", self.admin_site.admin_view(view), name=f"{self.look_name}{name}")
+            for route, view, name in views
+        ]
+        return [*ours, *super().get_urls()]
+
+    def look_view(self, request: HttpRequest) -> HttpResponse:
+        """The form as it stands; nothing is saved. Answers by `look_answer`."""
+        raise NotImplementedError
 
     def check_may_look(self, request: HttpRequest) -> None:
         """Raises PermissionDenied for whoever may not fill in the form."""
-        raise NotImplementedError
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
 
     def making_view(self, request: HttpRequest, token: str) -> HttpResponse:
         """How far one picture or file of the look is; with `show`, for whom scripts do not ask: itself, once it is
@@ -46,7 +84,7 @@ class WithDrawings:
             return JsonResponse({"seconds": state.seconds, "problem": state.problem})
         medium = state.medium
         extension = "svg" if medium.kind == Medium.Kind.PICTURE else medium.kind
-        address = reverse(f"admin:{self.drawings_name}_made", args=[token, extension])
+        address = reverse(f"admin:{self.look_name}_made", args=[token, extension])
         if is_shown:
             return HttpResponseRedirect(address)
         return JsonResponse({"address": address, "kind": medium.kind, "width": medium.width, "height": medium.height})
@@ -61,30 +99,6 @@ class WithDrawings:
         if state is None:
             raise Http404
         return state
-
-
-# --- Pages that look at a form as it stands, over the data of cards: at a report, and at an alert rule ---
-
-# What is about the page itself, or chosen on it anew.
-_OWN = frozenset({"csrfmiddlewaretoken", "_asked", "_page"})
-
-
-class WithLooks(WithDrawings):
-    """For a ModelAdmin. `look_template`: what is shown in the page. `look_choices`: what the person chooses beside the
-    form, as it is to begin with, and the template of these fields."""
-
-    admin_site: Any
-    opts: Any
-    look_title: Any
-    look_template: str
-    look_choices: tuple[Mapping[str, str], str] = (MappingProxyType({}), "")
-    has_add_permission: Callable[..., bool]
-    has_change_permission: Callable[..., bool]
-
-    def check_may_look(self, request: HttpRequest) -> None:
-        """Raises PermissionDenied for whoever may not fill in the form."""
-        if not (self.has_add_permission(request) or self.has_change_permission(request)):
-            raise PermissionDenied
 
     def asked(self, request: HttpRequest, cards: Sequence[Card], *, now: datetime) -> previews.Look:
         """How far the data of the cards is, which the person must be allowed to see; asked for by the first request."""
@@ -111,17 +125,14 @@ class WithLooks(WithDrawings):
             return JsonResponse({"html": html, "asked": token})
         chosen, choices = self.look_choices
         page = {
-            **self.admin_site.each_context(request),
             "title": self.look_title,
-            "opts": self.opts,
             "html": html,
             "asked": token,
             "values": list(_values(request, chosen)),
             "choices": choices,
             "chosen": {name.lstrip("_"): request.POST.get(name, first) for name, first in chosen.items()},
         }
-        request.current_app = self.admin_site.name  # as Django's own admin views do
-        return TemplateResponse(request, "admin/notifications/look_page.html", {**page, **self.look_page(request)})
+        return own_page(self, request, "admin/notifications/look_page.html", {**page, **self.look_page(request)})
 
     def look_page(self, request: HttpRequest) -> dict[str, Any]:
         """What the fields of `look_choices` need."""

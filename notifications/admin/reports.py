@@ -12,15 +12,13 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms import Textarea
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST, require_safe
 
 from integrations.admin.base import NamedDeletions
 from notifications.admin import report_forms, report_preview
 from notifications.admin.base import administrator, for_person
-from notifications.admin.previews import View, WithLooks
+from notifications.admin.previews import WithLooks
 from notifications.models import MessageForm, OwnRowsRule, Report, ReportCard, ReportChart, Subscription
 from notifications.reports.templates import reference
 
@@ -120,7 +118,7 @@ class OwnRowsInline(_OfReport, RuleInlineBase):
 
 @admin.register(Report)
 class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
-    drawings_name = "notifications_report_preview"
+    look_path, look_name = "preview/", "notifications_report_preview"
     look_title = _("Look at it")
     look_template = "admin/notifications/report/_look.html"
     look_choices = (
@@ -173,19 +171,7 @@ class ReportAdmin(WithLooks, NamedDeletions, ReportAdminBase):
         }
         return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def get_urls(self) -> list[URLPattern]:
-        views: tuple[tuple[str, View, str], ...] = (
-            ("preview/", require_POST(self.preview_view), "preview"),
-            ("preview/<str:token>/", require_safe(self.making_view), "preview_making"),
-            ("preview/<str:token>.<str:extension>", require_safe(self.made_view), "preview_made"),
-        )
-        ours = [
-            path(route, self.admin_site.admin_view(view), name=f"notifications_report_{name}")
-            for route, view, name in views
-        ]
-        return [*ours, *super().get_urls()]
-
-    def preview_view(self, request: HttpRequest) -> HttpResponse:
+    def look_view(self, request: HttpRequest) -> HttpResponse:
         """The page as it stands, over data as it is now, which workers fetch: the page asks until it is there. Nothing
         is saved. Pictures and files are made by their workers then."""
         self.check_may_look(request)
