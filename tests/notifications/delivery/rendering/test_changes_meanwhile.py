@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from accounts.directory.sync import apply_to
 from accounts.models import DirectoryPolicy, User, WeComAccount
-from integrations.core.hooks import tell_renamed
+from integrations.core import hooks
 from integrations.models import Corp, Member
 from notifications.delivery.rendering.render import render_run
 from notifications.models import Delivery, Receipt, Run
@@ -115,7 +115,7 @@ class TestPlannedPeople:
     def test_who_is_renamed_gets_it_at_the_new_userid(self, corp: Corp) -> None:
         people = [make_person(corp, "LiLei"), make_person(corp, "jim")]
 
-        run = render_after(lambda: tell_renamed(corp=corp, old="LiLei", new="Lei.Li"), *people)
+        run = render_after(lambda: hooks.member_renamed(corp, "LiLei", "Lei.Li"), *people)
 
         assert touser() == ["Lei.Li|jim"]
         assert receipts() == {("wecom", f"{corp.pk}:lei.li", "", ""), ("wecom", f"{corp.pk}:jim", "", "")}
@@ -162,7 +162,7 @@ class TestSideBySide:
         work = Elsewhere(lambda: render_run(run_id=run.pk, now=NOW))
 
         with transaction.atomic():
-            tell_renamed(corp=corp, old="LiLei", new="Lei.Li")
+            hooks.member_renamed(corp, "LiLei", "Lei.Li")
             work.until_it_waits()
         work.join()
 
