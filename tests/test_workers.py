@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.workers import DIVIDED
+from tests.workers import DIVIDED, UNDIVIDED
 
 SMALL = "def test_small(): pass"
 MIXED = f"""
@@ -72,5 +72,18 @@ def test_workers_share_a_divided_file_and_no_other(tmp_path: Path, project_root:
     assert {name: len(workers) for name, workers in by_file.items()} == {Path(divided).stem: 2, "test_other": 1}
 
 
-def test_divided_files_are_there(project_root: Path) -> None:
-    assert [path for path in DIVIDED if not (project_root / path).exists()] == []
+def test_an_undivided_folder_stays_with_one_worker(tmp_path: Path, project_root: Path) -> None:
+    folder = tmp_path / UNDIVIDED[0]
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"test_{name}.py").write_text(MANY)
+    (tmp_path / "test_c.py").write_text(MANY)
+
+    ran = run(project_root, tmp_path, workers=2)
+
+    assert len(ran) == 300
+    assert len({worker for worker, path, _ in ran if UNDIVIDED[0] in path}) == 1
+
+
+def test_the_files_and_folders_are_there(project_root: Path) -> None:
+    assert [path for path in (*DIVIDED, *UNDIVIDED) if not (project_root / path).exists()] == []

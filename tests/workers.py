@@ -2,7 +2,8 @@
 
 Files with tests that start processes or drive a browser begin: they take longest, and wait most of that time, beside
 many small ones that need the processor. Those that are marked `long` are next: none is left for the end, where one
-worker would be busy with it and the others done. Of a file in DIVIDED workers take parts.
+worker would be busy with it and the others done. Of a file in DIVIDED workers take parts; a folder in UNDIVIDED stays
+with one worker.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ HEAVY = ("processes", "e2e")
 LONG = "long"
 # In how many parts. Each part sets up for itself what the file's tests share.
 DIVIDED = {"tests/test_admin_matrix.py": 6}
+# Their files share what takes longest to start.
+UNDIVIDED = ("tests/e2e/processes",)
 
 
 def is_heavy(item: pytest.Item) -> bool:
@@ -34,10 +37,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """pytest-xdist's `--dist loadfile`, but for the files in DIVIDED."""
+    """pytest-xdist's `--dist loadfile`, but for the files in DIVIDED and the folders in UNDIVIDED."""
 
     def _split_scope(self, nodeid: str) -> str:
         path: str = super()._split_scope(nodeid)
+        folder = path.rpartition("/")[0]
+        if folder in UNDIVIDED:
+            return folder
         parts = DIVIDED.get(path, 1)
         return f"{path} {zlib.crc32(nodeid.encode()) % parts}"
 

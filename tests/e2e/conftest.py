@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.core import http
 from integrations.models import SiteAddress
 from tests.e2e.joined import Joined, join
-from tests.e2e.stack import Stack, running_stack
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -65,11 +63,3 @@ def joined_sandbox() -> Iterator[SandboxHandle]:
 def joined(site: str, joined_sandbox: SandboxHandle) -> Joined:
     """The site with a company of the sandbox."""
     return join(site, joined_sandbox)
-
-
-@pytest.fixture
-def stack(process_environ: dict[str, str], project_root: Path, tmp_path: Path) -> Iterator[Stack]:
-    """A running product on this test's database."""
-    env = {**process_environ, "ALLOWED_HOSTS": "localhost,127.0.0.1"}
-    with running_stack(env=env, root=project_root, folder=tmp_path) as started:
-        yield started

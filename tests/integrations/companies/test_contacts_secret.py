@@ -129,6 +129,22 @@ def test_of_a_company_that_was_enabled_no_role_enters_it(enabled: Corp, role: Ro
     assert re.search(r"Contacts sync Secret\W+not entered", text_of(content))
 
 
+@pytest.mark.parametrize("role", [*Role])
+def test_of_a_company_that_was_enabled_no_role_sees_the_field(enabled: Corp, role: Role) -> None:
+    client = in_role(role)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
+
+    content = client.get(page(enabled))
+
+    may_see = role != Role.PUSH_EDITOR
+    assert content.status_code == (200 if may_see else 403)
+    assert b'name="new_contacts_secret"' not in content.content
+    assert ("通讯录同步 Secret" in text_of(content)) == may_see
+    assert ("未填写" in text_of(content)) == may_see
+    is_administrator = role in {Role.SYSTEM_ADMINISTRATOR, Role.INTEGRATION_ADMINISTRATOR}
+    assert ("只有超级用户可以修改此项" in text_of(content)) == is_administrator
+
+
 def test_nor_does_the_company_s_own_administrator_remove_it(enabled: Corp, saved: Corp) -> None:
     client = client_of(staff("one", saved, permissions=("view_corp", "change_corp")))
 

@@ -14,8 +14,8 @@ from integrations.companies import callbacks, links
 from integrations.core.client_factory import callback_crypto
 from integrations.directory import request_run, run_sync
 from integrations.models import CallbackEvent, Corp, Member, SiteAddress, SyncRun
+from tests.e2e.processes.test_main_job import home_url, phone_of, tap_app
 from tests.e2e.stack import Stack
-from tests.e2e.test_main_job import home_url, phone_of, tap_app
 from tests.e2e.waiting import eventually
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 

@@ -1,0 +1,91 @@
+"""One running product for all tests of this folder, each of which finds it empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.color import no_style
+from django.core.management.sql import emit_post_migrate_signal
+from django.db import OperationalError, connection, connections
+from playwright.sync_api import Browser
+from pytest_django.plugin import DjangoDbBlocker
+from redis import Redis
+
+from tests.conftest import program_environ
+from tests.e2e.stack import Stack, running_stack
+
+# What the programs have in their memory: the keys of these rows, or how tasks are handed on.
+KEPT_TABLES = frozenset({ContentType._meta.db_table, Permission._meta.db_table})
+BEATS_TABLES, BROKERS_KEYS = "django_celery_beat_", b"_kombu."
+# A program whose statement crosses ours may be the one that the database lets through.
+TRIES = 20
+
+
+@pytest.fixture(scope="package")
+def shared_stack(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    project_root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """Web, worker, beat and sandbox. Why another database of Valkey? The first one is emptied before each test."""
+    env = {**program_environ(), "ALLOWED_HOSTS": "localhost,127.0.0.1"}
+    env["VALKEY_URL"] = settings.VALKEY_URL.removesuffix("/0") + "/1"
+    with running_stack(env=env, root=project_root, folder=tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+    with django_db_blocker.unblock():
+        empty_database()
+        # As pytest-django does: while Playwright runs, Django uses a connection that is not the one of the set-up.
+        connections.close_all()
+
+
+@pytest.fixture
+def _django_db_helper(shared_stack: Stack, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """In place of pytest-django's own, which empties the database after a test. The programs go on meanwhile."""
+    with django_db_blocker.unblock():
+        empty_valkey(shared_stack.env["VALKEY_URL"])
+        empty_database()
+        shared_stack.sandbox.load({"companies": []})
+        shared_stack.sandbox.control("DELETE", "callbacks", {})
+        yield
+
+
+@pytest.fixture
+def stack(transactional_db: None, shared_stack: Stack) -> Stack:
+    """The running product, as empty as after a first start."""
+    return shared_stack
+
+
+@pytest.fixture(autouse=True)
+def _closed_pages(browser: Browser) -> Iterator[None]:
+    """No page of a test goes on asking in the next one."""
+    yield
+    for context in browser.contexts:
+        context.close()
+
+
+def empty_valkey(url: str) -> None:
+    with Redis.from_url(url) as client:
+        keys = [key for key in client.scan_iter() if not key.startswith(BROKERS_KEYS)]
+        if keys:
+            client.delete(*keys)
+
+
+def empty_database() -> None:
+    """As `flush` does it, but for what the programs remember."""
+    names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    tables = [name for name in names if name not in KEPT_TABLES and not name.startswith(BEATS_TABLES)]
+    for tried in range(TRIES):
+        try:
+            connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+        except OperationalError:
+            if tried == TRIES - 1:
+                raise
+        else:
+            break
+    emit_post_migrate_signal(verbosity=0, interactive=False, db=connection.alias)
