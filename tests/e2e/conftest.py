@@ -53,8 +53,9 @@ def site(live_server: LiveServer) -> Iterator[str]:
     http.forget()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def joined_sandbox() -> Iterator[SandboxHandle]:
+    """One for all; whoever takes it loads a seed, which replaces everything."""
     with start_sandbox() as handle:
         yield handle
 

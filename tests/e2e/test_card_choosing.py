@@ -17,7 +17,7 @@ from tests.e2e.pages import make_rows
 from tests.e2e.policy import refusals_in
 from tests.e2e.session import signed_in
 from tests.sandbox.test_bi import SEED
-from tests.sandbox_process import start_sandbox
+from tests.sandbox_process import SandboxHandle
 
 FILTERS = '[{"name": "城市", "filterType": "IN", "filterValue": ["上海"]}]'
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
@@ -36,39 +36,41 @@ def listed(page: Page) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_a_card_is_chosen_from_what_the_bi_lists(browser: Browser, live_server: LiveServer, javascript: bool) -> None:
+def test_a_card_is_chosen_from_what_the_bi_lists(
+    browser: Browser, live_server: LiveServer, joined_sandbox: SandboxHandle, javascript: bool
+) -> None:
     make_rows()
     BiListing.objects.all().delete()
-    with start_sandbox(seed={"companies": [], "bi": SEED}) as sandbox:
-        make_bi(is_enabled=False, base_url=f"{sandbox.base_url}/guandata", app_token="app-token")
-        context = browser.new_context(locale="zh-CN", viewport={"width": 390, "height": 844})
-        refusals = refusals_in(context)
-        base = signed_in(context, live_server)
-        if not javascript:
-            state: Any = context.storage_state()
-            context.close()
-            context = browser.new_context(java_script_enabled=False, storage_state=state, locale="zh-CN")
-        page = context.new_page()
-        page.goto(f"{base}/admin/integrations/card/add/")
-        page.get_by_role("link", name="观远销售卡片").click()
-        page.locator("[name=bi_filters]").fill(FILTERS)
-        page.get_by_role("button", name="从 BI 选择…").click()
-
-        for button in ("销售总览", ""):
-            listed(page)
-            if not javascript:
-                page.get_by_role("link", name="刷新").click()
-            if button:
-                page.get_by_role("button", name=button).click()
-        page.get_by_role("link", name="每日销售额").click()
-
-        expect(page.locator("[name=bi_card_id]")).to_have_value("c1")
-        expect(page.locator("[name=bi_page_id]")).to_have_value("p1")
-        expect(page.locator("[name=name]")).to_have_value("每日销售额")
-        expect(page.locator("[name=bi_filters]")).to_have_value(FILTERS)
-        page.locator("[name=_save]").click()
-        expect(page.locator(".messagelist .success")).to_be_visible()
+    joined_sandbox.load({"companies": [], "bi": SEED})
+    make_bi(is_enabled=False, base_url=f"{joined_sandbox.base_url}/guandata", app_token="app-token")
+    context = browser.new_context(locale="zh-CN", viewport={"width": 390, "height": 844})
+    refusals = refusals_in(context)
+    base = signed_in(context, live_server)
+    if not javascript:
+        state: Any = context.storage_state()
         context.close()
+        context = browser.new_context(java_script_enabled=False, storage_state=state, locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{base}/admin/integrations/card/add/")
+    page.get_by_role("link", name="观远销售卡片").click()
+    page.locator("[name=bi_filters]").fill(FILTERS)
+    page.get_by_role("button", name="从 BI 选择…").click()
+
+    for button in ("销售总览", ""):
+        listed(page)
+        if not javascript:
+            page.get_by_role("link", name="刷新").click()
+        if button:
+            page.get_by_role("button", name=button).click()
+    page.get_by_role("link", name="每日销售额").click()
+
+    expect(page.locator("[name=bi_card_id]")).to_have_value("c1")
+    expect(page.locator("[name=bi_page_id]")).to_have_value("p1")
+    expect(page.locator("[name=name]")).to_have_value("每日销售额")
+    expect(page.locator("[name=bi_filters]")).to_have_value(FILTERS)
+    page.locator("[name=_save]").click()
+    expect(page.locator(".messagelist .success")).to_be_visible()
+    context.close()
     chosen = Card.objects.get(name="每日销售额")
     assert (chosen.bi_card_id, chosen.source) == ("c1", DataSource.objects.get(kind="guandata"))
     assert chosen.bi_filters == json.loads(FILTERS)

@@ -38,7 +38,7 @@ from tests.integrations.companies.diagnosis.broken_states import (
     State,
 )
 from tests.integrations.diagnosing import queued
-from tests.sandbox_process import start_sandbox
+from tests.sandbox_process import SandboxHandle
 
 pytestmark = pytest.mark.django_db
 JSON = {"accept": "application/json"}
@@ -143,14 +143,13 @@ def looked_up(host: Any, *arguments: Any, **options: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def servers(running_sandbox: SandboxHandle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The sandbox, and the servers that get in the way."""
     certificate = _certificate(tmp_path_factory.mktemp("tls"), "127.0.0.1")
     with ExitStack() as exits:
-        sandbox = exits.enter_context(start_sandbox())
-        wecom = sandbox.base_url.removeprefix("http://")
+        wecom = running_sandbox.base_url.removeprefix("http://")
         yield {
-            "sandbox": sandbox,
+            "sandbox": running_sandbox,
             "wecom_gateway": exits.enter_context(gateway(wecom)),
             "private_gateway": exits.enter_context(gateway(wecom, certificate.context)),
             "site_gateway": exits.enter_context(gateway("")),

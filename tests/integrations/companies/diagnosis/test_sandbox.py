@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,15 +13,9 @@ from integrations.companies import links, services
 from integrations.companies.diagnosis import results, runner
 from integrations.models import CheckRun, Corp, SiteAddress
 from tests.integrations.diagnosing import run_one
-from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company, start_sandbox
+from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def running_sandbox() -> Iterator[SandboxHandle]:
-    with start_sandbox() as handle:
-        yield handle
 
 
 @pytest.fixture
