@@ -13,6 +13,7 @@ from integrations.callbacks import queue, worker
 from integrations.companies import console, credentials, verification_files
 from integrations.companies.diagnosis import runner
 from integrations.core.clock import database_clock
+from integrations.core.guard import guarded
 from integrations.datasources import fetch
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,5 @@ def sweep_card_data() -> None:
 def tick() -> None:
     """What beat asks for every few seconds: queue what is to be tried again, and what was lost."""
     for sweep in (retry_checks, retry_credentials, sweep_events, sweep_card_data):
-        try:
+        with guarded(logger, "tick: %s failed", sweep.__name__):
             sweep()
-        except Exception:  # the edge of the loop: each is done also where another fails
-            logger.exception("tick: %s failed", sweep.__name__)

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
+from integrations.core.guard import guarded
 from notifications.alerts import card_updates, evaluation, expiry, notify
 from notifications.delivery.attachments import jobs
 from notifications.delivery.clock import database_clock
@@ -71,10 +72,9 @@ def tick() -> None:
     if not is_anything_due():
         return
     for step in _STEPS:
-        try:
+        # What is due goes out also where something cannot be swept.
+        with guarded(logger, "tick: %s failed", step.do.__name__):
             step.do(now)
-        except Exception:  # the edge of the loop: what is due goes out also where something cannot be swept
-            logger.exception("tick: %s failed", step.do.__name__)
 
 
 @dataclass(frozen=True)

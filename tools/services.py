@@ -184,7 +184,8 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
     folder = Path(tempfile.mkdtemp(prefix="guanwecom-postgresql-"))
     if os.geteuid() == 0:
         folder.chmod(0o711)  # for nobody to pass through
-    try:
+    with contextlib.ExitStack() as failed:
+        failed.callback(shutil.rmtree, folder, ignore_errors=True)
         programs = _postgresql_programs(folder)
         password = secrets.token_hex(16)
         data = _init_database(programs, folder, password)
@@ -200,9 +201,7 @@ def start_postgresql(*, keeps_commits: bool = False) -> Service:
         }
         arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(data), *arguments]
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        failed.pop_all()
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
     begin = partial(_popen, command, folder / "log", **_unprivileged())
     return _started("PostgreSQL", url, folder, begin, lambda: _postgresql_answers(url))

@@ -6,6 +6,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import IO, Any
 
 from django.db.models import Prefetch, QuerySet
@@ -125,14 +126,13 @@ def write_xlsx(sheet: Sheet) -> IO[bytes]:
     people.freeze_panes = "B2"
     _add_choices(people, lists, sheet)
     people.append([_head(people, title) for title in titles])
-    try:
+    with ExitStack() as unfinished:
+        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
+        unfinished.callback(lists.close)
+        unfinished.callback(people.close)
         for row in sheet.rows():
             people.append([_text(people, text) for text in row])
-    except BaseException:
-        # Why? What was written so far stands in a temporary file, which an abandoned sheet would leave open.
-        people.close()
-        lists.close()
-        raise
+        unfinished.pop_all()
     target = tempfile.TemporaryFile()  # noqa: SIM115  # the response closes it
     book.save(target)
     target.seek(0)

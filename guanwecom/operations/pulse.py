@@ -13,6 +13,7 @@ from django.db import Error, connections
 
 from guanwecom.operations import watch
 from integrations.core import heartbeats
+from integrations.core.guard import guarded
 from integrations.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -49,19 +50,17 @@ class Pulse(threading.Thread):
 
     def _beat(self) -> None:
         try:
-            queues = self._queues()
-            if queues is not None:
-                heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
-            if self._watches:
-                watch.look()
+            with guarded(logger, "heartbeat failed", unless=(Error,)):
+                queues = self._queues()
+                if queues is not None:
+                    heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
+                if self._watches:
+                    watch.look()
+                self._is_failing = False
         except Error as error:
             if not self._is_failing:
                 logger.warning("no heartbeat can be written: %s", type(error).__name__)
             self._is_failing = True
-        except Exception:  # the edge of the loop: the next beat may succeed
-            logger.exception("heartbeat failed")
-        else:
-            self._is_failing = False
         finally:
             # An idle process holds no connection, and a child that is forked meanwhile inherits none.
             connections.close_all()

@@ -11,6 +11,7 @@ from integrations.callbacks import queue
 from integrations.callbacks.queue import Held
 from integrations.callbacks.registry import Batch, Clock, consumer_named, consumers_after
 from integrations.clients.errors import IntegrationError, RateLimitedError
+from integrations.core.guard import guarded
 from integrations.models import Corp, EventWork
 from integrations.models.jobs import LeaseLostError
 
@@ -67,20 +68,23 @@ def _take(held: Held, works: Sequence[EventWork], clock: Clock) -> None:
         touch=partial(queue.note_touched, works[0]),
         tries={one.event_id: one.try_count for one in works},
     )
+    facts = (held.corp_id, held.consumer.name, len(works))
+    expected = (LeaseLostError, IntegrationError)
     try:
-        outcome = held.consumer.consume(batch)
+        with guarded(logger, "events corp=%s consumer=%s count=%d", *facts, unless=expected) as consumed:
+            outcome = held.consumer.consume(batch)
     except LeaseLostError:
         raise
     except IntegrationError as error:
         _wait(held, works, error, clock())
-    except Exception as error:  # the edge of the loop: one bad event must not keep the others
-        logger.exception("events corp=%s consumer=%s count=%d", held.corp_id, held.consumer.name, len(works))
-        _single_out(held, works, error, clock)
+        return
+    if consumed.error is not None:
+        _single_out(held, works, consumed.error, clock)
     else:
         queue.settle(held, works, outcome, now=clock())
         logger.info(
             "events corp=%s consumer=%s count=%d touched=%d%s",
-            *(held.corp_id, held.consumer.name, len(works), len(outcome.touched)),
+            *(*facts, len(outcome.touched)),
             "" if outcome.again_after is None else " (once more later)",
         )
 

@@ -26,6 +26,7 @@ from django.db.models import F, Q, QuerySet
 from integrations.clients.sources.errors import Problem, SourceError
 from integrations.core import lease_keeper, queues
 from integrations.core.clock import Clock
+from integrations.core.guard import guarded
 from integrations.datasources import query
 from integrations.hooks import Hook
 from integrations.models import Card, CardData, DataSource
@@ -194,16 +195,16 @@ def _fetch(held: Held, clock: Clock) -> bool:
     """Whether it is over for this row: ready, or failed for good."""
     began_at = clock()
     try:
-        table = query.ask(held.card, rows_at_most=held.rows_at_most, now=began_at)
-        _remember_pace(held.card.source, is_slow=False, now=began_at)
-        found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
-        found |= {"problem_code": "", "problem_facts": {}}
+        with guarded(logger, "data card=%s try=%s", held.card.pk, held.tries, unless=(SourceError,)) as asked:
+            table = query.ask(held.card, rows_at_most=held.rows_at_most, now=began_at)
+            _remember_pace(held.card.source, is_slow=False, now=began_at)
+            found = {"status": CardData.Status.READY, "content": packed(table), "row_count": len(table.rows)}
+            found |= {"problem_code": "", "problem_facts": {}}
+        if asked.error is not None:  # whoever waits for the data must learn that none comes
+            found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(asked.error).__name__), clock())
     except SourceError as error:
         _remember_pace(held.card.source, is_slow=error.problem is Problem.TOO_SLOW, now=began_at)
         found = _failed(held, error, clock())
-    except Exception as error:  # the edge of the task: whoever waits for the data must learn that none comes
-        logger.exception("data card=%s try=%s", held.card.pk, held.tries)
-        found = _failed(held, SourceError(Problem.UNEXPECTED, error=type(error).__name__), clock())
     ended_at = clock()
     took = round((ended_at - began_at).total_seconds() * 1000)
     is_over = "status" in found
@@ -264,10 +265,8 @@ def _tell(row_id: int, card_id: int, slot_at: datetime | None, clock: Clock) -> 
 
 def _tell_followers(card_id: int, slot_at: datetime) -> None:
     for follower in card_data_finished:
-        try:
+        with guarded(logger, "data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower)):
             follower(card_id, slot_at)
-        except Exception:  # the edge of the loop: one follower's mistake must not keep it from the others
-            logger.exception("data card=%s follower=%s", card_id, getattr(follower, "__qualname__", follower))
 
 
 def sweep(*, clock: Clock) -> None:

@@ -138,7 +138,7 @@ def run_sync(
         _fail(run, clock(), problem=_problem(error), **_told(error))
     except Stop as stop:
         _fail(run, clock(), problem=stop.problem, detail=stop.detail)
-    except Exception as error:
+    except Exception as error:  # the row must not stay under way; the error goes on
         _fail(run, clock(), problem="broken", detail=type(error).__name__)
         raise
     run.refresh_from_db()

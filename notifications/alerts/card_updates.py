@@ -26,6 +26,7 @@ from integrations.clients.errors import (
 from integrations.clients.wecom.messages import builders
 from integrations.companies import links
 from integrations.core import client_factory
+from integrations.core.guard import guarded
 from notifications.alerts import cards
 from notifications.alerts import messages as alerts_messages
 from notifications.delivery.channels.outcomes import Outcome, outcome_of_error
@@ -110,12 +111,11 @@ def update_cards(card_ids: Iterable[int], *, clock: Clock, is_stopping: Callable
         if corp_id in waiting_corps:
             continue
         try:
-            count += _update(card_id, clock)
+            with guarded(logger, "card=%d could not be changed", card_id, unless=(_CompanyWaitsError,)):
+                count += _update(card_id, clock)
         except _CompanyWaitsError as waits:
             waiting_corps.add(corp_id)
             _give_back(rows.filter(delivery__corp=corp_id), clock(), waits.seconds)
-        except Exception:  # the edge of the loop: one bad card must not keep the others
-            logger.exception("card=%d could not be changed", card_id)
     return count
 
 

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import fold_value
+from integrations.core.guard import guarded
 from integrations.datasources import fetch
 from notifications.alerts import card_updates, condition_descriptions, conditions, incident_charts, incidents
 from notifications.alerts.conditions import ConditionError, Join, Memory, Verdict
@@ -126,12 +127,9 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
 
 def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) -> bool:
     """Whether it could be decided: one whose data we stumble over holds up no other, and has no answer in the end."""
-    try:
+    with guarded(logger, "check=%d rule=%d cannot be decided", check.pk, check.rule_id) as row:
         decide(check.pk, state, now=now)
-    except Exception:  # the edge of a loop over checks
-        logger.exception("check=%d rule=%d cannot be decided", check.pk, check.rule_id)
-        return False
-    return True
+    return row.error is None
 
 
 def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:

@@ -66,8 +66,7 @@ class Courier:
         for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
             try:
                 await self._try_often(session, outbox, outgoing, callback)
-            except Exception:
-                # One event that breaks something must not end the delivery of all others.
+            except Exception:  # one event that breaks something must not end the delivery of all others
                 logger.exception("callback to %s/%s failed", outgoing.corpid, outgoing.agentid)
 
     async def _try_often(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from functools import cache
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -15,11 +14,9 @@ from integrations.clients.errors import IntegrationError
 from integrations.core import client_factory
 from integrations.models import Corp
 from notifications.delivery.channels.base import Caller, Requester, Sendable
-from notifications.delivery.channels.outcomes import OTHER_APP, Outcome, not_begun, outcome_of_error, outcome_of_result
+from notifications.delivery.channels.outcomes import OTHER_APP, Outcome, outcome_of_error, outcome_of_result
 from notifications.delivery.limiter import Budget, Member, Request, Scope
 from notifications.models import Priority
-
-logger = logging.getLogger(__name__)
 
 _API = "message_send"
 
@@ -63,10 +60,6 @@ class WeComApp:
         except IntegrationError as error:
             refused = outcome_of_error(error)
             return lambda: refused
-        except Exception as error:  # WeCom was not asked: left to itself, the attempt would count as unclear
-            logger.exception("delivery=%d could not be sent: no client", delivery.pk)
-            unprepared = not_begun(error)
-            return lambda: unprepared
 
         def call() -> Outcome:
             try:

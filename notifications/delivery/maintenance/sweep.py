@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from integrations.core.guard import guarded
 from notifications.delivery.channels.outcomes import LOST_WORKER
 from notifications.delivery.clock import RENDER_LEASE
 from notifications.delivery.locking import BATCH, unlocked, update_unlocked
@@ -90,13 +91,9 @@ def _settle_ended_leases(now: datetime) -> int:
 
 def _is_settled(delivery: Delivery, now: datetime) -> bool:
     """Whether its ended lease could be settled: one bad row must not keep the others waiting."""
-    try:
-        with transaction.atomic():
-            _settle_ended_lease(delivery, now)
-    except Exception:  # the edge of the loop
-        logger.exception("delivery=%d: its ended lease could not be settled", delivery.pk)
-        return False
-    return True
+    with guarded(logger, "delivery=%d: its ended lease could not be settled", delivery.pk) as row, transaction.atomic():
+        _settle_ended_lease(delivery, now)
+    return row.error is None
 
 
 def _settle_ended_lease(delivery: Delivery, now: datetime) -> None:

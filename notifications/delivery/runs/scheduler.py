@@ -27,6 +27,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Least
 
+from integrations.core.guard import guarded
 from notifications.delivery.bulk import PlannedRun, insert_runs, move_subscriptions
 from notifications.delivery.clock import RENDER_LEASE
 from notifications.delivery.locking import unlocked
@@ -248,14 +249,14 @@ def _plans_in_time(
 
 def _plan_or_trace(subscription: Subscription, now: datetime, former_id: int | None, look_back: LookBack) -> Plan:
     """The plan; where that fails as nobody foresaw, a failed run, so that this one row does not hold up all others."""
-    try:
-        return plan(subscription, now=now, former_id=former_id, look_back=look_back)
-    except Exception as error:  # the edge of the loop
-        logger.exception("subscription=%d could not be planned", subscription.pk)
-        sentence = Sentence(
-            "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
-        )
-        return _failed(subscription, now, sentence % {"error": type(error).__name__})
+    with guarded(logger, "subscription=%d could not be planned", subscription.pk) as row:
+        planned = plan(subscription, now=now, former_id=former_id, look_back=look_back)
+    if row.error is None:
+        return planned
+    sentence = Sentence(
+        "Its times could not be worked out (%(error)s). It is not sent until its schedule is saved again."
+    )
+    return _failed(subscription, now, sentence % {"error": type(row.error).__name__})
 
 
 def _failed(subscription: Subscription, now: datetime, why: Sentence) -> Plan:

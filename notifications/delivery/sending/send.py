@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from integrations.core.guard import guarded
 from notifications.delivery.channels import Caller, Sendable, channel_of
 from notifications.delivery.channels.outcomes import NO_THREAD, NOT_COUNTED, Outcome, crashed, not_begun
 from notifications.delivery.clock import STOP_SECONDS, TASK_SECONDS
@@ -128,36 +129,32 @@ class _Task:
     def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
         """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
         now = self._clock()
-        try:
+        with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
             attempts = claim_deliveries(deliveries, now=now)
-        except Exception:  # the edge of the loop
-            logger.exception("%d deliveries could not be claimed together", len(deliveries))
-            attempts = [attempt for delivery in deliveries for attempt in _claimed_alone(delivery, now)]
-        else:
-            claimed = {attempt.delivery_id for attempt in attempts}
-            # A disabled company's, say: they can be handed out the moment that it is enabled again.
-            self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
+        if together.error is not None:
+            return [attempt for delivery in deliveries for attempt in _claimed_alone(delivery, now)]
+        claimed = {attempt.delivery_id for attempt in attempts}
+        # A disabled company's, say: they can be handed out the moment that it is enabled again.
+        self._passed_over += [delivery.pk for delivery in deliveries if delivery.pk not in claimed]
         return attempts
 
     def _call(self, attempt: StartedAttempt, permit: Permit, *, is_counted: bool) -> None:
         self.tried_count += 1
         delivery = attempt.delivery
-        try:
+        with guarded(logger, "delivery=%d could not be prepared", delivery.pk) as prepared:
             caller = channel_of(delivery.channel).caller(delivery) if is_counted else _not_counted
-        except Exception as error:  # nothing was sent: left to itself, the attempt would count as unclear
-            logger.exception("delivery=%d could not be prepared", delivery.pk)
-            unprepared = not_begun(error)
+        if prepared.error is not None:  # nothing was sent: left to itself, the attempt would count as unclear
+            unprepared = not_begun(prepared.error)
             caller = lambda: unprepared  # noqa: E731  # as short as it is
         clock = self._clock
         self._flights.begin(_Flying(attempt, permit), lambda: _answer(caller, permit, clock))
 
 
 def _claimed_alone(delivery: Sendable, now: datetime) -> list[StartedAttempt]:
-    try:
-        return claim_deliveries([delivery], now=now)
-    except Exception:  # the edge of the loop
-        logger.exception("delivery=%d could not be tried", delivery.pk)
-        return []
+    attempts: list[StartedAttempt] = []
+    with guarded(logger, "delivery=%d could not be tried", delivery.pk):
+        attempts += claim_deliveries([delivery], now=now)
+    return attempts
 
 
 def _not_counted() -> Outcome:

@@ -25,6 +25,7 @@ from integrations.clients.wecom.client import Timeouts
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes
 from integrations.clients.wecom.messages.robots import robot_image
 from integrations.core import client_factory
+from integrations.core.guard import guarded
 from notifications.delivery.attachments.spreadsheets import file_name
 from notifications.delivery.channels.outcomes import ROBOT_GONE, Kind, Outcome, outcome_of_error
 from notifications.delivery.channels.wecom_app import address_scope, company_scope
@@ -81,10 +82,9 @@ def prepare_deliveries(delivery_ids: Iterable[int], *, clock: Clock, is_stopping
     waiting, count, end = list(delivery_ids), 0, clock() + timedelta(seconds=TASK_SECONDS)
     while waiting and not is_stopping() and clock() < end:
         pk = waiting.pop(0)
-        try:
+        # One that fails is tried again when its lease has ended.
+        with guarded(logger, "delivery=%d could not be prepared", pk):
             count += prepare_delivery(pk, clock=clock)
-        except Exception:  # the edge of the loop: its lease ends
-            logger.exception("delivery=%d could not be prepared", pk)
     if waiting:
         _preparing(waiting).update(queued_until=None)
     return count
