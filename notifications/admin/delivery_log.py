@@ -35,7 +35,7 @@ from notifications.subscriptions.recipients import SET_ON_PERSON
 from notifications.views.media import picture_answer
 
 if TYPE_CHECKING:
-    from notifications.models.outbox import ReceiptQuerySet
+    from notifications.models.receipts import ReceiptQuerySet
 
 
 class ClaimedDayFilter(DayFilter):

@@ -4,7 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.comparison
 import integrations.models.fields
-import notifications.models.outbox
+import notifications.models.deliveries
 from django.conf import settings
 from django.db import migrations, models
 
@@ -396,7 +396,7 @@ class Migration(migrations.Migration):
                 ('plain_body', models.BinaryField(default=bytes)),
                 ('media_until', models.DateTimeField(null=True, verbose_name='uploaded until')),
                 ('prepare_count', models.PositiveIntegerField(default=0)),
-                ('mark', models.CharField(default=notifications.models.outbox.new_mark, max_length=32, verbose_name='mark')),
+                ('mark', models.CharField(default=notifications.models.deliveries.new_mark, max_length=32, verbose_name='mark')),
                 ('language', models.CharField(max_length=16, verbose_name='language')),
                 ('recipient_count', models.PositiveIntegerField(verbose_name='recipients')),
                 ('status', models.CharField(choices=[('preparing', 'being prepared'), ('pending', 'waiting'), ('sending', 'sending'), ('accepted', 'accepted'), ('failed', 'failed'), ('unknown', 'outcome unknown'), ('canceled', 'canceled')], default='pending', max_length=16, verbose_name='status')),

@@ -16,8 +16,8 @@ from integrations.models import Card, Corp
 from notifications import sentences
 from notifications.models.api import ApiToken
 from notifications.models.lookups import Moment
-from notifications.models.outbox import Delivery, Run
 from notifications.models.recipients import Addressed
+from notifications.models.runs import Run
 from notifications.models.scoping import scope_condition
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class IncidentNotice(models.Model):
 class AlertCard(models.Model):
     """A card with buttons on people's phones that no longer shows how things stand."""
 
-    delivery = models.OneToOneField(Delivery, on_delete=models.CASCADE, related_name="+")
+    delivery = models.OneToOneField("Delivery", on_delete=models.CASCADE, related_name="+")
     # The state that it showed last, as notifications.alerts.cards digests it.
     shown = models.CharField(max_length=64, blank=True)
     is_stale = models.BooleanField(default=True)
@@ -380,7 +380,7 @@ class CardCodeQuerySet(models.QuerySet["CardCode"]):
 class CardCode(models.Model):
     """A response_code: lets a card be changed once. One comes with the message, another with each click."""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="+")
+    delivery = models.ForeignKey("Delivery", on_delete=models.CASCADE, related_name="+")
     code = models.CharField(max_length=CODE_CHARACTERS, unique=True)
     received_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)

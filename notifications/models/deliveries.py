@@ -1,0 +1,284 @@
+"""The outbox: deliveries (calls to WeCom, with their frozen bytes) and attempts."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext_lazy as _
+
+from integrations.models import Corp
+from notifications.models.queues import CorpQueue
+from notifications.models.recipients import Channel
+from notifications.models.robots import Robot
+from notifications.models.runs import Run
+from notifications.models.subscriptions import MessageForm, Priority
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+
+# How long the same bytes may be sent again after an unclear attempt. WeCom drops identical JSON for 4 hours at most.
+REPEAT_SECONDS = int(3.5 * 3600)
+
+
+def new_mark() -> str:
+    """A mark unique to one delivery: unguessable, and letters and digits only."""
+    return secrets.token_hex(16)
+
+
+class FrozenContent(models.Model):
+    """What the deliveries of one slice of a run say whole, with the tables: their page shows it, to their recipients.
+
+    Written with the deliveries, never changed, purged with the run.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="contents", verbose_name=_("run"))
+    # notifications.reports.contents: frozen() and thawed().
+    document = models.BinaryField()
+
+    class Meta:
+        verbose_name = _("content of messages")
+        verbose_name_plural = _("contents of messages")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.pk}"
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def sendable(self, now: datetime) -> Self:
+        """Pending deliveries that may be tried now; what is disabled or paused waits until it is enabled or goes on.
+
+        Why no join? PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
+        those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
+        """
+        return self._let_out(now).filter(
+            Q(unclear_since__isnull=True) | Q(unclear_since__gt=now - timedelta(seconds=REPEAT_SECONDS)),
+            # What was uploaded is gone after three days: it goes back to be uploaded anew.
+            Q(media_until__isnull=True) | Q(media_until__gt=now) | Q(unclear_since__isnull=False),
+            status=Delivery.Status.PENDING,
+        )
+
+    def preparable(self, now: datetime) -> Self:
+        """Deliveries whose picture or file is made, or will never be, and that nobody prepares just now."""
+        return self._let_out(now).filter(
+            Q(medium__isnull=True) | ~Q(medium__status="waiting"),
+            Q(lease_until__isnull=True) | Q(lease_until__lt=now),
+            status=Delivery.Status.PREPARING,
+        )
+
+    def _let_out(self, now: datetime) -> Self:
+        """Those whose time has come, and whose company, run and subscription do not wait."""
+        return self.filter(
+            next_attempt_at__lte=now,
+            expires_at__gt=now,
+            corp__in=Corp.objects.enabled(),
+        ).exclude(
+            Exists(CorpQueue.objects.paused().filter(Q(corp=OuterRef("corp")) | Q(corp__isnull=True)))
+            | Exists(
+                Run.objects.filter(
+                    Q(subscription__is_paused=True) | Q(recall_asked_at__isnull=False), pk=OuterRef("run")
+                )
+            )
+        )
+
+    def unqueued(self, now: datetime) -> Self:
+        """Deliveries for which no task is under way, or whose task was lost."""
+        return self.filter(Q(queued_until__isnull=True) | Q(queued_until__lte=now))
+
+    def given_up(self, now: datetime) -> Self:
+        """Pending deliveries that may not be tried any more: worthless by now, or unclear for too long."""
+        return self.filter(
+            Q(expires_at__lte=now) | Q(unclear_since__lte=now - timedelta(seconds=REPEAT_SECONDS)),
+            status=Delivery.Status.PENDING,
+        )
+
+    def lease_expired(self, now: datetime) -> Self:
+        return self.filter(status=Delivery.Status.SENDING, lease_until__lt=now)
+
+    def unsettled(self) -> Self:
+        return self.filter(status__in=Delivery.UNSETTLED)
+
+    def visible_to(self, person: Person) -> Self:
+        return self.filter(corp__in=Corp.objects.visible_to(person))
+
+
+class Delivery(models.Model):
+    """One call to WeCom: one content, one corp, at most 1000 people. Frozen before its first attempt."""
+
+    class Status(models.TextChoices):
+        PREPARING = "preparing", _("being prepared")
+        PENDING = "pending", _("waiting")
+        SENDING = "sending", _("sending")
+        ACCEPTED = "accepted", _("accepted")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("outcome unknown")
+        CANCELED = "canceled", _("canceled")
+
+    UNSETTLED = (Status.PREPARING, Status.PENDING, Status.SENDING)
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="deliveries", verbose_name=_("run"))
+    corp = models.ForeignKey(Corp, on_delete=models.PROTECT, related_name="+", verbose_name=_("company"))
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    robot = models.ForeignKey(
+        Robot, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("group robot"), db_index=False
+    )
+    message_form = models.CharField(_("message form"), max_length=16, choices=MessageForm.choices)
+    priority = models.PositiveSmallIntegerField(_("priority"), choices=Priority.choices, default=Priority.ORDINARY)
+    created_at = models.DateTimeField(_("created"))
+    # What the message page shows.
+    title = models.CharField(_("title"), max_length=128)
+    text = models.TextField(_("text"))
+    link = models.CharField(_("link"), max_length=1024, blank=True)
+    # With its tables; empty where its report has no cards.
+    content = models.ForeignKey(
+        FrozenContent, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
+    # Frozen: the exact bytes of every attempt, and what they were made with.
+    corpid = models.CharField("CorpId", max_length=64)
+    agentid = models.PositiveBigIntegerField("AgentId")
+    body = models.BinaryField(_("body"))
+    # Of a message with a picture or a file. While it is being prepared its body lacks what the upload gives, and
+    # `plain_body` goes out instead where that cannot be made; then the body is frozen, and `plain_body` is empty.
+    medium = models.ForeignKey(
+        "notifications.Medium",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("picture or file"),
+        db_index=False,
+    )
+    plain_body = models.BinaryField(default=bytes)
+    media_until = models.DateTimeField(_("uploaded until"), null=True)
+    prepare_count = models.PositiveIntegerField(default=0)
+    mark = models.CharField(_("mark"), max_length=32, default=new_mark)
+    language = models.CharField(_("language"), max_length=16)
+    recipient_count = models.PositiveIntegerField(_("recipients"))
+
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
+    next_attempt_at = models.DateTimeField(_("next attempt"))
+    # Until then a task that will try it counts as under way.
+    queued_until = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(_("worthless after"))
+    # The lease: who may send and settle. Settling needs the token, so a worker thought dead cannot overwrite.
+    fencing_token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    # Start of the first attempt whose outcome is unclear: from then on it may stand on people's phones already.
+    unclear_since = models.DateTimeField(_("unclear since"), null=True)
+    attempt_count = models.PositiveIntegerField(_("attempts"), default=0)
+    settled_at = models.DateTimeField(_("settled"), null=True)
+    errcode = models.IntegerField(_("errcode"), null=True)
+    error = models.TextField(_("error"), blank=True)
+    msgid = models.CharField("msgid", max_length=255, blank=True)
+    response_code = models.CharField(max_length=255, blank=True)
+    recalled_at = models.DateTimeField(_("taken back"), null=True)
+    recall_error = models.TextField(_("why it was not taken back"), blank=True)
+    invalid_count = models.PositiveIntegerField(_("invalid"), default=0)
+    unlicensed_count = models.PositiveIntegerField(_("unlicensed"), default=0)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        ordering = ["-pk"]
+        # Every index is written three times for each message: none that is not read. Why not unique=True? It makes a
+        # second index for LIKE.
+        constraints = [models.UniqueConstraint(fields=["mark"], name="one_delivery_per_mark")]
+        indexes = [
+            models.Index(fields=["robot"], condition=Q(robot__isnull=False), name="delivery_by_robot"),
+            # What the database asks before it lets a content go.
+            models.Index(fields=["content"], condition=Q(content__isnull=False), name="delivery_by_content"),
+            models.Index(fields=["medium"], condition=Q(medium__isnull=False), name="delivery_by_medium"),
+            # The log, by day, and what did not arrive; titles are searched in the index, without the rows' bodies.
+            models.Index(fields=["created_at"], name="delivery_created"),
+            models.Index(
+                fields=["status", "-id"],
+                condition=Q(status__in=["failed", "unknown", "canceled"]),
+                name="delivery_exception",
+            ),
+            models.Index(fields=["title", "id"], name="delivery_title"),
+            # The tick's queries: DeliveryQuerySet.sendable() and given_up().
+            models.Index(fields=["next_attempt_at"], condition=Q(status="pending"), name="delivery_sendable"),
+            # What a company has to hand out: notifications.delivery.sending.queue.
+            models.Index(
+                fields=["corp", "priority", "next_attempt_at"], condition=Q(status="pending"), name="delivery_queue"
+            ),
+            models.Index(
+                fields=["corp", "queued_until"],
+                condition=Q(status="pending", queued_until__isnull=False),
+                name="delivery_queued",
+            ),
+            models.Index(fields=["expires_at"], condition=Q(status="pending"), name="delivery_expiring"),
+            models.Index(fields=["unclear_since"], condition=Q(status="pending"), name="delivery_unclear"),
+            # The sweep's query: DeliveryQuerySet.lease_expired().
+            models.Index(fields=["lease_until"], condition=Q(status="sending"), name="delivery_leased"),
+            # Is a run finished? DeliveryQuerySet.unsettled() of one run.
+            models.Index(
+                fields=["run"], condition=Q(status__in=["preparing", "pending", "sending"]), name="delivery_unsettled"
+            ),
+            # DeliveryQuerySet.preparable(), and what of it comes too late.
+            models.Index(fields=["next_attempt_at"], condition=Q(status="preparing"), name="delivery_preparing"),
+            # What was uploaded too long ago: notifications.delivery.sending.uploads.
+            models.Index(
+                fields=["media_until"],
+                condition=Q(status="pending", media_until__isnull=False),
+                name="delivery_uploaded",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} → {self.corp}"
+
+    @property
+    def accepted_count(self) -> int:
+        if self.status != self.Status.ACCEPTED:
+            return 0
+        return self.recipient_count - self.invalid_count - self.unlicensed_count
+
+    @property
+    def is_accepted_on_repeat(self) -> bool:
+        """Accepted, but not for certain by the first call: the answer may lack invalid recipients and the msgid."""
+        return self.status == self.Status.ACCEPTED and self.unclear_since is not None
+
+
+class Attempt(models.Model):
+    """One try of a delivery. The row is committed before the call, so a crash in between leaves a trace."""
+
+    class Outcome(models.TextChoices):
+        STARTED = "started", _("started")
+        ACCEPTED = "accepted", _("accepted")
+        REFUSED = "refused", _("refused")
+        NOT_SENT = "not_sent", _("not sent")
+        UNCLEAR = "unclear", _("unclear")
+
+    # Found by one_attempt_per_number.
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("delivery"), db_index=False
+    )
+    number = models.PositiveIntegerField(_("number"))
+    fencing_token = models.UUIDField()
+    started_at = models.DateTimeField(_("began"))
+    finished_at = models.DateTimeField(_("ended"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.STARTED)
+    errcode = models.IntegerField(_("errcode"), null=True)
+    duration_ms = models.PositiveIntegerField(_("milliseconds"), null=True)
+    answer = models.CharField(_("answer"), max_length=500, blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["delivery_id", "number"]
+        constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="one_attempt_per_number")]
+        # What the limiter must know when its store was emptied: notifications.delivery.sending.limit_history.
+        indexes = [models.Index(fields=["started_at"], name="attempt_started")]
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.get_outcome_display()}"

@@ -1,0 +1,135 @@
+"""Receipts: what became of a run, one per person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.users.scopes import people_visible_to
+from integrations.models import Corp
+from notifications.models.deliveries import Delivery
+from notifications.models.recipients import Channel
+from notifications.models.runs import Run
+from notifications.models.scoping import sees_all_corps
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from integrations.models.scoping import Person
+
+
+class ReceiptQuerySet(models.QuerySet["Receipt"]):
+    def visible_to(self, person: Person) -> Self:
+        """Receipts of visible deliveries; of skipped people, who have none, the visible ones of visible runs."""
+        skipped = Q(delivery__isnull=True, run__in=Run.objects.visible_to(person))
+        if not sees_all_corps(person):
+            skipped &= Q(user__in=people_visible_to(person))
+        return self.filter(Q(delivery__corp__in=Corp.objects.visible_to(person)) | skipped)
+
+    def with_status(self, status: str) -> Self:
+        """What became of it for the person: the receipt's own status, else its delivery's.
+
+        Why two ways? Nearly every receipt is accepted, so the newest ones are found by walking down from the top;
+        all others are few, and an OR over two tables would read the whole log to find them.
+        """
+        inherited = Q(status="", delivery__status=status)
+        if status == Receipt.Status.ACCEPTED:
+            return self.filter(Q(status=status) | inherited)
+        own = Receipt.objects.filter(status=status).order_by().values("pk")
+        return self.filter(pk__in=own.union(Receipt.objects.filter(inherited).order_by().values("pk"), all=True))
+
+    def arrived(self) -> Self:
+        """Receipts of messages that stand, or may stand, on the person's phone."""
+        return self.filter(delivery__status__in=[Delivery.Status.ACCEPTED, Delivery.Status.UNKNOWN], status="")
+
+    def unreached(self, run: Run, *, with_unknown: bool = False) -> Self:
+        """Of people who did not get the run: skipped, invalid, without licence, failed, canceled as worthless.
+
+        Not of those who had paused or declined it, also where they have resumed since: they got what they had asked
+        for; nor of those for whom the report had no rows.
+        """
+        lost = [Delivery.Status.FAILED, Delivery.Status.CANCELED]
+        if with_unknown:
+            lost.append(Delivery.Status.UNKNOWN)
+        own = Q(status__in=[Receipt.Status.SKIPPED, Receipt.Status.INVALID, Receipt.Status.UNLICENSED])
+        found = self.filter(own | Q(status="", delivery__status__in=lost), run=run)
+        return found.exclude(reason__in=Receipt.NOT_SENT_AGAIN)
+
+    def unknown(self, run: Run) -> Self:
+        """Of people who may have got the run."""
+        return self.filter(run=run, status="", delivery__status=Delivery.Status.UNKNOWN)
+
+
+class Receipt(models.Model):
+    """What became of a run for one person. Its status is empty while it is the delivery's own."""
+
+    class Status(models.TextChoices):
+        ACCEPTED = "accepted", _("accepted")
+        INVALID = "invalid", _("invalid account")
+        UNLICENSED = "unlicensed", _("no licence")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("outcome unknown")
+        SKIPPED = "skipped", _("skipped")
+
+    class Reason(models.TextChoices):
+        NO_COMPANY = "no_company", _("WeCom company name is missing")
+        NO_USERID = "no_userid", _("WeCom account is missing")
+        NO_ACCOUNT = "no_account", _("not linked to WeCom")
+        BAD_USERID = "bad_userid", _("the WeCom account has characters that WeCom does not know")
+        CORP_DISABLED = "corp_disabled", _("the company is disabled")
+        OTHER_CORP = "other_corp", _("the report is for another company")
+        USER_DISABLED = "user_disabled", _("the user is disabled")
+        NO_EMAIL = "no_email", _("no e-mail address")
+        BARRED = "barred", _("deleted, disabled or out of scope in WeCom")
+        PAUSED = "paused", _("the person has paused this subscription")
+        DECLINED = "declined", _("the person does not want this subscription")
+        NO_ROWS = "no_rows", _("the report has no rows for the person")
+
+    # What people have decided themselves: nothing there is to be put right, nor sent again.
+    BY_CHOICE = frozenset({Reason.PAUSED, Reason.DECLINED})
+    # Beside them, what was meant not to be sent: sending it again would change nothing.
+    NOT_SENT_AGAIN = BY_CHOICE | {Reason.NO_ROWS}
+
+    # Found by one_receipt_per_address.
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="receipts", verbose_name=_("run"), db_index=False
+    )
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, null=True, related_name="receipts", verbose_name=_("delivery")
+    )
+    # Found by receipt_of_person.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("user"),
+        db_index=False,
+    )
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel.choices)
+    # Where it goes, unique in a run: "<corp id>:<folded userid>" in WeCom, "mail:<id>:<address>", "robot:<id>",
+    # and "user:<id>" for a person without address.
+    address = models.CharField(_("address"), max_length=128)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, blank=True)
+    reason = models.CharField(_("reason"), max_length=16, choices=Reason.choices, blank=True)
+    read_at = models.DateTimeField(_("read"), null=True)
+
+    objects = ReceiptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("receipt")
+        verbose_name_plural = _("receipts")
+        constraints = [models.UniqueConstraint(fields=["run", "channel", "address"], name="one_receipt_per_address")]
+        indexes = [
+            # A person's messages, newest first.
+            models.Index(F("user"), F("id").desc(), name="receipt_of_person"),
+            # The log, by what a receipt has of its own: ReceiptQuerySet.with_status().
+            models.Index(fields=["status", "-id"], condition=~Q(status=""), name="receipt_exception"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user or self.address} {self.get_status_display()}".strip()
