@@ -1,0 +1,170 @@
+"""The log of deliveries: each message as it was sent, with its attempts. Read-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from notifications import sentences
+from notifications.admin import base
+from notifications.admin.base import CorpFilter, DayFilter, ReadOnlyAdmin, administrator, moment, pill
+from notifications.admin.log_pages import failures_shown, held_up, receipts_url
+from notifications.delivery import failures
+from notifications.delivery.attachments.spreadsheets import file_name
+from notifications.delivery.rendering.previews import Preview, shown
+from notifications.delivery.sending.circuit_breaker import CORP_SECRETS
+from notifications.models import Delivery, Medium, MessageForm
+from notifications.views.media import picture_answer
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    empty_list = _(
+        "Each message that is handed to WeCom stands here, with its recipients. The first one comes with the "
+        "first run of a subscription."
+    )
+    change_form_template = "admin/notifications/log_page.html"
+    list_display = (
+        "title",
+        "corp_name",
+        "state",
+        "recipient_count",
+        "accepted",
+        "exceptions",
+        "tries",
+        "created",
+        "settled",
+    )
+    list_filter = ("status", CorpFilter, DayFilter)
+    search_fields = ("mark",)
+    search_help_text = _("Person (name, username, WeCom account), title, or the address of a message")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        seen = Delivery.objects.visible_to(request.user).select_related("corp", "run__subscription")
+        return seen.defer("body", "plain_body", "text", *CORP_SECRETS)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.picture_view)
+        return [path("<int:pk>/picture.svg", page, name="notifications_delivery_picture"), *super().get_urls()]
+
+    def picture_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The picture that a message carries."""
+        delivery = self.get_object(request, str(pk))
+        if delivery is None or not self.has_view_permission(request, delivery):
+            raise PermissionDenied
+        return picture_answer(delivery.medium)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return base.deliveries_found(queryset, words, seen_by=administrator(request)), False
+
+    @admin.display(description=_("company"))
+    def corp_name(self, delivery: Delivery) -> str:
+        return delivery.corp.name
+
+    @admin.display(description=_("status"))
+    def state(self, delivery: Delivery) -> SafeString:
+        return pill(delivery.status, delivery.get_status_display())
+
+    @admin.display(description=_("accepted"))
+    def accepted(self, delivery: Delivery) -> int:
+        return delivery.accepted_count
+
+    @admin.display(description=_("invalid accounts"))
+    def exceptions(self, delivery: Delivery) -> int:
+        return delivery.invalid_count + delivery.unlicensed_count
+
+    @admin.display(description=_("attempts"))
+    def tries(self, delivery: Delivery) -> int:
+        return delivery.attempt_count
+
+    @admin.display(description=_("created"), ordering="created_at")
+    def created(self, delivery: Delivery) -> str:
+        return moment(delivery.created_at)
+
+    @admin.display(description=_("settled"))
+    def settled(self, delivery: Delivery) -> str:
+        return moment(delivery.settled_at)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        delivery = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if delivery is not None:
+            extra |= {
+                "delivery": delivery,
+                "facts": _delivery_facts(delivery),
+                "attempts": delivery.attempts.order_by("number"),
+                "preview": _look(delivery),
+                "receipts_url": receipts_url(delivery__id__exact=delivery.pk),
+                "failures": failures_shown(failures.of_delivery(delivery)),
+                "held_up": held_up(request, Delivery.objects.filter(pk=delivery.pk)),
+            }
+        return super().change_view(request, object_id, form_url, extra)
+
+
+def _look(delivery: Delivery) -> Preview:
+    """As it was, or will be, sent."""
+    medium = delivery.medium
+    is_drawn = medium is not None and medium.kind == Medium.Kind.PICTURE and medium.status == Medium.Status.READY
+    picture = reverse("admin:notifications_delivery_picture", args=[delivery.pk]) if is_drawn else ""
+    extension = delivery.message_form if delivery.message_form in {MessageForm.XLSX, MessageForm.CSV} else "png"
+    name = file_name(delivery.title, delivery.created_at, extension)
+    return shown(bytes(delivery.body), text=delivery.text, picture=picture, file_name=name)
+
+
+def _delivery_facts(delivery: Delivery) -> list[tuple[Any, Any]]:
+    status = pill(delivery.status, delivery.get_status_display())
+    if delivery.is_accepted_on_repeat:
+        status = format_html("{} {}", status, _("on repeat: the answer may lack invalid accounts"))
+    run_url = reverse("admin:notifications_run_change", args=[delivery.run_id])
+    facts = [
+        (_("status"), status),
+        (_("run"), format_html('<a href="{}">{}</a>', run_url, delivery.run)),
+        (_("company"), delivery.corp.name),
+        ("CorpId / AgentId", f"{delivery.corpid} / {delivery.agentid}"),
+        (_("channel"), _channel(delivery)),
+        (_("message form"), delivery.get_message_form_display()),
+        (_("recipients"), delivery.recipient_count),
+        (_("accepted"), delivery.accepted_count),
+        (_("invalid"), delivery.invalid_count),
+        (_("unlicensed"), delivery.unlicensed_count),
+        ("msgid", delivery.msgid or "—"),
+        (_("mark"), delivery.mark),
+        (_("due"), moment(delivery.run.due_at or delivery.run.slot_at)),
+        (_("claimed"), moment(delivery.run.claimed_at)),
+        (_("created"), moment(delivery.created_at)),
+        (_("settled"), moment(delivery.settled_at)),
+        (_("worthless after"), moment(delivery.expires_at)),
+    ]
+    if delivery.status in {Delivery.Status.PREPARING, Delivery.Status.PENDING}:
+        facts.append((_("next attempt"), moment(delivery.next_attempt_at)))
+    if delivery.unclear_since is not None:
+        facts.append((_("unclear since"), moment(delivery.unclear_since)))
+    if delivery.recalled_at is not None:
+        facts.append((_("taken back"), moment(delivery.recalled_at)))
+    if delivery.recall_error:
+        facts.append((_("why it was not taken back"), delivery.recall_error))
+    # Of one that was accepted, what WeCom remarked.
+    is_remark = delivery.error and delivery.status == Delivery.Status.ACCEPTED
+    return [*facts, (_("error"), sentences.shown(delivery.error))] if is_remark else facts
+
+
+def _channel(delivery: Delivery) -> str:
+    name = delivery.get_channel_display()
+    return f"{name} / {delivery.robot}" if delivery.robot is not None else name

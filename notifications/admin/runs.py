@@ -1,0 +1,225 @@
+"""The log of runs: each execution, and what became of its messages. Read-only."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from notifications.admin import base, run_actions
+from notifications.admin.base import DayFilter, ReadOnlyAdmin, administrator, moment, pill, run_pill
+from notifications.admin.log_pages import held_up, receipts_url
+from notifications.delivery import failures
+from notifications.delivery.rendering import run_errors
+from notifications.delivery.runs import statistics
+from notifications.models import Delivery, Receipt, Run
+
+
+class ClaimedDayFilter(DayFilter):
+    column = "claimed_at"
+
+
+class ReachedFilter(admin.SimpleListFilter):
+    """Runs that ended, and say whom they did not reach."""
+
+    title = _("reached")
+    parameter_name = "reached"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("not_all", _("not everybody"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=Run.Status.FINISHED).exclude(error="") if self.value() == "not_all" else queryset
+
+
+# The first ones of a run; the lists show them all.
+DELIVERIES_SHOWN = 100
+
+
+class RunList(ChangeList):
+    """With why runs went wrong, for all its rows at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        runs = list(self.result_list)
+        reasons = run_errors.shown(runs)
+        for run in runs:
+            run.reason_shown = reasons[run.pk]
+        self.result_list = runs
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    empty_list = _(
+        "Each execution of a subscription stands here. The first one comes when a subscription is due, or "
+        "with “Run now…” on its page."
+    )
+    change_form_template = "admin/notifications/log_page.html"
+    list_display = (
+        *("subject", "trigger", "slot", "state"),
+        *("recipient_count", "accepted", "exceptions", "skipped_count", "why"),
+    )
+    list_filter = ("status", ReachedFilter, "trigger", ClaimedDayFilter)
+    list_select_related = ("subscription", "requested_by")
+    search_fields = ("key",)
+    search_help_text = _("Name of a subscription")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        deliveries = Delivery.objects.filter(run=OuterRef("pk")).order_by().values("run")
+        fine = deliveries.filter(status=Delivery.Status.ACCEPTED)
+        accepted = fine.annotate(total=Sum("recipient_count") - Sum("invalid_count") - Sum("unlicensed_count"))
+        unsettled = deliveries.filter(status__in=Delivery.UNSETTLED).annotate(total=Sum("recipient_count"))
+        return Run.objects.visible_to(request.user).annotate(
+            accepted_total=Coalesce(Subquery(accepted.values("total")), 0),
+            waiting_total=Coalesce(Subquery(unsettled.values("total")), 0),
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        words = search_term.strip()
+        if not words:
+            return queryset, False
+        return base.runs_found(queryset, words, seen_by=administrator(request)), False
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"resend": run_actions.resend_page, "recall": run_actions.recall_page}
+        return [
+            *(
+                path(
+                    f"<int:pk>/{name}/",
+                    self.admin_site.admin_view(partial(page, site=self.admin_site)),
+                    name=f"notifications_run_{name}",
+                )
+                for name, page in pages.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
+
+    @admin.display(description=_("subscription"))
+    def subject(self, run: Run) -> str:
+        """A notice has its reader instead."""
+        if run.trigger == Run.Trigger.NOTICE:
+            return str(run.requested_by or run.key)
+        return run.subscription.name if run.subscription else run.key
+
+    @admin.display(description=_("due"), ordering="slot_at")
+    def slot(self, run: Run) -> str:
+        return moment(run.slot_at)
+
+    @admin.display(description=_("status"))
+    def state(self, run: Run) -> SafeString:
+        return run_pill(run)
+
+    @admin.display(description=_("reason"))
+    def why(self, run: Run) -> str:
+        """Why it was missed, or failed, or whom it did not reach."""
+        return str(run.reason_shown)  # type: ignore[attr-defined]  # set by RunList
+
+    @admin.display(description=_("accepted"))
+    def accepted(self, run: Run) -> int:
+        return int(run.accepted_total)  # type: ignore[attr-defined]  # annotated in get_queryset
+
+    @admin.display(description=_("not accepted"))
+    def exceptions(self, run: Run) -> int:
+        """People who were sent to and did not get it, or of whom nobody knows; those who still wait do not count."""
+        waiting: int = run.waiting_total  # type: ignore[attr-defined]  # annotated in get_queryset
+        return run.recipient_count - self.accepted(run) - waiting
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        run = self.get_object(request, unquote(object_id))
+        extra = {**(extra_context or {})}
+        if run is not None:
+            deliveries = run.deliveries.filter(pk__in=Delivery.objects.visible_to(request.user))
+            extra |= {
+                "run": run,
+                "facts": _run_facts(run),
+                "deliveries": deliveries.select_related("corp").defer("body").order_by("pk")[:DELIVERIES_SHOWN],
+                "states": _states(run, deliveries),
+                "receipts_url": receipts_url(run__id__exact=run.pk),
+                "reasons": _reasons(request, run),
+                "failures": failures.of_run(deliveries),
+                "held_up": held_up(request, deliveries),
+                **run_actions.possible(request, run),
+            }
+        return super().change_view(request, object_id, form_url, extra)
+
+
+def _run_facts(run: Run) -> list[tuple[Any, Any]]:
+    facts: list[tuple[Any, Any]] = [
+        (_("status"), run_pill(run)),
+        (_("trigger"), run.get_trigger_display()),
+        (_("requested by"), run.requested_by or "—"),
+        (_("key"), run.key),
+        (_("due"), moment(run.slot_at)),
+        *([] if run.due_at is None else [(_("begins"), moment(run.due_at))]),
+        (_("times of the schedule"), run.slot_count),
+        (_("claimed"), moment(run.claimed_at)),
+        (_("rendered"), moment(run.rendered_at)),
+        (_("ended"), moment(run.finished_at)),
+        (_("recipients"), run.recipient_count),
+        (_("skipped"), run.skipped_count),
+        *_people(statistics.of_run(run.pk)),
+    ]
+    if run.api_token is not None:
+        facts.append((_("API token"), run.api_token))
+    if run.resends_id is not None:
+        facts.append((_("sends again"), run.resends))
+    if run.owner_told_at is not None:
+        facts.append((_("owner told"), _told(run)))
+    if run.recall_asked_at is not None:
+        facts.append((_("taken back"), format_html("{} {}", moment(run.recall_asked_at), run.recall_asked_by or "")))
+    return [*facts, (_("error"), run_errors.shown([run])[run.pk])] if run.error else facts
+
+
+def _people(counts: statistics.Counts) -> list[tuple[Any, Any]]:
+    """What became of the recipients; beside the accepted only what there is."""
+    rest = [
+        (_("refused or canceled"), counts.refused),
+        (_("outcome unknown"), counts.unknown),
+        (_("waiting"), counts.waiting),
+    ]
+    return [(_("accepted"), counts.accepted), *(fact for fact in rest if fact[1])]
+
+
+def _states(run: Run, deliveries: QuerySet[Delivery]) -> list[tuple[SafeString, int, str]]:
+    """How many of its deliveries stand how, and where to see them all."""
+    counted = dict(deliveries.order_by().values_list("status").annotate(Count("pk")))
+    url = reverse("admin:notifications_delivery_changelist")
+    return [
+        (pill(status, status.label), counted[status], f"{url}?run__id__exact={run.pk}&status__exact={status}")
+        for status in Delivery.Status
+        if status in counted
+    ]
+
+
+def _told(run: Run) -> str:
+    """When, and the way to the notice."""
+    if run.owner_notice_id is None:
+        return gettext("nobody: it has no owner, was paused or taken back")
+    url = reverse("admin:notifications_run_change", args=[run.owner_notice_id])
+    return format_html('<a href="{}">{}</a>', url, moment(run.owner_told_at))
+
+
+def _reasons(request: HttpRequest, run: Run) -> list[tuple[str, int]]:
+    """Why people were skipped, and how many for each reason."""
+    skipped = Receipt.objects.visible_to(request.user).filter(run=run, status=Receipt.Status.SKIPPED)
+    counted = skipped.order_by().values_list("reason").annotate(Count("pk"))
+    return [(str(Receipt.Reason(reason).label), count) for reason, count in counted]
