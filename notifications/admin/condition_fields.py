@@ -9,9 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from notifications.alerts import condition_descriptions, conditions
+from notifications.alerts import condition_descriptions, condition_parsing
 from notifications.alerts.condition_descriptions import AGGREGATES, COMPARISONS
-from notifications.alerts.conditions import CONDITIONS_AT_MOST, Aggregate, Comparison, Condition, ConditionError
+from notifications.alerts.condition_parsing import CONDITIONS_AT_MOST, Aggregate, Comparison, Condition, ConditionError
 
 # Empty rows below those that are filled in; a button gives more (rows.js), and so does saving.
 EMPTY_ROWS = 1
@@ -79,7 +79,7 @@ class ConditionsField(forms.Field):
         rows: list[Any] = list(value or [])
         if all(isinstance(row, Row) for row in rows):
             return rows
-        return [as_row(one) for one in conditions.from_rows(rows)]
+        return [as_row(one) for one in condition_parsing.from_rows(rows)]
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
         rows: list[Row] = list(value or [])
@@ -97,7 +97,7 @@ class ConditionsField(forms.Field):
             raise ValidationError(
                 [sentence % {"number": number + 1, "problem": problem} for number, problem in problems.items()]
             )
-        return conditions.to_rows(found)
+        return condition_parsing.to_rows(found)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return list(map(astuple, self.prepare_value(initial))) != list(map(astuple, data or []))
@@ -110,15 +110,17 @@ def condition_of(row: Row) -> Condition:
     if row.comparison not in set(Comparison):
         raise ConditionError("no_comparison")
     comparison = Comparison(row.comparison)
-    entered = [row.value.strip(), row.second.strip()] if comparison in conditions.WITH_TWO else [row.value.strip()]
+    entered = (
+        [row.value.strip(), row.second.strip()] if comparison in condition_parsing.WITH_TWO else [row.value.strip()]
+    )
     condition = Condition(
         Aggregate(row.aggregate),
         row.column.strip(),
         comparison,
-        () if comparison in conditions.WITHOUT_VALUE else tuple(value for value in entered if value),
+        () if comparison in condition_parsing.WITHOUT_VALUE else tuple(value for value in entered if value),
         condition_descriptions.parse_filters(row.filters),
     )
-    conditions.check(condition)
+    condition_parsing.check(condition)
     return condition
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integrations.clients.sources.table import Kind, Table
-from notifications.alerts import condition_descriptions, conditions
-from notifications.alerts.conditions import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
+from notifications.alerts import condition_descriptions, condition_parsing, conditions
+from notifications.alerts.condition_parsing import BY_ROW, WITHOUT_VALUE, Aggregate, Comparison
 from notifications.charts import definition as charts
 from notifications.charts.aggregate import POINTS_AT_MOST
 from notifications.charts.definition import TOP_AT_MOST, Chart, ChartKind
@@ -14,7 +14,7 @@ from notifications.charts.definition import TOP_AT_MOST, Chart, ChartKind
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from notifications.alerts.conditions import Condition
+    from notifications.alerts.condition_parsing import Condition
 
 _TIMES = frozenset({Kind.DATE, Kind.DATETIME})
 _DOWN = frozenset({Comparison.LESS, Comparison.AT_MOST})
@@ -51,7 +51,7 @@ def picture_of(condition: Condition, table: Table, *, split_column: str = "") ->
     if together is None:
         return None
     has_lines = condition.aggregate in _COMPARABLE and condition.comparison not in WITHOUT_VALUE
-    lines = tuple(float(one) for one in conditions.entered(condition)) if has_lines else ()
+    lines = tuple(float(one) for one in condition_parsing.entered(condition)) if has_lines else ()
     title = condition_descriptions.described(condition)
     chart = Chart(
         kind, axis, (condition.column,), "", "", TOP_AT_MOST, aggregate=together, title=title, thresholds=lines

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from notifications.alerts import conditions
-from notifications.alerts.conditions import Aggregate, Comparison, Condition, ConditionError, plain
+from notifications.alerts import condition_parsing
+from notifications.alerts.condition_parsing import Aggregate, Comparison, Condition, ConditionError
+from notifications.alerts.conditions import plain
 
 if TYPE_CHECKING:
     from notifications.alerts.conditions import Verdict
@@ -88,7 +89,7 @@ def sentence(error: ConditionError) -> str:
 
 def findings(rule: AlertRule, verdict: Verdict) -> str:
     """Each condition with what was found: for a card and the page."""
-    found = zip(conditions.from_rows(rule.conditions), verdict.found, strict=True)
+    found = zip(condition_parsing.from_rows(rule.conditions), verdict.found, strict=True)
     lines = []
     for condition, one in found:
         if one.holds is None:

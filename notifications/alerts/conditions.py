@@ -8,85 +8,34 @@ the answer is None: neither does it hold, nor is all well. As in SQL, True or No
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
+from datetime import date
 from typing import Any
 
-from django.utils import timezone
-
 from integrations.clients.sources.table import Kind, Table, Value
+from notifications.alerts.condition_parsing import (
+    BY_ROW,
+    ORDERED,
+    Aggregate,
+    Comparison,
+    Condition,
+    ConditionError,
+    Join,
+    Number,
+    check,
+    entered,
+    entered_moments,
+    entered_number,
+    is_comparable,
+    moment,
+    position,
+)
 from notifications.reports.row_filters import cell_text
 
-CONDITIONS_AT_MOST = 10
-FILTERS_AT_MOST = 10
-VALUES_AT_MOST = 100
 ROWS_MARKED = 200
-DIGITS_AT_MOST = 100
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 Row = tuple[Value, ...]
-Number = Decimal
-
-
-class Aggregate(StrEnum):
-    """What of a column is compared: each row's value, or one number of all of them."""
-
-    ANY = "any"
-    ALL = "all"
-    SUM = "sum"
-    AVERAGE = "avg"
-    LEAST = "min"
-    MOST = "max"
-    COUNT = "count"
-    CHANGE = "change"  # of the sum against the check before, in percent
-
-
-class Comparison(StrEnum):
-    GREATER = "gt"
-    AT_LEAST = "ge"
-    LESS = "lt"
-    AT_MOST = "le"
-    EQUAL = "eq"
-    UNEQUAL = "ne"
-    BETWEEN = "between"
-    OUTSIDE = "outside"
-    IS_NULL = "null"
-    CHANGED = "changed"
-
-
-class Join(StrEnum):
-    ALL = "all"
-    ANY = "any"
-
-
-BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
-WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
-WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
-ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
-
-
-class ConditionError(ValueError):
-    """A condition that cannot be, or that the data cannot answer. `reason`: a code; `about`: the column, or a value."""
-
-    def __init__(self, reason: str, about: str = "") -> None:
-        super().__init__(f"{reason}: {about}" if about else reason)
-        self.reason, self.about = reason, about
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
-    count; a row must fit all of them."""
-
-    aggregate: Aggregate
-    column: str
-    comparison: Comparison
-    values: tuple[str, ...] = ()
-    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,10 +101,10 @@ def split(table: Table, column: str) -> dict[str, Table]:
     """The table cut by the values of a column, in the order of their first rows; one part where none is named."""
     if not column:
         return {"": table}
-    position = _position(table, column)
+    place = position(table, column)
     parts: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
-        parts[cell_text(row[position])].append(row)
+        parts[cell_text(row[place])].append(row)
     return {key: table.with_rows(rows) for key, rows in parts.items()}
 
 
@@ -167,76 +116,6 @@ def plain(number: Number, *, digits: int | None = None) -> str:
     text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
-
-
-def check(condition: Condition, table: Table | None = None) -> None:
-    """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
-    Raises ConditionError."""
-    _check_values(condition)
-    if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
-        raise ConditionError("changed_of_rows", condition.column)
-    if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
-        raise ConditionError("too_many", condition.column)
-    if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
-        raise ConditionError("never_empty", condition.column)
-    if not condition.column and condition.aggregate != Aggregate.COUNT:
-        raise ConditionError("no_column")
-    if table is not None:
-        _check_columns(condition, table)
-
-
-def _check_values(condition: Condition) -> None:
-    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
-    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
-        raise ConditionError("values", condition.column)
-    for value in condition.values:
-        if condition.aggregate not in BY_ROW and _entered_number(value) is None:
-            raise ConditionError("no_number", value)
-        if condition.comparison in ORDERED and _entered_number(value) is None and _entered_moment(value) is None:
-            raise ConditionError("no_number_or_date", value)
-
-
-def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
-    """As AlertRule.conditions keeps them."""
-    return [
-        {
-            "aggregate": one.aggregate.value,
-            "column": one.column,
-            "comparison": one.comparison.value,
-            "values": list(one.values),
-            "filters": {column: list(values) for column, values in one.filters},
-        }
-        for one in conditions
-    ]
-
-
-def from_rows(rows: Any) -> list[Condition]:
-    """Raises ConditionError for what `to_rows` cannot have written."""
-    if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
-        raise ConditionError("too_many")
-    return [_from_row(row) for row in rows]
-
-
-def _from_row(row: Any) -> Condition:
-    try:
-        filters = row.get("filters") or {}
-        condition = Condition(
-            Aggregate(row["aggregate"]),
-            _text(row.get("column", "")),
-            Comparison(row["comparison"]),
-            tuple(_text(value) for value in row.get("values", [])),
-            tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConditionError("malformed") from error
-    check(condition)
-    return condition
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 1000:
-        raise ConditionError("malformed")
-    return value
 
 
 def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> tuple[Found, Number | None, str | None]:
@@ -258,13 +137,13 @@ def _answer(condition: Condition, table: Table, memory: Memory, index: str) -> t
 
 def _change(former: str, number: Number | None) -> Number | None:
     """In percent; None at the first check, and from 0, which has no percentage."""
-    before = _entered_number(former)
+    before = entered_number(former)
     return None if not before or number is None else (number - before) / abs(before) * 100
 
 
 def rows_counting(condition: Condition, table: Table) -> list[int]:
     """Positions of the rows that fit all filters."""
-    wanted = [(_position(table, name), set(values)) for name, values in condition.filters]
+    wanted = [(position(table, name), set(values)) for name, values in condition.filters]
     return [
         index
         for index, row in enumerate(table.rows)
@@ -275,7 +154,7 @@ def rows_counting(condition: Condition, table: Table) -> list[int]:
 def _by_row(condition: Condition, table: Table, chosen: list[int]) -> Found:
     """Of a table that was cut, a row that fits is known to be there, and nothing else. No rows at all is an answer of
     ANY (a list of what is wrong may be empty), but none of ALL; neither are cells without a value."""
-    place = _position(table, condition.column)
+    place = position(table, condition.column)
     kind = table.columns[place].kind
     fitting = [index for index in chosen if _fits(condition, table.rows[index][place], kind)]
     if condition.aggregate == Aggregate.ANY:
@@ -293,15 +172,15 @@ def _aggregated(condition: Condition, table: Table, chosen: list[int]) -> Number
     if condition.aggregate == Aggregate.COUNT:
         if not condition.column:
             return Number(len(chosen))
-        place = _position(table, condition.column)
+        place = position(table, condition.column)
         return Number(sum(table.rows[index][place] is not None for index in chosen))
-    place = _position(table, condition.column)
+    place = position(table, condition.column)
     if table.columns[place].kind != Kind.NUMBER:
         raise ConditionError("no_number_column", condition.column)
     numbers = [found for index in chosen if (found := _number(table.rows[index][place])) is not None]
     if not numbers:
         return None
-    if not all(_is_comparable(number) for number in numbers):
+    if not all(is_comparable(number) for number in numbers):
         raise ConditionError("too_large", condition.column)
     match condition.aggregate:
         case Aggregate.LEAST:
@@ -322,15 +201,6 @@ def _compared(condition: Condition, number: Number | None, chosen: list[int]) ->
     return Found(holds, number, tuple(chosen[:ROWS_MARKED]) if holds else ())
 
 
-def entered(condition: Condition) -> list[Number]:
-    """The condition's values as numbers. Raises ConditionError where one is none."""
-    found = [_entered_number(value) for value in condition.values]
-    numbers = [one for one in found if one is not None]
-    if len(numbers) != len(condition.values):
-        raise ConditionError("no_number", condition.column)
-    return numbers
-
-
 def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
     """One row's value. Of an empty one only "is empty" holds."""
     if condition.comparison == Comparison.IS_NULL:
@@ -341,33 +211,10 @@ def _fits(condition: Condition, value: Value, kind: Kind) -> bool:
         number = _number(value)
         return number is not None and _holds(condition.comparison, number, entered(condition))
     if kind in {Kind.DATE, Kind.DATETIME} and isinstance(value, date):
-        return _holds(condition.comparison, _moment(value), _entered_moments(condition))
+        return _holds(condition.comparison, moment(value), entered_moments(condition))
     if condition.comparison in ORDERED:
         raise ConditionError("no_order", condition.column)
     return _holds(condition.comparison, cell_text(value), [one.strip() for one in condition.values])
-
-
-def _entered_moments(condition: Condition) -> list[datetime]:
-    """The condition's values as times. Raises ConditionError where one is none."""
-    found = [_entered_moment(value) for value in condition.values]
-    moments = [one for one in found if one is not None]
-    if len(moments) != len(condition.values):
-        raise ConditionError("no_date", condition.values[found.index(None)])
-    return moments
-
-
-def _entered_moment(text: str) -> datetime | None:
-    """A day (2026-11-03) is its beginning; a time has minutes behind it (2026-11-03 09:30)."""
-    try:
-        return _moment(datetime.fromisoformat(text.strip()))
-    except ValueError:
-        return None
-
-
-def _moment(value: date) -> datetime:
-    """Comparable with every other. A time without a zone is one of the clocks of the deployment's time zone."""
-    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
-    return timezone.make_aware(moment, timezone.get_default_timezone()) if timezone.is_naive(moment) else moment
 
 
 def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
@@ -390,19 +237,6 @@ def _holds(comparison: Comparison, value: Any, wanted: Sequence[Any]) -> bool:
     return is_between if comparison == Comparison.BETWEEN else not is_between
 
 
-def _check_columns(condition: Condition, table: Table) -> None:
-    for name in [condition.column, *(column for column, _values in condition.filters)]:
-        if name:
-            _position(table, name)
-
-
-def _position(table: Table, name: str) -> int:
-    try:
-        return table.position(name)
-    except KeyError:
-        raise ConditionError("no_such_column", name) from None
-
-
 def _is_void(value: Value) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
@@ -415,18 +249,3 @@ def _number(value: Value) -> Number | None:
         return Number(repr(value)) if math.isfinite(value) else None
     number = Number(value)
     return number if number.is_finite() else None
-
-
-def _entered_number(text: str) -> Number | None:
-    """Commas may stand between thousands only: 1,5 is no 15."""
-    text = text.strip()
-    try:
-        number = Number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and _is_comparable(number) else None
-
-
-def _is_comparable(number: Number) -> bool:
-    """Below 1e100. Beyond lies nothing that somebody measures, and sums may overflow."""
-    return number.adjusted() < DIGITS_AT_MOST

@@ -18,8 +18,16 @@ from django.utils.translation import gettext as _
 from accounts.models import fold_value
 from integrations.core.guard import guarded
 from integrations.datasources import fetch
-from notifications.alerts import card_updates, condition_descriptions, conditions, incident_charts, incidents
-from notifications.alerts.conditions import ConditionError, Join, Memory, Verdict
+from notifications.alerts import (
+    card_updates,
+    condition_descriptions,
+    condition_parsing,
+    conditions,
+    incident_charts,
+    incidents,
+)
+from notifications.alerts.condition_parsing import ConditionError, Join
+from notifications.alerts.conditions import Memory, Verdict
 from notifications.alerts.incident_charts import Fired
 from notifications.delivery.clock import database_clock
 from notifications.delivery.locking import BATCH, unlocked
@@ -134,7 +142,7 @@ def _decide_by_itself(check: AlertCheck, state: CardData | None, now: datetime) 
 
 def verdicts(rule: AlertRule, table: Table) -> dict[str, Verdict]:
     """What the rule's conditions say of each part of the table. Raises ConditionError."""
-    found = conditions.from_rows(rule.conditions)
+    found = condition_parsing.from_rows(rule.conditions)
     return {
         part: conditions.evaluate(found, Join(rule.join), its_table, _memory(rule.memory.get(part)))
         for part, its_table in parts_of(rule, table).items()

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from notifications.alerts import charts, conditions, recipients
+from notifications.alerts import charts, condition_parsing, recipients
 from notifications.charts import theme
 from notifications.delivery.attachments import jobs, recipes
 from notifications.models import Medium
@@ -90,7 +90,7 @@ def _media(incident: Incident) -> QuerySet[Medium]:
 def _recipes(rule: AlertRule, fired: Sequence[Fired]) -> Iterator[tuple[Incident, bytes]]:
     """Of the conditions that hold, one after another, since it is they that opened the incident."""
     language = get_language() or settings.LANGUAGE_CODE
-    for index, condition in enumerate(conditions.from_rows(rule.conditions)):
+    for index, condition in enumerate(condition_parsing.from_rows(rule.conditions)):
         for one in fired:
             if not one.verdict.found[index].holds:
                 continue

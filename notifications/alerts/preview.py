@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from notifications.alerts import charts, condition_descriptions, conditions, evaluation
-from notifications.alerts.conditions import ConditionError
+from notifications.alerts import charts, condition_descriptions, condition_parsing, evaluation
+from notifications.alerts.condition_parsing import ConditionError
 from notifications.charts import theme
 from notifications.delivery.attachments import recipes
 from notifications.delivery.rendering import attachments
@@ -86,7 +86,7 @@ def _pictures(rule: AlertRule, tables: dict[str, Table], language: str) -> Plan:
     """Of the first parts, a picture for each condition of which there can be one."""
     found: list[Wanted] = []
     for name, table in tables.items():
-        for condition in conditions.from_rows(rule.conditions):
+        for condition in condition_parsing.from_rows(rule.conditions):
             if len(found) == PICTURES_SHOWN:
                 break
             drawn = charts.picture_of(condition, table, split_column=rule.split_column)

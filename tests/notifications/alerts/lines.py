@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from notifications.alerts import condition_descriptions
-from notifications.alerts.conditions import Aggregate, Comparison, Condition
+from notifications.alerts.condition_parsing import Aggregate, Comparison, Condition
 
 SIGNS = {
     ">": Comparison.GREATER,

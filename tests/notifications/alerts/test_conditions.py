@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 
 from integrations.clients.sources.table import Column, Kind, Table
 from notifications.alerts import conditions
-from notifications.alerts.conditions import (
+from notifications.alerts.condition_parsing import (
     Aggregate,
     Comparison,
     Condition,
     ConditionError,
     Join,
-    Memory,
-    evaluate,
     from_rows,
     to_rows,
 )
+from notifications.alerts.conditions import Memory, evaluate
 
 AS_OF = datetime(2026, 11, 24, 1, tzinfo=UTC)
 COLUMNS = (Column("城市", Kind.TEXT), Column("销售额", Kind.NUMBER, "元"), Column("日期", Kind.DATE))

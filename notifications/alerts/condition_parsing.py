@@ -1,0 +1,209 @@
+"""Conditions as they are entered, kept and checked: a condition's words become numbers, moments and columns. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+from django.utils import timezone
+
+from integrations.clients.sources.table import Table
+
+CONDITIONS_AT_MOST = 10
+FILTERS_AT_MOST = 10
+VALUES_AT_MOST = 100
+DIGITS_AT_MOST = 100
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+Number = Decimal
+
+
+class Aggregate(StrEnum):
+    """What of a column is compared: each row's value, or one number of all of them."""
+
+    ANY = "any"
+    ALL = "all"
+    SUM = "sum"
+    AVERAGE = "avg"
+    LEAST = "min"
+    MOST = "max"
+    COUNT = "count"
+    CHANGE = "change"  # of the sum against the check before, in percent
+
+
+class Comparison(StrEnum):
+    GREATER = "gt"
+    AT_LEAST = "ge"
+    LESS = "lt"
+    AT_MOST = "le"
+    EQUAL = "eq"
+    UNEQUAL = "ne"
+    BETWEEN = "between"
+    OUTSIDE = "outside"
+    IS_NULL = "null"
+    CHANGED = "changed"
+
+
+class Join(StrEnum):
+    ALL = "all"
+    ANY = "any"
+
+
+BY_ROW = frozenset({Aggregate.ANY, Aggregate.ALL})
+WITHOUT_VALUE = frozenset({Comparison.IS_NULL, Comparison.CHANGED})
+WITH_TWO = frozenset({Comparison.BETWEEN, Comparison.OUTSIDE})
+ORDERED = frozenset({Comparison.GREATER, Comparison.AT_LEAST, Comparison.LESS, Comparison.AT_MOST}) | WITH_TWO
+
+
+class ConditionError(ValueError):
+    """A condition that cannot be, or that the data cannot answer. `reason`: a code; `about`: the column, or a value."""
+
+    def __init__(self, reason: str, about: str = "") -> None:
+        super().__init__(f"{reason}: {about}" if about else reason)
+        self.reason, self.about = reason, about
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`values`: none, one or two, as the comparison needs; text as entered. `filters`: column to the values that
+    count; a row must fit all of them."""
+
+    aggregate: Aggregate
+    column: str
+    comparison: Comparison
+    values: tuple[str, ...] = ()
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def check(condition: Condition, table: Table | None = None) -> None:
+    """Refuse what cannot be: too few values, no number where one is needed; with a table also columns that it lacks.
+    Raises ConditionError."""
+    _check_values(condition)
+    if condition.comparison == Comparison.CHANGED and condition.aggregate in BY_ROW | {Aggregate.CHANGE}:
+        raise ConditionError("changed_of_rows", condition.column)
+    if len(condition.filters) > FILTERS_AT_MOST or any(len(vs) > VALUES_AT_MOST for _c, vs in condition.filters):
+        raise ConditionError("too_many", condition.column)
+    if condition.comparison == Comparison.IS_NULL and condition.aggregate in {Aggregate.COUNT, Aggregate.CHANGE}:
+        raise ConditionError("never_empty", condition.column)
+    if not condition.column and condition.aggregate != Aggregate.COUNT:
+        raise ConditionError("no_column")
+    if table is not None:
+        _check_columns(condition, table)
+
+
+def _check_values(condition: Condition) -> None:
+    needed = 0 if condition.comparison in WITHOUT_VALUE else 2 if condition.comparison in WITH_TWO else 1
+    if len(condition.values) != needed or any(not value.strip() for value in condition.values):
+        raise ConditionError("values", condition.column)
+    for value in condition.values:
+        if condition.aggregate not in BY_ROW and entered_number(value) is None:
+            raise ConditionError("no_number", value)
+        if condition.comparison in ORDERED and entered_number(value) is None and entered_moment(value) is None:
+            raise ConditionError("no_number_or_date", value)
+
+
+def to_rows(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """As AlertRule.conditions keeps them."""
+    return [
+        {
+            "aggregate": one.aggregate.value,
+            "column": one.column,
+            "comparison": one.comparison.value,
+            "values": list(one.values),
+            "filters": {column: list(values) for column, values in one.filters},
+        }
+        for one in conditions
+    ]
+
+
+def from_rows(rows: Any) -> list[Condition]:
+    """Raises ConditionError for what `to_rows` cannot have written."""
+    if not isinstance(rows, list) or len(rows) > CONDITIONS_AT_MOST:
+        raise ConditionError("too_many")
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: Any) -> Condition:
+    try:
+        filters = row.get("filters") or {}
+        condition = Condition(
+            Aggregate(row["aggregate"]),
+            _text(row.get("column", "")),
+            Comparison(row["comparison"]),
+            tuple(_text(value) for value in row.get("values", [])),
+            tuple((_text(name), tuple(_text(value) for value in values)) for name, values in filters.items()),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConditionError("malformed") from error
+    check(condition)
+    return condition
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > 1000:
+        raise ConditionError("malformed")
+    return value
+
+
+def _check_columns(condition: Condition, table: Table) -> None:
+    for name in [condition.column, *(column for column, _values in condition.filters)]:
+        if name:
+            position(table, name)
+
+
+def position(table: Table, name: str) -> int:
+    try:
+        return table.position(name)
+    except KeyError:
+        raise ConditionError("no_such_column", name) from None
+
+
+def entered(condition: Condition) -> list[Number]:
+    """The condition's values as numbers. Raises ConditionError where one is none."""
+    found = [entered_number(value) for value in condition.values]
+    numbers = [one for one in found if one is not None]
+    if len(numbers) != len(condition.values):
+        raise ConditionError("no_number", condition.column)
+    return numbers
+
+
+def entered_moments(condition: Condition) -> list[datetime]:
+    """The condition's values as times. Raises ConditionError where one is none."""
+    found = [entered_moment(value) for value in condition.values]
+    moments = [one for one in found if one is not None]
+    if len(moments) != len(condition.values):
+        raise ConditionError("no_date", condition.values[found.index(None)])
+    return moments
+
+
+def entered_moment(text: str) -> datetime | None:
+    """A day (2026-11-03) is its beginning; a time has minutes behind it (2026-11-03 09:30)."""
+    try:
+        return moment(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None
+
+
+def moment(value: date) -> datetime:
+    """Comparable with every other. A time without a zone is one of the clocks of the deployment's time zone."""
+    found = value if isinstance(value, datetime) else datetime.combine(value, time())
+    return timezone.make_aware(found, timezone.get_default_timezone()) if timezone.is_naive(found) else found
+
+
+def entered_number(text: str) -> Number | None:
+    """Commas may stand between thousands only: 1,5 is no 15."""
+    text = text.strip()
+    try:
+        number = Number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and is_comparable(number) else None
+
+
+def is_comparable(number: Number) -> bool:
+    """Below 1e100. Beyond lies nothing that somebody measures, and sums may overflow."""
+    return number.adjusted() < DIGITS_AT_MOST
