@@ -26,9 +26,10 @@ from wechatpy.enterprise import WeChatClient
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.stand_in import stand_in
-from integrations.clients.wecom.client import WeComClient, open_session
+from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.messages.builders import Recipients, body_bytes, text_message
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
+from integrations.clients.wecom.transport import open_session
 
 GOAL = 1.15
 CORPID, AGENTID, TOKEN = "ww1a2b3c4d5e6f7a8b", 1000002, "sim-" + "A" * 200

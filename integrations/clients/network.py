@@ -17,8 +17,8 @@ import requests
 import urllib3
 
 from integrations.clients.errors import ConfigurationError
-from integrations.clients.wecom.client import USER_AGENT, open_session
 from integrations.clients.wecom.deadline import NotConnectedError, total_deadline
+from integrations.clients.wecom.transport import USER_AGENT, open_session
 
 CONTENT_BYTES_AT_MOST = 4096
 # Asked without a token, it is answered with errcode 41001 and counts as no attempt with a wrong Secret.

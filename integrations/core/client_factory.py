@@ -14,9 +14,10 @@ from django.conf import settings
 from integrations.clients.errors import TransientError
 from integrations.clients.guandata.client import TOKEN_SECONDS, GuandataClient, Login
 from integrations.clients.network import NetworkClient
-from integrations.clients.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.crypto import CallbackCrypto
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.clients.wecom.transport import Timeouts, open_session
 from integrations.core.redis import valkey
 from integrations.models import CallbackEvent
 from integrations.models.fields import cipher, opened

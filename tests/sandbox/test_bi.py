@@ -13,7 +13,7 @@ from integrations.clients.guandata import keys
 from integrations.clients.guandata.client import GuandataClient, Login
 from integrations.clients.guandata.schemas import Card
 from integrations.clients.guandata.sso import Claims, entrance, sealed
-from integrations.clients.wecom.client import open_session
+from integrations.clients.wecom.transport import open_session
 from sandbox.bi import state
 from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox

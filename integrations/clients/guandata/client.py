@@ -20,8 +20,8 @@ from integrations.clients.errors import ConfigurationError, UnexpectedResponseEr
 from integrations.clients.guandata import schemas
 from integrations.clients.guandata.responses import SIGN_IN, Asked, NotAdmittedError, of_failure, response_of
 from integrations.clients.network import Beginning, beginning_of
-from integrations.clients.wecom.client import DeadlineAdapter
 from integrations.clients.wecom.deadline import total_deadline
+from integrations.clients.wecom.transport import DeadlineAdapter
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class _Call:
 
 
 class GuandataClient:
-    """Calls the BI. `session`: from wecom.client.open_session. `connect_seconds`: for each address of the host;
+    """Calls the BI. `session`: from wecom.transport.open_session. `connect_seconds`: for each address of the host;
     `total_seconds`: for a whole call. `ca_bundle`: path of a file of certificates. Raises integrations.clients.errors
     only.
     """

@@ -21,9 +21,9 @@ from django.utils import translation
 
 from integrations.clients.errors import IntegrationError
 from integrations.clients.wecom.api.media import MediaKind
-from integrations.clients.wecom.client import Timeouts
 from integrations.clients.wecom.messages.limits import MessageError, body_bytes
 from integrations.clients.wecom.messages.robots import robot_image
+from integrations.clients.wecom.transport import Timeouts
 from integrations.core import client_factory
 from integrations.core.guard import guarded
 from notifications.delivery.attachments.spreadsheets import file_name
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Longer than the longest upload (integrations.clients.wecom.client.Timeouts.transfer_seconds).
+# Longer than the longest upload (integrations.clients.wecom.transport.Timeouts.transfer_seconds).
 LEASE = timedelta(seconds=120)
 # WeCom keeps what was uploaded for three days; what was not sent by then is uploaded anew.
 UPLOADED_FOR = timedelta(days=3) - timedelta(hours=6)

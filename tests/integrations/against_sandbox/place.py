@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from integrations.clients.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.token_store import InMemoryTokenStore, TokenStore
+from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.sandbox_process import AGENTID, CORPID, SECRET, SandboxHandle, company
 
 # AGENTID sees 销售部 and below. WHOLE sees everybody, is older than 2022-06-20 and is bound to a mini-program.

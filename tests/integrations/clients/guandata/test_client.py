@@ -26,7 +26,7 @@ from integrations.clients.errors import (
 from integrations.clients.guandata import client as module
 from integrations.clients.guandata.client import Filter, GuandataClient, Login
 from integrations.clients.guandata.schemas import Card, Page
-from integrations.clients.wecom.client import open_session
+from integrations.clients.wecom.transport import open_session
 from tests.guandata import APP_TOKEN, HOST, PASSWORD, PASSWORD_BASE64, TOKEN, GuandataAnswers, fixture, guandata_answers
 
 

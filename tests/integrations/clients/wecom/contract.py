@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from integrations.clients.wecom.client import RobotClient, Timeouts, WeComClient, open_session
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.messages import builders, robots
 from integrations.clients.wecom.messages.contents import text_content
 from integrations.clients.wecom.messages.limits import body_bytes
@@ -16,6 +16,7 @@ from integrations.clients.wecom.schemas import base, contacts
 from integrations.clients.wecom.schemas import messages as schemas_messages
 from integrations.clients.wecom.schemas.agent import AgentChanges
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore
+from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.wecom import AGENTID, API, CORPID, ROBOT_KEY, SECRET
 
 TEXT = builders.text_message(agentid=AGENTID, to=builders.Recipients(["lilei"]), content="营收 1.2 亿")

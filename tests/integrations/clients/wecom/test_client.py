@@ -18,12 +18,13 @@ from integrations.clients.errors import (
     RecipientError,
     UnexpectedResponseError,
 )
-from integrations.clients.wecom.client import RobotClient, WeComClient, open_session
+from integrations.clients.wecom.client import RobotClient, WeComClient
 from integrations.clients.wecom.messages.limits import MessageError
 from integrations.clients.wecom.oauth import sign
 from integrations.clients.wecom.schemas import base, contacts, messages
 from integrations.clients.wecom.schemas.agent import AgentChanges
 from integrations.clients.wecom.token_store import InMemoryTokenStore
+from integrations.clients.wecom.transport import open_session
 from tests.integrations.clients.wecom.contract import CASES, COMPOSED, open_client, public_methods
 from tests.wecom import AGENTID, CALLER_IP, CORPID, ENDPOINTS, HINT, ROBOT_KEY, SECRET, fixture, wecom_answers
 

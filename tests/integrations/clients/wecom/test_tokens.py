@@ -16,8 +16,9 @@ from redis.retry import Retry
 
 from integrations.clients.errors import ConfigurationError, RateLimitedError, TransientError
 from integrations.clients.wecom import token_refresh
-from integrations.clients.wecom.client import Timeouts, WeComClient, open_session
+from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore, TokenStore, ValkeyTokenStore
+from integrations.clients.wecom.transport import Timeouts, open_session
 from tests.integrations.clients.wecom.server import SECRET, WireServer, at_once
 
 CORPID = "ww1a2b3c4d5e6f7a8b"

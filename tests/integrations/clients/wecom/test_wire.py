@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from integrations.clients.errors import IntegrationError, OutcomeUnknownError, TransientError, UnexpectedResponseError
-from integrations.clients.wecom.client import Timeouts, WeComClient
+from integrations.clients.wecom.client import WeComClient
 from integrations.clients.wecom.token_store import FetchedToken, InMemoryTokenStore
+from integrations.clients.wecom.transport import Timeouts
 from tests.integrations.clients.wecom.contract import CASES, Case, open_client
 from tests.integrations.clients.wecom.misbehaviour import BREAKS, DRIPS, hangs, takes_nothing
 from tests.integrations.clients.wecom.server import WireServer, listening
@@ -124,7 +125,7 @@ def test_a_reader_that_takes_nothing_cannot_hold_an_upload(sim: WireServer) -> N
 
 
 def test_an_answer_without_end_is_cut_off(sim: WireServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrations.clients.wecom.client.ANSWER_BYTES_AT_MOST", 1000)
+    monkeypatch.setattr("integrations.clients.wecom.transport.ANSWER_BYTES_AT_MOST", 1000)
     bomb = gzip.compress(b" " * 100_000)
 
     def explode(connection: socket.socket) -> None:
