@@ -1,15 +1,13 @@
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
 def ensure_default_site_address(**_signal: Any) -> None:
     """The site has an address from its first minute on: the initial one, until an administrator saves another."""
-    from integrations.models import SiteAddress  # models exist only after the apps are loaded
-
-    SiteAddress.objects.default()
+    apps.get_model("integrations", "SiteAddress").objects.default()
 
 
 class IntegrationsConfig(AppConfig):

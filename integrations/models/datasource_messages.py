@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from integrations.clients.sources.errors import Power, Problem
 
@@ -16,15 +17,14 @@ def sentence(code: str, facts: Mapping[str, Any], *, sees_network: bool = False)
     `sees_network`: tell a port where nothing listens from one where something is silent. That is for superusers: with
     sources at addresses of their choice, others would learn what runs in the network.
     """
-    known = _sentences()
     if not sees_network and (code == Problem.UNREACHABLE or facts.get("silent")):
-        return known["silence"]
-    words = known.get(code) or known[Problem.UNEXPECTED]
+        return str(_SENTENCES["silence"])
+    words = str(_SENTENCES.get(code, _SENTENCES[Problem.UNEXPECTED]))
     spoken = _words(facts)
     try:
         return words % {name: spoken.get(str(value), value) for name, value in facts.items()}
     except (KeyError, TypeError, ValueError):  # facts of another version
-        return known[Problem.UNEXPECTED] % {"error": code}
+        return str(_SENTENCES[Problem.UNEXPECTED]) % {"error": code}
 
 
 def _words(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -86,67 +86,74 @@ def address_flaws(detail: str) -> dict[str, str]:
     }
 
 
-def _sentences() -> dict[str, str]:
-    return {
-        "silence": _(
-            "The data source gave no answer. Check that it runs, its address, the firewall and its time limit, or ask "
-            "for less. A superuser sees more."
-        ),
-        Problem.SOURCE_OFF: _("The data source is switched off. Switch it on, or choose another for this card."),
-        Problem.NOT_SET_UP: _("The data source is not set up completely: %(missing)s is missing."),
-        Problem.KEY_MISSING: _(
-            "The credentials of the data source cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore "
-            "the key, or enter the credentials again."
-        ),
-        Problem.UNREACHABLE: _(
-            "The data source could not be reached (%(reason)s). Check that it runs, its address, and the firewall."
-        ),
-        Problem.TOO_SLOW: _(
-            "The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."
-        ),
-        Problem.TOO_BIG: _("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
-        Problem.NOT_ADMITTED: _(
-            "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
-        ),
-        Problem.NOT_FOUND: _(
-            "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
-        ),
-        Problem.REFUSED: _("The data source refuses the question (code %(code)s). Check the card's settings."),
-        Problem.BROKEN: _("The data source answers with an error of its own (HTTP %(status)s). Try again later."),
-        Problem.BUSY: _("The data source is busy: something that the question needs is locked, or there are too many."),
-        Problem.NOT_UNDERSTOOD: _(
-            "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."
-        ),
-        Problem.NO_TABLE: _("The answer is no table: %(what)s."),
-        Problem.CERTIFICATE: _(
-            "The certificate of the data source is not trusted. Renew it there, or paste its authority as CA bundle."
-        ),
-        Problem.ADDRESS_REFUSED: _(
-            "The address of the database is refused: %(what)s Enter another in the data source."
-        ),
-        Problem.ADDRESS_FORBIDDEN: _(
-            "The address leads into an internal network, which this source may not enter. A superuser can allow it."
-        ),
-        Problem.ADDRESS_NEVER: _(
-            "The address leads to where no data source may go, such as the metadata of a cloud. Enter another."
-        ),
-        Problem.LOOPBACK_FORBIDDEN: _(
-            "The address leads to this machine itself. Where everything runs on one machine, set DATA_ALLOW_LOOPBACK, "
-            "and let a superuser allow the source the internal network."
-        ),
-        Problem.DRIVER_UNCHECKED: _(
-            "Nobody can check where the driver of this kind of database connects to. A superuser can allow the source "
-            "the internal network, and so all addresses."
-        ),
-        Problem.REDIRECTED: _(
-            "The service sends the question on to another address, which is not followed. Enter the final address."
-        ),
-        Problem.QUERY_REFUSED: _("The database refuses the query (%(code)s). Try it there, then correct the card."),
-        Problem.NOT_A_QUERY: _("Only one query that reads can be asked: one SELECT, without a semicolon inside."),
-        Problem.PARAMETER_MISSING: _("The parameter “%(name)s” of the query has no value. Set it in the card."),
-        Problem.DRIVER_MISSING: _(
-            "No driver for this kind of database is installed or admitted (%(driver)s). See docs/data-sources.md."
-        ),
-        Problem.EXPRESSION: _("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
-        Problem.UNEXPECTED: _("The data could not be read because of an error in this program (%(error)s)."),
-    }
+_SENTENCES = {
+    "silence": gettext_lazy(
+        "The data source gave no answer. Check that it runs, its address, the firewall and its time limit, or ask "
+        "for less. A superuser sees more."
+    ),
+    Problem.SOURCE_OFF: gettext_lazy("The data source is switched off. Switch it on, or choose another for this card."),
+    Problem.NOT_SET_UP: gettext_lazy("The data source is not set up completely: %(missing)s is missing."),
+    Problem.KEY_MISSING: gettext_lazy(
+        "The credentials of the data source cannot be read: a key is missing in FIELD_ENCRYPTION_KEYS. Restore "
+        "the key, or enter the credentials again."
+    ),
+    Problem.UNREACHABLE: gettext_lazy(
+        "The data source could not be reached (%(reason)s). Check that it runs, its address, and the firewall."
+    ),
+    Problem.TOO_SLOW: gettext_lazy(
+        "The data source took longer than %(seconds)s seconds. Ask for less, or raise its time limit."
+    ),
+    Problem.TOO_BIG: gettext_lazy("The answer is larger than %(megabytes)s MB. Ask for fewer rows or columns."),
+    Problem.NOT_ADMITTED: gettext_lazy(
+        "The data source refuses the credentials. Enter them again, or let its administrator admit this account."
+    ),
+    Problem.NOT_FOUND: gettext_lazy(
+        "The data source does not know what is asked for: it was deleted or renamed. Choose it anew in the card."
+    ),
+    Problem.REFUSED: gettext_lazy("The data source refuses the question (code %(code)s). Check the card's settings."),
+    Problem.BROKEN: gettext_lazy(
+        "The data source answers with an error of its own (HTTP %(status)s). Try again later."
+    ),
+    Problem.BUSY: gettext_lazy(
+        "The data source is busy: something that the question needs is locked, or there are too many."
+    ),
+    Problem.NOT_UNDERSTOOD: gettext_lazy(
+        "The answer of the data source is not of the form that was expected (%(what)s). Check the card's settings."
+    ),
+    Problem.NO_TABLE: gettext_lazy("The answer is no table: %(what)s."),
+    Problem.CERTIFICATE: gettext_lazy(
+        "The certificate of the data source is not trusted. Renew it there, or paste its authority as CA bundle."
+    ),
+    Problem.ADDRESS_REFUSED: gettext_lazy(
+        "The address of the database is refused: %(what)s Enter another in the data source."
+    ),
+    Problem.ADDRESS_FORBIDDEN: gettext_lazy(
+        "The address leads into an internal network, which this source may not enter. A superuser can allow it."
+    ),
+    Problem.ADDRESS_NEVER: gettext_lazy(
+        "The address leads to where no data source may go, such as the metadata of a cloud. Enter another."
+    ),
+    Problem.LOOPBACK_FORBIDDEN: gettext_lazy(
+        "The address leads to this machine itself. Where everything runs on one machine, set DATA_ALLOW_LOOPBACK, "
+        "and let a superuser allow the source the internal network."
+    ),
+    Problem.DRIVER_UNCHECKED: gettext_lazy(
+        "Nobody can check where the driver of this kind of database connects to. A superuser can allow the source "
+        "the internal network, and so all addresses."
+    ),
+    Problem.REDIRECTED: gettext_lazy(
+        "The service sends the question on to another address, which is not followed. Enter the final address."
+    ),
+    Problem.QUERY_REFUSED: gettext_lazy(
+        "The database refuses the query (%(code)s). Try it there, then correct the card."
+    ),
+    Problem.NOT_A_QUERY: gettext_lazy(
+        "Only one query that reads can be asked: one SELECT, without a semicolon inside."
+    ),
+    Problem.PARAMETER_MISSING: gettext_lazy("The parameter “%(name)s” of the query has no value. Set it in the card."),
+    Problem.DRIVER_MISSING: gettext_lazy(
+        "No driver for this kind of database is installed or admitted (%(driver)s). See docs/data-sources.md."
+    ),
+    Problem.EXPRESSION: gettext_lazy("The JMESPath expression fails on this answer: %(what)s. Correct it in the card."),
+    Problem.UNEXPECTED: gettext_lazy("The data could not be read because of an error in this program (%(error)s)."),
+}

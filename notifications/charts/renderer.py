@@ -48,7 +48,7 @@ def draw(spec: dict[str, Any], *, scale: float) -> Drawing:
 
 @cache
 def _renderer() -> ModuleType:
-    import vl_convert  # noqa: PLC0415  # once it is imported, a process must not be forked any more
+    import vl_convert  # optional package: only workers of charts need it, and a process that has it must not be forked
 
     with resources.as_file(resources.files("noto_cjk_sans_otc")) as folder:
         vl_convert.register_font_directory(str(folder))
