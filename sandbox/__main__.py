@@ -15,9 +15,8 @@ import django
 import environ
 from django.conf import settings
 
-from sandbox.http import server
-from sandbox.limits import leniency
-from sandbox.state import snapshot
+from sandbox import server
+from sandbox.state import leniency, snapshot
 from sandbox.state.world import World
 
 FOLDER = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
 from sandbox.api.media import media_check
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.state.world import App
 
 _LOGO = "https://wework.qpic.cn/sandbox/logo/0"

@@ -7,7 +7,7 @@ import secrets
 
 from sandbox.api.call import APP, Call, Json, endpoint, texts
 from sandbox.api.media import media_check
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.limits.limits import DAY, HOUR
 from sandbox.messages import content, fields
 from sandbox.messages.inbox import Message, new_id

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from sandbox.errors import ApiError
 from sandbox.http import strict_json
+from sandbox.http.digits import read_integer
 from sandbox.http.envelope import Reply
-from sandbox.limits.errors import ApiError
-from sandbox.state.digits import read_integer
 from sandbox.state.world import App, Company, World
 
 Json = dict[str, object]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sandbox.api.agent import own_agent
 from sandbox.api.call import APP, Call, Json, endpoint, texts
 from sandbox.api.media import media_check
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
+from sandbox.http.digits import read_integer
 from sandbox.messages import cards, fields
 from sandbox.messages.inbox import CardView, ResponseCode, china_day
-from sandbox.state.digits import read_integer
 from sandbox.state.directory import fold
 
 _USERS_MOST, _OTHERS_MOST = 1000, 100

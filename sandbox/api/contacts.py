@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.api.call import APP, CONTACTS, Call, Json, as_int, endpoint
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
+from sandbox.http.digits import read_integer
 from sandbox.limits.limits import DAY
-from sandbox.state.digits import read_integer
 from sandbox.state.directory import Department, Member, is_userid
 
 # user/get and user/list leave these out for apps made after 2022-06-20.

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 
 from sandbox.api.call import APP, Call, Json, endpoint
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.limits.limits import HOUR
 from sandbox.state.world import Ticket, World
 

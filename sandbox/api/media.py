@@ -6,9 +6,9 @@ import re
 from urllib.parse import quote
 
 from sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
+from sandbox.errors import ApiError
 from sandbox.http.envelope import Reply
 from sandbox.http.multipart import Upload, read_media
-from sandbox.limits.errors import ApiError
 from sandbox.limits.limits import DAY
 from sandbox.messages.fields import MediaCheck
 from sandbox.messages.inbox import new_id

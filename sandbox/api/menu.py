@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.api.agent import own_agent
 from sandbox.api.call import APP, Call, Json, endpoint
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.state import menus
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from sandbox.api.agent import own_agent
 from sandbox.api.call import APP, Call, Json, endpoint
 from sandbox.api.media import media_check
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
+from sandbox.http.digits import read_integer
 from sandbox.messages import cards, content, fields
 from sandbox.messages.inbox import Message, new_id
-from sandbox.state.digits import read_integer
 from sandbox.state.directory import Tag, fold
 from sandbox.state.world import App
 

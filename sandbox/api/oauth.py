@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.api.call import APP, CONTACTS, Call, Json, endpoint
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.state.world import App, Code, Ticket
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox.api.call import CONTACTS, Call, Json, endpoint
 from sandbox.api.contacts import query_int
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.state import administration
 from sandbox.state.directory import DISABLED, NOT_ACTIVATED, BrokenRule, is_userid
 

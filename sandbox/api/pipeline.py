@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from sandbox.api import load_endpoints
 from sandbox.api.call import APP, CONTACTS, ENDPOINTS, OPEN_ENDPOINTS, Call, Endpoint, Request
+from sandbox.errors import ApiError
 from sandbox.http.envelope import Reply, failure, success
-from sandbox.limits.errors import ApiError
 from sandbox.state.world import App, Company, Token, World
 
 load_endpoints()

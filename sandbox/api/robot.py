@@ -8,9 +8,9 @@ import hashlib
 
 from sandbox.api.call import WARNING, Json, Request, open_endpoint, read_body
 from sandbox.api.media import check_for, store
+from sandbox.errors import ApiError
 from sandbox.http.envelope import Reply, success
 from sandbox.http.multipart import Upload, read_media
-from sandbox.limits.errors import ApiError
 from sandbox.limits.limits import MINUTE
 from sandbox.messages import cards, content, fields
 from sandbox.messages.inbox import Message, new_id

@@ -6,7 +6,7 @@ import hmac
 import secrets
 
 from sandbox.api.call import Json, Request, open_endpoint
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.limits.limits import HOUR
 from sandbox.state.world import Company, Token, World
 

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from sandbox.bi import charts, conditions
 from sandbox.bi.charts import GRAPH, GRID
-from sandbox.bi.state import Bi
 from sandbox.http import strict_json
+from sandbox.state.bi import Bi
 from sandbox.state.keys import WORLD
 
 TOKEN_SECONDS = 3600

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.bi.conditions import NotUnderstood
-from sandbox.bi.state import BiCard, BiPivot
+from sandbox.state.bi import BiCard, BiPivot
 
 GRID, GRAPH = "GRID", "GRAPH"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sandbox.bi.state import BiCard
+from sandbox.state.bi import BiCard
 
 Row = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from aiohttp import web
 from django.utils.translation import gettext_lazy as _
 
 from sandbox.bi import api, tokens
-from sandbox.bi.state import Bi, BiCard
 from sandbox.pages.rendering import page
+from sandbox.state.bi import Bi, BiCard
 from sandbox.state.keys import WORLD
 
 ROOT = "/guandata"

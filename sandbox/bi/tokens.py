@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
-from sandbox.bi.state import Bi, BiUser
+from sandbox.state.bi import Bi, BiUser
 
 # How long a token with a timestamp lives where it does not say.
 USUAL_SECONDS = 300

@@ -11,12 +11,12 @@ from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-from aiohttp import AddrInfoType
+from aiohttp import AddrInfoType, web
 
 from sandbox.callbacks import crypto
-from sandbox.callbacks.events import DeliveryRecord, Outbox, Outgoing
 from sandbox.http import xml
 from sandbox.state import administration
+from sandbox.state.events import DeliveryRecord, Outbox, Outgoing
 from sandbox.state.world import App, Callback, Company, World
 
 logger = logging.getLogger(__name__)
@@ -183,6 +183,10 @@ class Courier:
                 break
         app.domain_verified = not problem
         return problem
+
+
+# Where the web application keeps it for its handlers.
+COURIER = web.AppKey("courier", Courier)
 
 
 async def fetch(

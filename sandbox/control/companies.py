@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.api import jssdk, token
+from sandbox.callbacks.courier import COURIER
 from sandbox.control.routes import app_of, as_list, as_object, company_of, number_in_path, route, text_of
 from sandbox.state import administration
-from sandbox.state.keys import COURIER
 from sandbox.state.world import Company, World
 
 APP_NAMES = tuple(sorted(administration.APP_FIELDS - {"agentid"}))

@@ -10,12 +10,12 @@ from aiohttp import web
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from sandbox.callbacks.courier import COURIER
 from sandbox.control.routes import app_of, as_object, company_of, route
 from sandbox.http import typed
 from sandbox.pages.browser import language
 from sandbox.pages.drawing import href
 from sandbox.state import administration
-from sandbox.state.keys import COURIER
 from sandbox.state.world import App, Callback, Company, World
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")

@@ -8,13 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.callbacks import events
+from sandbox.callbacks import clicks
 from sandbox.control.routes import as_object, company_of, number_of, person_of, route, text_of
 from sandbox.http import typed
-from sandbox.messages import clicks
 from sandbox.pages.targets import Refused, with_code
 from sandbox.pages.visits import Visit, code_for
-from sandbox.state import administration
+from sandbox.state import administration, events
 from sandbox.state.world import App, Company, World
 
 # What a member can send to an app, apart from texts.

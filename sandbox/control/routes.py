@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox.callbacks.clicks import Impossible
 from sandbox.http import strict_json
-from sandbox.messages.clicks import Impossible
 from sandbox.state.directory import Member
 from sandbox.state.keys import WORLD
 from sandbox.state.world import App, Company, World

@@ -6,11 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.bi import state as bi_state
 from sandbox.control.routes import as_object, flag_of, number_in_path, route
-from sandbox.limits import leniency
 from sandbox.limits.faults import KINDS, Fault
-from sandbox.state import administration
+from sandbox.state import administration, leniency
+from sandbox.state import bi as bi_state
 from sandbox.state.world import World
 
 

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from sandbox.state.digits import read_integer
+from sandbox.http.digits import read_integer
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Characters that no XML document may hold, not even escaped.

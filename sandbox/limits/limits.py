@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.messages.inbox import china_day
 from sandbox.settings import Settings
 

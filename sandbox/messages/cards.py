@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.messages import fields
 from sandbox.messages.fields import Json, MediaCheck
 

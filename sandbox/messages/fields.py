@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 
 Json = dict[str, object]
 # Raises ApiError 40007 for a media_id that is unknown, expired or of another kind; returns the file's name.

@@ -10,15 +10,15 @@ from aiohttp import web
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
+from sandbox.callbacks import clicks
 from sandbox.http import strict_json
-from sandbox.messages import clicks
+from sandbox.http.digits import read_integer
 from sandbox.messages.inbox import Message
 from sandbox.pages import browser, drawing, people
 from sandbox.pages.browser import Holder
 from sandbox.pages.bubbles import bubble, local_time
 from sandbox.pages.phone import context, need_holder
 from sandbox.pages.rendering import page
-from sandbox.state.digits import read_integer
 from sandbox.state.keys import WORLD
 from sandbox.state.world import App, World
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TypeVar
 
-from sandbox.bi import state as bi_state
-from sandbox.callbacks.announcements import Announcer
 from sandbox.http import typed
+from sandbox.state import bi as bi_state
 from sandbox.state import menus, renaming
+from sandbox.state.announcements import Announcer
 from sandbox.state.directory import ROOT_DEPARTMENT, BrokenRule, Department, Member, Tag, fold
 from sandbox.state.world import App, Company, Robot, World
 

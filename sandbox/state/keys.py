@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from sandbox.callbacks.courier import Courier
 from sandbox.state.world import World
 
 WORLD = web.AppKey("world", World)
-COURIER = web.AppKey("courier", Courier)

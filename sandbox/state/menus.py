@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.messages import fields
 
 Json = dict[str, object]

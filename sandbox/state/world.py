@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sandbox.bi.state import Bi
-from sandbox.callbacks.events import Outbox
 from sandbox.limits.faults import FaultBoard
 from sandbox.limits.limits import Limits
 from sandbox.messages.inbox import Mailroom
 from sandbox.settings import Settings
+from sandbox.state.bi import Bi
 from sandbox.state.clock import Clock
 from sandbox.state.directory import Department, Directory, Member, Visibility
+from sandbox.state.events import Outbox
 
 # Above this, codes that are of no use any more are forgotten (they then are unknown, which is answered alike).
 KEPT_CODES = 10_000

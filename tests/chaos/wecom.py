@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from sandbox.http.server import serving_on
+from sandbox.server import serving_on
 from sandbox.state import administration
 from sandbox.state.world import World
 from tests.sandbox_process import ROOT, SandboxHandle

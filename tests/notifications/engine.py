@@ -27,8 +27,8 @@ from notifications.delivery.sending.queue import hand_out
 from notifications.delivery.sending.settle import Ended, settle_all
 from notifications.delivery.sending.throttling import Admission
 from notifications.models import CorpQueue, Delivery, Run
-from sandbox.http.server import serving_on
 from sandbox.limits.faults import Fault
+from sandbox.server import serving_on
 from sandbox.state.clock import Clock
 from sandbox.state.world import World
 from tests.chaos.judge import Arrived, arrived

@@ -14,7 +14,7 @@ from integrations.clients.guandata.client import GuandataClient, Login
 from integrations.clients.guandata.schemas import Card
 from integrations.clients.guandata.sso import Claims, entrance, sealed
 from integrations.clients.wecom.transport import open_session
-from sandbox.bi import state
+from sandbox.state import bi as bi_state
 from tests.integrations.clients.guandata.test_client import MemoryTokens
 from tests.sandbox_process import SandboxHandle, start_sandbox
 
@@ -230,7 +230,7 @@ def test_a_seed_that_is_not_right_changes_nothing(bi: SandboxHandle) -> None:
 
 
 def test_what_it_holds_survives_being_written_and_read() -> None:
-    written = state.as_json(state.from_json(SEED))
+    written = bi_state.as_json(bi_state.from_json(SEED))
 
-    assert state.as_json(state.from_json(written)) == written
+    assert bi_state.as_json(bi_state.from_json(written)) == written
     assert "_sessions" not in written

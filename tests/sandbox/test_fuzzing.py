@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sandbox.api import pipeline
 from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS, Request
 from sandbox.callbacks import crypto
+from sandbox.callbacks.clicks import update
+from sandbox.errors import ApiError
 from sandbox.http import xml
 from sandbox.http.envelope import JSON_TYPE
 from sandbox.http.multipart import read_media
-from sandbox.limits.errors import ApiError
-from sandbox.messages.clicks import update
 from sandbox.messages.inbox import CardView
 from sandbox.pages import bubbles, richtext, targets
 from sandbox.state import administration

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.limits.errors import ApiError
+from sandbox.errors import ApiError
 from sandbox.messages import cards, content
 from tests.sandbox.conftest import Api
 from tests.sandbox_process import CORPID, SandboxHandle

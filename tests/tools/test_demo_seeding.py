@@ -23,7 +23,7 @@ from notifications.models import Delivery, Medium, Receipt, Report, ReportCard, 
 from notifications.reports.contents import thawed
 from notifications.sources import Audience
 from notifications.subscriptions.recipients import reachability
-from sandbox.bi import state
+from sandbox.state import bi
 from tests.bi import BI, make_bi
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_run, make_subscription
 from tests.notifications.reports.places import answer
@@ -192,7 +192,7 @@ def test_the_stand_in_bi_is_connected_and_knows_everybody() -> None:
     ]
     homes = {corp.name: (corp.home_page, corp.home_bi_page) for corp in Corp.objects.all()}
     assert homes == {"青禾数据科技": ("ours", ""), "云岭制造": ("bi", "page/power")}
-    state.from_json(stand_in)
+    bi.from_json(stand_in)
 
 
 def test_a_second_seeding_keeps_the_key_and_follows_the_sandbox() -> None:

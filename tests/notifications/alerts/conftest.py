@@ -23,7 +23,7 @@ from notifications.alerts.payloads import Alert
 from notifications.delivery.limiter import shared_gate
 from notifications.delivery.sending import limit_history
 from notifications.models import AlertReceiver, AlertRoute, ApiToken, Incident, IncidentEvent
-from sandbox.messages import clicks
+from sandbox.callbacks import clicks
 from sandbox.messages.inbox import Message
 from sandbox.state import administration
 from sandbox.state.world import World

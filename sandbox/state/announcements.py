@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from sandbox.callbacks.events import Outgoing, event
 from sandbox.state.directory import Department, Member, Tag, Visibility, fold
+from sandbox.state.events import Outgoing, event
 from sandbox.state.world import Company, World
 
 # Fields of a member in a change_contact event: ours to WeCom's.

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from sandbox.api import pipeline
 from sandbox.api.call import WARNING, Request
+from sandbox.errors import TEXTS
 from sandbox.http.envelope import Reply, failure
-from sandbox.limits.errors import TEXTS
 from sandbox.limits.faults import Fault
 from sandbox.state.world import World
 

@@ -11,22 +11,21 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import control
+from sandbox import control, serving
 from sandbox.api import pipeline
 from sandbox.api.call import Request
 from sandbox.bi import pages as bi_pages
-from sandbox.callbacks.courier import Courier
-from sandbox.http import serving
+from sandbox.callbacks.courier import COURIER, Courier
+from sandbox.errors import ApiError
 from sandbox.http.envelope import Reply, failure
-from sandbox.limits.errors import ApiError
 from sandbox.limits.faults import Fault
 from sandbox.pages import chats, console, login, oauth, phone
-from sandbox.state.keys import COURIER, WORLD
+from sandbox.state.keys import WORLD
 from sandbox.state.world import CallRecord, World
 
 # The largest upload is a file of 20 MB in a multipart body.
 BODY_MOST_BYTES = 32 * 1024 * 1024
-STATIC = Path(__file__).resolve().parent.parent / "static"
+STATIC = Path(__file__).resolve().parent / "static"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _NO_SUCH_PAGE = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
-from sandbox.callbacks import events
+from sandbox.errors import ApiError
 from sandbox.http import xml
-from sandbox.limits.errors import ApiError
 from sandbox.messages import cards
 from sandbox.messages.inbox import CardView, Message, new_id
+from sandbox.state import events
 from sandbox.state.directory import Member
 
 if TYPE_CHECKING:
