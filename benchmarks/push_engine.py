@@ -17,12 +17,20 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import alertmanager, bare_pool, growth_chart
+from benchmarks.push_orders import (
+    check_receipts,
+    make_personal_subscriptions,
+    make_subscriptions,
+    order_push,
+    run_to_end,
+    send_all,
+)
 from benchmarks.push_world import (
     World,
     make_corps,
@@ -59,7 +67,7 @@ def broadcast() -> dict[str, Any]:
         for people in SIZES:
             make_people(corp, people)
             before = len(_sends(world))
-            seconds[people] = _run_to_end(_order(to_everyone=True))
+            seconds[people] = run_to_end(order_push(to_everyone=True))
             calls[people] = len(_sends(world)) - before
         from notifications.models import Delivery, Receipt
 
@@ -93,12 +101,12 @@ def own_speed(count: int = 10_000, companies: int = 20) -> dict[str, Any]:
         bare = [pool()]
         _start_workers(world)
         make_personal_messages(corps, count // 10)  # tokens, connections, threads
-        _send_all(count // 10)
+        send_all(count // 10)
         make_personal_messages(corps, count)
         before = processor_seconds(world)
-        ours = count / _send_all(count + count // 10)
+        ours = count / send_all(count + count // 10)
         spent = processor_seconds(world)
-        _check_receipts(count + count // 10)
+        check_receipts(count + count // 10)
         bare.append(pool())
         address, keys = f"{_sandbox(world).base_url}/cgi-bin/", [(corp.corpid, corp.secret) for corp in corps]
         peer = alertmanager.messages_per_second(address, keys, count, bare_pool.TEXT)
@@ -132,9 +140,9 @@ def memory() -> dict[str, Any]:
         for count in SIZES:
             make_personal_messages(corps, count)
             sent += count
-            seconds[count] = _send_all(sent)
+            seconds[count] = send_all(sent)
             held[count] = megabytes(world)
-        _check_receipts(sent)
+        check_receipts(sent)
         growth = max(after / before for before, after in zip(held[SIZES[1]], held[SIZES[2]], strict=True))
         return {
             "messages": sent,
@@ -162,7 +170,7 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
         corps = make_corps(world, companies)
         make_personal_messages(corps, count)
         _start_workers(world)
-        seconds = _send_all(count)
+        seconds = send_all(count)
         calls = _sends(world)
         times = sorted(call["at"] for call in calls)
         whole_minutes = int((times[-1] - times[0]) // 60)
@@ -171,7 +179,7 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
         half = Counter(call["corpid"] for call in sorted(calls, key=lambda call: call["at"])[: len(calls) // 2])
         evenness = min(half[corp.corpid] for corp in corps) / max(half.values())
         most = _most_in_a_minute(times)
-        _check_receipts(count)
+        check_receipts(count)
         return {
             "messages": count,
             "companies": companies,
@@ -191,7 +199,7 @@ def _limited(count: int, *, companies: int, limit: int) -> dict[str, Any]:
 def due_at_once(due: int = 50_000, others: int = 950_000) -> dict[str, Any]:
     """Subscriptions due in one minute among very many: claimed and published, by one dispatcher and by two."""
     with running_world() as world:
-        _subscriptions(due, others)
+        make_subscriptions(due, others)
         from notifications.models import Run, Subscription
 
         slot = Subscription.objects.order_by("next_run_at").values_list("next_run_at", flat=True)[0]
@@ -228,7 +236,7 @@ def lag(due: int = 100) -> dict[str, Any]:
         world.start_sandbox(1, due, latency_seconds=LATENCY_SECONDS)
         [corp] = make_corps(world, 1)
         make_people(corp, due)
-        _personal_subscriptions(corp)
+        make_personal_subscriptions(corp)
         _start_workers(world)
         _start_beat(world)
         from notifications.models import Delivery
@@ -253,7 +261,7 @@ def idle(seconds: int = 60) -> dict[str, Any]:
     with running_world() as world:
         world.start_sandbox(1, 1, latency_seconds=0)
         make_corps(world, 1)
-        _subscriptions(0, 10_000)
+        make_subscriptions(0, 10_000)
         world.start_worker(0, THREADS)
         beat = _start_beat(world)
         time.sleep(20)  # start-up, first ticks
@@ -279,65 +287,6 @@ def _start_beat(world: World) -> subprocess.Popen[bytes]:
     return process
 
 
-def _order(**fields: Any) -> Any:
-    from notifications.models import Report, Run, Subscription
-
-    report = Report.objects.create(title="日报", body="今天的销售额: 100 万元")
-    subscription = Subscription.objects.create(name="日报", report=report, crontab="0 9 * * *", **fields)
-    now = datetime.now(UTC)
-    return Run.objects.create(
-        key=f"bench:{report.pk}",
-        subscription=subscription,
-        trigger="manual",
-        slot_at=now,
-        claimed_at=now,
-        render_after=now,
-    )
-
-
-def _run_to_end(run: Any) -> float:
-    from notifications import tasks
-    from notifications.models import Delivery
-
-    started = time.perf_counter()
-    tasks.enqueue_runs([run.pk])
-    ours = Delivery.objects.filter(run=run)
-    until(lambda: ours.exists() and not ours.unsettled().exists(), seconds=120)
-    return time.perf_counter() - started
-
-
-def _send_all(total: int) -> float:
-    """Hand out as the clock does until everything is settled. Returns the seconds that it took.
-
-    Raises RuntimeError where not so many are accepted.
-    """
-    from notifications import tasks
-    from notifications.delivery.clock import database_clock
-    from notifications.models import Delivery
-
-    started = tick_at = time.perf_counter()
-    while Delivery.objects.unsettled().exists():
-        if time.perf_counter() >= tick_at:
-            tasks._hand_out(database_clock()())
-            tick_at += 2
-        time.sleep(0.05)
-        if time.perf_counter() - started > 600:
-            raise TimeoutError
-    seconds = time.perf_counter() - started
-    if (accepted := Delivery.objects.filter(status="accepted").count()) != total:
-        raise RuntimeError(f"{accepted} of {total} accepted")
-    return seconds
-
-
-def _check_receipts(total: int) -> None:
-    from notifications.models import Attempt, Receipt
-
-    receipts = Receipt.objects.filter(status="", delivery__status="accepted").count()
-    attempts = Attempt.objects.filter(outcome="accepted").count()
-    if (receipts, attempts) != (total, total):
-        raise RuntimeError(f"{receipts} receipts and {attempts} attempts of {total} messages")
-
-
 def _sandbox(world: World) -> SandboxHandle:
     if world.sandbox is None:
         raise RuntimeError("no sandbox")
@@ -350,43 +299,6 @@ def _sends(world: World) -> list[dict[str, Any]]:
 
 def _most_in_a_minute(times: list[float]) -> int:
     return max(bisect.bisect_left(times, moment + 60) - at for at, moment in enumerate(times))
-
-
-def _subscriptions(due: int, others: int) -> None:
-    """So many due now, and so many a day later: copies of one row, made by the database."""
-    from django.db import connection
-
-    from notifications.models import Report, Subscription
-
-    report = Report.objects.create(title="日报", body="x")
-    now = datetime.now(UTC).replace(second=0, microsecond=0)
-    columns = ", ".join(f'"{one.column}"' for one in Subscription._meta.concrete_fields if not one.primary_key)
-    table = Subscription._meta.db_table
-    for total, moment in ((due, now), (others, now + timedelta(days=1))):
-        if total:
-            first = Subscription.objects.create(name="x", report=report, crontab="* * * * *", next_run_at=moment)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}, generate_series(2, %s) "  # noqa: S608  # names of our own
-                    f"WHERE {table}.id = %s",
-                    (total, first.pk),
-                )
-    with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {table}")
-
-
-def _personal_subscriptions(corp: Any) -> None:
-    from accounts.models import User
-    from notifications.models import Report, Subscription
-    from notifications.subscriptions.schedules import slots
-
-    report = Report.objects.create(title="日报", body="x")
-    for person in User.objects.order_by("pk"):
-        subscription = Subscription(name="x", report=report, crontab="* * * * *")
-        slots.reschedule(subscription, now=datetime.now(UTC))
-        subscription.valid_to = (subscription.next_run_at or datetime.now(UTC)) + timedelta(seconds=30)
-        subscription.save()
-        subscription.users.add(person)
 
 
 def dispatch_once() -> None:

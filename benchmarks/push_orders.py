@@ -1,0 +1,105 @@
+"""What the measurements of the push engine order, send and check."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.push_world import until
+
+
+def order_push(**fields: Any) -> Any:
+    from notifications.models import Report, Run, Subscription
+
+    report = Report.objects.create(title="日报", body="今天的销售额: 100 万元")
+    subscription = Subscription.objects.create(name="日报", report=report, crontab="0 9 * * *", **fields)
+    now = datetime.now(UTC)
+    return Run.objects.create(
+        key=f"bench:{report.pk}",
+        subscription=subscription,
+        trigger="manual",
+        slot_at=now,
+        claimed_at=now,
+        render_after=now,
+    )
+
+
+def run_to_end(run: Any) -> float:
+    from notifications import tasks
+    from notifications.models import Delivery
+
+    started = time.perf_counter()
+    tasks.enqueue_runs([run.pk])
+    ours = Delivery.objects.filter(run=run)
+    until(lambda: ours.exists() and not ours.unsettled().exists(), seconds=120)
+    return time.perf_counter() - started
+
+
+def send_all(total: int) -> float:
+    """Hand out as the clock does until everything is settled. Returns the seconds that it took.
+
+    Raises RuntimeError where not so many are accepted.
+    """
+    from notifications import tasks
+    from notifications.delivery.clock import database_clock
+    from notifications.models import Delivery
+
+    started = tick_at = time.perf_counter()
+    while Delivery.objects.unsettled().exists():
+        if time.perf_counter() >= tick_at:
+            tasks._hand_out(database_clock()())
+            tick_at += 2
+        time.sleep(0.05)
+        if time.perf_counter() - started > 600:
+            raise TimeoutError
+    seconds = time.perf_counter() - started
+    if (accepted := Delivery.objects.filter(status="accepted").count()) != total:
+        raise RuntimeError(f"{accepted} of {total} accepted")
+    return seconds
+
+
+def check_receipts(total: int) -> None:
+    from notifications.models import Attempt, Receipt
+
+    receipts = Receipt.objects.filter(status="", delivery__status="accepted").count()
+    attempts = Attempt.objects.filter(outcome="accepted").count()
+    if (receipts, attempts) != (total, total):
+        raise RuntimeError(f"{receipts} receipts and {attempts} attempts of {total} messages")
+
+
+def make_subscriptions(due: int, others: int) -> None:
+    """So many due now, and so many a day later: copies of one row, made by the database."""
+    from django.db import connection
+
+    from notifications.models import Report, Subscription
+
+    report = Report.objects.create(title="日报", body="x")
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    columns = ", ".join(f'"{one.column}"' for one in Subscription._meta.concrete_fields if not one.primary_key)
+    table = Subscription._meta.db_table
+    for total, moment in ((due, now), (others, now + timedelta(days=1))):
+        if total:
+            first = Subscription.objects.create(name="x", report=report, crontab="* * * * *", next_run_at=moment)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}, generate_series(2, %s) "  # noqa: S608  # names of our own
+                    f"WHERE {table}.id = %s",
+                    (total, first.pk),
+                )
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {table}")
+
+
+def make_personal_subscriptions(corp: Any) -> None:
+    from accounts.models import User
+    from notifications.models import Report, Subscription
+    from notifications.subscriptions.schedules import slots
+
+    report = Report.objects.create(title="日报", body="x")
+    for person in User.objects.order_by("pk"):
+        subscription = Subscription(name="x", report=report, crontab="* * * * *")
+        slots.reschedule(subscription, now=datetime.now(UTC))
+        subscription.valid_to = (subscription.next_run_at or datetime.now(UTC)) + timedelta(seconds=30)
+        subscription.save()
+        subscription.users.add(person)
