@@ -18,6 +18,7 @@ from django.utils import translation
 from accounts.models import fold_userid
 from integrations.clients.wecom.messages.limits import USERS_AT_MOST
 from integrations.core import lease_keeper
+from integrations.core.guard import guarded
 from integrations.models import Corp
 from notifications.delivery import limiter
 from notifications.delivery.channels.wecom_app import app_name, member_limits
@@ -100,10 +101,8 @@ def render_runs(run_ids: Iterable[int], *, clock: Clock, is_stopping: Callable[[
     remaining, delivery_ids = deque(run_ids), []
     while remaining and not is_stopping():
         run_id = remaining.popleft()
-        try:
+        with guarded(logger, "run=%d could not be rendered", run_id):
             delivery_ids += render_run(run_id=run_id, now=clock())
-        except Exception:  # the edge of the loop
-            logger.exception("run=%d could not be rendered", run_id)
     if remaining:
         Run.objects.filter(pk__in=remaining, status=Run.Status.WAITING).update(render_after=clock())
     return delivery_ids

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from accounts.models import fold_userid
 from integrations.clients.wecom.errcodes import BUSY
+from integrations.core.guard import guarded
 from notifications.delivery import counters
 from notifications.delivery.bulk import settle_attempts, settle_deliveries
 from notifications.delivery.channels import channel_of
@@ -194,10 +195,9 @@ def settle_all(ended: Sequence[Ended]) -> None:
     counters.count_ended([_counted(each) for each in ended])
     plain = [each for each in ended if each.outcome.is_plainly_accepted]
     if len(plain) > 1:
-        try:
+        with guarded(logger, "%d accepted deliveries could not be settled together", len(plain)) as written:
             _reconnecting(lambda: _settle_accepted(plain))
-        except Exception:  # the edge of the loop: one bad row must not leave the others unsettled
-            logger.exception("%d accepted deliveries could not be settled together", len(plain))
+        if written.error is not None:
             plain = []
     else:
         plain = []
@@ -238,12 +238,11 @@ def _proves_configuration(each: Ended) -> bool:
 
 def _settle_alone(each: Ended) -> None:
     delivery = each.attempt.delivery
-    try:
+    with guarded(logger, "delivery=%d could not be settled", delivery.pk) as row:
         is_held = _reconnecting(
             lambda: settle(each.attempt, each.outcome, duration_ms=each.duration_ms, now=each.ended_at)
         )
-    except Exception:  # the edge of the loop: its lease will end
-        logger.exception("delivery=%d could not be settled", delivery.pk)
+    if row.error is not None:  # its lease will end
         return
     logger.info(
         "delivery=%d corp=%d attempt=%d outcome=%s errcode=%s ms=%s%s",
