@@ -29,7 +29,7 @@ test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" n
 test-postgres: setup-dev ## all tests on PostgreSQL; PYTEST="tests/accounts -k name" narrows
 	@$(RUN) -m tools.test postgresql -- $(PYTEST)
 
-lint: setup-dev ## formatting, rules, types, import contracts, security, templates, migrations, translations, pins
+lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint
 
 format: setup-dev ## put Python and templates into the common format

@@ -1,0 +1,152 @@
+"""Sizes that keep the code easy to read: `python -m tools.sizes` names every place that breaks one.
+
+- A file has at most 400 lines, a function at most 50.
+- At most six `except` clauses catch everything, and each says why. Loops share one: integrations.core.guard.
+- Nothing is imported inside a function but in `ready()`, and a package that a comment calls optional. Benchmarks may:
+  they set Django up for a database that they have started.
+- No two packages of an app import each other. What only type checkers read does not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("guanwecom", "integrations", "accounts", "notifications", "sandbox", "tools", "benchmarks")
+FILE_LINES = 400
+FUNCTION_LINES = 50
+BROAD_EXCEPTS = 6
+BROAD = {"Exception", "BaseException"}
+OPTIONAL = "# optional package"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Python file. `path`: from the root of the repository."""
+
+    path: Path
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+    @property
+    def name(self) -> str:
+        parts = self.path.with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @property
+    def folder(self) -> str:
+        return ".".join(self.path.parent.parts)
+
+    def at(self, node: ast.stmt | ast.ExceptHandler) -> str:
+        return f"{self.path}:{node.lineno}"
+
+    def line(self, node: ast.stmt | ast.ExceptHandler) -> str:
+        return self.text.splitlines()[node.lineno - 1]
+
+
+def main() -> int:
+    problems = list(found_in(modules()))
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def modules() -> list[Module]:
+    paths = (path.relative_to(ROOT) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
+    return [Module(path, (ROOT / path).read_text()) for path in paths if "migrations" not in path.parts]
+
+
+def found_in(modules: list[Module]) -> Iterator[str]:
+    for module in modules:
+        yield from long_ones(module)
+        if module.path.parts[0] != "benchmarks":
+            yield from inner_imports(module)
+    yield from broad_excepts(modules)
+    yield from two_way_pairs(modules)
+
+
+def long_ones(module: Module) -> Iterator[str]:
+    count = len(module.text.splitlines())
+    if count > FILE_LINES:
+        yield f"{module.path}: {count} lines, at most {FILE_LINES}"
+    for function in functions(module):
+        count = (function.end_lineno or function.lineno) - function.lineno + 1
+        if count > FUNCTION_LINES:
+            yield f"{module.at(function)}: {function.name} has {count} lines, at most {FUNCTION_LINES}"
+
+
+def inner_imports(module: Module) -> Iterator[str]:
+    for function in functions(module):
+        for node in ast.walk(function) if function.name != "ready" else ():
+            if isinstance(node, ast.Import | ast.ImportFrom) and OPTIONAL not in module.line(node):
+                yield f"{module.at(node)}: imported inside {function.name}"
+
+
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def broad_excepts(modules: list[Module]) -> Iterator[str]:
+    broad = [
+        (module, node)
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler) and is_broad(node)
+    ]
+    for module, node in broad:
+        if "#" not in module.line(node).replace("# noqa: BLE001", ""):
+            yield f"{module.at(node)}: catches everything and does not say why"
+    if len(broad) > BROAD_EXCEPTS:
+        places = ", ".join(module.at(node) for module, node in broad)
+        yield f"{len(broad)} places catch everything, at most {BROAD_EXCEPTS}: {places}"
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in BROAD) for kind in caught)
+
+
+def two_way_pairs(modules: list[Module]) -> Iterator[str]:
+    rooms = rooms_of(modules)
+    imports: dict[tuple[str, str], str] = {}
+    for module in modules:
+        for node in runtime_imports(module.tree):
+            for name in imported(node):
+                other = rooms.get(name) or rooms.get(name.rpartition(".")[0], "")
+                imports.setdefault((rooms[module.name], other), module.at(node))
+    for (one, other), place in sorted(imports.items()):
+        if one < other and (other, one) in imports:
+            yield f"{one} and {other} import each other: {place}, {imports[other, one]}"
+
+
+def rooms_of(modules: list[Module]) -> dict[str, str]:
+    """Each module's package. One that stands beside packages is a room of its own, as in the import contracts."""
+    holders = {module.folder.rpartition(".")[0] for module in modules}
+    return {module.name: module.name if module.folder in holders else module.folder for module in modules}
+
+
+def runtime_imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from runtime_imports(node)
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """What may be modules. ruff sees to it that no import is relative."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [f"{node.module}.{alias.name}" for alias in node.names]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
