@@ -48,7 +48,9 @@ def called(language: str) -> list[list[str]]:
     request.user = User(username="root", is_staff=True, is_superuser=True)
     with override(language):
         models = list(admin.site._registry.items())
-        names = [str(apps.get_app_config(app).verbose_name) for app in APPS if apps.is_installed(app) and app != "guanwecom"]
+        names = [
+            str(apps.get_app_config(app).verbose_name) for app in APPS if apps.is_installed(app) and app != "guanwecom"
+        ]
         lists = [capfirst(str(model._meta.verbose_name_plural)) for model, _admin in models]
         sections = [
             str(title) for _model, its in models for title, _fields in its.get_fieldsets(request) if title is not None
