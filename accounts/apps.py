@@ -7,7 +7,7 @@ class AccountsConfig(AppConfig):
     verbose_name = _("People")
 
     def ready(self) -> None:
-        # Why here? Models can be imported only after all apps are loaded.
+        # Imported here: models can be imported only after all apps are loaded.
         from accounts import receivers
 
         receivers.register(self)

@@ -156,7 +156,7 @@ def _show_on_pages() -> None:
 
 
 def _after_migrating(app: AppConfig) -> None:
-    # Why after the last app? Each one's permissions exist after its own signal only.
+    # After the last app, because each one's permissions exist only after its own signal.
     last = [one for one in installed_apps.get_app_configs() if one.models_module is not None][-1]
     post_migrate.connect(ensure_roles, sender=last, dispatch_uid="accounts.users.roles")
     post_migrate.connect(ensure_bi_login_id, sender=app, dispatch_uid="accounts.bi_login_id")

@@ -8,7 +8,7 @@ class AdminConfig(DjangoAdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        # Why here? Models can be imported only after all apps are loaded.
+        # Imported here: models can be imported only after all apps are loaded.
         from guanwecom.operations.metrics import engine_metrics
         from notifications.delivery.metrics import metrics_scraped
 

@@ -15,7 +15,7 @@ class IntegrationsConfig(AppConfig):
     verbose_name = _("System integration")
 
     def ready(self) -> None:
-        # Why here? Importing the first registers its checks, and models can be imported only after all apps are loaded.
+        # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from integrations.admin.dashboard import connection_attentions, connection_lines, source_attentions
         from integrations.callbacks.registry import consumers
         from integrations.core import checks, hooks  # noqa: F401  # see above

@@ -7,7 +7,7 @@ class NotificationsConfig(AppConfig):
     verbose_name = _("Subscriptions and pushes")
 
     def ready(self) -> None:
-        # Why here? Importing the first registers its checks; models can be imported only after all apps are loaded.
+        # Importing the first registers its checks; models can be imported only after all apps are loaded.
         from accounts.directory.leavers import people_left
         from accounts.directory.transfer_batches import people_moving
         from accounts.users.attribute_definitions import values_dropped
@@ -47,7 +47,7 @@ class NotificationsConfig(AppConfig):
         hooks.corp_disabling.register(disabling_holds_back)
         hooks.index_lines.register(push_lines, place=3)
         hooks.attentions.register(push_attentions)
-        # Why one? Sign-in leads to the messages anyway: a second entry for them would open the same page.
+        # Only one: sign-in leads to the messages anyway, and a second entry would open the same page.
         hooks.landing_pages.register(LandingPage("", _("Home"), in_menu=True))
         tabs.register(Tab("home", _("Messages")))
         tabs.register(Tab("alerts", _("Alerts")))

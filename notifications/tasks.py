@@ -183,7 +183,7 @@ def send_deliveries(delivery_ids: list[int]) -> None:
     send.send_deliveries(delivery_ids, clock=database_clock(), is_stopping=_stopping.is_set)
 
 
-# Why acknowledged early? A picture that ends its worker must not come back at once, and again and again: its row knows
+# Acknowledged early: a picture that ends its worker must not come back again and again: its row knows
 # how often it was tried.
 @shared_task(
     name="notifications.make_medium",
@@ -268,5 +268,5 @@ def _enqueue(
         def publish(chunk: list[int] = chunk) -> None:
             task.apply_async((chunk,), queue=queue, **options)
 
-        # Why robust? Without a broker the rows wait, and the sweep hands them out again: nobody's page need break.
+        # Robust: without a broker the rows wait for the sweep, and nobody's page breaks.
         transaction.on_commit(publish, robust=True)

@@ -102,7 +102,7 @@ class LinkRequestAdmin(ConfirmedChanges, LinkRequestAdminBase):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Why out here? Django would say that all was saved, and note it, where save_model only gave up."""
+        """Raised outside save_model: otherwise Django would report and log a save that was given up."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except link_requests.LinkRefused as refusal:

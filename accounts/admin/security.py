@@ -152,7 +152,7 @@ class LockoutAdmin(LockoutAdminBase):
 
     @admin.display(description=_("username"), ordering="username")
     def tried_username(self, row: Lockout) -> str:
-        """Why not the column? Its name comes from django-axes, which has no Chinese."""
+        """Replaces the column, whose name django-axes does not translate."""
         return str(row.username)
 
     @admin.display(description=_("IP address"), ordering="ip_address")

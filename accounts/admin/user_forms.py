@@ -96,7 +96,7 @@ class WeComAccountFormSet(AccountFormSetBase):
             self._check_identity(form, seen)
 
     def save(self, commit: bool = True) -> Any:
-        """Why first the others? One row at a time would for a moment give the person two primary accounts."""
+        """Saves the others first: otherwise the person would have two primary accounts for a moment."""
         chosen = next((form for form in self.forms if self._is_kept(form) and form.cleaned_data["is_primary"]), None)
         if commit and chosen is not None:
             others = WeComAccount.objects.filter(user=self.instance, is_primary=True).exclude(pk=chosen.instance.pk)
@@ -112,7 +112,7 @@ class WeComAccountFormSet(AccountFormSetBase):
         return not form.instance._state.adding or form.has_changed()
 
     def _check_identity(self, form: AccountFormBase, seen: set[tuple[int, str]]) -> None:
-        # Why not the cleaned data? Of rows that one may not change, the admin puts plain keys there.
+        # Not from the cleaned data: for rows that one may not change, the admin puts plain keys there.
         corp, userid = form.instance.corp, fold_userid(form.instance.userid)
         if corp is None or not userid:
             return

@@ -256,7 +256,7 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
         return response
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Why once more? Somebody else took the same account or value meanwhile; now the form sees that and says so."""
+        """Validates again: somebody else took the same account or value meanwhile, and the form now reports it."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except (IntegrityError, ValueTakenError):

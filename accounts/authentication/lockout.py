@@ -294,7 +294,7 @@ def _count(request: HttpRequest, username: str, now: datetime) -> int:
     place = {"username": username, "ip_address": None if known else network_of(request), "user_agent": known}
     path = request.path[:255]
     while True:  # until a row was changed, or made: others make, change and delete the same one
-        # Why the first? Of a known browser, which has no address, two may have been made at one moment.
+        # The first of possibly two: a known browser has no address, and two rows may be made at the same moment.
         pk = Lockout.objects.filter(**place).order_by("pk").values_list("pk", flat=True).first()
         if pk is None:
             try:

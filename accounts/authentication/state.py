@@ -140,7 +140,7 @@ def _finding(taken_with: str, code_digest: str) -> Finding:
 
 
 def _key(text: str) -> str:
-    """Why a digest? Whoever reads the store's keys must not be able to answer in somebody's name."""
+    """A digest, so that whoever reads the store's keys cannot answer in somebody's name."""
     return f"accounts:login-state:{_digest(text)}"
 
 

@@ -50,7 +50,7 @@ def is_phone(user_agent: str) -> bool:
 
 # --- What a person calls the program and the device behind a user agent. Pure; a guess for people, never for rights ---
 
-# Why in this order? Each names, for old sites' sake, those after it, too.
+# The order matters: each also names those after it, for the sake of old sites.
 _PROGRAMS = (
     ("Edge", re.compile(r"Edg(?:e|A|iOS)?/")),
     ("Firefox", re.compile(r"(?:Firefox|FxiOS)/")),

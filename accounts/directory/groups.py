@@ -61,7 +61,7 @@ def fit_groups(*, corp: Corp, user_ids: Collection[int], rules: GroupRules | Non
     differing = _Fitting(corp, people.filter(pk__in=list(user_ids)), rules).user_ids()
     if not differing:
         return Counter()
-    # Why compare again? Only now nobody else can change them.
+    # Compared again, now that nobody else can change them.
     return _Fitting(corp, people.filter(pk__in=differing).select_for_update(no_key=True).order_by("pk"), rules).write()
 
 

@@ -50,7 +50,7 @@ def _write_people(decisions: list[Decision]) -> None:
         people.append(user)
     if people:
         changes = {_user(one).pk: _of_person(one) for one in decisions}
-        # Why not all columns? Each costs a condition for every person.
+        # Only these columns: each costs a condition for every person.
         columns = {name for some in changes.values() for name, _before, _after in some}
         User.objects.bulk_update(people, sorted(columns), batch_size=200)
         bulk.record_people(changes, Action.CHANGED)

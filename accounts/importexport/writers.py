@@ -150,7 +150,7 @@ def _text(sheet: Any, text: str) -> Any:
     cell.style = "text"
     if text:
         cell.value = ILLEGAL_CHARACTERS_RE.sub("", text)
-        # Why afterwards? A text that begins with = has made it a formula.
+        # Set afterwards, because a text that begins with = has made it a formula.
         cell.data_type = "s"
     return cell
 

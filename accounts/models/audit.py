@@ -36,7 +36,7 @@ class AuditEntry(models.Model):
         UNLOCKED = "unlocked", pgettext_lazy("audit", "unlocked")
 
     at = models.DateTimeField(_("time"), default=timezone.now)
-    # Why no constraint? Entries outlive what they name, and are written while it is being deleted. No key comes twice.
+    # No constraint: entries outlive what they name, and are written while it is being deleted. No key comes twice.
     actor = models.ForeignKey(
         "User",
         on_delete=models.DO_NOTHING,

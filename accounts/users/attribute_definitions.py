@@ -43,7 +43,7 @@ def taken_away_with(attribute: Attribute) -> list[str]:
 def kept_by(attribute: Attribute) -> list[models.Model]:
     """The rows that rest on it and so forbid deleting it: of this app and of higher ones, wherever a key says PROTECT.
 
-    Why by the keys? Whoever builds on attributes gets the guard and the database's own with one word.
+    Found by foreign keys, so that every new reference to an attribute is guarded without further code.
     """
     # Why the hidden ones, too? Most keys to an attribute have no way back.
     pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]

@@ -83,7 +83,7 @@ def _username(person: Person) -> str:
 
 
 def _email(person: Person) -> str:
-    """Why not a shared one? The BI could not tell its people apart, and would let one in as the other."""
+    """A shared value is refused: the BI could not tell the people apart, and would let one in as the other."""
     if not isinstance(person, User) or not person.email:
         return ""
     others = User.objects.exclude(email="").alias(folded=Lower("email")).filter(folded=person.email.lower())

@@ -63,7 +63,7 @@ class Login(LoginView):
         return super().get(request, *args, **kwargs)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        """Why untie? Django keeps the session of somebody who signs in again, also where WeCom had opened it."""
+        """Unties first: Django keeps the session of somebody who signs in again, even one opened by WeCom."""
         response = super().form_valid(form)
         sessions.untie(self.request)
         sessions.set_length(self.request, is_remembered=form.cleaned_data["remember"])

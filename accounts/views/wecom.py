@@ -91,7 +91,7 @@ def callback(request: HttpRequest, corp_id: int) -> HttpResponse:
 
 
 def _is_over_limit(request: HttpRequest, session: flow.CurrentSession) -> bool:
-    """Why not those who are signed in? A whole company may follow a message at once, and that asks WeCom nothing."""
+    """People who are signed in do not count: a whole company may follow a message at once, without a call to WeCom."""
     return not session.is_of_this_corp and not throttling.allows_step(request)
 
 

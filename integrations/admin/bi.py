@@ -192,7 +192,7 @@ class BiConnectionAdmin(ConfirmedChanges, BiModelAdmin):
         return self._to_page("key")
 
     def paste_view(self, request: HttpRequest) -> HttpResponse:
-        """Why superusers alone? Whoever knows the private key can enter the BI as anybody."""
+        """Superusers only: whoever knows the private key can enter the BI as anybody."""
         saved = self._connection(request)
         if not request.user.is_superuser:
             raise PermissionDenied

@@ -163,7 +163,7 @@ class BiConnectionForm(ProxyMixin, SeenForm):
             self.add_error("external_id_source" if "external_id_source" in self.fields else "is_enabled", objection)
 
     def _check_secrets_stay(self) -> None:
-        """Why ask? Who may change the connection must not learn a secret by sending it to an address of their own.
+        """Otherwise, somebody who may change the connection could send a stored secret to an address of their own.
 
         Compared with the saved row: `initial` lacks what is read-only for the person.
         """

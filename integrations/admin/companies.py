@@ -31,7 +31,7 @@ from integrations.models import Corp, SiteAddress
 from integrations.models.fields import UNREADABLE_NOTE, Unreadable
 from integrations.models.scoping import corp_condition
 
-# Why named here? Django finds the admin pages of an app in its module `admin`.
+# Named here, because Django finds the admin pages of an app in its module `admin`.
 # Who answers in WeCom's place says who somebody is, and so could sign in as any person of the company, superusers
 # among them. Therefore superusers alone set these. The proxy's fields are none of the model's.
 IDENTITY_FIELDS = ("api_base_url", "authorize_base_url", "qr_base_url", "ca_bundle")
@@ -245,7 +245,7 @@ class CorpAdmin(ConfirmedChanges, CredentialPages, VerificationPages, CallbackPa
             )
 
     def delete_model(self, request: HttpRequest, obj: Corp) -> None:
-        """Why locked? A check under way may write a row of it between the look for its rows and the end of it all."""
+        """Locked: a running check could otherwise add a row after the rows were collected for deletion."""
         if Corp.objects.select_for_update().filter(pk=obj.pk).exists():
             super().delete_model(request, obj)
 

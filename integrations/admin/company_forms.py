@@ -227,7 +227,7 @@ class CorpForm(ProxyMixin, SeenForm):
         return readiness.reasons_against_sign_in(corp, now=timezone.now())
 
     def _sends_secret_elsewhere(self) -> bool:
-        """Why ask? Who may change a corp must not learn its Secret by sending it to an address of their own."""
+        """Otherwise, somebody who may change a company could send its Secret to an address of their own."""
         if self.instance._state.adding:
             return False
         saved = {"api_base_url": self.instance.api_base_url, "ca_bundle": self.instance.ca_bundle}

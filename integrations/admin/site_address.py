@@ -44,7 +44,7 @@ class SiteAddressAdmin(ConfirmedChanges, SiteAddressModelAdmin):
         css = {"all": ["integrations/corp.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SiteAddress]:
-        """With the names of the first companies of each row. Why not how many? That would read all of them."""
+        """With the names of the first companies of each row. A count would read all of them."""
         of_default = ExpressionWrapper(OuterRef("is_default"), BooleanField())
         here = Q(site_address=OuterRef("pk")) | Q(site_address__isnull=True, of_default=True)
         names = Corp.objects.visible_to(request.user).alias(of_default=of_default).filter(here).order_by("name")

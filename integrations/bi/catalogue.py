@@ -70,7 +70,7 @@ def _entries(page_id: str) -> list[list[str]]:
         failure = SourceError(Problem.KEY_MISSING)
     except IntegrationError as error:
         failure = as_source_error(error, settings.WECOM_TOTAL_TIMEOUT_SECONDS)
-    # Why out here? Inside the block it would carry the other error, and with it what the BI said.
+    # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
     raise failure
 
 

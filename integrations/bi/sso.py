@@ -84,7 +84,7 @@ def own_address(page: str) -> str:
 def landing_of(page: str) -> str:
     """Where a link leads that names `page` (a path from the root): to the BI what is no page here, while it is open.
 
-    Why look whether we have it? Links to our own pages stand in WeCom's menus already when a BI is connected.
+    Our own pages come first: their links stand in WeCom's menus already when a BI is connected.
     """
     if page == "/" or is_here(page) or not is_open():
         return page

@@ -57,7 +57,7 @@ def claim(*, corp_id: int, consumer: Consumer, now: datetime) -> Held | None:
 def hold(held: Held, *, now: datetime) -> None:
     """Move the lease on. Inside a transaction no other worker can take the lane before its end. Raises LeaseLostError.
 
-    Why not until it has expired? A worker that slept too long may go on as long as nobody else has begun.
+    Expiry alone does not end it: a worker that slept too long may go on as long as nobody else has begun.
     """
     if not EventLane.objects.held_by(held.lane_id, held.token).update(lease_until=now + LEASE):
         raise LeaseLostError

@@ -42,7 +42,7 @@ def work_through(*, corp_id: int, consumer: str, clock: Clock) -> list[tuple[int
     finally:
         queue.release(held)
     following = [(corp_id, name) for name in consumers_after(consumer)]
-    # Why look again? An event that came after the last look found the lane taken.
+    # Looks again: an event that came after the last look found the lane taken.
     if is_done and not queue.is_anything_due(held, now=clock()):
         return following
     return [*following, (corp_id, consumer)]

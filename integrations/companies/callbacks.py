@@ -87,7 +87,7 @@ def save_callback_keys(*, corp: Corp, kind: CallbackEvent.Kind, token: str, aes_
 
 
 def have_keys(*, corp: Corp, kind: CallbackEvent.Kind) -> bool:
-    """Whether an address has keys now. Why by length? It tells without decrypting them."""
+    """Whether an address has keys now. Told by their length, without decrypting them."""
     columns = CALLBACK_COLUMNS[kind]
     return all(Corp.objects.filter(pk=corp.pk).values_list(Length(columns.token), Length(columns.aes_key)).get())
 

@@ -187,7 +187,7 @@ def _write(write: ConsoleWrite, corp: Corp) -> Values:
     client = wecom_client(corp)
     before, after = _sides(write)
     still_wanted = wanted(corp, write.kind)
-    # Why get? Without sign-in, switched off since, the domain is wanted no more.
+    # `get`: if sign-in was switched off since, the domain is not needed any more.
     if any(still_wanted.get(name) != value for name, value in after.items()):
         return {"status": Status.FAILED, "problem": Problem.OUTDATED}
     present = _present(client, write.kind)

@@ -107,7 +107,7 @@ def enable_corp(*, corp: Corp, by: Person, now: datetime, seen_version: int | No
     seen = ("connection_version", "sign_in_enabled", "site_address_id", "domain_id")
     unchanged = Corp.objects.filter(pk=corp.pk, **{name: getattr(corp, name) for name in seen})
     with transaction.atomic():
-        # Why write the same value? It locks the row if all of this is still so, on every database.
+        # Writes the same value to lock the row, on every database, if all of this still holds.
         if not unchanged.update(connection_version=F("connection_version")):
             raise CorpNotReady([_("Somebody changed the connection in the meantime. Test it again.")])
         corp.refresh_from_db(fields=["is_enabled", "first_enabled_at", "admin_rights_enabled"])
@@ -132,7 +132,7 @@ def save_site_address(*, address: SiteAddress) -> None:
 def is_in_service(address: SiteAddress) -> bool:
     """Whether WeCom may send codes there: a corp that was enabled once has its links at `address`.
 
-    Why not only while it is enabled and signs people in? Both can be switched off, and on again after the change.
+    Also while it is disabled: it could be switched off for the change, and on again.
     """
     return Corp.objects.at(address).ever_enabled().exists()
 

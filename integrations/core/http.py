@@ -146,7 +146,7 @@ def without_session(view: View) -> View:
 
 
 def needs_no_session(request: HttpRequest) -> bool:
-    """Whether the request is for a marked view. Why by the path? Middleware asks before any view is chosen."""
+    """Whether the request is for a marked view. Decided by the path: middleware runs before a view is chosen."""
     known: bool | None = getattr(request, _KNOWN, None)  # several ask, and going through all addresses takes long
     if known is None:
         known = _is_marked(request.path_info)

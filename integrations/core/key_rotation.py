@@ -75,7 +75,7 @@ def _steps(model: type[Model]) -> Iterator[list[Any]]:
 def _step(model: type[Model], names: list[str], keys: list[Any], result: Sweep, *, writes: bool) -> None:
     raw = {_RAW + name: Cast(name, TextField()) for name in names}
     rows = _locked(model._base_manager.filter(pk__in=keys)) if writes else model._base_manager.filter(pk__in=keys)
-    # Why not the fields themselves? They would come decrypted: no secret is needed in the clear to change its key.
+    # Not the fields themselves, which would be decrypted: changing the key needs no secret in the clear.
     stored = list(rows.order_by("pk").annotate(**raw).values_list("pk", *raw))
     if writes:
         result.busy_count += model._base_manager.filter(pk__in=keys).count() - len(stored)

@@ -25,7 +25,7 @@ class CappedPaginator(PaginatorBase):
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes querysets only
-        # Why only the keys? What the list shows beside a row, such as a count of its own, need not be worked out here.
+        # Only the keys: annotations of the list, such as counts, need not be computed here.
         return rows.order_by().values("pk")[:ROWS_COUNTED].count()
 
 

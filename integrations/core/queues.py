@@ -26,7 +26,7 @@ def queue_all_on_commit(task: Any, row_ids: Sequence[int], *, otherwise: Callabl
 
 
 def _queue_all(task: Any, row_ids: Sequence[int], otherwise: Callable[[Sequence[int]], None]) -> None:
-    """Why stop at the first failure? Each try takes a second or more, and somebody waits for the page."""
+    """Stops at the first failure: each try takes a second or more, and somebody waits for the page."""
     for number, row_id in enumerate(row_ids):
         try:
             task.delay(row_id)

@@ -28,7 +28,7 @@ change_sent: Hook[[HttpRequest], HttpResponseBase | None] = Hook()
 class ConfirmedChanges(ModelAdminBase):
     """Everything that is sent to the pages of this admin is confirmed first; before the other bases.
 
-    Why not when a page is opened? It may be there to be looked at, and nothing that was typed is lost by asking later.
+    Not when a page is opened: it may only be read, and asking later loses nothing that was typed.
     Pages that show a secret take a POST, too.
     """
 

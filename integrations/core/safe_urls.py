@@ -108,7 +108,7 @@ def _layers(path: str) -> list[str]:
 
 
 def _is_harmless(path: str) -> bool:
-    """Why no dots? Browsers resolve `/m/../login/` before they ask for it, and then it is another page."""
+    """No dots: browsers resolve `/m/../login/` before they request it, and then it is another page."""
     if "//" in path or not is_plain(path) or not {".", ".."}.isdisjoint(path.split("/")):
         return False
     return not f"{path}/".startswith(_NOT_LANDINGS)

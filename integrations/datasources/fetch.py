@@ -68,7 +68,7 @@ card_data_finished: Hook[[int, datetime], None] = Hook()
 def request(card_ids: Collection[int], *, slot_at: datetime, now: datetime) -> None:
     """One row for each card and slot, and one fetch of it, whoever asks how often.
 
-    Why queue also what somebody else asked for? A second task finds nothing to do; a lost one would cost a sweep.
+    Also queues what somebody else requested: a second task finds nothing to do, a lost one would cost a sweep.
     """
     wanted = [
         CardData(card_id=card_id, slot_at=slot_at, requested_at=now, next_try_at=now)

@@ -140,8 +140,8 @@ def _again_after(corp: Corp, *, is_to_repeat: bool) -> timedelta | None:
 def _is_suspicious(corp: Corp, losing: Collection[str]) -> bool:
     """Whether, with those of the last minutes, more lose access by events than may without an administrator's yes.
 
-    `losing`: folded userids. Why a set of them? While WeCom cannot be asked, the same events are tried again and again.
-    Why the floor? Of three people one may leave. Without the store only these count.
+    `losing`: folded userids. A set: while WeCom cannot be asked, the same events are tried again and again.
+    The floor lets one of three people leave. Without the store only these count.
     """
     key = f"integrations:event-leaving:{corp.pk}"
     total = len(losing)

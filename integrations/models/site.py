@@ -42,7 +42,7 @@ class VerificationFile(models.Model):
         verbose_name_plural = _("verification files")
         ordering = ["pk"]
         default_permissions = ()  # part of the corp's page: who may change the corp may change its files
-        # Why not the code alone? Two apps of one company may be given the same file; each keeps its own.
+        # Not by the code alone: two apps of one company may be given the same file; each keeps its own.
         constraints = [models.UniqueConstraint(fields=["corp", "code"], name="one_file_per_corp_and_code")]
 
     def __str__(self) -> str:

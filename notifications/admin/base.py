@@ -46,7 +46,7 @@ def deliveries_found(deliveries: QuerySet[Delivery], words: str, *, seen_by: Per
     if mark is not None:
         return deliveries.filter(mark=mark)
     theirs = Receipt.objects.filter(user_id__in=people_found(words, seen_by=seen_by), delivery__isnull=False)
-    # Why a subquery? The titles are read in their index then, which is a small part of the table.
+    # A subquery reads the titles from their index, a small part of the table.
     titled = Delivery.objects.filter(title__contains=words).order_by()
     return deliveries.filter(Q(pk__in=theirs.values("delivery_id")) | Q(pk__in=titled.values("pk")))
 

@@ -34,7 +34,7 @@ def answer(receipts: QuerySet[Receipt], *, account: Shown) -> StreamingHttpRespo
 
 
 def _lines(receipts: QuerySet[Receipt], account: Shown, language: str) -> Iterator[str]:
-    """Why the language? The lines are written after the request, when another may be active."""
+    """The language is fixed: the lines are written after the request, when another may be active."""
     with translation.override(language):
         titles = [_("user"), _("WeCom account"), _("status"), _("reason"), _("Who can fix it"), _("Where")]
         yield "\ufeff" + csv_line([*titles, _("message"), _("due"), _("read")])

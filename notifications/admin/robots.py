@@ -66,7 +66,7 @@ class RobotForm(RobotModelForm):
             return ""
         key = key_of(pasted)
         if not _KEY.fullmatch(key):
-            # Why not shown? Whoever has the key can write into the group.
+            # Not shown: whoever has the key can write into the group.
             raise ValidationError(_("This is no webhook address: it ends in ?key= and the robot's key."))
         return key
 

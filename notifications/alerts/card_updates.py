@@ -124,7 +124,7 @@ def _stale(now: Moment) -> QuerySet[AlertCard]:
 
 
 def _claim(card_id: int, now: datetime) -> bool:
-    # Why not of the changeable ones? A condition on other tables is not looked at again after waiting for a lock.
+    # Not of the changeable ones: conditions on other tables are not checked again after waiting for a lock.
     return _stale(now).filter(pk=card_id).update(next_try_at=now + LEASE) == 1
 
 
@@ -178,7 +178,7 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     code = _use_code(delivery, clock())
     if code is None:
         return _settle(card)
-    # Why only now? There may be no second code for what has changed while the limiter was waited for.
+    # Only now: there may be no second code for what changed while the limiter was waited for.
     telling = alerts_messages.telling_of(delivery.run, now=clock(), is_locked=False)
     if telling is None:
         _free(code)
@@ -234,7 +234,7 @@ def _give_back(in_hand: QuerySet[AlertCard], now: datetime, seconds: float) -> N
 def _use_code(delivery: Delivery, now: datetime) -> CardCode | None:
     """A code that nobody has used, marked as used before the call: a crash in between loses it, and uses none twice.
 
-    Why the newest first? That of the click is for the click; the message's own is kept for the end.
+    The newest first: a click's code serves the click; the message's own is kept for the end.
     """
     for code in _codes(delivery, now).order_by("-received_at", "-pk"):
         if CardCode.objects.filter(pk=code.pk, used_at__isnull=True).update(used_at=now):

@@ -127,7 +127,7 @@ def decide(check_id: int, state: CardData | None, *, now: datetime) -> AlertChec
         decision = _decided(rule, check, state, now)
         AlertCheck.objects.filter(pk=check.pk).update(outcome=decision.outcome, decided_at=now)
     logger.info("rule=%d slot=%s %s", rule.pk, check.slot_at.isoformat(), decision.outcome)
-    # Why after it? What was decided stands, and is told, whatever becomes of its pictures.
+    # After it: the decision stands and is sent, whatever becomes of its pictures.
     if decision.fired:
         incident_charts.ask_for(rule, decision.fired, now=now)
     return decision.outcome

@@ -35,7 +35,7 @@ def end(*, now: datetime) -> int:
 @transaction.atomic
 def end_parts(rule: AlertRule, *, now: datetime) -> int:
     """What is open of a rule that is split in another way from now on. Returns how many were ended."""
-    # Why locked first? Whoever opens incidents takes the locks in this order, too.
+    # Locked first, in the same order as where incidents are opened.
     AlertRule.objects.select_for_update(of=("self",)).get(pk=rule.pk)
     found = list(Incident.objects.open().filter(rule=rule).select_for_update(of=("self",)).order_by("pk"))
     _end(found, Sentence("The rule watches other parts now."), now)

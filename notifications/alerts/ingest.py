@@ -111,7 +111,7 @@ def _applied(
 ) -> list[incidents.Outcome]:
     outcomes = []
     with transaction.atomic():
-        # Why locked? Of two senders at once the second must see the incident that the first opened.
+        # Locked: of two senders at once, the second must see the incident that the first opened.
         locked = AlertRoute.objects.select_for_update(of=("self",)).select_related("receiver").order_by("pk")
         for route in locked.filter(pk__in=planned):
             reports = [_report(alert, route, token) for alert in planned[route.pk]]

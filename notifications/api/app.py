@@ -52,7 +52,7 @@ api = Api(
     ),
     auth=TokenAuth(),
     parser=JsonParser(),
-    # Why no page that draws it? Swagger UI writes styles into its page, which the content security policy forbids.
+    # No Swagger UI: it writes styles into its page, which the Content-Security-Policy forbids.
     docs_url=None,
 )
 api.add_router("/subscriptions", subscriptions.router)

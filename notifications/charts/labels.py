@@ -68,7 +68,7 @@ def short(number: float, unit: str = "", *, language: str) -> str:
     """Three or four figures and what they are counted in: `12,345.6` becomes `1.23万`."""
     size = abs(number)
     for scale, word in scales(language):
-        # Why a bit less? 9,999.99 would be rounded to 10,000 without its word.
+        # A bit less: 9,999.99 would be rounded to 10,000 without its unit.
         if size >= scale * 0.99995:
             return f"{_figures(number / scale)}{word}{unit}"
     return f"{_figures(number)}{unit}"

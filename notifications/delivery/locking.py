@@ -29,7 +29,7 @@ def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
     """The first of `rows`, locked, waiting at most so long for whoever holds it. None where there is none, or where it
     is still held then. To be read inside a transaction.
 
-    Why wait? Who passes over a row that is nearly always held never gets it.
+    Waits: skipping a row that is nearly always held would never get it.
     """
     if connection.vendor != "postgresql":
         return rows.first()
@@ -48,7 +48,7 @@ def first_locked(rows: models.QuerySet[M], *, seconds: int) -> M | None:
 def update_unlocked(rows: models.QuerySet[M], **fields: Any) -> int:
     """Update `rows` in batches, each its own transaction; `fields` must make a row leave the queryset.
 
-    Why not one update? Two that cover the same rows in different orders would wait for each other. What somebody
+    Not one update: two that cover the same rows in different orders would deadlock. What somebody
     else holds is left to the next call. Returns how many were updated.
     """
     count = 0

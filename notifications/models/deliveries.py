@@ -56,7 +56,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def sendable(self, now: datetime) -> Self:
         """Pending deliveries that may be tried now; what is disabled or paused waits until it is enabled or goes on.
 
-        Why no join? PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
+        No join: PostgreSQL checks a conditional update's own conditions again after waiting for a lock, but not
         those inside a subquery on the same table, which Django makes of a join: two workers would both claim.
         """
         return self._let_out(now).filter(

@@ -29,7 +29,7 @@ class Medium(models.Model):
     """A picture or a file: of a run, made once for all its deliveries that have the same; or of an incident, the data
     over which it opened.
 
-    Why of neither? A preview in the administration, forgotten after an hour.
+    Of neither: a preview in the administration, deleted after an hour.
     """
 
     class Kind(models.TextChoices):

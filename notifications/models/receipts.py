@@ -33,7 +33,7 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
     def with_status(self, status: str) -> Self:
         """What became of it for the person: the receipt's own status, else its delivery's.
 
-        Why two ways? Nearly every receipt is accepted, so the newest ones are found by walking down from the top;
+        Two ways: nearly every receipt is accepted, so the newest ones are found by walking down from the top;
         all others are few, and an OR over two tables would read the whole log to find them.
         """
         inherited = Q(status="", delivery__status=status)

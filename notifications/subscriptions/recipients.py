@@ -277,7 +277,7 @@ def _recipient(
 
 
 def mail_address(user_id: int, email: str) -> str:
-    """Where a mail goes, as receipts name it. Why with the person? Two may share an address."""
+    """Where a mail goes, as receipts name it. With the person, because two may share an address."""
     return f"mail:{user_id}:{email}"[:ADDRESS_CHARACTERS]
 
 
@@ -300,7 +300,7 @@ def _by_channel(audience: Audience, email: str, by_app: Recipient) -> Recipient:
 
 
 def _named(recipients: list[Recipient], seen_by: Person, count: int) -> list[Unreachable]:
-    # Why in steps? There may be thousands, and a database takes only so many values in one condition.
+    # In steps: there may be thousands, and a database limits the values in one condition.
     listed: list[Unreachable] = []
     for start in range(0, len(recipients), NAMES_AT_ONCE):
         part = recipients[start : start + NAMES_AT_ONCE]

@@ -217,7 +217,7 @@ class GuandataClient:
                 return self._received(call)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = error
-        # Why out here? Raised inside the block above, the error would carry requests' own, which prints addresses.
+        # Raised outside the block: inside, the error would carry requests' own, which prints addresses.
         raise of_failure(asked, failure)
 
     def _received(self, call: _Call) -> tuple[int, bytes]:

@@ -30,7 +30,7 @@ class Claims:
     domain_id: str = ""
 
     def as_json(self) -> bytes:
-        """Why always a timestamp? The BI takes a token without one for ever."""
+        """Always with a timestamp: the BI accepts a token without one for ever."""
         values: dict[str, str | int] = {"domainId": self.domain_id} if self.domain_id else {}
         values |= {
             "externalUserId": self.external_user_id,

@@ -45,7 +45,7 @@ class GuandataQuestion:
 class _Read:
     """What the parts of an answer have brought so far. `fronts`: of each row, the dimensions that came apart from it.
 
-    Why two grids? A pointer of a merged cell counts the columns of its own.
+    Two grids, because a pointer of a merged cell counts the columns of its own.
     """
 
     names: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ def read_card(
     except IntegrationError as error:
         failure = error
     if failure is not None:
-        # Why out here? Inside the block the new error would carry the other one, and it what the BI said.
+        # Raised outside the block: inside, it would carry the other error, and with it the BI's text.
         raise as_source_error(failure, seconds)
     cells = [[*front, *row] for front, row in zip(read.fronts, read.rows, strict=True)][:rows_at_most]
     values, units = _values_and_units(cells, len(read.names))

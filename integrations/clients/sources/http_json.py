@@ -93,7 +93,7 @@ def read_json(question: JsonQuestion, *, rows_at_most: int, seconds: float, now:
     except (urllib3.exceptions.HTTPError, OSError, ValueError, zlib.error) as error:
         failure = _as_source_error(error, seconds)
     if failure is not None:
-        # Why out here? Inside the block it would carry the other error, whose text holds the address.
+        # Raised outside the block: inside, it would carry the other error, whose text holds the address.
         raise failure
     found = _evaluated(question.expression, rows_at_most, answer.content, seconds - (time.monotonic() - began))
     as_of = min(answer.last_modified or now, now)

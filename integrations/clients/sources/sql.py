@@ -85,7 +85,7 @@ def asked(
         failure = sql_errors.of(error, seconds=seconds, is_late=limit.is_over())
     except (OSError, ImportError, *_GARBLED) as error:
         failure = sql_errors.of_driver(error, question.url.drivername, seconds=seconds)
-    # Why out here? Inside the block it would carry the driver's error, which holds the statement and its values.
+    # Raised outside the block: inside, it would carry the driver's error with the statement and its values.
     raise failure if limit.is_connected else sql_errors.before_connecting(failure)
 
 
@@ -192,7 +192,7 @@ def _shut_postgresql(raw: Any) -> None:
 
 
 def _shut_mysql(raw: Any) -> None:
-    """Why the flag? PyMySQL reads an answer to its end when its cursor is closed, ten million rows if need be."""
+    """The flag avoids that PyMySQL reads an answer to its end, ten million rows, when the cursor is closed."""
     raw._sock.shutdown(socket.SHUT_RDWR)
     if raw._result is not None:
         raw._result.unbuffered_active = False

@@ -1,6 +1,6 @@
 """Connects to admitted addresses only: the address that was checked is the one connected to.
 
-Why here and not before the request? A name may have another address at the next look-up (DNS rebinding).
+Checked here and not before the request: a name may have another address at the next look-up (DNS rebinding).
 """
 
 from __future__ import annotations

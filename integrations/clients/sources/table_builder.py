@@ -159,7 +159,7 @@ def _column(name: str, values: list[Value], wished: str) -> tuple[Kind, list[Val
     try:
         return kind, [None if value is None else _as_kind(value, kind) for value in values]
     except (ValueError, InvalidOperation):
-        # Why no value here? The sentence goes where the rows may not.
+        # Without the value: the sentence is shown where the rows may not be.
         raise SourceError(Problem.NO_TABLE, what=f"not-{kind.value}", column=name) from None
 
 

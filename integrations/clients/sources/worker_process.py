@@ -37,7 +37,7 @@ def answer_of(program: ModuleType, sent: bytes, *, seconds: float) -> Any:
     except subprocess.TimeoutExpired:
         done = None
     if done is None or done.returncode == -signal.SIGXCPU:
-        # Why out here? Inside the block it would carry the other error, which holds what was sent.
+        # Raised outside the block: inside, it would carry the other error, which holds what was sent.
         raise WorkerTooSlow
     if done.returncode != 0 or len(done.stdout) > _OUTPUT_BYTES_AT_MOST:
         raise WorkerBroken(done.returncode)

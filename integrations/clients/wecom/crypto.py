@@ -117,7 +117,7 @@ class CallbackCrypto:
 def decode_key(encoding_aes_key: str) -> bytes:
     """The 32 bytes of an EncodingAESKey (43 characters). Raises ValueError.
 
-    Why lenient? 43 characters carry two bits more than 32 bytes need, and real keys have them set.
+    Lenient: 43 characters carry two bits more than 32 bytes need, and real keys have them set.
     """
     if not _AES_KEY.fullmatch(encoding_aes_key):
         raise ValueError("an EncodingAESKey has 43 letters and digits")

@@ -66,7 +66,7 @@ def _remaining(ends_at: float | None) -> float | None:
 def _bound(sock: socket.socket, ends_at: float | None) -> None:
     """Let the next step on the socket end by the deadline, or so little later that nobody notices.
 
-    Why not set it anew each time? That is a call of the system, for which all other threads are let in before.
+    Not set anew each time: that is a system call, before which all other threads may run.
     """
     left, known = _remaining(ends_at), sock.gettimeout()
     if left is None or known is None or abs(known - left) > _UNNOTICED_SECONDS:
@@ -95,7 +95,7 @@ class _DeadlineReader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, ends_at: float | None) -> None:
         self._sock = sock
-        # Why not recv on the socket itself? A file keeps the descriptor open after `Connection: close`.
+        # Not recv on the socket itself: a file keeps the descriptor open after `Connection: close`.
         self._file = sock.makefile("rb", buffering=0)
         self._ends_at = ends_at
 

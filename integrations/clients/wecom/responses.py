@@ -61,7 +61,7 @@ class Asked:
 
 
 def file_of(asked: Asked, reply: Reply) -> Reply:
-    """A file as it came. Why by header? An error comes with status 200, too, and a file may be JSON itself."""
+    """A file as it came. Told by the header: errors have status 200, too, and a file may itself be JSON."""
     if reply.status == HTTPStatus.OK and reply.disposition:
         return reply
     answer_of(asked, reply)
@@ -140,6 +140,6 @@ def _said(errmsg: str) -> str:
 
 
 def _clipped(asked: Asked, content: bytes) -> str:
-    # Why scrub before clipping? A cut secret would no longer be recognised.
+    # Scrubbed before it is clipped: a cut secret would not be recognised.
     shown = asked.scrubbed(content[: 64 * 1024].decode(errors="replace"))
     return shown[:CLIPPED_CHARACTERS]

@@ -181,7 +181,7 @@ class _ValkeyShelf:
         )
 
     def _keys(self, key: str) -> list[str]:
-        # Why braces? They keep the three keys on one node of a cluster.
+        # The braces keep the three keys on one node of a cluster.
         return [f"{self._prefix}{{{key}}}:{part}" for part in ("token", "pause", "lead")]
 
     def read(self, key: str) -> tuple[Held | None, Pause | None]:
@@ -315,7 +315,7 @@ class ValkeyTokenStore(SingleFlightStore):
 
     def drop(self, corpid: str, agentid: int | None, token: str, kind: Kind = "token") -> None:
         key = application_key(corpid, agentid, kind)
-        # Why alone? A thread that read the token from Valkey a moment ago would put it back as this process's copy.
+        # Alone: a thread that read the token from Valkey a moment ago would put it back as this process's copy.
         with self._alone(key):
             copy = self._copies.get(key)
             if copy is not None and copy.held.value == token:

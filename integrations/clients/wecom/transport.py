@@ -129,7 +129,7 @@ class Transport:
         """Send `call` with `credentials` in its query and read the whole answer."""
         seconds = self.seconds_for(call)
         if deadline.patience_seconds(seconds) < seconds * _LEAST_SHARE:
-            # Why not try? A send that is bound to time out would be unclear; not begun it is certain.
+            # Not tried: a send that is bound to time out would be unclear; not begun, it is certain.
             raise TransientError("no time was left to send", system="wecom", operation=asked.operation)
         failure: Exception | None = None
         with deadline.total_deadline(seconds):
@@ -137,7 +137,7 @@ class Transport:
                 return self._received(self._prepared(call, {**credentials, **(call.params or {})}))
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = error
-        # Why here? Raised inside the block above, the error would carry requests' own, which prints the address
+        # Raised outside the block: inside, the error would carry requests' own, which prints the address
         # with the secret in it.
         raise _connection_error(asked, failure)
 
@@ -195,7 +195,7 @@ def _parsed(operation: str, address: str) -> Url:
     try:
         return parse_url(address)
     except urllib3.exceptions.LocationParseError:
-        # Why without its cause? It prints the address, which may hold a proxy's password.
+        # Without its cause, which prints the address and perhaps a proxy's password.
         message = "not an address"
     raise ConfigurationError(message, system="wecom", operation=operation)
 

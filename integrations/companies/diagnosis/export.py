@@ -82,7 +82,7 @@ def _scrubbed(text: str, corp: Corp) -> str:
 def _secrets(corp: Corp) -> set[str]:
     found: set[str] = set()
     for name in (*_SECRET_COLUMNS, "proxy_url"):
-        # Why one by one? The page's own query leaves them out.
+        # One by one, because the page's own query leaves them out.
         value = Corp.objects.values_list(name, flat=True).get(pk=corp.pk)
         if isinstance(value, Unreadable):
             continue

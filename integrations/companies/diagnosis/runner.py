@@ -71,7 +71,7 @@ def request_test_message(*, corp: Corp, userid: str, now: datetime, requested_by
 
 @transaction.atomic
 def _requested(corp: Corp, subjects: dict[str, str], now: datetime, requested_by: str) -> list[CheckRun]:
-    # Why the lock? Two clicks at the same moment must find each other's runs.
+    # Locked, so that two clicks at the same moment find each other's runs.
     version = Corp.objects.select_for_update().values_list("connection_version", flat=True).get(pk=corp.pk)
     newest = {run.check_name: run for run in CheckRun.objects.newest_of([corp]).filter(check_name__in=subjects)}
     runs: dict[str, CheckRun] = {}
@@ -120,7 +120,7 @@ def claim_due_again(*, now: datetime) -> list[int]:
     claimed = []
     for run in due:
         ours = CheckRun.objects.filter(pk=run.pk, status=run.status, next_try_at=run.next_try_at)
-        # Why not waiting in any case? Whether the worker of a running one is dead is for the next worker to judge.
+        # Not always waiting: the next worker judges whether the worker of a running one is dead.
         status = run.status if run.is_unfinished else Status.WAITING
         if run.pk not in newest:
             ours.update(next_try_at=None)
@@ -191,7 +191,7 @@ def _looked(run: CheckRun, check: Check, now: datetime) -> tuple[Corp | None, Fi
     except IntegrationError as error:
         return corp, blockers.of_error(error, asked_by=check.name)
     except Exception as error:  # noqa: BLE001  # the edge: whatever it is, the page must not wait for ever
-        # Why without its text? It may hold an address with a Secret in it.
+        # Without its text, which may hold an address with a Secret in it.
         logger.error("check %s crashed corp=%s error=%s", check.name, run.corp_id, type(error).__name__)
         return corp, wrong("crashed", heals=False, detail=type(error).__name__)
 
@@ -276,7 +276,7 @@ def _ended_since(obstacle: CheckRun, run: CheckRun) -> bool:
 def _doubted(obstacle: CheckRun, finding: Finding, corp: Corp, now: datetime) -> list[int]:
     """Look again at what is said to be in the way, as its last result, from before, says that it is in order.
 
-    Why not at the token? The answer is known, and a wrong Secret is not to be tried once more than somebody asked for.
+    Not at the token: the answer is known, and a wrong Secret must not be tried more often than requested.
     """
     name = obstacle.check_name
     if name == blockers.TOKEN and not blockers.is_passing(finding.errcode):

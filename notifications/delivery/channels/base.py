@@ -17,7 +17,7 @@ class Sendable:
     """What a call needs of a delivery: frozen, but for the count of attempts. `due_at`: its run's time; `corp`: known
     once it is claimed.
 
-    Why no model? Making one takes as long as a fifth of a call, for columns that no call reads.
+    No model: making one takes a fifth of a call's time, for columns that no call reads.
     """
 
     pk: int

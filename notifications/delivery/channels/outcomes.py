@@ -150,7 +150,7 @@ def _kind_and_wait(error: IntegrationError) -> tuple[Kind, int]:
         return Kind.NOT_SENT, 0
     if isinstance(error, ConfigurationError):
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS
-    # Why not refused? Not the message was refused: its token could not be fetched, and a proxy's page says nothing of
+    # Not "refused": not the message was refused: its token could not be fetched, and a proxy's page says nothing of
     # what WeCom would say.
     if isinstance(error, UnexpectedResponseError) and error.operation not in SENDS:
         return Kind.POSTPONED, CONFIGURATION_WAIT_SECONDS

@@ -68,7 +68,7 @@ def _repair_runs(now: datetime) -> int:
     with transaction.atomic():
         early = Run.objects.filter(claimed_at__gt=now).order_by("pk")
         found = dict(early.values_list("pk", "subscription_id")[:BATCH])
-        # Why first? A dispatcher locks a subscription before its runs, too.
+        # First, because a dispatcher locks a subscription before its runs, too.
         _reschedule(Subscription.objects.filter(pk__in={pk for pk in found.values() if pk is not None}), now)
         runs = Run.objects.filter(pk__in=found)
         unmade = [Run.Status.WAITING, Run.Status.MISSED, Run.Status.FAILED, Run.Status.SKIPPED]
@@ -102,7 +102,7 @@ def _repair_rules(now: datetime) -> int:
     """Alert rules that were checked in what is the future now are checked at their next time."""
     with transaction.atomic():
         found = dict(AlertCheck.objects.filter(asked_at__gt=now).order_by("pk").values_list("pk", "rule")[:BATCH])
-        # Why first? Whoever decides a check locks it before its rule, too.
+        # First, because whoever decides a check locks it before its rule, too.
         checks = AlertCheck.objects.filter(pk__in=found)
         checks.filter(outcome=AlertCheck.Outcome.WAITING, slot_at__gt=now).delete()
         checks.update(asked_at=now)

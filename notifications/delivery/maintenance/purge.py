@@ -86,7 +86,7 @@ def purge_incidents(*, now: datetime) -> int:
 
 
 def _deleted(rows: QuerySet[Any]) -> int:
-    """Why raw? Django would read every row and look for what hangs on it; what does is gone by then."""
+    """Raw: Django would read every row and look for related rows, which are gone by then."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
     chunk = rows.model._default_manager.filter(pk__in=ids)
     return int(chunk._raw_delete(chunk.db)) if ids else 0

@@ -133,7 +133,7 @@ def _finish_runs(now: datetime) -> tuple[int, int]:
         with transaction.atomic():
             rows = unlocked(sending.order_by("pk")).values_list("pk", "recall_asked_at")[:BATCH]
             taken_back_at = dict(rows)
-            # Why only now? Asked before, a run whose last answer came in between would end without its mails.
+            # Only now: asked before, a run whose last answer came in between would end without its mails.
             mailed_count += fallback.fall_back(taken_back_at, now=now)
             finished_count += _finish(taken_back_at, now)
         if len(taken_back_at) < BATCH:

@@ -209,7 +209,7 @@ def _own_rows(report: Report, loaded: Loaded) -> OwnRows | None:
 
 
 def _check_whole(tables: Mapping[str, Table], aliases: set[str]) -> None:
-    """Why not send what there is? The rows behind the limit are somebody's: they would be told that they have none, or
+    """Partial data is not sent: the rows behind the limit are somebody's: they would be told that they have none, or
     read sums without them, and nobody would notice. Raises RenderingError."""
     for alias in sorted(aliases & tables.keys()):
         if tables[alias].is_cut:

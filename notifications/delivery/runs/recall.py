@@ -221,7 +221,7 @@ def _request(delivery: Delivery) -> Request:
 def _recall(delivery: Delivery, clock: Clock) -> bool:
     """Raises ConfigurationError and RateLimitedError."""
     mine = Delivery.objects.filter(pk=delivery.pk, recalled_at__isnull=True, recall_error="")
-    # Why again? Since the task read it, another may have recalled it, and somebody may have mended its company.
+    # Checked again: since the task read it, another may have recalled it, or its company was repaired.
     held = mine.select_related("corp").defer("body", "text").first()
     if held is None:
         return False

@@ -195,11 +195,11 @@ def _ended_early(subscription: Subscription, now: datetime) -> list[PlannedRun]:
 def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
     """Whether nothing is left that this round can claim, and the ids of the new runs."""
     with transaction.atomic():
-        # Why no join? Thousands share a report.
+        # No join: thousands share a report.
         companies = Prefetch("report", Report.objects.only("corp"))
         due = claimable(now).prefetch_related(companies).only(*_PLANNED_BY)
         found = list(unlocked(due.order_by("next_run_at"))[:BATCH])
-        # Why again? Of runs made since the query began it knows nothing; whoever makes one locks the subscription.
+        # Checked again: the query does not see runs made since it began; whoever makes one locks the subscription.
         under_way = Run.objects.under_way().filter(subscription__in=[subscription.pk for subscription in found])
         former_ids: dict[int | None, int] = dict(under_way.order_by("-pk").values_list("subscription_id", "pk"))
         plans = _plans_in_time(found, now, former_ids)
@@ -214,7 +214,7 @@ def _claim_batch(now: datetime) -> tuple[bool, list[int]]:
 def claimable(now: datetime) -> QuerySet[Subscription]:
     """What is due and has no run under way; beside it only what has waited so long that a time is missed."""
     under_way = Run.objects.under_way().filter(subscription=OuterRef("pk"))
-    # Why wrapped? SQLite has to be told of each part what it is.
+    # Wrapped, because SQLite needs the type of each part.
     minutes = ExpressionWrapper(F("grace_minutes"), output_field=IntegerField())
     grace = ExpressionWrapper(minutes * Value(timedelta(minutes=1)), output_field=DurationField())
     grace_end = ExpressionWrapper(F("next_run_at") + grace, output_field=DateTimeField())

@@ -110,7 +110,7 @@ def request_run(
 
 
 def _locked(subscription: Subscription) -> Subscription:
-    """As it is now. Why locked? Of two that ask at once, or one beside a dispatcher, the second must see the run of
+    """As it is now. Locked: of two that ask at once, or one beside a dispatcher, the second must see the run of
     the first."""
     return Subscription.objects.select_for_update(of=("self",)).select_related("report").get(pk=subscription.pk)
 

@@ -109,7 +109,7 @@ def tell_administrators(*, now: datetime) -> int:
     """One mail for each company that became blocked, where addresses are set. Returns how many were written."""
     told = 0
     for queue in untold().select_related("corp").defer(*CORP_SECRETS):
-        # Why before the mail? Told once at most: a mail server that hangs must not be asked by every tick.
+        # Before the mail, so that it is sent at most once: a hanging mail server must not be asked at every tick.
         if CorpQueue.objects.filter(pk=queue.pk, told_at__isnull=True).update(told_at=now):
             _mail(queue)
             told += 1

@@ -57,7 +57,7 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
         rows = [row for row in locked if row == known[row.pk]]
         if not rows:
             return []
-        # Why before they are taken? A company that cannot be read must leave them untouched.
+        # Before they are claimed: a company that cannot be read must leave them untouched.
         corps = Corp.objects.only(*_CALLED).in_bulk({row.corp_id for row in rows})
         for row in rows:
             row.corp = corps[row.corp_id]
@@ -69,7 +69,7 @@ def claim_deliveries(deliveries: Collection[Sendable], *, now: datetime) -> list
 
 def _sendables(rows: QuerySet[Delivery]) -> list[Sendable]:
     run = Run.objects.filter(pk=OuterRef("run")).values(at=Coalesce("due_at", "slot_at"))
-    # Why no join? Its run would be locked with it.
+    # No join: its run would be locked with it.
     return [Sendable(*row) for row in rows.values_list(*SENT, Subquery(run))]
 
 

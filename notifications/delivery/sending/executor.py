@@ -28,7 +28,7 @@ class Callers:
     def __init__(self, thread_count: int = THREADS_AT_MOST) -> None:
         self._thread_count = thread_count
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        # As many entries as threads that are free. Why no semaphore? It is written in Python, and taken for each call.
+        # As many entries as threads that are free. No semaphore: it is written in Python, and taken for each call.
         self._idle: SimpleQueue[None] = SimpleQueue()
         self._started_count = 0
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Callers:
 class Flights(Generic[K, T]):
     """Calls under way, each under a key, for one thread that waits for them.
 
-    Why no futures? Each has locks of its own, which cost more than a hundredth of a call; here there is one event.
+    No futures: each has locks, which cost more than a hundredth of a call; here there is one event.
     """
 
     def __init__(self, callers: Callers) -> None:

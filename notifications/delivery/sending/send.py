@@ -95,7 +95,7 @@ class _Task:
     def begin(self) -> None:
         """Begin as many calls as limits and threads allow."""
         room = settings.SEND_PARALLEL_PER_TASK - len(self._flights)
-        # Why half? Rows are claimed many at a time, which costs the database as much as one.
+        # Half: claiming many rows at a time costs the database as much as claiming one.
         if room * 2 < settings.SEND_PARALLEL_PER_TASK and self._flights:
             return
         admitted = self._admission.admit(room)
@@ -104,7 +104,7 @@ class _Task:
         attempts = {attempt.delivery_id: attempt for attempt in self._claimed([each.delivery for each, _ in admitted])}
         throttling.cancel([permit for each, permit in admitted if each.delivery.pk not in attempts])
         begun = [(attempts[each.delivery.pk], permit) for each, permit in admitted if each.delivery.pk in attempts]
-        # Why only now? A store that is lost from here on learns of these calls by their attempts.
+        # Only now: a store that is lost from here on learns of these calls from their attempts.
         for (attempt, permit), is_counted in zip(begun, throttling.known([it[1] for it in begun]), strict=True):
             self._call(attempt, permit, is_counted=is_counted)
 
@@ -127,7 +127,7 @@ class _Task:
         self._admission.give_back(now=self._clock(), passed_over=self._passed_over)
 
     def _claimed(self, deliveries: list[Sendable]) -> list[StartedAttempt]:
-        """Why one by one where that fails? One bad row must not keep the others from going out; it waits."""
+        """One by one where that fails: a bad row waits, and does not keep the others from going out."""
         now = self._clock()
         with guarded(logger, "%d deliveries could not be claimed together", len(deliveries)) as together:
             attempts = claim_deliveries(deliveries, now=now)

@@ -49,7 +49,7 @@ _ATTEMPT_OUTCOMES = {
 def settle(attempt: Attempt | StartedAttempt, outcome: Outcome, *, duration_ms: int | None, now: datetime) -> bool:
     """Write the attempt's outcome and, if its lease still holds, the delivery's. Returns whether it held."""
     with transaction.atomic():
-        # Why the delivery first? The sweep locks in this order, too: the other way round they would wait in a circle.
+        # The delivery first, as the sweep does: another order could deadlock.
         held = Delivery.objects.filter(
             pk=attempt.delivery_id, status=Delivery.Status.SENDING, fencing_token=attempt.fencing_token
         )
@@ -167,7 +167,7 @@ def _write_exceptions(delivery: Delivery, outcome: Outcome) -> dict[str, int]:
 
 
 def _mark(receipts: Any, delivery: Delivery, userids: Collection[str], status: Receipt.Status) -> int:
-    # Why fold? WeCom answers in lower case whatever was sent.
+    # Folded: WeCom answers in lower case whatever was sent.
     addresses = {f"{delivery.corp_id}:{fold_userid(userid)}" for userid in userids}
     return int(receipts.filter(address__in=addresses).update(status=status)) if addresses else 0
 
@@ -262,7 +262,7 @@ def _settle_accepted(ended: Sequence[Ended]) -> None:
             ]
         )
         settle_attempts([(each.attempt.pk, each.duration_ms, each.ended_at) for each in ended])
-    # Why no line for each? Its row says it all, and lines cost more than writing the rows.
+    # No log line for each: its row says it all, and lines cost more than writing the rows.
     logger.info("accepted deliveries=%d from=%d to=%d", len(held), min(held, default=0), max(held, default=0))
     for each in ended:
         if each.attempt.delivery_id not in held:

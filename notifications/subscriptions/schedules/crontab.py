@@ -39,7 +39,7 @@ def crontab_slots(crontab: str, zone: tzinfo, after: datetime) -> Iterator[datet
     found_any = False
     for local in simulation:
         found_any = True
-        # Why compare? In a doubled hour the simulation goes by the wall clock and can fall behind `after`; around a
+        # Compared: in a doubled hour the simulation goes by the wall clock and can fall behind `after`; around a
         # skipped hour two local times become the same moment.
         moment = local.astimezone(UTC)
         if moment > last:
@@ -60,7 +60,7 @@ def crontab_slots_on(
                 return
             day = moment.astimezone(zone).date()
             if not is_chosen(day):
-                # Why begin anew? A schedule for every minute has 1440 times on a day that is left out.
+                # Begins anew: a schedule for every minute has 1440 times on a day that is left out.
                 last = max(moment, _end_of(day, zone))
                 break
             last = after = moment

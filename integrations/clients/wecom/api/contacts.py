@@ -59,7 +59,7 @@ class ContactCalls(Calls):
         """All pages of `user_list_id`, one call each. Raises UnexpectedResponseError where the end does not come.
 
         `through` makes each call, for a caller who repeats, counts or slows them down.
-        Why raise? A list cut off in silence would make a full synchronisation drop people.
+        Raises, because a list cut off in silence would make a full synchronisation drop people.
         """
         seen: set[str] = set()
         cursor = ""

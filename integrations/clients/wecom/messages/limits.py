@@ -36,7 +36,7 @@ def body_bytes(payload: Mapping[str, Any]) -> bytes:
     """The JSON bytes of a payload: compact, keys in their order, non-ASCII characters as they are, but for marks that
     turn the direction of reading.
 
-    Why unescaped? WeCom rejects `\\uXXXX` (40033). Raises MessageError where a text holds half of a surrogate pair,
+    Unescaped: WeCom rejects `\\uXXXX` (40033). Raises MessageError where a text holds half of a surrogate pair,
     which UTF-8 cannot say, or a number that is none.
     """
     try:

@@ -44,7 +44,7 @@ def look(question: Question) -> Finding:
 
 
 def _of_error(error: IntegrationError) -> Finding:
-    """Why not as the other checks? What is said of the app's token and address is not said of the assistant's."""
+    """Unlike the other checks: findings about the app's token and address do not hold for the assistant's."""
     if error.code is None:
         return blockers.of_error(error, asked_by=NAME)
     if error.operation == "gettoken":

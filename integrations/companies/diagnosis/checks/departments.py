@@ -31,7 +31,7 @@ def look(question: Question) -> Finding:
 
 
 def _why(client: WeComClient, root: int) -> int:
-    """The code with which WeCom refuses a department. Why ask? The list does not tell unknown from out of scope."""
+    """The code with which WeCom refuses a department. The list does not tell unknown from out of scope."""
     try:
         client.department_get(root)
     except IntegrationError as error:

@@ -70,7 +70,7 @@ def differing_parts(ours: str, theirs: str) -> list[str]:
 
 
 def _page_differs(ours: list[str], theirs: list[str]) -> list[str]:
-    """Why without the query? The inner page stands there; but what is in front of it, and the domain, must be ours."""
+    """Without the query, which holds the inner page; the rest, and the domain, must be ours."""
     if len(theirs) != 1:
         return ["redirect_uri"]
     left, right = ours[0].partition("?"), theirs[0].partition("?")

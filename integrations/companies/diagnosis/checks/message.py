@@ -68,7 +68,7 @@ def _problem_of(error: RecipientError) -> str:
 
 
 def _body(question: Question) -> bytes:
-    """Why a time and a number? WeCom drops an identical message in silence."""
+    """Time and number make it unique: WeCom drops an identical message in silence."""
     with translation.override(settings.LANGUAGE_CODE):
         local = timezone.localtime(question.now)
         text = gettext("Test message from “%(corp)s” (%(time)s, no. %(number)s). It needs no answer.") % {
