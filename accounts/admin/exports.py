@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -134,10 +135,8 @@ def _begun(request: HttpRequest, keys: list[int]) -> HttpResponse:
     now, language = timezone.now(), get_language() or ""
     export = export_jobs.request_export(reader=_reader(request), user_ids=keys, language=language, now=now)
 
-    def unreachable() -> None:
-        messages.warning(request, gettext("The queue cannot be reached: the sheet is made as soon as it can."))
-
-    queue_on_commit(tasks.make_people_export, export.pk, otherwise=unreachable)
+    message = gettext("The queue cannot be reached: the sheet is made as soon as it can.")
+    queue_on_commit(tasks.make_people_export, export.pk, otherwise=partial(messages.warning, request, message))
     return _to(export)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -240,10 +241,8 @@ def _refused_lines(run: PeopleImport) -> Iterator[str]:
 
 
 def _queue(request: HttpRequest, run: PeopleImport) -> None:
-    def unreachable() -> None:
-        messages.warning(request, gettext("The queue cannot be reached: the import begins as soon as it can."))
-
-    queue_on_commit(tasks.run_people_import, run.pk, otherwise=unreachable)
+    message = gettext("The queue cannot be reached: the import begins as soon as it can.")
+    queue_on_commit(tasks.run_people_import, run.pk, otherwise=partial(messages.warning, request, message))
 
 
 def _to(run: PeopleImport) -> HttpResponseRedirect:

@@ -187,10 +187,8 @@ def _is_unfinished(run: SyncRun, people_run: PeopleRun | None) -> bool:
 
 
 def _queue(request: HttpRequest, run: SyncRun) -> None:
-    def unreachable() -> None:
-        messages.warning(request, gettext("The queue cannot be reached: the run begins as soon as it can."))
-
-    queue_on_commit(tasks.sync_directory, run.pk, otherwise=unreachable)
+    message = gettext("The queue cannot be reached: the run begins as soon as it can.")
+    queue_on_commit(tasks.sync_directory, run.pk, otherwise=partial(messages.warning, request, message))
 
 
 def _to_run(run: SyncRun) -> HttpResponseRedirect:

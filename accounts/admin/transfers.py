@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -146,10 +147,8 @@ class MovePages(UserModelAdmin):
             sentence = _("This move was asked for already, by %(person)s at %(time)s. This page shows how far it is.")
             messages.info(request, sentence % _asked(move))
 
-        def unreachable() -> None:
-            messages.warning(request, _("The queue cannot be reached: the move begins as soon as it can."))
-
-        queue_on_commit(tasks.move_people, move.pk, otherwise=unreachable)
+        message = _("The queue cannot be reached: the move begins as soon as it can.")
+        queue_on_commit(tasks.move_people, move.pk, otherwise=partial(messages.warning, request, message))
         return HttpResponseRedirect(reverse("admin:accounts_user_moved", args=[move.pk]))
 
 
