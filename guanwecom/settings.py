@@ -199,7 +199,7 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
-# Why not no-referrer everywhere? Browsers then send "Origin: null" with each form, which the CSRF check must refuse.
+# Not no-referrer everywhere: browsers would then send "Origin: null" with each form, which the CSRF check must refuse.
 # The sign-in views, whose addresses carry codes, set no-referrer themselves.
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True

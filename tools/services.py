@@ -68,7 +68,7 @@ class Service:
     def restart(self) -> None:
         """Bring it back at its address, from its data; one that runs is asked to end before. Raises ServiceError.
 
-        Why tries? The children of a killed PostgreSQL hold its memory for a moment longer.
+        Several tries: the children of a killed PostgreSQL hold its memory for a moment longer.
         """
         self._end()
         deadline = time.monotonic() + START_SECONDS

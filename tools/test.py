@@ -88,7 +88,7 @@ def start(command: list[str], output: IO[bytes] | None) -> subprocess.Popen[byte
 def follow(program: subprocess.Popen[bytes], output: IO[bytes]) -> int:
     """Print what the program has said and says until it ends; returns its exit status.
 
-    Why pread? The program writes where this file's position is, which a read would move.
+    pread: the program writes where this file's position is, which a read would move.
     """
     position = 0
     while True:

@@ -49,7 +49,7 @@ class GroupForm(GroupFormBase):
 class GroupAdmin(ConfirmedChanges, NamedDeletions, GroupAdminBase):
     form = GroupForm
     list_display = ("shown_name",)
-    # Why not Django's two boxes side by side? Their texts have no Chinese.
+    # Not Django's two boxes side by side, whose texts have no Chinese.
     filter_horizontal = ()
 
     readonly_fields = ("shown_name", "shown_permissions")

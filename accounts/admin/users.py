@@ -137,7 +137,7 @@ class UserAdmin(ConfirmedChanges, MovePages, AttributePages, ExportPages, NamedD
     list_filter = ("is_active", "is_staff")
     search_fields = ("username", "name")
     search_help_text = _("Username or name")
-    # Why not Django's two boxes side by side? Their texts have no Chinese.
+    # Not Django's two boxes side by side, whose texts have no Chinese.
     filter_horizontal = ()
     autocomplete_fields = ("groups", "managed_corps")
     actions = ("set_company", "set_attribute")

@@ -97,7 +97,7 @@ def _step(people_run: PeopleRun, policy: DirectoryPolicy, rules: GroupRules, key
         userids = list(stretch.values_list("userid_folded", flat=True))
         accounts = WeComAccount.objects.filter(corp=corp, userid_folded__in=userids)
         user_ids = list(accounts.values_list("user_id", flat=True))
-        # Why name the people, too? PostgreSQL would go through all accounts and people of the site for each stretch.
+        # Names the people, too, or PostgreSQL would read all accounts and people of the site for each stretch.
         found = unsettled(policy=policy, members=stretch, accounts=accounts.filter(user__in=user_ids))
         members = list(found.order_by("pk"))
         written = apply_to(corp=corp, policy=policy, members=members, now=now, rules=rules, settled_user_ids=user_ids)

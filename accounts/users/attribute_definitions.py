@@ -45,7 +45,7 @@ def kept_by(attribute: Attribute) -> list[models.Model]:
 
     Found by foreign keys, so that every new reference to an attribute is guarded without further code.
     """
-    # Why the hidden ones, too? Most keys to an attribute have no way back.
+    # Also the hidden ones: most keys to an attribute have no reverse accessor.
     pointing: list[Any] = [one for one in Attribute._meta.get_fields(include_hidden=True) if one.one_to_many]
     rows: list[models.Model] = []
     for relation in (one for one in pointing if one.on_delete is models.PROTECT):

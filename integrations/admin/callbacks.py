@@ -106,7 +106,7 @@ class CallbackPages(CorpPages):
         return own_page(self, request, "admin/integrations/corp/callback_paste.html", context)
 
     def keys_view(self, request: HttpRequest, corp_id: int, kind: str) -> HttpResponse:
-        """Token and EncodingAESKey to copy. Why by POST? Each showing is an act, written into the history."""
+        """Token and EncodingAESKey to copy. By POST: each showing is recorded in the history."""
         corp, address = self._corp(request, corp_id, to_change=True), _kind(kind)
         crypto = self._saved_keys(request, corp, address)
         if crypto is None:

@@ -176,7 +176,7 @@ def _note_domain(write: ConsoleWrite, refusal: IntegrationError | None, now: dat
 def _plan(write: ConsoleWrite, corp: Corp) -> Values:
     before, after = _present(wecom_client(corp), write.kind), wanted(corp, write.kind)
     names = {name for name in after if before[name] != after[name]}
-    # Why once more, where WeCom has it by now? Only its answer to a write says whether the owner is verified.
+    # Once more even if WeCom has it by now: only its answer to a write says whether the owner is verified.
     if "redirect_domain" in after and ownership.is_refused(corp):
         names.add("redirect_domain")
     changes = [{"name": name, "before": before[name], "after": after[name]} for name in after if name in names]

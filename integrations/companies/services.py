@@ -65,7 +65,7 @@ def save_corp(*, corp: Corp, changed_fields: Collection[str]) -> bool:
     # None: the contacts assistant, which has no agent.
     for application in {before, (before[0], None), (corp.corpid, corp.agentid), (corp.corpid, None)}:
         transaction.on_commit(partial(_forget_token, *application))
-    # Why the database's clock? Who tries it next counts on that one.
+    # The database's clock, which the next attempt uses, too.
     transaction.on_commit(lambda: hooks.connection_mended(corp.pk, database_clock()()))
     return True
 

@@ -22,7 +22,7 @@ from integrations.models import CheckRun, Corp
 SEPARATOR = ";"
 # WeCom takes at most 120 addresses for an app (errcode 85006 for more).
 AT_MOST = 120
-# Why not is_private? It holds the addresses of documentation, too, which only look invented.
+# Not is_private, which includes the address ranges for documentation.
 _INSIDE = [
     ipaddress.ip_network(network)
     for network in (

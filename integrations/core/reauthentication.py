@@ -37,7 +37,7 @@ class ConfirmedChanges(ModelAdminBase):
 
     @property
     def urls(self) -> list[URLPattern]:
-        """Why not get_urls()? An admin adds its own pages there, around what its bases add."""
+        """Not get_urls(): an admin adds its own pages there, around those of its bases."""
         return [self._confirmed(pattern) for pattern in self.get_urls()]
 
     def _confirmed(self, pattern: URLPattern) -> URLPattern:

@@ -61,7 +61,7 @@ def normalised_base_url(text: str) -> str:
         raise ValidationError(
             _("The address must begin with https://, because the Secret travels with each call."), code="plain"
         )
-    # Why ASCII? Links are made of it, and WeCom's pages take no others.
+    # ASCII: links are made of it, and WeCom's pages take nothing else.
     return f"{scheme}://{_ascii_name(parts.netloc)}{quote(parts.path, safe=_URL_CHARACTERS)}".rstrip("/")
 
 

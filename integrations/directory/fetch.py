@@ -178,7 +178,7 @@ class Reader:
                 raise UnexpectedResponseError(message, system="wecom", operation="department_list")
             numbers.add(one.department_id)
             name = clean(one.name, 128) or None
-            # Why not `in` alone? A range is searched through, number by number, for what is no number.
+            # Not `in` alone: a range is searched number by number for what is no number.
             parent = one.parent_id if one.parent_id is not None and one.parent_id in DEPARTMENT_IDS else None
             told[one.department_id] = SeenDepartment(one.department_id, parent, name, min(max(one.order, 0), 2**32))
         return numbers

@@ -48,7 +48,7 @@ class CheckRun(models.Model):
         SKIPPED = "skipped", _("not tried")
 
     corp = models.ForeignKey(Corp, on_delete=models.CASCADE, related_name="check_runs", verbose_name=_("company"))
-    # Why not `check`? Django's models have a method of that name.
+    # Not `check`: Django's models have a method of that name.
     check_name = models.CharField(_("check"), max_length=32)
     connection_version = models.PositiveIntegerField()
     # What of ours the check was about, as a domain or a link: a result counts only as long as this is the same.

@@ -111,7 +111,7 @@ def split(table: Table, column: str) -> dict[str, Table]:
 def plain(number: Number, *, digits: int | None = None) -> str:
     """A number without an exponent and without zeros at its end; with at most so many `digits` behind the point.
 
-    Why no round()? It refuses what has more digits than a Decimal computes with (28).
+    No round(): it refuses what has more digits than a Decimal computes with (28).
     """
     text = f"{number:f}" if digits is None else f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,6 +1,6 @@
 """Matches labels against a route. Pure.
 
-Why no regular expressions behind =~? Patterns and values come from different people, and one bad pair of them would
+No regular expressions behind =~: patterns and values come from different people, and one bad pair of them would
 hold up a whole worker. A pattern with * and ?, and | between alternatives, says what alerts need (docs/decisions).
 """
 

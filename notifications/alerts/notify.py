@@ -46,7 +46,7 @@ def request_notices(*, now: datetime) -> list[int]:
 
 
 def _of_source(model: type[AlertSource], column: str, source_id: int | None, now: datetime) -> list[int]:
-    """Why the source's lock first? Whoever opens incidents takes it in this order, too."""
+    """Takes the source's lock first, as where incidents are opened."""
     source = None
     if source_id is not None:
         source = first_locked(model._default_manager.filter(pk=source_id), seconds=LOCK_SECONDS)

@@ -27,7 +27,7 @@ _REPLACEMENT = "\ufffd"
 
 
 def _tidy(characters: int, *, is_one_line: bool = False) -> Callable[[Any], Any]:
-    """Why made fit, and not refused? A sender does not repeat what was refused: one odd alert would take all the others
+    """Cleaned, not refused: a sender does not repeat what was refused: one odd alert would take all the others
     of its payload with it."""
 
     def tidy(value: Any) -> Any:

@@ -44,7 +44,7 @@ _RUN_COLUMNS = {
     **{"render_after": "timestamptz", "finished_at": "timestamptz", "error": "text"},
 }
 _run_values = attrgetter(*_RUN_COLUMNS)
-# Why "WHERE TRUE"? SQLite would take ON for a join's.
+# "WHERE TRUE", or SQLite would take ON for a join's.
 _RUNS = """
     INSERT INTO notifications_run (
         {columns}, render_count, recipient_count, skipped_count, resends_unknown, fingerprint

@@ -34,7 +34,7 @@ class AttributeRuleQuerySet(models.QuerySet["AttributeRule"]):
 class AttributeRule(models.Model):
     """One condition on one attribute, of one subscription or alert receiver; several are joined by its `rules_match`.
 
-    Why PROTECT? A rule that goes with its attribute would leave the others, and these reach more people.
+    PROTECT: a rule deleted with its attribute would leave the others, and these reach more people.
     """
 
     subscription = models.ForeignKey(

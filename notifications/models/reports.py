@@ -55,7 +55,7 @@ class ReportCard(models.Model):
 class OwnRowsRule(models.Model):
     """Of one card each person sees those rows alone in which the column has a value of theirs, or a fixed one.
 
-    Several of a card must all hold (notifications.reports.row_filters). Why PROTECT? A rule that goes with its
+    Several of a card must all hold (notifications.reports.row_filters). PROTECT: a rule deleted with its
     attribute would show everybody everything.
     """
 

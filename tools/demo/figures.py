@@ -132,5 +132,5 @@ def _csv_rows(name: str) -> list[dict[str, str]]:
 
 
 def _opened(name: str) -> Any:
-    # Why not import vega_datasets? It would load pandas, for files that csv and json read.
+    # Without importing vega_datasets, which would load pandas, for files that csv and json read.
     return (resources.files("vega_datasets") / "_data" / name).open(encoding="utf-8")

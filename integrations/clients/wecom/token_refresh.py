@@ -252,7 +252,7 @@ class SingleFlightStore:
         except IntegrationError as error:
             self._shelf.publish_pause(key, owner, self._pause_of(error))
             raise
-        # Why not always 300 s? WeCom may give the same token again with what is left of its time: renewing at a
+        # Not always 300 s: WeCom may give the same token again with what is left of its time: renewing at a
         # fixed distance from its end would then ask on every call. Halving asks a handful of times.
         held = Held(token.value, token.expires_in, min(RENEW_AHEAD_SECONDS, token.expires_in / 2))
         self._shelf.publish(key, owner, held)

@@ -141,7 +141,7 @@ class Gate:
         return bool(self._end_restore(keys=[_READY, _RESTORING], args=[token, identity]))
 
     def _counts(self) -> Iterator[str]:
-        """The keys of what was counted. Why no FLUSHDB? Others keep their keys in the same store."""
+        """The keys of what was counted. No FLUSHDB: others keep their keys in the same store."""
         for key in map(bytes.decode, self._store.scan_iter(f"{_PREFIX}*", count=_CLEARED_AT_ONCE)):
             if key != _RESTORING and not key.endswith(_KEPT):
                 yield key

@@ -21,7 +21,7 @@ THREADS_AT_MOST = 400
 class Callers:
     """A pool whose threads a process that ends does not wait for.
 
-    Why not ThreadPoolExecutor? It joins its threads at exit, and a worker that was asked to end would stay until a
+    Not ThreadPoolExecutor: it joins its threads at exit, and a worker that was asked to end would stay until a
     hanging call has timed out.
     """
 

@@ -36,7 +36,7 @@ _DAY = re.compile(r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ].*)?")
 class Nothing:
     """No value: shown as a dash, smaller and greater than nothing, and whatever is computed with it is nothing, too.
 
-    Why not None? A template that compares or adds would fail on the first empty cell, at nine in the morning.
+    Not None: a template that compares or adds would fail on the first empty cell, at nine in the morning.
     """
 
     __slots__ = ()

@@ -73,7 +73,7 @@ def check_media(field: str, content: bytes, largest: int) -> None:
 
 def file_name_of(reply: Reply) -> str:
     """The name in Content-Disposition: raw UTF-8 or encoded; empty without one."""
-    # Why latin-1? The header's bytes come as such characters; a name in raw UTF-8 is behind them.
+    # latin-1: the header's bytes come as such characters; a name in raw UTF-8 is behind them.
     disposition = reply.disposition.encode("latin-1", "replace").decode(errors="replace")
     encoded = _ENCODED_NAME.search(disposition)
     if encoded:

@@ -51,7 +51,7 @@ def body_bytes(payload: Mapping[str, Any]) -> bytes:
 def multipart(content: bytes, *, file_name: str, media_type: str = "application/octet-stream") -> tuple[bytes, str]:
     """A form with one part named `media`: its bytes and its content type.
 
-    Why not requests' own? The name must be raw UTF-8: WeCom does not understand `filename*=utf-8''…` (44001) and
+    Not requests' own: the name must be raw UTF-8. WeCom does not understand `filename*=utf-8''…` (44001) and
     shows a percent-encoded name to the recipient as it is. Raises MessageError for a name with line breaks.
     """
     if not file_name or any(ord(character) < 32 for character in file_name):

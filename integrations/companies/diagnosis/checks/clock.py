@@ -21,7 +21,7 @@ def look(question: Question) -> Finding:
         return skipped("blocked", {"by": "network"})
     if journey.server_date is None:
         return skipped("no_date")
-    # Why not `question.now`? The answer took its time; the header has whole seconds.
+    # Not `question.now`: the answer took time, and the header has whole seconds.
     seconds = round((datetime.now(UTC) - journey.server_date).total_seconds())
     return judged(seconds)
 
