@@ -101,6 +101,17 @@ def request_looks(card_ids: Collection[int], *, now: datetime) -> dict[int, int]
     return found
 
 
+def repair_times(*, now: datetime) -> None:
+    """After a clock that ran ahead: nothing waits for a moment that is far away, and of slots to come nothing is there,
+    or they would go out with data from before."""
+    CardData.objects.filter(slot_at__gt=now).delete()
+    waiting = CardData.objects.waiting()
+    waiting.filter(next_try_at__gt=now + max(WAITS)).update(next_try_at=now)
+    waiting.filter(lease_until__gt=now + KEPT_AT_MOST).update(lease_until=now)
+    CardData.objects.filter(requested_at__gt=now).update(requested_at=now)
+    CardData.objects.filter(finished_at__gt=now).update(finished_at=now)
+
+
 # --- Fetching ---------------------------------------------------------------------------------------------------------
 
 

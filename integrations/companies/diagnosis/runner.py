@@ -110,6 +110,14 @@ def give_up_unqueued(*, run_ids: Iterable[int], clock: Callable[[], datetime]) -
     waiting.update(status=Status.SKIPPED, problem="unqueued", finished_at=clock(), next_try_at=None)
 
 
+def repair_times(*, now: datetime) -> None:
+    """After a clock that ran ahead: what was asked then is asked now. A worker that is at one has lost it."""
+    early = CheckRun.objects.filter(Q(requested_at__gt=now) | Q(started_at__gt=now) | Q(finished_at__gt=now))
+    early.filter(next_try_at__gt=now).update(next_try_at=now)
+    for name in ("requested_at", "started_at", "finished_at"):
+        CheckRun.objects.filter(**{f"{name}__gt": now}).update(**{name: now})
+
+
 def claim_due_again(*, now: datetime) -> list[int]:
     """Runs whose time has come, for the caller to queue: to be tried once more, or because no worker has ended them.
 

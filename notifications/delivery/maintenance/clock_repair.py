@@ -15,6 +15,8 @@ from django.db import transaction
 from django.db.models import CharField, F, Q, QuerySet, Value
 from django.db.models.functions import Cast, Coalesce, Concat
 
+from integrations.companies.diagnosis import runner
+from integrations.datasources import fetch
 from notifications.delivery.clock import QUEUE_LEASE, RENDER_LEASE
 from notifications.delivery.locking import BATCH, update_unlocked
 from notifications.models import (
@@ -23,6 +25,7 @@ from notifications.models import (
     AlertRule,
     CorpQueue,
     Delivery,
+    Incident,
     Medium,
     Run,
     Subscription,
@@ -40,6 +43,8 @@ LONGEST_LIFETIME = timedelta(hours=MAX_LIFETIME_HOURS)
 # The longest that a company is held, by WeCom's limit of gettoken, and that a picture or file is left to its worker.
 LONGEST_HOLD = timedelta(hours=1)
 LONGEST_MAKING = timedelta(minutes=10)
+# The longest that an incident is silenced (notifications.alerts.actions).
+LONGEST_SILENCE = timedelta(hours=1)
 # WeCom's duplicate check lasts so much longer than we repeat.
 SPARE = timedelta(minutes=30)
 
@@ -60,6 +65,9 @@ def repair(*, now: datetime) -> int:
     update_unlocked(CorpQueue.objects.filter(probe_at__gt=now + LONGEST_HOLD), probe_at=now)
     while _repair_rules(now):
         pass
+    _repair_incidents(now)
+    fetch.repair_times(now=now)
+    runner.repair_times(now=now)
     logger.warning("the clock was set back: %d runs had been claimed in what is the future now", count)
     return count
 
@@ -111,6 +119,26 @@ def _repair_rules(now: datetime) -> int:
         # Or every check to come would count as one that was overtaken.
         rules.filter(checked_slot_at__gt=now).update(checked_slot_at=now)
     return len(found)
+
+
+_WHEN_WE_HEARD = ("opened_at", "seen_at", "notified_at", "resolved_at", "taken_at")
+# Of a route's incidents its sender says them.
+_WHEN_RULES_FOUND = ("starts_at", "stretch_at", "ends_at")
+
+
+def _repair_incidents(now: datetime) -> None:
+    """What is to be told of them is told at once. What a rule found then began now, or it would never end."""
+    is_early = Q(silenced_until__gt=now + LONGEST_SILENCE)
+    for name in _WHEN_WE_HEARD:
+        is_early |= Q(**{f"{name}__gt": now})
+    update_unlocked(Incident.objects.filter(is_early, notice_due_at__gt=now), notice_due_at=now)
+    update_unlocked(Incident.objects.filter(silenced_until__gt=now + LONGEST_SILENCE), silenced_until=now)
+    for names, incidents in (
+        (_WHEN_WE_HEARD, Incident.objects.all()),
+        (_WHEN_RULES_FOUND, Incident.objects.filter(rule__isnull=False)),
+    ):
+        for name in names:
+            update_unlocked(incidents.filter(**{f"{name}__gt": now}), **{name: now})
 
 
 def _repair_media(now: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db.models import Model
 
-from integrations.models import Card, DataSource
+from integrations.models import Card, CardData, CheckRun, DataSource
 from notifications import tasks
 from notifications.alerts import evaluation
 from notifications.delivery.maintenance import clock_repair
@@ -20,11 +20,12 @@ from notifications.models import (
     AlertRule,
     CorpQueue,
     Delivery,
+    Incident,
     Medium,
     Run,
     Subscription,
 )
-from tests.notifications.alerts.conftest import make_receiver
+from tests.notifications.alerts.conftest import make_receiver, make_route
 from tests.notifications.delivery.attachments.places import make_medium
 from tests.notifications.factories import NOW, make_corp, make_people, make_run, make_subscription, utc
 
@@ -249,3 +250,82 @@ class TestAlertRules:
 
         rule.refresh_from_db()
         assert rule.checked_slot_at == NOW
+
+
+class TestIncidents:
+    @pytest.fixture
+    def incident(self) -> Incident:
+        corp = make_corp()
+        route = make_route(make_receiver(*make_people(corp, 1), corp=corp))
+        times = dict.fromkeys(("opened_at", "seen_at", "notified_at", "starts_at", "stretch_at"), NOW)
+        return Incident.objects.create(key="k", route=route, title="CPU", notice_kind="repeat", **times)
+
+    def test_are_told_of_at_once_where_the_wrong_clock_wrote_when(self, incident: Incident) -> None:
+        far = NOW + YEAR
+        Incident.objects.update(seen_at=far, notified_at=far, notice_due_at=far, silenced_until=far)
+
+        clock_repair.repair(now=NOW)
+
+        incident.refresh_from_db()
+        assert (incident.seen_at, incident.notified_at, incident.notice_due_at) == (NOW, NOW, NOW)
+        assert not incident.is_silenced(NOW)
+
+    def test_keep_a_reminder_that_is_still_to_come(self, incident: Incident) -> None:
+        later = NOW + timedelta(minutes=50)
+        Incident.objects.update(notice_due_at=later, silenced_until=later)
+
+        clock_repair.repair(now=NOW)
+
+        incident.refresh_from_db()
+        assert (incident.notice_due_at, incident.silenced_until) == (later, later)
+
+    def test_of_a_rule_began_no_later_than_now(self, incident: Incident) -> None:
+        source = DataSource.objects.create(name="数仓", kind="sql")
+        card = Card.objects.create(name="销售", source=source, sql="SELECT 1")
+        receiver = make_receiver(corp=make_corp())
+        rule = AlertRule.objects.create(name="过低", card=card, receiver=receiver, crontab="0 * * * *", conditions=[])
+        Incident.objects.update(route=None, rule=rule, starts_at=NOW + YEAR, stretch_at=NOW + YEAR)
+
+        clock_repair.repair(now=NOW)
+
+        incident.refresh_from_db()
+        assert (incident.starts_at, incident.stretch_at) == (NOW, NOW)
+
+
+class TestDataOfCards:
+    @pytest.fixture
+    def card(self) -> Card:
+        source = DataSource.objects.create(name="数仓", kind="sql")
+        return Card.objects.create(name="销售", source=source, sql="SELECT 1")
+
+    def test_that_waits_is_fetched_now(self, card: Card) -> None:
+        far = NOW + YEAR
+        row = CardData.objects.create(
+            card=card, slot_at=NOW, requested_at=far, next_try_at=far, lease_token="x", lease_until=far
+        )
+
+        clock_repair.repair(now=NOW)
+
+        assert list(CardData.objects.due(NOW)) == [row]
+        assert CardData.objects.get().requested_at == NOW
+
+    def test_of_a_slot_to_come_is_forgotten(self, card: Card) -> None:
+        """Or that slot would go out with data from before."""
+        times = {"requested_at": NOW, "next_try_at": NOW, "finished_at": NOW}
+        CardData.objects.create(card=card, slot_at=NOW + YEAR, status="ready", **times)
+        kept = CardData.objects.create(card=card, slot_at=NOW, status="ready", **times)
+
+        clock_repair.repair(now=NOW)
+
+        assert list(CardData.objects.all()) == [kept]
+
+
+def test_checks_of_the_diagnosis_are_tried_now() -> None:
+    far = NOW + YEAR
+    times = {"requested_at": far, "started_at": far, "next_try_at": far}
+    run = CheckRun.objects.create(corp=make_corp(), check_name="token", connection_version=1, **times)
+
+    clock_repair.repair(now=NOW)
+
+    run.refresh_from_db()
+    assert (run.requested_at, run.started_at, run.next_try_at) == (NOW, NOW, NOW)
