@@ -2,8 +2,12 @@
 RUN := .venv/bin/python
 # Each contains the ones before it and is held to their versions.
 SETS := requirements requirements-demo requirements-dev
+# A worker that is done takes tests from those that are not (pytest-xdist). How many workers: tests/services.py.
+TESTS := $(RUN) -m pytest -n auto --dist worksteal
+# Byte code is kept, whatever the environment says: tests start dozens of our programs.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup-demo setup-dev demo demo-reset test test-sqlite test-postgres lint format messages requirements sbom bench chaos nightly
+.PHONY: help setup-demo setup-dev demo demo-reset test test-sandbox test-sqlite lint format messages requirements sbom bench chaos nightly
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
@@ -20,14 +24,15 @@ demo: setup-demo ## the whole product on this machine: web, worker, beat, Valkey
 demo-reset: setup-demo ## throw the demo's data away; the next `make demo` starts afresh
 	@$(RUN) -m tools.demo --reset
 
-test: setup-dev ## all tests: on SQLite and on PostgreSQL, both at once, with the browser tests where a Chromium is found
-	@$(RUN) -m tools.test sqlite postgresql
+test: setup-dev ## all tests once, on PostgreSQL, and those about SQL on SQLite, too; PYTEST="tests/accounts -k name" narrows
+	@$(TESTS) --database postgresql $(PYTEST)
+	@$(if $(PYTEST),:,$(TESTS) --database sqlite -m each_database)
+
+test-sandbox: setup-dev ## the sandbox's own tests, which need no database; `make test` contains them
+	@$(TESTS) tests/sandbox $(PYTEST)
 
 test-sqlite: setup-dev ## all tests on SQLite; PYTEST="tests/accounts -k name" narrows
-	@$(RUN) -m tools.test sqlite -- $(PYTEST)
-
-test-postgres: setup-dev ## all tests on PostgreSQL; PYTEST="tests/accounts -k name" narrows
-	@$(RUN) -m tools.test postgresql -- $(PYTEST)
+	@$(TESTS) --database sqlite $(PYTEST)
 
 lint: setup-dev ## formatting, rules, sizes, types, import contracts, security, templates, migrations, translations, pins
 	@$(RUN) -m tools.lint
@@ -56,10 +61,8 @@ bench: setup-dev ## measure the WeCom client, the sandbox, signing in, the direc
 chaos: setup-dev ## kill and break everything at random, and count what arrived; ROUNDS=100 SEED=1 as wished
 	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))
 
-nightly: setup-dev ## look further than a change can wait for: 10,000 examples, lists over a million receipts
-	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test sqlite -- tests/integrations/clients/wecom/test_fuzz.py \
-		tests/sandbox/test_fuzzing.py tests/sandbox/test_control_fuzzing.py \
-		tests/integrations/directory/test_events_property.py tests/notifications/delivery/runs/test_engine_states.py \
-		tests/accounts/authentication/test_landings_property.py tests/notifications/reports/test_own_rows.py \
-		tests/notifications/reports/test_template_injection.py
-	@HYPOTHESIS_PROFILE=nightly $(RUN) -m tools.test postgresql -- -s tests/guanwecom/test_large_lists.py
+nightly: export HYPOTHESIS_PROFILE = nightly
+nightly: setup-dev ## all tests with 10,000 examples, every page and a million receipts; all on SQLite; chaos
+	@$(TESTS) --database postgresql
+	@$(TESTS) --database sqlite
+	@$(RUN) -m tests.chaos --rounds $(or $(ROUNDS),100) $(if $(SEED),--seed $(SEED))

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 import redis
@@ -144,6 +144,11 @@ def django_db_setup(
     SQLite's is a file: in memory it has no WAL and no second process.
     """
     services = request.config.stash[SERVICES_KEY]
+    if (url := services.start_database()) is not None:
+        address = urlsplit(url)
+        connection.settings_dict.update(
+            HOST=address.hostname, PORT=address.port, USER=address.username, PASSWORD=unquote(address.password or "")
+        )
     name = services.database_name(getattr(request.config, "workerinput", {}).get("workerid", "alone"))
     with django_db_blocker.unblock():
         make_migrated(name, template=services.migrated_database, lock=services.migrated_database_lock)

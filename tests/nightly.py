@@ -1,4 +1,4 @@
-"""The mark of tests that are too long for each change."""
+"""What is too long for each change and runs with `make nightly`."""
 
 from __future__ import annotations
 
@@ -7,4 +7,6 @@ import os
 import pytest
 
 # The variable makes Hypothesis look further, too.
-nightly = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="runs with `make nightly`")
+IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+
+nightly = pytest.mark.skipif(not IS_NIGHTLY, reason="runs with `make nightly`")

@@ -2,7 +2,8 @@
 
 `pytest` alone uses SQLite in a temporary file, `pytest --database postgresql` a PostgreSQL of its own, and both a
 Valkey of their own. Nothing of the developer's environment reaches a test: every variable that matters is set here.
-TEST_DATABASE_URL names another PostgreSQL to use; its user must be allowed to create databases.
+TEST_DATABASE_URL names another PostgreSQL to use; its user must be allowed to create databases. A PostgreSQL starts
+when the first test asks for a database, or with pytest-xdist's workers, who share it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 DATABASES = ("sqlite", "postgresql")
 # pytest-xdist's workers inherit the variable from the process that starts them.
 RUN_FOLDER = "TEST_RUN_FOLDER"
+# With `-n auto`: one for each processor and one more, as tests of browsers and processes wait most of their time. More
+# than four start more servers than they save time.
+WORKERS_BESIDE, WORKERS_AT_MOST = 1, 4
+# Where a PostgreSQL will be; nobody connects before it is there.
+NOT_YET_STARTED = "postgresql://nobody:nothing@127.0.0.1:1/postgres"
+NO_CHROMIUM = (
+    "No Chromium found: the browser tests {what}. Install one (Debian, Ubuntu: apt install chromium), or name the "
+    "program in the variable CHROMIUM."
+)
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ENVIRON = {
     "ENVIRONMENT": "test",
@@ -78,22 +88,29 @@ class TestServices:
         """The folder of the process that started pytest-xdist's workers."""
         return Path(os.environ[RUN_FOLDER])
 
-    def start(self, database: str) -> None:
+    def start(self, database: str, *, has_workers: bool) -> None:
         self.database = database
         valkey = start_valkey()
         self.services.append(valkey)
         os.environ.setdefault(RUN_FOLDER, str(self.folder))
-        os.environ.update(ENVIRON, VALKEY_URL=valkey.url, DATABASE_URL=self._database_url(database))
-
-    def _database_url(self, database: str) -> str:
+        os.environ.update(ENVIRON, VALKEY_URL=valkey.url)
         if database == "sqlite":
-            return f"sqlite:///{self.folder}/unused.sqlite3"
+            os.environ["DATABASE_URL"] = f"sqlite:///{self.folder}/unused.sqlite3"
+            return
         # pytest-xdist's workers inherit the variable from the process that starts them: one server for all of them.
         self.uses_anothers_postgresql = "TEST_DATABASE_URL" in os.environ
-        if not self.uses_anothers_postgresql:
+        if has_workers:
+            self.start_database()
+        os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", NOT_YET_STARTED)
+
+    def start_database(self) -> str | None:
+        """The address of the PostgreSQL, which runs from now on; None with SQLite. Safe to call twice."""
+        if self.database == "sqlite":
+            return None
+        if "TEST_DATABASE_URL" not in os.environ:
             postgresql = start_postgresql()
             self.services.append(postgresql)
-            os.environ["TEST_DATABASE_URL"] = postgresql.url
+            os.environ["TEST_DATABASE_URL"] = os.environ["DATABASE_URL"] = postgresql.url
         return os.environ["TEST_DATABASE_URL"]
 
     def stop(self) -> None:
@@ -116,10 +133,13 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
     """Runs around pytest-django's hook of this name, which reads the settings."""
+    if find_chromium() is None and os.environ.get("CI", "").lower() == "true":
+        raise pytest.UsageError(NO_CHROMIUM.format(what="cannot run, and CI=true asks for them"))
     services = TestServices()
     early_config.stash[SERVICES_KEY] = services
     early_config.add_cleanup(services.stop)
-    services.start(parser.parse_known_args(args).database)
+    options = parser.parse_known_args(args)
+    services.start(options.database, has_workers=bool(getattr(options, "numprocesses", None)))
     with suppress(
         messages.MessagesError
     ):  # `make lint` complains of incomplete catalogues; tests show the English texts
@@ -128,8 +148,14 @@ def pytest_load_initial_conftests(
     return (yield)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"database: {config.getoption('database')}"
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return min((os.cpu_count() or 1) + WORKERS_BESIDE, WORKERS_AT_MOST)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    notices = [NO_CHROMIUM.format(what="are skipped")] if find_chromium() is None else []
+    return [f"database: {config.getoption('database')}", *notices]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from tests.accounts.people import sent_form
 from tests.admin_table import ACTIONS, TABLE, Row
 from tests.admin_world import PEOPLE, World, build, state, statements
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

@@ -64,6 +64,7 @@ def test_settings_come_from_the_suite_and_not_from_the_developer(valkey_url: str
     assert {name: os.environ[name] for name in ENVIRON} == ENVIRON
 
 
+@pytest.mark.each_database
 @pytest.mark.django_db
 def test_the_copied_database_is_migrated_to_the_end() -> None:
     executor = MigrationExecutor(connection)
@@ -88,6 +89,7 @@ def test_another_process_sees_this_tests_rows(process_environ: dict[str, str], p
     assert (done.stdout, done.returncode) == ("shared\n", 0), done.stderr
 
 
+@pytest.mark.each_database
 @pytest.mark.django_db
 def test_the_database_is_the_one_asked_for(request: pytest.FixtureRequest) -> None:
     assert connection.vendor == request.config.getoption("database")
@@ -102,6 +104,7 @@ def flush() -> None:
     call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True)
 
 
+@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_flush_empties_every_table_whatever_refers_to_whatever() -> None:
     corp = Corp.objects.create(name="北山制造", corpid="ww1", agentid=1, secret="s")

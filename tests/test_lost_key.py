@@ -62,7 +62,6 @@ def path_of(world: World, row: Row) -> str:
     return reverse(f"admin:{row.page}", args=args) + row.query.format(source=world.things["source"].pk)
 
 
-@pytest.mark.long
 def test_every_page_of_the_administration_opens(world: World) -> None:
     client = world.client("U")
     paths = {path_of(world, row) for row in TABLE if row.method == "get"}

@@ -17,7 +17,7 @@ from tests.admin_world import STAFF, World, build
 from tests.bi import make_bi
 from tests.browser_form import untouched
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long]
+pytestmark = pytest.mark.django_db
 PROXY = "http://user:password@proxy.example.com:8080"
 # What the one who saved last decides, and not what was typed: see DepartmentGroupAdmin.save_model.
 SET_BY_SAVING = {"may_lend_rights"}

@@ -5,7 +5,6 @@ Runs with `make nightly`. Prints the time of each list.
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -17,11 +16,12 @@ from integrations.models import Corp, SiteAddress
 from notifications.models import Receipt
 from tests.guanwecom.test_list_queries import lists
 from tests.many_rows import fill
+from tests.nightly import nightly
 
 pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.django_db,
-    pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "nightly", reason="runs with `make nightly`"),
+    nightly,
 ]
 # For the whole page, on two shared cores.
 SECONDS = 2.0

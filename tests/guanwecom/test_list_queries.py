@@ -19,7 +19,7 @@ from integrations.models import Corp, SiteAddress
 from notifications.models import Attempt
 from tests.many_rows import fill
 
-pytestmark = [pytest.mark.django_db, pytest.mark.long]
+pytestmark = pytest.mark.django_db
 
 LARGE_TABLES = (
     *("accounts_user", "accounts_wecomaccount", "accounts_auditentry"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -25,17 +24,16 @@ from sandbox.messages.inbox import CardView
 from sandbox.pages import bubbles, richtext, targets
 from sandbox.state import administration
 from sandbox.state.world import World
+from tests.nightly import IS_NIGHTLY
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import MENU
 from tests.sandbox_process import AGENTID, CORPID, SECRET, company
 
-# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 EXAMPLES = settings(
-    max_examples=10_000 if NIGHTLY else 200,
+    max_examples=10_000 if IS_NIGHTLY else 200,
     deadline=None,
     database=None,
-    derandomize=not NIGHTLY,
+    derandomize=not IS_NIGHTLY,
     # Machines are shared: a slow one is no finding.
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -5,7 +5,6 @@ Over the views, redirect by redirect, each Location read as browsers read it. HY
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from html import unescape
@@ -25,9 +24,10 @@ from tests.accounts.authentication.test_targets import TRICKS
 from tests.accounts.conftest import DESKTOP, HOST, SITE, Visitor, query_of, state_in, visitor
 from tests.accounts.wecom import WeCom
 from tests.bi import BI, claims_in, make_bi
+from tests.nightly import IS_NIGHTLY
 
 EXAMPLES = settings(
-    max_examples=3_000 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 60,
+    max_examples=3_000 if IS_NIGHTLY else 60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

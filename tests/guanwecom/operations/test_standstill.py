@@ -21,7 +21,6 @@ from tests.sandbox_process import start_sandbox
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.postgresql,
-    pytest.mark.long,
     pytest.mark.django_db(transaction=True),
 ]
 TOKEN = "invented-token-of-at-least-32-characters"

@@ -88,6 +88,7 @@ def test_the_database_is_not_written_to_each_time(django_assert_num_queries: Dja
     assert not [query for query in asked.captured_queries if not query["sql"].lstrip().upper().startswith("SELECT")]
 
 
+@pytest.mark.each_database
 def test_a_read_only_database_is_not_ready() -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only = ON" if connection.vendor == "sqlite" else "SET TRANSACTION READ ONLY")
@@ -118,6 +119,7 @@ def fill(size: int) -> None:
             Heartbeat.objects.create(kind="web", name=f"{number}{'x' * size}", beat_at=datetime.now(UTC))
 
 
+@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)  # a full disk ends a transaction of SQLite as a whole
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="a limit that SQLite has for its file")
 def test_a_full_disk_of_sqlite_is_not_ready() -> None:

@@ -223,7 +223,6 @@ EVENTS = 4000
 
 
 @pytest.mark.processes
-@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_killed_in_the_middle_it_is_started_again_and_does_the_rest(
     under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path
@@ -247,7 +246,6 @@ def test_killed_in_the_middle_it_is_started_again_and_does_the_rest(
 
 
 @pytest.mark.processes
-@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_what_is_saved_meanwhile_is_not_lost(
     under_old: Settings, process_environ: dict[str, str], project_root: Path, tmp_path: Path

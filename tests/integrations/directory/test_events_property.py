@@ -4,7 +4,6 @@ come; and where some are lost, the next run does.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +18,7 @@ from integrations.models import Corp, EventWork, SyncRun
 from tests.integrations.directory.place import Directory, seed
 from tests.integrations.directory.telling import Post, Recorder, Telling
 from tests.integrations.directory.test_property import take, visible
+from tests.nightly import IS_NIGHTLY
 from tests.sandbox_process import SandboxHandle
 
 Source = SyncRun.Source
@@ -38,8 +38,7 @@ steps = st.one_of(
 )
 # The app sees a part of the company, so that moving also means entering and leaving its scope.
 SCOPE = [2, 5]
-# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
-EXAMPLES = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 20
+EXAMPLES = 400 if IS_NIGHTLY else 20
 searching = rules(
     max_examples=EXAMPLES,
     deadline=None,

@@ -207,7 +207,6 @@ def workers(process_environ: dict[str, str], project_root: Path) -> Iterator[sub
 
 
 @pytest.mark.processes
-@pytest.mark.each_database
 @pytest.mark.django_db(transaction=True)
 def test_twenty_kills_in_the_middle_leave_the_same_directory(place: Directory, workers: subprocess.Popen[str]) -> None:
     """Each kill comes at another moment of reading or writing; between kills the directory goes on changing."""

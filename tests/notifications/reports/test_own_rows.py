@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -14,11 +13,11 @@ from hypothesis import strategies as st
 from accounts.models import fold_value
 from integrations.clients.sources.table import Column, Kind, Table, Value
 from notifications.reports.row_filters import ColumnMissingError, Condition, OwnRows, cell_text
+from tests.nightly import IS_NIGHTLY
 from tests.notifications.reports.tables import SLOT, sales
 
 REGION, SHOP = 1, 2
-# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
-EXAMPLES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 100
+EXAMPLES = 10_000 if IS_NIGHTLY else 100
 
 
 def own(*conditions: Condition, **tables: Table) -> OwnRows:

@@ -59,6 +59,7 @@ def test_a_query_is_asked_with_the_cards_parameters_kinds_and_units(folder: Path
     assert (table.rows, table.columns[0].unit) == ((("2",),), "件")
 
 
+@pytest.mark.each_database
 def test_our_own_database_is_not_a_source(settings: LazySettings) -> None:
     settings.DATA_SQLITE_FOLDERS = ["/"]
     own = settings.DATABASES["default"]["NAME"] if connection.vendor == "sqlite" else "/etc/passwd"

@@ -13,7 +13,7 @@ from notifications.models import Attempt, Delivery, FrozenContent, Receipt, Run
 from tests.notifications.factories import NOW, make_corp, make_people, make_person, make_run, make_subscription
 from tests.notifications.one_delivery import claim_delivery
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
 LATER = NOW + timedelta(days=31)
 
 

@@ -6,7 +6,6 @@ mended, each person has each message exactly once, or it is said why not, and no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count, takewhile
@@ -41,6 +40,7 @@ from notifications.subscriptions.schedules import slots
 from sandbox.state import administration
 from sandbox.state.world import World
 from tests.chaos.judge import doubled, stuck, unfounded, wrongs
+from tests.nightly import IS_NIGHTLY
 from tests.notifications.conftest import FakeClock
 from tests.notifications.engine import Engine, FollowingClock, sandbox_in_thread
 from tests.notifications.factories import NOW, make_corp, make_person, make_report, make_subscription, make_superuser
@@ -48,8 +48,6 @@ from tests.sandbox_process import company
 
 pytestmark = pytest.mark.django_db
 
-# HYPOTHESIS_PROFILE=nightly looks further than a change can wait for.
-IS_NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 PHASES = [Phase.generate]
 searching = rules(
     phases=PHASES,

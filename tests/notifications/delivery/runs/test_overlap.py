@@ -31,7 +31,7 @@ from tests.notifications.factories import (
     utc,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.each_database]
 
 WHOLE = [Run.Trigger.SCHEDULE, Run.Trigger.MANUAL, Run.Trigger.URL, Run.Trigger.DATA_UPDATE]
 UNDER_WAY = [Run.Status.WAITING, Run.Status.SENDING]

@@ -21,7 +21,7 @@ from tests.notifications.factories import NOW, make_corp, make_person, make_run,
 from tests.notifications.one_delivery import send_delivery
 from tests.notifications.wire import Wire, reset
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.each_database]
 
 
 @pytest.fixture
