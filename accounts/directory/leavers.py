@@ -1,6 +1,6 @@
 """Hook for people whom WeCom does not let in any more. Higher apps register in AppConfig.ready().
 
-Their sessions are ended with their next request (accounts.middleware).
+accounts.middleware ends the sessions of these people at their next request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""People's attributes in sheets (xlsx, csv): reading what administrators upload, and writing what they download.
+"""Import and export of people as xlsx and csv.
 
-`reading` finds the header and yields lines; `deciding` says what each line means for whom; `running` does both in the
-background, first as a dry run and then, once somebody has said yes, in earnest; `asking` is what administrators ask of
-it. `writing` makes the sheets, `exporting` those of many people in the background.
+`readers` finds the header and yields rows; `planner` decides what each row would change; `apply` writes it. `jobs` runs
+both in the background: first a check, then, once confirmed, the changes. `writers` makes sheets, `export_jobs` the
+large ones in the background.
 """

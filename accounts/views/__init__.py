@@ -1,1 +1,1 @@
-"""What browsers see: the login pages (pages), the way through WeCom and back (wecom), refusals (refusals)."""
+"""Views of accounts: login, WeCom's OAuth, the QR panel, a person's own pages, the way into the BI, error pages."""

@@ -1,6 +1,5 @@
-"""Events of WeCom on their way to those who act on them: stored with one row of work for each consumer, worked off in
-the background, one worker at a time for each company and consumer.
+"""Work queue of WeCom's events: one row for each event and consumer, one worker at a time per company and consumer.
 
-Order of calls: `registry.consumers.register` in AppConfig.ready(); `lanes.add_work` in the transaction that stores an
-event; after its commit `consuming.work_through` in a worker; `lanes.due_lanes` every few seconds finds what was lost.
+Order of calls: `registry.consumers.register` in AppConfig.ready(); `queue.add_work` in the transaction that stores the
+event; after its commit `worker.work_through` in a worker; `queue.due_lanes` every few seconds finds what was lost.
 """

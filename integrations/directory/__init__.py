@@ -7,8 +7,8 @@ Order of calls for a task of a higher app:
 3. If it is done, `changes_of(run)` names whom to link, create, disable; `after` goes on where that was interrupted.
 4. Every minute or so queue `due_runs(now=…)`: new ones, those to be tried again, those whose worker died.
 
-Between runs `events.py` brings the copy up to date for those whom WeCom's events name; `followers.py` tells higher apps
-of people who got another userid.
+Between runs `event_consumer` updates the members that WeCom's events name; `renames` tells higher apps of people
+who got another userid.
 
 `confirm_run` and `refuse_run` answer a run that asks; `admit_member` answers for a userid that had been deleted.
 """

@@ -1,4 +1,4 @@
-"""Which companies an administrator may see. `accounts` registers the answer.
+"""Which companies an administrator may see.
 
 `accounts` registers the answer in its AppConfig.ready(): integrations, the lowest app, knows no user model.
 """

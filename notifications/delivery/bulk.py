@@ -1,8 +1,8 @@
 """Writes runs, receipts, attempts and outcomes in bulk, one statement per table.
 
-Why SQL? Django's bulk_create() and its update() with a CASE for each column build and resolve an expression for each
-value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE … FROM and
-RETURNING. The rows travel as one parameter of JSON, since placeholders cost time, too.
+Written in SQL: Django's bulk_create() and its update() with a CASE for each column build and resolve an expression
+for each value: half of all the time that a message costs. PostgreSQL and SQLite both take INSERT … SELECT, UPDATE …
+FROM and RETURNING. The rows travel as one parameter of JSON, since placeholders cost time, too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Child process that evaluates one JMESPath expression on one JSON answer.
 
-Why? An expression can double its result with every few letters, and JSON can be deep or wide: only another process
-can be bounded in memory and time, and killed. It knows nothing of the project; what it gets and gives goes through
+An expression can double its result with every few letters, and JSON can be deep or wide. Only another process can be
+bounded in memory and time, and killed. It knows nothing of the project; what it gets and gives goes through
 pipes: in, a line of JSON (`expression`, `rows_at_most`) and the answer's bytes; out, `names` and `rows`, or `what`.
 What goes out is bounded, too, because whoever reads it is not: plain values only, and OUTPUT_BYTES_AT_MOST of them.
 """

@@ -1,6 +1,6 @@
 """Child process that runs one query on an SQLite file.
 
-Why? Functions of SQLite may work for minutes within one step, which nothing interrupts; only another process can be
+Functions of SQLite may work for minutes within one step, which nothing interrupts; only another process can be
 bounded in memory and time, and killed. It knows nothing of the project; what it gets and gives goes through pipes: in,
 JSON (`file`, `statement`, `parameters`, `rows_at_most`, `seconds`); out, `names` and `rows`, or what SQLite says.
 """

@@ -1,7 +1,6 @@
 """Explains whom an ended run did not reach, for its page and for the subscription's owner.
 
-A run that ended is no success by itself: its messages may have been refused, been worthless before they could be sent,
-or have an outcome that nobody knows.
+An ended run is no success by itself: its messages may have been refused, expired, or have an unknown outcome.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Tells the owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody: of
-each run once, of several in one message. Of alerts from outside, the owner of the token that handed them in.
+"""Notifies owners of subscriptions and alert rules of runs that were missed, failed or did not reach everybody.
 
-A notice is a run like any other, so that what is guaranteed of messages holds for it, too.
+Once for each run; several runs in one message. Of alerts from outside, the owner of the token is notified. A notice is
+a run like any other, with the same guarantees.
 """
 
 from __future__ import annotations
