@@ -78,14 +78,23 @@ def test_the_domain_id_stands_in_the_home_page_only_where_there_is_one(admin_cli
     assert copied["value-home-page"] == HOME_PAGE.format(pk=corp.pk, query="%3Fdomain%3Da%2526b")
 
 
+def test_the_domain_id_stands_before_the_page_of_a_link(admin_client: Client, corp: Corp) -> None:
+    Corp.objects.update(domain_id="guandata")
+
+    page = admin_client.get(address(corp, "link"), {"page": "other", "path": "survey-engine"})
+
+    query = "%3Fdomain%3Dguandata%26path_url%3Dsurvey-engine"
+    assert fields_of(page) == {"link-result": HOME_PAGE.format(pk=corp.pk, query=query)}
+
+
 def test_without_sign_in_the_plain_address_is_the_home_page(admin_client: Client, corp: Corp) -> None:
     Corp.objects.update(sign_in_enabled=False)
 
     response = admin_client.get(address(corp, "change"))
 
     copied = fields_of(response)
-    assert "value-home-page" not in copied
-    assert copied["value-login"] == "https://bi.example.com/login/"
+    assert not {"value-home-page", "value-ips"} & set(copied)
+    assert copied["value-login"] == copied["link-result"] == "https://bi.example.com/login/"
     assert "There is no silent sign-in and no QR code." in text_of(response)
 
 
@@ -93,6 +102,19 @@ def test_the_plain_address_stands_beside_with_what_it_does_not_give(admin_client
     assert "It gives no silent sign-in and no link to an inner page" in text_of(
         admin_client.get(address(corp, "change"))
     )
+
+
+def test_the_address_that_was_refused_when_something_was_written(admin_client: Client, corp: Corp) -> None:
+    write = ConsoleWrite.objects.create(
+        corp=corp, kind="settings", status="failed", problem="refused", errcode=60020, caller_ip="203.0.113.9",
+        message="not allow to access from your ip", hint="[1764000000]", requested_by="root",
+        requested_at=timezone.now(), finished_at=timezone.now(),
+    )  # fmt: skip
+
+    assert fields_of(admin_client.get(address(corp, "write", write.pk))) == {
+        "write-ip": "203.0.113.9",
+        "write-detail": "errcode 60020; not allow to access from your ip; hint [1764000000]",
+    }
 
 
 # --- Links to inner pages ---------------------------------------------------------------------------------------------
@@ -107,6 +129,10 @@ def test_the_plain_address_stands_beside_with_what_it_does_not_give(admin_client
             "%3Fpath_url%3D%2Fm%2F1%253Fa%253D1%2526b%253D%25E6%258A%25A5%25E8%25A1%25A8",
         ),
         ({"page": "other", "path": "https://bi.example.com/m/1"}, "%3Fpath_url%3D%2Fm%2F1"),
+        (
+            {"page": "other", "path": "https://bi.example.com/m/1?from=menu"},
+            "%3Fpath_url%3D%2Fm%2F1%253Ffrom%253Dmenu",
+        ),
         ({"page": "other", "path": ""}, ""),
         ({"page": "", "path": "ignored"}, ""),
         ({}, ""),
