@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from accounts.models import (
     Attribute,
@@ -216,6 +217,12 @@ def _orders(world: World, first: Corp) -> None:
         "run": run,
         "delivery": delivery,
         "receipt": receipt,
+        "periodic_task": PeriodicTask.objects.create(
+            name="Alpha task",
+            task="alpha",
+            enabled=False,
+            interval=IntervalSchedule.objects.create(every=7, period=IntervalSchedule.DAYS),
+        ),
         "robot": Robot.objects.create(name="Alpha group", corp=first, key="robot-key"),
         "source": (source := DataSource.objects.create(name="Alpha data", kind="guandata", corp=first)),
         "card": Card.objects.create(name="Alpha card", source=source, bi_card_id="c1"),
@@ -327,6 +334,7 @@ def statements() -> dict[str, str]:
         *(SignInPolicy, Lockout, Group, LinkRequest),
         *(DirectoryPolicy, DepartmentGroup, GivenGroup, Department, Member, LinkConflict, SyncRun),
         *(Report, Subscription, AttributeRule, Run, Delivery, Receipt, CorpQueue, Robot, ApiToken),
+        PeriodicTask,
         *(AlertReceiver, AlertRoute, AlertRule, Incident, IncidentEvent),
     )
     through = (

@@ -1,13 +1,11 @@
 """The administration of pushes and alerts, and of what became of them."""
 
-from django.contrib import admin
-from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
-
 from notifications.admin import (
     alerts,
     api_tokens,
     deliveries,
     incidents,
+    periodic_tasks,
     queues,
     receipts,
     reports,
@@ -21,6 +19,7 @@ __all__ = [
     "api_tokens",
     "deliveries",
     "incidents",
+    "periodic_tasks",
     "queues",
     "receipts",
     "reports",
@@ -28,7 +27,3 @@ __all__ = [
     "runs",
     "subscriptions",
 ]
-
-# Beat's rows are kept by settings.CELERY_BEAT_SCHEDULE: a page to change them by hand could only stop the pushes.
-for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):
-    admin.site.unregister(model)
