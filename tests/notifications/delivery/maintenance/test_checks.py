@@ -33,6 +33,7 @@ def store(settings: Settings) -> Iterator[redis.Redis]:
     settings.VALKEY_URL = server.url
     with redis.Redis.from_url(server.url) as store:
         yield store
+    server.kill()  # asked to end, one that keeps a log would first try to write it
     server.stop()
 
 

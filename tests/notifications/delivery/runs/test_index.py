@@ -459,7 +459,7 @@ def queries_of(client: Client) -> int:
 
 
 @pytest.mark.parametrize("is_superuser", [True, False])
-def test_the_index_takes_as_many_queries_for_50_companies_and_10_000_deliveries(is_superuser: bool) -> None:
+def test_the_index_takes_as_many_queries_for_50_companies_and_1_000_deliveries(is_superuser: bool) -> None:
     everything = Permission.objects.values_list("codename", flat=True)
     client = client_of(make_superuser() if is_superuser else staff(*everything, manages_all_corps=True))
     corps = [make_corp()]
@@ -468,7 +468,7 @@ def test_the_index_takes_as_many_queries_for_50_companies_and_10_000_deliveries(
     for number in (9, 40):
         corps += [make_corp(is_enabled=number % 2 == 0) for number in range(number)]
         counts.append(queries_of(client))
-    for number in (10, 9_990):
+    for number in (10, 990):
         make_deliveries(corps[0], number=number)
         counts.append(queries_of(client))
 
