@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import socket
@@ -204,7 +205,8 @@ def _pump_both_ways(one: socket.socket, other: socket.socket) -> None:
     def pump(source: socket.socket, target: socket.socket) -> None:
         while piece := source.recv(65536):
             target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the other side may have closed both directions already
+            target.shutdown(socket.SHUT_WR)
 
     back = threading.Thread(target=pump, args=(other, one))
     back.start()
