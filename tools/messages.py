@@ -87,10 +87,13 @@ class CatalogueFile:
             return read_po(file, locale=self.language, abort_invalid=True)
 
     def write(self, catalogue: Catalog) -> bool:
-        """Write the catalogue, without obsolete entries and line numbers; False if the file says so already."""
+        """Write the catalogue, without obsolete entries; False if the file says so already.
+
+        Without the places of texts, too: a search finds them, and they would change whenever a module moves.
+        """
         buffer = io.BytesIO()
         write_po(
-            buffer, catalogue, omit_header=True, sort_output=True, ignore_obsolete=True, include_lineno=False, width=120
+            buffer, catalogue, omit_header=True, sort_output=True, ignore_obsolete=True, no_location=True, width=120
         )
         header = HEADER.format(language=self.language, plural_forms=catalogue.plural_forms)
         text = header.encode() + buffer.getvalue().strip() + b"\n"
