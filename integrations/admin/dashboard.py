@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db.models import Model, Prefetch, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
@@ -144,11 +145,20 @@ def _about_the_site_address(request: HttpRequest, corps: Sequence[Corp]) -> list
     may_change = request.user.has_perm("integrations.change_siteaddress") and not corp_condition(request.user)
     if not may_change or all(corp.is_sandbox for corp in corps):
         return []
-    address = SiteAddress.objects.filter(is_default=True).first()
-    if address is None or not address.is_local:
-        return []
-    sentence = _("The site address is still %(url)s, which nobody reaches from another machine.") % {"url": address.url}
-    return [Attention(sentence, reverse("admin:integrations_siteaddress_change", args=[address.pk]), "warn")]
+    addresses = list(SiteAddress.objects.all())
+    default = next((address for address in addresses if address.is_default), None)
+    if default is not None and default.is_local:
+        sentence = _("The site address is still %(url)s, which nobody reaches from another machine.")
+        page = reverse("admin:integrations_siteaddress_change", args=[default.pk])
+        return [Attention(sentence % {"url": default.url}, page, "warn")]
+    if addresses and all(address.url.startswith("https://") for address in addresses) and _lacks_host_cookies():
+        sentence = _("Every site address is https: set HOST_COOKIES=true, then no sibling domain can plant cookies.")
+        return [Attention(sentence, reverse("admin:integrations_siteaddress_changelist"), "warn")]
+    return []
+
+
+def _lacks_host_cookies() -> bool:
+    return settings.ENVIRONMENT == "production" and not settings.HOST_COOKIES
 
 
 def _page_of(corp: Corp) -> str:

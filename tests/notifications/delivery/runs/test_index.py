@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
 from integrations.models import Card, CheckRun, Corp, DataSource, SiteAddress
@@ -302,6 +303,31 @@ def test_an_address_that_nobody_reaches_needs_attention_unless_all_is_the_sandbo
 
     [item] = root.get("/admin/", headers=headers).context["overview"].attentions
     assert item.url == f"/admin/integrations/siteaddress/{address.pk}/change/"
+
+
+@pytest.mark.parametrize(
+    ("environment", "host_cookies", "url", "is_advised"),
+    [
+        ("production", False, "https://testserver/", True),
+        ("production", True, "https://testserver/", False),
+        ("production", False, "http://testserver/", False),
+        ("demo", False, "https://testserver/", False),
+    ],
+)
+def test_host_cookies_are_advised_where_every_address_is_https(
+    root: Client, settings: Settings, environment: str, host_cookies: bool, url: str, is_advised: bool
+) -> None:
+    settings.ENVIRONMENT, settings.HOST_COOKIES = environment, host_cookies
+    limited = client_of(make_manager(make_corp()))
+    Corp.objects.update(is_enabled=True)
+    SiteAddress.objects.update(url=url)
+
+    def advised(client: Client) -> list[str]:
+        answer = client.get("/admin/", secure=url.startswith("https"))
+        return [item.url for item in answer.context["overview"].attentions if "HOST_COOKIES" in item.sentence]
+
+    assert advised(root) == (["/admin/integrations/siteaddress/"] if is_advised else [])
+    assert advised(limited) == []
 
 
 @pytest.mark.parametrize(
