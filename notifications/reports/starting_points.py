@@ -1,0 +1,149 @@
+"""Starting points of a push: a whole message made from a table's own columns and their kinds. Pure.
+
+    for point in starting_points("sales", "销售日报", table):
+        if not point.lacks:
+            ...                              # its message form, its templates and its charts work with this table
+
+All their texts are written in merge fields (templates.merge_fields): the push page shows them by their labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from django.utils.translation import gettext as _
+
+from integrations.clients.sources.table import Kind, Table
+from notifications.charts.definition import COLUMNS_AT_MOST, Chart, ChartKind, Sort
+from notifications.models import MessageForm
+from notifications.reports.templates import merge_fields
+from notifications.reports.templates.merge_fields import aggregate, change, date, latest_day, literal, shown
+
+# A card of WeCom shows one large number and up to six below it; three are read at a glance.
+NUMBERS_AT_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """`lacks`: the sentence that says why it does not fit the data; empty where it does."""
+
+    key: str
+    label: str
+    description: str
+    message_form: MessageForm
+    title: str = ""
+    body: str = ""
+    figures: str = ""
+    charts: tuple[Chart, ...] = ()
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a table by what a message can do with them. `day`: empty where there is none."""
+
+    alias: str
+    heading: str
+    day: str
+    names: list[str]
+    numbers: list[str]
+    every: list[str]
+
+    @property
+    def days(self) -> str:
+        return "latest" if self.day else ""
+
+
+def starting_points(alias: str, heading: str, table: Table) -> list[StartingPoint]:
+    """The four of them, in their order. `alias`: of the card in templates; `heading`: what people call it."""
+    columns = _Columns(
+        alias,
+        heading,
+        merge_fields.day_column_of(table),
+        [column.name for column in table.columns if column.kind is Kind.TEXT],
+        [column.name for column in table.columns if column.kind is Kind.NUMBER],
+        list(table.names),
+    )
+    return [_key_figures(columns), _table(columns), _trend(columns), _ranking(columns)]
+
+
+def _key_figures(columns: _Columns) -> StartingPoint:
+    point = StartingPoint(
+        "key_figures", _("Key figures"), _("One large number, others below it"), MessageForm.TEXT_NOTICE
+    )
+    if not columns.numbers:
+        return replace(point, lacks=_no_numbers())
+    return replace(point, title=_title(columns), body=_numbers_text(columns), figures=_figures(columns))
+
+
+def _table(columns: _Columns) -> StartingPoint:
+    point = StartingPoint("table", _("Table"), _("A picture of the rows"), MessageForm.NEWS)
+    if not columns.every:
+        return replace(point, lacks=_("This data has no columns."))
+    count = shown(merge_fields.row_count(columns.alias), "thousands")
+    chart = Chart(ChartKind.TABLE, y=tuple(columns.every[:COLUMNS_AT_MOST]))
+    body = _("%(count)s rows in all") % {"count": count}
+    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
+
+
+def _trend(columns: _Columns) -> StartingPoint:
+    point = StartingPoint("trend", _("Trend"), _("A line over time, with key figures"), MessageForm.NEWS_NOTICE)
+    if not columns.day:
+        return replace(point, lacks=_("This data has no column of dates."))
+    if not columns.numbers:
+        return replace(point, lacks=_no_numbers())
+    chart = Chart(ChartKind.LINE, x=columns.day, y=(columns.numbers[0],))
+    return replace(
+        point, title=_title(columns), body=_numbers_text(columns), figures=_figures(columns), charts=(chart,)
+    )
+
+
+def _ranking(columns: _Columns) -> StartingPoint:
+    point = StartingPoint("ranking", _("Ranking"), _("The largest, one a line"), MessageForm.TEXTCARD)
+    if not columns.numbers:
+        return replace(point, lacks=_no_numbers())
+    if not columns.names:
+        return replace(point, lacks=_("This data has no column of names."))
+    [name, *_others], [number, *_more] = columns.names, columns.numbers
+    body = merge_fields.ranking(columns.alias, name, number, days=columns.days, day_column=columns.day)
+    chart = Chart(ChartKind.BAR, x=name, y=(number,), sort=Sort.LARGEST)
+    return replace(point, title=_title(columns), body=body, figures=_figures(columns), charts=(chart,))
+
+
+def _title(columns: _Columns) -> str:
+    if not columns.day:
+        return literal(columns.heading)
+    day = date(latest_day(columns.alias, columns.day), merge_fields.usual_date_pattern())
+    return f"{literal(columns.heading)} {day}"
+
+
+def _figures(columns: _Columns) -> str:
+    """A line `name: number` for each."""
+    return "\n".join(
+        f"{literal(_without_colons(number))}: {_sum(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST]
+    )
+
+
+def _numbers_text(columns: _Columns) -> str:
+    """A line for each number, with its change against the day before where there are days."""
+    if not columns.day:
+        return "\n".join(f"{literal(number)} {_sum(columns, number)}" for number in columns.numbers[:NUMBERS_AT_MOST])
+    against = literal(_("vs the day before"))
+    return "\n".join(
+        f"{literal(number)} {_sum(columns, number)} {against} "
+        + shown(change(columns.alias, number, against="day", day_column=columns.day))
+        for number in columns.numbers[:NUMBERS_AT_MOST]
+    )
+
+
+def _sum(columns: _Columns, number: str) -> str:
+    return shown(aggregate(columns.alias, "sum", number, days=columns.days, day_column=columns.day), "thousands")
+
+
+def _without_colons(name: str) -> str:
+    """A colon ends the name of a key figure, and a line its number."""
+    return " ".join(name.replace(":", " ").replace("：", " ").split())  # noqa: RUF001  # both
+
+
+def _no_numbers() -> str:
+    return _("This data has no column of numbers.")

@@ -1,0 +1,117 @@
+"""Starting points: each is a message that its own data can fill, or says what the data lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from django.utils import translation
+from hypothesis import given as examples
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from integrations.clients.sources.table import Column, Kind, Table
+from notifications.charts import definition
+from notifications.models import MessageForm
+from notifications.reports.starting_points import StartingPoint, starting_points
+from notifications.reports.templates import merge_fields
+from notifications.reports.templates.renderer import rendered
+from tests.notifications.reports.tables import SLOT, given, sales
+
+DAY, REGION, SALES = Column("日期", Kind.DATE), Column("区域", Kind.TEXT), Column("销售额", Kind.NUMBER)
+
+
+@pytest.fixture(autouse=True)
+def chinese() -> Iterator[None]:
+    with translation.override("zh-hans"):
+        yield
+
+
+def points(table: Table) -> dict[str, StartingPoint]:
+    return {point.key: point for point in starting_points("sales", "销售日报", table)}
+
+
+def shown(point: StartingPoint, table: Table) -> tuple[str, str, str]:
+    return tuple(rendered(source, given(table), "text") for source in (point.title, point.body, point.figures))  # type: ignore[return-value]
+
+
+def test_key_figures_with_their_change() -> None:
+    point = points(sales())["key_figures"]
+    assert point.message_form == MessageForm.TEXT_NOTICE
+    assert shown(point, sales()) == ("销售日报 11月23日", "销售额 8,010 较前一天 ↑33.3%", "销售额: 8,010")
+
+
+def test_a_table_as_a_picture() -> None:
+    point = points(sales())["table"]
+    assert shown(point, sales()) == ("销售日报 11月23日", "共 8 行", "销售额: 8,010")
+    assert point.charts == (definition.Chart(definition.ChartKind.TABLE, y=("日期", "区域", "销售额")),)
+
+
+def test_a_line_over_time() -> None:
+    point = points(sales())["trend"]
+    assert point.message_form == MessageForm.NEWS_NOTICE
+    assert point.charts == (definition.Chart(definition.ChartKind.LINE, x="日期", y=("销售额",)),)
+
+
+def test_the_ranking_of_the_latest_day() -> None:
+    assert shown(points(sales())["ranking"], sales())[1] == "1. 华南 4,010\n2. 华东 4,000\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "lacks"),
+    [
+        (
+            (REGION,),
+            {"key_figures": "这份数据没有数字列。", "trend": "这份数据没有日期列。", "ranking": "这份数据没有数字列。"},
+        ),
+        ((SALES,), {"trend": "这份数据没有日期列。", "ranking": "这份数据没有名称列。"}),
+        (
+            (DAY, REGION),
+            {"key_figures": "这份数据没有数字列。", "trend": "这份数据没有数字列。", "ranking": "这份数据没有数字列。"},
+        ),
+        (
+            (),
+            {
+                "key_figures": "这份数据没有数字列。",
+                "table": "这份数据没有列。",
+                "trend": "这份数据没有日期列。",
+                "ranking": "这份数据没有数字列。",
+            },
+        ),
+    ],
+)
+def test_what_does_not_fit_says_what_is_missing(columns: tuple[Column, ...], lacks: dict[str, str]) -> None:
+    found = points(Table(columns, (), SLOT))
+    assert {key: point.lacks for key, point in found.items() if point.lacks} == lacks
+
+
+VALUES = {
+    Kind.DATE: st.dates(date(2020, 1, 1), date(2030, 1, 1)),
+    Kind.TEXT: st.text(max_size=5),
+    Kind.NUMBER: st.decimals(Decimal("-1e9"), Decimal("1e9"), places=2),
+    Kind.BOOLEAN: st.booleans(),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Up to five columns of any names and kinds, with cells that may be empty."""
+    names = draw(st.lists(st.text(min_size=1, max_size=8), max_size=5, unique=True))
+    columns = tuple(Column(name, draw(st.sampled_from(list(VALUES)))) for name in names)
+    row = st.tuples(*(st.none() | VALUES[column.kind] for column in columns))
+    return Table(columns, tuple(draw(st.lists(row, max_size=4))), SLOT)
+
+
+@settings(deadline=None, max_examples=50)
+@examples(tables())
+def test_every_point_works_with_the_data_that_it_was_made_of(table: Table) -> None:
+    for point in starting_points("sales", "销售{{日报}}", table):
+        if point.lacks:
+            continue
+        shown(point, table)
+        for source in (point.title, point.body, point.figures):
+            assert merge_fields.parts_of(source, {"sales": "销售"}) is not None
+        for chart in point.charts:
+            definition.check(chart, table)
