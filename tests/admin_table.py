@@ -564,7 +564,7 @@ ORDERS = [
         expect(EDITORS, 302, unseen=(BLIND, 404)),
         method="post",
         args=("incident",),
-        data={"deed": "take"},
+        data={"action": "take"},
         changed_by=EDITORS,
     ),
     lists("notifications_corpqueue", QUEUE_READERS, QUEUE_READERS_ELSEWHERE),

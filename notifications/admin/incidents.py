@@ -27,7 +27,7 @@ from notifications.admin.base import (
     severity_pill,
 )
 from notifications.alerts import actions, incident_charts, selectors
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.models import Incident
 from notifications.views.media import made_answer
 
@@ -174,9 +174,9 @@ class IncidentAdmin(ReadOnlyAdmin):
             raise Http404
         if not request.user.has_perm("notifications.change_incident"):
             raise PermissionDenied
-        if request.POST.get("deed") not in set(Deed):
+        if request.POST.get("action") not in set(Action):
             return HttpResponseBadRequest()
-        done = actions.act(Deed(request.POST["deed"]), [pk], person=administrator(request), now=timezone.now())
+        done = actions.act(Action(request.POST["action"]), [pk], person=administrator(request), now=timezone.now())
         if done.changed:
             messages.success(request, gettext("Done. The cards on people's phones are changed, too."))
         else:

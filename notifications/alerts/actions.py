@@ -23,7 +23,7 @@ SILENCE = timedelta(hours=1)
 Kind = IncidentEvent.Kind
 
 
-class Deed(StrEnum):
+class Action(StrEnum):
     TAKE = "take"
     TAKE_OVER = "take-over"
     SILENCE = "silence"
@@ -40,7 +40,7 @@ class Done:
     refused: list[Incident] = field(default_factory=list)
 
 
-def act(deed: Deed, incident_ids: Collection[int], *, person: User, now: datetime) -> Done:
+def act(action: Action, incident_ids: Collection[int], *, person: User, now: datetime) -> Done:
     """Do it to each of these incidents that is open and concerns the person; done twice it changes nothing.
 
     Of two people who take one at once the first has it. The cards that show them are marked to be changed, in the same
@@ -52,12 +52,12 @@ def act(deed: Deed, incident_ids: Collection[int], *, person: User, now: datetim
         for incident in found:
             if not recipients.may_act(incident, person):
                 done.refused.append(incident)
-            elif _DEEDS[deed](incident, person, now):
+            elif _ACTIONS[action](incident, person, now):
                 done.changed.append(incident)
             else:
                 done.unchanged.append(incident)
         card_updates.mark_stale(done.changed, now=now)
-        _record(deed, done.changed, person)
+        _record(action, done.changed, person)
     return done
 
 
@@ -121,16 +121,16 @@ def _close(incident: Incident, person: User, now: datetime) -> bool:
     return True
 
 
-_DEEDS = {
-    Deed.TAKE: _take,
-    Deed.TAKE_OVER: _take_over,
-    Deed.SILENCE: _silence,
-    Deed.END_SILENCE: _end_silence,
-    Deed.CLOSE: _close,
+_ACTIONS = {
+    Action.TAKE: _take,
+    Action.TAKE_OVER: _take_over,
+    Action.SILENCE: _silence,
+    Action.END_SILENCE: _end_silence,
+    Action.CLOSE: _close,
 }
 
 
-def _record(deed: Deed, changed: Sequence[Incident], person: User) -> None:
+def _record(action: Action, changed: Sequence[Incident], person: User) -> None:
     for incident in changed:
         corps = [] if incident.corp_id is None else [incident.corp_id]
-        services.record(action=AuditEntry.Action.DONE, subject=incident, note=f"{deed.value} · {person}", corps=corps)
+        services.record(action=AuditEntry.Action.DONE, subject=incident, note=f"{action.value} · {person}", corps=corps)

@@ -18,7 +18,7 @@ from integrations.callbacks.registry import Batch, Consumer, Outcome
 from integrations.clients.wecom import callbacks as wire
 from integrations.clients.wecom.crypto import CallbackError
 from notifications.alerts import actions, card_updates, cards, incidents
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.delivery.runs import inbox
 from notifications.models import Channel, Delivery, Incident, IncidentEvent, IncidentNotice, Receipt
 from notifications.sentences import Sentence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAME = "notifications.alert-clicks"
-_DEEDS = {cards.TAKE: Deed.TAKE, cards.SILENCE: Deed.SILENCE}
-_NOTES = {Deed.TAKE: Sentence("Button: Take"), Deed.SILENCE: Sentence("Button: Silence for 1 hour")}
+_ACTIONS = {cards.TAKE: Action.TAKE, cards.SILENCE: Action.SILENCE}
+_NOTES = {Action.TAKE: Sentence("Button: Take"), Action.SILENCE: Sentence("Button: Silence for 1 hour")}
 
 
 def wants(event: str, _change: str) -> bool:
@@ -58,9 +58,9 @@ def _take_up(corp: Corp, event: CallbackEvent, now: datetime) -> None:
         logger.warning("click corp=%d event=%d cannot be read", corp.pk, event.pk)
         return
     fields = callback.fields
-    deed = _DEEDS.get(_text(fields, "EventKey"))
+    action = _ACTIONS.get(_text(fields, "EventKey"))
     delivery = _delivery(corp, _text(fields, "TaskId"))
-    if deed is None or delivery is None:  # of another card than ours
+    if action is None or delivery is None:  # of another card than ours
         return
     receipt = _receipt(corp, delivery, callback.userid)
     if receipt is None:
@@ -73,25 +73,25 @@ def _take_up(corp: Corp, event: CallbackEvent, now: datetime) -> None:
     person = _person(corp, callback.userid)
     if person is None:
         gone = list(Incident.objects.filter(pk__in=ids).order_by("pk"))
-        _note_once(gone, IncidentEvent.Kind.REFUSED, receipt.user, deed, now)
+        _note_once(gone, IncidentEvent.Kind.REFUSED, receipt.user, action, now)
         card_updates.mark_stale(gone, now=now)
         return
-    _act(deed, ids, person, now)
+    _act(action, ids, person, now)
 
 
-def _act(deed: Deed, incident_ids: Sequence[int], person: User, now: datetime) -> None:
-    done = actions.act(deed, incident_ids, person=person, now=now)
-    _note_once(done.refused, IncidentEvent.Kind.REFUSED, person, deed, now)
-    _note_once([one for one in done.unchanged if not one.is_open], IncidentEvent.Kind.LATE, person, deed, now)
+def _act(action: Action, incident_ids: Sequence[int], person: User, now: datetime) -> None:
+    done = actions.act(action, incident_ids, person=person, now=now)
+    _note_once(done.refused, IncidentEvent.Kind.REFUSED, person, action, now)
+    _note_once([one for one in done.unchanged if not one.is_open], IncidentEvent.Kind.LATE, person, action, now)
     # Too late, or refused: the card may show something that is not so any more.
     card_updates.mark_stale([*done.unchanged, *done.refused], now=now)
 
 
 def _note_once(
-    found: Sequence[Incident], kind: IncidentEvent.Kind, person: User | None, deed: Deed, now: datetime
+    found: Sequence[Incident], kind: IncidentEvent.Kind, person: User | None, action: Action, now: datetime
 ) -> None:
     """A line for each person and button, however often it is pressed."""
-    said = _NOTES[deed]
+    said = _NOTES[action]
     lines = IncidentEvent.objects.filter(incident__in=found, kind=kind, user=person, note=said.stored())
     known = set(lines.values_list("incident", flat=True))
     for incident in found:

@@ -13,16 +13,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from notifications.alerts import actions, incident_charts, selectors
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.views.media import made_answer
 from notifications.views.messages import sign_in_url, signed_in
 
 # What may be done here. Closing is for the administration.
 _SAID = {
-    Deed.TAKE: _("You have taken it. Everybody who was told sees that."),
-    Deed.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
-    Deed.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
-    Deed.END_SILENCE: _("The silence is over: people are reminded again."),
+    Action.TAKE: _("You have taken it. Everybody who was told sees that."),
+    Action.TAKE_OVER: _("You have taken it over. Everybody who was told sees that."),
+    Action.SILENCE: _("Silent for an hour. If it lasts, you are reminded then."),
+    Action.END_SILENCE: _("The silence is over: people are reminded again."),
 }
 _NOTHING = _("Nothing to do: somebody was faster, or it is over.")
 
@@ -77,13 +77,13 @@ def picture(request: HttpRequest, pk: int, picture: int, extension: str) -> Http
 @login_required
 def act(request: HttpRequest, pk: int) -> HttpResponse:
     """Take it, take it over, silence it, or end its silence."""
-    deed = request.POST.get("deed")
-    if deed not in _SAID:
+    action = request.POST.get("action")
+    if action not in _SAID:
         return HttpResponseBadRequest()
-    deed = Deed(deed)
-    done = actions.act(deed, [pk], person=signed_in(request.user), now=timezone.now())
+    action = Action(action)
+    done = actions.act(action, [pk], person=signed_in(request.user), now=timezone.now())
     if done.changed:
-        messages.success(request, _SAID[deed])
+        messages.success(request, _SAID[action])
     elif done.unchanged:
         messages.info(request, _NOTHING)
     else:

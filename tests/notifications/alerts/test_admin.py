@@ -430,7 +430,7 @@ def test_an_incident_is_closed_by_hand(root: Client, receiver: AlertReceiver) ->
         key="k", title="x", route=route, corp=receiver.corp, starts_at=now, stretch_at=now, opened_at=now, seen_at=now
     )
 
-    root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"deed": "close"})
+    root.post(f"/admin/notifications/incident/{incident.pk}/act/", {"action": "close"})
 
     incident.refresh_from_db()
     assert incident.status == "resolved"

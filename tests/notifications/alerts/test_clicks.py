@@ -252,7 +252,7 @@ class TestPage:
         assert shown.status_code == 200
         assert "DiskFull 磁盘快满了" in shown.content.decode()
 
-        answer = client.post(f"{path}act/", {"deed": "take"}, follow=True)
+        answer = client.post(f"{path}act/", {"action": "take"}, follow=True)
 
         assert "李雷已认领" in answer.content.decode()
         duty.clock.now = timezone.now()
@@ -263,7 +263,7 @@ class TestPage:
         path, client = f"/alerts/{incident().pk}/", self.page(duty.people["jim"])
 
         assert client.get(path).status_code == 404
-        assert client.post(f"{path}act/", {"deed": "take"}).status_code == 404
+        assert client.post(f"{path}act/", {"action": "take"}).status_code == 404
         assert "DiskFull" not in client.get("/alerts/").content.decode()
         assert incident().taken_by is None
 
@@ -278,18 +278,18 @@ class TestPage:
         client = Client(headers={"host": "localhost:3001"}, enforce_csrf_checks=True)
         client.force_login(duty.people["LiLei"])
 
-        assert client.post(f"/alerts/{incident().pk}/act/", {"deed": "take"}).status_code == 403
+        assert client.post(f"/alerts/{incident().pk}/act/", {"action": "take"}).status_code == 403
         assert incident().taken_by is None
 
-    @pytest.mark.parametrize("deed", ["", "resolve", "take;", "close"])
-    def test_knows_no_other_deed(self, duty: Duty, deed: str) -> None:
+    @pytest.mark.parametrize("action", ["", "resolve", "take;", "close"])
+    def test_knows_no_other_action(self, duty: Duty, action: str) -> None:
         client = self.page(duty.people["LiLei"])
 
-        assert client.post(f"/alerts/{incident().pk}/act/", {"deed": deed}).status_code == 400
+        assert client.post(f"/alerts/{incident().pk}/act/", {"action": action}).status_code == 400
 
     def test_lets_somebody_take_it_over(self, duty: Duty) -> None:
-        self.page(duty.people["LiLei"]).post(f"/alerts/{incident().pk}/act/", {"deed": "take"})
+        self.page(duty.people["LiLei"]).post(f"/alerts/{incident().pk}/act/", {"action": "take"})
 
-        self.page(duty.people["hanmeimei"]).post(f"/alerts/{incident().pk}/act/", {"deed": "take-over"})
+        self.page(duty.people["hanmeimei"]).post(f"/alerts/{incident().pk}/act/", {"action": "take-over"})
 
         assert incident().taken_by == duty.people["hanmeimei"]

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from accounts.models import User
 from notifications.alerts import actions, ingest, notify
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
 from notifications.models import Incident, IncidentEvent, Run
 from tests.notifications.alerts.conftest import alert, make_receiver, make_route
@@ -79,10 +79,10 @@ class Machine(RuleBasedStateMachine):
         one = alert(name, starts=self.began[name], ends=ends)
         ingest.receive([one, one], truncated_count=0, token=self.token, now=self.now)
 
-    @rule(who=st.integers(0, 2), deed=st.sampled_from(list(Deed)))
-    def somebody_acts_on_everything(self, who: int, deed: Deed) -> None:
+    @rule(who=st.integers(0, 2), action=st.sampled_from(list(Action)))
+    def somebody_acts_on_everything(self, who: int, action: Action) -> None:
         ids = list(Incident.objects.values_list("pk", flat=True))
-        done = actions.act(deed, ids, person=self.people[who], now=self.now)
+        done = actions.act(action, ids, person=self.people[who], now=self.now)
         if who == 2:
             assert not done.changed
             assert not done.unchanged

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from integrations.models import Corp
 from notifications.alerts import actions, expiry, ingest, matchers, notify
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.alerts.incidents import Report, decide, key_of
 from notifications.delivery.maintenance import purge
 from notifications.models import AlertRoute, ApiToken, Incident, IncidentEvent, Run
@@ -105,7 +105,7 @@ def test_the_database_keeps_a_second_open_one_out(token: ApiToken) -> None:
 def test_a_late_firing_of_a_stretch_that_was_closed_by_hand_opens_nothing(token: ApiToken, route: AlertRoute) -> None:
     hand_in(token, alert())
     incident = Incident.objects.get()
-    actions.act(Deed.CLOSE, [incident.pk], person=route.receiver.users.get(), now=NOW + MINUTE)
+    actions.act(Action.CLOSE, [incident.pk], person=route.receiver.users.get(), now=NOW + MINUTE)
 
     answer = hand_in(token, alert(), now=NOW + 60 * MINUTE)
 

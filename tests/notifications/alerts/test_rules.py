@@ -26,7 +26,7 @@ from notifications.alerts import (
     notify,
     quiet_hours,
 )
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.alerts.condition_parsing import ConditionError
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering.render import render_run
@@ -144,7 +144,7 @@ class TestChecks:
 
     def test_what_somebody_closed_stays_closed_until_it_was_fine(self, rule: AlertRule, people: list[User]) -> None:
         check(rule, NOW, table(上海=1))
-        actions.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
+        actions.act(Action.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW)
 
         for number in (1, 2, 3):
             check(rule, NOW + number * STEP, table(上海=1))
@@ -157,7 +157,7 @@ class TestChecks:
     def test_a_lack_of_data_that_somebody_closed_stays_closed_too(self, rule: AlertRule, people: list[User]) -> None:
         for number in range(3):
             check(rule, NOW + number * STEP, None)
-        actions.act(Deed.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW + 2 * STEP)
+        actions.act(Action.CLOSE, [Incident.objects.get().pk], person=people[0], now=NOW + 2 * STEP)
 
         check(rule, NOW + 3 * STEP, None)
 

@@ -11,7 +11,7 @@ import pytest
 
 from accounts.models import User
 from notifications.alerts import actions
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.alerts.incidents import DAMPING
 from notifications.alerts.payloads import Alert
 from notifications.delivery.runs import owner_notices
@@ -383,8 +383,8 @@ def test_a_silence_is_ended_before_its_time(duty: Duty) -> None:
     duty.press("LiLei", "alert-silence-1h")
     pk = Incident.objects.get().pk
 
-    done = actions.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
-    again = actions.act(Deed.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    done = actions.act(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
+    again = actions.act(Action.END_SILENCE, [pk], person=duty.people["hanmeimei"], now=duty.clock.now)
 
     incident = Incident.objects.get()
     assert (len(done.changed), len(again.unchanged), incident.silenced_until) == (1, 1, None)

@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import User
 from integrations.models import Corp
 from notifications.alerts import actions, recipients
-from notifications.alerts.actions import Deed
+from notifications.alerts.actions import Action
 from notifications.models import AlertRoute, CardCode, Channel, Delivery, Incident, Robot
 from tests.notifications.alerts.conftest import Duty, alert, make_receiver, make_route
 from tests.notifications.factories import NOW, make_corp, make_manager, make_person, make_superuser
@@ -71,7 +71,7 @@ def test_an_administrator_of_another_company_closes_nothing(incident: Incident) 
     stranger = make_manager(make_corp(), permissions="incident")
     client.force_login(stranger, backend="django.contrib.auth.backends.ModelBackend")
 
-    answer = client.post(f"/admin/notifications/incident/{incident.pk}/act/", {"deed": "close"})
+    answer = client.post(f"/admin/notifications/incident/{incident.pk}/act/", {"action": "close"})
 
     assert answer.status_code == 404
     assert Incident.objects.get().is_open
@@ -98,7 +98,7 @@ def test_cards_are_red_while_it_is_critical_and_green_when_it_is_over(duty: Duty
 
 def test_a_late_click_brings_the_code_by_which_its_card_tells_the_end(duty: Duty) -> None:
     duty.tell(alert())
-    actions.act(Deed.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
+    actions.act(Action.TAKE, [Incident.objects.get().pk], person=duty.people["LiLei"], now=duty.clock.now)
     duty.work_off()  # that took the card's only code
     duty.clock.advance(minutes=1)
     duty.tell(alert(ends=duty.clock.now))
