@@ -144,10 +144,10 @@ def _update(card_id: int, clock: Clock) -> bool:
         return False
     if delivery.status == Delivery.Status.ACCEPTED:
         keep_code(delivery, delivery.response_code, now=delivery.settled_at or now)
-    telling = alerts_messages.telling_of(delivery.run, now=now, is_locked=False)
-    if telling is None:
+    notice = alerts_messages.notice_of(delivery.run, now=now, is_locked=False)
+    if notice is None:
         return _settle(card, "")
-    if cards.digest_of(telling) == card.shown or not _codes(delivery, now).exists():
+    if cards.digest_of(notice) == card.shown or not _codes(delivery, now).exists():
         return _settle(card)
     return _change_within_limits(card, clock)
 
@@ -179,11 +179,11 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     if code is None:
         return _settle(card)
     # Only now: there may be no second code for what changed while the limiter was waited for.
-    telling = alerts_messages.telling_of(delivery.run, now=clock(), is_locked=False)
-    if telling is None:
+    notice = alerts_messages.notice_of(delivery.run, now=clock(), is_locked=False)
+    if notice is None:
         _free(code)
         return _settle(card, "")
-    content, digest = _content(delivery, telling), cards.digest_of(telling)
+    content, digest = _content(delivery, notice), cards.digest_of(notice)
     update = builders.card_update(agentid=delivery.agentid, response_code=code.code, is_for_all=True, card=content)
     try:
         client_factory.wecom_client(delivery.corp).message_update_template_card(update)
@@ -208,11 +208,11 @@ def _change(card: AlertCard, clock: Clock) -> bool:
     return _settle(card, digest)
 
 
-def _content(delivery: Delivery, telling: cards.Telling) -> Content:
+def _content(delivery: Delivery, notice: cards.AlertNotice) -> Content:
     with translation.override(delivery.language or settings.LANGUAGE_CODE):
         address = links.site_address_for(delivery.corp)
-        url = address.absolute(cards.page_path(telling.incidents, delivery.mark))
-        return cards.content(telling, url=url, mark=delivery.mark, has_buttons=True)
+        url = address.absolute(cards.page_path(notice.incidents, delivery.mark))
+        return cards.content(notice, url=url, mark=delivery.mark, has_buttons=True)
 
 
 def _postpone(delivery: Delivery, outcome: Outcome, now: datetime) -> None:

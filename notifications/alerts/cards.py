@@ -39,7 +39,7 @@ Notice = Incident.Notice
 
 
 @dataclass(frozen=True)
-class Telling:
+class AlertNotice:
     """What one message tells: of which incidents, why now, and as things stand at `now`."""
 
     incidents: Sequence[Incident]
@@ -55,54 +55,54 @@ class Telling:
         return self.incidents[0]
 
 
-def title_of(telling: Telling) -> str:
+def title_of(notice: AlertNotice) -> str:
     """One incident by its title, several by their number; what it is about before it."""
-    lead, count = telling.lead, len(telling.incidents)
+    lead, count = notice.lead, len(notice.incidents)
     words = lead.title
     if count > 1:
         name = str(lead.source) if lead.source is not None else lead.title
         words = ngettext("%(name)s: %(count)d alert", "%(name)s: %(count)d alerts", count)
         words = words % {"name": name, "count": count}
-    return message_builder.tidy_title(f"{_badge(telling)} {words}")[: builders.TEXTCARD_TITLE_BYTES]
+    return message_builder.tidy_title(f"{_badge(notice)} {words}")[: builders.TEXTCARD_TITLE_BYTES]
 
 
-def text_of(telling: Telling) -> str:
+def text_of(notice: AlertNotice) -> str:
     """The whole in plain words: for mail, a group's robot, and the page of the message."""
-    blocks = ["\n".join(_facts(one, telling.now)) for one in telling.incidents[:NAMED_AT_MOST]]
-    return message_builder.tidy_text("\n\n".join([*blocks, *_further(telling)]))
+    blocks = ["\n".join(_facts(one, notice.now)) for one in notice.incidents[:NAMED_AT_MOST]]
+    return message_builder.tidy_text("\n\n".join([*blocks, *_further(notice)]))
 
 
-def body(telling: Telling, *, agentid: int, userids: Sequence[str], url: str, mark: str, has_buttons: bool) -> bytes:
+def body(notice: AlertNotice, *, agentid: int, userids: Sequence[str], url: str, mark: str, has_buttons: bool) -> bytes:
     """The exact bytes of a card to these people. `mark`: unique to the delivery, by which a click names it."""
-    card = content(telling, url=url, mark=mark, has_buttons=has_buttons)
+    card = content(notice, url=url, mark=mark, has_buttons=has_buttons)
     to = builders.Recipients(userids=userids)
     return builders.body_bytes(
         builders.app_message(agentid=agentid, to=to, content=card, options=message_builder.OPTIONS)
     )
 
 
-def content(telling: Telling, *, url: str, mark: str, has_buttons: bool) -> Content:
+def content(notice: AlertNotice, *, url: str, mark: str, has_buttons: bool) -> Content:
     """The card as things stand: the buttons that still make sense, or none."""
     head = cards.Head(
-        title=_short(title_of(telling), TITLE_CHARACTERS),
-        description=_short(_description(telling), DESCRIPTION_CHARACTERS),
-        source=Source(text=_short(_origin(telling.lead), 20), colour=_colour(telling)),
+        title=_short(title_of(notice), TITLE_CHARACTERS),
+        description=_short(_description(notice), DESCRIPTION_CHARACTERS),
+        source=Source(text=_short(_origin(notice.lead), 20), colour=_colour(notice)),
         task_id=mark,
         action=CardAction(url=url),
     )
-    details = cards.Details(horizontal_items=[*_rows(telling)])
-    text = _short("\n".join([*_state_lines(telling), *_list(telling)]), TEXT_CHARACTERS)
-    buttons = _buttons(telling) if has_buttons else []
+    details = cards.Details(horizontal_items=[*_rows(notice)])
+    text = _short("\n".join([*_state_lines(notice), *_list(notice)]), TEXT_CHARACTERS)
+    buttons = _buttons(notice) if has_buttons else []
     if buttons:
         return cards.button_interaction(head, buttons=buttons, sub_title=text, details=details)
     return cards.text_notice(head, sub_title=text, details=details)
 
 
-def digest_of(telling: Telling) -> str:
+def digest_of(notice: AlertNotice) -> str:
     """The same as long as the card need not be changed."""
     state = [
-        [one.pk, one.status, one.taken_by_id, one.is_silenced(telling.now) and str(one.silenced_until)]
-        for one in telling.incidents
+        [one.pk, one.status, one.taken_by_id, one.is_silenced(notice.now) and str(one.silenced_until)]
+        for one in notice.incidents
     ]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
@@ -136,16 +136,16 @@ def clock(moment: datetime, now: datetime) -> str:
     return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%m-%d %H:%M}"
 
 
-def _badge(telling: Telling) -> str:
-    if telling.kind == Notice.RECOVER or telling.is_over:
+def _badge(notice: AlertNotice) -> str:
+    if notice.kind == Notice.RECOVER or notice.is_over:
         return pgettext("before an alert's title", "[Over]")
     words = {
         Severity.CRITICAL: pgettext("before an alert's title", "[Critical]"),
         Severity.WARNING: pgettext("before an alert's title", "[Warning]"),
         Severity.INFO: pgettext("before an alert's title", "[Notice]"),
     }
-    badge = words[_worst(telling.incidents)]
-    return pgettext("before an alert's title", "[Still]") + badge if telling.kind == Notice.REPEAT else badge
+    badge = words[_worst(notice.incidents)]
+    return pgettext("before an alert's title", "[Still]") + badge if notice.kind == Notice.REPEAT else badge
 
 
 def _worst(incidents: Sequence[Incident]) -> Severity:
@@ -153,57 +153,57 @@ def _worst(incidents: Sequence[Incident]) -> Severity:
     return next(one for one in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if one in found)
 
 
-def _colour(telling: Telling) -> int:
-    if telling.is_over or telling.kind == Notice.RECOVER:
+def _colour(notice: AlertNotice) -> int:
+    if notice.is_over or notice.kind == Notice.RECOVER:
         return GREEN
-    return RED if _worst(telling.incidents) == Severity.CRITICAL else GREY
+    return RED if _worst(notice.incidents) == Severity.CRITICAL else GREY
 
 
 def _origin(incident: Incident) -> str:
     return str(incident.source) if incident.source is not None else _("Alerts")
 
 
-def _description(telling: Telling) -> str:
-    if len(telling.incidents) > 1:
+def _description(notice: AlertNotice) -> str:
+    if len(notice.incidents) > 1:
         return ""
-    return " ".join(telling.lead.summary.split())
+    return " ".join(notice.lead.summary.split())
 
 
-def _rows(telling: Telling) -> Iterator[HorizontalItem]:
-    first = min(one.starts_at for one in telling.incidents)
-    yield HorizontalItem(_("Since"), clock(first, telling.now))
-    if telling.is_over and telling.lead.ends_at is not None:
-        yield HorizontalItem(_("Until"), clock(telling.lead.ends_at, telling.now))
-    if len(telling.incidents) == 1:
-        for name, value in list(_telling_labels(telling.lead))[:3]:
+def _rows(notice: AlertNotice) -> Iterator[HorizontalItem]:
+    first = min(one.starts_at for one in notice.incidents)
+    yield HorizontalItem(_("Since"), clock(first, notice.now))
+    if notice.is_over and notice.lead.ends_at is not None:
+        yield HorizontalItem(_("Until"), clock(notice.lead.ends_at, notice.now))
+    if len(notice.incidents) == 1:
+        for name, value in list(_distinctive_labels(notice.lead))[:3]:
             yield HorizontalItem(_short(name, 12), _short(value, VALUE_CHARACTERS) or "—")
 
 
-def _telling_labels(incident: Incident) -> Iterator[tuple[str, str]]:
+def _distinctive_labels(incident: Incident) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in incident.labels.items() if name not in {"alertname", "severity"})
 
 
-def _state_lines(telling: Telling) -> list[str]:
-    lines = {state_line(one, telling.now) for one in telling.incidents}
-    return [lines.pop()] if len(lines) == 1 else [_counts(telling)]
+def _state_lines(notice: AlertNotice) -> list[str]:
+    lines = {state_line(one, notice.now) for one in notice.incidents}
+    return [lines.pop()] if len(lines) == 1 else [_counts(notice)]
 
 
-def _counts(telling: Telling) -> str:
-    open_ones = [one for one in telling.incidents if one.is_open]
+def _counts(notice: AlertNotice) -> str:
+    open_ones = [one for one in notice.incidents if one.is_open]
     words = {
         "open": len(open_ones),
         "taken": sum(one.taken_at is not None for one in open_ones),
-        "over": len(telling.incidents) - len(open_ones),
+        "over": len(notice.incidents) - len(open_ones),
     }
     return _("%(open)d open, of them %(taken)d taken; %(over)d over") % words
 
 
-def _list(telling: Telling) -> list[str]:
+def _list(notice: AlertNotice) -> list[str]:
     """How many there are comes first: the end of a long text is cut off."""
-    if len(telling.incidents) == 1:
-        return _further(telling)
-    shared, names = _names(telling.incidents)
-    return [*_further(telling), *shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
+    if len(notice.incidents) == 1:
+        return _further(notice)
+    shared, names = _names(notice.incidents)
+    return [*_further(notice), *shared, *(f"· {name}" for name in names[:NAMED_AT_MOST])]
 
 
 def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
@@ -212,7 +212,7 @@ def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
     titles = [one.title for one in incidents]
     if len(set(titles)) == len(titles):
         return [], titles
-    labels = [dict(_telling_labels(one)) for one in incidents]
+    labels = [dict(_distinctive_labels(one)) for one in incidents]
     differing = [name for name in dict.fromkeys(chain(*labels)) if len({own.get(name) for own in labels}) > 1]
     values = [", ".join(own[name] for name in differing if own.get(name)) for own in labels]
     if len(set(titles)) == 1:
@@ -220,12 +220,12 @@ def _names(incidents: Sequence[Incident]) -> tuple[list[str], list[str]]:
     return [], [f"{title} ({value})" if value else title for title, value in zip(titles, values, strict=True)]
 
 
-def _further(telling: Telling) -> list[str]:
+def _further(notice: AlertNotice) -> list[str]:
     lines = []
-    more = len(telling.incidents) - NAMED_AT_MOST
+    more = len(notice.incidents) - NAMED_AT_MOST
     if more > 0:
         lines.append(npgettext("alerts", "and %(count)d more", "and %(count)d more", more) % {"count": more})
-    if left_out := sum(one.truncated_count for one in telling.incidents):
+    if left_out := sum(one.truncated_count for one in notice.incidents):
         sentence = ngettext(
             "The sender left out %(count)d more alert.", "The sender left out %(count)d more alerts.", left_out
         )
@@ -239,16 +239,16 @@ def _facts(incident: Incident, now: datetime) -> Iterator[str]:
         yield incident.summary
     yield _("Since %(time)s") % {"time": f"{timezone.localtime(incident.starts_at):%Y-%m-%d %H:%M}"}
     yield state_line(incident, now)
-    if labels := ", ".join(f"{name}={value}" for name, value in _telling_labels(incident)):
+    if labels := ", ".join(f"{name}={value}" for name, value in _distinctive_labels(incident)):
         yield labels
 
 
-def _buttons(telling: Telling) -> list[Button]:
-    open_ones = [one for one in telling.incidents if one.is_open]
+def _buttons(notice: AlertNotice) -> list[Button]:
+    open_ones = [one for one in notice.incidents if one.is_open]
     buttons = []
     if any(one.taken_at is None for one in open_ones):
         buttons.append(Button(pgettext("button of an alert", "Take"), key=TAKE, style=1))
-    if any(not one.is_silenced(telling.now) for one in open_ones):
+    if any(not one.is_silenced(notice.now) for one in open_ones):
         buttons.append(Button(pgettext("button of an alert", "Silence for 1 hour"), key=SILENCE, style=2))
     return buttons
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from notifications.alerts import cards
-from notifications.alerts.cards import Telling
+from notifications.alerts.cards import AlertNotice
 from notifications.alerts.recipients import audience_of
 from notifications.delivery.rendering.message_builder import tidy_text, tidy_title
 from notifications.models import (
@@ -37,29 +37,29 @@ class AlertSource:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._telling = telling_of(run, now=run.slot_at, is_locked=False)
+        self._notice = notice_of(run, now=run.slot_at, is_locked=False)
         self.terms = Terms(MessageForm.TEXTCARD, Priority.URGENT, LIFETIME_HOURS, run.corp_id)
 
     def audience(self) -> Audience:
-        return Audience() if self._telling is None else audience_of(self._telling.lead)
+        return Audience() if self._notice is None else audience_of(self._notice.lead)
 
     def contents(self, *, now: datetime) -> OneContent:
-        telling = self._telling
-        if telling is None:
+        notice = self._notice
+        if notice is None:
             return OneContent(Content(_("Alerts"), ""))
-        title, text = tidy_title(cards.title_of(telling)), tidy_text(cards.text_of(telling))
-        return OneContent(Content(title, text, link=cards.page_path(telling.incidents, "").partition("?")[0]))
+        title, text = tidy_title(cards.title_of(notice)), tidy_text(cards.text_of(notice))
+        return OneContent(Content(title, text, link=cards.page_path(notice.incidents, "").partition("?")[0]))
 
     def app_body(self, corp: Corp, userids: list[str], *, address: SiteAddress, mark: str, now: datetime) -> bytes:
         """The card with its buttons, of the incidents as they stand now."""
-        telling = telling_of(self._run, now=now, is_locked=True)
-        if telling is None:
+        notice = notice_of(self._run, now=now, is_locked=True)
+        if notice is None:
             raise Incident.DoesNotExist
         return cards.body(
-            telling,
+            notice,
             agentid=corp.agentid,
             userids=userids,
-            url=address.absolute(cards.page_path(telling.incidents, mark)),
+            url=address.absolute(cards.page_path(notice.incidents, mark)),
             mark=mark,
             has_buttons=has_callbacks(corp),
         )
@@ -70,7 +70,7 @@ class AlertSource:
         IncidentEvent.objects.filter(**told).update(note=reason)
 
 
-def telling_of(run: Run, *, now: datetime, is_locked: bool) -> Telling | None:
+def notice_of(run: Run, *, now: datetime, is_locked: bool) -> AlertNotice | None:
     """The incidents of a run as they stand. `is_locked`: inside a transaction, so that whoever changes one of them
     afterwards finds the messages that show it as it was."""
     notices = IncidentNotice.objects.filter(run=run)
@@ -80,7 +80,7 @@ def telling_of(run: Run, *, now: datetime, is_locked: bool) -> Telling | None:
         list(found.select_for_update(of=("self",)).values_list("pk"))
     related = ("route__receiver", "rule__receiver", "rule__split_attribute", "taken_by", "silenced_by")
     incidents = list(found.select_related(*related))
-    return Telling(incidents, kind, now) if incidents and kind else None
+    return AlertNotice(incidents, kind, now) if incidents and kind else None
 
 
 def has_callbacks(corp: Corp) -> bool:

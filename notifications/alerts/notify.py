@@ -84,7 +84,7 @@ def _quiet_until(
     until = now
     if incident.notice_kind != Notice.RECOVER and incident.silenced_until is not None:
         until = max(until, incident.silenced_until)
-    return max(until, quiet_hours.telling_from(source, until, windows)) if isinstance(source, AlertRule) else until
+    return max(until, quiet_hours.notify_from(source, until, windows)) if isinstance(source, AlertRule) else until
 
 
 def _tell(kind: str, together: list[Incident], source: AlertSource | None, now: datetime) -> int:

@@ -18,7 +18,7 @@ DAYS_LOOKED = 30
 STEPS_AT_MOST = 60
 
 
-def telling_from(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
+def notify_from(rule: AlertRule, now: datetime, windows: Sequence[SilenceWindow] = ()) -> datetime:
     """`now` where people may be told, else the moment from which they may: within the rule's hours and outside all of
     its silence windows."""
     moment = now

@@ -520,7 +520,7 @@ class TestHours:
         for name, value in fields.items():
             setattr(rule, name, value)
 
-        assert quiet_hours.telling_from(rule, self.at(now)) == self.at(expected)
+        assert quiet_hours.notify_from(rule, self.at(now)) == self.at(expected)
 
     def test_keep_the_notice_and_not_the_incident_back(self, rule: AlertRule) -> None:
         AlertRule.objects.update(tells_from=time(10), tells_to=time(18))  # NOW is 09:00:30
@@ -612,18 +612,18 @@ class TestSilenceWindows:
             ),
         ]
 
-        assert quiet_hours.telling_from(rule, self.at(now), windows) == self.at(expected)
+        assert quiet_hours.notify_from(rule, self.at(now), windows) == self.at(expected)
 
     def test_and_hours_hold_together(self, rule: AlertRule) -> None:
         rule.tells_from, rule.tells_to = time(9), time(18)
         lunch = SilenceWindow(rule=rule, name="早会", weekdays="2", from_time=time(9), to_time=time(10))
 
-        assert quiet_hours.telling_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
+        assert quiet_hours.notify_from(rule, self.at("2026-11-24 03:00"), [lunch]) == self.at("2026-11-24 10:00")
 
     def test_that_never_end_come_to_an_answer(self, rule: AlertRule) -> None:
         always = SilenceWindow(rule=rule, name="x", weekdays="1,2,3,4,5,6,7", from_time=time(0), to_time=time(0))
 
-        assert quiet_hours.telling_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
+        assert quiet_hours.notify_from(rule, self.at("2026-11-24 03:00"), [always]) > self.at("2026-12-24 03:00")
 
     def test_what_lasts_is_told_when_a_window_ends(self, rule: AlertRule) -> None:
         SilenceWindow.objects.create(
