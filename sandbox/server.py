@@ -101,7 +101,7 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
     name = pipeline.endpoint_name(request.path)
     if name is None:
         return web.Response(body=_NO_SUCH_PAGE, status=404, content_type="text/html", headers={"Server": "nginx"})
-    asked = Request(
+    api_request = Request(
         request.method,
         request.path,
         request.query,
@@ -111,50 +111,50 @@ async def answer_api(request: web.Request) -> web.StreamResponse:
         f"{request.scheme}://{request.host}",
         request.headers.get("Range", ""),
     )
-    who = pipeline.caller(world, asked)
+    who = pipeline.caller(world, api_request)
     # A POST /sandbox/api/reset in the middle of a call starts other limits.
     limits = world.limits
     try:
         # Before the body is read: calls that are still on their way in are parallel, too.
         limits.enter(who.corpid, name)
     except ApiError as error:
-        reply = failure(error.code, error.text, ip=asked.ip, now=world.now())
-        _record(world, asked, who, reply, None, started)
+        reply = failure(error.code, error.text, ip=api_request.ip, now=world.now())
+        _record(world, api_request, who, reply, None, started)
         return serving.response(reply)
     try:
-        asked.body = await request.read()
-        return await _carry_out(request, name, asked, who, started)
+        api_request.body = await request.read()
+        return await _carry_out(request, name, api_request, who, started)
     finally:
         limits.leave(who.corpid, name)
 
 
 async def _carry_out(
-    request: web.Request, name: str, asked: Request, who: pipeline.Caller, started: float
+    request: web.Request, name: str, api_request: Request, who: pipeline.Caller, started: float
 ) -> web.StreamResponse:
     """A call that was let in: only such a one uses up a fault."""
     world = request.app[WORLD]
-    fault = world.faults.take(name, corpid=who.corpid, agentid=who.agentid)
+    fault = world.faults.claim(name, corpid=who.corpid, agentid=who.agentid)
     if world.settings.latency_seconds:
         await asyncio.sleep(world.settings.latency_seconds)
     if fault is None:
-        reply = pipeline.answer(world, name, asked)
-        _record(world, asked, who, reply, None, started)
+        reply = pipeline.answer(world, name, api_request)
+        _record(world, api_request, who, reply, None, started)
         return serving.response(reply)
-    reply = serving.reply_despite(world, name, asked, fault)
-    _record(world, asked, who, reply, fault, started)
+    reply = serving.reply_despite(world, name, api_request, fault)
+    _record(world, api_request, who, reply, fault, started)
     return await serving.spoil(request, reply, fault)
 
 
 def _record(
-    world: World, asked: Request, who: pipeline.Caller, reply: Reply, fault: Fault | None, started: float
+    world: World, api_request: Request, who: pipeline.Caller, reply: Reply, fault: Fault | None, started: float
 ) -> None:
     world.log_call(
         CallRecord(
             at=world.now(),
-            method=asked.method,
-            path=asked.path,
+            method=api_request.method,
+            path=api_request.path,
             errcode=reply.errcode,
-            ip=asked.ip,
+            ip=api_request.ip,
             corpid=who.corpid,
             agentid=who.agentid,
             fault=fault.kind if fault else "",

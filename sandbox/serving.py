@@ -30,20 +30,20 @@ def _headers(reply: Reply) -> dict[str, str]:
     return {name: _CONTROL.sub(" ", value) for name, value in headers.items()}
 
 
-def reply_despite(world: World, name: str, asked: Request, fault: Fault) -> Reply:
+def reply_despite(world: World, name: str, api_request: Request, fault: Fault) -> Reply:
     """What the API itself answers: carried out, refused by the fault, or not carried out at all (errcode -1)."""
     if fault.kind == "token_revoked":
-        _revoke(world, asked, fault.code)
-        return pipeline.answer(world, name, asked)
+        _revoke(world, api_request, fault.code)
+        return pipeline.answer(world, name, api_request)
     if fault.kind == "wrong_json_warning":
-        reply = pipeline.answer(world, name, asked)
+        reply = pipeline.answer(world, name, api_request)
         reply.body = reply.body.replace(b'"errmsg":"ok"', b'"errmsg":"ok. ' + WARNING.encode() + b'"', 1)
         return reply
     code = fault.errcode
     if code is None and fault.carries_out:
-        return pipeline.answer(world, name, asked)
+        return pipeline.answer(world, name, api_request)
     code = -1 if code is None else code
-    return failure(code, TEXTS.get(code, "invalid request"), ip=asked.ip, now=world.now())
+    return failure(code, TEXTS.get(code, "invalid request"), ip=api_request.ip, now=world.now())
 
 
 async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse:
@@ -64,8 +64,8 @@ async def spoil(request: web.Request, reply: Reply, fault: Fault) -> web.StreamR
     return response(reply)
 
 
-def _revoke(world: World, asked: Request, code: int) -> None:
-    value = asked.query.get("access_token", "")
+def _revoke(world: World, api_request: Request, code: int) -> None:
+    value = api_request.query.get("access_token", "")
     token = world.tokens.get(value)
     if token is None:
         return

@@ -84,10 +84,10 @@ def _targets(call: Call, receivers: tuple[str, ...]) -> tuple[list[str], list[st
     """Receivers to update, and the named userids that are none (in small letters). Raises ApiError 82101 or 82102."""
     if call.number("atall") == 1:
         return list(receivers), []
-    directory, asked = call.company.directory, call.document
-    userids = [fold(one) for one in texts(asked.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
-    parties = texts(asked.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
-    tagids = texts(asked.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
+    directory, document = call.company.directory, call.document
+    userids = [fold(one) for one in texts(document.get("userids"), "userids", most=_USERS_MOST, too_many=40032)]
+    parties = texts(document.get("partyids"), "partyids", most=_OTHERS_MOST, too_many=82002)
+    tagids = texts(document.get("tagids"), "tagids", most=_OTHERS_MOST, too_many=82003)
     if not userids and not parties and not tagids:
         raise ApiError(82101)
     tags = [directory.tags[number] for number in map(read_integer, tagids) if number in directory.tags]

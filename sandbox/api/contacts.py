@@ -83,7 +83,7 @@ def department_simplelist(call: Call) -> Json:
 
 @endpoint("GET", "department/get", APP, CONTACTS)
 def department_get(call: Call) -> Json:
-    return {"department": _department(call, _asked_department(call, "id"))}
+    return {"department": _department(call, _requested_department(call, "id"))}
 
 
 @endpoint("POST", "user/getuserid", APP, CONTACTS)
@@ -163,7 +163,7 @@ def query_int(call: Call, name: str, code: int) -> int:
         raise ApiError(code) from error
 
 
-def _asked_department(call: Call, name: str) -> Department:
+def _requested_department(call: Call, name: str) -> Department:
     """Raises ApiError 60003 (unknown) or 60011 (not visible)."""
     number = query_int(call, name, 60003)
     department = call.company.directory.departments.get(number)
@@ -178,7 +178,7 @@ def _departments_below(call: Call) -> list[Department]:
     """The asked department and all below it; without `id`, everything visible."""
     directory = call.company.directory
     if call.query.get("id"):
-        numbers = directory.subtree(_asked_department(call, "id").id)
+        numbers = directory.subtree(_requested_department(call, "id").id)
     elif call.app is None:
         numbers = set(directory.departments)
     else:
@@ -189,7 +189,7 @@ def _departments_below(call: Call) -> list[Department]:
 def _members_of(call: Call) -> list[Member]:
     """Direct members of the asked department; of those below only where `fetch_child_honoured` is on."""
     directory = call.company.directory
-    department = _asked_department(call, "department_id")
+    department = _requested_department(call, "department_id")
     if call.query.get("fetch_child") == "1" and call.world.settings.fetch_child_honoured:
         return list(directory.members_below(sorted(directory.subtree(department.id))))
     return list(directory.direct_members(department.id))

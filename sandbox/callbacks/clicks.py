@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sandbox.state.world import App, Company, World
 
 _TEXT_BYTES = 2048
-# What a phone would have scanned, taken or chosen, by the type of the menu's entry.
+# What a phone would have scanned, photographed or chosen, by the type of the menu's entry.
 _SCANNED: dict[str, object] = {"ScanCodeInfo": {"ScanType": "qrcode", "ScanResult": "sandbox"}}
 _PICTURE: dict[str, object] = {
     "SendPicsInfo": {"Count": 1, "PicList": {"item": {"PicMd5Sum": "0cc175b9c0f1b6a831c399e269772661"}}}
@@ -77,9 +77,9 @@ def _is_greyed(view: CardView, card: Mapping[str, Any]) -> bool:
 
 
 def _check_selected(card: dict[str, Any], selected: Mapping[str, list[str]]) -> None:
-    asked = cards.questions(card)
+    questions = cards.questions(card)
     for question, chosen in selected.items():
-        options, several = asked.get(question, (set(), False))
+        options, several = questions.get(question, (set(), False))
         if not set(chosen) <= options or (len(chosen) > 1 and not several):
             raise Impossible("no such option")
 
@@ -109,8 +109,8 @@ def _tell(
     if selected:
         items = [{"QuestionKey": one, "OptionIds": {"OptionId": list(chosen)}} for one, chosen in selected.items()]
         elements["SelectedItems"] = {"SelectedItem": items}
-    told = events.event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
-    send_event(world, company, app, told, lambda reply: _reply_to_click(world, company, member, message, reply))
+    event = events.event(company.corpid, app.agentid, name, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, lambda reply: _reply_to_click(world, company, member, message, reply))
 
 
 def send_event(world: World, company: Company, app: App, elements: Mapping[str, object], on_reply: Any = None) -> None:
@@ -175,8 +175,8 @@ def write_text(world: World, company: Company, app: App, member: Member, text: s
     message = Message(new_id("sim-in"), company.corpid, app.agentid, "text", {"content": text}, now)
     message.sender, message.receivers = member.folded, (member.folded,)
     world.mail.deliver(message)
-    told = events.ordinary(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
-    send_event(world, company, app, told, _replier(world, company, app, member))
+    event = events.ordinary(company.corpid, app.agentid, "text", now=now, userid=member.userid, Content=text)
+    send_event(world, company, app, event, _replier(world, company, app, member))
     world.changed(company.corpid, member.folded)
 
 
@@ -184,8 +184,8 @@ def send_message(
     world: World, company: Company, app: App, member: Member, kind: str, elements: Mapping[str, object]
 ) -> None:
     """The member sends the app a message of another kind (image, voice, video, location, link): its callback hears."""
-    told = events.ordinary(company.corpid, app.agentid, kind, now=world.now(), userid=member.userid, **elements)
-    send_event(world, company, app, told, _replier(world, company, app, member))
+    event = events.ordinary(company.corpid, app.agentid, kind, now=world.now(), userid=member.userid, **elements)
+    send_event(world, company, app, event, _replier(world, company, app, member))
 
 
 def press_menu(world: World, company: Company, app: App, member: Member, path: list[int]) -> str:
@@ -196,8 +196,8 @@ def press_menu(world: World, company: Company, app: App, member: Member, path: l
     if kind == "view_miniprogram":
         elements = {"EventKey": entry.get("pagepath", ""), "AppId": entry.get("appid", "")}
     elements |= _FOUND.get(kind, {})
-    told = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
-    send_event(world, company, app, told, _replier(world, company, app, member))
+    event = events.event(company.corpid, app.agentid, kind, now=now, userid=member.userid, **elements)
+    send_event(world, company, app, event, _replier(world, company, app, member))
     return str(entry.get("url", "")) if kind == "view" else ""
 
 
@@ -217,10 +217,10 @@ def _menu_entry(app: App, path: list[int]) -> dict[str, Any]:
 def enter(world: World, company: Company, app: App, member: Member) -> None:
     """The member opens the app's conversation: told only where the app asked for it."""
     if app.isreportenter:
-        told = events.event(
+        event = events.event(
             company.corpid, app.agentid, "enter_agent", now=world.now(), userid=member.userid, EventKey=""
         )
-        send_event(world, company, app, told, _replier(world, company, app, member))
+        send_event(world, company, app, event, _replier(world, company, app, member))
 
 
 def _replier(world: World, company: Company, app: App, member: Member) -> Any:

@@ -54,7 +54,7 @@ class Courier:
                 await self._wake.wait()
                 self._wake.clear()
                 outbox = self._world.outbox
-                for outgoing in outbox.take(most_running=_SENDERS):
+                for outgoing in outbox.claim(most_running=_SENDERS):
                     task = group.create_task(self._deliver(session, outbox, outgoing))
                     task.add_done_callback(partial(_tell_done, outbox, outgoing))
 
@@ -62,7 +62,7 @@ class Courier:
         callback = self._callback(outgoing)
         if callback is None:
             return
-        fault = self._world.faults.take("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
+        fault = self._world.faults.claim("callback", corpid=outgoing.corpid, agentid=outgoing.agentid)
         for _ in range(2 if fault is not None and fault.kind == "duplicate_callback" else 1):
             try:
                 await self._try_often(session, outbox, outgoing, callback)

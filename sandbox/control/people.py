@@ -120,8 +120,8 @@ async def event(request: web.Request, world: World, document: Any) -> object:
     elements = values.get("elements", {})
     _check_elements(elements)
     app, name, now = _app(company, values), text_of(values, "event"), world.now()
-    told = events.event(company.corpid, None, name, now=now, userid=member.userid) | elements
-    clicks.send_event(world, company, app, told | {"AgentID": app.agentid})
+    sent = events.event(company.corpid, None, name, now=now, userid=member.userid) | elements
+    clicks.send_event(world, company, app, sent | {"AgentID": app.agentid})
     return {}
 
 

@@ -80,7 +80,7 @@ class Fault:
 
 
 class FaultBoard:
-    """The faults that are switched on. The oldest that fits a call is taken, and used up by one."""
+    """The faults that are switched on. The oldest that fits a call is claimed, and used up by one."""
 
     def __init__(self) -> None:
         self.active: list[Fault] = []
@@ -94,7 +94,7 @@ class FaultBoard:
         self.active = [fault for fault in self.active if number is not None and fault.id != number]
         return before - len(self.active)
 
-    def take(self, endpoint: str, *, corpid: str = "", agentid: int | None = None) -> Fault | None:
+    def claim(self, endpoint: str, *, corpid: str = "", agentid: int | None = None) -> Fault | None:
         """`endpoint` without /cgi-bin/. None when nothing fits."""
         for fault in self.active:
             fits = fault.endpoint == endpoint or (fault.endpoint == "*" and endpoint != "callback")

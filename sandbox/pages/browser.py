@@ -45,7 +45,7 @@ def holder(request: web.Request, world: World) -> Holder | None:
     return Holder(company, member) if member else None
 
 
-def take_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
+def hold_phone(response: web.StreamResponse, corpid: str, name: str) -> None:
     _set(response, PHONE_COOKIE, quote(f"{corpid}/{name}", safe=""))
 
 

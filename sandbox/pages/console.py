@@ -65,14 +65,14 @@ async def company(request: web.Request) -> web.StreamResponse:
 
 async def members(request: web.Request) -> web.StreamResponse:
     """?q= searches; joining, moving, disabling and leaving."""
-    found, asked = _company(request), request.query.get("q", "")
+    found, query = _company(request), request.query.get("q", "")
     values = {
         "company": found,
-        "people": people.search(found, asked, most=_SHOWN_PEOPLE),
+        "people": people.search(found, query, most=_SHOWN_PEOPLE),
         "shown": _SHOWN_PEOPLE,
         "count": len(found.directory.members),
         "departments": _departments(found, _SHOWN_DEPARTMENTS),
-        "q": asked,
+        "q": query,
         "active": ACTIVE,
         "disabled": DISABLED,
     }

@@ -117,12 +117,12 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
     found = []
     parts = [(part(shown, "checkbox"), True), (part(shown, "button_selection"), False)]
     parts += [(row, False) for row in _rows(shown, "select_list")]
-    for asked, is_vote in parts:
-        if not asked:
+    for question, is_vote in parts:
+        if not question:
             continue
-        name = str(asked.get("question_key", ""))
+        name = str(question.get("question_key", ""))
         chosen = selected.get(name)
-        suggested = {str(asked.get("selected_id", ""))}
+        suggested = {str(question.get("selected_id", ""))}
         options = [
             {
                 "id": option.get("id", ""),
@@ -131,16 +131,16 @@ def _questions(shown: Mapping[str, Any], selected: Mapping[str, list[str]]) -> l
                 if chosen is not None
                 else (option.get("is_checked") is True or str(option.get("id")) in suggested),
             }
-            for option in _rows(asked, "option_list")
+            for option in _rows(question, "option_list")
         ]
-        kind = ("checkbox" if asked.get("mode") == 1 else "radio") if is_vote else "select"
+        kind = ("checkbox" if question.get("mode") == 1 else "radio") if is_vote else "select"
         found.append(
             {
                 "key": name,
-                "title": asked.get("title", ""),
+                "title": question.get("title", ""),
                 "kind": kind,
                 "options": options,
-                "disabled": asked.get("disable") is True,
+                "disabled": question.get("disable") is True,
             }
         )
     return found

@@ -38,12 +38,12 @@ async def show(request: web.Request) -> web.StreamResponse:
         silent = web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
         silent.del_cookie(browser.TAPPED_COOKIE, path="/")
         return silent
-    asked = request.query.get("q", "")
+    query = request.query.get("q", "")
     context = {
         "app": target.app,
         "company": target.company,
         "own": own,
-        "people": people.search(target.company, asked),
+        "people": people.search(target.company, query),
         "total": len(target.company.directory.members),
         "redirect_origin": f"{visit.redirect_uri.partition(':')[0].lower()}://{target.netloc}",
         "redirect_type": request.query.get("redirect_type", "top"),
@@ -64,16 +64,16 @@ async def scan(request: web.Request) -> web.StreamResponse:
     visit = Visit.from_query(request.query)
     try:
         target = visit.checked(world, web_login=True)
-        asked = strict_json.loads(await request.read())
-        if not isinstance(asked, dict):
+        scanned = strict_json.loads(await request.read())
+        if not isinstance(scanned, dict):
             raise ValueError("a JSON object is expected")
     except Refused as refused:
         return web.json_response({"error": refused.text}, status=403)
     except ValueError:
         return web.json_response({"error": "a JSON object is expected"}, status=400)
-    userid, answer = str(asked.get("userid", "")), asked.get("answer")
-    if "q" in asked:
-        found = people.search(target.company, str(asked["q"]))
+    userid, answer = str(scanned.get("userid", "")), scanned.get("answer")
+    if "q" in scanned:
+        found = people.search(target.company, str(scanned["q"]))
         return web.json_response({"people": [{"userid": one.userid, "name": one.name} for one in found]})
     if answer == "refuse":
         return web.json_response({"code": "", "url": with_code(visit.redirect_uri, "", visit.state)})

@@ -49,14 +49,14 @@ async def home(request: web.Request) -> web.StreamResponse:
     """?corpid=&userid= puts the phone into this person's hand (userid ~guest: not a member), &next= goes on there."""
     world = request.app[WORLD]
     if "corpid" in request.query:
-        return _take(request, world)
+        return _change_holder(request, world)
     holder = browser.holder(request, world)
     if holder is None:
         raise web.HTTPFound("/phone/choose")
     return page(request, "phone/messages.html", context(holder, "messages") | {"rows": _conversations(world, holder)})
 
 
-def _take(request: web.Request, world: World) -> web.StreamResponse:
+def _change_holder(request: web.Request, world: World) -> web.StreamResponse:
     corpid, name = request.query["corpid"], request.query.get("userid", "")
     company = world.companies.get(corpid)
     member = company.directory.find(name) if company else None
@@ -65,7 +65,7 @@ def _take(request: web.Request, world: World) -> web.StreamResponse:
     following = request.query.get("next", "")
     inside = _INSIDE.fullmatch(following) is not None
     response = web.Response(status=302, headers={"Location": following if inside else "/phone"})
-    browser.take_phone(response, corpid, member.folded if member else GUEST)
+    browser.hold_phone(response, corpid, member.folded if member else GUEST)
     return response
 
 
@@ -74,12 +74,12 @@ async def choose(request: web.Request) -> web.StreamResponse:
     world = request.app[WORLD]
     wanted = request.query.get("corpid", "")
     companies = [one for one in world.companies.values() if not wanted or one.corpid == wanted]
-    asked = request.query.get("q", "")
+    query = request.query.get("q", "")
     groups: list[dict[str, Any]] = [
-        {"company": one, "people": [(found, people.initials(found)) for found in people.search(one, asked, most=12)]}
+        {"company": one, "people": [(found, people.initials(found)) for found in people.search(one, query, most=12)]}
         for one in companies
     ]
-    values = {"groups": groups, "q": asked, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
+    values = {"groups": groups, "q": query, "corpid": wanted, "next": request.query.get("next", ""), "guest": GUEST}
     return page(request, "phone/choose.html", values)
 
 

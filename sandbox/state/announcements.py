@@ -1,4 +1,4 @@
-"""What changes in a company's directory are told to whom: change_contact, subscribe, unsubscribe."""
+"""Events of a company's directory, by who receives them: change_contact, subscribe, unsubscribe."""
 
 from __future__ import annotations
 
@@ -44,29 +44,29 @@ class Announcer:
         """`old` None: joined; `new` None: left."""
         if new is None:
             if old is not None:
-                self._tell("delete_user", UserID=old.userid)
+                self._announce("delete_user", UserID=old.userid)
             return
         before = _member_elements(old) if old is not None else {}
         elements = {name: value for name, value in _member_elements(new).items() if before.get(name) != value}
         if self._world.settings.contact_events_minimal:
             elements = {name: value for name, value in elements.items() if name in _MINIMAL_MEMBER}
         if old is None:
-            self._tell("create_user", UserID=new.userid, **elements)
+            self._announce("create_user", UserID=new.userid, **elements)
         elif asdict(old) != asdict(new):
             renamed = {"NewUserID": new.userid} if old.userid != new.userid else {}
-            self._tell("update_user", UserID=old.userid, **renamed, **elements)
+            self._announce("update_user", UserID=old.userid, **renamed, **elements)
 
     def department(self, old: Department | None, new: Department | None) -> None:
         if new is None:
             if old is not None:
-                self._tell("delete_party", Id=old.id)
+                self._announce("delete_party", Id=old.id)
             return
         before = _department_elements(old) if old is not None else {}
         elements = {name: value for name, value in _department_elements(new).items() if before.get(name) != value}
         if self._world.settings.contact_events_minimal:
             elements = {name: value for name, value in elements.items() if name in _MINIMAL_DEPARTMENT}
         if old is None or old != new:
-            self._tell("create_party" if old is None else "update_party", Id=new.id, **elements)
+            self._announce("create_party" if old is None else "update_party", Id=new.id, **elements)
 
     def tag(self, old: Tag | None, new: Tag) -> None:
         users, parties = set(old.userids if old else ()), set(old.partyids if old else ())
@@ -78,7 +78,7 @@ class Announcer:
         }
         filled: dict[str, object] = {name: _joined(value) for name, value in changes.items() if value}
         if filled:
-            self._tell("update_tag", TagId=new.tagid, **filled)
+            self._announce("update_tag", TagId=new.tagid, **filled)
 
     @contextmanager
     def scopes(self, userids: Iterable[str] = ()) -> Iterator[None]:
@@ -97,32 +97,32 @@ class Announcer:
                 continue
             moved = sorted((old.singles ^ new.singles) - before.keys())
             moved += [one.folded for one in directory.members_below(sorted(old.departments ^ new.departments))]
-            asked = dict.fromkeys([*before, *moved])
-            pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in asked]
+            affected = dict.fromkeys([*before, *moved])
+            pairs = [(before.get(one, directory.find(one)), directory.find(one)) for one in affected]
             entered = [now.userid for was, now in pairs if _gets(new, now) and now and not _gets(old, was)]
             left = [was.userid for was, now in pairs if _gets(old, was) and was and not _gets(new, now)]
-            self._tell_app(agentid, "subscribe", entered)
-            self._tell_app(agentid, "unsubscribe", left)
+            self._announce_to_app(agentid, "subscribe", entered)
+            self._announce_to_app(agentid, "unsubscribe", left)
 
     def _seen(self) -> dict[int, Visibility]:
         """What each app sees that hears events."""
         apps = self._company.apps.values()
         return {app.agentid: self._company.visibility(app) for app in apps if app.callback.url}
 
-    def _tell_app(self, agentid: int, name: str, userids: list[str]) -> None:
+    def _announce_to_app(self, agentid: int, name: str, userids: list[str]) -> None:
         for userid in userids:
             elements = event(self._company.corpid, agentid, name, now=self._world.now(), userid=userid)
             self._world.outbox.add(Outgoing(self._company.corpid, agentid, elements))
 
-    def _tell(self, change: str, **elements: object) -> None:
+    def _announce(self, change: str, **details: object) -> None:
         corpid = self._company.corpid
-        told = event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | elements
+        elements = event(corpid, None, "change_contact", now=self._world.now()) | {"ChangeType": change} | details
         if self._tell_contacts and self._company.contacts_callback.url:
-            self._world.outbox.add(Outgoing(corpid, None, told))
+            self._world.outbox.add(Outgoing(corpid, None, elements))
         if self._world.settings.apps_get_contact_events:
             for app in self._company.apps.values():
                 if app.callback.url:
-                    self._world.outbox.add(Outgoing(corpid, app.agentid, told))
+                    self._world.outbox.add(Outgoing(corpid, app.agentid, elements))
 
 
 def _gets(visibility: Visibility, member: Member | None) -> bool:

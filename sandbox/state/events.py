@@ -61,7 +61,7 @@ class Outbox:
         self.queues.setdefault(outgoing.receiver, deque()).append(outgoing)
         self.wake()
 
-    def take(self, *, most_running: int) -> Iterator[Outgoing]:
+    def claim(self, *, most_running: int) -> Iterator[Outgoing]:
         """What may be sent now: of each app as much as keeps it at `most_running`. Each must be told to `done`."""
         for receiver, queue in list(self.queues.items()):
             while queue and self.running[receiver] < most_running:

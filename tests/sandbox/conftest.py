@@ -89,12 +89,12 @@ def directory_receiver(sandbox: SandboxHandle) -> Iterator[Receiver]:
         yield found
 
 
-def take(sandbox: SandboxHandle, userid: str) -> None:
+def hold_phone(sandbox: SandboxHandle, userid: str) -> None:
     sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
 
 
 @pytest.fixture
 def phone(sandbox: SandboxHandle) -> SandboxHandle:
     """A browser in which 李雷 holds the phone."""
-    take(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
     return sandbox

@@ -64,12 +64,12 @@ def only(name: str, kind: str, *values: Any) -> dict[str, Any]:
     return {"name": name, "filterType": kind, "filterValue": list(values)}
 
 
-def posted(bi: SandboxHandle, card_id: str, asked: dict[str, Any]) -> Any:
+def posted(bi: SandboxHandle, card_id: str, query: dict[str, Any]) -> Any:
     """The answer to a call that our client would not make."""
     api = f"{bi.base_url}/guandata/public-api"
     login = {"domain": "guanbi", "loginId": "lilei", "password": "cGFzcyB3b3JkIOWvhg=="}
     token = requests.post(f"{api}/sign-in", json=login, timeout=60).json()["response"]["token"]
-    answer = requests.post(f"{api}/card/{card_id}/data", json=asked, headers={"X-Auth-Token": token}, timeout=60)
+    answer = requests.post(f"{api}/card/{card_id}/data", json=query, headers={"X-Auth-Token": token}, timeout=60)
     return answer.json()["response"]
 
 
@@ -130,8 +130,8 @@ def test_merged_cells_begin_anew_on_each_page(bi: SandboxHandle, read: Callable[
     """60 lines below each other in pages of 7: the first line of a page holds its values."""
     lines: list[Any] = []
     for offset in range(0, 60, 7):
-        asked = {"view": "GRID", "offset": offset, "limit": 7, "filters": [], "dynamicParams": []}
-        part = posted(bi, "harvest", asked)["chartMain"]
+        query = {"view": "GRID", "offset": offset, "limit": 7, "filters": [], "dynamicParams": []}
+        part = posted(bi, "harvest", query)["chartMain"]
         assert ("v" in part["data"][0][0], part["offset"], part["limit"]) == (True, offset, 7)
         assert part["hasMoreData"] is (offset + 7 < 60)
         lines += part["data"]

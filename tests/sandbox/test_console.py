@@ -13,7 +13,7 @@ from sandbox.api.call import ENDPOINTS, OPEN_ENDPOINTS
 from sandbox.limits.faults import KINDS
 from tests.sandbox.conftest import Api
 from tests.sandbox.receiver import listening
-from tests.sandbox.test_oauth import authorize, take_phone
+from tests.sandbox.test_oauth import authorize, hold_phone
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
 
 load_endpoints()
@@ -51,7 +51,7 @@ def test_refused(sandbox: SandboxHandle, values: dict[str, Any], complaint: str)
 
 
 def test_a_new_domain_is_of_no_use_until_it_is_verified(sandbox: SandboxHandle) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
     with listening(CORPID) as site:
         domain = site.url.split("/")[2]
         save(sandbox, trusted_domain="localhost:3001")
@@ -76,16 +76,16 @@ def test_a_new_address_takes_a_minute(sandbox: SandboxHandle, api: Api) -> None:
 
 
 def test_an_app_whose_callers_are_not_checked_is_told(sandbox: SandboxHandle) -> None:
-    def told() -> bool:
+    def is_warned() -> bool:
         return '<p class="error">当前不检查该应用的调用 IP' in sandbox.session.get(page, timeout=60).text
 
     page = f"{sandbox.base_url}/console/{CORPID}/apps/{AGENTID}"
-    assert told()
+    assert is_warned()
     sandbox.control("PATCH", "settings", {"trusted_ips_required": True})
-    assert not told()
+    assert not is_warned()
     sandbox.control("PATCH", "settings", {"trusted_ips_required": False})
     save(sandbox, trusted_ips=[])
-    assert not told()
+    assert not is_warned()
 
 
 def test_a_callback_is_verified_before_it_is_saved(sandbox: SandboxHandle) -> None:

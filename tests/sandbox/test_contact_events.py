@@ -13,8 +13,8 @@ def test_scope_changes(sandbox: SandboxHandle, receiver: Receiver) -> None:
     sandbox.control("PATCH", APP, {"scope": {"partyids": [3, 4]}})
     receiver.wait(2)
 
-    told = sorted((str(event["Event"]), str(event["FromUserName"])) for event in receiver.events)
-    assert told == [("subscribe", "jim"), ("unsubscribe", "LiLei")]
+    received = sorted((str(event["Event"]), str(event["FromUserName"])) for event in receiver.events)
+    assert received == [("subscribe", "jim"), ("unsubscribe", "LiLei")]
 
 
 def test_joining_disabling_and_leaving(sandbox: SandboxHandle, receiver: Receiver) -> None:
@@ -25,8 +25,8 @@ def test_joining_disabling_and_leaving(sandbox: SandboxHandle, receiver: Receive
     receiver.wait(2)
     sandbox.control("DELETE", f"{people}/hanmeimei")
 
-    told = [(str(event["Event"]), str(event["FromUserName"])) for event in receiver.wait(3)]
-    assert told == [("subscribe", "Lucy"), ("unsubscribe", "LiLei"), ("unsubscribe", "hanmeimei")]
+    received = [(str(event["Event"]), str(event["FromUserName"])) for event in receiver.wait(3)]
+    assert received == [("subscribe", "Lucy"), ("unsubscribe", "LiLei"), ("unsubscribe", "hanmeimei")]
 
 
 def test_the_directory_s_changes(sandbox: SandboxHandle, directory_receiver: Receiver) -> None:
@@ -70,8 +70,8 @@ def test_whoever_leaves_leaves_the_tags_and_scopes(
     sandbox.control("DELETE", f"companies/{CORPID}/departments/3")
 
     # Several are under way at once, so the order in which they come in says nothing.
-    told = sorted((str(one["ChangeType"]), one.get("DelUserItems")) for one in directory_receiver.wait(4))
-    assert told == [("delete_party", None), ("delete_user", None), ("update_tag", "LiLei"), ("update_user", None)]
+    received = sorted((str(one["ChangeType"]), one.get("DelUserItems")) for one in directory_receiver.wait(4))
+    assert received == [("delete_party", None), ("delete_user", None), ("update_tag", "LiLei"), ("update_user", None)]
     sandbox.control("POST", f"companies/{CORPID}/members", [{"userid": "lilei", "name": "另一个李雷"}])
     company = sandbox.control("GET", f"companies/{CORPID}")
     assert (company["tags"][0]["userids"], company["tags"][0]["partyids"]) == ([], [])

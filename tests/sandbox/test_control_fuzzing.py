@@ -129,8 +129,10 @@ def assert_usable(sandbox: SandboxHandle) -> None:
     state = call(sandbox, "GET", "state", None)
     assert state.status_code == 200, state.text[:500]
     assert call(sandbox, "PUT", "state", state.json()).status_code == 200, state.text
-    asked = {"corpid": CORPID, "corpsecret": SEED["companies"][0]["apps"][0]["secret"]}
-    assert sandbox.session.get(f"{sandbox.base_url}/cgi-bin/gettoken", params=asked, timeout=60).status_code == 200
+    credentials = {"corpid": CORPID, "corpsecret": SEED["companies"][0]["apps"][0]["secret"]}
+    assert (
+        sandbox.session.get(f"{sandbox.base_url}/cgi-bin/gettoken", params=credentials, timeout=60).status_code == 200
+    )
     for page in ("console/log", f"console/{CORPID}", f"console/{CORPID}/apps/{AGENTID}"):
         assert sandbox.session.get(f"{sandbox.base_url}/{page}", timeout=60).status_code in (200, 404), page
 

@@ -189,10 +189,10 @@ def test_nothing_is_tried_again_after_a_reset(sandbox: SandboxHandle) -> None:
 
 
 def test_a_reply_that_comes_after_a_reset_changes_nothing(sandbox: SandboxHandle) -> None:
-    asked, was_reset = threading.Event(), threading.Event()
+    called, was_reset = threading.Event(), threading.Event()
 
     def answer(event: dict[str, object]) -> str:
-        asked.set()
+        called.set()
         assert was_reset.wait(60)
         return "<xml><MsgType>text</MsgType><Content>late</Content></xml>"
 
@@ -201,7 +201,7 @@ def test_a_reply_that_comes_after_a_reset_changes_nothing(sandbox: SandboxHandle
         set_callback(sandbox, receiver.url)
         sandbox.control("PATCH", "settings", {"callback_timeout_seconds": 60})
         write(sandbox)
-        assert asked.wait(60)
+        assert called.wait(60)
         sandbox.control("POST", "reset", {})
         was_reset.set()
         receiver.answer = lambda event: None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.pages import drawing
-from tests.sandbox.conftest import Api, take
+from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.test_messages import BUTTON, MULTIPLE, NEWS_NOTICE, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import AMR, MP4, PNG, push, upload
 from tests.sandbox.test_phone import get, line
@@ -91,7 +91,7 @@ def test_articles_of_mpnews_open_in_a_cage(phone: SandboxHandle, api: Api) -> No
     inner = get(phone, f"/phone/article/{msgid}/0/body")
     assert inner.text == article["content"]
     assert inner.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none';")
-    take(phone, "hanmeimei")
+    hold_phone(phone, "hanmeimei")
     assert get(phone, f"/phone/article/{msgid}/0/body").status_code == 404
 
 

@@ -177,12 +177,12 @@ def test_a_call_is_parallel_until_its_caller_gives_up(api: Api, sandbox: Sandbox
     parts = urlsplit(sandbox.base_url)
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as caller:
         caller.sendall(f"GET /cgi-bin/user/get?{urlencode(query)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        wait_until_taken(sandbox)
+        wait_until_used(sandbox)
         assert code_within(45033) == 45033
     assert code_within(0) == 0
 
 
-def wait_until_taken(sandbox: SandboxHandle) -> None:
+def wait_until_used(sandbox: SandboxHandle) -> None:
     """Until the fault that is switched on was used up."""
     deadline = time.monotonic() + 60
     while sandbox.control("GET", "faults")["faults"]:

@@ -20,8 +20,8 @@ SITE = "http://localhost:3001"
 LOGIN_PAGE = """<!doctype html><title>login</title><div id="panel"></div>
 <script src="/wecom.js"></script>
 <script>
-  window.told = [];
-  const tell = (name) => (data) => window.told.push([name, data]);
+  window.reported = [];
+  const tell = (name) => (data) => window.reported.push([name, data]);
   ww.createWWLoginPanel({
     el: "#panel",
     params: %s,
@@ -65,9 +65,9 @@ def scan(panel: FrameLocator, button: str) -> None:
     panel.get_by_role("button", name=button).click()
 
 
-def told(page: Page, count: int) -> list[Any]:
-    page.wait_for_function("count => window.told.length >= count", arg=count, timeout=60_000)
-    return list(page.evaluate("window.told"))
+def reported(page: Page, count: int) -> list[Any]:
+    page.wait_for_function("count => window.reported.length >= count", arg=count, timeout=60_000)
+    return list(page.evaluate("window.reported"))
 
 
 def test_the_component_takes_the_page_along(page: Page, api: Api) -> None:
@@ -81,11 +81,11 @@ def test_the_component_takes_the_page_along(page: Page, api: Api) -> None:
 
 def test_the_component_hands_the_code_to_a_callback(page: Page, api: Api) -> None:
     panel = open_panel(page, redirect_type="callback")
-    assert told(page, 1) == [["check", {"isWeComLogin": False}]]
+    assert reported(page, 1) == [["check", {"isWeComLogin": False}]]
 
     scan(panel, "确认登录")
 
-    name, data = told(page, 2)[1]
+    name, data = reported(page, 2)[1]
     assert name == "success"
     assert api.get("auth/getuserinfo", code=data["code"])["userid"] == "LiLei"
     assert page.url == f"{SITE}/login"
@@ -94,7 +94,7 @@ def test_the_component_hands_the_code_to_a_callback(page: Page, api: Api) -> Non
 def test_refusing_in_the_panel(page: Page) -> None:
     scan(open_panel(page, redirect_type="callback"), "拒绝")
 
-    assert told(page, 2)[1] == ["fail", {"errCode": 40029, "errMsg": "refused"}]
+    assert reported(page, 2)[1] == ["fail", {"errCode": 40029, "errMsg": "refused"}]
 
 
 def test_another_site_s_panel_gets_no_code(page: Page) -> None:
@@ -107,7 +107,7 @@ def test_another_site_s_panel_gets_no_code(page: Page) -> None:
     )
     scan(open_panel(page, origin="http://localhost:4001", redirect_type="callback"), "确认登录")
 
-    assert told(page, 2)[1] == ["fail", {"errCode": 50001, "errMsg": "redirect_uri unauthorized"}]
+    assert reported(page, 2)[1] == ["fail", {"errCode": 50001, "errMsg": "redirect_uri unauthorized"}]
 
 
 def test_the_panel_alone_may_navigate(page: Page) -> None:

@@ -27,7 +27,7 @@ def authorize(sandbox: SandboxHandle, headers: Mapping[str, str] = WECOM, **chan
     return sandbox.session.get(url, params=VISIT | changes, headers=headers, allow_redirects=False, timeout=60)
 
 
-def take_phone(sandbox: SandboxHandle, userid: str) -> None:
+def hold_phone(sandbox: SandboxHandle, userid: str) -> None:
     sandbox.session.get(f"{sandbox.base_url}/phone", params={"corpid": CORPID, "userid": userid}, timeout=60)
 
 
@@ -37,7 +37,7 @@ def code_of(response: requests.Response) -> str:
 
 
 def test_silent_redirect_inside_wecom(sandbox: SandboxHandle, api: Api) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
 
     response = authorize(sandbox)
 
@@ -47,7 +47,7 @@ def test_silent_redirect_inside_wecom(sandbox: SandboxHandle, api: Api) -> None:
 
 
 def test_a_code_is_for_once(sandbox: SandboxHandle, api: Api) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
     code = code_of(authorize(sandbox))
     api.get("auth/getuserinfo", code=code)
 
@@ -89,10 +89,10 @@ def test_a_code_of_another_domain_is_not_taken(sandbox: SandboxHandle, api: Api,
 
 
 def test_members_outside_the_scope_and_guests_get_codes_too(sandbox: SandboxHandle, api: Api) -> None:
-    take_phone(sandbox, "jim")
+    hold_phone(sandbox, "jim")
     assert api.get("auth/getuserinfo", code=code_of(authorize(sandbox)))["userid"] == "jim"
 
-    take_phone(sandbox, "~guest")
+    hold_phone(sandbox, "~guest")
     answer = api.get("auth/getuserinfo", code=code_of(authorize(sandbox)))
     assert answer == {"errcode": 0, "errmsg": "ok", "openid": "oSANDBOXGUEST0001"}
 
@@ -105,7 +105,7 @@ def test_other_browsers_are_turned_away(sandbox: SandboxHandle) -> None:
 
 
 def test_a_browser_with_a_phone_counts_as_wecom(sandbox: SandboxHandle) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
 
     assert authorize(sandbox, headers={"User-Agent": "Mozilla/5.0 Chrome/130"}).status_code == 302
 
@@ -137,7 +137,7 @@ def test_wecom_without_a_person_asks_who_it_is_and_goes_on(sandbox: SandboxHandl
     ],
 )
 def test_wrong_visits_stay_on_a_page(sandbox: SandboxHandle, changes: dict[str, str], words: str) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
 
     response = authorize(sandbox, WECOM, **changes)
 
@@ -146,7 +146,7 @@ def test_wrong_visits_stay_on_a_page(sandbox: SandboxHandle, changes: dict[str, 
 
 
 def test_an_empty_state_comes_back_empty(sandbox: SandboxHandle) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
 
     response = authorize(sandbox, state="", redirect_uri="https://localhost:3001#frag")
 
@@ -154,22 +154,22 @@ def test_an_empty_state_comes_back_empty(sandbox: SandboxHandle) -> None:
 
 
 def test_personal_details_need_consent_and_scope(sandbox: SandboxHandle, api: Api) -> None:
-    take_phone(sandbox, "hanmeimei")
-    asked = authorize(sandbox, scope="snsapi_privateinfo")
+    hold_phone(sandbox, "hanmeimei")
+    answer = authorize(sandbox, scope="snsapi_privateinfo")
     url = f"{sandbox.base_url}/connect/oauth2/authorize"
     query = VISIT | {"scope": "snsapi_privateinfo"}
     given = sandbox.session.post(url, params=query, data={"answer": "allow"}, allow_redirects=False, timeout=60)
     info = api.get("auth/getuserinfo", code=code_of(given))
     detail = api.post("auth/getuserdetail", {"user_ticket": info["user_ticket"]})
 
-    assert asked.status_code == 200
+    assert answer.status_code == 200
     assert (detail["userid"], detail["email"]) == ("hanmeimei", "han@example.com")
     assert authorize(sandbox, scope="snsapi_privateinfo").status_code == 302
     sandbox.advance(1801)
     assert api.post("auth/getuserdetail", {"user_ticket": info["user_ticket"]})["errcode"] == 84014
     assert api.post("auth/getuserdetail", {"user_ticket": "x"})["errcode"] == 84015
 
-    take_phone(sandbox, "jim")
+    hold_phone(sandbox, "jim")
     assert "不在该应用的可见范围内" in authorize(sandbox, scope="snsapi_privateinfo").text
 
 
@@ -238,14 +238,14 @@ def test_the_qr_page(sandbox: SandboxHandle, path: str, changes: dict[str, str],
 
 def test_the_callback_domain_serves_the_qr_page_only(sandbox: SandboxHandle) -> None:
     sandbox.control("PATCH", f"companies/{CORPID}/apps/{AGENTID}", {"callback_domain": "login.example.com"})
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
 
     assert scan(sandbox, {"userid": "lilei", "answer": "refuse"}, redirect_uri="https://login.example.com/").ok
     assert authorize(sandbox, redirect_uri="https://login.example.com/").status_code == 200
 
 
 def test_a_tap_on_the_phone_passes_the_qr_page_once(sandbox: SandboxHandle, api: Api) -> None:
-    take_phone(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
     sandbox.session.cookies.set("sandbox_tapped", "1", domain="127.0.0.1", path="/")
     url = f"{sandbox.base_url}/wwlogin/sso/login"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.sandbox.conftest import Api, take
+from tests.sandbox.conftest import Api, hold_phone
 from tests.sandbox.test_messages import BUTTON, TEXT_NOTICE, VOTE
 from tests.sandbox.test_other_calls import AMR, MENU, MP4, PNG, push, upload
 from tests.sandbox_process import AGENTID, CORPID, SandboxHandle
@@ -71,10 +71,10 @@ def test_pages_are_chinese_unless_english_is_wished(phone: SandboxHandle) -> Non
 
 
 def test_the_workbench_shows_the_apps_that_one_sees(sandbox: SandboxHandle) -> None:
-    take(sandbox, "lilei")
+    hold_phone(sandbox, "lilei")
     assert 'href="http://localhost:3001/"' in get(sandbox, "/phone/workbench").text
 
-    take(sandbox, "jim")
+    hold_phone(sandbox, "jim")
     assert "观远BI" not in get(sandbox, "/phone/workbench").text
 
 
@@ -133,7 +133,7 @@ def test_choices_of_a_wrong_type_are_refused(phone: SandboxHandle, api: Api, sel
 def test_acting_needs_json_and_a_holder(phone: SandboxHandle) -> None:
     url = f"{phone.base_url}{CHAT}/write"
     assert phone.session.post(url, data='{"text": "x"}', timeout=60).status_code == 415
-    take(phone, "~guest")
+    hold_phone(phone, "~guest")
     response = act(phone, "write", {"text": "x"})
     assert (response.status_code, response.json()) == (403, {"error": "访客只能查看消息，请改由公司成员使用这部手机。"})
     phone.session.cookies.clear()
@@ -232,7 +232,7 @@ def test_groups_and_robots(phone: SandboxHandle, api: Api) -> None:
     assert "群里好" in get(phone, "/phone/group/c1").text
     assert "<b>早</b>" in get(phone, "/phone/robot/k1").text
     assert "群里好" not in get(phone, CHAT).text
-    take(phone, "hanmeimei")
+    hold_phone(phone, "hanmeimei")
     assert get(phone, "/phone/group/c1").status_code == 404
 
 

@@ -86,8 +86,8 @@ def test_no_app_hears_that_somebody_left_and_came(sandbox: SandboxHandle, receiv
     rename(sandbox, "lilei", "lilei2")
     sandbox.control("POST", f"companies/{CORPID}/members/lilei2/write", {"agentid": AGENTID, "text": "x"})
 
-    told = receiver.wait(before + 1)[before:]
-    assert [(event["MsgType"], event["FromUserName"]) for event in told] == [("text", "lilei2")]
+    received = receiver.wait(before + 1)[before:]
+    assert [(event["MsgType"], event["FromUserName"]) for event in received] == [("text", "lilei2")]
 
 
 def test_only_the_letters_change(sandbox: SandboxHandle, api: Api) -> None:

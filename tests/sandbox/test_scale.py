@@ -40,15 +40,15 @@ def world() -> World:
 
 def call(world: World, name: str, body: dict[str, object]) -> dict[str, object]:
     """A call of the second app."""
-    asked = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": "s2"}, b"", "127.0.0.1")
-    token = str(json.loads(pipeline.answer(world, "gettoken", asked).body)["access_token"])
+    request = Request("GET", "/cgi-bin/gettoken", {"corpid": CORPID, "corpsecret": "s2"}, b"", "127.0.0.1")
+    token = str(json.loads(pipeline.answer(world, "gettoken", request).body)["access_token"])
     request = Request("POST", f"/cgi-bin/{name}", {"access_token": token}, json.dumps(body).encode(), "127.0.0.1")
     return dict(json.loads(pipeline.answer(world, name, request).body))
 
 
-def told(world: World) -> list[tuple[str, str]]:
+def announced(world: World) -> list[tuple[str, str]]:
     """Event and member of what waits for callback addresses, app by app; nothing waits afterwards."""
-    waiting = world.outbox.take(most_running=10 * PEOPLE)
+    waiting = world.outbox.claim(most_running=10 * PEOPLE)
     return [(str(one.elements["Event"]), str(one.elements["FromUserName"])) for one in waiting]
 
 
@@ -63,21 +63,21 @@ def test_one_member_changes_among_a_hundred_thousand(world: World) -> None:
     # Looking at all members twice for each change took more than a minute.
     assert time.process_time() - started < 10
     each_app = [(event, f"u{number}") for number in range(100) for event in ("unsubscribe", "subscribe")]
-    assert told(world) == each_app * 2
+    assert announced(world) == each_app * 2
 
 
 def test_a_department_changes_its_place(world: World) -> None:
     one = world.companies[CORPID]
     administration.put_apps(world, one, [{"agentid": 1, "scope": {"partyids": [4]}}])
-    assert len(told(world)) == PEOPLE
+    assert len(announced(world)) == PEOPLE
     administration.put_members(world, one, [{"userid": "u7", "department": [4]}])
-    assert told(world) == [("subscribe", "u7")]
+    assert announced(world) == [("subscribe", "u7")]
 
     administration.put_departments(world, one, [{"id": 3, "parentid": 4}])
-    assert len(told(world)) == PEOPLE - 1
+    assert len(announced(world)) == PEOPLE - 1
 
     administration.remove_member(world, one, "u8")
-    assert told(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
+    assert announced(world) == [("unsubscribe", "u8"), ("unsubscribe", "u8")]
 
 
 def test_a_card_of_everybody_is_updated_for_a_large_tag(world: World) -> None:
@@ -136,12 +136,12 @@ def test_remembering_one_message_looks_at_no_other(monkeypatch: pytest.MonkeyPat
 def test_one_department_named_a_hundred_times_is_looked_at_once(world: World) -> None:
     body = {"toparty": "|".join(["1"] * 100), "agentid": 2, "msgtype": "text", "text": {"content": "x"}}
     world.settings.limits_enabled = False
-    looked_at = 0
+    searched = 0
 
     def members_below(self: Directory, numbers: Iterable[int]) -> Iterator[Member]:
-        nonlocal looked_at
+        nonlocal searched
         for member in found(self, numbers):
-            looked_at += 1
+            searched += 1
             yield member
 
     found = Directory.members_below
@@ -150,7 +150,7 @@ def test_one_department_named_a_hundred_times_is_looked_at_once(world: World) ->
         answer = call(world, "message/send", body)
 
     assert answer["errcode"] == 0
-    assert looked_at == len(world.companies[CORPID].directory.members)
+    assert searched == len(world.companies[CORPID].directory.members)
 
 
 def test_a_group_member_above_two_hundred_a_minute_gets_nothing(api: Api, sandbox: SandboxHandle) -> None:

@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     """A callback address in which @wecom/crypto does all the cryptography."""
 
     node: Node
-    told: list[ElementTree.Element]
+    received: list[ElementTree.Element]
 
     def do_GET(self) -> None:
         query = self.query()
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         assert answer["signature"] == query["msg_signature"]
         assert answer["id"] == CORPID
         event = ElementTree.fromstring(answer["message"])  # noqa: S314  # our sandbox's
-        self.told.append(event)
+        self.received.append(event)
         reply = REPLY.format(text=event.findtext("Content"))
         sealed = self.node.ask("encrypt", reply, "1764000002", "998877")
         self.answer(
@@ -93,10 +93,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def told(sandbox: SandboxHandle) -> Iterator[list[ElementTree.Element]]:
-    """What the app's callback was told."""
+def received(sandbox: SandboxHandle) -> Iterator[list[ElementTree.Element]]:
+    """What the app's callback received."""
     node, events = Node(), list[ElementTree.Element]()
-    server = HTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"node": node, "told": events}))
+    server = HTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"node": node, "received": events}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}/"
@@ -108,15 +108,15 @@ def told(sandbox: SandboxHandle) -> Iterator[list[ElementTree.Element]]:
     node.end()
 
 
-def test_the_address_is_verified(sandbox: SandboxHandle, told: list[ElementTree.Element]) -> None:
+def test_the_address_is_verified(sandbox: SandboxHandle, received: list[ElementTree.Element]) -> None:
     assert sandbox.control("POST", f"{APP}/callback/verify", {}) == {"problem": ""}
 
 
 @pytest.mark.parametrize("text", ["你好", "x" * 27, "x" * 28, "字" * 600, "<b>&]]>"])
-def test_both_directions(api: Api, sandbox: SandboxHandle, told: list[ElementTree.Element], text: str) -> None:
+def test_both_directions(api: Api, sandbox: SandboxHandle, received: list[ElementTree.Element], text: str) -> None:
     sandbox.control("POST", f"companies/{CORPID}/members/lilei/write", {"agentid": AGENTID, "text": text})
 
     assert log(sandbox, 1)[0][2] == "replied" if "]]>" not in text else log(sandbox, 1)
-    assert told[0].findtext("Content") == text
+    assert received[0].findtext("Content") == text
     if "]]>" not in text:
         assert sandbox.messages(CORPID, "lilei")[-1]["text"]["content"] == f"已收到：{text}"
