@@ -92,7 +92,7 @@ def draw(seed: int, count: int) -> list[Breakage]:
     drawn: list[Breakage] = []
     for name in PACKAGES:
         share = round(count * sizes[name] / sum(sizes.values()))
-        drawn += _take_turns([found for path in _modules(name) for found in breakages_of(path)], share, chance)
+        drawn += _interleaved([found for path in _modules(name) for found in breakages_of(path)], share, chance)
     return drawn
 
 
@@ -100,19 +100,19 @@ def _modules(package: str) -> list[Path]:
     return [path for path in sorted((ROOT / package).rglob("*.py")) if "migrations" not in path.parts]
 
 
-def _take_turns(found: list[Breakage], share: int, chance: random.Random) -> list[Breakage]:
+def _interleaved(found: list[Breakage], share: int, chance: random.Random) -> list[Breakage]:
     by_kind: dict[str, list[Breakage]] = defaultdict(list)
     for breakage in found:
         by_kind[breakage.kind].append(breakage)
     for kind in by_kind.values():
         chance.shuffle(kind)
-    taken: dict[tuple[str, str, int], Breakage] = {}
+    drawn: dict[tuple[str, str, int], Breakage] = {}
     for one in (one for turn in itertools.zip_longest(*(by_kind[kind] for kind in sorted(by_kind))) for one in turn):
-        if one is not None and (key := (one.path, one.line, one.nth)) not in taken and _compiles(one):
-            taken[key] = one
-            if len(taken) == share:
+        if one is not None and (key := (one.path, one.line, one.nth)) not in drawn and _compiles(one):
+            drawn[key] = one
+            if len(drawn) == share:
                 break
-    return [taken[key] for key in sorted(taken)]
+    return [drawn[key] for key in sorted(drawn)]
 
 
 def _compiles(breakage: Breakage) -> bool:
@@ -333,8 +333,8 @@ def print_table(results: list[dict[str, str]]) -> None:
         counts[result["path"].partition("/")[0]][result["outcome"]] += 1
         counts["all"][result["outcome"]] += 1
     for package in (*PACKAGES, "all"):
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts[package].items()))
-        print(f"{package:15} {told or 'none'}")
+        line = ", ".join(f"{count} {name}" for name, count in sorted(counts[package].items()))
+        print(f"{package:15} {line or 'none'}")
 
 
 def main() -> None:

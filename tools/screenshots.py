@@ -1,7 +1,7 @@
 """Take the README's pictures from a running `make demo`: `.venv/bin/python -m tools.screenshots [FOLDER [NAME …]]`.
 
 Needs a Chromium (CHROMIUM names its path); DEMO_WEB_PORT and DEMO_SANDBOX_PORT as for `make demo`. All in Chinese;
-phone pages at 390 px, the others at 1440 px. Pictures of every page that employees see, with all its troubles, are
+phone pages at 390 px, the others at 1440 px. Pictures of every page that employees see, with all its errors, are
 drawn by tests/e2e/gallery.py.
 """
 
@@ -107,37 +107,37 @@ def alert_rule(page: Page) -> None:
     second.get_by_label("值", exact=True).fill("1")
     second.get_by_label("第二个值").fill("8")
     page.get_by_role("button", name="立即试算").click()
-    page.locator("[data-look-place] .look-chart img").nth(1).wait_for()
+    page.locator("[data-preview-place] .preview-chart img").nth(1).wait_for()
     page.evaluate("document.activeElement.blur()")
 
 
 def alert(page: Page) -> Page:
-    """An alert on the phone of somebody on duty, who has just taken it."""
+    """An alert on the phone of somebody on duty, who has just acknowledged it."""
     own_page = home(page)
     own_page.goto(f"{SITE}/alerts/")
     own_page.get_by_role("link", name="高温预警").first.click()
-    take = own_page.get_by_role("button", name="认领", exact=True)
-    if take.count():
-        take.click()
-        take.wait_for(state="detached")
+    acknowledge = own_page.get_by_role("button", name="认领", exact=True)
+    if acknowledge.count():
+        acknowledge.click()
+        acknowledge.wait_for(state="detached")
     own_page.evaluate("() => Promise.all([...document.images].map(image => image.decode()))")
     return own_page
 
 
-def take_phone(page: Page) -> None:
+def hold_phone(page: Page) -> None:
     page.goto(f"{SANDBOX}/phone")
     page.locator("ul.rows a.row").first.click()
 
 
 def phone(page: Page) -> None:
-    take_phone(page)
+    hold_phone(page)
     page.locator("ul.rows a.row").first.click()
     page.wait_for_timeout(1000)
 
 
 def home(page: Page) -> Page:
     """Tap the app in the workbench: the page that opens."""
-    take_phone(page)
+    hold_phone(page)
     page.goto(f"{SANDBOX}/phone/workbench")
     with page.context.expect_page() as opened:
         page.locator("a[href*='authorize']").first.click()
@@ -170,7 +170,7 @@ PICTURES: dict[str, tuple[Callable[[Page], Page | None], dict[str, int], bool]] 
 }
 
 
-def take(browser: Browser, folder: Path, name: str) -> None:
+def capture(browser: Browser, folder: Path, name: str) -> None:
     show, size, is_whole = PICTURES[name]
     context = browser.new_context(viewport=size, locale="zh-CN", timezone_id="Asia/Shanghai")  # type: ignore[arg-type]  # a ViewportSize
     page = context.new_page()
@@ -187,7 +187,7 @@ def main() -> None:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         for name in sys.argv[2:] or PICTURES:
-            take(browser, folder, name)
+            capture(browser, folder, name)
         browser.close()
 
 

@@ -88,8 +88,8 @@ class Supervisor:
         )
         colour = COLOURS[len(self.programs) % len(COLOURS)]
         lines: list[str] = []
-        take: Callable[[str], None] = lines.append if keep else partial(self.say, name, colour=colour)
-        reader = threading.Thread(target=_relay, args=(process, take), daemon=True)
+        receive: Callable[[str], None] = lines.append if keep else partial(self.say, name, colour=colour)
+        reader = threading.Thread(target=_relay, args=(process, receive), daemon=True)
         program = Program(name, process, reader, lines)
         self.programs.append(program)
         reader.start()
@@ -139,13 +139,13 @@ class Supervisor:
         self.programs.clear()
 
 
-def _relay(process: subprocess.Popen[bytes], take: Callable[[str], None]) -> None:
+def _relay(process: subprocess.Popen[bytes], receive: Callable[[str], None]) -> None:
     """Hand on what the process says, line by line, until it closes its output."""
     if process.stdout is None:
         return
     with process.stdout:
         for line in process.stdout:
-            take(line.decode(errors="replace").rstrip())
+            receive(line.decode(errors="replace").rstrip())
 
 
 def end_marked(variable: str, value: str) -> list[str]:

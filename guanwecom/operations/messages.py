@@ -100,7 +100,7 @@ def _about_tick(state: EngineHealth) -> EngineExplanation:
     else:
         what = _("Beat and workers are running, but the clock ticked %(time)s ago for the last time.")
         what %= {"time": duration(state.tick_seconds)}
-    return EngineExplanation(what, where=_look())
+    return EngineExplanation(what, where=_read_logs())
 
 
 def _about_slots(state: EngineHealth) -> EngineExplanation:
@@ -110,7 +110,7 @@ def _about_slots(state: EngineHealth) -> EngineExplanation:
         state.overdue_count,
     )
     words = {"count": state.overdue_count, "time": duration(state.overdue_seconds)}
-    return EngineExplanation(what % words, where=_look())
+    return EngineExplanation(what % words, where=_read_logs())
 
 
 def heard(served: Served) -> str:
@@ -133,5 +133,5 @@ def _start() -> str:
     return _("Start it on a server of the product, in its folder, and have a service manager keep it running:")
 
 
-def _look() -> str:
+def _read_logs() -> str:
     return _("All threads of the workers may be busy, or their tasks fail: look into the workers' logs.")

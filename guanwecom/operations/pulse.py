@@ -55,7 +55,7 @@ class Pulse(threading.Thread):
                 if queues is not None:
                     heartbeats.beat(kind=self._kind, name=self._process, queues=queues)
                 if self._watches:
-                    watch.look()
+                    watch.check()
                 self._is_failing = False
         except Error as error:
             if not self._is_failing:

@@ -33,7 +33,7 @@ _PERIOD = timedelta(seconds=HEARTBEAT_SECONDS - 1)
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
-def look() -> None:
+def check() -> None:
     """Look, unless another process has just done so. Raises django.db.Error."""
     if _claim():
         state = health.read()

@@ -23,7 +23,7 @@ from notifications.charts.definition import (
     ChartKind,
     Sort,
 )
-from notifications.charts.labels import number_of, one_line, shown_within, told_apart
+from notifications.charts.labels import distinct_labels, number_of, one_line, shown_within
 from notifications.sentences import Sentence
 
 # More places than these along an axis are counted together (times) or cut off (others).
@@ -170,8 +170,8 @@ def shape(chart: Chart, table: Table, *, top_at_most: int = TOP_AT_MOST) -> Shap
 def _labelled(shaped: Shaped) -> Shaped:
     """With names that have room, each of which looks like no other."""
     # The rest comes first: it keeps its name.
-    places = told_apart([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
-    series = told_apart([shaped.rest, *shaped.series], LABEL_PIXELS)
+    places = distinct_labels([shaped.rest, *(shaped.places or ())], LABEL_PIXELS)
+    series = distinct_labels([shaped.rest, *shaped.series], LABEL_PIXELS)
     points = [
         Point(places[point.place] if isinstance(point.place, str) else point.place, series[point.series], point.value)
         for point in shaped.points

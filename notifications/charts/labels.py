@@ -132,22 +132,22 @@ def shown_within(text: str, pixels: float) -> str:
     return _beginning(text, pixels - width_of("…")) + "…"
 
 
-def told_apart(names: Sequence[str], pixels: float) -> dict[str, str]:
+def distinct_labels(names: Sequence[str], pixels: float) -> dict[str, str]:
     """How each of these names is written. Those that would look like another one show their end as well, or a number
     where that tells nothing either."""
     labels = {name: within(one_line(name, LABEL_CHARACTERS), pixels, FONT_SIZE) for name in names}
     seen = Counter(shown_within(label, pixels) for label in labels.values())
-    taken = {shown for shown, count in seen.items() if count == 1}
+    used = {shown for shown, count in seen.items() if count == 1}
     for name, label in labels.items():
         if seen[shown_within(label, pixels)] > 1:
-            labels[name] = _unique(name, pixels, taken)
-            taken.add(labels[name])
+            labels[name] = _unique(name, pixels, used)
+            used.add(labels[name])
     return labels
 
 
-def _unique(name: str, pixels: float, taken: set[str]) -> str:
+def _unique(name: str, pixels: float, used: set[str]) -> str:
     found, number = _without_middle(name, pixels), 1
-    while found in taken:
+    while found in used:
         number += 1
         mark = f" ({number})"
         found = shown_within(name, pixels - width_of(mark)) + mark

@@ -24,10 +24,10 @@ CORPID, USERID = "ww5e1f0a2b3c4d6e71", "zixuan.li"
 ARRIVAL_SECONDS = 180
 
 
-def within(seconds: float, look: Callable[[], Any]) -> Any:
+def within(seconds: float, find: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := look():
+        if found := find():
             return found
         time.sleep(0.5)
     raise AssertionError(f"nothing came within {seconds:.0f} s")

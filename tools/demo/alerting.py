@@ -1,4 +1,4 @@
-"""The demo's alert: a rule on the weather's card that fires within the first minutes and can be taken on a phone."""
+"""The demo's alert: a rule on the weather card that fires within minutes and can be acknowledged on a phone."""
 
 from __future__ import annotations
 

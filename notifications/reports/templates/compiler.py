@@ -87,12 +87,12 @@ def _problem(node: nodes.Node) -> Sentence | None:
 
 def _check_names(tree: nodes.Node, known: frozenset[str]) -> None:
     names = [node for node in _all(tree) if isinstance(node, nodes.Name)]
-    taken = {node.name for node in names if node.ctx == "store"}
+    assigned = {node.name for node in names if node.ctx == "store"}
     for node in names:
         if node.ctx == "store" and node.name in known:
             sentence = Sentence("“%(name)s” has a meaning already; choose another name.")
             raise TemplateError(node.lineno, sentence % {"name": node.name})
-        if node.ctx == "load" and node.name not in known | taken | {"loop"}:
+        if node.ctx == "load" and node.name not in known | assigned | {"loop"}:
             raise TemplateError(node.lineno, Sentence("There is nothing called “%(name)s” here.") % {"name": node.name})
 
 

@@ -34,14 +34,14 @@ def test_a_process_is_heard_until_it_ends_in_order() -> None:
 
 
 def test_a_process_that_does_not_do_its_work_is_not_heard() -> None:
-    asked = threading.Event()
+    called = threading.Event()
 
     def none() -> None:
-        asked.set()
+        called.set()
 
     pulse = Pulse(WORKER, none, watches=False)
     pulse.start()
-    asked.wait()
+    called.wait()
     pulse.end()
     pulse.join()
 

@@ -84,9 +84,9 @@ def test_a_clock_that_was_set_back_begins_anew() -> None:
 def test_of_two_that_look_one_tells() -> None:
     Heartbeat.objects.filter(kind=Heartbeat.Kind.BEAT).delete()
 
-    watch.look()
+    watch.check()
     first = EngineWatch.objects.get().looked_at
-    watch.look()
+    watch.check()
 
     assert EngineWatch.objects.get().looked_at == first
     assert EngineWatch.objects.get().found == "beat"
@@ -95,8 +95,8 @@ def test_of_two_that_look_one_tells() -> None:
 def test_the_first_look_of_all_makes_the_row() -> None:
     EngineWatch.objects.all().delete()
 
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
 
     assert EngineWatch.objects.get().looked_at is not None
 

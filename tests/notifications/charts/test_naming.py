@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from integrations.clients.sources.table import Column, Kind, Table
 from notifications.charts.aggregate import LABEL_PIXELS, shape
 from notifications.charts.definition import Chart, ChartKind
-from notifications.charts.labels import shown_within, told_apart
+from notifications.charts.labels import distinct_labels, shown_within
 from notifications.charts.vega import spec
 from tests.notifications.charts.conftest import Draw
 from tests.notifications.charts.tables import AS_OF, FIRST, texts
@@ -55,7 +55,7 @@ def test_names_that_differ_late_are_not_counted_together(kind: ChartKind) -> Non
 def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:
     names = [f"华东大区销售一部的{middle}甲组第一小队" for middle in "一二三"]
 
-    assert told_apart(names, LABEL_PIXELS) == dict(
+    assert distinct_labels(names, LABEL_PIXELS) == dict(
         zip(names, ["华东大区…一小队", "华东大区销… (2)", "华东大区销… (3)"], strict=True)
     )
 
@@ -63,12 +63,12 @@ def test_names_that_only_their_middle_tells_apart_are_numbered() -> None:
 def test_names_that_look_different_stay_as_they_are() -> None:
     names = ["上海", "上海浦东新区张江高科技园区", "北京", ""]
 
-    assert told_apart(names, LABEL_PIXELS) == {name: name for name in names}
+    assert distinct_labels(names, LABEL_PIXELS) == {name: name for name in names}
 
 
 @given(st.lists(st.text(st.sampled_from("门店一二aW😀 …()2"), max_size=40), unique=True, max_size=12))
 def test_whatever_is_different_looks_different(names: list[str]) -> None:
-    found = told_apart(names, LABEL_PIXELS)
+    found = distinct_labels(names, LABEL_PIXELS)
 
     assert list(found) == names
     assert len({shown_within(shown, LABEL_PIXELS) for shown in found.values()}) == len(names)
